@@ -1,0 +1,129 @@
+"""Our own checkpoints: they say which network they hold, so that a file is all that predicting needs."""
+
+import json
+import os
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .errors import InputError
+from .fusion import fuse
+from .models import create_model
+from .published import load_published, read_torch_file
+
+PREFIX = "network."
+"""What stands before a network's keys in a training checkpoint."""
+
+
+def network_info(
+    model: str, model_args: dict[str, Any], *, task: str, classes: list[str] | None, preprocessing: dict | None
+) -> dict[str, Any]:
+    """What a checkpoint tells of its network beside the weights; plain values only."""
+    return {
+        "model": model,
+        "model_args": model_args,
+        "task": task,
+        "classes": classes,
+        "preprocessing": preprocessing,
+        "fused": False,
+        "version": package_version(),
+    }
+
+
+def package_version() -> str:
+    """The installed version of metamixer."""
+    try:
+        return version("metamixer")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of one of our files (.ckpt of a training run, .safetensors), in evaluation mode, and its info.
+
+    Raises InputError that names the file where it can't be read or holds something else.
+    """
+    path = Path(path)
+    state, info = _read(path)
+    if not info:
+        raise InputError(f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote")
+    network = create_model(info["model"], **info["model_args"])
+    if info["fused"]:
+        network = fuse(network)
+    _load_exactly(network, state, path)
+    return network.eval(), info
+
+
+def save_network(network: nn.Module, info: dict[str, Any], path: str | Path) -> None:
+    """Write weights and info as safetensors; the file appears whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {key: value.contiguous() for key, value in network.state_dict().items()}
+    part = path.with_name(f".{path.name}.part")
+    try:
+        save_file(state, part, metadata={"metamixer": json.dumps(info)})
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: can't be written ({error}); what stood there before is unchanged") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> None:
+    """Start a network from a file, ours or a published one; `new_classifier` keeps the network's own last layer instead."""
+    state, info = _read(Path(path))
+    if not info:
+        reference = create_model(network.pretrained_cfg["architecture"]) if new_classifier else network
+        load_published(reference, path)
+        state = reference.state_dict()
+    if new_classifier:
+        classifier = network.pretrained_cfg["classifier"] + "."
+        own = network.state_dict()
+        state = {key: own[key] if key.startswith(classifier) else value for key, value in state.items()}
+    _load_exactly(network, state, Path(path))
+
+
+def _read(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+    """State dict and info; no info where the file is not ours."""
+    if str(path).startswith(("http:", "https:")):
+        return {}, {}
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = read_torch_file(path)
+    info = content.get("metamixer", {})
+    state = content.get("state_dict", content)
+    if not info:
+        return state, {}
+    return {key[len(PREFIX) :]: value for key, value in state.items() if key.startswith(PREFIX)}, info
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return load_file(path), json.loads(metadata.get("metamixer", "{}"))
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def _load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    own = network.state_dict()
+    missing = [key for key in own if key not in state]
+    extra = [key for key in state if key not in own]
+    shapes = [
+        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    for what, keys in (("missing", missing), ("left over", extra), ("of another shape", shapes)):
+        if keys:
+            listed = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
+            raise InputError(f"{path}: a checkpoint of another network: {len(keys)} keys {what}: {listed}")
+    network.load_state_dict(state)

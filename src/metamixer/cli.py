@@ -1,0 +1,73 @@
+"""The command line: a dictionary of functions; training goes through Lightning's."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from .errors import InputError
+
+USAGE_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands = _commands()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help(commands))
+        return 0
+    if arguments[0] == "--version":
+        from .checkpoints import package_version
+
+        print(f"metamixer {package_version()}")
+        return 0
+    try:
+        if arguments[0] not in commands:
+            raise InputError(f"command {arguments[0]!r}, expected one of {', '.join(commands)}")
+        commands[arguments[0]](arguments)
+    except InputError as error:
+        print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        print("metamixer: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _commands() -> dict[str, Callable[[list[str]], object]]:
+    return {name: _train for name in ("fit", "validate", "test")} | {
+        name: _call for name in ("predict", "fuse", "models", "draw")
+    }
+
+
+def _train(arguments: list[str]) -> None:
+    from .training import run
+
+    run(arguments)
+
+
+def _call(arguments: list[str]) -> None:
+    """Give the arguments behind the command's name to the function of that name."""
+    from jsonargparse import auto_cli
+
+    from . import commands
+
+    auto_cli(getattr(commands, arguments[0]), args=arguments[1:], prog=f"metamixer {arguments[0]}", as_positional=False)
+
+
+def _help(commands: dict) -> str:
+    summaries = {
+        "fit": "train by a recipe: metamixer fit --config recipes/digits.yaml",
+        "validate": "measure a checkpoint on the validation split",
+        "test": "measure a checkpoint on the test split",
+        "predict": "classify images and folders",
+        "fuse": "write a checkpoint's deploy form",
+        "models": "list the networks with their sizes and the paper's accuracy",
+        "draw": "draw a checkpoint: predictions, training curve, learned kernels",
+    }
+    lines = [f"  {name:10s}{summaries[name]}" for name in commands]
+    return "\n".join(["usage: metamixer COMMAND ...", "", *lines, "", "metamixer COMMAND --help tells more."])
+
+
+def _one_line(error: InputError) -> str:
+    """The message alone, also where it comes from a data loader's worker with that process's traceback before it."""
+    return str(error).strip().splitlines()[-1].split("InputError: ", 1)[-1]

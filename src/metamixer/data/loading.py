@@ -1,0 +1,79 @@
+"""Loaders whose every random choice follows from the seed, the epoch and the process."""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset
+from torch.utils.data._utils.collate import default_collate
+
+
+class EpochSampler(DistributedSampler):
+    """A shuffle that depends on (seed, epoch) alone, so that a resumed run sees what an unbroken one would have seen.
+
+    Beginning an epoch it also seeds the generators of Python, NumPy and PyTorch in this process: augmentation without
+    workers, mixup and stochastic depth draw from them.
+    """
+
+    def __init__(self, dataset: Dataset, *, seed: int, first_epoch: int, num_replicas: int, rank: int, generator: torch.Generator):
+        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
+        self.generator = generator
+        self.set_epoch(first_epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, and the workers' seeds with it; Lightning calls this."""
+        super().set_epoch(epoch)
+        self.generator.manual_seed(self._seed())
+
+    def __iter__(self) -> Iterator[int]:
+        seed = self._seed()
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        return super().__iter__()
+
+    def _seed(self) -> int:
+        return (self.seed * 1_000_003 + self.epoch) * 1_009 + self.rank
+
+
+def training_loader(
+    dataset: Dataset, *, batch_size: int, num_workers: int, seed: int, first_epoch: int = 0, num_replicas: int = 1, rank: int = 0
+) -> DataLoader:
+    """Shuffled full batches; a last, smaller one is dropped unless it is the only one."""
+    generator = torch.Generator()
+    sampler = None
+    if not isinstance(dataset, IterableDataset):
+        sampler = EpochSampler(
+            dataset, seed=seed, first_epoch=first_epoch, num_replicas=num_replicas, rank=rank, generator=generator
+        )
+    elif hasattr(dataset, "set_epoch"):
+        dataset.set_epoch(first_epoch)
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        generator=generator,
+        drop_last=sampler is None or len(sampler) >= batch_size,
+        **_worker_settings(num_workers),
+    )
+
+
+def evaluation_loader(dataset: Dataset, *, batch_size: int, num_workers: int) -> DataLoader:
+    """Every item once, in order."""
+    return DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, **_worker_settings(num_workers))
+
+
+def _worker_settings(num_workers: int) -> dict:
+    return {
+        "pin_memory": torch.cuda.is_available(),
+        "persistent_workers": num_workers > 0,
+        "worker_init_fn": _use_one_thread,
+        "collate_fn": default_collate,
+    }
+
+
+def _use_one_thread(worker: int) -> None:
+    """Workers stand beside the training process; more than a thread each only takes processors from it."""
+    torch.set_num_threads(1)

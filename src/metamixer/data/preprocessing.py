@@ -1,0 +1,82 @@
+"""From a picture to a tensor: the one description that training, evaluation, prediction and checkpoints share."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from PIL import Image
+from timm.data import create_transform
+from torch import Tensor
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network was trained to see.
+
+    size: side of the square image in pixels; crop_pct: the share of the resized image that the centre crop keeps;
+    interpolation: "bicubic" or "bilinear"; mean, std: per channel, of values in [0, 1].
+    """
+
+    size: int = 256
+    crop_pct: float = 0.9
+    interpolation: str = "bicubic"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    @property
+    def in_chans(self) -> int:
+        """The number of channels."""
+        return len(self.mean)
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name for images of so many channels."""
+        return "L" if self.in_chans == 1 else "RGB"
+
+    def transform(self) -> Transform:
+        """Resize, centre crop, scale: Pillow image -> (C, size, size)."""
+        return create_transform(input_size=(self.in_chans, self.size, self.size), **self._shared())
+
+    def training_transform(self, augmentation: "Augmentation") -> Transform:
+        """The same after random changes: Pillow image -> (C, size, size)."""
+        return create_transform(
+            input_size=(self.in_chans, self.size, self.size),
+            is_training=True,
+            scale=augmentation.scale,
+            ratio=augmentation.ratio,
+            hflip=augmentation.hflip,
+            color_jitter=augmentation.color_jitter,
+            auto_augment=augmentation.auto_augment,
+            re_prob=augmentation.random_erasing,
+            re_mode="pixel",
+            **self._shared(),
+        )
+
+    def as_dict(self) -> dict:
+        """Plain values, as a checkpoint keeps them."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Preprocessing":
+        """The inverse of `as_dict`."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+    def _shared(self) -> dict:
+        return {"interpolation": self.interpolation, "mean": self.mean, "std": self.std, "crop_pct": self.crop_pct}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of training images; the defaults are the paper's.
+
+    scale, ratio: area and aspect of the random crop; hflip: probability; color_jitter: strength; auto_augment: timm's policy
+    string, None for none; random_erasing: probability.
+    """
+
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    hflip: float = 0.5
+    color_jitter: float = 0.4
+    auto_augment: str | None = "rand-m9-mstd0.5-inc1"
+    random_erasing: float = 0.25

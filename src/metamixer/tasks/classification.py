@@ -1,0 +1,161 @@
+"""Image classification: what to optimise and what to measure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from timm.data import Mixup
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from ..checkpoints import load_initial, network_info
+from ..errors import InputError
+from ..models import create_model
+from .class_subset import match_classes
+from .distillation import Distillation
+from .optimization import Optimization
+
+
+class Classification(L.LightningModule):
+    """Train and measure any image classifier of metamixer or timm.
+
+    Args:
+        model, model_args: name and keywords for `metamixer.create_model`.
+        num_classes: must be the data's number of classes.
+        initial: a checkpoint to start from (ours or published); its classifier is kept where the class count is the same, and
+            replaced where `new_classifier` says so.
+        mixup, cutmix: strength of the two mixings; 0 for none.
+        train_sizes: image sides in pixels through which training goes in equal shares; empty: the data's own all the time.
+        compile: let torch.compile have the network.
+    """
+
+    def __init__(
+        self,
+        model: str = "ffnet_1",
+        num_classes: int = 1000,
+        *,
+        model_args: dict[str, Any] | None = None,
+        initial: str | None = None,
+        new_classifier: bool = False,
+        optimization: Optimization = Optimization(),
+        label_smoothing: float = 0.1,
+        mixup: float = 0.8,
+        cutmix: float = 1.0,
+        distillation: Distillation | None = None,
+        train_sizes: Sequence[int] = (),
+        compile: bool = False,
+    ):
+        super().__init__()
+        self.model_name = model
+        self.num_classes = num_classes
+        self.model_args = dict(model_args or {})
+        self.optimization = optimization
+        self.label_smoothing = label_smoothing
+        self.distillation = distillation
+        self.train_sizes = tuple(train_sizes)
+        self.network = create_model(model, num_classes=num_classes, **self.model_args).to(memory_format=torch.channels_last)
+        if initial:
+            load_initial(self.network, initial, new_classifier=new_classifier)
+        if compile:
+            self.network.compile()
+        self.mixing = (
+            Mixup(mixup, cutmix, label_smoothing=label_smoothing, num_classes=num_classes) if mixup > 0 or cutmix > 0 else None
+        )
+        measures = {f"top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro") for k in (1, 5) if k < num_classes}
+        self.measures = nn.ModuleDict({split: MetricCollection(measures, prefix=f"{split}/") for split in ("val", "test")})
+        self.class_indices: list[int] | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, C, H, W) -> logits (B, classes)."""
+        return self.network(images.contiguous(memory_format=torch.channels_last))
+
+    def setup(self, stage: str) -> None:
+        classes = getattr(self.trainer.datamodule, "classes", None)
+        if stage == "fit":
+            if classes is not None and len(classes) != self.num_classes:
+                raise InputError(f"model.num_classes {self.num_classes}, expected {len(classes)}, the data's number of classes")
+        elif classes is not None:
+            self.class_indices = match_classes(classes, self.info_classes, self.num_classes)
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        images, labels = self._resized(batch[0]), batch[1]
+        if self.mixing is not None:
+            even = len(images) // 2 * 2
+            images, targets = self.mixing(images[:even], labels[:even])
+        else:
+            targets = labels
+        logits = self(images)
+        loss = F.cross_entropy(logits, targets, label_smoothing=0.0 if self.mixing else self.label_smoothing)
+        if self.distillation is not None:
+            teacher_logits = self.distillation.teacher(images, self.trainer.datamodule.preprocessing)
+            loss = self.distillation.loss(loss, logits, teacher_logits)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"training loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}), expected a finite number: "
+                "stopped; the last checkpoint is from before it; try a lower learning rate"
+            )
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
+        return loss
+
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    def configure_optimizers(self) -> dict:
+        optimizer = self.optimization.optimizer(self.network)
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        if self.distillation is not None:
+            self.distillation.teacher.to(self.device)
+
+    @property
+    def info_classes(self) -> list[str] | None:
+        """The class names that came with the loaded checkpoint, if any."""
+        return self._info.get("classes") if hasattr(self, "_info") else None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        data = self.trainer.datamodule
+        checkpoint["metamixer"] = network_info(
+            self.model_name,
+            {**self.model_args, "num_classes": self.num_classes},
+            task="classification",
+            classes=getattr(data, "classes", None),
+            preprocessing=data.preprocessing.as_dict() if hasattr(data, "preprocessing") else None,
+        )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._info = checkpoint.get("metamixer", {})
+
+    def _evaluate(self, split: str, batch: Sequence[Tensor]) -> None:
+        images, labels = batch
+        logits = self(images)
+        if self.class_indices is not None:
+            logits, labels = keep_classes(logits, labels, self.class_indices)
+        self.log(f"{split}/loss", F.cross_entropy(logits, labels), on_epoch=True, batch_size=len(images), sync_dist=True)
+        measures = self.measures[split]
+        measures.update(logits, labels)
+        self.log_dict(measures, on_epoch=True, prog_bar=True, batch_size=len(images))
+
+    def _resized(self, images: Tensor) -> Tensor:
+        if not self.train_sizes:
+            return images
+        share = self.current_epoch / max(self.trainer.max_epochs or 1, 1)
+        size = self.train_sizes[min(int(share * len(self.train_sizes)), len(self.train_sizes) - 1)]
+        if size == images.shape[-1]:
+            return images
+        return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def keep_classes(logits: Tensor, labels: Tensor, indices: list[int]) -> tuple[Tensor, Tensor]:
+    """Only the given classes can win; labels, numbered within them, become the network's own."""
+    index = torch.tensor(indices, device=logits.device)
+    outside = torch.full_like(logits, torch.finfo(logits.dtype).min)
+    return outside.index_copy(1, index, logits[:, index]), index[labels]

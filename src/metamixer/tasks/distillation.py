@@ -1,0 +1,98 @@
+"""Learning from a teacher: its labels or its probabilities beside the true ones (DeiT, as the paper uses it)."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..data.preprocessing import Preprocessing
+from ..errors import InputError
+
+
+class Teacher(nn.Module):
+    """A trained classifier that looks at the student's batches in its own normalisation and size; it never learns.
+
+    Args:
+        model: a module, a timm name (pretrained weights are loaded) or "package.module:function" that gives a module.
+        size: side of the teacher's images in pixels; None: as the student's.
+        mean, std: the teacher's normalisation; None: what a timm model says of itself, else ImageNet's.
+        classes: the teacher's numbers of the student's classes, in their order; None: the same classes.
+    """
+
+    def __init__(
+        self,
+        model: str | nn.Module,
+        *,
+        size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        classes: Sequence[int] | None = None,
+    ):
+        super().__init__()
+        self.model = (build_teacher(model) if isinstance(model, str) else model).eval().requires_grad_(False)
+        own = getattr(self.model, "pretrained_cfg", {})
+        self.size = size
+        self.mean = tuple(mean or own.get("mean", Preprocessing.mean))
+        self.std = tuple(std or own.get("std", Preprocessing.std))
+        self.classes = list(classes) if classes is not None else None
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """A teacher stays in evaluation mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, student: Preprocessing) -> Tensor:
+        """images: (B, C, H, W) as `student` normalises them -> logits (B, classes)."""
+        x = images * images.new_tensor(student.std).view(1, -1, 1, 1) + images.new_tensor(student.mean).view(1, -1, 1, 1)
+        if self.size and x.shape[-1] != self.size:
+            x = F.interpolate(x, (self.size, self.size), mode="bicubic", antialias=True, align_corners=False)
+        x = (x - x.new_tensor(self.mean).view(1, -1, 1, 1)) / x.new_tensor(self.std).view(1, -1, 1, 1)
+        logits = self.model(x.contiguous(memory_format=torch.channels_last))
+        return logits if self.classes is None else logits[:, self.classes]
+
+
+class Distillation:
+    """(1 - alpha) * loss on the labels + alpha * loss on the teacher's word.
+
+    kind "hard": cross entropy with the teacher's class; "soft": divergence from its probabilities at temperature tau.
+    """
+
+    def __init__(self, teacher: Teacher, *, kind: str = "hard", alpha: float = 0.5, tau: float = 1.0):
+        if kind not in ("hard", "soft"):
+            raise ValueError(f"distillation kind {kind!r}, expected 'hard' or 'soft'")
+        self.teacher = teacher
+        self.kind = kind
+        self.alpha = alpha
+        self.tau = tau
+
+    def loss(self, label_loss: Tensor, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+        """label_loss: scalar; logits, teacher_logits: (B, classes) -> scalar."""
+        match = hard_loss(logits, teacher_logits) if self.kind == "hard" else soft_loss(logits, teacher_logits, self.tau)
+        return (1 - self.alpha) * label_loss + self.alpha * match
+
+
+def hard_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Cross entropy with the class that the teacher names."""
+    return F.cross_entropy(logits, teacher_logits.argmax(dim=1))
+
+
+def soft_loss(logits: Tensor, teacher_logits: Tensor, tau: float) -> Tensor:
+    """Mean over all elements of the divergence between softened distributions, times tau squared."""
+    student, teacher = (F.log_softmax(x / tau, dim=1) for x in (logits, teacher_logits))
+    return F.kl_div(student, teacher, reduction="sum", log_target=True) * tau**2 / logits.numel()
+
+
+def build_teacher(name: str) -> nn.Module:
+    """A module from a timm name or from "package.module:function"."""
+    if ":" not in name:
+        if not timm.is_model(name):
+            raise InputError(f"teacher {name!r}: unknown to timm, expected a timm name or package.module:function")
+        return timm.create_model(name, pretrained=True)
+    module, function = name.split(":", 1)
+    try:
+        return getattr(import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"teacher {name!r}: {error}") from None

@@ -1,0 +1,56 @@
+"""Optimiser and schedule, described as data."""
+
+import math
+from dataclasses import dataclass
+
+from timm.optim import create_optimizer_v2
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """AdamW with a cosine and a warm-up, as published; `lr` is for the whole batch over all processes.
+
+    layer_decay: factor from each layer to the one before it, for fine-tuning; None: the same rate everywhere.
+    """
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    min_lr: float = 1e-5
+    weight_decay: float = 0.05
+    warmup_epochs: float = 5.0
+    warmup_lr: float = 1e-6
+    cooldown_epochs: float = 0.0
+    schedule: str = "cosine"
+    layer_decay: float | None = None
+
+    def __post_init__(self):
+        if self.schedule not in ("cosine", "constant"):
+            raise ValueError(f"schedule {self.schedule!r}, expected 'cosine' or 'constant'")
+
+    def optimizer(self, network: nn.Module) -> Optimizer:
+        """Norms, biases and other vectors don't decay."""
+        optimizer = create_optimizer_v2(
+            network, opt=self.name, lr=self.lr, weight_decay=self.weight_decay, layer_decay=self.layer_decay
+        )
+        for group in optimizer.param_groups:
+            group["lr"] *= group.get("lr_scale", 1.0)
+        return optimizer
+
+    def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
+        """The rate as a share of `lr` after each of `steps` steps."""
+        warmup = round(self.warmup_epochs * steps_per_epoch)
+        end = max(steps - round(self.cooldown_epochs * steps_per_epoch), warmup + 1)
+        low, first = self.min_lr / self.lr, self.warmup_lr / self.lr
+
+        def share(step: int) -> float:
+            if step < warmup:
+                return first + (1 - first) * step / warmup
+            if self.schedule == "constant":
+                return 1.0
+            progress = min((step - warmup) / (end - warmup), 1.0)
+            return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
+
+        return LambdaLR(optimizer, share)
