@@ -122,8 +122,9 @@ class ParallelConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, ...) -> (B, C', ...)."""
         total = self.branches[0](x)
-        for branch in self.branches[1:]:
-            total = total + branch(x)
+        for i, branch in enumerate(self.branches):
+            if i > 0:  # TorchScript knows no slice of modules
+                total = total + branch(x)
         return total
 
     @torch.no_grad()
@@ -199,7 +200,11 @@ def _per_output(scale: Tensor, weight: Tensor) -> Tensor:
 
 
 def _bias_of(conv: nn.Module) -> Tensor:
-    return torch.zeros(conv.out_channels, dtype=torch.float64, device=conv.weight.device) if conv.bias is None else conv.bias.double()
+    return (
+        torch.zeros(conv.out_channels, dtype=torch.float64, device=conv.weight.device)
+        if conv.bias is None
+        else conv.bias.double()
+    )
 
 
 def _centred(weight: Tensor, size: torch.Size) -> Tensor:

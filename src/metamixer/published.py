@@ -8,6 +8,8 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .errors import InputError
@@ -58,21 +60,30 @@ def load_published(model: nn.Module, source: Source, *, weights: str = "state_di
     Raises InputError that lists the keys that are missing, left over or of another shape; the model is then unchanged.
     """
     network = getattr(model, "model", model) if type(model).__name__ == "FeatureGetterNet" else model
-    network.load_state_dict(convert_published(read_published(source, weights=weights), network))
+    network.load_state_dict(convert_published(read_published(source, weights=weights), network.state_dict()))
     return model
 
 
-def convert_published(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """The published state dict under our names, complete in both directions; raises InputError where it is not."""
+def convert_published(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, optional: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """The published state dict under our names, which it may have already; complete in both directions.
+
+    expected: our names, with tensors of the right shapes. optional: what the names of parts begin with that may be absent
+    as a whole. Raises InputError that lists what is missing, left over or of another shape.
+    """
     state = _backbone(state)
-    ours = network.state_dict()
-    names = {name: published_name(name) for name in ours}
+    names = {name: name if name in state else published_name(name) for name in expected}
+    for part in optional:
+        keys = {name: key for name, key in names.items() if name.startswith(part)}
+        if not any(key in state for key in keys.values()):
+            names = {name: key for name, key in names.items() if name not in keys}
     missing = [key for key in names.values() if key not in state]
     extra = sorted(set(state) - set(names.values()))
     shapes = [
-        f"{key} {list(state[key].shape)} instead of {list(ours[name].shape)}"
+        f"{key} {list(state[key].shape)} instead of {list(expected[name].shape)}"
         for name, key in names.items()
-        if key in state and state[key].shape != ours[name].shape
+        if key in state and state[key].shape != expected[name].shape
     ]
     problems = [
         f"{len(keys)} {what}: {', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}"
@@ -80,7 +91,7 @@ def convert_published(state: Mapping[str, Tensor], network: nn.Module) -> dict[s
         if keys
     ]
     if problems:
-        raise InputError(f"not a published checkpoint of this {type(network).__name__}: keys " + "; ".join(problems))
+        raise InputError("not a published checkpoint of this network: keys " + "; ".join(problems))
     return {name: state[key] for name, key in names.items()}
 
 
@@ -89,16 +100,21 @@ def _backbone(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if not any(key.startswith("backbone.") for key in state):
         return state
     prefix = "backbone."
-    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix) and not key.startswith("backbone.ema_")}
+    return {
+        key[len(prefix) :]: value
+        for key, value in state.items()
+        if key.startswith(prefix) and not key.startswith("backbone.ema_")
+    }
 
 
 def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[str, Tensor]:
     """The state dict in a published file, at a URL, or as given; nothing in the file is executed."""
     if isinstance(source, Mapping):
         content = source
+    elif str(source).startswith(("http://", "https://")):
+        content = _read_url(str(source))
     else:
-        path = download(source) if str(source).startswith(("http://", "https://")) else Path(source)
-        content = read_torch_file(path)
+        content = _read_file(Path(source))
     if weights in content:
         content = content[weights]
     elif weights != "state_dict":
@@ -106,6 +122,26 @@ def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[st
     if not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{_short(source)}: no state dict in it, expected tensors by name, as such or under 'state_dict'")
     return content
+
+
+def _read_url(url: str) -> Mapping:
+    path = download(url)
+    try:
+        return _read_file(path)
+    except InputError:
+        # A cut-off download would otherwise be taken from the cache, with a checksum that fits, for ever.
+        path.unlink(missing_ok=True)
+        _checksum_file(path).unlink(missing_ok=True)
+        raise
+
+
+def _read_file(path: Path) -> Mapping:
+    if path.suffix != ".safetensors":
+        return read_torch_file(path)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
 
 
 def read_torch_file(path: Path) -> Mapping:
@@ -116,10 +152,12 @@ def read_torch_file(path: Path) -> Mapping:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
-            what = re.search(r"GLOBAL ([\w.]+)", str(error))
-            raise InputError(f"{path}: holds {what[1] if what else 'code'}, expected tensors and plain values: not loaded") from None
-        raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__}): truncated, or another kind of file") from None
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if code:
+            raise InputError(f"{path}: holds {code[1]}, expected tensors and plain values: not loaded") from None
+        raise InputError(
+            f"{path}: not a readable checkpoint ({type(error).__name__}): truncated, or another kind of file"
+        ) from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a checkpoint dictionary")
     return content
@@ -129,7 +167,7 @@ def download(url: str) -> Path:
     """The file of a URL in torch's hub cache; its SHA-256 is stored on first use and compared on every later one."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     path = folder / Path(urlparse(url).path).name
-    checksum = path.with_name(path.name + ".sha256")
+    checksum = _checksum_file(path)
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -140,8 +178,14 @@ def download(url: str) -> Path:
     if not checksum.is_file():
         checksum.write_text(f"{digest}  {path.name}\n")
     elif checksum.read_text().split()[0] != digest:
-        raise InputError(f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to fetch it anew")
+        raise InputError(
+            f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to fetch it anew"
+        )
     return path
+
+
+def _checksum_file(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
 
 
 def _sha256(path: Path) -> str:

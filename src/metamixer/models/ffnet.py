@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
 from ..ops import IMAGE, LayerScale, Operators, ParallelConv, norm_as_affine
+from .pretrained import checkpoint_filter_fn, forget_weights, overlay_with_weights
 
-__all__ = ["FFNet", "VARIANTS"]
+__all__ = ["VARIANTS", "FFNet"]
 
 STRIDE = 32
 """The last stage sees the image at this stride; a smaller image is refused."""
@@ -156,9 +157,9 @@ class FFNet(nn.Module):
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict:
-        """Layers for layer-wise rates: the stem, then every stage (`coarse`) or every block and down-sampling."""
-        blocks = [(r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^stages\.(\d+)\.downsample", (0,))]
-        return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else [*blocks, (r"^(feature_norms|head)", (99999,))]}
+        """Layers for layer-wise rates: the stem, every stage (`coarse`) or block (the first with the down-sampling), the rest."""
+        blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
+        return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
 
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
@@ -293,7 +294,6 @@ def _cfg(file: str = "", *, size: int = 256, crop_pct: float = 0.95) -> dict:
         "classifier": "head.fc",
         "license": "apache-2.0",
         "paper_ids": "arXiv:2406.02021",
-        "custom_load": False,
     }
 
 
@@ -313,15 +313,27 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-def build_ffnet(variant: str, pretrained: bool = False, **kwargs) -> nn.Module:
+def build_ffnet(
+    variant: str,
+    pretrained: bool = False,
+    pretrained_cfg: str | dict | None = None,
+    pretrained_cfg_overlay: dict | None = None,
+    **kwargs,
+) -> nn.Module:
     """What timm calls for a registered name: the variant's numbers, changed by the caller's keywords."""
-    return build_model_with_cfg(
+    if pretrained:
+        pretrained_cfg_overlay = overlay_with_weights(variant, pretrained_cfg, pretrained_cfg_overlay)
+    network = build_model_with_cfg(
         FFNet,
         variant,
         pretrained,
+        pretrained_cfg=pretrained_cfg,
+        pretrained_cfg_overlay=pretrained_cfg_overlay,
+        pretrained_filter_fn=checkpoint_filter_fn,
         feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
         **{**VARIANTS[variant], **kwargs},
     )
+    return forget_weights(network)
 
 
 def _register(variant: str) -> None:

@@ -1,0 +1,61 @@
+"""Learning from a teacher: the losses are the published ones."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from metamixer.data.preprocessing import Preprocessing
+from metamixer.tasks.distillation import Distillation, Teacher
+from published_weights import GOLDEN, image
+
+
+def golden(name):
+    return torch.from_numpy(np.load(GOLDEN / "losses.npz")[f"loss/distill_{name}"])
+
+
+@pytest.fixture
+def student():
+    return image("loss/student", (4, 10)).requires_grad_()
+
+
+@pytest.fixture
+def label_loss(student):
+    return F.cross_entropy(student, torch.tensor([1, 0, 7, 3]))
+
+
+def test_loss_on_the_labels_is_the_published_one(label_loss):
+    torch.testing.assert_close(label_loss, golden("none"))
+
+
+@pytest.mark.parametrize(("kind", "tau"), [("hard", 1.0), ("soft", 3.0)])
+def test_loss_is_the_published_one(kind, tau, student, label_loss):
+    teacher_logits = image("loss/teacher", (4, 10))
+    distillation = Distillation(Teacher(nn.Identity()), kind=kind, alpha=0.5, tau=tau)
+    loss = distillation.loss(label_loss, student, teacher_logits)
+    torch.testing.assert_close(loss, golden(kind))
+    loss.backward()
+    assert student.grad.abs().min() > 0
+
+
+def test_refuses_an_unknown_kind():
+    with pytest.raises(ValueError, match="'firm', expected 'hard' or 'soft'"):
+        Distillation(Teacher(nn.Identity()), kind="firm")
+
+
+def test_teacher_sees_its_own_normalisation_and_size_and_never_learns():
+    teacher = Teacher(nn.BatchNorm2d(3, affine=False), size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
+    student = Preprocessing(mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3))
+    pixels = torch.rand(3).view(1, 3, 1, 1)
+    images = (pixels - torch.tensor(student.mean).view(1, 3, 1, 1)) / torch.tensor(student.std).view(1, 3, 1, 1)
+    seen = teacher.train()(images.expand(2, 3, 32, 32), student)
+    torch.testing.assert_close(seen, ((pixels - 0.5) / 0.25).expand(2, 3, 16, 16), rtol=1e-4, atol=1e-4)
+    assert not list(teacher.parameters())
+    assert teacher.model.num_batches_tracked == 0
+
+
+def test_teacher_of_more_classes_answers_for_those_of_the_student():
+    teacher = Teacher(nn.Flatten(), classes=[2, 0], mean=(0.0,), std=(1.0,))
+    images = torch.rand(2, 3, 1, 1)
+    assert torch.equal(teacher(images, Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)), images.flatten(1)[:, [2, 0]])
