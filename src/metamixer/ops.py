@@ -200,11 +200,9 @@ def _per_output(scale: Tensor, weight: Tensor) -> Tensor:
 
 
 def _bias_of(conv: nn.Module) -> Tensor:
-    return (
-        torch.zeros(conv.out_channels, dtype=torch.float64, device=conv.weight.device)
-        if conv.bias is None
-        else conv.bias.double()
-    )
+    if conv.bias is None:
+        return torch.zeros(conv.out_channels, dtype=torch.float64, device=conv.weight.device)
+    return conv.bias.double()
 
 
 def _centred(weight: Tensor, size: torch.Size) -> Tensor:
