@@ -6,6 +6,10 @@ from collections.abc import Callable, Sequence
 from .errors import InputError
 
 USAGE_ERROR = 2
+POSITIONAL = {
+    "images": {"nargs": "+", "help": "files and folders"},
+    "checkpoint": {"help": "a file of a training run (.ckpt) or a deploy form (.safetensors)"},
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,12 +50,21 @@ def _train(arguments: list[str]) -> None:
 
 
 def _call(arguments: list[str]) -> None:
-    """Give the arguments behind the command's name to the function of that name."""
-    from jsonargparse import auto_cli
+    """Give the arguments behind the command's name to the function of that name; its first parameter is positional."""
+    from inspect import signature
+
+    from jsonargparse import ArgumentParser
 
     from . import commands
 
-    auto_cli(getattr(commands, arguments[0]), args=arguments[1:], prog=f"metamixer {arguments[0]}", as_positional=False)
+    name, *rest = arguments
+    function = getattr(commands, name)
+    parser = ArgumentParser(prog=f"metamixer {name}", description=function.__doc__.splitlines()[0])
+    positional = [key for key, parameter in signature(function).parameters.items() if parameter.default is parameter.empty][:1]
+    for key in positional:
+        parser.add_argument(key, **POSITIONAL[key])
+    parser.add_function_arguments(function, skip=set(positional))
+    function(**vars(parser.parse_args(rest)))
 
 
 def _help(commands: dict) -> str:

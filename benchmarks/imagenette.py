@@ -1,0 +1,112 @@
+"""ffnet_nano and two timm networks of about the same size on Imagenette at 96 px: same recipe, same epochs, one table.
+
+    python benchmarks/imagenette.py --data imagenette_96
+
+Trains what has no result yet (about half an hour each on two cores) and writes benchmarks/results/imagenette.{json,md}.
+`--data` is the unpacked folder with train/ and val/.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from metamixer import create_model
+from metamixer.complexity import measure
+
+ROOT = Path(__file__).parent.parent
+RECIPE = ROOT / "recipes/classification/imagenette.yaml"
+RESULTS = ROOT / "benchmarks/results/imagenette"
+SIZE = 96
+
+CONTENDERS: dict[str, tuple[str, dict]] = {
+    "ffnet_nano": ("ffnet_nano", {}),
+    "convnext, ffnet_nano's widths and depths": ("convnext_atto", {"dims": [32, 64, 128, 256], "depths": [2, 2, 4, 1]}),
+    "mobilenetv4_conv_small": ("mobilenetv4_conv_small", {}),
+}
+"""Title -> timm name and keywords."""
+
+
+def train(model: str, model_args: dict, *, data: Path, out: Path) -> dict:
+    """One run of the recipe with another network; returns what it cost."""
+    arguments = ["--data.root", str(data), "--out", str(out), "--model.init_args.model", model]
+    if model_args:
+        arguments += ["--model.init_args.model_args", json.dumps(model_args)]
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
+    command = [sys.executable, "-m", "metamixer", "fit", "--config", str(RECIPE), "--trainer.enable_progress_bar", "false"]
+    subprocess.run([*command, *arguments], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"wall_minutes": round((time.time() - start) / 60, 1), "cpu_minutes": round(seconds / 60, 1)}
+
+
+def last_accuracy(run: Path) -> tuple[int, float]:
+    """Epochs and top-1 of the run's last validation: the end of the schedule, not the best of many looks."""
+    log = max(run.glob("logs/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
+    with log.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/top1"]]
+    return int(rows[-1]["epoch"]) + 1, round(100 * float(rows[-1]["val/top1"]), 2)
+
+
+def size_of(model: str, model_args: dict) -> dict:
+    """Parameters and multiply-accumulates in training form."""
+    network = create_model(model, num_classes=10, device="meta", **model_args).eval()
+    complexity = measure(network, torch.empty(1, 3, SIZE, SIZE, device="meta"))
+    return {"parameters": complexity.params, "macs": complexity.macs}
+
+
+def write(rows: dict[str, dict]) -> None:
+    """The result as JSON and as a table."""
+    lines = [
+        f"Imagenette, {SIZE} px, from scratch, `{RECIPE.relative_to(ROOT)}`, seed 0. Measured on: {machine()}.",
+        "",
+        "| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | CPU minutes | wall minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for title, row in rows.items():
+        lines.append(
+            f"| {title} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M | {row['epochs']} | {row['top1']:.2f} % "
+            f"| {row['cpu_minutes']} | {row['wall_minutes']} |"
+        )
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def machine() -> str:
+    """Processor, cores, library."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    return f"{os.cpu_count()} cores of {names[0] if names else platform.processor()}, PyTorch {torch.__version__.split('+')[0]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("imagenette_96"), help="folder with train/ and val/")
+    parser.add_argument("--runs", type=Path, default=Path("runs/imagenette"), help="folder for the runs; finished ones are kept")
+    parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
+    options = parser.parse_args()
+    rows = {}
+    for title, (model, model_args) in CONTENDERS.items():
+        run = options.runs / model
+        cost = run / "cost.json"
+        if not cost.is_file() and options.only in (None, title):
+            spent = train(model, model_args, data=options.data, out=run)
+            cost.write_text(json.dumps(spent) + "\n")
+        if cost.is_file():
+            epochs, top1 = last_accuracy(run)
+            rows[title] = {"epochs": epochs, "top1": top1, **size_of(model, model_args), **json.loads(cost.read_text())}
+    write(rows)
+
+
+if __name__ == "__main__":
+    main()

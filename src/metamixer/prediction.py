@@ -1,0 +1,97 @@
+"""Pictures in, classes and probabilities out."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import torch
+from PIL import Image
+from timm.data import ImageNetInfo
+from torch import Tensor, nn
+
+from .checkpoints import load_checkpoint
+from .data.images import read_image
+from .data.preprocessing import Preprocessing
+from .errors import InputError
+from .models import create_model
+from .published import load_published
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+Picture = str | Path | Image.Image
+
+
+class Classifier:
+    """A network with its preprocessing and class names: `Classifier.load(checkpoint="best.ckpt")(["cat.jpg"])`."""
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, classes: Sequence[str]):
+        self.network = network.eval()
+        self.preprocessing = preprocessing
+        self.classes = list(classes)
+
+    @classmethod
+    def load(cls, *, model: str | None = None, checkpoint: str | Path | None = None) -> "Classifier":
+        """From a checkpoint of ours; from a published one, with its `model`; or the published weights of `model`."""
+        if checkpoint is None:
+            if model is None:
+                raise InputError("no network, expected a model name, a checkpoint or both")
+            return cls.of_imagenet(create_model(model, pretrained=True))
+        if model is not None and Path(checkpoint).suffix not in (".ckpt", ".safetensors"):
+            return cls.of_imagenet(load_published(create_model(model), checkpoint))
+        network, info = load_checkpoint(checkpoint)
+        if model not in (None, info["model"]):
+            raise InputError(f"{checkpoint}: a checkpoint of {info['model']}, expected {model}")
+        preprocessing = Preprocessing.from_dict(info["preprocessing"])
+        classes = info["classes"] or imagenet_names(info["model_args"]["num_classes"])
+        return cls(network, preprocessing, classes)
+
+    @classmethod
+    def of_imagenet(cls, network: nn.Module) -> "Classifier":
+        """A timm network with ImageNet's classes, which knows its own preprocessing."""
+        own = network.pretrained_cfg
+        keys = ("crop_pct", "interpolation", "mean", "std")
+        preprocessing = Preprocessing(size=own["input_size"][-1], **{key: own[key] for key in keys})
+        return cls(network, preprocessing, imagenet_names(network.num_classes))
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Sequence[Picture]) -> Tensor:
+        """pictures: paths or Pillow images -> probabilities (N, classes)."""
+        transform = self.preprocessing.transform()
+        mode = self.preprocessing.mode
+        images = [transform(read_image(picture, mode=mode, name=str(picture))) for picture in pictures]
+        device = next(self.network.parameters()).device
+        return self.network(torch.stack(images).to(device)).softmax(dim=1).cpu()
+
+    def top(self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = 32) -> Iterator[list[tuple[str, float]]]:
+        """For each picture the k likeliest classes with their probabilities, likeliest first."""
+        for start in range(0, len(pictures), batch_size):
+            probabilities, indices = self(pictures[start : start + batch_size]).topk(min(k, len(self.classes)))
+            for row in zip(indices.tolist(), probabilities.tolist(), strict=True):
+                yield [(self.classes[index], probability) for index, probability in zip(*row, strict=True)]
+
+
+def imagenet_names(num_classes: int) -> list[str]:
+    """ImageNet-1K's class descriptions; for another number of classes their numbers."""
+    if num_classes != 1000:
+        return [str(index) for index in range(num_classes)]
+    info = ImageNetInfo("imagenet-1k")
+    return [info.index_to_description(index) for index in range(num_classes)]
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """Files as they are, folders as the images below them in order; raises InputError where there is none."""
+    found = list(chain.from_iterable(_images_at(Path(path)) for path in paths))
+    if not found:
+        raise InputError("no images given, expected files or folders")
+    return found
+
+
+def _images_at(path: Path) -> list[Path]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder, expected images")
+    if path.is_file():
+        return [path]
+    images = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise InputError(f"{path}: no images in this folder, expected files such as *.jpg or *.png")
+    return images
