@@ -1,0 +1,94 @@
+"""Every recipe parses against the real signatures, builds its network, and says in its header what it takes and gives."""
+
+import re
+import sys
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import yaml
+
+from metamixer import create_model, training
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+NAMES = sorted(str(path.relative_to(RECIPES)) for path in RECIPES.rglob("*.yaml"))
+
+HEADER = {
+    "hardware": r"\b(GPUs?|CPUs?|cores?)\b",
+    "time": r"\b\d+ (seconds|minutes|hours|days)\b|\ban? (minute|hour|day)\b",
+    "figure": r"\b(paper|measured|not run)\b",
+}
+"""What a recipe's first comment must tell, and how that is recognised."""
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """The command line up to the parsed configuration; nothing is built, nothing runs."""
+    for step in ("instantiate_classes", "_run_subcommand"):
+        monkeypatch.setattr(training.TrainingCLI, step, lambda self, *args: None)
+
+    monkeypatch.setattr(sys, "argv", ["metamixer"])
+
+    def parse(path: Path, command: str = "fit"):
+        return training.run([command, "--config", str(path)]).config[command]
+
+    return parse
+
+
+def header(path: Path) -> str:
+    """The comment at the top."""
+    lines = takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in lines)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_header_tells_hardware_time_and_figure(name):
+    text = header(RECIPES / name)
+    missing = [what for what, pattern in HEADER.items() if not re.search(pattern, text, re.IGNORECASE)]
+    assert not missing, f"{name}: no {', '.join(missing)} in the header {text!r}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parses_and_builds_its_network(name, parse):
+    path = RECIPES / name
+    settings = parse(path, "test" if "metamixer test" in header(path) else "fit").model.init_args
+    with torch.device("meta"):
+        create_model(settings.model, num_classes=settings.num_classes, **(settings.model_args or {}))
+    if settings.distillation:
+        teacher = settings.distillation.init_args.teacher.init_args.model
+        assert teacher in timm.list_pretrained()
+
+
+UNKNOWN_KEYS = [
+    "bogus",
+    "model.init_args.bogus",
+    "model.init_args.optimization.bogus",
+    "data.init_args.bogus",
+    "data.init_args.preprocessing.bogus",
+    "data.init_args.augmentation.bogus",
+    "trainer.bogus",
+    "trainer.callbacks.0.init_args.bogus",
+]
+
+
+@pytest.mark.parametrize("key", UNKNOWN_KEYS)
+def test_an_unknown_key_is_refused(key, parse, tmp_path, capsys):
+    recipe = yaml.safe_load((RECIPES / "classification" / "ffnet_4_384.yaml").read_text())
+    *parents, last = key.split(".")
+    node = recipe
+    for part in parents:
+        node = node[int(part)] if part.isdigit() else node.setdefault(part, {})
+    node[last] = 1
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    with pytest.raises(SystemExit) as stop:
+        parse(path)
+    assert stop.value.code == 2
+    assert "bogus" in capsys.readouterr().err
+
+
+def test_an_unknown_model_argument_is_refused():
+    with torch.device("meta"), pytest.raises(TypeError, match="bogus"):
+        create_model("ffnet_nano", bogus=1)
