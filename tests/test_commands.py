@@ -1,0 +1,144 @@
+"""The commands beside training: what they print, what they write, what they refuse."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+import metamixer
+from metamixer.checkpoints import load_checkpoint, network_info, save_network
+from metamixer.cli import main
+from metamixer.data import Preprocessing
+from metamixer.prediction import Classifier
+from random_statistics import randomize
+
+CLASSES = ["circle", "square", "triangle"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A file that holds a small network of three classes and says so."""
+    network = randomize(metamixer.create_model("ffnet_nano", num_classes=3).eval())
+    info = network_info(
+        "ffnet_nano",
+        {"num_classes": 3},
+        task="classification",
+        classes=CLASSES,
+        preprocessing=Preprocessing(size=32, crop_pct=1.0).as_dict(),
+    )
+    save_network(network, info, tmp_path / "shapes.safetensors")
+    return tmp_path / "shapes.safetensors"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with two pictures in two formats, one of them in a folder below, and a text."""
+    folder = tmp_path / "pictures"
+    (folder / "below").mkdir(parents=True)
+    Image.effect_mandelbrot((40, 30), (-2, -1, 1, 1), 20).save(folder / "a.png")
+    Image.radial_gradient("L").save(folder / "below" / "b.jpg")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_predict_prints_and_writes_what_the_network_says(checkpoint, pictures, tmp_path, capsys):
+    out = tmp_path / "result.json"
+    assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(out), str(pictures)]) == 0
+    printed = capsys.readouterr().out
+    results = json.loads(out.read_text())
+    assert [result["image"] for result in results] == [str(pictures / "a.png"), str(pictures / "below" / "b.jpg")]
+    for result in results:
+        shares = [entry["probability"] for entry in result["classes"]]
+        assert sorted(entry["name"] for entry in result["classes"]) == CLASSES
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(1)
+        assert result["image"] in printed
+    network, _ = load_checkpoint(checkpoint)
+    image = Preprocessing(size=32, crop_pct=1.0).transform()(Image.open(pictures / "a.png").convert("RGB"))
+    with torch.inference_mode():
+        best = network(image[None]).argmax().item()
+    assert results[0]["classes"][0]["name"] == CLASSES[best]
+
+
+def test_predict_takes_several_images_and_fewer_classes(checkpoint, pictures, capsys):
+    images = [str(pictures / "a.png"), str(pictures / "below" / "b.jpg")]
+    assert main(["predict", *images, "--checkpoint", str(checkpoint), "--top", "1", "--json", "-", "--batch_size", "1"]) == 0
+    assert [len(result["classes"]) for result in json.loads(capsys.readouterr().out)] == [1, 1]
+
+
+def test_fuse_writes_a_deploy_form_that_predicts_the_same(checkpoint, pictures, tmp_path, capsys):
+    out = tmp_path / "deploy" / "fused.safetensors"
+    assert main(["fuse", str(checkpoint), "--out", str(out)]) == 0
+    assert "parity" in capsys.readouterr().out
+    images = [pictures / "a.png"]
+    original, fused = (Classifier.load(checkpoint=path)(images) for path in (checkpoint, out))
+    torch.testing.assert_close(fused, original, rtol=1e-4, atol=1e-5)
+    network, info = load_checkpoint(out)
+    assert info["fused"]
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    assert main(["fuse", str(out), "--out", str(tmp_path / "again.safetensors")]) == 0
+
+
+def test_classifier_of_a_published_checkpoint_knows_imagenet(tmp_path):
+    torch.manual_seed(0)
+    network = metamixer.create_model("ffnet_nano")
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "nano.pth.tar")
+    classifier = Classifier.load(model="ffnet_nano", checkpoint=tmp_path / "nano.pth.tar")
+    assert len(classifier.classes) == 1000
+    assert classifier.classes[0].startswith("tench")
+    assert classifier([Image.new("RGB", (50, 70))]).shape == (1, 1000)
+
+
+def test_models_lists_the_papers_table(capsys):
+    assert main(["models"]) == 0
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]}
+    assert rows["ffnet_1.in1k"] == ["13.7", "M", "2.98", "G", "256", "81.3"]
+    assert rows["ffnet_4.in1k_384"] == ["79.2", "M", "43.12", "G", "384", "85.3"]
+    assert rows["ffnet_nano.untrained"][-1] == "ours"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["paint"], "command 'paint', expected one of fit"),
+        (["predict", "{pictures}"], "expected a model name, a checkpoint or both"),
+        (["predict", "--model", "ffnet_9", "--checkpoint", "{checkpoint}", "{pictures}"], "expected ffnet_9"),
+        (["predict", "--checkpoint", "{checkpoint}", "{empty}"], "no images in this folder"),
+        (["predict", "--checkpoint", "{checkpoint}", "nowhere.jpg"], "nowhere.jpg: no such file"),
+        (["predict", "--checkpoint", "{checkpoint}", "{pictures}/notes.txt"], "notes.txt: not a readable image"),
+        (["predict", "--checkpoint", "{pictures}/notes.txt", "{pictures}"], "notes.txt: not a readable checkpoint"),
+        (["fuse", "{checkpoint}", "--out", "fused.pth"], "expected a name that ends in .safetensors"),
+        (["draw", "{checkpoint}"], "config.yaml: no such file"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, pictures, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    places = {"checkpoint": checkpoint, "pictures": pictures, "empty": tmp_path / "empty"}
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_truncated_image_stops_before_anything_is_written(checkpoint, pictures, tmp_path, capsys):
+    whole = (pictures / "below" / "b.jpg").read_bytes()
+    (pictures / "below" / "c.jpg").write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "result.json"
+    assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(out), str(pictures)]) == 2
+    assert "c.jpg: not a readable image" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_saving_to_a_full_disk_leaves_the_old_file(checkpoint, monkeypatch):
+    before = checkpoint.read_bytes()
+
+    def no_space(state, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("metamixer.checkpoints.save_file", no_space)
+    with pytest.raises(metamixer.InputError, match="No space left"):
+        save_network(metamixer.create_model("ffnet_nano", num_classes=3), {}, checkpoint)
+    assert checkpoint.read_bytes() == before
+    assert list(checkpoint.parent.glob(".*part")) == []
