@@ -1,6 +1,6 @@
 """How long `import metamixer` takes beside `import timm` alone: fresh processes in turn, medians and their ratio.
 
-    python benchmarks/import_time.py
+python benchmarks/import_time.py
 """
 
 import statistics

@@ -4,10 +4,10 @@ import pytest
 import segmentation_models_pytorch
 import timm
 import torch
-from published_weights import image
 from transformers import TimmBackbone, TimmBackboneConfig
 
 import metamixer
+from published_weights import image
 
 NAMES = ("ffnet_nano", "ffnet_1")
 

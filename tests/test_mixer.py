@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from published_weights import image
 from torch import nn
 from torch.nn import functional as F
 
@@ -19,6 +18,7 @@ from metamixer.mixer import (
     token_mixer,
 )
 from metamixer.ops import IMAGE, SERIES, ConvNorm, LayerScale, NormConv, ParallelConv, fused
+from published_weights import image
 
 DIM = 64
 DATA = {"image": (IMAGE, (2, DIM, 9, 11)), "series": (SERIES, (2, DIM, 25))}

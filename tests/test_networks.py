@@ -7,8 +7,6 @@ import pickle
 import pytest
 import timm
 import torch
-from published_weights import image
-from random_statistics import randomize
 from timm.models import reparameterize_model
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,6 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import metamixer
 from metamixer.errors import InputError
 from metamixer.ops import LayerScale, ParallelConv
+from published_weights import image
+from random_statistics import randomize
 
 CLASSES = 7
 SMALL = {
@@ -201,7 +201,7 @@ def test_refuses_an_image_that_does_not_fit(shape, message, features_only):
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(InputError, match="model 'ffnet1': no such model; did you mean ffnet_1"):
         metamixer.create_model("ffnet1")
-    with pytest.raises(InputError, match="expected one of ffnet_1, .*, or a timm name"):
+    with pytest.raises(InputError, match=r"expected one of ffnet_1, .*, or a timm name"):
         metamixer.create_model("zzz")
 
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from published_weights import image
-from random_statistics import randomize
 from torch import nn
 
 from metamixer.mixer import ConvNeXtFFN, MetaMixer, Residual
 from metamixer.ops import IMAGE, SERIES, LayerScale, NormConv, ParallelConv, output_layer, same_padding
+from published_weights import image
+from random_statistics import randomize
 
 DIM = 12
 STRIPS = replace(IMAGE, parallel_kernels=lambda size: ((1, size), (size, 1), size - 4))

@@ -38,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _commands() -> dict[str, Callable[[list[str]], object]]:
-    return {name: _train for name in ("fit", "validate", "test")} | {
-        name: _call for name in ("predict", "fuse", "models", "draw")
-    }
+    return dict.fromkeys(("fit", "validate", "test"), _train) | dict.fromkeys(("predict", "fuse", "models", "draw"), _call)
 
 
 def _train(arguments: list[str]) -> None:

@@ -16,7 +16,9 @@ class EpochSampler(DistributedSampler):
     workers, mixup and stochastic depth draw from them.
     """
 
-    def __init__(self, dataset: Dataset, *, seed: int, first_epoch: int, num_replicas: int, rank: int, generator: torch.Generator):
+    def __init__(
+        self, dataset: Dataset, *, seed: int, first_epoch: int, num_replicas: int, rank: int, generator: torch.Generator
+    ):
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
         self.generator = generator
         self.set_epoch(first_epoch)

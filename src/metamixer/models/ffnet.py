@@ -7,77 +7,21 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from timm.layers import LayerNorm2d, SelectAdaptivePool2d, calculate_drop_path_rates, trunc_normal_
-from timm.models import build_model_with_cfg, checkpoint_seq, generate_default_cfgs, register_model
+from timm.layers import LayerNorm2d, calculate_drop_path_rates
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
-from ..ops import IMAGE, LayerScale, Operators, ParallelConv, norm_as_affine
+from ..ops import IMAGE, LayerScale
+from .parts import STRIDE, Head, Stage, check_image, init_weights, make_downsample, make_pool
 from .pretrained import checkpoint_filter_fn, forget_weights, overlay_with_weights
 
 __all__ = ["VARIANTS", "FFNet"]
 
-STRIDE = 32
-"""The last stage sees the image at this stride; a smaller image is refused."""
-
-
-def check_image(x: Tensor, in_chans: int) -> None:
-    """Refuse what a convolution would take without a word (too small) or with an unclear one (wrong channels)."""
-    if torch.jit.is_scripting():
-        return
-    if x.ndim != 4 or x.shape[1] != in_chans:
-        raise InputError(f"image batch of shape {list(x.shape)}, expected (batch, {in_chans}, height, width)")
-    if x.shape[2] < STRIDE or x.shape[3] < STRIDE:
-        raise InputError(f"image of {x.shape[2]}x{x.shape[3]} pixels, expected at least {STRIDE}x{STRIDE}, the network's stride")
-
-
+# fx looks the name up where it is called.
 torch.fx.wrap("check_image")
-
-
-class Stage(nn.Module):
-    """Down-sampling (all stages but the first), then blocks."""
-
-    def __init__(self, downsample: nn.Module, blocks: Sequence[nn.Module]):
-        super().__init__()
-        self.downsample = downsample
-        self.blocks = nn.Sequential(*blocks)
-        self.grad_checkpointing = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, H, W) -> (B, C', H', W')."""
-        x = self.downsample(x)
-        if self.grad_checkpointing and not torch.jit.is_scripting():
-            return checkpoint_seq(self.blocks, x)
-        return self.blocks(x)
-
-
-class Head(nn.Module):
-    """Norm, pooling, classifier; the norm folds into the classifier, for an average and an affine map change places."""
-
-    def __init__(self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None):
-        super().__init__()
-        factory = {"device": device, "dtype": dtype}
-        self.norm = nn.BatchNorm2d(dim, **factory)
-        self.global_pool = make_pool(global_pool)
-        self.drop = nn.Dropout(drop_rate)
-        self.fc = nn.Linear(dim, num_classes, **factory) if num_classes > 0 else nn.Identity()
-
-    def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """x: (B, C, H, W) -> logits (B, classes), or (B, C) with `pre_logits`."""
-        x = self.drop(self.global_pool(self.norm(x)))
-        return x if pre_logits else self.fc(x)
-
-    @torch.no_grad()
-    def fuse(self) -> nn.Module:
-        if isinstance(self.norm, nn.BatchNorm2d) and isinstance(self.fc, nn.Linear):
-            scale, shift = norm_as_affine(self.norm)
-            weight = self.fc.weight.double()
-            self.fc.bias.add_((weight @ shift).to(self.fc.bias.dtype))
-            self.fc.weight.copy_(weight * scale)
-            self.norm = nn.Identity()
-        return self
 
 
 class FFNet(nn.Module):
@@ -236,29 +180,6 @@ class FFNet(nn.Module):
         if prune_head:
             self.reset_classifier(0, "")
         return wanted
-
-
-def make_downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
-    """Half the size: a 7x7 depthwise convolution to the new width, then x + conv(norm(x))."""
-    return nn.Sequential(
-        operators.depthwise_norm(dim, out_dim, 7, stride=2),
-        ParallelConv(operators.norm_conv(out_dim, out_dim), nn.Identity()),
-    )
-
-
-def make_pool(global_pool: str) -> nn.Module:
-    """'avg', or '' for none; no other kind lets the norm fold into the classifier."""
-    if global_pool not in ("avg", ""):
-        raise InputError(f"global_pool {global_pool!r}, expected 'avg' or ''")
-    return SelectAdaptivePool2d(pool_type=global_pool, flatten=bool(global_pool))
-
-
-def init_weights(module: nn.Module) -> None:
-    """Normal weights of deviation 0.02 and no bias, as published."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 _LARGE = {"channel_kernels": (7, 7, 7, 7)}

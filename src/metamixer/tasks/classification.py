@@ -109,7 +109,9 @@ class Classification(L.LightningModule):
     def configure_optimizers(self) -> dict:
         optimizer = self.optimization.optimizer(self.network)
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1))
+        scheduler = self.optimization.scheduler(
+            optimizer, steps=steps, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_fit_start(self) -> None:

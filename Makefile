@@ -1,0 +1,46 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DIGITS := recipes/classification/digits.yaml --out runs/digits
+
+.PHONY: help setup demo test lint format types timm-suite clean
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
+
+setup: $(INSTALLED)  ## install the package and its tools into .venv
+
+demo: $(INSTALLED)  ## train on handwritten digits, test, fuse and draw: about 3 minutes on two CPU cores
+	$(BIN)/metamixer fit --config $(DIGITS)
+	$(BIN)/metamixer test --config $(DIGITS)
+	$(BIN)/metamixer fuse runs/digits/best.ckpt --out runs/digits/digits_fused.safetensors
+	$(BIN)/metamixer draw runs/digits/best.ckpt --out runs/digits/sheet.png
+
+test: lint  ## lint, then all tests in two processes of one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 1200
+
+lint: $(INSTALLED)  ## style and common mistakes
+	$(BIN)/ruff check
+
+format: $(INSTALLED)  ## rewrite the code in the house style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(INSTALLED)  ## type annotations
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+timm-suite: $(INSTALLED)  ## timm's own model tests on every image network
+	$(BIN)/python tests/timm_suite/run.py
+
+clean:  ## remove caches and builds; .venv and runs stay
+	rm -rf build dist .pytest_cache .ruff_cache src/*.egg-info
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python %d.%d, expected 3.11 or newer: make setup PYTHON=python3.12" % sys.version_info[:2])'
+	@echo 'installing into $(VENV): a few minutes the first time'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@

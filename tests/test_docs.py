@@ -1,0 +1,47 @@
+"""The documentation's Python runs, its recipes, links and commands exist."""
+
+import re
+import shlex
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from metamixer import TOKEN_MIXERS, cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def blocks(page: Path, *languages: str) -> list[tuple[str, bool]]:
+    """The page's code in one of the languages, and whether it is to run: not where the fence says ```python no-run."""
+    return [(code, not no_run) for language, no_run, code in BLOCK.findall(page.read_text()) if language in languages]
+
+
+@pages
+@patch.dict(TOKEN_MIXERS)
+def test_python_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {}
+    for i, (code, runs) in enumerate(blocks(page, "python")):
+        compiled = compile(code, f"{page.name}, Python block {i + 1}", "exec")
+        if runs:
+            exec(compiled, namespace)
+
+
+@pages
+def test_recipes_and_links_exist(page):
+    text = page.read_text()
+    named = [ROOT / recipe for recipe in re.findall(r"recipes/[\w/]+\.yaml", text)]
+    linked = [page.parent / link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    assert not [str(path) for path in named + linked if not path.exists()]
+
+
+@pages
+def test_commands_exist(page):
+    lines = [line for code, _ in blocks(page, "sh", "bash", "console") for line in code.replace("\\\n", " ").splitlines()]
+    called = {shlex.split(line)[1] for line in lines if re.match(r"(\$ )?metamixer ", line)}
+    assert called <= {*cli._commands(), "--help", "--version"}
