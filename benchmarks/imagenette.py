@@ -85,9 +85,7 @@ def write(rows: dict[str, dict]) -> None:
 def machine() -> str:
     """Processor, cores, library."""
     info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
-    )
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
     return f"{os.cpu_count()} cores of {names[0] if names else platform.processor()}, PyTorch {torch.__version__.split('+')[0]}"
 
 

@@ -75,9 +75,7 @@ def mixer_kernels(network: nn.Module, block: str) -> dict[str, Tensor]:
         mixer = fuse(network).get_submodule(block).token_mixer.mixer
         return {"key": mixer.key.weight[:, 0].detach(), "value": mixer.value.weight[:, 0].detach()}
     except AttributeError:
-        raise InputError(
-            f"block {block!r}: has no convolutions as keys and values, expected one such as stages.2.blocks.0"
-        ) from None
+        raise InputError(f"block {block!r}: has no convolutions as keys and values, expected one such as stages.2.blocks.0") from None
 
 
 def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:

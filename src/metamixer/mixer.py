@@ -184,9 +184,7 @@ def token_mixer(mixer: str | TokenMixer, dim: int, *, kernel_size: int, operator
     if callable(mixer):
         return mixer(dim, kernel_size, operators)
     if mixer not in TOKEN_MIXERS:
-        raise InputError(
-            f"mixer {mixer!r}, expected one of {', '.join(TOKEN_MIXERS)} or a function (dim, kernel_size, operators)"
-        )
+        raise InputError(f"mixer {mixer!r}, expected one of {', '.join(TOKEN_MIXERS)} or a function (dim, kernel_size, operators)")
     return TOKEN_MIXERS[mixer](dim, kernel_size, operators)
 
 

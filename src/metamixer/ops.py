@@ -60,8 +60,7 @@ class Operators:
     def depthwise_norm(self, dim: int, out_dim: int, kernel_size: int, *, stride: int = 1) -> nn.Module:
         """One filter a channel (or `out_dim / dim`), then a norm; with parallel branches where the kernel is large."""
         branches = [
-            self.conv_norm(dim, out_dim, size, stride=stride, groups=dim)
-            for size in (kernel_size, *self.parallel_kernels(kernel_size))
+            self.conv_norm(dim, out_dim, size, stride=stride, groups=dim) for size in (kernel_size, *self.parallel_kernels(kernel_size))
         ]
         return branches[0] if len(branches) == 1 else ParallelConv(*branches)
 

@@ -64,9 +64,7 @@ def load_published(model: nn.Module, source: Source, *, weights: str = "state_di
     return model
 
 
-def convert_published(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, optional: tuple[str, ...] = ()
-) -> dict[str, Tensor]:
+def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, optional: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """The published state dict under our names, which it may have already; complete in both directions.
 
     expected: our names, with tensors of the right shapes. optional: what the names of parts begin with that may be absent
@@ -100,11 +98,7 @@ def _backbone(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if not any(key.startswith("backbone.") for key in state):
         return state
     prefix = "backbone."
-    return {
-        key[len(prefix) :]: value
-        for key, value in state.items()
-        if key.startswith(prefix) and not key.startswith("backbone.ema_")
-    }
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix) and not key.startswith("backbone.ema_")}
 
 
 def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[str, Tensor]:
@@ -155,9 +149,7 @@ def read_torch_file(path: Path) -> Mapping:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code:
             raise InputError(f"{path}: holds {code[1]}, expected tensors and plain values: not loaded") from None
-        raise InputError(
-            f"{path}: not a readable checkpoint ({type(error).__name__}): truncated, or another kind of file"
-        ) from None
+        raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__}): truncated, or another kind of file") from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a checkpoint dictionary")
     return content
@@ -178,9 +170,7 @@ def download(url: str) -> Path:
     if not checksum.is_file():
         checksum.write_text(f"{digest}  {path.name}\n")
     elif checksum.read_text().split()[0] != digest:
-        raise InputError(
-            f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to fetch it anew"
-        )
+        raise InputError(f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to fetch it anew")
     return path
 
 

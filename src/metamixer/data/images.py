@@ -172,14 +172,10 @@ class DigitsData(ImageData):
         batch_size: int = 64,
         num_workers: int = 0,
         preprocessing: Preprocessing = Preprocessing(size=32, crop_pct=1.0),
-        augmentation: Augmentation = Augmentation(
-            scale=(0.7, 1.0), hflip=0.0, color_jitter=0.0, auto_augment=None, random_erasing=0.0
-        ),
+        augmentation: Augmentation = Augmentation(scale=(0.7, 1.0), hflip=0.0, color_jitter=0.0, auto_augment=None, random_erasing=0.0),
         seed: int = 0,
     ):
-        super().__init__(
-            batch_size=batch_size, num_workers=num_workers, preprocessing=preprocessing, augmentation=augmentation, seed=seed
-        )
+        super().__init__(batch_size=batch_size, num_workers=num_workers, preprocessing=preprocessing, augmentation=augmentation, seed=seed)
 
     @property
     def classes(self) -> list[str]:
@@ -205,9 +201,7 @@ def read_dataset(
     if isinstance(images, IterableDataset):
         return images
     if not dataset and len(class_names(images.reader) or []) < 2:
-        raise InputError(
-            f"{Path(root)}: no class folders for split {split!r}, expected {split}/CLASS/IMAGE with at least two classes"
-        )
+        raise InputError(f"{Path(root)}: no class folders for split {split!r}, expected {split}/CLASS/IMAGE with at least two classes")
     return LabelledImages(images.reader, mode=mode, transform=transform)
 
 

@@ -16,9 +16,7 @@ class EpochSampler(DistributedSampler):
     workers, mixup and stochastic depth draw from them.
     """
 
-    def __init__(
-        self, dataset: Dataset, *, seed: int, first_epoch: int, num_replicas: int, rank: int, generator: torch.Generator
-    ):
+    def __init__(self, dataset: Dataset, *, seed: int, first_epoch: int, num_replicas: int, rank: int, generator: torch.Generator):
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
         self.generator = generator
         self.set_epoch(first_epoch)
@@ -46,9 +44,7 @@ def training_loader(
     generator = torch.Generator()
     sampler = None
     if not isinstance(dataset, IterableDataset):
-        sampler = EpochSampler(
-            dataset, seed=seed, first_epoch=first_epoch, num_replicas=num_replicas, rank=rank, generator=generator
-        )
+        sampler = EpochSampler(dataset, seed=seed, first_epoch=first_epoch, num_replicas=num_replicas, rank=rank, generator=generator)
     elif hasattr(dataset, "set_epoch"):
         dataset.set_epoch(first_epoch)
     return DataLoader(

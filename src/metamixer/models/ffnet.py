@@ -166,15 +166,11 @@ class FFNet(nn.Module):
                 intermediates.append(self.head.norm(x) if norm and is_last else feature_norm(x))
         return intermediates if intermediates_only else (x, intermediates)
 
-    def prune_intermediate_layers(
-        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
-    ) -> list[int]:
+    def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
         """Drop what the features named by `indices` don't need; returns them as positive indices."""
         wanted, last = feature_take_indices(len(self.stages), indices)
         self.stages = self.stages[: last + 1]
-        self.feature_norms = nn.ModuleList(
-            norm if i in wanted else nn.Identity() for i, norm in enumerate(self.feature_norms[: last + 1])
-        )
+        self.feature_norms = nn.ModuleList(norm if i in wanted else nn.Identity() for i, norm in enumerate(self.feature_norms[: last + 1]))
         if prune_norm:
             self.head.norm = nn.Identity()
         if prune_head:

@@ -61,9 +61,7 @@ class Classification(L.LightningModule):
             load_initial(self.network, initial, new_classifier=new_classifier)
         if compile:
             self.network.compile()
-        self.mixing = (
-            Mixup(mixup, cutmix, label_smoothing=label_smoothing, num_classes=num_classes) if mixup > 0 or cutmix > 0 else None
-        )
+        self.mixing = Mixup(mixup, cutmix, label_smoothing=label_smoothing, num_classes=num_classes) if mixup > 0 or cutmix > 0 else None
         measures = {f"top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro") for k in (1, 5) if k < num_classes}
         self.measures = nn.ModuleDict({split: MetricCollection(measures, prefix=f"{split}/") for split in ("val", "test")})
         self.class_indices: list[int] | None = None
@@ -109,9 +107,7 @@ class Classification(L.LightningModule):
     def configure_optimizers(self) -> dict:
         optimizer = self.optimization.optimizer(self.network)
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.optimization.scheduler(
-            optimizer, steps=steps, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1)
-        )
+        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_fit_start(self) -> None:

@@ -32,9 +32,7 @@ class Optimization:
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """Norms, biases and other vectors don't decay."""
-        optimizer = create_optimizer_v2(
-            network, opt=self.name, lr=self.lr, weight_decay=self.weight_decay, layer_decay=self.layer_decay
-        )
+        optimizer = create_optimizer_v2(network, opt=self.name, lr=self.lr, weight_decay=self.weight_decay, layer_decay=self.layer_decay)
         for group in optimizer.param_groups:
             group["lr"] *= group.get("lr_scale", 1.0)
         return optimizer
