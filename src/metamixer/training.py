@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from lightning import LightningDataModule, LightningModule
+from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -55,6 +55,19 @@ class TrainingCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
 
+class SaveConfigInRun(SaveConfigCallback):
+    """The configuration beside the checkpoints, where `metamixer draw` reads it."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs, save_to_log_dir=False)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            path = Path(trainer.default_root_dir, self.config_filename)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.parser.save(self.config, path, skip_none=False, overwrite=True, multifile=self.multifile)
+
+
 def loggers(folder: str) -> list[Logger]:
     """CSV always, TensorBoard where it is installed."""
     csv = CSVLogger(folder, name="logs")
@@ -74,7 +87,7 @@ def run(arguments: list[str]) -> TrainingCLI:
         subclass_mode_model=True,
         subclass_mode_data=True,
         seed_everything_default=0,
-        save_config_callback=SaveConfigCallback,
+        save_config_callback=SaveConfigInRun,
         save_config_kwargs={"overwrite": True},
         parser_kwargs={"prog": "metamixer"},
     )
