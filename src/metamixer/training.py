@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning_utilities.core.imports import RequirementCache
 
 from . import data, tasks  # noqa: F401  their classes can be named in a recipe without a path
+from .allocator import keep_freed_memory
 from .errors import InputError
 
 
@@ -76,6 +77,7 @@ def loggers(folder: str) -> list[Logger]:
 
 def run(arguments: list[str]) -> TrainingCLI:
     """`fit`, `validate` or `test` with their arguments."""
+    keep_freed_memory()
     torch.set_float32_matmul_precision("high")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
