@@ -1,7 +1,6 @@
 """Our own checkpoints: they say which network they hold, so that a file is all that predicting needs."""
 
 import json
-import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .errors import InputError
+from .files import written_whole
 from .fusion import fuse
 from .models import create_model
 from .published import load_published, read_torch_file
@@ -61,17 +61,12 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def save_network(network: nn.Module, info: dict[str, Any], path: str | Path) -> None:
     """Write weights and info as safetensors; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
-    part = path.with_name(f".{path.name}.part")
-    try:
-        save_file(state, part, metadata={"metamixer": json.dumps(info)})
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: can't be written ({error}); what stood there before is unchanged") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with written_whole(path) as part:
+        try:
+            save_file(state, part, metadata={"metamixer": json.dumps(info)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
 
 
 def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> None:

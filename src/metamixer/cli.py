@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
         return USAGE_ERROR
-    except KeyboardInterrupt:
-        print("metamixer: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(": ".join(["metamixer: interrupted", *map(str, interrupt.args)]), file=sys.stderr)
         return 130
     return 0
 

@@ -8,6 +8,7 @@ import torch
 
 from .checkpoints import load_checkpoint, save_network
 from .errors import InputError
+from .files import write_text
 from .fusion import fuse as fuse_network
 
 
@@ -45,7 +46,7 @@ def predict(
     if json == "-":
         print(json_format.dumps(results, indent=1))
     elif json:
-        write_text(Path(json), json_format.dumps(results, indent=1))
+        write_text(json, json_format.dumps(results, indent=1))
 
 
 def fuse(checkpoint: str, *, out: str) -> None:
@@ -103,16 +104,3 @@ def draw(checkpoint: str, *, out: str = "sheet.png", block: str = "stages.2.bloc
 
     draw_sheet(Path(checkpoint), Path(out), block=block)
     print(f"{out}: predictions, training curve and kernels of {checkpoint}")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text + "\n")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror})") from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,19 +1,23 @@
 """Training and evaluation from YAML recipes, on Lightning's command line."""
 
+import logging
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning_utilities.core.imports import RequirementCache
 
 from . import data, tasks  # noqa: F401  their classes can be named in a recipe without a path
 from .allocator import keep_freed_memory
 from .errors import InputError
+from .files import written_whole
 
 
 class TrainingCLI(LightningCLI):
@@ -23,19 +27,23 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--out", type=str, default="runs/latest", help="folder for checkpoints, logs and the configuration")
         parser.add_argument("--resume", type=bool, default=False, help="go on from the last checkpoint in --out")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
                 "checkpoint.monitor": "val/top1",
                 "checkpoint.mode": "max",
-                "checkpoint.save_last": True,
                 "checkpoint.enable_version_counter": False,
+                # Lightning's save_last is written only when "best" is, which can be long before a run was stopped.
+                "last_checkpoint.filename": "last",
+                "last_checkpoint.save_on_train_epoch_end": True,
+                "last_checkpoint.enable_version_counter": False,
             }
         )
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
-        config.checkpoint.dirpath = config.out
+        config.checkpoint.dirpath = config.last_checkpoint.dirpath = config.out
         config.trainer.default_root_dir = config.out
         last = Path(config.out, "last.ckpt")
         if self.config.subcommand != "fit":
@@ -53,7 +61,18 @@ class TrainingCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         if config.trainer.logger is None:
             kwargs["logger"] = loggers(config.out)
+        plugins = self.config_init[self.config.subcommand].trainer.plugins or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that appear whole or not at all; Lightning's own pass through the folder for temporary files, from where a
+    move to another file system is a copy that can end half way."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with written_whole(path) as part:
+            super().save_checkpoint(checkpoint, part, storage_options)
 
 
 class SaveConfigInRun(SaveConfigCallback):
@@ -75,21 +94,43 @@ def loggers(folder: str) -> list[Logger]:
     return [csv, TensorBoardLogger(folder, name="logs", version=csv.version)] if RequirementCache("tensorboard") else [csv]
 
 
+def quieten_lightning() -> None:
+    """Leave out what a user of ours can't act on: advertisements, and remarks on our own calls."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*args parameter is intended to run from within Python.*",
+        ".*isinstance.treespec, LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
 def run(arguments: list[str]) -> TrainingCLI:
     """`fit`, `validate` or `test` with their arguments."""
     keep_freed_memory()
     torch.set_float32_matmul_precision("high")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-    return TrainingCLI(
-        LightningModule,
-        LightningDataModule,
-        args=arguments,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        seed_everything_default=0,
-        save_config_callback=SaveConfigInRun,
-        save_config_kwargs={"overwrite": True},
-        parser_kwargs={"prog": "metamixer"},
-    )
+    quieten_lightning()
+    try:
+        return TrainingCLI(
+            LightningModule,
+            LightningDataModule,
+            args=arguments,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            save_config_callback=SaveConfigInRun,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": "metamixer"},
+        )
+    except ValueError as error:
+        # jsonargparse wraps what a class said while it was built in a list of all that it tried.
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from None
+        raise
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt("go on with --resume true") from None
+        raise

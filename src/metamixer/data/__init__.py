@@ -1,5 +1,6 @@
 """Data modules: one file a kind of data; none knows a network."""
 
+from .corrupted import CorruptedImageData as CorruptedImageData
 from .images import DigitsData as DigitsData
 from .images import ImageData as ImageData
 from .preprocessing import Augmentation as Augmentation

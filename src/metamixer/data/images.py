@@ -186,7 +186,15 @@ class DigitsData(ImageData):
 
 
 def read_dataset(
-    root: str, dataset: str, *, split: str, is_training: bool, batch_size: int, seed: int, mode: str, transform: Transform
+    root: str,
+    dataset: str = "",
+    *,
+    split: str = "validation",
+    is_training: bool = False,
+    batch_size: int,
+    seed: int = 0,
+    mode: str,
+    transform: Transform,
 ) -> Dataset:
     """One split of a data set through timm's readers; raises InputError where there is nothing to read."""
     if not dataset and not os.path.isdir(root):

@@ -1,6 +1,8 @@
 """Tasks: what to optimise and what to measure, one file a task."""
 
+from .averaging import MovingAverage as MovingAverage
 from .classification import Classification as Classification
+from .corruption import CorruptionRobustness as CorruptionRobustness
 from .distillation import Distillation as Distillation
 from .distillation import Teacher as Teacher
 from .optimization import Optimization as Optimization

@@ -99,10 +99,10 @@ class Classification(L.LightningModule):
         return loss
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        self._evaluate("val", batch)
+        self._measure("val", batch)
 
     def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        self._evaluate("test", batch)
+        self._measure("test", batch)
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimization.optimizer(self.network)
@@ -132,15 +132,18 @@ class Classification(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._info = checkpoint.get("metamixer", {})
 
-    def _evaluate(self, split: str, batch: Sequence[Tensor]) -> None:
+    def evaluate(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """(images, labels) -> logits and labels by the network's numbers; where the data has a part of its classes, no other can win."""
         images, labels = batch
         logits = self(images)
-        if self.class_indices is not None:
-            logits, labels = keep_classes(logits, labels, self.class_indices)
-        self.log(f"{split}/loss", F.cross_entropy(logits, labels), on_epoch=True, batch_size=len(images), sync_dist=True)
+        return (logits, labels) if self.class_indices is None else keep_classes(logits, labels, self.class_indices)
+
+    def _measure(self, split: str, batch: Sequence[Tensor]) -> None:
+        logits, labels = self.evaluate(batch)
+        self.log(f"{split}/loss", F.cross_entropy(logits, labels), on_epoch=True, batch_size=len(labels), sync_dist=True)
         measures = self.measures[split]
         measures.update(logits, labels)
-        self.log_dict(measures, on_epoch=True, prog_bar=True, batch_size=len(images))
+        self.log_dict(measures, on_epoch=True, prog_bar=True, batch_size=len(labels))
 
     def _resized(self, images: Tensor) -> Tensor:
         if not self.train_sizes:

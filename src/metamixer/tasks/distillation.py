@@ -62,7 +62,7 @@ class Distillation:
 
     def __init__(self, teacher: Teacher, *, kind: str = "hard", alpha: float = 0.5, tau: float = 1.0):
         if kind not in ("hard", "soft"):
-            raise ValueError(f"distillation kind {kind!r}, expected 'hard' or 'soft'")
+            raise InputError(f"distillation kind {kind!r}, expected 'hard' or 'soft'")
         self.teacher = teacher
         self.kind = kind
         self.alpha = alpha

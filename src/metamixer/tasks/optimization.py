@@ -8,6 +8,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..errors import InputError
+
 
 @dataclass(frozen=True)
 class Optimization:
@@ -28,7 +30,7 @@ class Optimization:
 
     def __post_init__(self):
         if self.schedule not in ("cosine", "constant"):
-            raise ValueError(f"schedule {self.schedule!r}, expected 'cosine' or 'constant'")
+            raise InputError(f"schedule {self.schedule!r}, expected 'cosine' or 'constant'")
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """Norms, biases and other vectors don't decay."""

@@ -1,0 +1,31 @@
+"""Files that appear whole or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import InputError
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Give a name beside `path` to write to, which becomes `path` when all went well.
+
+    Raises InputError where that can't be written (no space, no permission); what stood at `path` before is unchanged then.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror or error}); what stood there before is unchanged") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file with a last line end."""
+    with written_whole(path) as part:
+        part.write_text(text + "\n")

@@ -1,0 +1,55 @@
+"""How a classifier holds up under corrupted images: ImageNet-C's measure."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from ..errors import InputError
+from .classification import Classification
+
+ALEXNET_ERRORS: dict[str, float] = {
+    "gaussian_noise": 0.886428,
+    "shot_noise": 0.894468,
+    "impulse_noise": 0.922640,
+    "defocus_blur": 0.819880,
+    "glass_blur": 0.826268,
+    "motion_blur": 0.785948,
+    "zoom_blur": 0.798360,
+    "snow": 0.866816,
+    "frost": 0.826572,
+    "fog": 0.819324,
+    "brightness": 0.564592,
+    "contrast": 0.853204,
+    "elastic_transform": 0.646056,
+    "pixelate": 0.717840,
+    "jpeg_compression": 0.606500,
+}
+"""Top-1 errors of AlexNet, over which the benchmark's authors take the mean (their published evaluation)."""
+
+
+class CorruptionRobustness(Classification):
+    """Measure a classifier on each corruption of ImageNet-C: top-1 error, and their mean relative to AlexNet's (mCE)."""
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage != "test":
+            raise InputError(f"CorruptionRobustness: asked to {stage}, expected test: the corrupted images are for measuring alone")
+        names = self.trainer.datamodule.corruptions
+        self.accuracies = nn.ModuleDict({name: MulticlassAccuracy(self.num_classes, average="micro") for name in names})
+
+    def test_step(self, batch: Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        logits, labels = self.evaluate(batch)
+        list(self.accuracies.values())[dataloader_idx].update(logits, labels)
+
+    def on_test_epoch_end(self) -> None:
+        errors = {name: 1 - accuracy.compute().item() for name, accuracy in self.accuracies.items()}
+        self.log_dict({f"test/error/{name}": error for name, error in errors.items()})
+        self.log("test/mean_error", sum(errors.values()) / len(errors))
+        if set(ALEXNET_ERRORS) <= set(errors):
+            self.log("test/mce", mean_corruption_error(errors))
+
+
+def mean_corruption_error(errors: Mapping[str, float]) -> float:
+    """The mean over the benchmark's 15 corruptions of the error divided by AlexNet's; others don't count."""
+    return sum(errors[name] / alexnet for name, alexnet in ALEXNET_ERRORS.items()) / len(ALEXNET_ERRORS)

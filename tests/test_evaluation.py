@@ -1,0 +1,119 @@
+"""Measuring a network on data sets that hold a part of its classes, or its images corrupted."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import metamixer
+from metamixer.cli import main
+from metamixer.data import Preprocessing
+from metamixer.tasks.corruption import ALEXNET_ERRORS, mean_corruption_error
+from random_statistics import randomize
+
+SYNSETS = {"n01440764": 0, "n01614925": 22, "n02077923": 150}
+"""Three of ImageNet's classes and their numbers."""
+PREPROCESSING = Preprocessing(size=32, crop_pct=1.0)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return randomize(metamixer.create_model("ffnet_nano"))
+
+
+@pytest.fixture
+def recipe(tmp_path, network):
+    """Writes a recipe for evaluating the network on a folder, gives its path."""
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "nano.pth.tar")
+
+    def write(task, data, root):
+        content = {
+            "out": str(tmp_path / "run"),
+            "model": {"class_path": task, "init_args": {"model": "ffnet_nano", "initial": str(tmp_path / "nano.pth.tar")}},
+            "data": {
+                "class_path": data,
+                "init_args": {"root": str(root), "num_workers": 0, "preprocessing": {"size": 32, "crop_pct": 1.0}},
+            },
+            "trainer": {"accelerator": "cpu", "logger": False},
+        }
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
+        return str(tmp_path / "recipe.yaml")
+
+    return write
+
+
+def write_images(root, synsets, *, each=4, seed=0):
+    """Noise images in a folder a class."""
+    generator = np.random.default_rng(seed)
+    for synset in synsets:
+        (root / synset).mkdir(parents=True)
+        for i in range(each):
+            Image.fromarray(generator.integers(0, 256, (36, 36, 3), dtype=np.uint8)).save(root / synset / f"{i}.png")
+
+
+@torch.inference_mode()
+def accuracy(network, folder):
+    """The share of images for which the true class has the largest logit of the classes in the folder."""
+    numbers = sorted(SYNSETS[path.name] for path in folder.iterdir())
+    right = []
+    for path in sorted(folder.rglob("*.png")):
+        logits = network(PREPROCESSING.transform()(Image.open(path))[None])[0]
+        right.append(numbers[logits[numbers].argmax()] == SYNSETS[path.parent.name])
+    return sum(right) / len(right)
+
+
+def table(printed):
+    """Lightning's printed table of results: name -> value."""
+    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in printed.splitlines() if "│" in line]
+    return {name: float(value) for name, value in rows}
+
+
+def test_only_the_classes_of_the_data_can_win(recipe, network, tmp_path, capsys):
+    write_images(tmp_path / "imagenet-a", SYNSETS)
+    assert main(["test", "--config", recipe("Classification", "ImageData", tmp_path / "imagenet-a")]) == 0
+    expected = accuracy(network, tmp_path / "imagenet-a")
+    assert 0 < expected < 1
+    assert table(capsys.readouterr().out)["test/top1"] == pytest.approx(expected)
+
+
+def test_a_class_that_the_network_does_not_know_is_an_error(recipe, tmp_path, capsys):
+    write_images(tmp_path / "data", ["n01440764", "n99999999"], each=1)
+    assert main(["test", "--config", recipe("Classification", "ImageData", tmp_path / "data")]) == 2
+    assert "class 'n99999999' (and 0 more of 2) is none of the network's 1000 classes" in capsys.readouterr().err
+
+
+def test_each_corruption_is_measured_over_its_severities(recipe, network, tmp_path, capsys):
+    for i, name in enumerate(("fog", "snow")):
+        for severity in range(1, 4):
+            write_images(tmp_path / "imagenet-c" / name / str(severity), SYNSETS, each=2, seed=10 * i + severity)
+    assert main(["test", "--config", recipe("CorruptionRobustness", "CorruptedImageData", tmp_path / "imagenet-c")]) == 0
+    results = table(capsys.readouterr().out)
+    errors = {}
+    for name in ("fog", "snow"):
+        errors[name] = 1 - np.mean([accuracy(network, folder) for folder in (tmp_path / "imagenet-c" / name).iterdir()])
+        assert results[f"test/error/{name}"] == pytest.approx(errors[name])
+    assert results["test/mean_error"] == pytest.approx(np.mean(list(errors.values())))
+    assert "test/mce" not in results
+
+
+def test_mean_corruption_error_is_relative_to_alexnet():
+    assert mean_corruption_error(ALEXNET_ERRORS) == pytest.approx(1)
+    halved = {name: error / 2 for name, error in ALEXNET_ERRORS.items()}
+    assert mean_corruption_error({**halved, "speckle_noise": 1.0}) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ([], "no folders in it, expected CORRUPTION/SEVERITY/CLASS/IMAGE"),
+        (["fog"], "no folders in it, expected SEVERITY/CLASS/IMAGE"),
+        (["fog/1"], "no labelled images"),
+    ],
+)
+def test_an_incomplete_folder_of_corruptions_is_an_error(folders, message, recipe, tmp_path, capsys):
+    (tmp_path / "imagenet-c").mkdir()
+    for folder in folders:
+        (tmp_path / "imagenet-c" / folder).mkdir(parents=True)
+    assert main(["test", "--config", recipe("CorruptionRobustness", "CorruptedImageData", tmp_path / "imagenet-c")]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,223 @@
+"""A training run from the command line: what it leaves behind, how it goes on, how it stops."""
+
+import csv
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from metamixer.checkpoints import load_checkpoint
+from metamixer.cli import main
+from metamixer.data import DigitsData
+from metamixer.tasks import Classification
+
+EPOCHS = 3
+STEPS = 4
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Writes a short training on the digits with everything random that a recipe can have; gives its path."""
+
+    def write(data="DigitsData", **init_args):
+        content = {
+            "seed_everything": 1,
+            "model": {
+                "class_path": "Classification",
+                "init_args": {
+                    "model": "ffnet_nano",
+                    "num_classes": 10,
+                    "model_args": {"depths": [1, 1, 1, 1], "drop_path_rate": 0.2, "drop_rate": 0.1},
+                    "optimization": {"warmup_epochs": 1},
+                    **init_args,
+                },
+            },
+            "data": {"class_path": data, "init_args": {"batch_size": 16}},
+            "trainer": {
+                "accelerator": "cpu",
+                "max_epochs": EPOCHS,
+                "limit_train_batches": STEPS,
+                "limit_val_batches": 2,
+                "log_every_n_steps": 1,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.9}}],
+            },
+        }
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
+        return str(tmp_path / "recipe.yaml")
+
+    return write
+
+
+def fit(recipe, out, *options):
+    return main(["fit", "--config", recipe, "--out", str(out), *options])
+
+
+def stop_in(monkeypatch, epoch, action):
+    """Let `action` happen after the second batch of an epoch."""
+    original = Classification.training_step
+
+    def step(self, batch, batch_idx):
+        if self.current_epoch == epoch and batch_idx == 1:
+            action()
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classification, "training_step", step)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def states(run):
+    """The averaged weights that are kept and the weights that training goes on with."""
+    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
+    return {**checkpoint["state_dict"], **{f"current.{key}": value for key, value in checkpoint["current_model_state"].items()}}
+
+
+def test_a_run_leaves_checkpoints_configuration_and_logs_and_can_be_drawn(recipe, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert fit(recipe(), run) == 0
+    assert {"best.ckpt", "last.ckpt", "config.yaml", "logs"} <= {path.name for path in run.iterdir()}
+    assert not list(run.glob(".*part"))
+    with next(run.glob("logs/*/metrics.csv")).open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows if row["train/loss"]] == list(range(EPOCHS))
+    network, info = load_checkpoint(run / "best.ckpt")
+    assert info["model"] == "ffnet_nano"
+    assert info["classes"] == [str(digit) for digit in range(10)]
+    assert main(["test", "--config", recipe(), "--out", str(run), "--trainer.limit_test_batches", "2"]) == 0
+    assert "test/top1" in capsys.readouterr().out
+    assert main(["draw", str(run / "best.ckpt"), "--out", str(tmp_path / "sheet.png")]) == 0
+    assert Image.open(tmp_path / "sheet.png").size[0] > 1000
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(recipe, tmp_path, monkeypatch, capsys):
+    path = recipe()
+    assert fit(path, tmp_path / "whole") == 0
+    with monkeypatch.context() as patch:
+        stop_in(patch, epoch=1, action=interrupt)
+        assert fit(path, tmp_path / "stopped") == 130
+    assert "interrupted: go on with --resume true" in capsys.readouterr().err
+    assert torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["epoch"] == 0
+    assert fit(path, tmp_path / "stopped", "--resume", "true") == 0
+    whole, resumed = states(tmp_path / "whole"), states(tmp_path / "stopped")
+    assert whole.keys() == resumed.keys()
+    assert [key for key in whole if not torch.equal(whole[key], resumed[key])] == []
+
+
+def test_resuming_without_a_checkpoint_is_an_error(recipe, tmp_path, capsys):
+    assert fit(recipe(), tmp_path / "run", "--resume", "true") == 2
+    assert "last.ckpt: no such file, expected the checkpoint to resume from" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(recipe, tmp_path, monkeypatch, capsys):
+
+    def spoil(self, batch, batch_idx):
+        if self.current_epoch == 1 and batch_idx == 2:
+            batch[0].fill_(float("nan"))
+
+    monkeypatch.setattr(Classification, "on_train_batch_start", spoil)
+    assert fit(recipe(), tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert f"training loss is nan at step {STEPS + 2} (epoch 1), expected a finite number" in error
+    assert "Traceback" not in error
+    network, _ = load_checkpoint(tmp_path / "run" / "last.ckpt")
+    assert all(parameter.isfinite().all() for parameter in network.state_dict().values())
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(recipe, tmp_path, monkeypatch, capsys):
+    """The limit on a file's size stands for the disk: the write fails half way, with the system's own error."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    stop_in(monkeypatch, epoch=1, action=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1])))
+    try:
+        assert fit(recipe(), tmp_path / "run") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    error = capsys.readouterr().err
+    assert ".ckpt: can't be written" in error
+    assert "Traceback" not in error
+    for name in ("best.ckpt", "last.ckpt"):
+        assert torch.load(tmp_path / "run" / name, weights_only=True)["epoch"] == 0
+    assert not list((tmp_path / "run").glob(".*part"))
+
+
+def image_folder(root, *, each=8):
+    for split in ("train", "val"):
+        for i, name in enumerate(("dark", "light")):
+            (root / split / name).mkdir(parents=True)
+            for j in range(each):
+                Image.new("RGB", (40, 40), (100 * i + j,) * 3).save(root / split / name / f"{j}.jpg")
+    return root
+
+
+FOLDER = ["--data.root", "{root}", "--data.batch_size", "4", "--model.num_classes", "2", "--data.preprocessing.size", "32"]
+
+
+def fit_folder(recipe, root, out, *options):
+    folder = [option.format(root=root) for option in FOLDER]
+    return fit(recipe("ImageData"), out, *folder, *options)
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
+    root = image_folder(tmp_path / "images")
+    broken = root / "train" / "light" / "3.jpg"
+    broken.write_bytes(broken.read_bytes()[:400])
+    assert fit_folder(recipe, root, tmp_path / "run", "--data.num_workers", workers) == 2
+    error = capsys.readouterr().err
+    assert f"{broken}: not a readable image" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data.root", "nowhere"], "nowhere: no such folder, expected one with a folder for each class"),
+        (["--model.num_classes", "3"], "model.num_classes 3, expected 2, the data's number of classes"),
+        (["--model.model", "ffnet_tiny"], "model 'ffnet_tiny': no such model; did you mean"),
+        (["--data.preprocessing.size", "16"], "image of 16x16 pixels, expected at least 32x32"),
+        (["--data.preprocessing.mean", "[0.5]", "--data.preprocessing.std", "[0.5]"], "expected (batch, 3, height, width)"),
+        (["--model.initial", "{root}/absent.pth"], "absent.pth: no such file"),
+    ],
+)
+def test_wrong_settings_are_one_line(options, message, recipe, tmp_path, capsys):
+    root = image_folder(tmp_path / "images")
+    options = [option.format(root=root) for option in options]
+    assert fit_folder(recipe, root, tmp_path / "run", "--data.num_workers", "0", *options) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_a_folder_without_classes_is_an_error(recipe, tmp_path, capsys):
+    for split in ("train", "val"):
+        (tmp_path / "images" / split).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "images" / split / "0.jpg")
+    assert fit_folder(recipe, tmp_path / "images", tmp_path / "run") == 2
+    assert "no class folders" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_network_is_not_started_from(recipe, tmp_path, capsys):
+    assert fit(recipe(), tmp_path / "run", "--trainer.max_epochs", "1") == 0
+    other = ["--model.initial", str(tmp_path / "run" / "last.ckpt"), "--model.model_args.depths", "[1, 1, 2, 1]"]
+    assert fit(recipe(), tmp_path / "other", *other) == 2
+    assert "last.ckpt: a checkpoint of another network" in capsys.readouterr().err
+
+
+def test_two_processes_share_an_epoch(recipe, tmp_path):
+    """Distributed data parallel on two CPU processes; each sees half of the data, both end with the same weights."""
+    command = [sys.executable, "-m", "metamixer", "fit", "--config", recipe(), "--out", str(tmp_path / "run")]
+    options = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1.0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+    checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    per_process = -(-len(DigitsData().training_dataset()) // 2)
+    assert checkpoint["global_step"] == per_process // 16
