@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -23,26 +24,40 @@ from metamixer import create_model
 from metamixer.complexity import measure
 
 ROOT = Path(__file__).parent.parent
-RECIPE = ROOT / "recipes/classification/imagenette.yaml"
+RECIPES = ROOT / "recipes/classification"
 RESULTS = ROOT / "benchmarks/results/imagenette"
 SIZE = 96
 
-CONTENDERS: dict[str, tuple[str, dict]] = {
-    "ffnet_nano": ("ffnet_nano", {}),
-    "convnext, ffnet_nano's widths and depths": ("convnext_atto", {"dims": [32, 64, 128, 256], "depths": [2, 2, 4, 1]}),
-    "mobilenetv4_conv_small": ("mobilenetv4_conv_small", {}),
+
+class Contender(NamedTuple):
+    """What is trained: a network by timm's name, its keywords, a recipe, and the folder of the run."""
+
+    model: str
+    model_args: dict
+    recipe: str
+    run: str
+
+
+CONTENDERS: dict[str, Contender] = {
+    "ffnet_nano": Contender("ffnet_nano", {}, "imagenette", "ffnet_nano"),
+    "ffnet_nano, distilled": Contender("ffnet_nano", {}, "imagenette_distilled", "ffnet_nano_distilled"),
+    "convnext, ffnet_nano's widths and depths": Contender(
+        "convnext_atto", {"dims": [32, 64, 128, 256], "depths": [2, 2, 4, 1]}, "imagenette", "convnext_atto"
+    ),
+    "mobilenetv4_conv_small": Contender("mobilenetv4_conv_small", {}, "imagenette", "mobilenetv4_conv_small"),
 }
-"""Title -> timm name and keywords."""
 
 
-def train(model: str, model_args: dict, *, data: Path, out: Path) -> dict:
-    """One run of the recipe with another network; returns what it cost."""
-    arguments = ["--data.root", str(data), "--out", str(out), "--model.init_args.model", model]
-    if model_args:
-        arguments += ["--model.init_args.model_args", json.dumps(model_args)]
+def train(contender: Contender, *, data: Path, out: Path) -> dict:
+    """One run of the recipe; returns what it cost."""
+    arguments = ["--data.root", str(data), "--out", str(out), "--model.init_args.model", contender.model]
+    if contender.model_args:
+        arguments += ["--model.init_args.model_args", json.dumps(contender.model_args)]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
-    command = [sys.executable, "-m", "metamixer", "fit", "--config", str(RECIPE), "--trainer.enable_progress_bar", "false"]
-    subprocess.run([*command, *arguments], check=True)
+    recipe = RECIPES / f"{contender.recipe}.yaml"
+    command = [sys.executable, "-m", "metamixer", "fit", "--config", str(recipe), "--trainer.enable_progress_bar", "false"]
+    path = os.pathsep.join(filter(None, [str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH")]))
+    subprocess.run([*command, *arguments], check=True, env={**os.environ, "PYTHONPATH": path})
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"wall_minutes": round((time.time() - start) / 60, 1), "cpu_minutes": round(seconds / 60, 1)}
@@ -56,9 +71,9 @@ def last_accuracy(run: Path) -> tuple[int, float]:
     return int(rows[-1]["epoch"]) + 1, round(100 * float(rows[-1]["val/top1"]), 2)
 
 
-def size_of(model: str, model_args: dict) -> dict:
+def size_of(contender: Contender) -> dict:
     """Parameters and multiply-accumulates in training form."""
-    network = create_model(model, num_classes=10, device="meta", **model_args).eval()
+    network = create_model(contender.model, num_classes=10, device="meta", **contender.model_args).eval()
     complexity = measure(network, torch.empty(1, 3, SIZE, SIZE, device="meta"))
     return {"parameters": complexity.params, "macs": complexity.macs}
 
@@ -66,7 +81,7 @@ def size_of(model: str, model_args: dict) -> dict:
 def write(rows: dict[str, dict]) -> None:
     """The result as JSON and as a table."""
     lines = [
-        f"Imagenette, {SIZE} px, from scratch, `{RECIPE.relative_to(ROOT)}`, seed 0. Measured on: {machine()}.",
+        f"Imagenette, {SIZE} px, recipes `imagenette.yaml` and `imagenette_distilled.yaml`, seed 0. Measured on: {machine()}.",
         "",
         "| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | CPU minutes | wall minutes |",
         "|---|---|---|---|---|---|---|",
@@ -96,15 +111,15 @@ def main() -> None:
     parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
     options = parser.parse_args()
     rows = {}
-    for title, (model, model_args) in CONTENDERS.items():
-        run = options.runs / model
+    for title, contender in CONTENDERS.items():
+        run = options.runs / contender.run
         cost = run / "cost.json"
         if not cost.is_file() and options.only in (None, title):
-            spent = train(model, model_args, data=options.data, out=run)
+            spent = train(contender, data=options.data, out=run)
             cost.write_text(json.dumps(spent) + "\n")
         if cost.is_file():
             epochs, top1 = last_accuracy(run)
-            rows[title] = {"epochs": epochs, "top1": top1, **size_of(model, model_args), **json.loads(cost.read_text())}
+            rows[title] = {"epochs": epochs, "top1": top1, **size_of(contender), **json.loads(cost.read_text())}
     write(rows)
 
 

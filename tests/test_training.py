@@ -89,7 +89,7 @@ def test_a_run_leaves_checkpoints_configuration_and_logs_and_can_be_drawn(recipe
     with next(run.glob("logs/*/metrics.csv")).open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows if row["train/loss"]] == list(range(EPOCHS))
-    network, info = load_checkpoint(run / "best.ckpt")
+    info = load_checkpoint(run / "best.ckpt")[1]
     assert info["model"] == "ffnet_nano"
     assert info["classes"] == [str(digit) for digit in range(10)]
     assert main(["test", "--config", recipe(), "--out", str(run), "--trainer.limit_test_batches", "2"]) == 0

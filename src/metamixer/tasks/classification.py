@@ -79,13 +79,13 @@ class Classification(L.LightningModule):
             self.class_indices = match_classes(classes, self.info_classes, self.num_classes)
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        images, labels = self._resized(batch[0]), batch[1]
+        images, labels = batch
         if self.mixing is not None:
             even = len(images) // 2 * 2
             images, targets = self.mixing(images[:even], labels[:even])
         else:
             targets = labels
-        logits = self(images)
+        logits = self(self._resized(images))
         loss = F.cross_entropy(logits, targets, label_smoothing=0.0 if self.mixing else self.label_smoothing)
         if self.distillation is not None:
             teacher_logits = self.distillation.teacher(images, self.trainer.datamodule.preprocessing)

@@ -1,6 +1,7 @@
 """Learning from a teacher: its labels or its probabilities beside the true ones (DeiT, as the paper uses it)."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 
 import timm
@@ -20,6 +21,7 @@ class Teacher(nn.Module):
         size: side of the teacher's images in pixels; None: as the student's.
         mean, std: the teacher's normalisation; None: what a timm model says of itself, else ImageNet's.
         classes: the teacher's numbers of the student's classes, in their order; None: the same classes.
+        bfloat16: compute in bfloat16, whatever the student's precision.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Teacher(nn.Module):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         classes: Sequence[int] | None = None,
+        bfloat16: bool = False,
     ):
         super().__init__()
         self.model = (build_teacher(model) if isinstance(model, str) else model).eval().requires_grad_(False)
@@ -38,6 +41,7 @@ class Teacher(nn.Module):
         self.mean = tuple(mean or own.get("mean", Preprocessing.mean))
         self.std = tuple(std or own.get("std", Preprocessing.std))
         self.classes = list(classes) if classes is not None else None
+        self.bfloat16 = bfloat16
 
     def train(self, mode: bool = True) -> "Teacher":
         """A teacher stays in evaluation mode."""
@@ -50,7 +54,8 @@ class Teacher(nn.Module):
         if self.size and x.shape[-1] != self.size:
             x = F.interpolate(x, (self.size, self.size), mode="bicubic", antialias=True, align_corners=False)
         x = (x - x.new_tensor(self.mean).view(1, -1, 1, 1)) / x.new_tensor(self.std).view(1, -1, 1, 1)
-        logits = self.model(x.contiguous(memory_format=torch.channels_last))
+        with torch.autocast(x.device.type, torch.bfloat16) if self.bfloat16 else nullcontext():
+            logits = self.model(x.contiguous(memory_format=torch.channels_last)).float()
         return logits if self.classes is None else logits[:, self.classes]
 
 

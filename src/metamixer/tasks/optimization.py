@@ -34,7 +34,12 @@ class Optimization:
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """Norms, biases and other vectors don't decay."""
-        optimizer = create_optimizer_v2(network, opt=self.name, lr=self.lr, weight_decay=self.weight_decay, layer_decay=self.layer_decay)
+        # On a CPU PyTorch would step through the tensors one by one.
+        on_cpu = next(network.parameters()).device.type == "cpu"
+        options = {"fused": True} if self.name == "adamw" and on_cpu else {}
+        optimizer = create_optimizer_v2(
+            network, opt=self.name, lr=self.lr, weight_decay=self.weight_decay, layer_decay=self.layer_decay, **options
+        )
         for group in optimizer.param_groups:
             group["lr"] *= group.get("lr_scale", 1.0)
         return optimizer
