@@ -1,0 +1,115 @@
+"""Labelled images from every kind of store: a folder a class, a Hugging Face data set, WebDataset shards."""
+
+import io
+import json
+import tarfile
+
+import pytest
+import torch
+from PIL import Image
+
+from metamixer.data import Augmentation, ImageData, Preprocessing
+
+COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 40), "red": (210, 30, 20)}
+EACH = 6
+PLAIN = Augmentation(scale=(0.9, 1.0), hflip=0.0, color_jitter=0.0, auto_augment=None, random_erasing=0.0)
+
+
+def images_of(split):
+    """(class number, file name, PNG bytes) of every image of a split."""
+    for number, (name, colour) in enumerate(COLOURS.items()):
+        for i in range(EACH if split == "train" else EACH // 2):
+            file = io.BytesIO()
+            Image.new("RGB", (40, 36), tuple(min(value + 5 * i, 255) for value in colour)).save(file, "png")
+            yield number, f"{name}/{i}.png", file.getvalue()
+
+
+def write_folder(root):
+    for split in ("train", "validation"):
+        for _, name, content in images_of(split):
+            path = root / split / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def write_shards(root):
+    """Two shards a split, as webdataset reads them, with their description."""
+    root.mkdir()
+    splits = {}
+    for split in ("train", "validation"):
+        samples = list(images_of(split))
+        names, lengths = [], []
+        for shard in range(2):
+            names.append(f"colours-{split}-{shard}.tar")
+            with tarfile.open(root / names[-1], "w") as archive:
+                for number, name, content in samples[shard::2]:
+                    key = name.replace("/", "_").removesuffix(".png")
+                    for suffix, value in (("png", content), ("cls", str(number).encode())):
+                        member = tarfile.TarInfo(f"{key}.{suffix}")
+                        member.size = len(value)
+                        archive.addfile(member, io.BytesIO(value))
+            lengths.append(len(samples[shard::2]))
+        splits[split] = {"name": split, "num_samples": len(samples), "filenames": names, "shard_lengths": lengths}
+    (root / "info.json").write_text(json.dumps({"splits": splits}))
+
+
+@pytest.fixture(params=["folder", "hfds", "wds"])
+def data(request, tmp_path, monkeypatch):
+    """The same images as a data module reads them from each store."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    root = tmp_path / "images"
+    store = {"root": str(root)}
+    if request.param == "wds":
+        pytest.importorskip("webdataset")
+        write_shards(root)
+        store["dataset"] = "wds/colours"
+    else:
+        write_folder(root)
+    if request.param == "hfds":
+        pytest.importorskip("datasets")
+        store = {"root": str(tmp_path / "cache"), "dataset": f"hfds/{root}"}
+    return ImageData(**store, batch_size=4, num_workers=0, preprocessing=Preprocessing(size=32, crop_pct=1.0), augmentation=PLAIN)
+
+
+def colour_of(image):
+    """The number of the class of which an image, as the network sees it, has the colour."""
+    preprocessing = Preprocessing()
+    mean, std = (torch.tensor(values) for values in (preprocessing.mean, preprocessing.std))
+    seen = image.mean(dim=(1, 2)) * std + mean
+    colours = torch.tensor(list(COLOURS.values())) / 255
+    return (colours - seen).norm(dim=1).argmin().item()
+
+
+def test_evaluation_sees_every_image_once_with_its_label(data):
+    batches = list(data.val_dataloader())
+    labels = torch.cat([labels for _, labels in batches]).tolist()
+    assert [colour_of(image) for images, _ in batches for image in images] == labels
+    assert sorted(labels) == sorted(number for number, _, _ in images_of("validation"))
+
+
+def test_training_shuffles_and_gives_full_batches(data):
+    labels = []
+    for _ in range(3):
+        for images, batch_labels in data.train_dataloader():
+            assert images.shape == (4, 3, 32, 32)
+            assert [colour_of(image) for image in images] == batch_labels.tolist()
+            labels += batch_labels.tolist()
+    assert set(labels) == set(range(len(COLOURS)))
+    assert labels != sorted(labels)
+
+
+def test_class_names_are_known_where_the_store_tells_them(data):
+    assert data.classes == (None if data.dataset.startswith("wds/") else list(COLOURS))
+
+
+def test_epochs_differ_and_the_same_epoch_does_not(data):
+    """Two shards may come in the same order in two epochs, but not in eight."""
+
+    def epoch(number):
+        loader = data.train_dataloader()
+        source = loader.sampler if hasattr(loader.sampler, "set_epoch") else loader.dataset
+        source.set_epoch(number)
+        return torch.cat([images.mean(dim=(1, 2, 3)) for images, _ in loader]).tolist()
+
+    assert epoch(0) == epoch(0)
+    assert len({tuple(epoch(number)) for number in range(8)}) > 1
