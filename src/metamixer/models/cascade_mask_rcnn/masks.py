@@ -1,0 +1,37 @@
+"""Masks of objects: cut to a box for learning, pasted from a box for showing."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import clip_boxes_to_image, roi_align
+
+from .boxes import Size
+
+THRESHOLD = 0.5
+
+
+@torch.no_grad()
+def crop_masks(masks: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """masks: (N, H, W), each cut to its box of boxes (N, 4) and brought to 0 or 1 on a grid: (N, size, size)."""
+    boxes = clip_boxes_to_image(boxes, masks.shape[1:])
+    rois = torch.cat([torch.arange(len(boxes), device=boxes.device, dtype=boxes.dtype)[:, None], boxes], dim=1)
+    return (roi_align(masks[:, None].to(boxes.dtype), rois, size, aligned=True)[:, 0] >= THRESHOLD).to(boxes.dtype)
+
+
+@torch.no_grad()
+def paste_masks(probabilities: Tensor, boxes: Tensor, size: Size) -> Tensor:
+    """probabilities: (N, h, w) within boxes (N, 4), not rounded -> (N, height, width) bool of an image of `size`."""
+    height, width = size
+    pasted = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
+    for mask, probability, box in zip(pasted, probabilities, boxes, strict=True):
+        x1, y1, x2, y2 = box.tolist()
+        left, top = max(int(x1), 0), max(int(y1), 0)
+        right, bottom = min(int(x2) + 2, width), min(int(y2) + 2, height)
+        if not (left < right and top < bottom and x1 < x2 and y1 < y2):
+            continue
+        x = (torch.arange(left, right, device=boxes.device) + 0.5 - x1) / (x2 - x1) * 2 - 1
+        y = (torch.arange(top, bottom, device=boxes.device) + 0.5 - y1) / (y2 - y1) * 2 - 1
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+        values = F.grid_sample(probability[None, None].float(), grid[None], align_corners=False)
+        mask[top:bottom, left:right] = values[0, 0] >= THRESHOLD
+    return pasted
