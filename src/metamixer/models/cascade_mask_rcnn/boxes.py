@@ -17,6 +17,9 @@ ANCHOR_SCALE = 8
 MAX_LOG_RATIO = math.log(1000 / 16)
 """The most that a side may grow or shrink by in one step, as a logarithm."""
 
+DIVISOR = 32
+"""Images are padded with zeros to a multiple of this many pixels."""
+
 Size = tuple[int, int]
 """Height and width in pixels."""
 

@@ -176,7 +176,7 @@ def mask_loss(logits: Tensor, samples: Sequence[Sample], labels: Sequence[Tensor
         return logits.sum()
     wanted = torch.cat(
         [
-            crop_masks(target["masks"][one.objects], one.boxes[: len(one.objects)], MASK_SIZE)
+            crop_masks(target["masks"], one.boxes[: len(one.objects)], one.objects, MASK_SIZE)
             for one, target in zip(samples, targets, strict=True)
         ]
     )

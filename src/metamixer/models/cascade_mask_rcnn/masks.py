@@ -5,16 +5,18 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import clip_boxes_to_image, roi_align
 
-from .boxes import Size
+from .boxes import DIVISOR, Size
 
 THRESHOLD = 0.5
 
 
 @torch.no_grad()
-def crop_masks(masks: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """masks: (N, H, W), each cut to its box of boxes (N, 4) and brought to 0 or 1 on a grid: (N, size, size)."""
+def crop_masks(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Tensor:
+    """masks: (N, H, W); boxes: (P, 4); objects: (P,), whose mask is cut to each box -> (P, size, size) of 0 and 1."""
     boxes = clip_boxes_to_image(boxes, masks.shape[1:])
-    rois = torch.cat([torch.arange(len(boxes), device=boxes.device, dtype=boxes.dtype)[:, None], boxes], dim=1)
+    rois = torch.cat([objects[:, None].to(boxes.dtype), boxes], dim=1)
+    # As the image: where zeros follow its border, they are seen there.
+    masks = F.pad(masks, (0, -masks.shape[2] % DIVISOR, 0, -masks.shape[1] % DIVISOR))
     return (roi_align(masks[:, None].to(boxes.dtype), rois, size, aligned=True)[:, 0] >= THRESHOLD).to(boxes.dtype)
 
 

@@ -12,12 +12,11 @@ from torch.nn import functional as F
 
 from ...errors import InputError
 from ...published import published_name, rename_published
-from .boxes import Size, check_targets
+from .boxes import DIVISOR, Size, check_targets
 from .cascade import Cascade, Detections, Target
 from .proposals import ProposalNetwork
 from .pyramid import Pyramid, build_backbone
 
-DIVISOR = 32
 PROPOSALS = 1000
 TRAINING_PROPOSALS = 2000
 
