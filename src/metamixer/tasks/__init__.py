@@ -1,6 +1,8 @@
 """Tasks: what to optimise and what to measure, one file a task."""
 
 from .classification import Classification as Classification
+from .detection import Detection as Detection
+from .detection_optimization import DetectionOptimization as DetectionOptimization
 from .distillation import Distillation as Distillation
 from .distillation import Teacher as Teacher
 from .optimization import Optimization as Optimization

@@ -1,5 +1,7 @@
 """Masks of objects: cut to a box for learning, pasted from a box for showing."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -37,3 +39,11 @@ def paste_masks(probabilities: Tensor, boxes: Tensor, size: Size) -> Tensor:
         values = F.grid_sample(probability[None, None].float(), grid[None], align_corners=False)
         mask[top:bottom, left:right] = values[0, 0] >= THRESHOLD
     return pasted
+
+
+def to_file(found: Mapping[str, Tensor], image: Tensor, size: Sequence[int]) -> dict[str, Tensor]:
+    """Detections in pixels of the network's image (3, H, W) -> in pixels of the file of `size`, with masks (N, height, width) bool."""
+    height, width = size
+    scale = found["boxes"].new_tensor([width / image.shape[2], height / image.shape[1]] * 2)
+    boxes = found["boxes"] * scale
+    return {**found, "boxes": boxes, "masks": paste_masks(found["masks"], boxes, (height, width))}

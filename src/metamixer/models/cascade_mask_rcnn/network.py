@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ...errors import InputError
 from ...published import published_name, rename_published
 from .boxes import DIVISOR, Size, check_targets
-from .cascade import Cascade, Detections, Target
+from .cascade import STAGES, Cascade, Detections, Target
 from .proposals import ProposalNetwork
 from .pyramid import Pyramid, build_backbone
 
@@ -37,6 +37,13 @@ PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
     (r"(mask_head\.\d)\.logits\.", r"\1.conv_logits."),
 )
 """Our name -> the published one, beside the backbone's."""
+
+CLASSIFIERS = tuple(
+    f"cascade.{layer}"
+    for i in range(len(STAGES))
+    for layer in (f"box_heads.{i}.classes", f"box_heads.{i}.deltas", f"mask_heads.{i}.logits")
+)
+"""The layers whose size depends on the number of classes."""
 
 
 class CascadeMaskRCNN(nn.Module):
@@ -121,12 +128,7 @@ def pad_images(images: Sequence[Tensor]) -> tuple[Tensor, list[Size]]:
 
 
 VARIANTS: dict[str, dict] = {
-    "cascade_mask_rcnn_ffnet_nano": {
-        "backbone": "ffnet_nano",
-        "channels": 64,
-        "hidden_dim": 256,
-        "region_samples": 128,
-    },
+    "cascade_mask_rcnn_ffnet_nano": {"backbone": "ffnet_nano", "channels": 64, "hidden_dim": 256},
     "cascade_mask_rcnn_ffnet_2": {"backbone": "ffnet_2"},
     "cascade_mask_rcnn_ffnet_3": {"backbone": "ffnet_3"},
     "cascade_mask_rcnn_ffnet_4": {"backbone": "ffnet_4"},
@@ -136,4 +138,6 @@ VARIANTS: dict[str, dict] = {
 
 def build_detector(variant: str, **kwargs) -> CascadeMaskRCNN:
     """A variant's numbers, changed by the caller's keywords."""
-    return CascadeMaskRCNN(**{**VARIANTS[variant], **kwargs})
+    network = CascadeMaskRCNN(**{**VARIANTS[variant], **kwargs})
+    network.pretrained_cfg = {"architecture": variant, "classifier": CLASSIFIERS}
+    return network
