@@ -143,7 +143,7 @@ def models() -> None:
             complexity = measure_deploy_form(name, size)
             accuracy = f"{TOP1[tag]:.1f}" if tag in TOP1 else "ours"
             print(f"{tag:26s}{complexity.params / 1e6:7.1f} M{complexity.macs / 1e9:8.2f} G{size:8d}{accuracy:>15s}")
-    print(f"\n{'detector':37s}{'params':>8s}{'box / mask AP (paper)':>26s}")
+    print(f"{'detector':37s}{'params':>8s}{'box / mask AP (paper)':>26s}")
     for name in list_models("detection"):
         with torch.device("meta"):
             network = fuse_network(create_model(name))

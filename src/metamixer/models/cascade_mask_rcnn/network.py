@@ -96,7 +96,8 @@ class CascadeMaskRCNN(nn.Module):
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade time for memory in the backbone."""
-        self.pyramid.backbone.set_grad_checkpointing(enable)
+        backbone = self.pyramid.backbone
+        getattr(backbone, "model", backbone).set_grad_checkpointing(enable)
 
     def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A published detector's state dict under our names, complete in both directions; FFNet-4's `ema_*` copies are left."""
