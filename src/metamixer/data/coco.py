@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..errors import InputError
-from .coco_json import CocoFile, CocoImage, decode_mask, read_coco
+from .coco_json import CocoFile, CocoImage, CocoObject, decode_mask, read_coco
 from .detection_transforms import DetectionAugmentation, DetectionPreprocessing, keep_visible, wrap
 from .images import read_image
 from .loading import evaluation_loader, training_loader
@@ -58,12 +58,19 @@ def read_pixels(image: CocoImage) -> Tensor:
 def objects_target(image: CocoImage, *, crowds: bool) -> Target:
     """boxes (N, 4), labels (N,), masks (N, H, W) of an image's objects."""
     objects = [one for one in image.objects if crowds or not one.crowd]
-    masks = [decode_mask(one.segmentation, image.size) for one in objects]
+    masks = [_mask(image, one) for one in objects]
     return {
         "boxes": torch.tensor([one.box for one in objects], dtype=torch.float32).reshape(-1, 4),
         "labels": torch.tensor([one.label for one in objects], dtype=torch.long),
         "masks": torch.from_numpy(np.stack(masks)) if masks else torch.zeros(0, *image.size, dtype=torch.uint8),
     }
+
+
+def _mask(image: CocoImage, one: CocoObject) -> np.ndarray:
+    try:
+        return decode_mask(one.segmentation, image.size)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{image.path}: annotation {one.id}: its mask can't be decoded ({error})") from None
 
 
 def whole_target(image: CocoImage) -> Target:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics.detection import MeanAveragePrecision
@@ -130,8 +131,13 @@ class Detection(L.LightningModule):
 
 
 def average_precision() -> MeanAveragePrecision:
-    """COCO's evaluation of boxes and masks."""
-    return MeanAveragePrecision(iou_type=tuple(KINDS.values()), backend="faster_coco_eval")
+    """COCO's evaluation of boxes and masks, with COCO's thresholds: torchmetrics' own are rounded to float32, which moves ties."""
+    return MeanAveragePrecision(
+        iou_type=tuple(KINDS.values()),
+        iou_thresholds=np.linspace(0.5, 0.95, 10).tolist(),
+        rec_thresholds=np.linspace(0, 1, 101).tolist(),
+        backend="faster_coco_eval",
+    )
 
 
 def coco_numbers(measures: dict[str, Tensor]) -> dict[str, Tensor]:
