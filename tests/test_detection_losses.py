@@ -135,6 +135,15 @@ def test_regions_are_read_from_the_level_of_their_size():
     assert region_features(levels, rois, 7)[:, 0, 3, 3].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
+def test_regions_keep_their_place_where_the_features_are_in_bfloat16():
+    ramp = torch.arange(128.0).expand(1, 1, 128, 128) / 128
+    levels = [ramp[..., :: 2**i, :: 2**i].to(torch.bfloat16) for i in range(5)]
+    rois = torch.tensor([[0.0, 300.3, 20.7, 341.9, 55.1], [0.0, 401.2, 300.9, 470.6, 380.2]])
+    features = region_features(levels, rois, 7)
+    expected = region_features([level.float() for level in levels], rois, 7)
+    assert torch.equal(features, expected.to(torch.bfloat16))
+
+
 def test_pasted_mask_covers_what_was_cut_out():
     size = (60, 80)
     y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")

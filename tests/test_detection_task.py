@@ -130,6 +130,19 @@ def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path):
         trainer(tmp_path, max_epochs=1).fit(broken, data)
 
 
+def test_the_backbone_starts_from_imagenet_weights_and_a_checkpoint_does_not_ask_for_them(monkeypatch):
+    asked = []
+
+    def create(name, **kwargs):
+        asked.append(kwargs)
+        return metamixer.create_model(name, num_classes=3, **NARROW)
+
+    monkeypatch.setattr("metamixer.tasks.detection.create_model", create)
+    made = Detection("cascade_mask_rcnn_ffnet_nano", 3, model_args={"backbone_args": {"drop_path_rate": 0.1}}, pretrained_backbone=True)
+    assert asked[0]["backbone_args"] == {"drop_path_rate": 0.1, "pretrained": True}
+    assert made.model_args == {"backbone_args": {"drop_path_rate": 0.1}}
+
+
 def test_refuses_another_number_of_categories(data, tmp_path):
     with pytest.raises(InputError, match="num_classes 80, expected 3, the data's number of categories"):
         trainer(tmp_path, max_epochs=1).fit(Detection("cascade_mask_rcnn_ffnet_nano", model_args=NARROW), data)

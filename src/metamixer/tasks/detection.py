@@ -44,6 +44,7 @@ class Detection(L.LightningModule):
         num_classes: must be the data's number of categories.
         initial: a checkpoint to start from (ours or published); its class layers are kept where the class count is the same, and
             replaced where `new_classifier` says so.
+        pretrained_backbone: start the backbone from its published ImageNet weights.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Detection(L.LightningModule):
         model_args: dict[str, Any] | None = None,
         initial: str | None = None,
         new_classifier: bool = False,
+        pretrained_backbone: bool = False,
         optimization: DetectionOptimization = DetectionOptimization(),
     ):
         super().__init__()
@@ -62,7 +64,11 @@ class Detection(L.LightningModule):
         self.num_classes = num_classes
         self.model_args = dict(model_args or {})
         self.optimization = optimization
-        self.network = create_model(model, num_classes=num_classes, **self.model_args).to(memory_format=torch.channels_last)
+        # Not in `model_args`, which a checkpoint keeps: whoever reads that has the weights.
+        args = self.model_args
+        if pretrained_backbone:
+            args = {**args, "backbone_args": {**(args.get("backbone_args") or {}), "pretrained": True}}
+        self.network = create_model(model, num_classes=num_classes, **args).to(memory_format=torch.channels_last)
         if initial:
             load_initial(self.network, initial, new_classifier=new_classifier)
         self.measures = nn.ModuleDict({split: average_precision() for split in ("val", "test")})

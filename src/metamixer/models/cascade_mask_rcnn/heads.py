@@ -20,14 +20,14 @@ MASK_SIZE = 2 * MASK_GRID
 def region_features(levels: Sequence[Tensor], rois: Tensor, grid: int) -> Tensor:
     """levels: (B, C, H, W) each; rois: (N, 5) of image number and box -> (N, C, grid, grid), each from the level of its size."""
     extent = rois[:, 3:] - rois[:, 1:3]
-    scale = extent.prod(dim=1).sqrt()
-    level = torch.log2(scale / FINEST_SCALE + 1e-6).floor().clamp(0, len(REGION_STRIDES) - 1)
-    features = levels[0].new_zeros(len(rois), levels[0].shape[1], grid, grid)
+    level = torch.log2(extent.prod(dim=1).sqrt() / FINEST_SCALE + 1e-6).floor().clamp(0, len(REGION_STRIDES) - 1)
+    features = rois.new_zeros(len(rois), levels[0].shape[1], grid, grid)
     for i, stride in enumerate(REGION_STRIDES):
         chosen = (level == i).nonzero().squeeze(1)
-        pooled = roi_align(levels[i], rois[chosen].to(levels[i].dtype), grid, spatial_scale=1 / stride, aligned=True)
+        # In the precision of the regions: in bfloat16 their coordinates would be off by pixels.
+        pooled = roi_align(levels[i].to(rois.dtype), rois[chosen], grid, spatial_scale=1 / stride, aligned=True)
         features = features.index_copy(0, chosen, pooled)
-    return features
+    return features.to(levels[0].dtype)
 
 
 class BoxHead(nn.Module):
@@ -50,7 +50,7 @@ class BoxHead(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x: (N, C, 7, 7) -> logits (N, classes + 1), deltas (N, classes, 4)."""
         for conv in self.convs:
-            x = F.relu(conv(x))
+            x = F.relu(conv(x), inplace=True)
         x = F.relu(self.hidden(x.flatten(1)))
         return self.classes(x).float(), self.deltas(x).unflatten(1, (-1, 4)).float()
 
@@ -70,5 +70,5 @@ class MaskHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, C, 14, 14) -> logits (N, classes, 28, 28)."""
         for conv in self.convs:
-            x = F.relu(conv(x))
-        return self.logits(F.relu(self.upsample(x))).float()
+            x = F.relu(conv(x), inplace=True)
+        return self.logits(F.relu(self.upsample(x), inplace=True)).float()
