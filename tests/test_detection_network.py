@@ -179,6 +179,30 @@ def test_images_without_objects_train(small, empty):
 
 
 @torch.no_grad()
+def test_finding_nothing_is_an_answer(small):
+    images, _ = scene([(64, 96), (96, 64)])
+    for head in small.cascade.box_heads:
+        head.classes.bias[-1] = 1e3  # background everywhere
+    for found in small(images):
+        assert [tuple(found[key].shape) for key in ("boxes", "scores", "labels", "masks")] == [(0, 4), (0,), (0,), (0, 28, 28)]
+    levels = small.forward_features(torch.zeros(1, 3, 64, 96))
+    (found,) = small.cascade.detect(levels, [torch.zeros(0, 4)], [(64, 96)])
+    assert found["boxes"].shape == (0, 4)
+
+
+def test_processes_agree_on_every_gradient_also_where_an_image_has_no_objects(small, tmp_path):
+    images, targets = scene([(64, 96)])
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        parallel = nn.parallel.DistributedDataParallel(small.train())
+        # It raises in the second step where a parameter had no gradient in the first.
+        for target in (without_objects(targets[0]), targets[0], without_objects(targets[0])):
+            sum(parallel(images, [target]).values()).backward()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@torch.no_grad()
 def test_deploy_form_is_the_same_function(small):
     images, _ = scene([(64, 96)])
     fused = metamixer.fuse(small)

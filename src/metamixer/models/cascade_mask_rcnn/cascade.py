@@ -68,11 +68,11 @@ class Cascade(nn.Module):
     def detect(self, levels: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Sequence[Size]) -> list[Detections]:
         """levels: (B, C, H, W) each; proposals: (N, 4) of each image -> detections of each image, likeliest first."""
         boxes = list(proposals)
+        counts = [len(each) for each in boxes]
         total = 0
         for stage, head in zip(STAGES, self.box_heads, strict=True):
             logits, deltas = head(region_features(levels, with_image_index(boxes), BOX_GRID))
             total = total + logits
-            counts = [len(each) for each in boxes]
             last = boxes
             boxes = refine(stage.coder, last, deltas.split(counts), [best_class(part) for part in logits.split(counts)], sizes)
         probabilities = (total / len(STAGES)).softmax(dim=1).split(counts)
