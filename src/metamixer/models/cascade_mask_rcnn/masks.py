@@ -27,8 +27,7 @@ def paste_masks(probabilities: Tensor, boxes: Tensor, size: Size) -> Tensor:
     """probabilities: (N, h, w) within boxes (N, 4), not rounded -> (N, height, width) bool of an image of `size`."""
     height, width = size
     pasted = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
-    for mask, probability, box in zip(pasted, probabilities, boxes, strict=True):
-        x1, y1, x2, y2 = box.tolist()
+    for mask, probability, (x1, y1, x2, y2) in zip(pasted, probabilities, boxes.tolist(), strict=True):
         left, top = max(int(x1), 0), max(int(y1), 0)
         right, bottom = min(int(x2) + 2, width), min(int(y2) + 2, height)
         if not (left < right and top < bottom and x1 < x2 and y1 < y2):
