@@ -18,7 +18,7 @@ from metamixer.data.coco_json import decode_mask, encode_mask
 from metamixer.detector import COCO as COCO_CATEGORIES
 from metamixer.detector import Detector
 from metamixer.errors import InputError
-from metamixer.models.cascade_mask_rcnn import CascadeMaskRCNN
+from metamixer.models.cascade_mask_rcnn import CascadeMaskRCNN, to_file
 from metamixer.tasks import Detection, DetectionOptimization
 from metamixer.tasks.detection import MEASURES, average_precision, coco_numbers
 from metamixer.tasks.detection_optimization import layer_number
@@ -301,3 +301,27 @@ def test_detectors_are_listed_beside_the_image_networks():
     assert not set(metamixer.list_models("detection")) & set(metamixer.list_models("classification"))
     assert set(metamixer.list_models("detection")) < set(metamixer.list_models())
     assert isinstance(metamixer.create_model("cascade_mask_rcnn_ffnet_nano", num_classes=2), CascadeMaskRCNN)
+
+
+def test_learns_to_find_what_it_was_shown(data):
+    torch.manual_seed(0)
+    network = CascadeMaskRCNN(3, "ffnet_nano", channels=32, hidden_dim=64, proposal_samples=64, region_samples=32).train()
+    data.augmentation = DetectionAugmentation(short_sides=(64,), long_side=96, crop_probability=0.0, hflip=0.0)
+    shown = [data.training_dataset()[i] for i in range(3)]
+    images, targets = zip(*shown, strict=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=80, pct_start=0.1)
+    for _ in range(80):
+        optimizer.zero_grad()
+        sum(network(images, targets).values()).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimizer.step()
+        schedule.step()
+    measures = average_precision()
+    with torch.inference_mode():
+        for image, target in [data.evaluation_dataset("val")[i] for i in range(3)]:
+            (found,) = network.eval()([image])
+            measures.update([to_file(found, image, target["size"].tolist())], [{**target, "masks": target["masks"].bool()}])
+    numbers = coco_numbers(measures.compute())
+    assert numbers["box_ap50"] > 0.6
+    assert numbers["mask_ap50"] > 0.6
