@@ -58,7 +58,7 @@ def test_parses_and_builds_its_network(name, parse):
     settings = parse(path, "test" if "metamixer test" in header(path) else "fit").model.init_args
     with torch.device("meta"):
         create_model(settings.model, num_classes=settings.num_classes, **(settings.model_args or {}))
-    if settings.distillation:
+    if settings.get("distillation"):
         teacher = settings.distillation.init_args.teacher.init_args.model
         assert teacher in timm.list_pretrained() or PathFinder.find_spec(teacher.split(":")[0], [str(BENCHMARKS)])
 

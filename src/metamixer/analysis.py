@@ -9,7 +9,7 @@ import torch
 from lightning import LightningDataModule
 from torch import Tensor, nn
 
-from .checkpoints import load_checkpoint
+from .checkpoints import expect_task, load_checkpoint
 from .data.preprocessing import Preprocessing
 from .errors import InputError
 from .fusion import fuse
@@ -26,6 +26,7 @@ def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0")
     """One picture of a training run: predictions on test images, training curve, key and value kernels of a mixer."""
     plt = _pyplot()
     network, info = load_checkpoint(checkpoint)
+    expect_task(info, "classification", checkpoint)
     data = load_data(checkpoint.with_name("config.yaml"))
     images, labels = spread(data.evaluation_dataset("test"), PICTURES)
     probabilities = predict_probabilities(network, images)

@@ -59,6 +59,12 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return network.eval(), info
 
 
+def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:
+    """Refuse a checkpoint of another task; raises InputError that names both."""
+    if info["task"] != task:
+        raise InputError(f"{path}: a checkpoint of {info['model']} for {info['task']}, expected one for {task}")
+
+
 def save_network(network: nn.Module, info: dict[str, Any], path: str | Path) -> None:
     """Write weights and info as safetensors; the file appears whole or not at all."""
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
@@ -77,9 +83,10 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
         load_published(reference, path)
         state = reference.state_dict()
     if new_classifier:
-        classifier = network.pretrained_cfg["classifier"] + "."
+        named = network.pretrained_cfg["classifier"]
+        classifiers = tuple(f"{name}." for name in ([named] if isinstance(named, str) else named))
         own = network.state_dict()
-        state = {key: own[key] if key.startswith(classifier) else value for key, value in state.items()}
+        state = {key: own[key] if key.startswith(classifiers) else value for key, value in state.items()}
     _load_exactly(network, state, Path(path))
 
 

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _commands() -> dict[str, Callable[[list[str]], object]]:
-    return dict.fromkeys(("fit", "validate", "test"), _train) | dict.fromkeys(("predict", "fuse", "models", "draw"), _call)
+    return dict.fromkeys(("fit", "validate", "test"), _train) | dict.fromkeys(("predict", "detect", "fuse", "models", "draw"), _call)
 
 
 def _train(arguments: list[str]) -> None:
@@ -71,6 +71,7 @@ def _help(commands: dict) -> str:
         "validate": "measure a checkpoint on the validation split",
         "test": "measure a checkpoint on the test split",
         "predict": "classify images and folders",
+        "detect": "find objects in images and folders: boxes, masks, COCO results",
         "fuse": "write a checkpoint's deploy form",
         "models": "list the networks with their sizes and the paper's accuracy",
         "draw": "draw a checkpoint: predictions, training curve, learned kernels",

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from .checkpoints import load_checkpoint, save_network
 from .errors import InputError
-from .files import write_text
+from .files import write_picture, write_text
 from .fusion import fuse as fuse_network
 
 
@@ -49,30 +50,82 @@ def predict(
         write_text(json, json_format.dumps(results, indent=1))
 
 
+def detect(
+    images: Sequence[str],
+    *,
+    checkpoint: str,
+    out: str,
+    model: str | None = None,
+    score_threshold: float = 0.3,
+    device: str = "cpu",
+) -> None:
+    """Find objects in images and folders of images; write pictures of them and COCO's results.
+
+    Args:
+        images: files and folders.
+        checkpoint: a file of a training run, or a published one, which needs its model's name.
+        out: folder for a picture of each image and for detections.json.
+        model: a network's name.
+        score_threshold: objects that the network is less sure of are left out; it gives none below 0.05.
+        device: where to compute, such as cpu or cuda.
+    """
+    from .detector import Detector, image_ids, picture_names
+    from .prediction import find_images
+
+    if not 0 <= score_threshold <= 1:
+        raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
+    paths = find_images(images)
+    detector = Detector.load(model=model, checkpoint=checkpoint)
+    detector.network.to(device)
+    results = []
+    for path, name, number in zip(paths, picture_names(paths), image_ids(paths), strict=True):
+        found = detector(path, score_threshold=score_threshold)
+        write_picture(Path(out, name), detector.draw(path, found))
+        entries = detector.results(found)
+        results += [{"image_id": number, "file_name": str(path), **entry} for entry in entries]
+        print(f"{path}: " + (", ".join(f"{entry['category']} {entry['score']:.2f}" for entry in entries) or "nothing found"))
+    write_text(Path(out, "detections.json"), json_format.dumps(results))
+
+
 def fuse(checkpoint: str, *, out: str) -> None:
     """Write a checkpoint's deploy form and print how far it is from the original.
 
     Args:
         checkpoint: a file of a training run.
-        out: the .safetensors file to write; `metamixer predict --checkpoint` takes it.
+        out: the .safetensors file to write; `metamixer predict --checkpoint` (of a detector `detect`) takes it.
     """
-    from .data.preprocessing import Preprocessing
-
     if Path(out).suffix != ".safetensors":
         raise InputError(f"out {out!r}, expected a name that ends in .safetensors")
     network, info = load_checkpoint(checkpoint)
     fused = fuse_network(network)
-    preprocessing = Preprocessing.from_dict(info["preprocessing"])
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(8, preprocessing.in_chans, preprocessing.size, preprocessing.size, generator=generator)
     with torch.inference_mode():
-        expected, actual = network(images), fused(images)
+        expected, actual = (FUSE_PROBES[info["task"]](net, info["preprocessing"]) for net in (network, fused))
     difference = ((actual - expected).abs().max() / expected.abs().max()).item()
     save_network(fused, {**info, "fused": True}, out)
     before, after = (sum(parameter.numel() for parameter in net.parameters()) for net in (network, fused))
     modules = [sum(1 for module in net.modules() if not list(module.children())) for net in (network, fused)]
     print(f"{out}: {after:,} parameters (were {before:,}), {modules[1]} operators (were {modules[0]})")
-    print(f"parity on 8 random images: largest difference {difference:.1e} of the largest logit")
+    print(f"parity on random images: largest difference {difference:.1e} of the largest value")
+
+
+def _classifier_probe(network: nn.Module, preprocessing: dict) -> torch.Tensor:
+    """Logits of eight random images."""
+    from .data.preprocessing import Preprocessing
+
+    settings = Preprocessing.from_dict(preprocessing)
+    return network(torch.randn(8, settings.in_chans, settings.size, settings.size, generator=torch.Generator().manual_seed(0)))
+
+
+def _detector_probe(network: nn.Module, preprocessing: dict) -> torch.Tensor:
+    """Pyramid of a random image and the box heads' logits of regions of it."""
+    image = torch.randn(1, 3, 256, 320, generator=torch.Generator().manual_seed(0))
+    levels = network.forward_features(image)
+    regions = levels[0][:, :, :7, :7]
+    return torch.cat([part.flatten() for part in (*levels, *(head(regions)[0] for head in network.cascade.box_heads))])
+
+
+FUSE_PROBES = {"classification": _classifier_probe, "detection": _detector_probe}
+"""What a network of a task gives for fixed random input, by which its deploy form is compared with it."""
 
 
 def models() -> None:
@@ -80,16 +133,23 @@ def models() -> None:
     import timm
 
     from .complexity import measure_deploy_form
-    from .models import list_models
-    from .models.paper import TOP1
+    from .models import create_model, list_models
+    from .models.paper import BOX_AND_MASK_AP, TOP1
 
     print(f"{'network':26s}{'params':>9s}{'MACs':>10s}{'pixels':>8s}{'top-1 (paper)':>15s}")
-    for name in list_models():
+    for name in list_models("classification"):
         for tag in timm.list_models(name, include_tags=True):
             size = timm.get_pretrained_cfg(tag).input_size[-1]
             complexity = measure_deploy_form(name, size)
             accuracy = f"{TOP1[tag]:.1f}" if tag in TOP1 else "ours"
             print(f"{tag:26s}{complexity.params / 1e6:7.1f} M{complexity.macs / 1e9:8.2f} G{size:8d}{accuracy:>15s}")
+    print(f"{'detector':37s}{'params':>8s}{'box / mask AP (paper)':>26s}")
+    for name in list_models("detection"):
+        with torch.device("meta"):
+            network = fuse_network(create_model(name))
+        params = sum(parameter.numel() for parameter in network.parameters())
+        precision = "{:.1f} / {:.1f}".format(*BOX_AND_MASK_AP[name]) if name in BOX_AND_MASK_AP else "ours"
+        print(f"{name:37s}{params / 1e6:6.1f} M{precision:>26s}")
 
 
 def draw(checkpoint: str, *, out: str = "sheet.png", block: str = "stages.2.blocks.0") -> None:

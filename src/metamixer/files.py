@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
 from .errors import InputError
 
 
@@ -29,3 +31,9 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file with a last line end."""
     with written_whole(path) as part:
         part.write_text(text + "\n")
+
+
+def write_picture(path: str | Path, picture: Image.Image) -> None:
+    """Write a JPEG."""
+    with written_whole(path) as part:
+        picture.save(part, format="JPEG", quality=92)

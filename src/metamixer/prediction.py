@@ -9,7 +9,7 @@ from PIL import Image
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
-from .checkpoints import load_checkpoint
+from .checkpoints import expect_task, load_checkpoint
 from .data.images import read_image
 from .data.preprocessing import Preprocessing
 from .errors import InputError
@@ -39,6 +39,7 @@ class Classifier:
         if model is not None and Path(checkpoint).suffix not in (".ckpt", ".safetensors"):
             return cls.of_imagenet(load_published(create_model(model), checkpoint))
         network, info = load_checkpoint(checkpoint)
+        expect_task(info, "classification", checkpoint)
         if model not in (None, info["model"]):
             raise InputError(f"{checkpoint}: a checkpoint of {info['model']}, expected {model}")
         preprocessing = Preprocessing.from_dict(info["preprocessing"])

@@ -3,7 +3,7 @@
 import argparse
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -55,12 +55,15 @@ def published_name(name: str) -> str:
 def load_published(model: nn.Module, source: Source, *, weights: str = "state_dict") -> nn.Module:
     """Load one of the authors' checkpoints into one of our networks, in place, and return it.
 
-    source: a path, a URL of the official release, or a state dict; classification checkpoints as well as detection and
-    UPerNet ones, of which the backbone is taken. weights: the entry to take, `state_dict_ema` where the file has one.
+    source: a path, a URL of the official release, or a state dict; for an image network classification checkpoints as well as
+    detection and UPerNet ones, of which the backbone is taken. weights: the entry to take, `state_dict_ema` where the file has one.
+    A network whose keys follow other rules has a method `convert_published(state)`.
     Raises InputError that lists the keys that are missing, left over or of another shape; the model is then unchanged.
     """
     network = getattr(model, "model", model) if type(model).__name__ == "FeatureGetterNet" else model
-    network.load_state_dict(convert_published(read_published(source, weights=weights), network.state_dict()))
+    state = read_published(source, weights=weights)
+    own = getattr(network, "convert_published", None)
+    network.load_state_dict(own(state) if own else convert_published(state, network.state_dict()))
     return model
 
 
@@ -70,8 +73,14 @@ def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor
     expected: our names, with tensors of the right shapes. optional: what the names of parts begin with that may be absent
     as a whole. Raises InputError that lists what is missing, left over or of another shape.
     """
-    state = _backbone(state)
-    names = {name: name if name in state else published_name(name) for name in expected}
+    return rename_published(_backbone(state), expected, name_of=published_name, optional=optional)
+
+
+def rename_published(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, name_of: Callable[[str], str], optional: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """The state dict under our names, where `name_of` gives the published one; complete in both directions."""
+    names = {name: name if name in state else name_of(name) for name in expected}
     for part in optional:
         keys = {name: key for name, key in names.items() if name.startswith(part)}
         if not any(key in state for key in keys.values()):

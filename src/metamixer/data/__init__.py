@@ -1,6 +1,9 @@
 """Data modules: one file a kind of data; none knows a network."""
 
+from .coco import CocoData as CocoData
 from .corrupted import CorruptedImageData as CorruptedImageData
+from .detection_transforms import DetectionAugmentation as DetectionAugmentation
+from .detection_transforms import DetectionPreprocessing as DetectionPreprocessing
 from .images import DigitsData as DigitsData
 from .images import ImageData as ImageData
 from .preprocessing import Augmentation as Augmentation

@@ -1,7 +1,7 @@
 """Loaders whose every random choice follows from the seed, the epoch and the process."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -38,7 +38,15 @@ class EpochSampler(DistributedSampler):
 
 
 def training_loader(
-    dataset: Dataset, *, batch_size: int, num_workers: int, seed: int, first_epoch: int = 0, num_replicas: int = 1, rank: int = 0
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    num_workers: int,
+    seed: int,
+    first_epoch: int = 0,
+    num_replicas: int = 1,
+    rank: int = 0,
+    collate_fn: Callable = default_collate,
 ) -> DataLoader:
     """Shuffled full batches; a last, smaller one is dropped unless it is the only one."""
     generator = torch.Generator()
@@ -54,13 +62,14 @@ def training_loader(
         num_workers=num_workers,
         generator=generator,
         drop_last=sampler is None or len(sampler) >= batch_size,
+        collate_fn=collate_fn,
         **_worker_settings(num_workers),
     )
 
 
-def evaluation_loader(dataset: Dataset, *, batch_size: int, num_workers: int) -> DataLoader:
+def evaluation_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn: Callable = default_collate) -> DataLoader:
     """Every item once, in order."""
-    return DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, **_worker_settings(num_workers))
+    return DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_fn, **_worker_settings(num_workers))
 
 
 def _worker_settings(num_workers: int) -> dict:
@@ -68,7 +77,6 @@ def _worker_settings(num_workers: int) -> dict:
         "pin_memory": torch.cuda.is_available(),
         "persistent_workers": num_workers > 0,
         "worker_init_fn": _use_one_thread,
-        "collate_fn": default_collate,
     }
 
 

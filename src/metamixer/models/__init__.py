@@ -1,10 +1,18 @@
-"""One file a network; importing this package registers every image network in timm."""
+"""One file a network; importing this package makes every network known by name, the image networks in timm too."""
 
+from functools import partial as _partial
+
+from .cascade_mask_rcnn import VARIANTS as _DETECTORS
+from .cascade_mask_rcnn import CascadeMaskRCNN as CascadeMaskRCNN
+from .cascade_mask_rcnn import build_detector as _build_detector
 from .ffnet import VARIANTS as _IMAGE_VARIANTS
 from .ffnet import FFNet as FFNet
 from .registry import create_model as create_model
 from .registry import list_models as list_models
+from .registry import register as _register
 from .registry import register_timm as _register_timm
 
 for _name in _IMAGE_VARIANTS:
     _register_timm(_name)
+for _name in _DETECTORS:
+    _register(_name, _partial(_build_detector, _name), task="detection")

@@ -11,3 +11,10 @@ TOP1: dict[str, float] = {
     "ffnet_4.in1k_384": 85.3,
 }
 """ImageNet-1K top-1 in percent of the weights that the authors published (paper, table 2), by timm's name for them."""
+
+BOX_AND_MASK_AP: dict[str, tuple[float, float]] = {
+    "cascade_mask_rcnn_ffnet_2": (51.8, 44.9),
+    "cascade_mask_rcnn_ffnet_3": (52.8, 45.6),
+    "cascade_mask_rcnn_ffnet_4": (53.4, 45.9),
+}
+"""COCO val2017 average precision of boxes and masks in percent (paper, detection table)."""

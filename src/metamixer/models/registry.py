@@ -10,21 +10,23 @@ from torch import nn
 from ..errors import InputError
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
+_TASKS: dict[str, str] = {}
 
 
-def register(name: str, builder: Callable[..., nn.Module]) -> None:
+def register(name: str, builder: Callable[..., nn.Module], *, task: str) -> None:
     """Make a network known by name; `builder` takes its keywords."""
     _BUILDERS[name] = builder
+    _TASKS[name] = task
 
 
 def register_timm(name: str) -> None:
-    """Make a network known that timm already knows."""
-    register(name, partial(timm.create_model, name))
+    """Make an image network known that timm already knows."""
+    register(name, partial(timm.create_model, name), task="classification")
 
 
-def list_models() -> list[str]:
-    """The names that `create_model` builds of this package; timm's own are not in the list."""
-    return sorted(_BUILDERS)
+def list_models(task: str | None = None) -> list[str]:
+    """The names that `create_model` builds of this package, of all tasks or one; timm's own are not in the list."""
+    return sorted(name for name in _BUILDERS if task in (None, _TASKS[name]))
 
 
 def create_model(name: str, **kwargs) -> nn.Module:

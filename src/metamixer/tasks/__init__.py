@@ -3,6 +3,8 @@
 from .averaging import MovingAverage as MovingAverage
 from .classification import Classification as Classification
 from .corruption import CorruptionRobustness as CorruptionRobustness
+from .detection import Detection as Detection
+from .detection_optimization import DetectionOptimization as DetectionOptimization
 from .distillation import Distillation as Distillation
 from .distillation import Teacher as Teacher
 from .optimization import Optimization as Optimization

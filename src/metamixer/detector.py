@@ -1,0 +1,107 @@
+"""Pictures in; objects with boxes, masks, classes and scores out; and pictures of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models._meta import _COCO_CATEGORIES
+from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+
+from .checkpoints import expect_task, load_checkpoint
+from .data.coco_json import encode_mask
+from .data.detection_transforms import DetectionPreprocessing
+from .data.images import read_image
+from .errors import InputError
+from .fusion import fuse
+from .models import create_model
+from .models.cascade_mask_rcnn import to_file
+from .prediction import Picture
+from .published import load_published
+
+COCO = {number: name for number, name in enumerate(_COCO_CATEGORIES) if name not in ("__background__", "N/A")}
+"""COCO's 80 categories by the numbers of its files."""
+COLOURS = ("crimson", "royalblue", "forestgreen", "darkorange", "mediumorchid", "teal", "goldenrod", "deeppink", "sienna", "slateblue")
+MASK_OPACITY = 0.45
+
+
+class Detector:
+    """A network in deploy form with its preprocessing and categories: `Detector.load(checkpoint="best.ckpt")("street.jpg")`.
+
+    categories: name by the number that a COCO json has for it, in the order of the network's labels.
+    """
+
+    def __init__(self, network: nn.Module, preprocessing: DetectionPreprocessing, categories: Mapping[int, str]):
+        self.network = fuse(network).to(memory_format=torch.channels_last)
+        self.preprocessing = preprocessing
+        self.category_ids = list(categories)
+        self.classes = list(categories.values())
+
+    @classmethod
+    def load(cls, *, model: str | None = None, checkpoint: str | Path) -> "Detector":
+        """From a checkpoint of ours; or from a published one, with its `model`: its categories are COCO's."""
+        if model is not None and Path(checkpoint).suffix not in (".ckpt", ".safetensors"):
+            network = create_model(model)
+            if not hasattr(network, "convert_published"):
+                raise InputError(f"model {model!r}, expected a detector such as cascade_mask_rcnn_ffnet_2")
+            return cls(load_published(network, checkpoint), DetectionPreprocessing(), COCO)
+        network, info = load_checkpoint(checkpoint)
+        expect_task(info, "detection", checkpoint)
+        if model not in (None, info["model"]):
+            raise InputError(f"{checkpoint}: a checkpoint of {info['model']}, expected {model}")
+        names = info["classes"] or [str(label) for label in range(network.num_classes)]
+        numbers = info.get("category_ids") or range(1, len(names) + 1)
+        return cls(network, DetectionPreprocessing.from_dict(info["preprocessing"]), dict(zip(numbers, names, strict=True)))
+
+    @torch.inference_mode()
+    def __call__(self, picture: Picture, *, score_threshold: float = 0.05) -> dict[str, Tensor]:
+        """The objects in a path or Pillow image: boxes (N, 4), scores, labels (N,) and masks (N, H, W) bool in its pixels."""
+        pixels = pil_to_tensor(read_image(picture, name=str(picture)))
+        image = self.preprocessing(pixels).to(next(self.network.parameters()).device)
+        found = self.network([image])[0]
+        sure = found["scores"] >= score_threshold
+        return to_file({key: value[sure] for key, value in found.items()}, image, pixels.shape[1:])
+
+    def results(self, found: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+        """Detections as entries of COCO's result files, which lack only the image's id."""
+        return [
+            {
+                "category_id": self.category_ids[label],
+                "category": self.classes[label],
+                "bbox": [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
+                "score": round(score, 5),
+                "segmentation": encode_mask(mask.cpu().numpy()),
+            }
+            for (x1, y1, x2, y2), score, label, mask in zip(
+                found["boxes"].tolist(), found["scores"].tolist(), found["labels"].tolist(), found["masks"], strict=True
+            )
+        ]
+
+    def draw(self, picture: Picture, found: Mapping[str, Tensor]) -> Image.Image:
+        """The picture with its objects."""
+        pixels = pil_to_tensor(read_image(picture, name=str(picture)))
+        labels = found["labels"].tolist()
+        if not labels:
+            return to_pil_image(pixels)
+        colours = [COLOURS[label % len(COLOURS)] for label in labels]
+        texts = [f"{self.classes[label]} {score:.0%}" for label, score in zip(labels, found["scores"].tolist(), strict=True)]
+        pixels = draw_segmentation_masks(pixels, found["masks"].cpu(), alpha=MASK_OPACITY, colors=colours)
+        return to_pil_image(draw_bounding_boxes(pixels, found["boxes"].cpu(), labels=texts, colors=colours, width=2))
+
+
+def image_ids(paths: Sequence[Path]) -> list[int]:
+    """COCO's numbers where every file is named by one (000000000139.jpg), else 1, 2, 3 and so on."""
+    named = [int(path.stem) for path in paths if path.stem.isascii() and path.stem.isdigit()]
+    return named if len(set(named)) == len(paths) else list(range(1, len(paths) + 1))
+
+
+def picture_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each picture, also where two folders hold the same."""
+    names: list[str] = []
+    for path in paths:
+        same = sum(other.stem == path.stem for other in paths[: len(names)])
+        names.append(f"{path.stem}{f'_{same + 1}' if same else ''}.jpg")
+    return names

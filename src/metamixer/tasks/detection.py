@@ -1,0 +1,151 @@
+"""Detection and instance segmentation: what to optimise and what to measure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics.detection import MeanAveragePrecision
+
+from ..checkpoints import load_initial, network_info
+from ..data.coco_json import mask_codec
+from ..errors import InputError
+from ..models import create_model
+from ..models.cascade_mask_rcnn import to_file
+from .detection_optimization import DetectionOptimization
+
+MEASURES = {
+    "ap": "map",
+    "ap50": "map_50",
+    "ap75": "map_75",
+    "ap_small": "map_small",
+    "ap_medium": "map_medium",
+    "ap_large": "map_large",
+    "ar1": "mar_1",
+    "ar10": "mar_10",
+    "ar100": "mar_100",
+    "ar_small": "mar_small",
+    "ar_medium": "mar_medium",
+    "ar_large": "mar_large",
+}
+"""COCO's twelve numbers: our name -> torchmetrics'."""
+KINDS = {"box": "bbox", "mask": "segm"}
+
+Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
+
+
+class Detection(L.LightningModule):
+    """Train and measure a detector.
+
+    Args:
+        model, model_args: name and keywords for `metamixer.create_model`.
+        num_classes: must be the data's number of categories.
+        initial: a checkpoint to start from (ours or published); its class layers are kept where the class count is the same, and
+            replaced where `new_classifier` says so.
+        pretrained_backbone: start the backbone from its published ImageNet weights.
+    """
+
+    def __init__(
+        self,
+        model: str = "cascade_mask_rcnn_ffnet_2",
+        num_classes: int = 80,
+        *,
+        model_args: dict[str, Any] | None = None,
+        initial: str | None = None,
+        new_classifier: bool = False,
+        pretrained_backbone: bool = False,
+        optimization: DetectionOptimization = DetectionOptimization(),
+    ):
+        super().__init__()
+        mask_codec()  # or an error now, not after the first epoch
+        self.model_name = model
+        self.num_classes = num_classes
+        self.model_args = dict(model_args or {})
+        self.optimization = optimization
+        # Not in `model_args`, which a checkpoint keeps: whoever reads that has the weights.
+        args = self.model_args
+        if pretrained_backbone:
+            args = {**args, "backbone_args": {**(args.get("backbone_args") or {}), "pretrained": True}}
+        self.network = create_model(model, num_classes=num_classes, **args).to(memory_format=torch.channels_last)
+        if initial:
+            load_initial(self.network, initial, new_classifier=new_classifier)
+        self.measures = nn.ModuleDict({split: average_precision() for split in ("val", "test")})
+
+    def forward(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """images: (3, H, W) each -> detections of each image in its pixels."""
+        return self.network(images)
+
+    def setup(self, stage: str) -> None:
+        classes = getattr(self.trainer.datamodule, "classes", None)
+        if classes is not None and len(classes) != self.num_classes:
+            raise InputError(f"model.num_classes {self.num_classes}, expected {len(classes)}, the data's number of categories")
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, targets = batch
+        losses = self.network(images, targets)
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
+            raise InputError(
+                f"training loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}; {values}), expected a finite "
+                "number: stopped; the last checkpoint is from before it; try a lower learning rate"
+            )
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
+        parts = {f"train/{name}": value for name, value in losses.items()}
+        self.log_dict(parts, on_step=False, on_epoch=True, batch_size=len(images))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_measures("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_measures("test")
+
+    def configure_optimizers(self) -> dict:
+        optimizer = self.optimization.optimizer(self.network)
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.optimization.scheduler(optimizer, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        data = self.trainer.datamodule
+        checkpoint["metamixer"] = network_info(
+            self.model_name,
+            {**self.model_args, "num_classes": self.num_classes},
+            task="detection",
+            classes=getattr(data, "classes", None),
+            preprocessing=data.preprocessing.as_dict() if hasattr(data, "preprocessing") else None,
+        ) | {"category_ids": getattr(data, "category_ids", None)}
+
+    def _evaluate(self, split: str, batch: Batch) -> None:
+        images, targets = batch
+        found = [to_file(each, image, target["size"].tolist()) for each, image, target in zip(self(images), images, targets, strict=True)]
+        self.measures[split].update(found, [{**target, "masks": target["masks"].bool()} for target in targets])
+
+    def _log_measures(self, split: str) -> None:
+        measures = self.measures[split]
+        self.log_dict({f"{split}/{name}": value for name, value in coco_numbers(measures.compute()).items()}, prog_bar=False)
+        measures.reset()
+
+
+def average_precision() -> MeanAveragePrecision:
+    """COCO's evaluation of boxes and masks, with COCO's thresholds: torchmetrics' own are rounded to float32, which moves ties."""
+    return MeanAveragePrecision(
+        iou_type=tuple(KINDS.values()),
+        iou_thresholds=np.linspace(0.5, 0.95, 10).tolist(),
+        rec_thresholds=np.linspace(0, 1, 101).tolist(),
+        backend="faster_coco_eval",
+    )
+
+
+def coco_numbers(measures: dict[str, Tensor]) -> dict[str, Tensor]:
+    """torchmetrics' names -> `box_ap`, `mask_ap50` and so on: twelve of boxes and twelve of masks."""
+    return {f"{kind}_{name}": measures[f"{prefix}_{theirs}"] for kind, prefix in KINDS.items() for name, theirs in MEASURES.items()}

@@ -1,0 +1,70 @@
+"""A small COCO data set that is drawn: boxes, discs and triangles, told by polygons, run lengths and one crowd."""
+
+import json
+import math
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+CATEGORIES = [{"id": 3, "name": "box"}, {"id": 7, "name": "disc"}, {"id": 20, "name": "triangle"}]
+COLOURS = {3: "crimson", 7: "royalblue", 20: "gold"}
+
+
+def outline(category: int, x: float, y: float, side: float) -> list[float]:
+    """The polygon of a shape whose box is `side` pixels wide and high."""
+    if category == 3:
+        points = [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
+    elif category == 20:
+        points = [(x + side / 2, y), (x + side, y + side), (x, y + side)]
+    else:
+        angles = [2 * math.pi * i / 24 for i in range(24)]
+        points = [(x + side / 2 * (1 + math.cos(angle)), y + side / 2 * (1 + math.sin(angle))) for angle in angles]
+    return [coordinate for point in points for coordinate in point]
+
+
+def content(count: int = 4, size: tuple[int, int] = (64, 96)) -> dict:
+    """The json: two objects an image; the last image has none, the first also a crowd in run lengths."""
+    height, width = size
+    images = [{"id": 10 + i, "file_name": f"{i:012d}.png", "width": width, "height": height} for i in range(count)]
+    annotations = []
+    for i, image in enumerate(images[:-1]):
+        for j in range(2):
+            category, side = CATEGORIES[(i + j) % 3]["id"], 24 + 6 * j
+            x, y = 6 + 40 * j + 3 * i, 8 + 5 * i
+            annotations.append(
+                {
+                    "id": 100 + 2 * i + j,
+                    "image_id": image["id"],
+                    "category_id": category,
+                    "bbox": [x, y, side, side],
+                    "area": side * side * (0.5 if category == 20 else 0.785 if category == 7 else 1.0),
+                    "iscrowd": 0,
+                    "segmentation": [outline(category, x, y, side)],
+                }
+            )
+    # Columns come first in COCO's run lengths: the last ten columns, whole.
+    crowd = {"size": [height, width], "counts": [height * (width - 10), height * 10]}
+    box = [width - 10, 0, 10, height]
+    crowded = {"id": 99, "image_id": 10, "category_id": 3, "bbox": box, "area": 10.0 * height, "iscrowd": 1, "segmentation": crowd}
+    return {"images": images, "annotations": [*annotations, crowded], "categories": CATEGORIES}
+
+
+def write(folder: Path, told: dict | None = None) -> Path:
+    """Pictures in folder/images and folder/objects.json, whose path is returned."""
+    told = told or content()
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for image in told["images"]:
+        picture = Image.new("RGB", (image["width"], image["height"]), "darkslategray")
+        draw = ImageDraw.Draw(picture)
+        for annotation in told["annotations"]:
+            if annotation["image_id"] == image["id"] and isinstance(annotation["segmentation"], list):
+                draw.polygon(annotation["segmentation"][0], fill=COLOURS[annotation["category_id"]])
+        picture.save(folder / "images" / image["file_name"])
+    path = folder / "objects.json"
+    path.write_text(json.dumps(told))
+    return path
+
+
+def files() -> dict[str, str]:
+    """Where `write` puts them, as keywords of CocoData."""
+    return {f"{split}_{what}": name for split in ("train", "val") for what, name in (("images", "images"), ("annotations", "objects.json"))}

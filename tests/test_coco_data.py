@@ -1,0 +1,225 @@
+"""COCO's files: what is read of them, what is dropped with a warning, what is refused; and how images are changed."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import coco_scene
+from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
+from metamixer.data.coco_json import decode_mask, encode_mask, read_coco
+from metamixer.data.detection_transforms import keep_visible, resize, wrap
+from metamixer.errors import InputError
+
+AS_THEY_ARE = DetectionPreprocessing(short_side=64, long_side=96)
+UNCHANGED = DetectionAugmentation(short_sides=(64,), long_side=96, crop_probability=0.0, hflip=0.0)
+
+
+@pytest.fixture
+def data(tmp_path):
+    coco_scene.write(tmp_path)
+    return CocoData(str(tmp_path), **coco_scene.files(), num_workers=0, preprocessing=AS_THEY_ARE, augmentation=UNCHANGED)
+
+
+def edit(tmp_path, change):
+    """Write the scene with its json changed; gives the json's path."""
+    told = coco_scene.content()
+    path = coco_scene.write(tmp_path, told)
+    change(told)
+    path.write_text(json.dumps(told))
+    return path
+
+
+def read(path):
+    return read_coco(path, path.parent / "images")
+
+
+def test_reads_objects_with_classes_from_the_json(data):
+    assert data.classes == ["box", "disc", "triangle"]
+    assert data.category_ids == [3, 7, 20]
+    image, target = data.training_dataset()[0]
+    assert image.shape == (3, 64, 96)
+    assert type(image) is torch.Tensor
+    assert target["labels"].tolist() == [0, 1]
+    assert target["boxes"].tolist() == [[6, 8, 30, 32], [46, 8, 76, 38]]
+    for mask, box in zip(target["masks"], target["boxes"].int().tolist(), strict=True):
+        rows, columns = mask.nonzero(as_tuple=True)
+        assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == pytest.approx(box, abs=1)
+    assert 0.7 < target["masks"][1].sum() / 30**2 < 0.85  # a disc
+
+
+def test_evaluation_sees_crowds_and_the_size_of_the_file(data):
+    _, target = data.evaluation_dataset("val")[0]
+    assert target["iscrowd"].tolist() == [0, 0, 1]
+    assert target["size"].tolist() == [64, 96]
+    assert target["masks"][2, :, 86:].all()
+    assert not target["masks"][2, :, :86].any()
+
+
+def test_images_without_objects_are_trained_on_unless_told_otherwise(data):
+    assert len(data.training_dataset()) == 4
+    _, target = data.training_dataset()[3]
+    assert target["boxes"].shape == (0, 4)
+    assert target["masks"].shape == (0, 64, 96)
+    data.empty_images = False
+    assert len(data.training_dataset()) == 3
+    assert len(data.evaluation_dataset("val")) == 4
+
+
+def test_batches_are_lists_in_the_order_of_the_seed(data):
+    batches = [[tuple(target["labels"].tolist()) for _, targets in [batch] for target in targets] for batch in data.train_dataloader()]
+    again = [[tuple(target["labels"].tolist()) for _, targets in [batch] for target in targets] for batch in data.train_dataloader()]
+    assert batches == again
+    images, targets = next(iter(data.val_dataloader()))
+    assert [image.shape for image in images] == [(3, 64, 96)] * 2
+    assert len(targets) == 2
+
+
+def test_augmentation_moves_boxes_with_their_masks(data):
+    torch.manual_seed(0)
+    data.augmentation = DetectionAugmentation(
+        short_sides=(48, 80), long_side=160, crop_probability=0.5, crop_short_sides=(64, 100), crop_range=(40, 60), hflip=0.5
+    )
+    dataset = data.training_dataset()
+    sizes = set()
+    for _ in range(30):
+        image, target = dataset[0]
+        sizes.add(image.shape[1:])
+        assert min(image.shape[1:]) in (48, 80) or max(image.shape[1:]) == 160
+        assert target["masks"].shape[1:] == image.shape[1:]
+        for mask, (x1, y1, x2, y2) in zip(target["masks"], target["boxes"].tolist(), strict=True):
+            rows, columns = mask.nonzero(as_tuple=True)
+            assert columns.min() >= x1 - 2
+            assert columns.max() <= x2 + 1
+            assert rows.min() >= y1 - 2
+            assert rows.max() <= y2 + 1
+    assert len(sizes) > 4
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"), [(480, 640, (800, 1067)), (427, 640, (800, 1199)), (300, 640, (625, 1333)), (1333, 800, (1333, 800))]
+)
+def test_sizes_are_the_published_ones(height, width, expected):
+    image = torch.zeros(3, height, width, dtype=torch.uint8)
+    assert resize({"image": image}, 800, 1333)["image"].shape[1:] == expected
+
+
+def test_pixels_are_normalised_as_published():
+    image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)))
+    torch.testing.assert_close(AS_THEY_ARE(image), (image - mean) / std, rtol=1e-5, atol=1e-5)
+
+
+def test_preprocessing_survives_a_checkpoint():
+    preprocessing = DetectionPreprocessing(short_side=320, long_side=480)
+    assert DetectionPreprocessing.from_dict(json.loads(json.dumps(preprocessing.as_dict()))) == preprocessing
+
+
+def test_objects_cut_away_are_gone():
+    boxes = torch.tensor([[0.0, 0, 5, 5], [3, 3, 3, 9], [1, 1, 4, 4]])
+    masks = torch.zeros(3, 10, 10, dtype=torch.uint8)
+    masks[:2, 2, 2] = 1
+    sample = keep_visible(wrap(torch.zeros(3, 10, 10, dtype=torch.uint8), boxes, masks, torch.tensor([0, 1, 2])))
+    assert sample["labels"].tolist() == [0]
+
+
+def test_masks_survive_run_lengths():
+    mask = np.random.RandomState(0).rand(13, 17) > 0.5
+    assert np.array_equal(decode_mask(encode_mask(mask), mask.shape), mask)
+
+
+OBJECT = "annotation 100: "
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bbox": [6, 8, 0, 24]}, r"bbox \[6, 8, 0, 24\], expected a width and height of at least 1 pixel"),
+        ({"bbox": [6, 8, 24, -3]}, r"bbox \[6, 8, 24, -3\], expected a width and height"),
+        ({"bbox": [200, 8, 24, 24]}, r"bbox \[200, 8, 24, 24\], expected it to touch the image of 96x64"),
+        ({"bbox": [6, float("nan"), 24, 24]}, r"bbox \[6, nan, 24, 24\], expected four finite numbers"),
+        ({"area": 0}, "area 0, expected a positive number"),
+        ({"segmentation": [[1, 2, 3, 4]]}, r"segmentation \[\[1, 2, 3, 4\]\], expected run lengths or a polygon of at least 3 points"),
+        ({"segmentation": []}, r"segmentation \[\], expected run lengths or a polygon"),
+        ({"segmentation": {"size": [64, 90], "counts": [64 * 90]}}, r"run lengths of size \[64, 90\], expected \[64, 96\]"),
+        ({"segmentation": {"size": [64, 96], "counts": [5, 5]}}, "run lengths of 10 pixels, expected 6144"),
+    ],
+)
+def test_objects_that_teach_nothing_are_dropped_with_a_warning(change, message, tmp_path):
+    path = edit(tmp_path, lambda told: told["annotations"][0].update(change))
+    with pytest.warns(UserWarning, match=f"objects.json: 1 of 7 annotations dropped, first {OBJECT}{message}"):
+        told = read(path)
+    assert [one.id for one in told.images[0].objects] == [101, 99]
+
+
+def test_of_two_polygons_the_good_one_stays(tmp_path):
+    path = edit(tmp_path, lambda told: told["annotations"][0]["segmentation"].append([1, 2, 3, 4]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        told = read(path)
+    assert decode_mask(told.images[0].objects[0].segmentation, (64, 96)).sum() == 24 * 24
+
+
+def test_boxes_are_cut_at_the_border(tmp_path):
+    path = edit(tmp_path, lambda told: told["annotations"][0].update(bbox=[-4, -5, 30, 200]))
+    assert read(path).images[0].objects[0].box == (0, 0, 26, 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda told: told["annotations"][0].update(category_id=4),
+            "annotation 100: category_id 4, expected one of its 3 categories, such as 3",
+        ),
+        (lambda told: told["annotations"][0].update(image_id=5), "annotation 100: image_id 5, expected the id of one of its 4 images"),
+        (lambda told: told["images"][1].update(file_name="gone.png"), "image 11: .*gone.png: no such file"),
+        (lambda told: told["annotations"].clear(), "no annotations, expected at least one"),
+        (lambda told: told.pop("categories"), "no list 'categories', expected COCO's json with images, annotations, categories"),
+        (lambda told: told["annotations"][0].pop("bbox"), "annotations entry .*, expected id, image_id, category_id, bbox in it"),
+        (lambda told: told["images"][1].update(id=10), "an id occurs twice"),
+    ],
+)
+def test_a_useless_file_is_refused(change, message, tmp_path):
+    with pytest.raises(InputError, match=f"objects.json: {message}"):
+        read(edit(tmp_path, change))
+
+
+def test_a_truncated_or_absent_json_is_refused(tmp_path):
+    path = coco_scene.write(tmp_path)
+    path.write_text(path.read_text()[:-200])
+    with pytest.raises(InputError, match=r"objects.json: not readable as json \(.*\): truncated"):
+        read(path)
+    with pytest.raises(InputError, match=r"absent.json: no such file, expected COCO's json"):
+        read_coco(tmp_path / "absent.json", tmp_path / "images")
+
+
+def test_a_picture_of_another_size_is_refused(data, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "images" / "000000000001.png")
+    with pytest.raises(InputError, match=r"000000000001.png: 50x40 pixels, expected 96x64, the size of image 11 in the json"):
+        data.training_dataset()[1]
+
+
+def test_run_lengths_that_cannot_be_decoded_are_refused(tmp_path):
+    coco_scene.write(tmp_path)
+    edit(tmp_path, lambda told: told["annotations"][0].update(segmentation={"size": [64, 96], "counts": "abc"}))
+    data = CocoData(str(tmp_path), **coco_scene.files(), preprocessing=AS_THEY_ARE, augmentation=UNCHANGED)
+    with pytest.raises(InputError, match=r"000000000000.png: annotation 100: its mask can't be decoded \(RLE string is malformed"):
+        data.training_dataset()[0]
+
+
+def test_training_and_validation_must_agree_on_the_categories(data, tmp_path):
+    told = coco_scene.content()
+    told["categories"] = [*coco_scene.CATEGORIES, {"id": 30, "name": "star"}]
+    (tmp_path / "other.json").write_text(json.dumps(told))
+    data.files["val"] = (tmp_path / "images", tmp_path / "other.json")
+    with pytest.raises(InputError, match=r"objects.json and .*other.json: different categories"):
+        data.training_dataset()
+
+
+def test_a_test_split_has_pictures_and_a_json(tmp_path):
+    with pytest.raises(InputError, match="test_images test2017, test_annotations None, expected both or none"):
+        CocoData(test_images="test2017")
