@@ -29,9 +29,9 @@ def pixels(height, width, batch=2):
     return image("pixels", (batch, 3, height, width))
 
 
-@pytest.fixture(scope="module", params=metamixer.list_models())
+@pytest.fixture(scope="module", params=filter(timm.is_model, metamixer.list_models()))
 def network(request):
-    """Every network, as if trained; shared by the tests, so none may change it."""
+    """Every image network, as if trained; shared by the tests, so none may change it."""
     return randomize(metamixer.create_model(request.param, num_classes=CLASSES))
 
 

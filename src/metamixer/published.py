@@ -57,10 +57,15 @@ def load_published(model: nn.Module, source: Source, *, weights: str = "state_di
 
     source: a path, a URL of the official release, or a state dict; classification checkpoints as well as detection and
     UPerNet ones, of which the backbone is taken. weights: the entry to take, `state_dict_ema` where the file has one.
+    A network whose published names follow other rules has a method `from_published`.
     Raises InputError that lists the keys that are missing, left over or of another shape; the model is then unchanged.
     """
     network = getattr(model, "model", model) if type(model).__name__ == "FeatureGetterNet" else model
-    network.load_state_dict(convert_published(read_published(source, weights=weights), network.state_dict()))
+    state = read_published(source, weights=weights)
+    if hasattr(network, "from_published"):
+        network.load_state_dict(network.from_published(state))
+    else:
+        network.load_state_dict(convert_published(state, network.state_dict()))
     return model
 
 
@@ -76,6 +81,14 @@ def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor
         keys = {name: key for name, key in names.items() if name.startswith(part)}
         if not any(key in state for key in keys.values()):
             names = {name: key for name, key in names.items() if name not in keys}
+    return rename(state, names, expected)
+
+
+def rename(state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `state` under our names; names: ours -> the state's.
+
+    Raises InputError that lists the state's keys that are missing, left over or of another shape than `expected` has by our name.
+    """
     missing = [key for key in names.values() if key not in state]
     extra = sorted(set(state) - set(names.values()))
     shapes = [
