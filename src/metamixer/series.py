@@ -19,12 +19,12 @@ class Conv1d(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, N) -> (B, C', N')."""
-        if not torch.jit.is_scripting() and runs_eagerly_on_cpu(x) and self.stride == (1,):
-            if self.kernel_size == (1,) and self.groups > 1:
+        if runs_eagerly_on_cpu(x) and self.stride == (1,):
+            if self.kernel_size == (1,) and self.padding == (0,) and self.groups > 1:
                 return grouped_product(x, self.weight, self.bias)
             if self.is_depthwise() and x.shape[2] ** 2 <= TOEPLITZ_GAIN * self.kernel_size[0]:
                 return toeplitz_product(x, self.weight, self.bias)
-        return self._conv_forward(x, self.weight, self.bias)
+        return super().forward(x)
 
     def is_depthwise(self) -> bool:
         """One filter of odd length for each channel, over zeros at both ends, the length kept."""
@@ -38,7 +38,7 @@ class BatchNorm1d(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, N) -> the same shape."""
-        if torch.jit.is_scripting() or not runs_eagerly_on_cpu(x):
+        if not runs_eagerly_on_cpu(x):
             return super().forward(x)
         return from_channels(super().forward(by_channels(x)[None])[0], x)
 
@@ -61,7 +61,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: any shape -> the same shape."""
-        if torch.jit.is_scripting() or not (self.training and 0 < self.p < 1 and runs_eagerly_on_cpu(x)):
+        if not (self.training and 0 < self.p < 1 and runs_eagerly_on_cpu(x)):
             return super().forward(x)
         return x * random_mask(x, keep=1 - self.p) * (1 / (1 - self.p))
 
