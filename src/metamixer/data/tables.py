@@ -1,4 +1,4 @@
-"""Tables with a column of dates and columns of numbers -> several series; what is wrong with one is said by column and row."""
+"""Tables with a column of dates and columns of numbers -> several series; what is wrong is said by column and row, from row 1."""
 
 import os
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def read_table(path: str | Path) -> "pandas.DataFrame":
     try:
         if path.suffix == ".parquet":
             return pandas.read_parquet(path)
-        return pandas.read_csv(path, encoding_errors="replace")
+        return pandas.read_csv(path, encoding_errors="replace", low_memory=False)
     except (OSError, ValueError, EOFError, ImportError) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: not a readable table ({str(error).strip().splitlines()[0]})") from None
 
@@ -109,7 +109,7 @@ def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
 
 
 def dates(column: "pandas.Series", name: Any) -> np.ndarray:
-    """datetime64, without time zone; raises InputError that names the first that is no date."""
+    """datetime64, with a time zone in UTC; raises InputError that names the first that is no date."""
     pandas = import_pandas()
     if pandas.api.types.is_numeric_dtype(column):
         raise InputError(f"column {name!r}, row 1: {column.iloc[0]!r}, expected a date such as 2016-07-01 00:00")
@@ -117,4 +117,19 @@ def dates(column: "pandas.Series", name: Any) -> np.ndarray:
     if result.isna().any():
         row = int(result.isna().to_numpy().argmax())
         raise InputError(f"column {name!r}, row {row + 1}: {column.iloc[row]!r}, expected a date such as 2016-07-01 00:00")
-    return (result.dt.tz_localize(None) if result.dt.tz is not None else result).to_numpy()
+    return (result.dt.tz_convert(None) if result.dt.tz is not None else result).to_numpy()
+
+
+def refuse_missing(series: Series, first_row: int = 1) -> None:
+    """Raise InputError that names the first missing value; first_row: the number of the first row in the user's table."""
+    missing = np.argwhere(np.isnan(series.values))
+    if len(missing):
+        row, column = missing[0]
+        raise InputError(
+            f"column {series.names[column]!r}, row {first_row + row} ({stamp(series.times[row])}): no value, expected a number"
+        )
+
+
+def stamp(time: np.datetime64) -> str:
+    """A time stamp for messages, to the second."""
+    return str(time.astype("datetime64[s]")).replace("T", " ")

@@ -1,5 +1,6 @@
 """Windows over several series: what a forecasting network sees and what came after, for training and for the field's benchmark."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
 from .loading import EpochSampler
-from .tables import Series, read_series
+from .tables import Series, read_series, refuse_missing
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,12 @@ class Windows(Dataset):
         self.lookback = lookback
         self.windows = values.unfold(0, lookback + horizon, 1).transpose(1, 2)
 
+    def spread(self, count: int | None) -> "Windows":
+        """At most `count` of them, evenly spread; None: all."""
+        result = copy.copy(self)
+        result.windows = self.windows[:: max(-(-len(self) // count), 1)] if count else self.windows
+        return result
+
     def __len__(self) -> int:
         return len(self.windows)
 
@@ -75,6 +82,7 @@ class SeriesData(L.LightningDataModule):
         split: rows of the training, validation and test parts, or their shares. The windows of the later two look back into the
             part before them; every window counts.
         batch_size: windows in a batch.
+        max_val_windows: validate on so many windows, spread evenly; None: on every one.
         seed: of shuffling.
     """
 
@@ -87,6 +95,7 @@ class SeriesData(L.LightningDataModule):
         split: tuple[float, float, float] = (0.7, 0.1, 0.2),
         batch_size: int = 128,
         num_workers: int = 0,
+        max_val_windows: int | None = None,
         seed: int = 0,
     ):
         super().__init__()
@@ -96,18 +105,24 @@ class SeriesData(L.LightningDataModule):
         self.split = split
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.max_val_windows = max_val_windows
         self.seed = seed
         self._series: Series | None = None
+
+    @classmethod
+    def of(cls, series: Series, **settings) -> "SeriesData":
+        """Of a table that is in memory; settings as above."""
+        data = cls("table", **settings)
+        data._series = series
+        return data
 
     @property
     def series(self) -> Series:
         """The whole table, read once."""
         if self._series is None:
-            self._series = read_series(self.path)
-            missing = np.argwhere(np.isnan(self._series.values))
-            if len(missing):
-                row, column = missing[0]
-                raise InputError(f"{self.path}: column {self._series.names[column]!r}, row {row + 1}: no value, expected a number")
+            series = read_series(self.path)
+            refuse_missing(series)
+            self._series = series
         return self._series
 
     @property
@@ -139,7 +154,7 @@ class SeriesData(L.LightningDataModule):
         return self._loader(windows, sampler=sampler, generator=generator)
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.windows("val"))
+        return self._loader(self.windows("val").spread(self.max_val_windows))
 
     def test_dataloader(self) -> DataLoader:
         return self._loader(self.windows("test"))
