@@ -176,12 +176,18 @@ class Forecaster:
         save_network(self._fitted(), {**info, "fused": True}, path)
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "cpu") -> "Forecaster":
-        """A forecaster that `save` or a training run wrote; the latter has no intervals and takes the frequency from the table."""
+    def load(cls, path: str | Path, *, horizon: int | None = None, lookback: int | None = None, device: str = "cpu") -> "Forecaster":
+        """A forecaster that `save` or a training run wrote; the latter has no intervals and takes the frequency from the table.
+
+        horizon, lookback: what the caller counts on; InputError where the network has others.
+        """
         network, info = load_checkpoint(path)
         if info["task"] != "forecasting":
             raise InputError(f"{path}: a checkpoint of {info['task']}, expected one of forecasting")
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
+        for what, wanted in (("horizon", horizon), ("lookback", lookback)):
+            if wanted not in (None, args[what]):
+                raise InputError(f"{path}: {what} {wanted}, expected {args[what]}, the network's")
         horizon, lookback, names = args.pop("horizon"), args.pop("lookback"), preprocessing["names"]
         args.pop("variables")
         quantiles = {float(level): values for level, values in preprocessing.get("quantiles", {}).items()}

@@ -1,5 +1,6 @@
 """The step between time stamps: found, checked row by row, continued into the future."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +31,12 @@ class Frequency:
         pandas = import_pandas()
         if (steps == steps[0]).all() and steps[0] < DAY:
             return cls(pandas.tseries.frequencies.to_offset(pandas.Timedelta(steps[0])).freqstr)
-        name = pandas.infer_freq(pandas.DatetimeIndex(times))
-        if name is None:
+        with warnings.catch_warnings():  # pandas 4 will give an offset in place of its name
+            warnings.simplefilter("ignore")
+            found = pandas.infer_freq(pandas.DatetimeIndex(times))
+        if found is None:
             raise InputError(irregularity(times, steps, column))
-        return cls(name)
+        return cls(pandas.tseries.frequencies.to_offset(found).freqstr)
 
     def check(self, series: Series) -> None:
         """Raise InputError that names the first row which doesn't follow the one before it at this frequency."""

@@ -58,14 +58,15 @@ def find_table(path: str | Path) -> Path:
     raise InputError(f"{path}: no such file{places}")
 
 
-def read_table(path: str | Path) -> "pandas.DataFrame":
-    """A CSV (.gz too) or Parquet file as it is."""
+def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pandas.DataFrame":
+    """A CSV (.gz too) or Parquet file; missing_values: numbers that stand for none."""
     pandas = import_pandas()
     path = find_table(path)
     try:
-        if path.suffix == ".parquet":
-            return pandas.read_parquet(path)
-        return pandas.read_csv(path, encoding_errors="replace", low_memory=False)
+        frame = (
+            pandas.read_parquet(path) if path.suffix == ".parquet" else pandas.read_csv(path, encoding_errors="replace", low_memory=False)
+        )
+        return frame.replace(list(missing_values), np.nan) if missing_values else frame
     except (OSError, ValueError, EOFError, ImportError) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: not a readable table ({str(error).strip().splitlines()[0]})") from None
 
@@ -104,7 +105,7 @@ def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
     wrong = (np.isnan(result) & column.notna().to_numpy()) | np.isinf(result)
     if wrong.any():
         row = int(wrong.argmax())
-        raise InputError(f"column {name!r}, row {row + 1}: {column.iloc[row]!r}, expected a number")
+        raise InputError(f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a number")
     return result
 
 
@@ -112,11 +113,11 @@ def dates(column: "pandas.Series", name: Any) -> np.ndarray:
     """datetime64, with a time zone in UTC; raises InputError that names the first that is no date."""
     pandas = import_pandas()
     if pandas.api.types.is_numeric_dtype(column):
-        raise InputError(f"column {name!r}, row 1: {column.iloc[0]!r}, expected a date such as 2016-07-01 00:00")
+        raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a date such as 2016-07-01 00:00")
     result = pandas.to_datetime(column, errors="coerce")
     if result.isna().any():
         row = int(result.isna().to_numpy().argmax())
-        raise InputError(f"column {name!r}, row {row + 1}: {column.iloc[row]!r}, expected a date such as 2016-07-01 00:00")
+        raise InputError(f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a date such as 2016-07-01 00:00")
     return (result.dt.tz_convert(None) if result.dt.tz is not None else result).to_numpy()
 
 
@@ -128,6 +129,11 @@ def refuse_missing(series: Series, first_row: int = 1) -> None:
         raise InputError(
             f"column {series.names[column]!r}, row {first_row + row} ({stamp(series.times[row])}): no value, expected a number"
         )
+
+
+def shown(value: Any) -> str:
+    """A value of a table for messages."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def stamp(time: np.datetime64) -> str:

@@ -45,14 +45,15 @@ def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor
     that are missing, left over or of another shape.
     """
     names = {name: published_name(name) for name in expected}
-    used = {key: value for key, value in state.items() if key in names.values() or not UNUSED.match(key)}
+    wanted = set(names.values())
+    left_out = {key: match[0] for key in state if key not in wanted and (match := UNUSED.match(key))}
+    used = {key: value for key, value in state.items() if key not in left_out}
     for bias in [key for key in used if key.endswith(STEM_BIAS)]:
         mean = bias.replace(STEM_BIAS, "downsample_layers.0.1.running_mean")
         used[mean] = used[mean] - used.pop(bias)
-    unused = sorted({UNUSED.match(key)[0] for key in state if key not in used and not key.endswith(STEM_BIAS)})
-    if unused:
-        count = len(state) - len(used) - sum(key.endswith(STEM_BIAS) for key in state)
-        warnings.warn(f"left out {count} keys of modules that the published network never uses: {', '.join(unused)}", stacklevel=4)
+    if left_out:
+        parts = ", ".join(sorted(set(left_out.values())))
+        warnings.warn(f"left out {len(left_out)} keys of modules that the published network never uses: {parts}", stacklevel=4)
     return rename(used, names, expected)
 
 
