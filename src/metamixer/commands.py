@@ -1,14 +1,27 @@
 """The commands beside training: each is a function, its keywords are the options, its first line is the help."""
 
 import json as json_format
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from .checkpoints import load_checkpoint, save_network
+from .data.preprocessing import Preprocessing
 from .errors import InputError
 from .fusion import fuse as fuse_network
+
+
+def _image_shape(info: dict) -> tuple[int, ...]:
+    preprocessing = Preprocessing.from_dict(info["preprocessing"])
+    return preprocessing.in_chans, preprocessing.size, preprocessing.size
+
+
+EXAMPLE_SHAPES: dict[str, Callable[[dict], tuple[int, ...]]] = {
+    "classification": _image_shape,
+    "forecasting": lambda info: (info["model_args"]["lookback"], info["model_args"]["variables"]),
+}
+"""For each task, the shape of one input of the network that a checkpoint's info describes."""
 
 
 def predict(
@@ -55,23 +68,19 @@ def fuse(checkpoint: str, *, out: str) -> None:
         checkpoint: a file of a training run.
         out: the .safetensors file to write; `metamixer predict --checkpoint` takes it.
     """
-    from .data.preprocessing import Preprocessing
-
     if Path(out).suffix != ".safetensors":
         raise InputError(f"out {out!r}, expected a name that ends in .safetensors")
     network, info = load_checkpoint(checkpoint)
     fused = fuse_network(network)
-    preprocessing = Preprocessing.from_dict(info["preprocessing"])
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(8, preprocessing.in_chans, preprocessing.size, preprocessing.size, generator=generator)
+    examples = torch.randn(8, *EXAMPLE_SHAPES[info["task"]](info), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        expected, actual = network(images), fused(images)
+        expected, actual = network(examples), fused(examples)
     difference = ((actual - expected).abs().max() / expected.abs().max()).item()
     save_network(fused, {**info, "fused": True}, out)
     before, after = (sum(parameter.numel() for parameter in net.parameters()) for net in (network, fused))
     modules = [sum(1 for module in net.modules() if not list(module.children())) for net in (network, fused)]
     print(f"{out}: {after:,} parameters (were {before:,}), {modules[1]} operators (were {modules[0]})")
-    print(f"parity on 8 random images: largest difference {difference:.1e} of the largest logit")
+    print(f"parity on 8 random examples: largest difference {difference:.1e} of the largest output")
 
 
 def models() -> None:
