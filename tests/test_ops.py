@@ -59,7 +59,7 @@ def test_fuses_into_one_convolution(name):
 
 
 def test_norm_before_a_padded_convolution_cannot_fold():
-    with pytest.raises(ValueError, match=r"kernel size \(3, 3\), expected 1"):
+    with pytest.raises(ValueError, match=r"padding \(1, 1\), expected 0"):
         NormConv(nn.BatchNorm2d(DIM), nn.Conv2d(DIM, DIM, 3, padding=1))
 
 

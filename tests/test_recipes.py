@@ -33,8 +33,9 @@ def parse(monkeypatch):
 
     monkeypatch.setattr(sys, "argv", ["metamixer"])
 
-    def parse(path: Path, command: str = "fit"):
-        return training.run([command, "--config", str(path)]).config[command]
+    def parse(path: Path, command: str = "fit", horizon: int | None = None):
+        extra = ["--horizon", str(horizon)] if horizon else []
+        return training.run([command, "--config", str(path), *extra]).config[command]
 
     return parse
 
@@ -55,12 +56,38 @@ def test_header_tells_hardware_time_and_figure(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_parses_and_builds_its_network(name, parse):
     path = RECIPES / name
-    settings = parse(path, "test" if "metamixer test" in header(path) else "fit").model.init_args
+    config = parse(path, "test" if "metamixer test" in header(path) else "fit")
+    settings = config.model.init_args
     with torch.device("meta"):
-        create_model(settings.model, num_classes=settings.num_classes, **(settings.model_args or {}))
+        create_model(settings.model, **input_sizes(config), **(settings.model_args or {}))
     if settings.get("distillation"):
         teacher = settings.distillation.init_args.teacher.init_args.model
         assert teacher in timm.list_pretrained() or PathFinder.find_spec(teacher.split(":")[0], [str(BENCHMARKS)])
+
+
+def input_sizes(config) -> dict:
+    """What the task adds to the network's arguments; model and data of a forecasting recipe agree on it."""
+    settings = config.model.init_args
+    if not config.model.class_path.endswith("Forecasting"):
+        return {"num_classes": settings.num_classes}
+    data = config.data.init_args
+    assert (settings.lookback, settings.horizon) == (data.lookback, data.horizon)
+    return {"variables": settings.variables, "lookback": settings.lookback, "horizon": settings.horizon}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("forecasting/")])
+@pytest.mark.parametrize("horizon", [96, 192, 336, 720])
+def test_a_horizon_changes_what_the_recipe_says(name, horizon, parse):
+    path = RECIPES / name
+    config = parse(path, horizon=horizon)
+    changes = yaml.safe_load(path.read_text()).get("at_horizon", {}).get(horizon, {})
+    assert (config.model.init_args.horizon, config.data.init_args.horizon) == (horizon, horizon)
+    assert config.out.endswith(f"_{horizon}")
+    for key, value in changes.items():
+        section, *middle, last = key.split(".")
+        node = config[section].callbacks[0].init_args if middle == ["callbacks"] else config[section].init_args
+        node = node.model_args if middle == ["model_args"] else node
+        assert node[last] == value
 
 
 UNKNOWN_KEYS = [

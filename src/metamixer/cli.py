@@ -8,6 +8,7 @@ from .errors import InputError
 USAGE_ERROR = 2
 POSITIONAL = {
     "images": {"nargs": "+", "help": "files and folders"},
+    "table": {"help": "CSV (gzip too) or Parquet"},
     "checkpoint": {"help": "a file of a training run (.ckpt) or a deploy form (.safetensors)"},
 }
 
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _commands() -> dict[str, Callable[[list[str]], object]]:
-    return dict.fromkeys(("fit", "validate", "test"), _train) | dict.fromkeys(("predict", "detect", "fuse", "models", "draw"), _call)
+    functions = ("predict", "detect", "forecast", "fuse", "models", "draw")
+    return dict.fromkeys(("fit", "validate", "test"), _train) | dict.fromkeys(functions, _call)
 
 
 def _train(arguments: list[str]) -> None:
@@ -74,6 +76,7 @@ def _help(commands: dict) -> str:
         "detect": "find objects in images and folders: boxes, masks, COCO results",
         "fuse": "write a checkpoint's deploy form",
         "models": "list the networks with their sizes and the paper's accuracy",
+        "forecast": "learn from a table of series, backtest, forecast",
         "draw": "draw a checkpoint: predictions, training curve, learned kernels",
     }
     lines = [f"  {name:10s}{summaries[name]}" for name in commands]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from .checkpoints import load_checkpoint, save_network
+from .data.preprocessing import Preprocessing
 from .errors import InputError
 from .files import write_picture, write_text
 from .fusion import fuse as fuse_network
@@ -99,7 +100,7 @@ def fuse(checkpoint: str, *, out: str) -> None:
     network, info = load_checkpoint(checkpoint)
     fused = fuse_network(network)
     with torch.inference_mode():
-        expected, actual = (FUSE_PROBES[info["task"]](net, info["preprocessing"]) for net in (network, fused))
+        expected, actual = (FUSE_PROBES[info["task"]](net, info) for net in (network, fused))
     difference = ((actual - expected).abs().max() / expected.abs().max()).item()
     save_network(fused, {**info, "fused": True}, out)
     before, after = (sum(parameter.numel() for parameter in net.parameters()) for net in (network, fused))
@@ -108,15 +109,13 @@ def fuse(checkpoint: str, *, out: str) -> None:
     print(f"parity on random images: largest difference {difference:.1e} of the largest value")
 
 
-def _classifier_probe(network: nn.Module, preprocessing: dict) -> torch.Tensor:
+def _classifier_probe(network: nn.Module, info: dict) -> torch.Tensor:
     """Logits of eight random images."""
-    from .data.preprocessing import Preprocessing
-
-    settings = Preprocessing.from_dict(preprocessing)
+    settings = Preprocessing.from_dict(info["preprocessing"])
     return network(torch.randn(8, settings.in_chans, settings.size, settings.size, generator=torch.Generator().manual_seed(0)))
 
 
-def _detector_probe(network: nn.Module, preprocessing: dict) -> torch.Tensor:
+def _detector_probe(network: nn.Module, info: dict) -> torch.Tensor:
     """Pyramid of a random image and the box heads' logits of regions of it."""
     image = torch.randn(1, 3, 256, 320, generator=torch.Generator().manual_seed(0))
     levels = network.forward_features(image)
@@ -124,7 +123,13 @@ def _detector_probe(network: nn.Module, preprocessing: dict) -> torch.Tensor:
     return torch.cat([part.flatten() for part in (*levels, *(head(regions)[0] for head in network.cascade.box_heads))])
 
 
-FUSE_PROBES = {"classification": _classifier_probe, "detection": _detector_probe}
+def _forecaster_probe(network: nn.Module, info: dict) -> torch.Tensor:
+    """Forecasts of eight random windows."""
+    shape = info["model_args"]["lookback"], info["model_args"]["variables"]
+    return network(torch.randn(8, *shape, generator=torch.Generator().manual_seed(0)))
+
+
+FUSE_PROBES = {"classification": _classifier_probe, "detection": _detector_probe, "forecasting": _forecaster_probe}
 """What a network of a task gives for fixed random input, by which its deploy form is compared with it."""
 
 
@@ -164,3 +169,63 @@ def draw(checkpoint: str, *, out: str = "sheet.png", block: str = "stages.2.bloc
 
     draw_sheet(Path(checkpoint), Path(out), block=block)
     print(f"{out}: predictions, training curve and kernels of {checkpoint}")
+
+
+def forecast(
+    table: str,
+    *,
+    horizon: int | None = None,
+    lookback: int | None = None,
+    out: str = "forecast.csv",
+    plot: str | None = None,
+    checkpoint: str | None = None,
+    save: str | None = None,
+    levels: Sequence[float] = (),
+    time: str | None = None,
+    missing_values: Sequence[float] = (),
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Learn from a table of series, test that on its last rows, and forecast what comes after it.
+
+    Args:
+        table: CSV (gzip too) or Parquet, wide (a column of dates, a column a series) or long (unique_id, ds, y).
+        horizon: steps to forecast; 96, or the checkpoint's.
+        lookback: steps to forecast from; 96, or the checkpoint's.
+        out: the CSV file to write the forecast to.
+        plot: the picture to draw.
+        checkpoint: a forecaster that `save` or a training run wrote, in place of learning from the table.
+        save: the .safetensors file to keep the forecaster in.
+        levels: coverage in percent of intervals to give beside, such as [80, 95].
+        time: the column of dates of a wide table, where it isn't named date, ds, time, timestamp or datetime.
+        missing_values: numbers that stand for a missing value, such as [-9999].
+        steps: steps of training.
+        seed: of everything random.
+        device: where to compute, such as cpu or cuda.
+    """
+    from .allocator import keep_freed_memory
+    from .data.tables import read_table
+    from .forecast_plot import draw_forecast
+    from .forecaster import Forecaster, Training
+
+    if save and Path(save).suffix != ".safetensors":
+        raise InputError(f"save {save!r}, expected a name that ends in .safetensors")
+    keep_freed_memory()
+    frame = read_table(table, missing_values=missing_values)
+    if checkpoint:
+        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
+        result = forecaster.predict(frame)
+    else:
+        training = Training() if steps is None else Training(steps=steps)
+        forecaster = Forecaster(
+            horizon or 96, lookback=lookback or 96, levels=levels, time=time, training=training, seed=seed, device=device
+        )
+        result = forecaster.fit(frame).predict()
+        print(forecaster.backtest())
+    if plot:
+        draw_forecast(frame, result, forecaster, Path(plot))
+    if save:
+        forecaster.save(save)
+    write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
+    print(f"{out}: {forecaster.horizon} steps of {len(forecaster.names)} series")

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .series import BatchNorm1d, Conv1d, SharedNorm
+
 KernelSize = int | tuple[int, ...]
 
 
@@ -66,34 +68,36 @@ class Operators:
 
 
 IMAGE = Operators(nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d)
-SERIES = Operators(nn.Conv1d, nn.BatchNorm1d, nn.AvgPool1d, spatial_dims=1)
+SERIES = Operators(Conv1d, BatchNorm1d, nn.AvgPool1d, spatial_dims=1)
 
 
 class ConvNorm(nn.Module):
-    """norm(conv(x)); the deploy form is one convolution with bias."""
+    """norm(drop(conv(x))), where conv may have parallel branches; the deploy form is one convolution with bias."""
 
-    def __init__(self, conv: nn.Module, norm: nn.Module):
+    def __init__(self, conv: nn.Module, norm: nn.Module, *, drop: nn.Module | None = None):
         super().__init__()
         self.conv = conv
+        self.drop = drop or nn.Identity()
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, ...) -> (B, C', ...)."""
-        return self.norm(self.conv(x))
+        return self.norm(self.drop(self.conv(x)))
 
     @torch.no_grad()
     def fuse(self) -> nn.Module:
+        conv = fused(self.conv)
         scale, shift = norm_as_affine(self.norm)
-        return with_weights(self.conv, _per_output(scale, self.conv.weight) * self.conv.weight.double(), shift)
+        return with_weights(conv, _per_output(scale, conv.weight) * conv.weight.double(), shift + scale * _bias_of(conv))
 
 
 class NormConv(nn.Module):
-    """conv(norm(x)) with a pointwise conv, the one kind into which a norm before it folds exactly."""
+    """conv(norm(x)) with a conv that pads nothing, the one kind into which a norm before it folds exactly."""
 
     def __init__(self, norm: nn.Module, conv: nn.Module):
         super().__init__()
-        if any(size != 1 for size in conv.kernel_size):
-            raise ValueError(f"NormConv: kernel size {tuple(conv.kernel_size)}, expected 1: zero padding hides the norm's shift")
+        if any(conv.padding):
+            raise ValueError(f"NormConv: padding {tuple(conv.padding)}, expected 0: zero padding hides the norm's shift")
         self.norm = norm
         self.conv = conv
 
@@ -105,7 +109,8 @@ class NormConv(nn.Module):
     def fuse(self) -> nn.Module:
         scale, shift = norm_as_affine(self.norm)
         weight = self.conv.weight.double()
-        return with_weights(self.conv, weight * scale.reshape(1, -1, *[1] * (weight.ndim - 2)), weight.flatten(1) @ shift)
+        bias = weight.flatten(2).sum(dim=2) @ shift + _bias_of(self.conv)
+        return with_weights(self.conv, weight * scale.reshape(1, -1, *[1] * (weight.ndim - 2)), bias)
 
 
 class ParallelConv(nn.Module):
@@ -177,12 +182,17 @@ def scale_output(layer: nn.Module, scale: Tensor) -> None:
 
 
 def norm_as_affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """The scale and shift per channel, in float64, that a batch norm applies in evaluation mode."""
+    """The scale and shift per channel, in float64, that a batch norm applies in evaluation mode.
+
+    A norm that several groups of channels share (`SharedNorm`) gives both as often as it is used.
+    """
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError(f"{type(norm).__name__}: no running statistics, expected a norm that keeps them: it can't be folded")
     deviation = (norm.running_var.double() + norm.eps).sqrt()
     scale = norm.weight.double() / deviation
-    return scale, norm.bias.double() - norm.running_mean.double() * scale
+    shift = norm.bias.double() - norm.running_mean.double() * scale
+    copies = norm.variables if isinstance(norm, SharedNorm) else 1
+    return scale.repeat(copies), shift.repeat(copies)
 
 
 def with_weights(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:

@@ -85,6 +85,14 @@ def rename_published(
         keys = {name: key for name, key in names.items() if name.startswith(part)}
         if not any(key in state for key in keys.values()):
             names = {name: key for name, key in names.items() if name not in keys}
+    return rename(state, names, expected)
+
+
+def rename(state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `state` under our names; names: ours -> the state's.
+
+    Raises InputError that lists the state's keys that are missing, left over or of another shape than `expected` has by our name.
+    """
     missing = [key for key in names.values() if key not in state]
     extra = sorted(set(state) - set(names.values()))
     shapes = [

@@ -3,10 +3,12 @@
 import logging
 import os
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -26,6 +28,8 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--out", type=str, default="runs/latest", help="folder for checkpoints, logs and the configuration")
         parser.add_argument("--resume", type=bool, default=False, help="go on from the last checkpoint in --out")
+        parser.add_argument("--horizon", type=int, help="steps to forecast; --out then ends in it")
+        parser.add_argument("--at_horizon", type=dict[int, dict[str, Any]], default={}, help="what a recipe changes at a horizon")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.set_defaults(
@@ -88,6 +92,35 @@ class SaveConfigInRun(SaveConfigCallback):
             self.parser.save(self.config, path, skip_none=False, overwrite=True, multifile=self.multifile)
 
 
+def expand_horizon(arguments: list[str]) -> list[str]:
+    """`--horizon N` as the settings that it stands for: of model, data and --out, and what the recipe changes at this horizon.
+
+    They come right behind the recipe, so that whatever the command line says behind it still counts.
+    """
+    recipes = [argument for flag, argument in pairwise(arguments) if flag == "--config"]
+    horizons = [argument for flag, argument in pairwise(arguments) if flag == "--horizon"]
+    if not recipes or not horizons:
+        return arguments
+    recipe, horizon = read_yaml(Path(recipes[-1])), horizons[-1]
+    if not isinstance(recipe, dict) or not horizon.isdigit():
+        raise InputError(f"--horizon {horizon}, expected a number of steps and a recipe for forecasting")
+    changes = recipe.get("at_horizon", {}).get(int(horizon), {})
+    settings = {"out": f"{recipe.get('out', 'runs/latest')}_{horizon}", "model.horizon": horizon, "data.horizon": horizon, **changes}
+    expanded = [f"--{key}={value}" for key, value in settings.items()]
+    end = len(arguments) - arguments[::-1].index("--config") + 1
+    return [*arguments[:end], *expanded, *arguments[end:]]
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected a recipe")
+    try:
+        return yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from None
+
+
 def loggers(folder: str) -> list[Logger]:
     """CSV always, TensorBoard where it is installed."""
     csv = CSVLogger(folder, name="logs")
@@ -117,7 +150,7 @@ def run(arguments: list[str]) -> TrainingCLI:
         return TrainingCLI(
             LightningModule,
             LightningDataModule,
-            args=arguments,
+            args=expand_horizon(arguments),
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,

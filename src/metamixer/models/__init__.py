@@ -7,6 +7,8 @@ from .cascade_mask_rcnn import CascadeMaskRCNN as CascadeMaskRCNN
 from .cascade_mask_rcnn import build_detector as _build_detector
 from .ffnet import VARIANTS as _IMAGE_VARIANTS
 from .ffnet import FFNet as FFNet
+from .ffnet_ts import FFNetTS as FFNetTS
+from .ffnet_ts import ffnet_ts as _ffnet_ts
 from .registry import create_model as create_model
 from .registry import list_models as list_models
 from .registry import register as _register
@@ -16,3 +18,4 @@ for _name in _IMAGE_VARIANTS:
     _register_timm(_name)
 for _name in _DETECTORS:
     _register(_name, _partial(_build_detector, _name), task="detection")
+_register("ffnet_ts", _ffnet_ts, task="forecasting")

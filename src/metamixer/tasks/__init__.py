@@ -7,4 +7,5 @@ from .detection import Detection as Detection
 from .detection_optimization import DetectionOptimization as DetectionOptimization
 from .distillation import Distillation as Distillation
 from .distillation import Teacher as Teacher
+from .forecasting import Forecasting as Forecasting
 from .optimization import Optimization as Optimization

@@ -15,6 +15,7 @@ from ..errors import InputError
 class Optimization:
     """AdamW with a cosine and a warm-up, as published; `lr` is for the whole batch over all processes.
 
+    schedule: "cosine" down to `min_lr`, "constant", or "exponential": `lr` for `hold_epochs`, then times `gamma` from epoch to epoch.
     layer_decay: factor from each layer to the one before it, for fine-tuning; None: the same rate everywhere.
     """
 
@@ -26,11 +27,13 @@ class Optimization:
     warmup_lr: float = 1e-6
     cooldown_epochs: float = 0.0
     schedule: str = "cosine"
+    hold_epochs: int = 4
+    gamma: float = 0.9
     layer_decay: float | None = None
 
     def __post_init__(self):
-        if self.schedule not in ("cosine", "constant"):
-            raise InputError(f"schedule {self.schedule!r}, expected 'cosine' or 'constant'")
+        if self.schedule not in ("cosine", "constant", "exponential"):
+            raise InputError(f"schedule {self.schedule!r}, expected 'cosine', 'constant' or 'exponential'")
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """Norms, biases and other vectors don't decay."""
@@ -55,6 +58,8 @@ class Optimization:
                 return first + (1 - first) * step / warmup
             if self.schedule == "constant":
                 return 1.0
+            if self.schedule == "exponential":
+                return self.gamma ** max(step // steps_per_epoch - self.hold_epochs + 1, 0)
             progress = min((step - warmup) / (end - warmup), 1.0)
             return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
 

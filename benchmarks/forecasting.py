@@ -1,0 +1,182 @@
+"""The paper's forecasting table: data sets x horizons x seeds by the recipes, resumable, beside what others published.
+
+    METAMIXER_DATA=DATA python benchmarks/forecasting.py --sets ETTh1 ETTh2 --horizons 96 192 336 720 --seeds 2021
+
+Trains what has no result yet (a run that was cut off goes on from its last epoch), tests the weights of the best validation
+error on every test window, and writes benchmarks/results/forecasting.{json,md} after each.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from metamixer.commands import write_text
+from metamixer.training import run
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/results/forecasting"
+HORIZONS = (96, 192, 336, 720)
+SETS = ("ETTh1", "ETTh2", "ETTm1", "ETTm2", "weather", "ECL", "traffic", "exchange")
+"""Each has a recipe of its name in small letters."""
+
+PUBLISHED = {
+    "FFNet (paper)": {
+        "ETT": (0.376, 0.390),
+        "weather": (0.244, 0.274),
+        "ECL": (0.184, 0.278),
+        "traffic": (0.517, 0.338),
+        "exchange": (0.343, 0.392),
+    },
+    "iTransformer": {
+        "ETT": (0.383, 0.399),
+        "weather": (0.258, 0.278),
+        "ECL": (0.178, 0.270),
+        "traffic": (0.428, 0.282),
+        "exchange": (0.360, 0.403),
+    },
+    "PatchTST": {
+        "ETT": (0.381, 0.397),
+        "weather": (0.259, 0.281),
+        "ECL": (0.205, 0.290),
+        "traffic": (0.481, 0.304),
+        "exchange": (0.367, 0.404),
+    },
+    "DLinear": {
+        "ETT": (0.442, 0.444),
+        "weather": (0.265, 0.317),
+        "ECL": (0.212, 0.300),
+        "traffic": (0.625, 0.383),
+        "exchange": (0.354, 0.414),
+    },
+}
+"""MSE and MAE, mean of the four horizons at lookback 96, ETT the mean of its four sets (paper, table 5)."""
+
+
+def train(name: str, horizon: int, seed: int, *, settings: str, runs: Path) -> dict:
+    """One run of a recipe and its test; returns the figures and what they cost."""
+    out = runs / f"{settings}_{name}_{horizon}_{seed}"
+    recipe = ROOT / "recipes/forecasting" / ("" if settings == "published" else settings) / f"{name.lower()}.yaml"
+    arguments = ["--config", str(recipe), "--horizon", str(horizon), "--seed_everything", str(seed), "--data.seed", str(seed)]
+    arguments += ["--out", str(out), "--trainer.enable_progress_bar", "false", "--resume", str((out / "last.ckpt").is_file()).lower()]
+    before, start = resource.getrusage(resource.RUSAGE_SELF), time.time()
+    command_line = run(["fit", *arguments])
+    after, minutes = resource.getrusage(resource.RUSAGE_SELF), (time.time() - start) / 60
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    trainer, best = command_line.trainer, command_line.trainer.checkpoint_callback
+    test = trainer.test(command_line.model, datamodule=command_line.datamodule, ckpt_path=best.best_model_path, verbose=False)[0]
+    return {
+        "set": name,
+        "horizon": horizon,
+        "seed": seed,
+        "settings": settings,
+        "mse": round(test["test/mse"], 5),
+        "mae": round(test["test/mae"], 5),
+        "val_mse": round(float(best.best_model_score), 5),
+        "epochs": trainer.current_epoch,
+        "wall_minutes": round(minutes, 1),
+        "cpu_minutes": round(seconds / 60, 1),
+    }
+
+
+def table(rows: list[dict]) -> str:
+    """The results as Markdown: every run's mean over seeds, then the means that the paper reports."""
+    lines = [
+        f"Lookback 96, all test windows, scaled by the training rows. Measured on: {machine()}.",
+        "",
+        "| set | horizon | settings | MSE | MAE | seeds | epochs | CPU minutes a run |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple, list[dict]] = {}
+    for row in sorted(rows, key=lambda row: (row["settings"] != "published", SETS.index(row["set"]), row["horizon"], row["seed"])):
+        groups.setdefault((row["set"], row["horizon"], row["settings"]), []).append(row)
+    for (name, horizon, settings), group in groups.items():
+        epochs = ", ".join(str(row["epochs"]) for row in group)
+        minutes = statistics.mean(row["cpu_minutes"] for row in group)
+        figures = " | ".join(spread([row[key] for row in group]) for key in ("mse", "mae"))
+        lines.append(f"| {name} | {horizon} | {settings} | {figures} | {len(group)} | {epochs} | {minutes:.0f} |")
+    lines += ["", "Mean over the horizons, MSE / MAE (paper, table 5; ours from the runs above, where all four horizons were run):", ""]
+    return "\n".join([*lines, *means(groups)])
+
+
+def means(groups: dict[tuple, list[dict]]) -> list[str]:
+    """The paper's table with our means beside; "not run" where a horizon is missing."""
+    columns = [*SETS[:4], "ETT", *SETS[4:]]
+    lines = [f"| network | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for settings in dict.fromkeys(key[2] for key in groups):
+        found = {name: mean_over_horizons(groups, name, settings) for name in SETS}
+        ett = [found[name] for name in SETS[:4]]
+        found["ETT"] = tuple(statistics.mean(column) for column in zip(*ett, strict=True)) if all(ett) else None
+        lines.append(f"| ours, {settings} settings | {' | '.join(pair(found[name]) for name in columns)} |")
+    for network, figures in PUBLISHED.items():
+        lines.append(f"| {network} | {' | '.join(pair(figures.get(name), missing='') for name in columns)} |")
+    return lines
+
+
+def mean_over_horizons(groups: dict[tuple, list[dict]], name: str, settings: str) -> tuple[float, float] | None:
+    """MSE and MAE, or None where not every horizon was run."""
+    runs = [groups.get((name, horizon, settings)) for horizon in HORIZONS]
+    if not all(runs):
+        return None
+    mse, mae = (statistics.mean(statistics.mean(row[key] for row in group) for group in runs) for key in ("mse", "mae"))
+    return mse, mae
+
+
+def pair(figures: tuple[float, float] | None, *, missing: str = "not run") -> str:
+    return f"{figures[0]:.3f} / {figures[1]:.3f}" if figures else missing
+
+
+def spread(values: list[float]) -> str:
+    """The mean, and the standard deviation where there are several."""
+    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{deviation}"
+
+
+def machine() -> str:
+    """Processor, cores, library."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    return f"{os.cpu_count()} cores of {names[0] if names else platform.processor()}, PyTorch {torch.__version__.split('+')[0]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS[:4])
+    parser.add_argument("--horizons", nargs="+", type=int, choices=HORIZONS, default=HORIZONS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[2021])
+    parser.add_argument("--settings", choices=("published", "ours"), default="published", help="the recipes' folder")
+    parser.add_argument("--runs", type=Path, default=Path("runs/forecasting"), help="folder for the runs")
+    options = parser.parse_args()
+    sys.argv = sys.argv[:1]
+    for name in options.sets:
+        for horizon in options.horizons:
+            for seed in options.seeds:
+                key = {"set": name, "horizon": horizon, "seed": seed, "settings": options.settings}
+                if not any(key.items() <= row.items() for row in results()):
+                    row = train(name, horizon, seed, settings=options.settings, runs=options.runs)
+                    write([*results(), row])
+    write(results())
+    print(table(results()))
+
+
+def results() -> list[dict]:
+    """What the table holds so far."""
+    path = RESULTS.with_suffix(".json")
+    return json.loads(path.read_text()) if path.is_file() else []
+
+
+def write(rows: list[dict]) -> None:
+    """The results as JSON and as a table."""
+    write_text(RESULTS.with_suffix(".json"), json.dumps(rows, indent=1))
+    write_text(RESULTS.with_suffix(".md"), table(rows))
+
+
+if __name__ == "__main__":
+    main()

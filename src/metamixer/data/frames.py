@@ -1,0 +1,144 @@
+"""Tables of users, pandas or polars, wide or long, -> series, and forecasts -> tables of the same kind."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .tables import Series, dates, import_pandas, numbers, refuse_missing, stamp, to_series
+
+LONG = ("unique_id", "ds", "y")
+"""The columns of a long table, the layout of the Nixtla tools: which series, when, how much."""
+
+SENTINELS = (-9999.0, -999.0, -99999.0, 99999.0)
+"""Numbers that often stand for a missing value."""
+
+FORECAST = "ffnet_ts"
+"""The column of the forecast in a long table."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What kind of table came in, so that forecasts go out alike: library "pandas" or "polars", long or wide, column of dates."""
+
+    library: str = "pandas"
+    long: bool = False
+    time: str = "date"
+
+
+def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
+    """The series of a pandas or polars table, and its layout; missing values are NaN."""
+    library = type(frame).__module__.split(".")[0]
+    if library not in ("pandas", "polars") or not hasattr(frame, "columns"):
+        raise InputError(f"table of type {type(frame).__name__}, expected a pandas or polars DataFrame")
+    if library == "polars":
+        frame = import_pandas().DataFrame({name: frame[name].to_numpy() for name in frame.columns})
+    long = set(LONG) <= set(frame.columns)
+    series = pivot(frame) if long else to_series(frame, time=time)
+    return series, Layout(library, long, series.time)
+
+
+def pivot(frame: Any) -> Series:
+    """A long table, whatever the order of its rows; a series that has no value at a date of another is missing one there."""
+    pandas = import_pandas()
+    identifier, time, value = LONG
+    if len(frame) == 0:
+        raise InputError("table of 0 rows, expected series")
+    table = pandas.DataFrame(
+        {identifier: frame[identifier].astype(str), time: dates(frame[time], time), value: numbers(frame[value], value)}
+    )
+    repeated = table.duplicated([identifier, time]).to_numpy()
+    if repeated.any():
+        row = int(repeated.argmax())
+        raise InputError(
+            f"column {time!r}, row {row + 1}: series {table[identifier].iloc[row]!r} has {stamp(table[time].to_numpy()[row])} already, "
+            "expected every date once"
+        )
+    wide = table.pivot(index=time, columns=identifier, values=value).sort_index()
+    return Series(wide.index.to_numpy(), wide.to_numpy(dtype=np.float64), tuple(wide.columns), time)
+
+
+def write_frame(times: np.ndarray, columns: Mapping[str, np.ndarray], names: Sequence[str], layout: Layout) -> Any:
+    """A forecast as a table of this layout.
+
+    columns: suffix, such as "" or "-lo-90", -> (rows, variables).
+    """
+    pandas = import_pandas()
+    times = times.astype("datetime64[us]")
+    if layout.long:
+        data = {LONG[0]: np.repeat(names, len(times)), LONG[1]: np.tile(times, len(names))}
+        data |= {f"{FORECAST}{suffix}": values.T.reshape(-1) for suffix, values in columns.items()}
+    else:
+        data = {layout.time: times}
+        data |= {f"{name}{suffix}": values[:, i] for i, name in enumerate(names) for suffix, values in columns.items()}
+    if layout.library == "polars":
+        import polars
+
+        return polars.DataFrame({name: values.tolist() if values.dtype.kind == "U" else values for name, values in data.items()})
+    return pandas.DataFrame(data)
+
+
+def fill_missing(series: Series) -> tuple[Series, int]:
+    """Missing values on a straight line between their neighbours, before the first and after the last as these; and how many.
+
+    Raises InputError for a column without any value.
+    """
+    missing = np.isnan(series.values)
+    if not missing.any():
+        return series, 0
+    values, rows = series.values.copy(), np.arange(len(series))
+    for i, name in enumerate(series.names):
+        known = ~missing[:, i]
+        if not known.any():
+            raise InputError(f"column {name!r}: no value in {len(series)} rows, expected numbers: leave it out")
+        values[~known, i] = np.interp(rows[~known], rows[known], values[known, i])
+    return Series(series.times, values, series.names, series.time), int(missing.sum())
+
+
+def refuse_constant(series: Series) -> None:
+    """Raise InputError that names a column of one value only."""
+    constant = np.ptp(series.values, axis=0) == 0
+    if constant.any():
+        i = int(constant.argmax())
+        raise InputError(
+            f"column {series.names[i]!r}: {series.values[0, i]:g} in all of {len(series)} training rows, expected a series that varies: "
+            "leave it out"
+        )
+
+
+def same_variables(series: Series, names: Sequence[str]) -> Series:
+    """The columns in the order of `names`; raises InputError where they aren't the same."""
+    missing, extra = [name for name in names if name not in series.names], [name for name in series.names if name not in names]
+    if missing or extra:
+        raise InputError(
+            f"columns {', '.join(missing) or 'none'} missing, {', '.join(extra) or 'none'} left over, expected {', '.join(names)}, "
+            "those of the training table"
+        )
+    order = [series.names.index(name) for name in names]
+    return Series(series.times, series.values[:, order], tuple(names), series.time)
+
+
+def last_window(series: Series, lookback: int) -> Series:
+    """The last rows; raises InputError where there are too few, or one has no value."""
+    if len(series) < lookback:
+        raise InputError(f"table of {len(series)} rows, expected at least {lookback}, the lookback")
+    window = series.rows(-lookback)
+    refuse_missing(window, first_row=len(series) - lookback + 1)
+    return window
+
+
+def warn_of_sentinels(series: Series) -> None:
+    """Warn of numbers such as -9999 that stand far outside their column and may mean a missing value."""
+    median = np.nanmedian(series.values, axis=0)
+    deviation = np.nanmedian(np.abs(series.values - median), axis=0)
+    far = np.abs(series.values - median) > 20 * np.maximum(deviation, 1e-9)
+    for row, column in np.argwhere(far & np.isin(series.values, SENTINELS))[:1]:
+        count = int((far & np.isin(series.values, SENTINELS)).sum())
+        warnings.warn(
+            f"column {series.names[column]!r}, row {row + 1}: {series.values[row, column]:g} ({count} such values in the table) "
+            "looks like a missing value and is taken as it stands; missing_values names what to leave out",
+            stacklevel=3,
+        )

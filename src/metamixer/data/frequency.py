@@ -1,0 +1,97 @@
+"""The step between time stamps: found, checked row by row, continued into the future."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from .tables import Series, import_pandas, stamp
+
+SEASONS = {"YE": 1, "YS": 1, "QE": 4, "QS": 4, "ME": 12, "MS": 12, "W": 52, "B": 5, "D": 7}
+"""Steps in the season that a naive forecast repeats, by the beginning of pandas' name of the frequency: a year, or a week of days."""
+
+DAY = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """A step by pandas' name, such as "h", "15min", "MS" (the first of each month) or "B" (business days)."""
+
+    name: str
+
+    @classmethod
+    def of(cls, series: Series) -> "Frequency":
+        """The frequency of the time stamps; raises InputError that names the row where there is none."""
+        times, column = series.times, series.time
+        if len(times) < 3:
+            raise InputError(f"table of {len(times)} rows, expected at least 3 to find the frequency")
+        steps = np.diff(times)
+        refuse_disorder(times, steps, column)
+        pandas = import_pandas()
+        if (steps == steps[0]).all() and steps[0] < DAY:
+            return cls(pandas.tseries.frequencies.to_offset(pandas.Timedelta(steps[0])).freqstr)
+        with warnings.catch_warnings():  # pandas 4 will give an offset in place of its name
+            warnings.simplefilter("ignore")
+            found = pandas.infer_freq(pandas.DatetimeIndex(times))
+        if found is None:
+            raise InputError(irregularity(times, steps, column))
+        return cls(pandas.tseries.frequencies.to_offset(found).freqstr)
+
+    def check(self, series: Series) -> None:
+        """Raise InputError that names the first row which doesn't follow the one before it at this frequency."""
+        steps = np.diff(series.times)
+        refuse_disorder(series.times, steps, series.time)
+        expected = self.after(series.times[0], len(series) - 1)
+        wrong = expected != series.times[1:]
+        if wrong.any():
+            row = int(wrong.argmax()) + 1
+            raise InputError(
+                f"column {series.time!r}, row {row + 1}: {stamp(series.times[row])} follows {stamp(series.times[row - 1])}, "
+                f"expected {stamp(expected[row - 1])} at the frequency {self.name}"
+            )
+
+    def after(self, time: np.datetime64, count: int) -> np.ndarray:
+        """The next `count` time stamps."""
+        pandas = import_pandas()
+        return pandas.date_range(time, periods=count + 1, freq=self.name).to_numpy()[1:].astype("datetime64[us]")
+
+    @property
+    def season(self) -> int:
+        """Steps in a day where there are several, else in a week or a year."""
+        pandas = import_pandas()
+        for beginning, steps in SEASONS.items():
+            if self.name.startswith(beginning):
+                return steps
+        step = pandas.Timedelta(pandas.tseries.frequencies.to_offset(self.name)).to_timedelta64()
+        return max(int(DAY / step), 1) if step < DAY else max(int(7 * DAY / step), 1)
+
+
+def refuse_disorder(times: np.ndarray, steps: np.ndarray, column: str) -> None:
+    """Raise InputError that names the first row which repeats or precedes the one before it."""
+    wrong = steps <= np.timedelta64(0)
+    if wrong.any():
+        row = int(wrong.argmax()) + 1
+        relation = "repeats" if times[row] == times[row - 1] else "is before"
+        raise InputError(
+            f"column {column!r}, row {row + 1}: {stamp(times[row])} {relation} {stamp(times[row - 1])} of the row above, "
+            "expected every date once, in order"
+        )
+
+
+def irregularity(times: np.ndarray, steps: np.ndarray, column: str) -> str:
+    """What is wrong with time stamps of no frequency: the first gap, or that none is usual."""
+    kinds, counts = np.unique(steps, return_counts=True)
+    usual = kinds[counts.argmax()]
+    if counts.max() < 0.5 * len(steps):
+        return f"column {column!r}: unknown frequency, steps from {duration(kinds[0])} to {duration(kinds[-1])}, expected regular dates"
+    row = int((steps != usual).argmax()) + 1
+    return (
+        f"column {column!r}, row {row + 1}: {stamp(times[row])} is {duration(steps[row - 1])} after the row above, "
+        f"expected {duration(usual)}: fill the gap in, with empty values where there are none"
+    )
+
+
+def duration(step: np.timedelta64) -> str:
+    """A step in words."""
+    return str(import_pandas().Timedelta(step))

@@ -1,0 +1,141 @@
+"""Tables with a column of dates and columns of numbers -> several series; what is wrong is said by column and row, from row 1."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
+
+TIME_COLUMNS = ("date", "ds", "time", "timestamp", "datetime")
+"""Names by which a column of dates is known, in any case."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Several series on the same time stamps.
+
+    times: (rows,) of datetime64; values: (rows, variables) of float64, missing ones NaN; names: of the variables; time: the name of
+    the column of dates.
+    """
+
+    times: np.ndarray
+    values: np.ndarray
+    names: tuple[str, ...]
+    time: str = "date"
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def rows(self, start: int | None, stop: int | None = None) -> "Series":
+        """Some of the rows."""
+        return Series(self.times[start:stop], self.values[start:stop], self.names, self.time)
+
+
+def import_pandas():
+    """pandas, which only forecasting needs."""
+    try:
+        import pandas
+    except ImportError:
+        raise InputError("pandas is not installed, expected it for tables: pip install 'metamixer[forecasting]'") from None
+    return pandas
+
+
+def find_table(path: str | Path) -> Path:
+    """The file, with or without .gz, here or below the folder that METAMIXER_DATA names."""
+    folders = [Path(), Path(os.environ["METAMIXER_DATA"])] if os.environ.get("METAMIXER_DATA") else [Path()]
+    for folder in folders:
+        for name in (f"{path}", f"{path}.gz"):
+            if (folder / name).is_file():
+                return folder / name
+    places = " or below METAMIXER_DATA" if len(folders) > 1 else ", expected a table; METAMIXER_DATA can name the folder of data sets"
+    raise InputError(f"{path}: no such file{places}")
+
+
+def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pandas.DataFrame":
+    """A CSV (.gz too) or Parquet file; missing_values: numbers that stand for none."""
+    pandas = import_pandas()
+    path = find_table(path)
+    try:
+        frame = (
+            pandas.read_parquet(path) if path.suffix == ".parquet" else pandas.read_csv(path, encoding_errors="replace", low_memory=False)
+        )
+        return frame.replace(list(missing_values), np.nan) if missing_values else frame
+    except (OSError, ValueError, EOFError, ImportError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(f"{path}: not a readable table ({str(error).strip().splitlines()[0]})") from None
+
+
+def read_series(path: str | Path) -> Series:
+    """The series of a file in the layout of the Time-Series-Library: dates in a column of that name, numbers in the others."""
+    return to_series(read_table(path))
+
+
+def to_series(frame: "pandas.DataFrame", *, time: str | None = None) -> Series:
+    """A wide table, a column a series, by the names of its columns."""
+    time = time_column(list(frame.columns), time)
+    names = [name for name in frame.columns if name != time]
+    if not names or len(frame) == 0:
+        raise InputError(f"table of {len(frame)} rows and {len(names)} columns beside {time!r}, expected series")
+    values = np.column_stack([numbers(frame[name], name) for name in names])
+    return Series(dates(frame[time], time), values, tuple(map(str, names)), time)
+
+
+def time_column(columns: Sequence[Any], time: str | None = None) -> str:
+    """The column of dates: the one named, else the first of a usual name."""
+    if time is not None:
+        if time not in columns:
+            raise InputError(f"time column {time!r}: no such column, expected one of {', '.join(map(str, columns))}")
+        return time
+    for column in columns:
+        if str(column).lower() in TIME_COLUMNS:
+            return column
+    raise InputError(f"no date column among {', '.join(map(str, columns))}, expected one named {', '.join(TIME_COLUMNS)}, or its name")
+
+
+def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
+    """float64, missing values NaN; raises InputError that names the first that is no number."""
+    pandas = import_pandas()
+    result = pandas.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = (np.isnan(result) & column.notna().to_numpy()) | np.isinf(result)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InputError(f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a number")
+    return result
+
+
+def dates(column: "pandas.Series", name: Any) -> np.ndarray:
+    """datetime64, with a time zone in UTC; raises InputError that names the first that is no date."""
+    pandas = import_pandas()
+    if pandas.api.types.is_numeric_dtype(column):
+        raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a date such as 2016-07-01 00:00")
+    result = pandas.to_datetime(column, errors="coerce")
+    if result.isna().any():
+        row = int(result.isna().to_numpy().argmax())
+        raise InputError(f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a date such as 2016-07-01 00:00")
+    return (result.dt.tz_convert(None) if result.dt.tz is not None else result).to_numpy()
+
+
+def refuse_missing(series: Series, first_row: int = 1) -> None:
+    """Raise InputError that names the first missing value; first_row: the number of the first row in the user's table."""
+    missing = np.argwhere(np.isnan(series.values))
+    if len(missing):
+        row, column = missing[0]
+        raise InputError(
+            f"column {series.names[column]!r}, row {first_row + row} ({stamp(series.times[row])}): no value, expected a number"
+        )
+
+
+def shown(value: Any) -> str:
+    """A value of a table for messages."""
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def stamp(time: np.datetime64) -> str:
+    """A time stamp for messages, to the second."""
+    return str(time.astype("datetime64[s]")).replace("T", " ")

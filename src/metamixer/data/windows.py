@@ -1,0 +1,175 @@
+"""Windows over several series: what a forecasting network sees and what came after, for training and for the field's benchmark."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import InputError
+from .loading import EpochSampler
+from .tables import Series, read_series, refuse_missing
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and deviation of each variable over the training rows; a constant variable keeps its unit."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Scaling":
+        """values: (rows, variables)."""
+        std = values.std(axis=0)
+        return cls(tuple(values.mean(axis=0).tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
+
+    def apply(self, values: np.ndarray) -> Tensor:
+        """Original units -> units of deviation, float32."""
+        return torch.from_numpy(((values - np.array(self.mean)) / np.array(self.std)).astype(np.float32))
+
+    def invert(self, values: Tensor) -> np.ndarray:
+        """Units of deviation -> original units, float64; values: (..., variables)."""
+        return values.double().numpy() * np.array(self.std) + np.array(self.mean)
+
+
+class Windows(Dataset):
+    """Every window of `lookback` rows with the `horizon` rows behind it, in order of time; values: (rows, variables)."""
+
+    def __init__(self, values: Tensor, lookback: int, horizon: int):
+        if len(values) < lookback + horizon:
+            raise InputError(
+                f"series of {len(values)} rows, expected at least {lookback + horizon}, lookback {lookback} + horizon {horizon}"
+            )
+        self.lookback = lookback
+        self.windows = values.unfold(0, lookback + horizon, 1).transpose(1, 2)
+
+    def spread(self, count: int | None) -> "Windows":
+        """At most `count` of them, evenly spread; None: all."""
+        result = copy.copy(self)
+        result.windows = self.windows[:: max(-(-len(self) // count), 1)] if count else self.windows
+        return result
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """(lookback, variables), (horizon, variables)."""
+        window = self.windows[index]
+        return window[: self.lookback], window[self.lookback :]
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The whole batch at once: (B, lookback, variables), (B, horizon, variables)."""
+        windows = self.windows[torch.as_tensor(indices)]
+        return windows[:, : self.lookback], windows[:, self.lookback :]
+
+
+def as_fetched(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """`Windows` gives batches, not items: nothing to collate."""
+    return batch
+
+
+class SeriesData(L.LightningDataModule):
+    """Windows of a file in the layout of the Time-Series-Library, split by time and scaled by the training rows.
+
+    Args:
+        path: CSV (gzip too) with a column `date`; METAMIXER_DATA can name the folder that it is below.
+        lookback, horizon: rows that the network sees and rows to forecast; must be the model's.
+        split: rows of the training, validation and test parts, or their shares. The windows of the later two look back into the
+            part before them; every window counts.
+        batch_size: windows in a batch.
+        max_val_windows: validate on so many windows, spread evenly; None: on every one.
+        seed: of shuffling.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        lookback: int = 96,
+        horizon: int = 96,
+        split: tuple[float, float, float] = (0.7, 0.1, 0.2),
+        batch_size: int = 128,
+        num_workers: int = 0,
+        max_val_windows: int | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.path = path
+        self.lookback = lookback
+        self.horizon = horizon
+        self.split = split
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.max_val_windows = max_val_windows
+        self.seed = seed
+        self._series: Series | None = None
+
+    @classmethod
+    def of(cls, series: Series, **settings) -> "SeriesData":
+        """Of a table that is in memory; settings as above."""
+        data = cls("table", **settings)
+        data._series = series
+        return data
+
+    @property
+    def series(self) -> Series:
+        """The whole table, read once."""
+        if self._series is None:
+            series = read_series(self.path)
+            refuse_missing(series)
+            self._series = series
+        return self._series
+
+    @property
+    def borders(self) -> tuple[int, int, int]:
+        """The rows at which the training, the validation and the test part end."""
+        return split_rows(len(self.series), self.split)
+
+    @property
+    def scaling(self) -> Scaling:
+        """Of the training rows."""
+        return Scaling.of(self.series.values[: self.borders[0]])
+
+    def windows(self, part: str) -> Windows:
+        """The windows of "train", "val" or "test", scaled."""
+        train, val, test = self.borders
+        start, stop = {"train": (0, train), "val": (train - self.lookback, val), "test": (val - self.lookback, test)}[part]
+        return Windows(self.scaling.apply(self.series.values[start:stop]), self.lookback, self.horizon)
+
+    def train_dataloader(self) -> DataLoader:
+        trainer, windows, generator = self.trainer, self.windows("train"), torch.Generator()
+        sampler = EpochSampler(
+            windows,
+            seed=self.seed,
+            first_epoch=trainer.current_epoch if trainer else 0,
+            num_replicas=trainer.world_size if trainer else 1,
+            rank=trainer.global_rank if trainer else 0,
+            generator=generator,
+        )
+        return self._loader(windows, sampler=sampler, generator=generator)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader(self.windows("val").spread(self.max_val_windows))
+
+    def test_dataloader(self) -> DataLoader:
+        return self._loader(self.windows("test"))
+
+    def _loader(self, windows: Windows, **settings) -> DataLoader:
+        return DataLoader(windows, self.batch_size, num_workers=self.num_workers, collate_fn=as_fetched, **settings)
+
+
+def split_rows(rows: int, split: Sequence[float]) -> tuple[int, int, int]:
+    """The ends of three parts, from numbers of rows or from shares of them, rounded as the Time-Series-Library does."""
+    train, val, test = split
+    if max(split) <= 1:
+        train, test = int(rows * train), int(rows * test)
+        return train, rows - test, rows
+    ends = int(train), int(train + val), int(train + val + test)
+    if ends[2] > rows:
+        raise InputError(f"split {list(split)}: {ends[2]} rows, expected at most {rows}, the rows of the table")
+    return ends

@@ -1,0 +1,128 @@
+"""Layers for series (B, C, N), computed in the form that is fastest for their size and device.
+
+Parameters, checkpoints and results are those of PyTorch's own layers. On a CPU three things differ from them: a depthwise
+convolution is a banded Toeplitz matrix a channel, a pointwise one a matrix a group, and a dropout mask takes 16 random
+bits an element. Results then lie in memory channel by channel, (C, B, N), where each of these is one batched product without a
+copy. `benchmarks/forecasting_speed.py` compares the forms.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+TOEPLITZ_GAIN = 512
+"""A Toeplitz product is taken where N * N is at most so many times k: measured, two AVX-512 cores, N 24 to 384, k 5 to 51."""
+
+
+class Conv1d(nn.Conv1d):
+    """nn.Conv1d in the form that suits its input; the choice is made here and nowhere else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, N) -> (B, C', N')."""
+        if runs_eagerly_on_cpu(x) and self.stride == (1,):
+            if self.kernel_size == (1,) and self.padding == (0,) and self.groups > 1:
+                return grouped_product(x, self.weight, self.bias)
+            if self.is_depthwise() and x.shape[2] ** 2 <= TOEPLITZ_GAIN * self.kernel_size[0]:
+                return toeplitz_product(x, self.weight, self.bias)
+        return super().forward(x)
+
+    def is_depthwise(self) -> bool:
+        """One filter of odd length for each channel, over zeros at both ends, the length kept."""
+        length = self.kernel_size[0]
+        one_each = self.groups == self.in_channels == self.out_channels and self.dilation == (1,)
+        return one_each and length % 2 == 1 and self.padding == (length // 2,) and self.padding_mode == "zeros"
+
+
+class BatchNorm1d(nn.BatchNorm1d):
+    """nn.BatchNorm1d that keeps the layout (C, B, N)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, N) -> the same shape."""
+        if not runs_eagerly_on_cpu(x):
+            return super().forward(x)
+        return from_channels(super().forward(by_channels(x)[None])[0], x)
+
+
+class SharedNorm(nn.BatchNorm1d):
+    """One norm of `dim` channels for all variables of a multivariate series, which lie one after the other: C = variables * dim."""
+
+    def __init__(self, dim: int, *, variables: int, device=None, dtype=None):
+        super().__init__(dim, device=device, dtype=dtype)
+        self.variables = variables
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, variables * dim, N) -> the same shape."""
+        by_variables = by_channels(x).unflatten(0, (self.variables, self.num_features))
+        return from_channels(super().forward(by_variables).flatten(0, 1), x)
+
+
+class Dropout(nn.Dropout):
+    """nn.Dropout with a cheaper mask on a CPU: the probability is a multiple of 2**-16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: any shape -> the same shape."""
+        if not (self.training and 0 < self.p < 1 and runs_eagerly_on_cpu(x)):
+            return super().forward(x)
+        return x * random_mask(x, keep=1 - self.p) * (1 / (1 - self.p))
+
+
+class SwapAxes(nn.Module):
+    """Channels (first, second) -> (second, first): so that a grouped convolution mixes along the other axis, as ShuffleNet does."""
+
+    def __init__(self, first: int):
+        super().__init__()
+        self.first = first
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, first * second, N) -> (B, second * first, N)."""
+        return x.transpose(0, 1).unflatten(0, (self.first, -1)).transpose(0, 1).flatten(0, 1).transpose(0, 1)
+
+    def extra_repr(self) -> str:
+        return f"first={self.first}"
+
+
+def runs_eagerly_on_cpu(x: Tensor) -> bool:
+    """Not while a graph is taken, which is to hold the plain operators, and not on accelerators, which have fast ones."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+
+
+def by_channels(x: Tensor) -> Tensor:
+    """(B, C, N) -> (C, B * N); a view where x lies in memory channel by channel."""
+    return x.transpose(0, 1).flatten(1)
+
+
+def from_channels(rows: Tensor, like: Tensor) -> Tensor:
+    """(C, B * N) -> (B, C, N), with B from `like`."""
+    return rows.unflatten(1, (like.shape[0], -1)).transpose(0, 1)
+
+
+def grouped_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A pointwise convolution in groups as one batched product; weight: (C', C / groups, 1)."""
+    groups = x.shape[1] // weight.shape[1]
+    inputs, matrices = by_channels(x).unflatten(0, (groups, -1)), weight.unflatten(0, (groups, -1)).squeeze(3)
+    outputs = torch.bmm(matrices, inputs) if bias is None else torch.baddbmm(bias.view(groups, -1, 1), matrices, inputs)
+    return from_channels(outputs.flatten(0, 1), x)
+
+
+def toeplitz_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A depthwise convolution that keeps the length, as a product with `toeplitz(weight, N)`; weight: (C, 1, k)."""
+    inputs, matrices = x.transpose(0, 1), toeplitz(weight[:, 0], x.shape[2])
+    outputs = torch.bmm(inputs, matrices) if bias is None else torch.baddbmm(bias.view(-1, 1, 1), inputs, matrices)
+    return outputs.transpose(0, 1)
+
+
+def toeplitz(kernels: Tensor, length: int) -> Tensor:
+    """The matrices T of odd kernels, zeros at both ends: T[c, i, o] = kernels[c, i - o + k // 2]; (C, k) -> (C, N, N)."""
+    margin = length - 1 - kernels.shape[1] // 2
+    band = F.pad(kernels, (margin, margin))
+    return band.unfold(1, length, 1).flip(1).transpose(1, 2)
+
+
+def random_mask(x: Tensor, *, keep: float) -> Tensor:
+    """True with probability `keep`, in the layout of x, 16 random bits an element; PyTorch's generator seeds a faster one."""
+    generator = np.random.Generator(np.random.SFC64(torch.randint(2**62, ()).item()))
+    numbers = generator.integers(0, 2**64, (x.numel() + 3) // 4, dtype=np.uint64).view(np.int16)
+    mask = torch.from_numpy(numbers)[: x.numel()] < round(keep * 2**16) - 2**15
+    order = sorted(range(x.ndim), key=x.stride, reverse=True)
+    return mask.view([x.shape[i] for i in order]).permute([order.index(i) for i in range(x.ndim)])

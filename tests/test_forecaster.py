@@ -1,0 +1,215 @@
+"""The forecaster: tables in, tables of the future out, on small networks and waves of a day."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas
+import polars
+import pytest
+import torch
+
+from metamixer.backtest import absolute_quantiles, seasonal_naive
+from metamixer.cli import main
+from metamixer.errors import InputError
+from metamixer.forecaster import Forecaster, Training
+from tables import NAMES, to_long, wide
+
+SMALL = {
+    "lookback": 48,
+    "model_args": {"dims": (16,), "kernel_sizes": (13,), "drop_rate": 0.1},
+    "training": Training(steps=30, batch_size=32, lr=3e-3, checks=2, max_windows=64),
+}
+LONG_ENOUGH = 400
+
+
+def fit(table, horizon=12, **settings):
+    return Forecaster(horizon, **{**SMALL, **settings}).fit(table)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return wide(LONG_ENOUGH)
+
+
+@pytest.fixture(scope="module")
+def fitted(table):
+    """Shared by the tests, so none may change it."""
+    return fit(table, levels=(50, 90))
+
+
+def values(forecast):
+    return forecast[list(NAMES)].to_numpy()
+
+
+def test_learns_the_waves_and_beats_seasonal_naive(table, fitted):
+    forecast = fitted.predict()
+    whole = wide(LONG_ENOUGH + 12)
+    assert forecast["date"].tolist() == whole["date"].tolist()[LONG_ENOUGH:]
+    error = np.abs(values(forecast) - whole[list(NAMES)].to_numpy()[LONG_ENOUGH:]).mean()
+    assert error < 0.5
+    report = fitted.backtest()
+    assert report.season == 24
+    assert report.windows == 29
+    assert max(report.mae) < 0.5
+    assert "seasonal-naive (24 steps)" in str(report)
+    for level, share in report.coverage.items():
+        assert abs(share - level / 100) < 0.25
+
+
+def test_seed_decides_everything_and_the_callers_generator_is_untouched(table, fitted):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    again = fit(table, levels=(50, 90))
+    assert torch.equal(torch.get_rng_state(), before)
+    pandas.testing.assert_frame_equal(again.predict(), fitted.predict())
+
+
+def test_intervals_hold_the_forecast_and_grow_with_the_level(fitted):
+    forecast = fitted.predict()
+    for name in NAMES:
+        columns = [f"{name}-lo-90", f"{name}-lo-50", name, f"{name}-hi-50", f"{name}-hi-90"]
+        assert (np.diff(forecast[columns].to_numpy(), axis=1) >= 0).all()
+
+
+def test_scaling_and_shifting_the_table_scales_and_shifts_the_forecast(table, fitted):
+    other = table.copy()
+    other[list(NAMES)] = other[list(NAMES)] * [2, 10, 0.5] + [100, -50, 7]
+    np.testing.assert_allclose(values(fit(other).predict()), values(fitted.predict()) * [2, 10, 0.5] + [100, -50, 7], rtol=1e-3, atol=1e-2)
+
+
+def test_no_later_row_leaks_into_a_forecast(table, fitted):
+    """Neither into a forecast from an earlier row, nor through scaling and training: what is kept back has no part in the network."""
+    forecast = fitted.predict(table.iloc[:300])
+    assert forecast["date"].iloc[0] == table["date"].iloc[300]
+    other = table.copy()
+    other.loc[other.index >= 361, list(NAMES)] += 1000.0
+    blind = fit(other, levels=(50, 90))
+    pandas.testing.assert_frame_equal(blind.predict(other.iloc[:300]), forecast)
+
+
+def test_the_order_of_columns_does_not_matter(table, fitted):
+    shuffled = table[["price", "load", "date", "wind"]]
+    pandas.testing.assert_frame_equal(fitted.predict(shuffled), fitted.predict())
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_long_tables_come_back_long(table, library):
+    long = to_long(table).sample(frac=1, random_state=0)
+    frame = polars.DataFrame({name: long[name].to_list() for name in long}) if library == "polars" else long
+    forecast = fit(frame, levels=(80,)).predict(frame)
+    assert list(forecast.columns) == ["unique_id", "ds", "ffnet_ts", "ffnet_ts-lo-80", "ffnet_ts-hi-80"]
+    assert len(forecast) == 3 * 12
+    assert sorted(set(forecast["unique_id"].to_list())) == sorted(NAMES)
+
+
+def test_one_file_holds_all(fitted, table, tmp_path):
+    fitted.save(tmp_path / "forecaster.safetensors")
+    loaded = Forecaster.load(tmp_path / "forecaster.safetensors")
+    pandas.testing.assert_frame_equal(loaded.predict(table), fitted.predict())
+    with pytest.raises(InputError, match="horizon 48, expected 12, the network's"):
+        Forecaster.load(tmp_path / "forecaster.safetensors", horizon=48)
+    with pytest.raises(InputError, match="predict without a table"):
+        loaded.predict()
+    with pytest.raises(InputError, match="wasn't fitted here"):
+        loaded.backtest()
+    with pytest.raises(InputError, match=r"ends in \.safetensors"):
+        fitted.save(tmp_path / "forecaster.pt")
+
+
+def test_missing_values_are_filled_in_fit_and_refused_in_predict(table, fitted):
+    gaps = table.copy()
+    gaps.loc[[100, 101, 395], "wind"] = np.nan
+    with pytest.warns(UserWarning, match="3 missing values filled"):
+        forecaster = fit(gaps)
+    assert np.isfinite(values(forecaster.predict())).all()
+    with pytest.raises(InputError, match=r"column 'wind', row 396 \(.*\): no value, expected a number"):
+        fitted.predict(gaps)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.iloc[:83], "table of 83 rows, expected at least 84: lookback 48"),
+        (lambda table: table.assign(wind=4.0), "column 'wind': 4 in all of 320 training rows"),
+        (lambda table: table.assign(wind=np.nan), "column 'wind': no value"),
+        (lambda table: table.drop(index=7), "row 8: .* after the row above, expected 0 days 01:00:00"),
+        (lambda table: table.iloc[::-1], "row 2: .* is before"),
+        (lambda table: table.rename(columns={"date": "when"}), "no date column"),
+    ],
+)
+def test_fit_says_what_is_wrong_with_a_table(table, change, message):
+    with pytest.raises(InputError, match=message):
+        fit(change(table))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.iloc[:47], "table of 47 rows, expected at least 48, the lookback"),
+        (lambda table: table.drop(columns="wind"), "columns wind missing, none left over"),
+        (lambda table: table.drop(index=390), "row .* at the frequency h"),
+    ],
+)
+def test_predict_says_what_is_wrong_with_a_table(table, fitted, change, message):
+    with pytest.raises(InputError, match=message):
+        fitted.predict(change(table))
+
+
+@pytest.mark.parametrize("settings", [{"horizon": 0}, {"lookback": 0}, {"levels": (120,)}])
+def test_refuses_settings_that_do_not_fit(settings):
+    with pytest.raises(InputError, match="expected"):
+        Forecaster(**settings)
+
+
+def test_seasonal_naive_repeats_the_last_season():
+    past = torch.arange(10.0)[None, :, None]
+    assert seasonal_naive(past, 3, 7)[0, :, 0].tolist() == [7, 8, 9, 7, 8, 9, 7]
+
+
+def test_quantiles_cover_as_many_as_they_say():
+    errors = torch.arange(1.0, 100.0)[:, None, None]
+    assert absolute_quantiles(errors, 0.9).item() == 90
+    assert absolute_quantiles(errors, 0.999).item() == 99
+
+
+def test_importing_metamixer_imports_no_pandas():
+    code = "import sys, metamixer; sys.exit('pandas' in sys.modules or 'polars' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+class TestCommand:
+    def run(self, *arguments):
+        return main(["forecast", *map(str, arguments)])
+
+    def test_forecasts_draws_saves_and_uses_what_it_saved(self, table, tmp_path, capsys):
+        table.to_csv(tmp_path / "table.csv", index=False)
+        saved = tmp_path / "forecaster.safetensors"
+        learn = ["--horizon", 12, "--lookback", 48, "--steps", 6, "--levels", "[80]", "--save", saved]
+        out, plot = tmp_path / "out" / "forecast.csv", tmp_path / "out" / "forecast.png"
+        assert self.run(tmp_path / "table.csv", *learn, "--out", out, "--plot", plot) == 0
+        assert "seasonal-naive" in capsys.readouterr().out
+        assert plot.read_bytes()[:4] == b"\x89PNG"
+        again = tmp_path / "again.csv"
+        assert self.run(tmp_path / "table.csv", "--checkpoint", saved, "--out", again) == 0
+        assert again.read_text() == out.read_text()
+        assert main(["fuse", str(saved), "--out", str(tmp_path / "fused.safetensors")]) == 0
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["nowhere.csv"], "nowhere.csv: no such file"),
+            (["{table}", "--horizon", "500"], "expected at least 1596"),
+            (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
+            (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
+            (["{table}", "--time", "when"], "time column 'when': no such column"),
+        ],
+    )
+    def test_wrong_input_is_one_line_and_nothing_is_written(self, arguments, said, table, tmp_path, capsys):
+        table.to_csv(tmp_path / "table.csv", index=False)
+        out = tmp_path / "forecast.csv"
+        assert self.run(*[argument.format(table=tmp_path / "table.csv") for argument in arguments], "--out", out) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+        assert not out.exists()

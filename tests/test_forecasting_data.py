@@ -1,0 +1,261 @@
+"""From tables to windows: what is read, how it is split, and what is refused with column and row."""
+
+import numpy as np
+import pandas
+import polars
+import pytest
+import torch
+
+from metamixer.data import SeriesData
+from metamixer.data.frames import fill_missing, last_window, read_frame, refuse_constant, same_variables, warn_of_sentinels, write_frame
+from metamixer.data.frequency import Frequency
+from metamixer.data.tables import Series, find_table, read_series, to_series
+from metamixer.data.windows import Scaling, Windows, split_rows
+from metamixer.errors import InputError
+from tables import NAMES, to_long, wide
+
+
+def changed(row, column, value, table=None):
+    """A table with another value in a place, rows counted from 1."""
+    table = wide() if table is None else table
+    table[column] = table[column].astype(object)
+    table.loc[row - 1, column] = value
+    return table
+
+
+class TestWindows:
+    def test_hold_every_position_in_order(self):
+        values = torch.arange(40.0).view(20, 2)
+        windows = Windows(values, lookback=5, horizon=3)
+        assert len(windows) == 13
+        for i in range(13):
+            past, future = windows[i]
+            assert torch.equal(past, values[i : i + 5])
+            assert torch.equal(future, values[i + 5 : i + 8])
+        past, future = windows.__getitems__([12, 0])
+        assert torch.equal(past, torch.stack([values[12:17], values[0:5]]))
+        assert torch.equal(future, torch.stack([values[17:20], values[5:8]]))
+
+    def test_spread_takes_some_from_the_whole_length(self):
+        windows = Windows(torch.arange(100.0)[:, None], lookback=5, horizon=3)
+        assert windows.spread(None).windows[:, 0, 0].tolist() == list(range(93))
+        assert windows.spread(10).windows[:, 0, 0].tolist() == list(range(0, 93, 10))
+        assert len(windows.spread(500)) == 93
+
+    def test_too_few_rows(self):
+        with pytest.raises(InputError, match=r"series of 7 rows, expected at least 8, lookback 5 \+ horizon 3"):
+            Windows(torch.zeros(7, 1), lookback=5, horizon=3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "split", "ends"),
+    [
+        (17420, (8640, 2880, 2880), (8640, 11520, 14400)),
+        (52696, (0.7, 0.1, 0.2), (36887, 42157, 52696)),
+        (26304, (0.7, 0.1, 0.2), (18412, 21044, 26304)),
+    ],
+)
+def test_splits_are_the_time_series_librarys(rows, split, ends):
+    assert split_rows(rows, split) == ends
+
+
+def test_split_of_more_rows_than_there_are():
+    with pytest.raises(InputError, match=r"split \[80, 20, 20\]: 120 rows, expected at most 100"):
+        split_rows(100, (80, 20, 20))
+
+
+def test_scaling_is_that_of_the_training_rows_and_comes_back():
+    values = wide()[list(NAMES)].to_numpy()
+    scaling = Scaling.of(values)
+    scaled = scaling.apply(values)
+    np.testing.assert_allclose(scaled.mean(dim=0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(dim=0, correction=0), 1, atol=1e-5)
+    np.testing.assert_allclose(scaling.invert(scaled), values, rtol=1e-5, atol=1e-5)
+    assert Scaling.of(np.ones((5, 2))).std == (1.0, 1.0)
+
+
+class TestSeriesData:
+    @pytest.fixture(params=["series.csv", "series.csv.gz"])
+    def data(self, request, tmp_path, monkeypatch):
+        (tmp_path / "sets").mkdir()
+        wide(rows=200).to_csv(tmp_path / "sets" / request.param, index=False)
+        monkeypatch.setenv("METAMIXER_DATA", str(tmp_path))
+        return SeriesData("sets/series.csv", lookback=24, horizon=12, split=(0.6, 0.2, 0.2), batch_size=16)
+
+    def test_counts_every_window_and_looks_back_into_the_part_before(self, data):
+        scaled = data.scaling.apply(data.series.values)
+        assert [len(data.windows(part)) for part in ("train", "val", "test")] == [120 - 35, 40 - 11, 40 - 11]
+        for loader, end in ((data.val_dataloader(), 160), (data.test_dataloader(), 200)):
+            batches = list(loader)
+            assert sum(len(past) for past, _ in batches) == 29
+            assert torch.equal(batches[0][0][0], scaled[end - 64 : end - 40])
+            assert torch.equal(batches[-1][1][-1], scaled[end - 12 : end])
+
+    def test_training_sees_no_later_row_and_every_window_once_an_epoch(self, data):
+        scaled = data.scaling.apply(data.series.values)
+        seen = torch.cat([torch.cat(batch, dim=1) for batch in data.train_dataloader()])
+        assert len(seen) == 85
+        assert sorted(seen[:, 0, 0].tolist()) == sorted(scaled[:85, 0].tolist())
+        assert not torch.equal(seen[:, 0, 0], scaled[:85, 0]), "shuffled"
+        np.testing.assert_allclose(data.scaling.mean, data.series.values[:120].mean(axis=0))
+
+    def test_refuses_a_missing_value(self, tmp_path):
+        changed(17, "wind", np.nan).to_csv(tmp_path / "gap.csv", index=False)
+        with pytest.raises(InputError, match=r"column 'wind', row 17 \(2020-01-31 14:00:00\): no value, expected a number"):
+            SeriesData(str(tmp_path / "gap.csv")).windows("train")
+
+    def test_keeps_sentinels_and_repeated_dates(self, tmp_path):
+        table = changed(17, "wind", -9999.0)
+        table.loc[30, "date"] = table.loc[29, "date"]
+        table.to_csv(tmp_path / "weather.csv", index=False)
+        assert read_series(tmp_path / "weather.csv").values[16, 1] == -9999
+
+
+class TestTables:
+    def test_no_such_file(self, monkeypatch):
+        monkeypatch.delenv("METAMIXER_DATA", raising=False)
+        with pytest.raises(InputError, match=r"nowhere\.csv: no such file"):
+            find_table("nowhere.csv")
+
+    @pytest.mark.parametrize("content", [b"", b"\x1f\x8b broken"])
+    def test_not_a_table(self, content, tmp_path):
+        (tmp_path / "broken.csv.gz").write_bytes(content)
+        with pytest.raises(InputError, match=r"broken\.csv\.gz: not a readable table"):
+            read_series(tmp_path / "broken.csv.gz")
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            (wide().rename(columns={"date": "when"}), "no date column among when, load, wind, price, expected one named date, ds"),
+            (changed(5, "wind", "strong"), "column 'wind', row 5: 'strong', expected a number"),
+            (changed(5, "wind", np.inf), "column 'wind', row 5: inf, expected a number"),
+            (changed(5, "date", "yesterday"), "column 'date', row 5: 'yesterday', expected a date such as"),
+            (changed(5, "date", None), "column 'date', row 5: None, expected a date such as"),
+            (wide()[["date"]], "table of 260 rows and 0 columns beside 'date', expected series"),
+            (wide().iloc[:0], "table of 0 rows and 3 columns beside 'date', expected series"),
+            (wide().assign(date=range(260)), "column 'date', row 1: 0, expected a date such as"),
+        ],
+    )
+    def test_says_column_and_row(self, table, message):
+        with pytest.raises(InputError, match=message):
+            to_series(table)
+
+    def test_numbers_as_text_are_numbers(self):
+        table = wide()
+        assert np.array_equal(to_series(table.astype({"wind": str})).values, to_series(table).values)
+
+    def test_a_time_zone_becomes_utc(self):
+        table = wide(start="2020-06-01")
+        table["date"] = table["date"].dt.tz_localize("Europe/Berlin")
+        assert to_series(table).times[0] == np.datetime64("2020-05-31T22:00")
+
+
+class TestFrequency:
+    @pytest.mark.parametrize(
+        ("name", "season"),
+        [("h", 24), ("15min", 96), ("10min", 144), ("4h", 6), ("D", 7), ("B", 5), ("W-SUN", 52), ("MS", 12), ("ME", 12), ("QS-JAN", 4)],
+    )
+    def test_is_found_and_goes_on(self, name, season):
+        series = to_series(wide(rows=40, frequency=name))
+        frequency = Frequency.of(series.rows(0, 30))
+        assert frequency.name == name
+        assert frequency.season == season
+        assert np.array_equal(frequency.after(series.times[29], 10), series.times[30:].astype("datetime64[us]"))
+        frequency.check(series)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (
+                lambda table: table.iloc[[0, 2, 1, *range(3, 260)]],
+                "row 3: 2020-01-30 23:00:00 is before 2020-01-31 00:00:00 of the row above",
+            ),
+            (
+                lambda table: table.iloc[[0, 1, 1, *range(2, 260)]],
+                "row 3: 2020-01-30 23:00:00 repeats 2020-01-30 23:00:00 of the row above",
+            ),
+            (
+                lambda table: table.drop(index=[9, 10]),
+                "row 10: 2020-01-31 09:00:00 is 0 days 03:00:00 after the row above, expected 0 days 01",
+            ),
+            (
+                lambda table: table.iloc[np.cumsum(np.arange(20))],
+                "column 'date': unknown frequency, steps from 0 days 01:00:00 to 0 days 19",
+            ),
+            (lambda table: table.iloc[:2], "table of 2 rows, expected at least 3"),
+        ],
+    )
+    def test_says_where_it_breaks(self, change, message):
+        with pytest.raises(InputError, match=message):
+            Frequency.of(to_series(change(wide())))
+
+    def test_of_another_table_is_checked(self):
+        with pytest.raises(InputError, match=r"row 2: .* follows .*, expected 2020-01-30 23:00:00 at the frequency h"):
+            Frequency("h").check(to_series(wide(frequency="30min")))
+
+
+class TestFrames:
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    @pytest.mark.parametrize("long", [False, True])
+    def test_reads_and_writes_every_layout(self, library, long):
+        table = to_long(wide()) if long else wide()
+        frame = polars.DataFrame({name: table[name].to_list() for name in table}) if library == "polars" else table
+        series, layout = read_frame(frame)
+        assert (layout.library, layout.long, layout.time) == (library, long, "ds" if long else "date")
+        expected = to_series(wide())
+        order = [expected.names.index(name) for name in series.names]
+        np.testing.assert_allclose(series.values, expected.values[:, order])
+        assert np.array_equal(series.times, expected.times)
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert type(written).__module__.split(".")[0] == library
+        if long:
+            written = written.rename({"ffnet_ts": "y"}) if library == "polars" else written.rename(columns={"ffnet_ts": "y"})
+        np.testing.assert_allclose(read_frame(written)[0].values, series.values)
+
+    def test_a_long_table_repeats_no_date(self):
+        table = to_long(wide())
+        table.loc[300, "ds"] = table.loc[301, "ds"]
+        with pytest.raises(InputError, match=r"column 'ds', row 302: series 'wind' has 2020-02-01 15:00:00 already"):
+            read_frame(table)
+
+    @pytest.mark.parametrize("frame", [np.zeros((3, 2)), "table.csv", None])
+    def test_refuses_what_is_no_table(self, frame):
+        with pytest.raises(InputError, match="expected a pandas or polars DataFrame"):
+            read_frame(frame)
+
+    def test_missing_values_are_filled_along_a_line(self):
+        times = np.datetime64("2020-01-01") + np.arange(6)
+        values = np.array([np.nan, 1, np.nan, np.nan, 4, np.nan])[:, None]
+        filled, count = fill_missing(Series(times, values, ("x",)))
+        assert filled.values[:, 0].tolist() == [1, 1, 2, 3, 4, 4]
+        assert count == 4
+        assert np.isnan(values[0, 0]), "the original is untouched"
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda: fill_missing(to_series(wide().assign(wind=np.nan))), "column 'wind': no value in 260 rows"),
+            (lambda: refuse_constant(to_series(wide().assign(wind=3.0))), "column 'wind': 3 in all of 260 training rows"),
+            (lambda: same_variables(to_series(wide()), ("load", "sun")), "columns sun missing, wind, price left over, expected load, sun"),
+            (lambda: last_window(to_series(wide()), 300), "table of 260 rows, expected at least 300, the lookback"),
+            (lambda: last_window(to_series(changed(250, "wind", np.nan)), 24), r"column 'wind', row 250 \(2020-02-10 07:00:00\): no value"),
+        ],
+    )
+    def test_refuses_with_column_and_row(self, call, message):
+        with pytest.raises(InputError, match=message):
+            call()
+
+    def test_columns_may_come_in_another_order(self):
+        series = to_series(wide())
+        assert np.array_equal(same_variables(to_series(wide()[["price", "date", "wind", "load"]]), NAMES).values, series.values)
+
+    def test_warns_of_sentinels(self, recwarn):
+        warn_of_sentinels(to_series(wide()))
+        assert not recwarn.list
+        with pytest.warns(UserWarning, match=r"column 'wind', row 17: -9999 \(1 such values in the table\) looks like a missing value"):
+            warn_of_sentinels(to_series(changed(17, "wind", -9999.0)))
+
+
+def test_pandas_dates_survive(tmp_path):
+    wide().to_csv(tmp_path / "table.csv", index=False)
+    assert np.array_equal(read_series(tmp_path / "table.csv").times, pandas.DatetimeIndex(wide()["date"]).to_numpy())
