@@ -75,10 +75,15 @@ def loggers(folder: str) -> list[Logger]:
     return [csv, TensorBoardLogger(folder, name="logs", version=csv.version)] if RequirementCache("tensorboard") else [csv]
 
 
-def run(arguments: list[str]) -> TrainingCLI:
-    """`fit`, `validate` or `test` with their arguments."""
+def use_fast_settings() -> None:
+    """What a process that trains can set without another result: see `benchmarks/training_step.py`."""
     keep_freed_memory()
     torch.set_float32_matmul_precision("high")
+
+
+def run(arguments: list[str]) -> TrainingCLI:
+    """`fit`, `validate` or `test` with their arguments."""
+    use_fast_settings()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
