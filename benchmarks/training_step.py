@@ -13,7 +13,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -157,10 +157,8 @@ def report(pipe: Connection, loss: torch.Tensor) -> None:
 @contextmanager
 def stopping() -> Iterator[None]:
     """Lightning ends the process on an interrupt; here that is how a contender ends."""
-    try:
+    with suppress(KeyboardInterrupt, SystemExit):
         yield
-    except (KeyboardInterrupt, SystemExit):
-        pass
 
 
 def contend(title: str, options: argparse.Namespace, pipe: Connection) -> None:
@@ -207,7 +205,7 @@ def write(rows: dict[str, dict], options: argparse.Namespace) -> None:
     ]
     for title, row in rows.items():
         low, high = row["quartiles"]
-        against = [f"{ratio(other, row):.2f}" if other else "–" for other in (first, second)]
+        against = [f"{ratio(other, row):.2f}" if other else "-" for other in (first, second)]
         lines.append(f"| {title} | {row['median']:.3f} s | {low:.3f} to {high:.3f} | {' | '.join(against)} | {row['losses'][-1]:.4f} |")
     path = options.out or ROOT / f"benchmarks/results/training_step_{options.model}"
     path.parent.mkdir(parents=True, exist_ok=True)
