@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 
 import torch
-from imagenette import machine
 
 import metamixer
 from metamixer.allocator import keep_freed_memory
+from metamixer.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results/detection_inference"
 MODEL = "cascade_mask_rcnn_ffnet_2"
@@ -102,7 +102,7 @@ def write(rows: dict[str, dict], rounds: int) -> None:
     """The result as JSON and as a table."""
     lines = [
         f"`{MODEL}`, one image of {HEIGHT}x{WIDTH}, 1000 regions, 100 masks; medians of {rounds} interleaved rounds.",
-        f"Measured on: {torch.get_num_threads()} threads, {machine()}.",
+        f"Measured on: {torch.get_num_threads()} threads, {describe_machine()}.",
         "",
         "| form | backbone and pyramid | whole detector | speed | peak memory of the process | objects |",
         "|---|---|---|---|---|---|",
@@ -113,7 +113,7 @@ def write(rows: dict[str, dict], rounds: int) -> None:
             f"| {row['peak_gib']:.2f} GiB | {row['found']} |"
         )
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": machine(), "rounds": rounds, "rows": rows}, indent=1) + "\n")
+    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": describe_machine(), "rounds": rounds, "rows": rows}, indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 

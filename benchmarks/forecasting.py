@@ -8,17 +8,14 @@ error on every test window, and writes benchmarks/results/forecasting.{json,md} 
 
 import argparse
 import json
-import os
-import platform
 import resource
 import statistics
 import sys
 import time
 from pathlib import Path
 
-import torch
-
 from metamixer.commands import write_text
+from metamixer.machine import describe_machine
 from metamixer.training import run
 
 ROOT = Path(__file__).parent.parent
@@ -89,7 +86,7 @@ def train(name: str, horizon: int, seed: int, *, settings: str, runs: Path) -> d
 def table(rows: list[dict]) -> str:
     """The results as Markdown: every run's mean over seeds, then the means that the paper reports."""
     lines = [
-        f"Lookback 96, all test windows, scaled by the training rows. Measured on: {machine()}.",
+        f"Lookback 96, all test windows, scaled by the training rows. Measured on: {describe_machine()}.",
         "",
         "| set | horizon | settings | MSE | MAE | seeds | epochs | CPU minutes a run |",
         "|---|---|---|---|---|---|---|---|",
@@ -137,13 +134,6 @@ def spread(values: list[float]) -> str:
     """The mean, and the standard deviation where there are several."""
     deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.4f}{deviation}"
-
-
-def machine() -> str:
-    """Processor, cores, library."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
-    return f"{os.cpu_count()} cores of {names[0] if names else platform.processor()}, PyTorch {torch.__version__.split('+')[0]}"
 
 
 def main() -> None:

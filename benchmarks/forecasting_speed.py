@@ -7,8 +7,6 @@ ours with PyTorch's own layers stands in its place alone.
 """
 
 import argparse
-import os
-import platform
 import statistics
 import sys
 import time
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 
 from metamixer import create_model, fuse
 from metamixer.allocator import keep_freed_memory
+from metamixer.machine import describe_machine
 from metamixer.series import Conv1d, Dropout
 
 BATCH = 512
@@ -103,7 +102,7 @@ def main() -> None:
             if i > 0:  # the first one warms up
                 seconds[name].append(elapsed)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
-    machine = f"{os.cpu_count()} cores of {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    machine = f"{describe_machine()}, {torch.get_num_threads()} threads"
     print(f"{machine}, PyTorch {torch.__version__}")
     print(f"training step, ETTh1's network, batch {BATCH}; median of {options.rounds}, and the ratio to ours")
     for name, median in medians.items():

@@ -10,7 +10,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import torch
 
 from metamixer import create_model
 from metamixer.complexity import measure
+from metamixer.machine import describe_machine
 
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "recipes/classification"
@@ -81,7 +81,7 @@ def size_of(contender: Contender) -> dict:
 def write(rows: dict[str, dict]) -> None:
     """The result as JSON and as a table."""
     lines = [
-        f"Imagenette, {SIZE} px, recipes `imagenette.yaml` and `imagenette_distilled.yaml`, seed 0. Measured on: {machine()}.",
+        f"Imagenette, {SIZE} px, recipes `imagenette.yaml` and `imagenette_distilled.yaml`, seed 0. Measured on: {describe_machine()}.",
         "",
         "| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | CPU minutes | wall minutes |",
         "|---|---|---|---|---|---|---|",
@@ -92,16 +92,9 @@ def write(rows: dict[str, dict]) -> None:
             f"| {row['cpu_minutes']} | {row['wall_minutes']} |"
         )
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-
-
-def machine() -> str:
-    """Processor, cores, library."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
-    return f"{os.cpu_count()} cores of {names[0] if names else platform.processor()}, PyTorch {torch.__version__.split('+')[0]}"
 
 
 def main() -> None:

@@ -140,10 +140,15 @@ def quieten_lightning() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def run(arguments: list[str]) -> TrainingCLI:
-    """`fit`, `validate` or `test` with their arguments."""
+def use_fast_settings() -> None:
+    """What a process that trains can set without another result: see `benchmarks/training_step.py`."""
     keep_freed_memory()
     torch.set_float32_matmul_precision("high")
+
+
+def run(arguments: list[str]) -> TrainingCLI:
+    """`fit`, `validate` or `test` with their arguments."""
+    use_fast_settings()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     quieten_lightning()
     try:

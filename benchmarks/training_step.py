@@ -1,0 +1,240 @@
+"""A training step of a network on the processor: plain PyTorch, timm's own loop, and `metamixer fit` with its settings, interleaved.
+
+    python benchmarks/training_step.py --model ffnet_1 --size 224 --batch 16
+
+Each contender lives in a process of its own, since the allocator's setting belongs to a process, and takes a step when it is its turn.
+All start from the same weights and see the same batches, so that their losses can be compared. Writes
+benchmarks/results/training_step_MODEL.{json,md}.
+"""
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from metamixer.machine import describe_machine
+
+ROOT = Path(__file__).parent.parent
+CLASSES = 1000
+BATCHES = 4
+LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 1e-3, 0.05, 0.1
+
+
+def batches(options: argparse.Namespace) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The same few labelled batches for every contender."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (options.batch, 3, options.size, options.size)
+    return [(torch.randn(shape, generator=generator), torch.randint(CLASSES, shape[:1], generator=generator)) for _ in range(BATCHES)]
+
+
+def network(options: argparse.Namespace) -> torch.nn.Module:
+    """The network with its first weights."""
+    from metamixer import create_model
+
+    torch.manual_seed(0)
+    return create_model(options.model, num_classes=CLASSES).train()
+
+
+def plain(options: argparse.Namespace, pipe: Connection) -> None:
+    """What a tutorial writes."""
+    from timm.optim import create_optimizer_v2
+
+    model = network(options)
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    for images, labels in turns(pipe, options):
+        loss = F.cross_entropy(model(images), labels, label_smoothing=SMOOTHING)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        report(pipe, loss)
+
+
+def timm_loop(options: argparse.Namespace, pipe: Connection) -> None:
+    """The inner loop of timm's train.py: its task, its optimiser, its meter of the loss."""
+    from timm.optim import create_optimizer_v2
+    from timm.task import ClassificationTask
+    from timm.utils import AverageMeter
+
+    model = network(options)
+    task = ClassificationTask(model, criterion_kwargs={"smoothing": SMOOTHING}, device=torch.device("cpu"), verbose=False)
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    losses = AverageMeter()
+    optimizer.zero_grad()
+    for images, labels in turns(pipe, options):
+        loss = task(images, labels)["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.update(loss.item(), images.size(0))
+        report(pipe, loss)
+
+
+def fit(options: argparse.Namespace, pipe: Connection, *, precision: str = "32-true", compile: bool = False) -> None:
+    """`metamixer fit`: the task and the Trainer, with the settings that the command makes."""
+    import lightning as L
+    from torch.utils.data import DataLoader
+
+    from metamixer.tasks import Classification, Optimization
+    from metamixer.training import use_fast_settings
+
+    use_fast_settings()
+
+    class Turns(L.Callback):
+        """A step begins when it is this contender's turn, and ends where the next one would begin."""
+
+        loss = None
+
+        def on_train_batch_start(self, trainer, task, batch, index) -> None:
+            if self.loss is not None:
+                report(pipe, self.loss)
+            if not wait(pipe):
+                raise KeyboardInterrupt
+
+        def on_train_batch_end(self, trainer, task, outputs, batch, index) -> None:
+            self.loss = outputs["loss"]
+
+    torch.manual_seed(0)
+    optimization = Optimization(lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, warmup_epochs=0, schedule="constant")
+    task = Classification(
+        options.model, CLASSES, optimization=optimization, label_smoothing=SMOOTHING, mixup=0.0, cutmix=0.0, compile=compile
+    )
+    trainer = L.Trainer(
+        max_epochs=1,
+        precision=precision,
+        accelerator="cpu",
+        callbacks=[Turns()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    endless = batches(options) * 1000
+    with stopping():
+        trainer.fit(task, DataLoader(endless, batch_size=None))
+
+
+CONTENDERS: dict[str, tuple[Callable, dict]] = {
+    "plain PyTorch, fp32": (plain, {}),
+    "timm's loop, fp32": (timm_loop, {}),
+    "metamixer fit": (fit, {}),
+    "metamixer fit --trainer.precision bf16-mixed": (fit, {"precision": "bf16-mixed"}),
+    "metamixer fit, compile: true": (fit, {"compile": True}),
+    "metamixer fit, compile: true, bf16-mixed": (fit, {"precision": "bf16-mixed", "compile": True}),
+}
+"""Title -> function of (options, pipe) and its keywords."""
+
+
+def turns(pipe: Connection, options: argparse.Namespace) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """A batch whenever it is this contender's turn."""
+    data = batches(options)
+    index = 0
+    while wait(pipe):
+        yield data[index % BATCHES]
+        index += 1
+
+
+def wait(pipe: Connection) -> bool:
+    """Until the turn comes; False where there is none any more."""
+    go = pipe.recv()
+    wait.start = time.perf_counter()
+    return go
+
+
+def report(pipe: Connection, loss: torch.Tensor) -> None:
+    """Seconds since the turn came, and the loss."""
+    value = loss.item()
+    pipe.send((time.perf_counter() - wait.start, value))
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Lightning ends the process on an interrupt; here that is how a contender ends."""
+    with suppress(KeyboardInterrupt, SystemExit):
+        yield
+
+
+def contend(title: str, options: argparse.Namespace, pipe: Connection) -> None:
+    """A contender's process."""
+    torch.set_num_threads(options.threads)
+    function, keywords = CONTENDERS[title]
+    function(options, pipe, **keywords)
+
+
+def measure(titles: list[str], options: argparse.Namespace) -> dict[str, dict]:
+    """Every contender takes a step in turn, for `options.rounds` rounds after the warm-up."""
+    context = multiprocessing.get_context("spawn")
+    pipes = {}
+    for title in titles:
+        pipes[title], theirs = context.Pipe()
+        context.Process(target=contend, args=(title, options, theirs), daemon=True).start()
+        theirs.close()
+    steps: dict[str, list[tuple[float, float]]] = {title: [] for title in titles}
+    for _ in range(options.warmup + options.rounds):
+        for title, pipe in pipes.items():
+            pipe.send(True)
+            steps[title].append(pipe.recv())
+    for pipe in pipes.values():
+        pipe.send(False)
+    return {title: summary(taken, options.warmup) for title, taken in steps.items()}
+
+
+def summary(steps: list[tuple[float, float]], warmup: int) -> dict:
+    """Median and quartiles of the seconds, and the losses from the first step on."""
+    seconds = [taken for taken, _ in steps[warmup:]]
+    low, _, high = statistics.quantiles(seconds, n=4)
+    return {"median": statistics.median(seconds), "quartiles": [low, high], "seconds": seconds, "losses": [loss for _, loss in steps]}
+
+
+def write(rows: dict[str, dict], options: argparse.Namespace) -> None:
+    """The result as JSON and as a table."""
+    first, second = (next((row for title, row in rows.items() if title.startswith(name)), None) for name in ("plain", "timm"))
+    lines = [
+        f"Training step of `{options.model}`, batch {options.batch} at {options.size} px, {options.threads} threads, {options.rounds} "
+        f"interleaved rounds after {options.warmup}. Measured on: {describe_machine()}.",
+        "",
+        "| contender | median | quartiles | speed, plain = 1 | speed, timm = 1 | loss after the last step |",
+        "|---|---|---|---|---|---|",
+    ]
+    for title, row in rows.items():
+        low, high = row["quartiles"]
+        against = [f"{ratio(other, row):.2f}" if other else "-" for other in (first, second)]
+        lines.append(f"| {title} | {row['median']:.3f} s | {low:.3f} to {high:.3f} | {' | '.join(against)} | {row['losses'][-1]:.4f} |")
+    path = options.out or ROOT / f"benchmarks/results/training_step_{options.model}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result = {"machine": describe_machine(), "options": {key: str(value) for key, value in vars(options).items()}, "rows": rows}
+    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def ratio(other: dict, row: dict) -> float:
+    """How many times faster than the other: the median over the rounds."""
+    return statistics.median(theirs / ours for theirs, ours in zip(other["seconds"], row["seconds"], strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="ffnet_1")
+    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--warmup", type=int, default=2, help="rounds before those that count")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS)[:4], help="contenders; compiled ones on request"
+    )
+    parser.add_argument("--out", type=Path, help="where to write instead, without a suffix")
+    options = parser.parse_args()
+    write(measure(options.only, options), options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""What a measurement was made on."""
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+
+def processor() -> str:
+    """The processor's own name."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def describe_machine() -> str:
+    """Cores, processor, instructions, system, PyTorch: what stands beside a result."""
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"{os.cpu_count()} cores of {processor()} ({instructions}), {platform.system()}, PyTorch {torch.__version__.split('+')[0]}"
