@@ -94,7 +94,7 @@ def test_a_network_of_another_shape_exports(tmp_path):
     series = randomize(nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 5)))
     report = export(series, tmp_path / "series.xml", format="openvino", example=torch.rand(1, 24, 5))
     assert report.shape[2] == 5
-    with pytest.raises(metamixer.InputError, match="expected .*5"):
+    with pytest.raises(metamixer.InputError, match=r"expected .*5"):
         metamixer.load_exported(tmp_path / "series.xml")(torch.rand(1, 24, 6))
 
 
