@@ -1,6 +1,8 @@
 """Query-key-value mixers and the FFNet family (arXiv 2406.02021)."""
 
 from .checkpoints import load_checkpoint as load_checkpoint
+from .deployment.fastest import deploy as deploy
+from .deployment.formats import load_exported as load_exported
 from .errors import InputError as InputError
 from .fusion import fuse as fuse
 from .mixer import TOKEN_MIXERS as TOKEN_MIXERS

@@ -9,8 +9,19 @@ USAGE_ERROR = 2
 POSITIONAL = {
     "images": {"nargs": "+", "help": "files and folders"},
     "table": {"help": "CSV (gzip too) or Parquet"},
+    "networks": {"nargs": "+", "help": "networks by name, of metamixer or timm"},
+    "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or a network's name"},
     "checkpoint": {"help": "a file of a training run (.ckpt) or a deploy form (.safetensors)"},
 }
+LISTS = {
+    "vs": {"type": str, "help": "other networks of metamixer or timm to time beside them"},
+    "batch": {"type": int, "help": "batch sizes"},
+    "sizes": {"type": int, "help": "sides of the images in pixels; none: each network's own"},
+    "backends": {"type": str, "help": "backends; none: all that are installed but compile, which is slow to build"},
+    "precisions": {"type": str, "help": "precisions of fp32, bf16, int8"},
+    "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for a network that doesn't tell it"},
+}
+"""Options that take several values behind one name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _commands() -> dict[str, Callable[[list[str]], object]]:
-    functions = ("predict", "detect", "forecast", "fuse", "models", "draw")
+    functions = ("predict", "detect", "forecast", "fuse", "export", "bench", "models", "draw")
     return dict.fromkeys(("fit", "validate", "test"), _train) | dict.fromkeys(functions, _call)
 
 
@@ -60,10 +71,17 @@ def _call(arguments: list[str]) -> None:
     name, *rest = arguments
     function = getattr(commands, name)
     parser = ArgumentParser(prog=f"metamixer {name}", description=function.__doc__.splitlines()[0])
-    positional = [key for key, parameter in signature(function).parameters.items() if parameter.default is parameter.empty][:1]
+    parameters = signature(function).parameters
+    positional = [key for key, parameter in parameters.items() if parameter.default is parameter.empty][:1]
     for key in positional:
         parser.add_argument(key, **POSITIONAL[key])
-    parser.add_function_arguments(function, skip=set(positional))
+    lists = {key: list(parameters[key].default or ()) for key in parameters if key in LISTS}
+    for key, default in lists.items():
+        parser.add_argument(f"--{key}", nargs="+", default=default, **LISTS[key])
+    parser.add_function_arguments(function, skip={*positional, *lists})
+    for action in parser._actions:  # --int8 as well as --int8 true
+        if action.dest in parameters and isinstance(parameters[action.dest].default, bool):
+            action.nargs, action.const = "?", "true"
     function(**vars(parser.parse_args(rest)))
 
 
@@ -75,6 +93,8 @@ def _help(commands: dict) -> str:
         "predict": "classify images and folders",
         "detect": "find objects in images and folders: boxes, masks, COCO results",
         "fuse": "write a checkpoint's deploy form",
+        "export": "write a checkpoint in another library's format, proved equal",
+        "bench": "time networks in every form on this machine",
         "models": "list the networks with their sizes and the paper's accuracy",
         "forecast": "learn from a table of series, backtest, forecast",
         "draw": "draw a checkpoint: predictions, training curve, learned kernels",

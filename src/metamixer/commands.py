@@ -23,23 +23,29 @@ def predict(
     json: str | None = None,
     batch_size: int = 32,
     device: str = "cpu",
+    backend: str | None = None,
 ) -> None:
     """Classify images and folders of images.
 
     Args:
         images: files and folders.
         model: a network's name; without a checkpoint its published weights are fetched.
-        checkpoint: a file of a training run, which needs no model name, or a published one, which does.
+        checkpoint: a file of a training run or of `metamixer export`, which need no model name, or a published one, which does.
         top: how many classes to name for each image.
         json: file to write the result to; "-" for standard output instead of the table.
         batch_size: images at a time.
         device: where to compute, such as cpu or cuda.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
     """
+    from .allocator import keep_freed_memory
     from .prediction import Classifier, find_images
 
+    keep_freed_memory()
     paths = find_images(images)
     classifier = Classifier.load(model=model, checkpoint=checkpoint)
-    classifier.network.to(device)
+    classifier.to(device)
+    if backend:
+        classifier.deploy(backend)
     results = []
     for path, classes in zip(paths, classifier.top(paths, top, batch_size=batch_size), strict=True):
         results.append({"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]})
@@ -131,6 +137,118 @@ def _forecaster_probe(network: nn.Module, info: dict) -> torch.Tensor:
 
 FUSE_PROBES = {"classification": _classifier_probe, "detection": _detector_probe, "forecasting": _forecaster_probe}
 """What a network of a task gives for fixed random input, by which its deploy form is compared with it."""
+
+
+def export(
+    source: str,
+    *,
+    format: str,
+    out: str | None = None,
+    model: str | None = None,
+    pretrained: bool = True,
+    size: int | None = None,
+    shape: Sequence[int] | None = None,
+    precision: str | None = None,
+    dynamic: bool = True,
+    images: str | None = None,
+    int8: bool = False,
+    calibration: str | None = None,
+    validation: str | None = None,
+    max_drop: float = 1.0,
+    mixed: bool = False,
+    samples: int = 300,
+) -> None:
+    """Write a network, fused and with its preprocessing, in another library's format, and prove the file equal to the network.
+
+    Args:
+        source: a checkpoint or a network's name.
+        format: onnx, openvino, coreml, executorch, litert or torch.
+        out: the file to write; none: the source's name with the format's suffix, here.
+        model: the name that a published checkpoint needs.
+        pretrained: for a network by name: its published weights, else first values.
+        size: side of the images in pixels; none: the checkpoint's.
+        precision: fp32, fp16, bf16 or int8, as far as the format knows it; none: the format's own.
+        dynamic: leave batch and, where the format can, size free.
+        images: folder of images (or .npy arrays of inputs) on which file and network are compared.
+        int8: short for --precision int8.
+        calibration: folder of images (or .npy arrays) from which int8 chooses its ranges.
+        validation: folder of labelled images, FOLDER/CLASS/IMAGE, on which int8's accuracy is measured.
+        max_drop: percentage points of top-1 that int8 may cost.
+        mixed: leave the costliest layers in floating point where int8 costs more.
+        samples: most images to take of `images` and `calibration`.
+    """
+    from .deployment.request import export_request
+
+    report = export_request(
+        source,
+        format=format,
+        out=out,
+        model=model,
+        pretrained=pretrained,
+        size=size,
+        shape=tuple(shape) if shape else None,
+        precision="int8" if int8 else precision,
+        dynamic=dynamic,
+        images=images,
+        calibration=calibration,
+        validation=validation,
+        max_drop=max_drop,
+        mixed=mixed,
+        samples=samples,
+    )
+    print(report)
+
+
+def bench(
+    networks: Sequence[str],
+    *,
+    vs: Sequence[str] = (),
+    batch: Sequence[int] = (1,),
+    sizes: Sequence[int] = (),
+    backends: Sequence[str] = (),
+    precisions: Sequence[str] = ("fp32", "bf16"),
+    threads: int | None = None,
+    rounds: int = 15,
+    warmup: int = 3,
+    json: str | None = None,
+    picture: str | None = None,
+) -> None:
+    """Time networks in every form on this machine: interleaved rounds, medians and quartiles, memory, share of the fp32 peak.
+
+    Args:
+        networks: networks by name.
+        threads: threads of each form; none: as many as PyTorch uses.
+        rounds: rounds that count.
+        warmup: rounds before those.
+        json: file for everything that was measured.
+        picture: file for a picture of published top-1 against latency.
+    """
+    from .bench import PUBLISHED, Entry, as_json, draw_pareto, run_bench, sizes_of, table
+    from .deployment.backends import BACKENDS, find_backend, installed_backends
+    from .machine import describe_machine
+
+    names = [*networks, *vs]
+    own = sizes_of(names, None)
+    backends = backends or [name for name in installed_backends() if name != "compile"]
+    ways = [(name, kind) for name in backends for kind in precisions if kind in find_backend(name).precisions]
+    unknown = set(precisions) - {kind for backend in BACKENDS.values() for kind in backend.precisions}
+    if unknown or not ways:
+        raise InputError(f"precisions {' '.join(precisions)} for {' '.join(backends)}, expected some of fp32 bf16 int8 that these know")
+    forms = [(PUBLISHED, "fp32"), *ways]
+    results, peaks = [], []
+    for name in names:
+        for side in sizes or (own[name],):
+            for count in batch:
+                group = [Entry(name, side, count, *form) for form in forms]
+                measured, peak = run_bench(group, threads=threads or torch.get_num_threads(), rounds=rounds, warmup=warmup)
+                results += measured
+                peaks.append(peak)
+    print(f"{describe_machine()}, {threads or torch.get_num_threads()} threads, measured fp32 peak {max(peaks):.0f} GFLOP/s\n")
+    print(table(results, max(peaks)))
+    if json:
+        write_text(Path(json), json_format.dumps(as_json(results, max(peaks), describe_machine()), indent=1))
+    if picture:
+        draw_pareto(results, Path(picture))
 
 
 def models() -> None:

@@ -1,6 +1,6 @@
 """Pictures in, classes and probabilities out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from .checkpoints import expect_task, load_checkpoint
 from .data.images import read_image
 from .data.preprocessing import Preprocessing
+from .deployment.fastest import deploy
+from .deployment.formats import is_exported, load_exported
+from .deployment.samples import without_normalization
 from .errors import InputError
 from .models import create_model
 from .published import load_published
@@ -24,8 +27,9 @@ Picture = str | Path | Image.Image
 class Classifier:
     """A network with its preprocessing and class names: `Classifier.load(checkpoint="best.ckpt")(["cat.jpg"])`."""
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing, classes: Sequence[str]):
-        self.network = network.eval()
+    def __init__(self, network: nn.Module | Callable[[Tensor], Tensor], preprocessing: Preprocessing, classes: Sequence[str]):
+        self.network = network.eval() if isinstance(network, nn.Module) else network
+        self.device = torch.device("cpu")
         self.preprocessing = preprocessing
         self.classes = list(classes)
 
@@ -36,6 +40,8 @@ class Classifier:
             if model is None:
                 raise InputError("no network, expected a model name, a checkpoint or both")
             return cls.of_imagenet(create_model(model, pretrained=True))
+        if is_exported(checkpoint):
+            return cls.of_exported(checkpoint)
         if model is not None and Path(checkpoint).suffix not in (".ckpt", ".safetensors"):
             return cls.of_imagenet(load_published(create_model(model), checkpoint))
         network, info = load_checkpoint(checkpoint)
@@ -54,14 +60,36 @@ class Classifier:
         preprocessing = Preprocessing(size=own["input_size"][-1], **{key: own[key] for key in keys})
         return cls(network, preprocessing, imagenet_names(network.num_classes))
 
+    @classmethod
+    def of_exported(cls, path: str | Path) -> "Classifier":
+        """A file of `metamixer export`, run by its own library; the normalisation is in the file."""
+        runtime = load_exported(path)
+        known = runtime.description.network
+        if not known.get("preprocessing") or not known.get("classes"):
+            raise InputError(f"{path}: doesn't tell preprocessing and classes, expected an exported classifier")
+        return cls(runtime, without_normalization(Preprocessing.from_dict(known["preprocessing"])), known["classes"])
+
+    def to(self, device: str) -> None:
+        """Compute on another device."""
+        self.device = torch.device(device)
+        if isinstance(self.network, nn.Module):
+            self.network.to(self.device)
+
+    def deploy(self, backend: str) -> None:
+        """Run the network in a backend of `metamixer.deploy`, or the fastest ("auto"), in float32."""
+        if not isinstance(self.network, nn.Module):
+            raise InputError(f"backend {backend!r}, expected none for an exported file, which brings its own")
+        shape = (1, self.preprocessing.in_chans, self.preprocessing.size, self.preprocessing.size)
+        example = torch.zeros(shape, device=self.device) + 0.5
+        self.network = deploy(self.network, example, "fp32", backend=backend)
+
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[Picture]) -> Tensor:
         """pictures: paths or Pillow images -> probabilities (N, classes)."""
         transform = self.preprocessing.transform()
         mode = self.preprocessing.mode
         images = [transform(read_image(picture, mode=mode, name=str(picture))) for picture in pictures]
-        device = next(self.network.parameters()).device
-        return self.network(torch.stack(images).to(device)).softmax(dim=1).cpu()
+        return self.network(torch.stack(images).to(self.device)).softmax(dim=1).cpu()
 
     def top(self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = 32) -> Iterator[list[tuple[str, float]]]:
         """For each picture the k likeliest classes with their probabilities, likeliest first."""

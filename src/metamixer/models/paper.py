@@ -18,3 +18,18 @@ BOX_AND_MASK_AP: dict[str, tuple[float, float]] = {
     "cascade_mask_rcnn_ffnet_4": (53.4, 45.9),
 }
 """COCO val2017 average precision of boxes and masks in percent (paper, detection table)."""
+
+PUBLISHED_TOP1: dict[str, float] = {
+    "ffnet_1": 81.3,
+    "ffnet_2": 82.9,
+    "ffnet_3": 83.9,
+    "convnext_tiny": 82.1,
+    "fastvit_sa12": 80.6,
+    "fastvit_sa24": 82.6,
+    "repvit_m1_5": 82.3,
+    "caformer_s18": 83.6,
+    "swin_tiny_patch4_window7_224": 81.3,
+    "efficientformerv2_l": 83.3,
+    "efficientvit_b2": 82.1,
+}
+"""ImageNet-1K top-1 in percent, as each network's paper reports it without other data than ImageNet-1K, for pictures beside latency."""

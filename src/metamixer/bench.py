@@ -1,0 +1,262 @@
+"""How fast networks are on this machine: one protocol for every network and every form of it.
+
+Each form is built in a process of its own and runs when it is its turn, so that all see the same machine in every round and none the
+threads or the memory of another.
+"""
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .complexity import measure
+from .deployment.backends import build
+from .deployment.parity import compare
+from .deployment.source import info_of, is_timm
+from .errors import InputError
+from .models import create_model
+
+PUBLISHED = "published"
+"""The form in which the authors run their networks: eager, not fused, as PyTorch lays memory out by itself."""
+
+SHORTEST = 0.02
+"""Seconds that one measurement lasts at least, over as many calls as that takes."""
+
+MATMUL = 1536
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network in a form: what is timed."""
+
+    network: str
+    size: int
+    batch: int
+    backend: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of an entry: seconds a call (median and quartiles), error as a share of the largest output, operations, peak memory in bytes."""
+
+    entry: Entry
+    seconds: tuple[float, ...]
+    error: float
+    gflops: float
+    memory: int
+    build_seconds: float
+
+    @property
+    def median(self) -> float:
+        """Seconds a call."""
+        return statistics.median(self.seconds)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """Seconds a call, the lower and the upper quartile."""
+        if len(self.seconds) < 2:
+            return self.median, self.median
+        low, _, high = statistics.quantiles(self.seconds, n=4)
+        return low, high
+
+    @property
+    def rate(self) -> float:
+        """Effective GFLOP/s: the network's multiply-accumulates, two operations each, in the time taken."""
+        return self.gflops / self.median
+
+
+class Unfused(nn.Module):
+    """The published form as a runtime."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    @torch.inference_mode()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: (B, C, H, W) -> the network's output."""
+        return self.network(x)
+
+
+def run_bench(entries: Sequence[Entry], *, threads: int, rounds: int, warmup: int) -> tuple[list[Result], float]:
+    """Time every entry in turn, round by round; also the machine's fp32 peak in GFLOP/s, a large matrix product in the same rounds.
+
+    Raises InputError that names the entry which can't be built.
+    """
+    workers = [Worker(entry, threads=threads) for entry in (None, *entries)]
+    try:
+        for worker in workers:
+            worker.wait_until_built()
+        for i in range(warmup + rounds):
+            for worker in workers:
+                worker.run(counts=i >= warmup)
+        results = [worker.finish() for worker in workers]
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+    return results[1:], max(2 * MATMUL**3 / 1e9 / seconds for seconds in results[0].seconds)
+
+
+class Worker:
+    """A process that holds one form and runs it on demand."""
+
+    def __init__(self, entry: Entry | None, *, threads: int):
+        context = multiprocessing.get_context("spawn")
+        self.entry = entry
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(entry, threads, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.seconds: list[float] = []
+
+    def wait_until_built(self) -> None:
+        """Take what the process tells of its form; one form at a time is built."""
+        self.pipe.send("build")
+        self.about = self._receive()
+        if isinstance(self.about, str):
+            raise InputError(f"{self.entry}: {self.about}")
+
+    def run(self, *, counts: bool) -> None:
+        """One measurement."""
+        self.pipe.send("run")
+        seconds = self._receive()
+        if counts:
+            self.seconds.append(seconds)
+
+    def finish(self) -> Result:
+        """What was measured."""
+        self.pipe.send("finish")
+        return Result(self.entry, tuple(self.seconds), memory=self._receive(), **self.about)
+
+    def _receive(self):
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            raise InputError(f"{self.entry}: its process ended (out of memory?)") from None
+
+
+def serve(entry: Entry | None, threads: int, pipe: Connection) -> None:
+    """The worker's side: build, then run whenever asked, then tell the peak of memory."""
+    torch.set_num_threads(threads)
+    pipe.recv()
+    start = time.perf_counter()
+    try:
+        call, error, gflops = (_matmul(), 0.0, 2 * MATMUL**3 / 1e9) if entry is None else _build(entry)
+        call()
+    except Exception as problem:
+        pipe.send(str(problem).strip().splitlines()[0] if str(problem) else type(problem).__name__)
+        return
+    pipe.send({"error": error, "gflops": gflops, "build_seconds": time.perf_counter() - start})
+    _forget_peak()
+    while pipe.recv() == "run":
+        calls, start = 0, time.perf_counter()
+        while time.perf_counter() - start < SHORTEST or not calls:
+            call()
+            calls += 1
+        pipe.send((time.perf_counter() - start) / calls)
+    pipe.send(_peak_memory())
+
+
+def sizes_of(networks: Sequence[str], size: int | None) -> dict[str, int]:
+    """The side in pixels at which each network is timed: its own where none is given; raises InputError for an unknown network."""
+    sizes = {}
+    for name in networks:
+        create_model(name, device="meta")
+        if not is_timm(name):
+            raise InputError(f"network {name!r}: takes no images, expected an image network")
+        sizes[name] = size or info_of(name)["preprocessing"]["size"]
+    return sizes
+
+
+def table(results: Sequence[Result], peak: float) -> str:
+    """Markdown: every form beside the first of the same network, size and batch."""
+    lines = [
+        "| network | px | batch | form | ms, median | quartiles | speed, first form = 1 | error | GFLOP/s | of fp32 peak | memory |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    first: dict[tuple, Result] = {}
+    for result in results:
+        entry = result.entry
+        base = first.setdefault((entry.network, entry.size, entry.batch), result)
+        speed = statistics.median(theirs / ours for theirs, ours in zip(base.seconds, result.seconds, strict=True))
+        low, high = result.quartiles
+        lines.append(
+            f"| {entry.network} | {entry.size} | {entry.batch} | {entry.backend} {entry.precision} | {1e3 * result.median:.1f} "
+            f"| {1e3 * low:.1f} to {1e3 * high:.1f} | {speed:.2f} | {result.error:.0e} | {result.rate:.0f} | {result.rate / peak:.0%} "
+            f"| {result.memory / 1e6:.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
+def as_json(results: Sequence[Result], peak: float, machine: str) -> dict:
+    """Everything that was measured, in plain values."""
+    return {"machine": machine, "fp32_peak_gflops": peak, "results": [{**asdict(result), "median": result.median} for result in results]}
+
+
+def draw_pareto(results: Sequence[Result], out: Path) -> None:
+    """Published top-1 against the latency of each network's fastest form."""
+    from .analysis import _pyplot
+    from .models.paper import PUBLISHED_TOP1
+
+    plt = _pyplot()
+    fastest: dict[str, Result] = {}
+    for result in results:
+        name = result.entry.network
+        if name in PUBLISHED_TOP1 and (name not in fastest or result.median < fastest[name].median):
+            fastest[name] = result
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for name, result in fastest.items():
+        color = "crimson" if name.startswith("ffnet") else "steelblue"
+        axes.scatter(1e3 * result.median, PUBLISHED_TOP1[name], color=color)
+        label = f"{name} {result.entry.size}px ({result.entry.backend} {result.entry.precision})"
+        axes.annotate(label, (1e3 * result.median, PUBLISHED_TOP1[name]), fontsize=7, xytext=(4, 3), textcoords="offset points")
+    axes.set(xlabel="milliseconds a call", ylabel="ImageNet-1K top-1, published (%)", title="Each network in its fastest form")
+    axes.grid(alpha=0.3)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+
+
+def _build(entry: Entry):
+    torch.manual_seed(0)
+    network = create_model(entry.network).eval()
+    x = torch.randn(entry.batch, network.in_chans if hasattr(network, "in_chans") else 3, entry.size, entry.size)
+    calibration = torch.randn(8, *x.shape[1:]) if entry.precision == "int8" else None
+    build_form = partial(build, entry.backend, precision=entry.precision, calibration=calibration)
+    runtime = Unfused(network) if entry.backend == PUBLISHED else build_form(network, x)
+    error = compare(runtime, network, [x]).largest
+    gflops = 2 * entry.batch * measure(network, x[:1]).macs / 1e9
+    del network
+    return (lambda: runtime(x)), error, gflops
+
+
+def _matmul():
+    a, b = torch.randn(2, MATMUL, MATMUL)
+    return lambda: a @ b
+
+
+def _forget_peak() -> None:
+    """Let the kernel count the peak of memory anew, so that building doesn't count; elsewhere than on Linux it does."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _peak_memory() -> int:
+    """Bytes of this process at their peak."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

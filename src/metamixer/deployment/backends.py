@@ -1,0 +1,59 @@
+"""Ways to run a network on this machine; what a way needs is imported when it is asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..fusion import fuse
+from .description import Description
+from .formats import import_form, missing_packages
+from .program import Program, twice
+from .runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to run a network.
+
+    module: file of this package with `build(program)`; packages: what must be installed; extra: what brings it; precisions: what it
+    computes in.
+    """
+
+    module: str
+    packages: tuple[str, ...]
+    extra: str
+    precisions: tuple[str, ...]
+
+
+BACKENDS: dict[str, Backend] = {
+    "openvino": Backend("openvino", ("openvino",), "openvino", ("fp32", "bf16", "int8")),
+    "onnxruntime": Backend("onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", ("fp32", "int8")),
+    "eager": Backend("eager", (), "", ("fp32", "bf16", "fp16")),
+    "compile": Backend("compiled", (), "", ("fp32", "bf16", "fp16")),
+}
+
+
+def find_backend(name: str) -> Backend:
+    """A backend by name; raises InputError for an unknown one."""
+    if name not in BACKENDS:
+        raise InputError(f"backend {name!r}, expected one of auto, {', '.join(BACKENDS)}")
+    return BACKENDS[name]
+
+
+def installed_backends() -> list[str]:
+    """Those of which everything is there."""
+    return [name for name, backend in BACKENDS.items() if not missing_packages(backend.packages)]
+
+
+def build(backend: str, network: nn.Module, example: Tensor, *, precision: str, calibration: Tensor | None = None) -> Runtime:
+    """A network, fused, in a backend and a precision; raises InputError where they don't go together or something is missing."""
+    way = find_backend(backend)
+    if precision not in way.precisions:
+        raise InputError(f"precision {precision!r}, expected one of {', '.join(way.precisions)} for backend {backend}")
+    if precision == "int8" and calibration is None:
+        raise InputError("precision 'int8', expected inputs to calibrate on as well: calibration=images")
+    program = Program(fuse(network).requires_grad_(False), twice(example), Description(precision), calibration=calibration)
+    make: Callable[[Program], Runtime] = import_form(way.extra, way.module, way.packages).build
+    return make(program)

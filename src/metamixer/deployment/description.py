@@ -1,0 +1,53 @@
+"""What an exported file says of itself: which network, which input, which version."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+VERSION = 1
+"""Of the description; a file of another version is refused."""
+
+KEY = "metamixer"
+"""The name under which a file keeps its description."""
+
+Shape = tuple[int | None, ...]
+"""Sizes of a tensor; None where any will do."""
+
+NAMES = {4: ("batch", "channels", "height", "width"), 3: ("batch", "steps", "variables")}
+
+
+@dataclass(frozen=True)
+class Description:
+    """shape: what the file takes; precision: what it computes in; network: what a checkpoint tells of it (`network_info`)."""
+
+    precision: str
+    shape: Shape = ()
+    network: dict[str, Any] = field(default_factory=dict)
+    description_version: int = VERSION
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | None, path: Path) -> "Description":
+        """The inverse; raises InputError that names the file."""
+        if not text:
+            raise InputError(f"{path}: doesn't say which network it holds, expected a file that metamixer export wrote")
+        try:
+            values = json.loads(text)
+            version = values["description_version"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: its description can't be read, expected a file that metamixer export wrote") from None
+        if version != VERSION:
+            raise InputError(f"{path}: written as version {version} of its description, expected {VERSION}: export it again")
+        return cls(**{**values, "shape": tuple(values["shape"])})
+
+
+def show_shape(shape: Shape) -> str:
+    """A shape for a message: (batch, 3, height, width)."""
+    names = NAMES.get(len(shape), [f"size{i}" for i in range(len(shape))])
+    return f"({', '.join(name if size is None else str(size) for name, size in zip(names, shape, strict=True))})"

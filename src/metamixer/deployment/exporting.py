@@ -1,0 +1,204 @@
+"""From a network to a file that is proved to be the same function, or to no file at all."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..data.preprocessing import Preprocessing
+from ..errors import InputError
+from ..fusion import fuse
+from .description import Description, Shape, show_shape
+from .formats import FORMATS, Format, find_format, import_form, load_exported
+from .parity import TOLERANCE, Parity, compare
+from .program import Normalize, Program, twice
+from .quantization import COSTLIEST, Accuracy, Quantization, layer_costs, quantizable_layers, top1
+from .samples import random_batches
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written: parity is None where the file can't be run here; accuracy is int8's; floating names the layers that an int8
+    file keeps in floating point."""
+
+    path: Path
+    format: str
+    precision: str
+    shape: Shape
+    size: int
+    parity: Parity | None
+    real_images: bool
+    accuracy: Accuracy | None = None
+    floating: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        rows = {"input": f"{show_shape(self.shape)}, float32", "precision": self.precision, "size": f"{self.size / 1e6:.1f} MB"}
+        if self.floating:
+            rows["floating point"] = f"{len(self.floating)} layers: {', '.join(self.floating)}"
+        if self.parity:
+            rows["largest error"] = f"{self.parity.largest:.1e} of the largest output"
+            rows["mean error"] = f"{self.parity.mean:.1e}"
+            if self.parity.agreement is not None:
+                kind = "images" if self.real_images else "random inputs (--images FOLDER for real ones)"
+                rows["same top-1"] = f"{self.parity.agreement:.2%} of {self.parity.images} {kind}"
+        if self.accuracy:
+            rows["top-1"] = (
+                f"{self.accuracy.int8:.2f} % in int8, {self.accuracy.floating:.2f} % in float32, {self.accuracy.images} validation images"
+            )
+        rows["status"] = "verified" if self.parity else f"not verifiable on this platform ({sys.platform}); its structure was checked"
+        return "\n".join([str(self.path), *(f"  {name:16s}{value}" for name, value in rows.items())])
+
+
+def export(
+    network: nn.Module,
+    out: str | Path,
+    *,
+    format: str,
+    info: dict[str, Any] | None = None,
+    example: Tensor | None = None,
+    precision: str | None = None,
+    dynamic: bool = True,
+    samples: Tensor | None = None,
+    quantization: Quantization | None = None,
+) -> Report:
+    """Fuse a network, write it in one of `FORMATS` and prove that the file is the same function, else write nothing.
+
+    The file takes images in [0, 1]: the normalisation of `info["preprocessing"]` is in it, resizing is not.
+
+    Args:
+        network: any module with one tensor in and one out.
+        out: the file to write; it appears whole or not at all.
+        info: what is known of the network (`network_info`); the file keeps it, class names included.
+        example: one input as the file takes it, (B, ...); None: from the preprocessing.
+        precision: one of the format's; None: its default, or int8 where `quantization` is given.
+        dynamic: leave the batch and, where the format allows, the size free.
+        samples: real inputs (N, ...) to compare on, as the file takes them; None: random ones.
+    """
+    kind = find_format(format)
+    precision = _precision(format, kind, precision, quantization)
+    form = import_form(format, kind.module, kind.packages)
+    out = Path(out)
+    if out.suffix != kind.suffix:
+        raise InputError(f"out {str(out)!r}, expected a name that ends in {kind.suffix} for format {format}")
+    info = {**(info or {}), "fused": True}
+    if example is None:
+        from .source import example_of
+
+        example = example_of(info)
+    reference = with_preprocessing(network, info).eval()
+    program = Program(
+        module=with_preprocessing(fuse(network), info).eval().requires_grad_(False),
+        example=twice(example),
+        description=Description(precision, network=info),
+        dynamic=dynamic,
+        calibration=quantization.calibration if quantization else None,
+    )
+    with written_whole(out) as part:
+        form.write(program, part)
+        if kind.runs_on not in (None, sys.platform):
+            form.check_structure(part, program.module)
+            shape, parity, accuracy = form.read(part).shape, None, None
+        else:
+            program, accuracy = _within_drop(program, form, part, reference, quantization)
+            runtime = load_exported(part)
+            shape = runtime.shape
+            batches = samples.split(16) if samples is not None else list(random_batches(example, shape))
+            parity = compare(runtime, reference, batches)
+            compare(runtime, reference, random_batches(example, shape))
+            if not parity.within(precision):
+                raise InputError(
+                    f"{out}: differs from the network by {parity.largest:.1e} of its largest output, expected at most "
+                    f"{TOLERANCE[precision]:.0e} in {precision}: nothing written"
+                )
+        size = sum(file.stat().st_size for file in part.parent.rglob("*") if file.is_file())
+    kept = _names_of(program)
+    return Report(out, format, precision, shape, size, parity, samples is not None, accuracy, kept)
+
+
+def with_preprocessing(network: nn.Module, info: dict[str, Any]) -> nn.Module:
+    """The network behind the normalisation that it was trained with, where one is known."""
+    if not info.get("preprocessing"):
+        return network
+    preprocessing = Preprocessing.from_dict(info["preprocessing"])
+    return Normalize(network, preprocessing.mean, preprocessing.std)
+
+
+@contextmanager
+def written_whole(out: Path) -> Iterator[Path]:
+    """A place of the same name to write to; what lies there in the end, one file or several, takes its place beside `out`."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"{out}: can't be written ({error.strerror})") from None
+    try:
+        yield folder / out.name
+        for part in sorted(folder.iterdir(), key=lambda part: part.suffix == out.suffix):
+            target = out.with_name(part.name)
+            if target.is_dir():
+                shutil.rmtree(target)
+            part.replace(target)
+    except OSError as error:
+        raise InputError(f"{out}: can't be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _precision(name: str, kind: Format, precision: str | None, quantization: Quantization | None) -> str:
+    precision = precision or ("int8" if quantization else kind.precisions[0])
+    if precision not in kind.precisions:
+        able = [other for other, format in FORMATS.items() if precision in format.precisions]
+        hint = f"; {precision}: {', '.join(able)}" if able else ""
+        raise InputError(f"precision {precision!r}, expected one of {', '.join(kind.precisions)} for format {name}{hint}")
+    if (precision == "int8") != (quantization is not None):
+        raise InputError(f"precision {precision!r}, expected int8 with a folder to calibrate on and no other: --int8 --calibration FOLDER")
+    return precision
+
+
+def _within_drop(
+    program: Program, form, part: Path, reference: nn.Module, quantization: Quantization | None
+) -> tuple[Program, Accuracy | None]:
+    """The file at `part` with int8 that costs no more than allowed; layers go back to floating point where that is asked for."""
+    if quantization is None or quantization.validation is None:
+        return program, None
+    info = program.description.network
+    classes = {"network_classes": info["classes"], "num_classes": info["model_args"]["num_classes"]}
+    floating = top1(reference, quantization, **classes)
+
+    def measured() -> Accuracy:
+        return Accuracy(floating, top1(load_exported(part), quantization, **classes), len(quantization.validation))
+
+    accuracy = measured()
+    if accuracy.drop <= quantization.max_drop:
+        return program, accuracy
+    costs = layer_costs(program.module, quantization.calibration)
+    if not quantization.mixed:
+        costliest = ", ".join(f"{name.removeprefix('network.')} {cost:.1%}" for name, cost in costs[:COSTLIEST])
+        raise InputError(
+            f"int8 top-1 {accuracy.int8:.2f} %, float32 {accuracy.floating:.2f} %: a drop of {accuracy.drop:.2f} points, expected at most "
+            f"{quantization.max_drop:g} (--max_drop): nothing written; the layers that cost most: {costliest}; "
+            "--mixed leaves the costliest in floating point"
+        )
+    layers = dict(quantizable_layers(program.module))
+    count = 1
+    while accuracy.drop > quantization.max_drop and count < len(costs):
+        program = replace(program, floating=[layers[name].weight for name, _ in costs[:count]])
+        form.write(program, part)
+        accuracy, count = measured(), 2 * count
+    if accuracy.drop > quantization.max_drop:
+        raise InputError(
+            f"int8 top-1 {accuracy.int8:.2f} % with half of the layers in floating point, float32 {accuracy.floating:.2f} %, "
+            f"expected a drop of at most {quantization.max_drop:g} points (--max_drop): nothing written"
+        )
+    return program, accuracy
+
+
+def _names_of(program: Program) -> tuple[str, ...]:
+    weights = {id(weight) for weight in program.floating}
+    return tuple(name.removeprefix("network.") for name, layer in quantizable_layers(program.module) if id(layer.weight) in weights)

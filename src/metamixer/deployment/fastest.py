@@ -1,0 +1,183 @@
+"""`deploy`: the fastest form of a network on this machine, found by a short trial whose result is kept."""
+
+import hashlib
+import json
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..fusion import fuse
+from ..machine import processor
+from .backends import BACKENDS, build, find_backend, installed_backends
+from .parity import TOLERANCE, compare
+from .runtime import Runtime
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+
+WARM_UP, ROUNDS, SECONDS = 2, 15, 2.0
+"""Of a trial: calls before those that count, and at most so many rounds or seconds for each form."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A backend and a precision."""
+
+    backend: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.precision}"
+
+
+def deploy(
+    model: nn.Module,
+    example: Tensor,
+    precision: str = "auto",
+    *,
+    backend: str = "auto",
+    calibration: Tensor | None = None,
+    cache: bool = True,
+) -> Runtime:
+    """The network as `runtime(x)`, from any thread, in the fastest form on this machine with the outputs of the network.
+
+    Installed backends are timed on the example; the result is kept for the next time, by network, shape, processor and versions.
+
+    Args:
+        model: any network with one tensor in and one out.
+        example: an input of the shape that matters, float32.
+        precision: fp32, bf16, fp16 or int8; auto: fp32 and bf16, and int8 where `calibration` is given.
+        backend: one of `BACKENDS`; auto: all that are installed; `compile`, which is slow to build, where nothing else is.
+        calibration: inputs (N, ...) from which int8 chooses its ranges.
+        cache: use and keep results of trials.
+
+    Raises InputError where no form computes what the network does within the precision's tolerance.
+    """
+    forms = candidates(precision, backend, example, calibrated=calibration is not None)
+    model = fuse(model)
+    if len(forms) == 1:
+        runtime, parity = _build(forms[0], model, example, calibration)
+        if not parity.within(forms[0].precision):
+            raise InputError(_too_far(forms[0], parity.largest))
+        return _named(runtime, forms[0])
+    key = trial_key(model, example, forms) if cache else ""
+    known = read_trials().get(key) if cache else None
+    if known:
+        return _named(build(known["backend"], model, example, precision=known["precision"], calibration=calibration), Form(**known))
+    runtimes, errors = {}, {}
+    for form in forms:
+        runtime, parity = _build(form, model, example, calibration)
+        if parity.within(form.precision):
+            runtimes[form] = runtime
+        errors[form] = parity.largest
+    if not runtimes:
+        raise InputError("; ".join(_too_far(form, error) for form, error in errors.items()))
+    best = min(time_forms(runtimes, example).items(), key=lambda item: item[1])[0]
+    if cache:
+        keep_trial(key, best)
+    return _named(runtimes[best], best)
+
+
+def candidates(precision: str, backend: str, example: Tensor, *, calibrated: bool) -> list[Form]:
+    """The forms that a trial compares; raises InputError for unknown names and combinations."""
+    if precision not in ("auto", *PRECISIONS):
+        raise InputError(f"precision {precision!r}, expected one of auto, {', '.join(PRECISIONS)}")
+    if backend != "auto":
+        names = [backend]
+        find_backend(backend)
+    elif example.is_cuda:
+        names = ["eager", "compile"]
+    else:
+        names = [name for name in installed_backends() if name != "compile"]
+        names += ["compile"] if names == ["eager"] else []
+    wanted = (("fp32", "bf16", "int8") if calibrated else ("fp32", "bf16")) if precision == "auto" else (precision,)
+    forms = [Form(name, kind) for name in names for kind in wanted if kind in BACKENDS[name].precisions]
+    if not forms:
+        raise InputError(
+            f"precision {precision!r}, expected one of {', '.join(BACKENDS[names[0]].precisions)} for backend {', '.join(names)}"
+        )
+    return forms
+
+
+def time_forms(runtimes: dict[Form, Runtime], example: Tensor) -> dict[Form, float]:
+    """Median seconds of each form, taken in turn."""
+    for runtime in runtimes.values():
+        for _ in range(WARM_UP):
+            runtime(example)
+    seconds: dict[Form, list[float]] = {form: [] for form in runtimes}
+    end = time.perf_counter() + SECONDS * len(runtimes)
+    while len(next(iter(seconds.values()))) < ROUNDS and (time.perf_counter() < end or not all(seconds.values())):
+        for form, runtime in runtimes.items():
+            start = time.perf_counter()
+            runtime(example)
+            if example.is_cuda:
+                torch.cuda.synchronize()
+            seconds[form].append(time.perf_counter() - start)
+    return {form: statistics.median(taken) for form, taken in seconds.items()}
+
+
+def trial_key(model: nn.Module, example: Tensor, forms: list[Form]) -> str:
+    """What a trial's result depends on: the network's structure, the shape, the machine, the versions."""
+    about = {
+        "network": repr(model),
+        "shape": list(example.shape),
+        "device": str(example.device),
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "forms": sorted(map(str, forms)),
+        "versions": {package: _version(package) for package in ("metamixer", "torch", "onnxruntime", "openvino")},
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def trials_file() -> Path:
+    """Where results are kept: below XDG_CACHE_HOME, ~/.cache without it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "metamixer", "fastest.json")
+
+
+def read_trials() -> dict[str, dict[str, str]]:
+    """Kept results; none where the file is missing or isn't ours."""
+    try:
+        content = json.loads(trials_file().read_text())
+        return {key: form for key, form in content.items() if form["backend"] in BACKENDS and form["precision"] in PRECISIONS}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def keep_trial(key: str, form: Form) -> None:
+    """Add a result; a cache that can't be written costs a trial the next time, no more."""
+    path = trials_file()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({**read_trials(), key: {"backend": form.backend, "precision": form.precision}}, indent=1))
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+
+
+def _build(form: Form, model: nn.Module, example: Tensor, calibration: Tensor | None):
+    runtime = build(form.backend, model, example, precision=form.precision, calibration=calibration)
+    return runtime, compare(runtime, model, [example])
+
+
+def _named(runtime: Runtime, form: Form) -> Runtime:
+    runtime.name = str(form)
+    return runtime
+
+
+def _too_far(form: Form, error: float) -> str:
+    return f"{form}: differs from the network by {error:.1e} of its largest output, expected at most {TOLERANCE[form.precision]:.0e}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,76 @@
+"""The kinds of file that `metamixer export` writes; what a kind needs is imported when it is asked for."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from ..errors import InputError
+from .runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    suffix: how its names end; module: the file of this package with its `write(program, path)` and `read(path)`; packages: what
+    must be installed, which the extra of the format's name brings; precisions: what it can compute in, the default first;
+    runs_on: the only `sys.platform` that can run it, None for all.
+    """
+
+    suffix: str
+    module: str
+    packages: tuple[str, ...]
+    precisions: tuple[str, ...]
+    runs_on: str | None = None
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format(".onnx", "onnx", ("onnx", "onnxscript", "onnxruntime"), ("fp32", "fp16", "int8")),
+    "openvino": Format(".xml", "openvino", ("openvino", "nncf"), ("fp32", "bf16", "fp16", "int8")),
+    "coreml": Format(".mlpackage", "coreml", ("coremltools",), ("fp16", "fp32"), runs_on="darwin"),
+    "executorch": Format(".pte", "executorch", ("executorch",), ("fp32", "fp16")),
+    "litert": Format(".tflite", "litert", ("litert_torch", "ai_edge_litert"), ("fp32",)),
+    "torch": Format(".pt2", "torch_program", (), ("fp32", "bf16", "fp16")),
+}
+
+
+def find_format(name: str) -> Format:
+    """A format by name; raises InputError for an unknown one."""
+    if name not in FORMATS:
+        raise InputError(f"format {name!r}, expected one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether a name ends as one of the formats' files do."""
+    return Path(path).suffix in {format.suffix for format in FORMATS.values()}
+
+
+def load_exported(path: str | Path) -> Runtime:
+    """An exported file, ready to run in its own runtime; `.description` tells which network it holds.
+
+    Raises InputError that names the file where it is missing, truncated, or wasn't written by `metamixer export`.
+    """
+    path = Path(path)
+    for name, format in FORMATS.items():
+        if path.suffix == format.suffix:
+            if not path.exists():
+                raise InputError(f"{path}: no such file")
+            return import_form(name, format.module, format.packages).read(path)
+    raise InputError(f"{path}: expected a name that ends in one of {', '.join(format.suffix for format in FORMATS.values())}")
+
+
+def import_form(name: str, module: str, packages: tuple[str, ...]) -> ModuleType:
+    """The module of a format or a backend; raises InputError with the command that installs what it needs."""
+    missing = missing_packages(packages)
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(f"{name}: {', '.join(missing)} {verb} not installed, expected for this: pip install 'metamixer[{name}]'")
+    return import_module(f"{__package__}.{module}")
+
+
+def missing_packages(packages: tuple[str, ...]) -> list[str]:
+    """Those of the packages that can't be imported."""
+    return [package for package in packages if find_spec(package) is None]

@@ -1,0 +1,112 @@
+"""Int8: what it costs in accuracy, which layers cost most, and mixed precision where it costs too much."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ..data.loading import evaluation_loader
+from ..tasks.class_subset import match_classes
+from ..tasks.classification import keep_classes
+
+Function = Callable[[Tensor], Tensor]
+
+COSTLIEST = 5
+"""How many layers a message names."""
+
+IMAGES_FOR_COSTS = 8
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How to make a network int8 and what that may cost.
+
+    calibration: inputs (N, ...) as the file takes them, from which ranges are chosen. validation: labelled images, with `classes`,
+    the names of their labels; None for a network that is no classifier. max_drop: percentage points of top-1 that int8 may cost;
+    mixed: leave the costliest layers in floating point where all of them in int8 cost more.
+    """
+
+    calibration: Tensor
+    validation: Dataset | None = None
+    classes: Sequence[str] = ()
+    max_drop: float = 1.0
+    mixed: bool = False
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Top-1 in percent of the network in float32 and of its int8 form, on the same images."""
+
+    floating: float
+    int8: float
+    images: int
+
+    @property
+    def drop(self) -> float:
+        """What int8 costs, in percentage points."""
+        return self.floating - self.int8
+
+
+@torch.inference_mode()
+def top1(network: Function, quantization: Quantization, *, network_classes: Sequence[str] | None, num_classes: int) -> float:
+    """Percent of the validation images of which the network names the class."""
+    indices = match_classes(quantization.classes, network_classes, num_classes)
+    right = 0
+    for images, labels in evaluation_loader(quantization.validation, batch_size=32, num_workers=0):
+        logits = network(images)
+        if indices is not None:
+            logits, labels = keep_classes(logits, labels, indices)
+        right += int((logits.argmax(1) == labels).sum())
+    return 100 * right / len(quantization.validation)
+
+
+@torch.inference_mode()
+def layer_costs(network: nn.Module, inputs: Tensor) -> list[tuple[str, float]]:
+    """The layers that int8 takes, costliest first: how far the output moves, as a share of the largest, when one alone is in int8."""
+    inputs = inputs[:IMAGES_FOR_COSTS]
+    expected = network(inputs)
+    scale = expected.abs().max()
+    costs = []
+    for name, layer in quantizable_layers(network):
+        with in_int8(layer):
+            costs.append((name, ((network(inputs) - expected).abs().mean() / scale).item()))
+    return sorted(costs, key=lambda cost: -cost[1])
+
+
+def quantizable_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Convolutions and linear layers by name."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):
+            yield name, layer
+
+
+class in_int8:  # noqa: N801  a context manager, named as a phrase
+    """While it lasts, one layer rounds its weights per channel and its input per tensor to 8 bits."""
+
+    def __init__(self, layer: nn.Module):
+        self.layer = layer
+
+    def __enter__(self) -> None:
+        self.weight = self.layer.weight.data
+        self.layer.weight.data = round_per_channel(self.weight)
+        self.hook = self.layer.register_forward_pre_hook(lambda layer, inputs: round_per_tensor(inputs[0]))
+
+    def __exit__(self, *exception) -> None:
+        self.hook.remove()
+        self.layer.weight.data = self.weight
+
+
+def round_per_channel(weight: Tensor) -> Tensor:
+    """To 8 bits, symmetric, one scale for each output channel."""
+    scale = weight.abs().flatten(1).amax(1).clamp(min=1e-12) / 127
+    return torch.fake_quantize_per_channel_affine(weight, scale, torch.zeros_like(scale, dtype=torch.int32), 0, -127, 127)
+
+
+def round_per_tensor(x: Tensor) -> Tensor:
+    """To 8 bits over the range of the tensor, zero included."""
+    low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
+    scale = ((high - low) / 255).clamp(min=1e-12)
+    zero = (-low / scale).round().clamp(0, 255).to(torch.int32)
+    return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, 255)

@@ -1,0 +1,61 @@
+"""What `metamixer export` asks for: folders and names turned into networks, inputs and labels, then `export`."""
+
+from pathlib import Path
+
+from ..data.preprocessing import Preprocessing
+from ..errors import InputError
+from .exporting import Report, export
+from .formats import find_format, import_form
+from .quantization import Quantization
+from .samples import read_labelled, read_samples
+from .source import example_of, load_network
+
+
+def export_request(
+    source: str,
+    *,
+    format: str,
+    out: str | None,
+    model: str | None,
+    pretrained: bool,
+    size: int | None,
+    shape: tuple[int, ...] | None,
+    precision: str | None,
+    dynamic: bool,
+    images: str | None,
+    calibration: str | None,
+    validation: str | None,
+    max_drop: float,
+    mixed: bool,
+    samples: int,
+) -> Report:
+    """Export what the command line names; raises InputError for whatever of it doesn't fit."""
+    kind = find_format(format)
+    import_form(format, kind.module, kind.packages)
+    if precision == "int8" and not calibration:
+        raise InputError("precision 'int8', expected images to calibrate on as well: --calibration FOLDER")
+    network, info = load_network(source, model=model, pretrained=pretrained)
+    preprocessing = None
+    if info["preprocessing"]:
+        if size:
+            info = {**info, "preprocessing": {**info["preprocessing"], "size": size}}
+        preprocessing = Preprocessing.from_dict(info["preprocessing"])
+    example = example_of(info, size=size, shape=shape)
+    quantization = None
+    if precision == "int8":
+        if info["task"] == "classification" and not validation:
+            raise InputError("precision 'int8', expected labelled images to measure its accuracy on as well: --validation FOLDER")
+        dataset, classes = read_labelled(validation, preprocessing, limit=None) if validation else (None, [])
+        inputs = read_samples(calibration, preprocessing, example, limit=samples)
+        quantization = Quantization(inputs, dataset, classes, max_drop, mixed)
+    return export(
+        network,
+        out or Path(source).with_suffix(kind.suffix).name,
+        format=format,
+        info=info,
+        example=example,
+        precision=precision,
+        dynamic=dynamic,
+        samples=read_samples(images, preprocessing, example, limit=samples) if images else None,
+        quantization=quantization,
+    )

@@ -1,0 +1,32 @@
+"""A network in a form made for running."""
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .description import Description, Shape, show_shape
+
+
+class Runtime:
+    """`runtime(x)` gives what the network gives, from any thread; a kind of runtime says how in `run`.
+
+    shape: what it takes, None where a size is free; description: what the file tells, None for a network that comes from none.
+    """
+
+    def __init__(self, shape: Shape, description: Description | None = None):
+        self.shape = shape
+        self.description = description
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: float32 of `self.shape` -> float32; raises InputError for another shape or type."""
+        if not isinstance(x, Tensor):
+            raise InputError(f"input is a {type(x).__name__}, expected a float32 tensor {show_shape(self.shape)}")
+        if x.dtype != torch.float32:
+            raise InputError(f"input of type {x.dtype}, expected torch.float32")
+        if x.ndim != len(self.shape) or any(own not in (None, size) for own, size in zip(self.shape, x.shape, strict=True)):
+            raise InputError(f"input of shape {list(x.shape)}, expected {show_shape(self.shape)}")
+        return self.run(x)
+
+    def run(self, x: Tensor) -> Tensor:
+        """The same without the checks."""
+        raise NotImplementedError

@@ -1,0 +1,89 @@
+"""Inputs for calibration and comparison: images of a folder as a network sees them, or arrays."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from ..data.images import read_dataset, read_image
+from ..data.preprocessing import Preprocessing
+from ..errors import InputError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def without_normalization(preprocessing: Preprocessing) -> Preprocessing:
+    """The same up to values in [0, 1], which is what an exported file takes."""
+    return replace(preprocessing, mean=(0.0,) * preprocessing.in_chans, std=(1.0,) * preprocessing.in_chans)
+
+
+def read_samples(folder: str | Path, preprocessing: Preprocessing | None, example: Tensor, *, limit: int) -> Tensor:
+    """At most `limit` inputs (N, ...) from the whole length of a folder: images, or .npy arrays each of the example's shape.
+
+    Raises InputError where there are none or one has another shape.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected images or .npy arrays")
+    kind, suffixes = ("images", IMAGE_SUFFIXES) if preprocessing else (".npy arrays", (".npy",))
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+    if not files:
+        raise InputError(f"{folder}: no {kind} in this folder, expected some to calibrate and compare with")
+    chosen = spread(len(files), limit)
+    return torch.stack([_read(files[i], preprocessing, tuple(example.shape[1:])) for i in chosen])
+
+
+def read_labelled(folder: str | Path, preprocessing: Preprocessing, *, limit: int | None) -> tuple[Dataset, list[str]]:
+    """The images below FOLDER/CLASS with labels, at most `limit` of them, and the names of the classes."""
+    images = read_dataset(
+        str(folder),
+        "",
+        split="validation",
+        is_training=False,
+        batch_size=1,
+        seed=0,
+        mode=preprocessing.mode,
+        transform=without_normalization(preprocessing).transform(),
+    )
+    indices = images.reader.class_to_idx
+    names = sorted(indices, key=indices.get)
+    return Subset(images, spread(len(images), limit or len(images))), names
+
+
+def random_batches(example: Tensor, shape: tuple[int | None, ...]) -> Iterator[Tensor]:
+    """Seeded values in [0, 1] in the example's size and, where sizes are free, in another batch and another size."""
+    generator = torch.Generator().manual_seed(0)
+    own = list(example.shape[1:])
+    sizes = [[2, *own]]
+    if shape[0] is None:
+        sizes += [[1, *own], [5, *own]]
+    if None in shape[1:]:
+        sizes.append(
+            [2, *(size + 32 * (i + 1) if free is None else size for i, (size, free) in enumerate(zip(own, shape[1:], strict=True)))]
+        )
+    for size in sizes:
+        yield torch.rand(size, generator=generator)
+
+
+def spread(count: int, limit: int) -> list[int]:
+    """At most `limit` numbers below `count`, evenly over the whole."""
+    taken = min(count, limit)
+    return [i * count // taken for i in range(taken)]
+
+
+def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...]) -> Tensor:
+    if preprocessing:
+        image = read_image(file, mode=preprocessing.mode, name=str(file))
+        sample = without_normalization(preprocessing).transform()(image)
+    else:
+        try:
+            sample = torch.from_numpy(np.load(file, allow_pickle=False)).float()
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{file}: not a readable .npy array ({error})") from None
+    if tuple(sample.shape) != shape:
+        raise InputError(f"{file}: of shape {list(sample.shape)}, expected {list(shape)} as the network takes it")
+    return sample

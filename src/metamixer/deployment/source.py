@@ -1,0 +1,71 @@
+"""Where a network comes from: a checkpoint, ours or a published one, or a name."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoints import load_checkpoint, network_info
+from ..data.preprocessing import Preprocessing
+from ..errors import InputError
+from ..models import create_model
+from ..published import load_published
+
+OURS = (".ckpt", ".safetensors")
+
+
+def load_network(source: str, *, model: str | None = None, pretrained: bool = True) -> tuple[nn.Module, dict[str, Any]]:
+    """A network in evaluation mode and what is known of it (`network_info`).
+
+    source: a checkpoint or a network's name; model: the name that a published checkpoint needs; pretrained: the published weights of a
+    name, else first values from seed 0.
+    """
+    path = Path(source)
+    if path.suffix in OURS:
+        return load_checkpoint(path)
+    if model is not None or path.is_file():
+        if model is None:
+            raise InputError(f"{source}: a published checkpoint, expected its network's name as well: --model ffnet_1")
+        return load_published(create_model(model).eval(), path), info_of(model)
+    torch.manual_seed(0)
+    network = create_model(source, pretrained=True) if pretrained else create_model(source)
+    return network.eval(), info_of(source)
+
+
+def info_of(name: str) -> dict[str, Any]:
+    """What a network by name tells of itself; a classifier of 1000 classes has ImageNet's."""
+    from ..prediction import imagenet_names  # which imports this package
+
+    network = create_model(name, device="meta") if is_timm(name) else None
+    if network is None:
+        return network_info(name, {}, task="", classes=None, preprocessing=None)
+    config = network.pretrained_cfg
+    preprocessing = Preprocessing(
+        size=config["input_size"][-1], **{key: config[key] for key in ("crop_pct", "interpolation", "mean", "std")}
+    )
+    return network_info(
+        name,
+        {"num_classes": network.num_classes},
+        task="classification",
+        classes=imagenet_names(network.num_classes),
+        preprocessing=preprocessing.as_dict(),
+    )
+
+
+def is_timm(name: str) -> bool:
+    """Whether timm builds the network, so that it tells its preprocessing."""
+    import timm
+
+    return timm.is_model(name)
+
+
+def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Tensor:
+    """A seeded batch of two, values in [0, 1], as the network takes it; raises InputError where nothing says how large."""
+    if shape is None:
+        if not info["preprocessing"]:
+            raise InputError(f"{info['model']}: doesn't say what it takes, expected --shape, such as --shape 1 3 64 64")
+        preprocessing = Preprocessing.from_dict(info["preprocessing"])
+        side = size or preprocessing.size
+        shape = (1, preprocessing.in_chans, side, side)
+    return torch.rand(2, *shape[1:], generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,278 @@
+"""Exported files and deployed networks compute what the network computes, and refuse what doesn't fit."""
+
+import json
+import threading
+from importlib.util import find_spec
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import metamixer
+from metamixer.checkpoints import network_info, save_network
+from metamixer.cli import main
+from metamixer.data import Preprocessing
+from metamixer.deployment.exporting import export
+from metamixer.deployment.fastest import trials_file
+from metamixer.deployment.formats import FORMATS
+from metamixer.deployment.quantization import layer_costs
+from random_statistics import randomize
+
+SIZE = 64
+CLASSES = ["circle", "square", "triangle"]
+INFO = network_info(
+    "ffnet_nano",
+    {"num_classes": 3},
+    task="classification",
+    classes=CLASSES,
+    preprocessing=Preprocessing(size=SIZE, crop_pct=1.0).as_dict(),
+)
+needs = {
+    name: pytest.mark.skipif(any(find_spec(p) is None for p in f.packages), reason=f"{name}: {f.packages} not installed")
+    for name, f in FORMATS.items()
+}
+
+
+@pytest.fixture(scope="module")
+def network():
+    """As if trained; no test may change it."""
+    return randomize(metamixer.create_model("ffnet_nano", num_classes=3, depths=(1, 1, 1, 1)))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "shapes.safetensors"
+    save_network(randomize(metamixer.create_model("ffnet_nano", num_classes=3)), INFO, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def onnx_file(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    export(network, path, format="onnx", info=INFO)
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def expected(network, x):
+    """The network on images in [0, 1]."""
+    mean, std = (torch.tensor(getattr(Preprocessing(), key)).view(1, 3, 1, 1) for key in ("mean", "std"))
+    with torch.inference_mode():
+        return network((x - mean) / std)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in FORMATS if name != "coreml"])
+def test_a_file_is_the_same_function_in_its_own_runtime(name, network, tmp_path):
+    path = tmp_path / f"net{FORMATS[name].suffix}"
+    report = export(network, path, format=name, info=INFO)
+    assert "verified" in str(report)
+    runtime = metamixer.load_exported(path)
+    assert runtime.description.network["classes"] == CLASSES
+    for batch in (1, 3):
+        x = torch.rand(batch, 3, SIZE, SIZE)
+        torch.testing.assert_close(runtime(x), expected(network, x), rtol=1e-4, atol=1e-4)
+    if runtime.shape[2] is None:
+        x = torch.rand(2, 3, 96, 71)
+        torch.testing.assert_close(runtime(x), expected(network, x), rtol=1e-4, atol=1e-4)
+    assert list(tmp_path.glob(".*")) == []
+
+
+@needs["coreml"]
+def test_a_core_ml_program_is_converted_and_its_structure_checked(network, tmp_path):
+    report = export(network, tmp_path / "net.mlpackage", format="coreml", info=INFO)
+    assert "not verifiable on this platform" in str(report) or report.parity
+    assert (tmp_path / "net.mlpackage" / "Manifest.json").is_file()
+
+
+@needs["openvino"]
+def test_a_network_of_another_shape_exports(tmp_path):
+    series = randomize(nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 5)))
+    report = export(series, tmp_path / "series.xml", format="openvino", example=torch.rand(1, 24, 5))
+    assert report.shape[2] == 5
+    with pytest.raises(metamixer.InputError, match=r"expected .*5"):
+        metamixer.load_exported(tmp_path / "series.xml")(torch.rand(1, 24, 6))
+
+
+def test_onnx_file_tells_no_path_of_this_machine(onnx_file):
+    assert __file__.rsplit("/", 2)[0].encode() not in onnx_file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        ([1.0], "is a list, expected a float32 tensor"),
+        (torch.zeros(1, 3, SIZE, SIZE, dtype=torch.float64), "expected torch.float32"),
+        (torch.zeros(1, 4, SIZE, SIZE), r"expected \(batch, 3, height, width\)"),
+        (torch.zeros(3, SIZE, SIZE), r"expected \(batch, 3, height, width\)"),
+    ],
+)
+def test_a_runtime_refuses_what_does_not_fit(x, said, onnx_file):
+    with pytest.raises(metamixer.InputError, match=said):
+        metamixer.load_exported(onnx_file)(x)
+
+
+def test_a_truncated_file_and_one_of_another_version_are_refused(onnx_file, tmp_path):
+    import onnx
+
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(onnx_file.read_bytes()[:5000])
+    with pytest.raises(metamixer.InputError, match=r"cut\.onnx"):
+        metamixer.load_exported(cut)
+    model = onnx.load(onnx_file)
+    description = json.loads(model.metadata_props[0].value)
+    onnx.helper.set_model_props(model, {"metamixer": json.dumps({**description, "description_version": 99})})
+    onnx.save(model, tmp_path / "later.onnx")
+    with pytest.raises(metamixer.InputError, match="version 99 of its description, expected 1"):
+        metamixer.load_exported(tmp_path / "later.onnx")
+
+
+def test_a_file_that_is_not_the_network_is_not_written(network, tmp_path, monkeypatch):
+    wrong = randomize(metamixer.create_model("ffnet_nano", num_classes=3, depths=(1, 1, 1, 1)), seed=1)
+    monkeypatch.setattr("metamixer.deployment.exporting.fuse", lambda model: wrong)
+    with pytest.raises(metamixer.InputError, match="nothing written"):
+        export(network, tmp_path / "net.pt2", format="torch", info=INFO)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "eager"])
+def test_deploy_gives_the_networks_outputs_from_several_threads(backend, precision, network):
+    x = torch.randn(2, 3, SIZE, SIZE)
+    if backend == "onnxruntime" and precision == "bf16":
+        with pytest.raises(metamixer.InputError, match="precision 'bf16', expected one of fp32, int8"):
+            metamixer.deploy(network, x, precision, backend=backend)
+        return
+    runtime = metamixer.deploy(network, x, precision, backend=backend)
+    with torch.inference_mode():
+        wanted = network(x)
+    answers = [None] * 4
+
+    def ask(i):
+        answers[i] = runtime(x[i % 2 : i % 2 + 1])
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tolerance = {"fp32": 1e-4, "bf16": 5e-2}[precision] * wanted.abs().max().item()
+    for i, answer in enumerate(answers):
+        assert (answer - wanted[i % 2]).abs().max() <= tolerance
+
+
+def test_deploy_keeps_the_result_of_its_trial(network, cache, monkeypatch):
+    x = torch.randn(1, 3, SIZE, SIZE)
+    first = metamixer.deploy(network, x, "fp32")
+    assert trials_file().is_file()
+    monkeypatch.setattr("metamixer.deployment.fastest.time_forms", lambda *args: pytest.fail("a second trial"))
+    assert metamixer.deploy(network, x, "fp32").name == first.name
+    trials_file().write_text("not json")
+    with pytest.raises(pytest.fail.Exception, match="a second trial"):
+        metamixer.deploy(network, x, "fp32")
+
+
+def test_layer_costs_name_the_layer_that_int8_hurts():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)).eval()
+    network[1].weight.data[0, 0] = 200.0
+    x = torch.rand(4, 3, 8, 8)
+    before = [layer.weight.clone() for layer in network]
+    assert layer_costs(network, x)[-1][1] >= 0
+    assert {name for name, _ in layer_costs(network, x)} == {"0", "1", "2"}
+    assert all(torch.equal(layer.weight, weight) for layer, weight in zip(network, before, strict=True))
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    for i, name in enumerate(CLASSES):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for j in range(3):
+            Image.effect_mandelbrot((70, 70), (-2 + 0.2 * i, -1, 1, 1 + 0.1 * j), 20).save(tmp_path / "images" / name / f"{j}.png")
+    return tmp_path / "images"
+
+
+@needs["openvino"]
+def test_int8_is_written_with_its_accuracy_or_not_at_all(checkpoint, labelled, tmp_path, capfd):
+    out = tmp_path / "net.xml"
+    command = ["export", str(checkpoint), "--format", "openvino", "--out", str(out), "--int8"]
+    folders = ["--calibration", str(labelled), "--validation", str(labelled)]
+    assert main([*command, *folders, "--max_drop", "-200"]) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert "the layers that cost most: " in error
+    assert not out.exists()
+    assert main([*command, *folders, "--max_drop", "100"]) == 0
+    assert "% in int8" in capfd.readouterr().out
+    assert main(["predict", "--checkpoint", str(out), str(labelled)]) == 0
+
+
+def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_path, capsys):
+    out = tmp_path / "net.onnx"
+    assert main(["export", str(checkpoint), "--format", "onnx", "--out", str(out), "--images", str(labelled)]) == 0
+    assert "100.00% of 9 images" in capsys.readouterr().out
+    results = []
+    for arguments in (
+        ["--checkpoint", str(checkpoint)],
+        ["--checkpoint", str(out)],
+        ["--checkpoint", str(checkpoint), "--backend", "openvino"],
+    ):
+        assert main(["predict", *arguments, "--json", "-", str(labelled / "circle")]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    for other in results[1:]:
+        for ours, theirs in zip(other, results[0], strict=True):
+            assert ours["classes"][0]["name"] == theirs["classes"][0]["name"]
+            assert ours["classes"][0]["probability"] == pytest.approx(theirs["classes"][0]["probability"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--format", "pdf"], "format 'pdf', expected one of onnx"),
+        (["--format", "onnx", "--precision", "bf16"], "precision 'bf16', expected one of fp32, fp16, int8"),
+        (["--format", "onnx", "--out", "net.pdf"], "expected a name that ends in .onnx"),
+        (["--format", "onnx", "--int8"], "--calibration FOLDER"),
+        (["--format", "onnx", "--int8", "--calibration", "{empty}"], "--validation FOLDER"),
+        (["--format", "onnx", "--images", "{empty}"], "no images in this folder"),
+    ],
+)
+def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    arguments = [argument.format(empty=tmp_path / "empty") for argument in arguments]
+    assert main(["export", str(checkpoint), *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_missing_extra_gives_the_pip_line(checkpoint, monkeypatch, capsys):
+    monkeypatch.setattr("metamixer.deployment.formats.find_spec", lambda package: None)
+    assert main(["export", str(checkpoint), "--format", "litert"]) == 2
+    assert "pip install 'metamixer[litert]'" in capsys.readouterr().err
+
+
+def test_bench_times_forms_beside_the_published_one(tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    command = [
+        "bench",
+        "test_convnext",
+        "--backends",
+        "eager",
+        "--precisions",
+        "fp32",
+        "--rounds",
+        "2",
+        "--warmup",
+        "1",
+        "--json",
+        str(out),
+    ]
+    assert main([*command, "--sizes", "64", "--threads", "1"]) == 0
+    results = json.loads(out.read_text())["results"]
+    assert [result["entry"]["backend"] for result in results] == ["published", "eager"]
+    assert all(result["memory"] > 0 and result["median"] > 0 and result["error"] < 1e-4 for result in results)
+    assert main(["bench", "ffnet_nano", "--backends", "abacus"]) == 2
+    assert "backend 'abacus'" in capsys.readouterr().err
