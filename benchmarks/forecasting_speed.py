@@ -2,14 +2,16 @@
 
     python benchmarks/forecasting_speed.py --published FFNet/time_series_forecasting
 
-Interleaved in one run, medians and ratios. `--published` is the authors' folder (their code is not part of this package); without it,
-ours with PyTorch's own layers stands in its place alone.
+Fresh processes in turn, medians and ratios. `--published` is the authors' folder (their code is not part of this package). Theirs runs as
+it is; ours keeps freed memory, as `metamixer fit` does, with its own series layers and with PyTorch's.
 """
 
 import argparse
 import statistics
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,49 +70,66 @@ def plain_layers(network: nn.Module) -> nn.Module:
     return network
 
 
-def training_step(network: nn.Module, x: Tensor, target: Tensor) -> float:
-    """Seconds of forward and backward."""
-    start = time.perf_counter()
+def training_step(network: nn.Module, x: Tensor, target: Tensor) -> None:
+    """Forward and backward."""
     network.zero_grad()
     (network(x) - target).square().mean().backward()
-    return time.perf_counter() - start
 
 
 @torch.inference_mode()
-def inference(network: nn.Module, windows: Tensor) -> float:
-    """Seconds for all windows, in batches of 256."""
-    start = time.perf_counter()
+def inference(network: nn.Module, windows: Tensor) -> None:
+    """All windows, in batches of 256."""
     for batch in windows.split(256):
         network(batch)
-    return time.perf_counter() - start
+
+
+def seconds(function: Callable, *arguments) -> tuple[float, float]:
+    """Wall and processor time of a call, the median of three after one that warms up."""
+    times = []
+    for _ in range(4):
+        wall, cpu = time.perf_counter(), time.process_time()
+        function(*arguments)
+        times.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return tuple(statistics.median(column) for column in zip(*times[1:], strict=True))
+
+
+def measure(contender: str, published: Path | None) -> tuple[float, float]:
+    """What a fresh process measures."""
+    if contender == "published":
+        network = published_network(published)
+    else:
+        keep_freed_memory()
+        network = create_model("ffnet_ts")
+    if contender == "inference":
+        return seconds(inference, fuse(network), torch.randn(10_000, 96, 7))
+    if contender == "plain":
+        network = plain_layers(network)
+    return seconds(training_step, network.train(), torch.randn(BATCH, 96, 7), torch.randn(BATCH, 96, 7))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--published", type=Path, help="the authors' folder time_series_forecasting")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    keep_freed_memory()
-    networks = {"ours, PyTorch's layers": plain_layers(create_model("ffnet_ts")), "ours": create_model("ffnet_ts")}
-    if options.published:
-        networks = {"published": published_network(options.published), **networks}
-    x, target = torch.randn(BATCH, 96, 7), torch.randn(BATCH, 96, 7)
-    seconds: dict[str, list[float]] = {name: [] for name in networks}
-    for i in range(options.rounds + 1):
-        for name, network in networks.items():
-            elapsed = training_step(network.train(), x, target)
-            if i > 0:  # the first one warms up
-                seconds[name].append(elapsed)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    if options.one:
+        print(*measure(options.one, options.published))
+        return
+    contenders = ["published"] * bool(options.published) + ["plain", "ours", "inference"]
+    results: dict[str, list[tuple[float, ...]]] = {name: [] for name in contenders}
+    for _ in range(options.rounds):
+        for name in contenders:
+            output = subprocess.run([sys.executable, *sys.argv, "--one", name], check=True, capture_output=True, text=True).stdout
+            results[name].append(tuple(map(float, output.split())))
+    medians = {name: tuple(statistics.median(column) for column in zip(*rows, strict=True)) for name, rows in results.items()}
     machine = f"{describe_machine()}, {torch.get_num_threads()} threads"
     print(f"{machine}, PyTorch {torch.__version__}")
-    print(f"training step, ETTh1's network, batch {BATCH}; median of {options.rounds}, and the ratio to ours")
-    for name, median in medians.items():
-        print(f"  {name:24s}{median:7.2f} s  {median / medians['ours']:5.2f}")
-    network, windows = fuse(networks["ours"]), torch.randn(10_000, 96, 7)
-    inference(network, windows[:256])
-    times = [inference(network, windows) for _ in range(3)]
-    print(f"inference, 10,000 windows x 7 variables, deploy form: {statistics.median(times):.2f} s")
+    print(f"training step, ETTh1's network, batch {BATCH}: wall and processor seconds, and as multiples of ours")
+    for name in contenders[:-1]:
+        (wall, cpu), (our_wall, our_cpu) = medians[name], medians["ours"]
+        print(f"  {name:10s}{wall:7.2f} {cpu:7.2f}   {wall / our_wall:5.2f} {cpu / our_cpu:5.2f}")
+    print("inference, 10,000 windows x 7 variables, deploy form: {:.2f} {:.2f}".format(*medians["inference"]))
 
 
 if __name__ == "__main__":
