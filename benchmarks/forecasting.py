@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from metamixer.commands import write_text
+from metamixer.files import write_text
 from metamixer.machine import describe_machine
 from metamixer.training import run
 

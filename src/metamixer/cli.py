@@ -2,10 +2,25 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from .errors import InputError
 
 USAGE_ERROR = 2
+SUMMARIES = {
+    "fit": "train by a recipe: metamixer fit --config recipes/classification/digits.yaml",
+    "validate": "measure a checkpoint on the validation split",
+    "test": "measure a checkpoint on the test split",
+    "predict": "classify images and folders",
+    "detect": "find objects in images and folders: boxes, masks, COCO results",
+    "fuse": "write a checkpoint's deploy form",
+    "export": "write a checkpoint in another library's format, proved equal",
+    "bench": "time networks in every form on this machine",
+    "models": "list the networks with their sizes and the paper's accuracy",
+    "forecast": "learn from a table of series, backtest, forecast",
+    "draw": "draw a checkpoint: predictions, training curve, learned kernels",
+}
+"""The commands; each but the three of training is a function of its name in the module of its name in `commands`."""
 POSITIONAL = {
     "images": {"nargs": "+", "help": "files and folders"},
     "table": {"help": "CSV (gzip too) or Parquet"},
@@ -29,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = _commands()
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help(commands))
+        print(_help())
         return 0
     if arguments[0] == "--version":
         from .checkpoints import package_version
@@ -50,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _commands() -> dict[str, Callable[[list[str]], object]]:
-    functions = ("predict", "detect", "forecast", "fuse", "export", "bench", "models", "draw")
-    return dict.fromkeys(("fit", "validate", "test"), _train) | dict.fromkeys(functions, _call)
+    training = ("fit", "validate", "test")
+    return {name: _train if name in training else _call for name in SUMMARIES}
 
 
 def _train(arguments: list[str]) -> None:
@@ -66,10 +81,8 @@ def _call(arguments: list[str]) -> None:
 
     from jsonargparse import ArgumentParser
 
-    from . import commands
-
     name, *rest = arguments
-    function = getattr(commands, name)
+    function = getattr(import_module(f".commands.{name}", __package__), name)
     parser = ArgumentParser(prog=f"metamixer {name}", description=function.__doc__.splitlines()[0])
     parameters = signature(function).parameters
     positional = [key for key, parameter in parameters.items() if parameter.default is parameter.empty][:1]
@@ -85,21 +98,8 @@ def _call(arguments: list[str]) -> None:
     function(**vars(parser.parse_args(rest)))
 
 
-def _help(commands: dict) -> str:
-    summaries = {
-        "fit": "train by a recipe: metamixer fit --config recipes/digits.yaml",
-        "validate": "measure a checkpoint on the validation split",
-        "test": "measure a checkpoint on the test split",
-        "predict": "classify images and folders",
-        "detect": "find objects in images and folders: boxes, masks, COCO results",
-        "fuse": "write a checkpoint's deploy form",
-        "export": "write a checkpoint in another library's format, proved equal",
-        "bench": "time networks in every form on this machine",
-        "models": "list the networks with their sizes and the paper's accuracy",
-        "forecast": "learn from a table of series, backtest, forecast",
-        "draw": "draw a checkpoint: predictions, training curve, learned kernels",
-    }
-    lines = [f"  {name:10s}{summaries[name]}" for name in commands]
+def _help() -> str:
+    lines = [f"  {name:10s}{summary}" for name, summary in SUMMARIES.items()]
     return "\n".join(["usage: metamixer COMMAND ...", "", *lines, "", "metamixer COMMAND --help tells more."])
 
 

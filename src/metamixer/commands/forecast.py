@@ -1,0 +1,67 @@
+"""metamixer forecast"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import write_text
+
+
+def forecast(
+    table: str,
+    *,
+    horizon: int | None = None,
+    lookback: int | None = None,
+    out: str = "forecast.csv",
+    plot: str | None = None,
+    checkpoint: str | None = None,
+    save: str | None = None,
+    levels: Sequence[float] = (),
+    time: str | None = None,
+    missing_values: Sequence[float] = (),
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Learn from a table of series, test that on its last rows, and forecast what comes after it.
+
+    Args:
+        table: CSV (gzip too) or Parquet, wide (a column of dates, a column a series) or long (unique_id, ds, y).
+        horizon: steps to forecast; 96, or the checkpoint's.
+        lookback: steps to forecast from; 96, or the checkpoint's.
+        out: the CSV file to write the forecast to.
+        plot: the picture to draw.
+        checkpoint: a forecaster that `save` or a training run wrote, in place of learning from the table.
+        save: the .safetensors file to keep the forecaster in.
+        levels: coverage in percent of intervals to give beside, such as [80, 95].
+        time: the column of dates of a wide table, where it isn't named date, ds, time, timestamp or datetime.
+        missing_values: numbers that stand for a missing value, such as [-9999].
+        steps: steps of training.
+        seed: of everything random.
+        device: where to compute, such as cpu or cuda.
+    """
+    from ..allocator import keep_freed_memory
+    from ..data.tables import read_table
+    from ..forecast_plot import draw_forecast
+    from ..forecaster import Forecaster, Training
+
+    if save and Path(save).suffix != ".safetensors":
+        raise InputError(f"save {save!r}, expected a name that ends in .safetensors")
+    keep_freed_memory()
+    frame = read_table(table, missing_values=missing_values)
+    if checkpoint:
+        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
+        result = forecaster.predict(frame)
+    else:
+        training = Training() if steps is None else Training(steps=steps)
+        forecaster = Forecaster(
+            horizon or 96, lookback=lookback or 96, levels=levels, time=time, training=training, seed=seed, device=device
+        )
+        result = forecaster.fit(frame).predict()
+        print(forecaster.backtest())
+    if plot:
+        draw_forecast(frame, result, forecaster, Path(plot))
+    if save:
+        forecaster.save(save)
+    write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
+    print(f"{out}: {forecaster.horizon} steps of {len(forecaster.names)} series")

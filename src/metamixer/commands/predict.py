@@ -1,0 +1,49 @@
+"""metamixer predict"""
+
+import json as json_format
+from collections.abc import Sequence
+
+from ..files import write_text
+
+
+def predict(
+    images: Sequence[str],
+    *,
+    model: str | None = None,
+    checkpoint: str | None = None,
+    top: int = 5,
+    json: str | None = None,
+    batch_size: int = 32,
+    device: str = "cpu",
+    backend: str | None = None,
+) -> None:
+    """Classify images and folders of images.
+
+    Args:
+        images: files and folders.
+        model: a network's name; without a checkpoint its published weights are fetched.
+        checkpoint: a file of a training run or of `metamixer export`, which need no model name, or a published one, which does.
+        top: how many classes to name for each image.
+        json: file to write the result to; "-" for standard output instead of the table.
+        batch_size: images at a time.
+        device: where to compute, such as cpu or cuda.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
+    """
+    from ..allocator import keep_freed_memory
+    from ..prediction import Classifier, find_images
+
+    keep_freed_memory()
+    paths = find_images(images)
+    classifier = Classifier.load(model=model, checkpoint=checkpoint)
+    classifier.to(device)
+    if backend:
+        classifier.deploy(backend)
+    results = []
+    for path, classes in zip(paths, classifier.top(paths, top, batch_size=batch_size), strict=True):
+        results.append({"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]})
+        if json != "-":
+            print(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in classes))
+    if json == "-":
+        print(json_format.dumps(results, indent=1))
+    elif json:
+        write_text(json, json_format.dumps(results, indent=1))
