@@ -1,4 +1,6 @@
 """ExecuTorch programs (.pte) for phones and small devices, with XNNPACK; run here by its Python runtime."""
+# An extra of its own, which the development environment leaves out:
+# pyright: reportMissingImports=false
 
 import threading
 from pathlib import Path

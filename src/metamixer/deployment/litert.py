@@ -1,4 +1,6 @@
 """LiteRT files (.tflite) for Android and small devices."""
+# An extra of its own, which the development environment leaves out:
+# pyright: reportMissingImports=false
 
 import threading
 from pathlib import Path
