@@ -1,5 +1,7 @@
 """Query-key-value mixers and the FFNet family (arXiv 2406.02021)."""
 
+from importlib import import_module as _import_module
+
 from .checkpoints import load_checkpoint as load_checkpoint
 from .deployment.fastest import deploy as deploy
 from .deployment.formats import load_exported as load_exported
@@ -10,3 +12,12 @@ from .mixer import MetaMixer as MetaMixer
 from .models import create_model as create_model
 from .models import list_models as list_models
 from .published import load_published as load_published
+
+_ON_USE = {"Classifier": "prediction", "Detector": "detector", "Forecaster": "forecaster"}
+"""What users call by hand -> its module, imported when it is asked for: these bring more libraries than the networks need."""
+
+
+def __getattr__(name: str):
+    if name not in _ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_import_module(f".{_ON_USE[name]}", __name__), name)

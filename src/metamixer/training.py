@@ -167,6 +167,8 @@ def run(arguments: list[str]) -> TrainingCLI:
         # jsonargparse wraps what a class said while it was built in a list of all that it tried.
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError):  # a keyword that the network named in the recipe doesn't have
+            raise InputError(str(error.__cause__)) from None
         raise
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):

@@ -3,6 +3,7 @@
 import torch
 
 from ..fusion import fuse
+from ..models import create_model
 
 
 def models() -> None:
@@ -10,8 +11,8 @@ def models() -> None:
     import timm
 
     from ..complexity import measure_deploy_form
-    from ..models import create_model, list_models
-    from ..models.paper import BOX_AND_MASK_AP, TOP1
+    from ..models import list_models
+    from ..models.paper import BOX_AND_MASK_AP, ETT_MSE_AND_MAE, TOP1
 
     print(f"{'network':26s}{'params':>9s}{'MACs':>10s}{'pixels':>8s}{'top-1 (paper)':>15s}")
     for name in list_models("classification"):
@@ -22,8 +23,15 @@ def models() -> None:
             print(f"{tag:26s}{complexity.params / 1e6:7.1f} M{complexity.macs / 1e9:8.2f} G{size:8d}{accuracy:>15s}")
     print(f"{'detector':37s}{'params':>8s}{'box / mask AP (paper)':>26s}")
     for name in list_models("detection"):
-        with torch.device("meta"):
-            network = fuse(create_model(name))
-        params = sum(parameter.numel() for parameter in network.parameters())
         precision = "{:.1f} / {:.1f}".format(*BOX_AND_MASK_AP[name]) if name in BOX_AND_MASK_AP else "ours"
-        print(f"{name:37s}{params / 1e6:6.1f} M{precision:>26s}")
+        print(f"{name:37s}{_deploy_params(name) / 1e6:6.1f} M{precision:>26s}")
+    print(f"{'forecaster, 96 to 96 of 7 variables':37s}{'params':>8s}{'MSE / MAE on ETT (paper)':>26s}")
+    for name in list_models("forecasting"):
+        errors = "{:.3f} / {:.3f}".format(*ETT_MSE_AND_MAE[name])
+        print(f"{name:37s}{_deploy_params(name) / 1e6:6.1f} M{errors:>26s}")
+
+
+def _deploy_params(name: str) -> int:
+    """Parameters of a network with its default settings in deploy form."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in fuse(create_model(name)).parameters())

@@ -1,0 +1,94 @@
+"""Forecasting by a recipe from the command line: fit, resume, test, the schedule of the published code."""
+
+import pytest
+import torch
+import yaml
+
+from metamixer import Forecaster
+from metamixer.cli import main
+from metamixer.tasks import Forecasting, Optimization
+from tables import wide
+
+LOOKBACK, HORIZON = 24, 8
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A short training on a table of waves; gives the recipe's path."""
+    wide().to_csv(tmp_path / "waves.csv", index=False)
+    content = {
+        "seed_everything": 1,
+        "out": str(tmp_path / "run"),
+        "model": {
+            "class_path": "Forecasting",
+            "init_args": {"variables": 3, "lookback": LOOKBACK, "horizon": HORIZON, "model_args": {"dims": [8], "drop_rate": 0.3}},
+        },
+        "data": {
+            "class_path": "SeriesData",
+            "init_args": {
+                "path": str(tmp_path / "waves.csv"),
+                "lookback": LOOKBACK,
+                "horizon": HORIZON,
+                "split": [0.6, 0.2, 0.2],
+                "batch_size": 32,
+            },
+        },
+        "checkpoint": {"monitor": "val/mse", "mode": "min"},
+        "trainer": {"accelerator": "cpu", "max_epochs": 3, "enable_progress_bar": False, "enable_model_summary": False},
+        "at_horizon": {4: {"model.loss": "mae"}},
+    }
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def state_of(run):
+    return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_recipe_fits_and_tests_and_its_checkpoint_forecasts(recipe, tmp_path, capsys):
+    assert main(["fit", "--config", str(recipe)]) == 0
+    assert main(["test", "--config", str(recipe)]) == 0
+    assert "test/mse" in capsys.readouterr().out
+    future = Forecaster.load(tmp_path / "run" / "best.ckpt").predict(wide())
+    assert len(future) == HORIZON
+    assert main(["predict", str(tmp_path), "--checkpoint", str(tmp_path / "run" / "best.ckpt")]) == 2
+
+
+def test_a_horizon_takes_its_settings_from_the_recipe(recipe, tmp_path):
+    assert main(["fit", "--config", str(recipe), "--horizon", "4", "--trainer.max_epochs", "1"]) == 0
+    config = yaml.safe_load((tmp_path / "run_4" / "config.yaml").read_text())
+    assert config["model"]["init_args"]["horizon"] == config["data"]["init_args"]["horizon"] == 4
+    assert config["model"]["init_args"]["loss"] == "mae"
+
+
+def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(recipe, tmp_path, monkeypatch):
+    step = Forecasting.training_step
+
+    def stop(self, batch, batch_idx):
+        if self.current_epoch == 1 and batch_idx == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    assert main(["fit", "--config", str(recipe), "--out", str(tmp_path / "whole")]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Forecasting, "training_step", stop)
+        assert main(["fit", "--config", str(recipe)]) == 130
+    assert main(["fit", "--config", str(recipe), "--resume", "true"]) == 0
+    whole, resumed = state_of(tmp_path / "whole"), state_of(tmp_path / "run")
+    assert [key for key in whole if not torch.equal(whole[key], resumed[key])] == []
+
+
+@pytest.mark.parametrize("hold", [1, 2, 4])
+def test_the_exponential_schedule_holds_and_then_falls_from_epoch_to_epoch(hold):
+    layer = torch.nn.Linear(1, 1)
+    optimization = Optimization("adam", lr=1e-4, warmup_epochs=0, schedule="exponential", hold_epochs=hold, gamma=0.9)
+    optimizer = optimization.optimizer(layer)
+    scheduler = optimization.scheduler(optimizer, steps=30, steps_per_epoch=3)
+    rates = []
+    for _ in range(30):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    expected = [1e-4 * 0.9 ** max(epoch - hold + 1, 0) for epoch in range(10) for _ in range(3)]
+    assert rates == pytest.approx(expected)
