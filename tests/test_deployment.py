@@ -4,6 +4,7 @@ import json
 import threading
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -116,13 +117,18 @@ def test_a_runtime_refuses_what_does_not_fit(x, said, onnx_file):
         metamixer.load_exported(onnx_file)(x)
 
 
-def test_a_truncated_file_and_one_of_another_version_are_refused(onnx_file, tmp_path):
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in FORMATS if name != "coreml"])
+def test_a_truncated_file_is_refused(name, network, tmp_path):
+    whole = tmp_path / f"cut{FORMATS[name].suffix}"
+    export(network, whole, format=name, info=INFO)
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(metamixer.InputError, match=r"cut\."):
+        metamixer.load_exported(whole)
+
+
+def test_a_file_of_another_version_is_refused(onnx_file, tmp_path):
     import onnx
 
-    cut = tmp_path / "cut.onnx"
-    cut.write_bytes(onnx_file.read_bytes()[:5000])
-    with pytest.raises(metamixer.InputError, match=r"cut\.onnx"):
-        metamixer.load_exported(cut)
     model = onnx.load(onnx_file)
     description = json.loads(model.metadata_props[0].value)
     onnx.helper.set_model_props(model, {"metamixer": json.dumps({**description, "description_version": 99})})
@@ -208,6 +214,37 @@ def test_int8_is_written_with_its_accuracy_or_not_at_all(checkpoint, labelled, t
     assert main([*command, *folders, "--max_drop", "100"]) == 0
     assert "% in int8" in capfd.readouterr().out
     assert main(["predict", "--checkpoint", str(out), str(labelled)]) == 0
+
+
+@needs["openvino"]
+def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(checkpoint, labelled, tmp_path, monkeypatch, capsys):
+    command = ["export", str(checkpoint), "--format", "openvino", "--calibration", str(labelled), "--validation", str(labelled), "--int8"]
+    quantized = []
+    for name, accuracies in (("full", [90.0, 89.5]), ("mixed", [90.0, 50.0, 60.0, 89.5])):
+        answers = iter(accuracies)
+        monkeypatch.setattr("metamixer.deployment.exporting.top1", lambda *args, answers=answers, **settings: next(answers))
+        assert main([*command, "--mixed", "--out", str(tmp_path / f"{name}.xml")]) == 0
+        quantized.append((tmp_path / f"{name}.xml").read_text().count('type="FakeQuantize"'))
+    assert "2 layers: " in capsys.readouterr().out
+    assert quantized[0] - quantized[1] >= 2
+
+
+@needs["openvino"]
+def test_a_network_of_series_is_calibrated_on_arrays(tmp_path, capsys):
+    args = {"variables": 2, "lookback": 16, "horizon": 4, "dims": (8,)}
+    scaling = {"names": ["load", "wind"], "time": "date", "scaling": {"mean": [0.0, 0.0], "std": [1.0, 1.0]}}
+    info = network_info("ffnet_ts", args, task="forecasting", classes=None, preprocessing=scaling)
+    save_network(metamixer.create_model("ffnet_ts", **args), info, tmp_path / "series.safetensors")
+    folder = tmp_path / "windows"
+    folder.mkdir()
+    for i in range(8):
+        np.save(folder / f"{i}.npy", np.random.RandomState(i).rand(16, 2).astype(np.float32))
+    command = ["export", str(tmp_path / "series.safetensors"), "--format", "openvino", "--out", str(tmp_path / "series.xml")]
+    assert main([*command, "--int8", "--calibration", str(folder)]) == 0
+    assert "int8" in capsys.readouterr().out
+    np.save(folder / "9.npy", np.zeros((16, 3)))
+    assert main([*command, "--int8", "--calibration", str(folder)]) == 2
+    assert "9.npy: of shape [16, 3], expected [16, 2]" in capsys.readouterr().err
 
 
 def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_path, capsys):

@@ -11,7 +11,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..data.preprocessing import Preprocessing
 from ..errors import InputError
 from ..fusion import fuse
 from .description import Description, Shape, show_shape
@@ -121,10 +120,8 @@ def export(
 
 def with_preprocessing(network: nn.Module, info: dict[str, Any]) -> nn.Module:
     """The network behind the normalisation that it was trained with, where one is known."""
-    if not info.get("preprocessing"):
-        return network
-    preprocessing = Preprocessing.from_dict(info["preprocessing"])
-    return Normalize(network, preprocessing.mean, preprocessing.std)
+    preprocessing = info.get("preprocessing") or {}
+    return Normalize(network, preprocessing["mean"], preprocessing["std"]) if "mean" in preprocessing else network
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Int8: what it costs in accuracy, which layers cost most, and mixed precision where it costs too much."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -82,20 +83,17 @@ def quantizable_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, layer
 
 
-class in_int8:  # noqa: N801  a context manager, named as a phrase
+@contextmanager
+def in_int8(layer: nn.Module) -> Iterator[None]:
     """While it lasts, one layer rounds its weights per channel and its input per tensor to 8 bits."""
-
-    def __init__(self, layer: nn.Module):
-        self.layer = layer
-
-    def __enter__(self) -> None:
-        self.weight = self.layer.weight.data
-        self.layer.weight.data = round_per_channel(self.weight)
-        self.hook = self.layer.register_forward_pre_hook(lambda layer, inputs: round_per_tensor(inputs[0]))
-
-    def __exit__(self, *exception) -> None:
-        self.hook.remove()
-        self.layer.weight.data = self.weight
+    weight = layer.weight.data
+    layer.weight.data = round_per_channel(weight)
+    hook = layer.register_forward_pre_hook(lambda layer, inputs: round_per_tensor(inputs[0]))
+    try:
+        yield
+    finally:
+        hook.remove()
+        layer.weight.data = weight
 
 
 def round_per_channel(weight: Tensor) -> Tensor:

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from ..data.preprocessing import Preprocessing
 from ..errors import InputError
 from .exporting import Report, export
 from .formats import find_format, import_form
 from .quantization import Quantization
 from .samples import read_labelled, read_samples
-from .source import example_of, load_network
+from .source import example_of, image_preprocessing, load_network
 
 
 def export_request(
@@ -35,11 +34,9 @@ def export_request(
     if precision == "int8" and not calibration:
         raise InputError("precision 'int8', expected images to calibrate on as well: --calibration FOLDER")
     network, info = load_network(source, model=model, pretrained=pretrained)
-    preprocessing = None
-    if info["preprocessing"]:
-        if size:
-            info = {**info, "preprocessing": {**info["preprocessing"], "size": size}}
-        preprocessing = Preprocessing.from_dict(info["preprocessing"])
+    if size and image_preprocessing(info):
+        info = {**info, "preprocessing": {**info["preprocessing"], "size": size}}
+    preprocessing = image_preprocessing(info)
     example = example_of(info, size=size, shape=shape)
     quantization = None
     if precision == "int8":

@@ -1,5 +1,7 @@
 """A network in a form made for running."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from ..errors import InputError
 from .description import Description, Shape, show_shape
 
 
-class Runtime:
+class Runtime(ABC):
     """`runtime(x)` gives what the network gives, from any thread; a kind of runtime says how in `run`.
 
     shape: what it takes, None where a size is free; description: what the file tells, None for a network that comes from none.
@@ -27,6 +29,6 @@ class Runtime:
             raise InputError(f"input of shape {list(x.shape)}, expected {show_shape(self.shape)}")
         return self.run(x)
 
+    @abstractmethod
     def run(self, x: Tensor) -> Tensor:
         """The same without the checks."""
-        raise NotImplementedError

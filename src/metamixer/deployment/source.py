@@ -60,12 +60,22 @@ def is_timm(name: str) -> bool:
     return timm.is_model(name)
 
 
+def image_preprocessing(info: dict[str, Any]) -> Preprocessing | None:
+    """What a classifier does to an image before it sees it; None for a network of another task."""
+    return Preprocessing.from_dict(info["preprocessing"]) if info["task"] == "classification" and info["preprocessing"] else None
+
+
 def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Tensor:
     """A seeded batch of two, values in [0, 1], as the network takes it; raises InputError where nothing says how large."""
     if shape is None:
-        if not info["preprocessing"]:
-            raise InputError(f"{info['model']}: doesn't say what it takes, expected --shape, such as --shape 1 3 64 64")
-        preprocessing = Preprocessing.from_dict(info["preprocessing"])
-        side = size or preprocessing.size
-        shape = (1, preprocessing.in_chans, side, side)
+        preprocessing, args = image_preprocessing(info), info["model_args"]
+        if preprocessing:
+            side = size or preprocessing.size
+            shape = (1, preprocessing.in_chans, side, side)
+        elif info["task"] == "forecasting" and {"lookback", "variables"} <= args.keys():
+            shape = (1, args["lookback"], args["variables"])
+        elif size:
+            shape = (1, 3, size, size)
+        else:
+            raise InputError(f"{info['model']}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
     return torch.rand(2, *shape[1:], generator=torch.Generator().manual_seed(0))
