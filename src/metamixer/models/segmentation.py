@@ -120,7 +120,9 @@ def upernet(
     )
 
 
-def unet(num_classes: int = 150, backbone: str = "resnet18", *, pretrained: bool = False, dims: tuple[int, ...] = (256, 128, 64, 32, 16)) -> nn.Module:
+def unet(
+    num_classes: int = 150, backbone: str = "resnet18", *, pretrained: bool = False, dims: tuple[int, ...] = (256, 128, 64, 32, 16)
+) -> nn.Module:
     """U-Net on the features of a timm network; dims: widths of the decoder, coarsest first."""
     smp = segmentation_models()
     return UNet(
