@@ -91,8 +91,8 @@ def convert_published(
 ) -> dict[str, Tensor]:
     """The published state dict under our names, which it may have already; complete in both directions.
 
-    expected: our names, with tensors of the right shapes. names: how each is published. optional: what the names of parts begin with that may be absent
-    as a whole. Raises InputError that lists what is missing, left over or of another shape.
+    expected: our names, with tensors of the right shapes. names: how each is published. optional: what the names of parts begin with
+    that may be absent as a whole. Raises InputError that lists what is missing, left over or of another shape.
     """
     return rename_published(_backbone(state), expected, name_of=partial(published_name, names=names), optional=optional)
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..errors import InputError
 from ..fusion import fuse
 
 
@@ -9,9 +10,9 @@ def models() -> None:
     """List the networks: parameters and multiply-accumulates in deploy form, and the paper's accuracy."""
     import timm
 
-    from ..complexity import measure_deploy_form
+    from ..complexity import measure, measure_deploy_form
     from ..models import create_model, list_models
-    from ..models.paper import BOX_AND_MASK_AP, TOP1
+    from ..models.paper import BOX_AND_MASK_AP, MIOU, TOP1
 
     print(f"{'network':26s}{'params':>9s}{'MACs':>10s}{'pixels':>8s}{'top-1 (paper)':>15s}")
     for name in list_models("classification"):
@@ -27,3 +28,15 @@ def models() -> None:
         params = sum(parameter.numel() for parameter in network.parameters())
         precision = "{:.1f} / {:.1f}".format(*BOX_AND_MASK_AP[name]) if name in BOX_AND_MASK_AP else "ours"
         print(f"{name:37s}{params / 1e6:6.1f} M{precision:>26s}")
+    print(f"{'segmenter':26s}{'params':>9s}{'MACs':>10s}{'pixels':>12s}{'mIoU (paper)':>15s}")
+    for name in list_models("segmentation"):
+        height, width = (1024, 2048) if name.endswith("cityscapes") else (512, 512)
+        try:
+            with torch.device("meta"):
+                network = fuse(create_model(name))
+        except InputError as error:
+            print(f"{name:26s} {error}")
+            continue
+        complexity = measure(network, torch.empty(1, 3, height, width, device="meta"))
+        accuracy = f"{MIOU[name]:.1f}" if name in MIOU else "ours"
+        print(f"{name:26s}{complexity.params / 1e6:7.1f} M{complexity.macs / 1e9:8.2f} G{f'{height}x{width}':>12s}{accuracy:>15s}")

@@ -60,7 +60,7 @@ def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
     repeated = {value for value in (*values, *ignored) if (*values, *ignored).count(value) > 1 or not 0 <= value < 2**16}
     if repeated or not 2 <= len(names) <= IGNORED:
         raise InputError(
-            f"{path}: {len(names)} classes, values {sorted(repeated)} twice or not from 0 to 65535, expected 2 to 255 with one each"
+            f"{path}: {len(names)} classes, values {sorted(repeated)} twice or out of range, expected 2 to 255 classes with one each"
         )
     return PixelClasses(names, colours, values, ignored)
 
@@ -111,9 +111,7 @@ def check_palette(path: Path, palette: Sequence[int], used: Sequence[int], class
         own = classes.colours[classes.values.index(value)] if value in classes.values else None
         if colour != own and colour in classes.colours:
             name = classes.names[classes.colours.index(colour)]
-            raise InputError(
-                f"{path}: a palette image in which value {value} has the colour of {name} {colour}, expected {own or 'no class'}: wrong palette"
-            )
+            raise InputError(f"{path}: wrong palette: value {value} has the colour of {name} {colour}, expected {own or 'no class'}")
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -9,7 +9,7 @@ from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..ops import IMAGE, IMAGE_WITH_STRIPS, Operators, ParallelConv, fused, norm_as_affine
+from ..ops import IMAGE, IMAGE_WITH_STRIPS, Operators, ParallelConv, norm_as_affine
 from ..published import FFNET_NAMES, FFNET_SEG_NAMES
 
 STRIDE = 32

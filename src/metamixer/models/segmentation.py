@@ -112,7 +112,7 @@ def ffnet_head_network(
 def upernet(
     num_classes: int = 150, backbone: str = "ffnet_2", *, backbone_args: Mapping | None = None, dim: int = 512, auxiliary_dim: int = 256
 ) -> nn.Module:
-    """UPerNet with its auxiliary head on the features of a backbone at strides 4 to 32, which have LayerNorms where the backbone is ours."""
+    """UPerNet with its auxiliary head on a backbone's features at strides 4 to 32, with LayerNorms on them where it is ours."""
     features = build_backbone(backbone, strides=UPERNET_STRIDES, **{"feature_norms": True, **(backbone_args or {})})
     dims = features.feature_info.channels()
     return SegmentationNetwork(

@@ -49,8 +49,9 @@ class DetectionOptimization:
 
 
 def layer_number(name: str, layers: int, *, backbone: str = BACKBONE) -> int:
-    """The layer of a parameter, `backbone` before the backbone's names: 1 for the backbone's first stage to `layers` for its last; `layers` + 1 for the heads, and the stem.
+    """The layer of a parameter: 1 for the backbone's first stage to `layers` for its last; `layers` + 1 for the heads, and the stem.
 
+    backbone: what stands before the names of the backbone's parameters.
     That the stem learns as fast as the heads is the published rule, which knows it under another network's name.
     """
     match = re.match(r"stages\.(\d+)\.(\d+)\.", published_name(name.removeprefix(backbone))) if name.startswith(backbone) else None
