@@ -48,12 +48,12 @@ def root(tmp_path):
 
 
 def data(root, **kwargs):
-    augmentation = SegmentationAugmentation(crop=(32, 48), scale=(0.8, 1.5), photometric=0.0)
+    augmentation = SegmentationAugmentation(crop=(64, 96), scale=(1.2, 2.0), photometric=0.0)
     return SegmentationData(str(root), **{"num_workers": 0, "augmentation": augmentation, "in_memory": True, **kwargs})
 
 
 def task(**kwargs):
-    return Segmentation(MODEL, 3, model_args=NARROW, optimization=SegmentationOptimization(lr=3e-3, warmup_steps=0), **kwargs)
+    return Segmentation(MODEL, 3, model_args=NARROW, optimization=SegmentationOptimization(lr=5e-3, warmup_steps=0), **kwargs)
 
 
 def trainer(tmp_path, **kwargs):
@@ -64,7 +64,7 @@ def trainer(tmp_path, **kwargs):
 
 def test_learns_a_scene_and_writes_a_checkpoint_that_says_what_it_is(root):
     torch.manual_seed(0)
-    run = trainer(root, max_epochs=30, check_val_every_n_epoch=30)
+    run = trainer(root, max_epochs=60, check_val_every_n_epoch=60)
     learner = task(class_weights=[1.0, 1.0, 2.0], scales=(1.0, 1.5), flip=True)
     run.fit(learner, data(root))
     assert run.callback_metrics["val/miou"] > 0.8
