@@ -24,7 +24,7 @@ SMALL = {
         "head_args": {"dim": 16, "out_dim": 32, "depth": 1},
     },
     "upernet_ffnet_1": {"backbone": "ffnet_nano", "dim": 16, "auxiliary_dim": 8},
-    "unet_resnet18": {"dims": (32, 16, 16, 8, 8)},
+    "unet_mobilenetv3_small": {"dims": (32, 16, 16, 8, 8)},
 }
 """A small network of every kind."""
 

@@ -147,7 +147,7 @@ VARIANTS: dict[str, tuple] = {
     "upernet_ffnet_2": (upernet, {"backbone": "ffnet_2"}),
     "upernet_ffnet_3": (upernet, {"backbone": "ffnet_3"}),
     "upernet_ffnet_4": (upernet, {"backbone": "ffnet_4"}),
-    "unet_resnet18": (unet, {"num_classes": 11, "backbone": "resnet18"}),
+    "unet_mobilenetv3_small": (unet, {"num_classes": 11, "backbone": "mobilenetv3_small_100", "dims": (128, 64, 32, 12, 8)}),
 }
 """What makes a variant: its builder and the keywords that it starts from."""
 
