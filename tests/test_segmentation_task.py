@@ -64,7 +64,7 @@ def trainer(tmp_path, **kwargs):
 
 def test_learns_a_scene_and_writes_a_checkpoint_that_says_what_it_is(root):
     torch.manual_seed(0)
-    run = trainer(root, max_epochs=40, check_val_every_n_epoch=40)
+    run = trainer(root, max_epochs=60, check_val_every_n_epoch=60)
     learner = task(class_weights=[1.0, 1.0, 2.0], scales=(1.0, 1.5), flip=True)
     run.fit(learner, data(root))
     assert run.callback_metrics["val/miou"] > 0.8
