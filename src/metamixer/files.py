@@ -37,3 +37,9 @@ def write_picture(path: str | Path, picture: Image.Image) -> None:
     """Write a JPEG."""
     with written_whole(path) as part:
         picture.save(part, format="JPEG", quality=92)
+
+
+def write_png(path: str | Path, picture: Image.Image) -> None:
+    """Write a PNG, which keeps every value."""
+    with written_whole(path) as part:
+        picture.save(part, format="PNG")

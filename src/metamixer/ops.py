@@ -23,6 +23,12 @@ def _half(kernel_size: int) -> tuple[KernelSize, ...]:
     return (kernel_size // 2,) if kernel_size >= 7 else ()
 
 
+def _strips(kernel_size: int) -> tuple[KernelSize, ...]:
+    """A row and a column as long, and a square four narrower: 1x9, 9x1 and 5x5 beside a 9x9 (paper, semantic segmentation)."""
+    strips = ((1, kernel_size), (kernel_size, 1))
+    return (*strips, kernel_size - 4) if kernel_size > 3 else strips
+
+
 @dataclass(frozen=True)
 class Operators:
     """The layers of one kind of data; all that a mixer or a network needs to know of its dimension.
@@ -68,6 +74,7 @@ class Operators:
 
 
 IMAGE = Operators(nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d)
+IMAGE_WITH_STRIPS = replace(IMAGE, parallel_kernels=_strips)
 SERIES = Operators(Conv1d, BatchNorm1d, nn.AvgPool1d, spatial_dims=1)
 
 

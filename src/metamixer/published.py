@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -39,15 +40,28 @@ FFNET_NAMES: tuple[tuple[str, str], ...] = (
 )
 """Our name -> the published one, as regular expressions applied in this order."""
 
+FFNET_SEG_NAMES: tuple[tuple[str, str], ...] = (
+    (r"^head\.expand\.0\.", "head1.0."),
+    (r"^head\.hidden\.", "head2."),
+    (r"^head\.fc\.", "head2.3."),
+    (r"\.downsample\.(\d)\.", r".0.proj.\1."),
+    (r"\.branches\.0\.", ".conv1."),
+    (r"\.branches\.1\.", ".strip_conv1."),
+    (r"\.branches\.2\.", ".strip_conv2."),
+    (r"\.branches\.3\.", ".conv2."),
+    *FFNET_NAMES,
+)
+"""The same for the segmentation backbone and its head's blocks."""
 
-def published_name(name: str) -> str:
+
+def published_name(name: str, names: tuple[tuple[str, str], ...] = FFNET_NAMES) -> str:
     """The published key of one of our parameters or buffers: `stages.1.blocks.0...` is `stages.1.1...`, and so on."""
     name = re.sub(
         r"^stages\.(\d+)\.blocks\.(\d+)\.",
         lambda match: f"stages.{match[1]}.{int(match[2]) + (match[1] != '0')}.",
         name,
     )
-    for pattern, replacement in FFNET_NAMES:
+    for pattern, replacement in names:
         name = re.sub(pattern, replacement, name)
     return name
 
@@ -63,17 +77,24 @@ def load_published(model: nn.Module, source: Source, *, weights: str = "state_di
     network = getattr(model, "model", model) if type(model).__name__ == "FeatureGetterNet" else model
     state = read_published(source, weights=weights)
     own = getattr(network, "convert_published", None)
-    network.load_state_dict(own(state) if own else convert_published(state, network.state_dict()))
+    names = getattr(network, "published_names", FFNET_NAMES)
+    network.load_state_dict(own(state) if own else convert_published(state, network.state_dict(), names=names))
     return model
 
 
-def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, optional: tuple[str, ...] = ()) -> dict[str, Tensor]:
+def convert_published(
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    *,
+    names: tuple[tuple[str, str], ...] = FFNET_NAMES,
+    optional: tuple[str, ...] = (),
+) -> dict[str, Tensor]:
     """The published state dict under our names, which it may have already; complete in both directions.
 
-    expected: our names, with tensors of the right shapes. optional: what the names of parts begin with that may be absent
-    as a whole. Raises InputError that lists what is missing, left over or of another shape.
+    expected: our names, with tensors of the right shapes. names: how each is published. optional: what the names of parts begin with
+    that may be absent as a whole. Raises InputError that lists what is missing, left over or of another shape.
     """
-    return rename_published(_backbone(state), expected, name_of=published_name, optional=optional)
+    return rename_published(_backbone(state), expected, name_of=partial(published_name, names=names), optional=optional)
 
 
 def rename_published(

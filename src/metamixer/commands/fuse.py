@@ -16,7 +16,7 @@ def fuse(checkpoint: str, *, out: str) -> None:
 
     Args:
         checkpoint: a file of a training run.
-        out: the .safetensors file to write; `metamixer predict --checkpoint` (of a detector `detect`) takes it.
+        out: the .safetensors file to write; `metamixer predict --checkpoint` (of a detector `detect`, of a segmenter `segment`) takes it.
     """
     if Path(out).suffix != ".safetensors":
         raise InputError(f"out {out!r}, expected a name that ends in .safetensors")
@@ -46,11 +46,21 @@ def _detector_probe(network: nn.Module, info: dict) -> torch.Tensor:
     return torch.cat([part.flatten() for part in (*levels, *(head(regions)[0] for head in network.cascade.box_heads))])
 
 
+def _segmenter_probe(network: nn.Module, info: dict) -> torch.Tensor:
+    """Logits of a random image."""
+    return network(torch.randn(1, 3, 192, 256, generator=torch.Generator().manual_seed(0)))
+
+
 def _forecaster_probe(network: nn.Module, info: dict) -> torch.Tensor:
     """Forecasts of eight random windows."""
     shape = info["model_args"]["lookback"], info["model_args"]["variables"]
     return network(torch.randn(8, *shape, generator=torch.Generator().manual_seed(0)))
 
 
-FUSE_PROBES = {"classification": _classifier_probe, "detection": _detector_probe, "forecasting": _forecaster_probe}
+FUSE_PROBES = {
+    "classification": _classifier_probe,
+    "detection": _detector_probe,
+    "forecasting": _forecaster_probe,
+    "segmentation": _segmenter_probe,
+}
 """What a network of a task gives for fixed random input, by which its deploy form is compared with it."""

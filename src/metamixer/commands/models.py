@@ -1,37 +1,78 @@
 """metamixer models"""
 
+import timm
 import torch
+from torch import nn
 
+from ..complexity import measure, measure_deploy_form
+from ..errors import InputError
 from ..fusion import fuse
-from ..models import create_model
+from ..models import create_model, list_models
+from ..models.paper import BOX_AND_MASK_AP, ETT_MSE_AND_MAE, MIOU, TOP1
+
+OURS = "ours"
 
 
 def models() -> None:
     """List the networks: parameters and multiply-accumulates in deploy form, and the paper's accuracy."""
-    import timm
+    for list_task in (_list_classifiers, _list_detectors, _list_segmenters, _list_forecasters):
+        list_task()
 
-    from ..complexity import measure_deploy_form
-    from ..models import list_models
-    from ..models.paper import BOX_AND_MASK_AP, ETT_MSE_AND_MAE, TOP1
 
-    print(f"{'network':26s}{'params':>9s}{'MACs':>10s}{'pixels':>8s}{'top-1 (paper)':>15s}")
+def _list_classifiers() -> None:
+    print(_row("network", "params", "MACs", "pixels", "top-1 (paper)"))
     for name in list_models("classification"):
         for tag in timm.list_models(name, include_tags=True):
             size = timm.get_pretrained_cfg(tag).input_size[-1]
             complexity = measure_deploy_form(name, size)
-            accuracy = f"{TOP1[tag]:.1f}" if tag in TOP1 else "ours"
-            print(f"{tag:26s}{complexity.params / 1e6:7.1f} M{complexity.macs / 1e9:8.2f} G{size:8d}{accuracy:>15s}")
-    print(f"{'detector':37s}{'params':>8s}{'box / mask AP (paper)':>26s}")
+            accuracy = f"{TOP1[tag]:.1f}" if tag in TOP1 else OURS if tag.endswith(".untrained") else "not stated"
+            print(_row(tag, _millions(complexity.params), _billions(complexity.macs), str(size), accuracy))
+
+
+def _list_detectors() -> None:
+    print(_row("detector", "params", "", "", "box / mask AP (paper)"))
     for name in list_models("detection"):
-        precision = "{:.1f} / {:.1f}".format(*BOX_AND_MASK_AP[name]) if name in BOX_AND_MASK_AP else "ours"
-        print(f"{name:37s}{_deploy_params(name) / 1e6:6.1f} M{precision:>26s}")
-    print(f"{'forecaster, 96 to 96 of 7 variables':37s}{'params':>8s}{'MSE / MAE on ETT (paper)':>26s}")
+        precision = "{:.1f} / {:.1f}".format(*BOX_AND_MASK_AP[name]) if name in BOX_AND_MASK_AP else OURS
+        print(_row(name, _millions(_parameters(_deploy_form(name))), "", "", precision))
+
+
+def _list_segmenters() -> None:
+    print(_row("segmenter", "params", "MACs", "pixels", "mIoU (paper)"))
+    for name in list_models("segmentation"):
+        height, width = (1024, 2048) if name.endswith("cityscapes") else (512, 512)
+        try:
+            network = _deploy_form(name)
+        except InputError as error:  # the U-Net and UPerNet need an extra
+            print(f"{name:28s} {error}")
+            continue
+        complexity = measure(network, torch.empty(1, 3, height, width, device="meta"))
+        accuracy = f"{MIOU[name]:.1f}" if name in MIOU else OURS
+        print(_row(name, _millions(complexity.params), _billions(complexity.macs), f"{height}x{width}", accuracy))
+
+
+def _list_forecasters() -> None:
+    print(_row("forecaster", "params", "", "", "MSE / MAE on ETT (paper)"))
     for name in list_models("forecasting"):
-        errors = "{:.3f} / {:.3f}".format(*ETT_MSE_AND_MAE[name])
-        print(f"{name:37s}{_deploy_params(name) / 1e6:6.1f} M{errors:>26s}")
+        print(_row(name, _millions(_parameters(_deploy_form(name))), "", "", "{:.3f} / {:.3f}".format(*ETT_MSE_AND_MAE[name])))
 
 
-def _deploy_params(name: str) -> int:
-    """Parameters of a network with its default settings in deploy form."""
+def _deploy_form(name: str) -> nn.Module:
+    """A network with its default settings, without memory behind its weights."""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in fuse(create_model(name)).parameters())
+        return fuse(create_model(name))
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _row(name: str, params: str, macs: str, pixels: str, accuracy: str) -> str:
+    return f"{name:28s}{params:>9s}{macs:>11s}{pixels:>11s}{accuracy:>26s}".rstrip()
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M"
+
+
+def _billions(count: int) -> str:
+    return f"{count / 1e9:.2f} G"

@@ -8,4 +8,7 @@ from .images import DigitsData as DigitsData
 from .images import ImageData as ImageData
 from .preprocessing import Augmentation as Augmentation
 from .preprocessing import Preprocessing as Preprocessing
+from .segmentation import SegmentationData as SegmentationData
+from .segmentation_transforms import SegmentationAugmentation as SegmentationAugmentation
+from .segmentation_transforms import SegmentationPreprocessing as SegmentationPreprocessing
 from .windows import SeriesData as SeriesData

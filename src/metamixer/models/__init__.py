@@ -13,9 +13,14 @@ from .registry import create_model as create_model
 from .registry import list_models as list_models
 from .registry import register as _register
 from .registry import register_timm as _register_timm
+from .segmentation import VARIANTS as _SEGMENTERS
+from .segmentation import SegmentationNetwork as SegmentationNetwork
+from .segmentation import build_segmenter as _build_segmenter
 
 for _name in _IMAGE_VARIANTS:
     _register_timm(_name)
 for _name in _DETECTORS:
     _register(_name, _partial(_build_detector, _name), task="detection")
+for _name in _SEGMENTERS:
+    _register(_name, _partial(_build_segmenter, _name), task="segmentation")
 _register("ffnet_ts", _ffnet_ts, task="forecasting")

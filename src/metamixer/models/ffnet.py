@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
 from ..ops import IMAGE, LayerScale
-from .parts import STRIDE, Head, Stage, check_image, init_weights, make_downsample, make_pool
+from .parts import PLAIN_PARTS, SEGMENTATION_PARTS, STRIDE, Parts, Stage, check_image, init_weights
 from .pretrained import checkpoint_filter_fn, forget_weights, overlay_with_weights
 
 __all__ = ["VARIANTS", "FFNet"]
@@ -34,6 +34,7 @@ class FFNet(nn.Module):
         mixers: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators) for each stage, or one for all.
         layer_scale: first value of the layer scales; None: no layer scales.
         feature_norms: a LayerNorm on each stage's features, as published for detection and UPerNet (with `features_only=True`).
+        parts: stem, down-sampling, head and the token mixers' operators.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class FFNet(nn.Module):
         mixers: str | TokenMixer | Sequence[str | TokenMixer] = "ffnified",
         layer_scale: float | None = None,
         feature_norms: bool = False,
+        parts: Parts = PLAIN_PARTS,
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         device=None,
@@ -58,7 +60,7 @@ class FFNet(nn.Module):
     ):
         super().__init__()
         factory = {"device": device, "dtype": dtype}
-        operators = IMAGE.on(**factory)
+        operators, token_operators = IMAGE.on(**factory), parts.token_operators.on(**factory)
         if isinstance(mixers, str) or callable(mixers):
             mixers = (mixers,) * len(depths)
         if not len(depths) == len(dims) == len(token_kernels) == len(channel_kernels) == len(mixers):
@@ -69,13 +71,10 @@ class FFNet(nn.Module):
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
-        self.num_features = self.head_hidden_size = dims[-1]
+        self.num_features = dims[-1]
+        self.published_names = parts.names
 
-        self.stem = nn.Sequential(
-            operators.conv_norm(in_chans, stem_dim, 3, stride=2),
-            operators.act(),
-            operators.conv_norm(stem_dim, dims[0], 3, stride=2),
-        )
+        self.stem = parts.stem(in_chans, stem_dim, dims[0], operators)
         self.stages = nn.Sequential()
         self.feature_info = []
         rates = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=False)
@@ -83,20 +82,21 @@ class FFNet(nn.Module):
             scale = partial(LayerScale, dim, layer_scale, **factory) if layer_scale is not None else nn.Identity
             blocks = [
                 MixerBlock(
-                    token_mixer(mixers[i], dim, kernel_size=token_kernels[i], operators=operators),
+                    token_mixer(mixers[i], dim, kernel_size=token_kernels[i], operators=token_operators),
                     ConvNeXtFFN(dim, channel_kernels[i], expansion_ratio=expansion_ratio, operators=operators),
                     scale=scale,
                     drop_path=rates[sum(depths[:i]) + j],
                 )
                 for j in range(depth)
             ]
-            downsample = make_downsample(dims[i - 1], dim, operators) if i else nn.Identity()
+            downsample = parts.downsample(dims[i - 1], dim, operators) if i else nn.Identity()
             self.stages.append(Stage(downsample, blocks))
             self.feature_info.append({"num_chs": dim, "reduction": 4 * 2**i, "module": f"stages.{i}"})
 
         make_norm = partial(LayerNorm2d, **factory) if feature_norms else lambda dim: nn.Identity()
         self.feature_norms = nn.ModuleList(make_norm(dim) for dim in dims)
-        self.head = Head(self.num_features, num_classes, global_pool=global_pool, drop_rate=drop_rate, **factory)
+        self.head = parts.head(self.num_features, num_classes, global_pool=global_pool, drop_rate=drop_rate, **factory)
+        self.head_hidden_size = self.head.hidden_size
         self.apply(init_weights)
 
     @torch.jit.ignore
@@ -120,9 +120,9 @@ class FFNet(nn.Module):
         """Put a new classifier (0: none) in place of the last linear layer, on its device and with its dtype."""
         self.num_classes = num_classes
         if global_pool is not None:
-            self.head.global_pool = make_pool(global_pool)
+            self.head.reset_pool(global_pool)
         like = next(self.stem.parameters())
-        fc = nn.Linear(self.num_features, num_classes, device=like.device, dtype=like.dtype) if num_classes > 0 else nn.Identity()
+        fc = nn.Linear(self.head_hidden_size, num_classes, device=like.device, dtype=like.dtype) if num_classes > 0 else nn.Identity()
         self.head.fc = fc.apply(init_weights).train(self.training)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -191,8 +191,16 @@ VARIANTS: dict[str, dict] = {
     "ffnet_2": {"depths": (3, 3, 15, 3), "dims": (88, 176, 352, 704), **_LARGE},
     "ffnet_3": {"depths": (4, 4, 22, 5), "dims": (96, 192, 384, 768), "layer_scale": 1e-6, **_LARGE},
     "ffnet_4": {"depths": (4, 4, 27, 3), "dims": (128, 256, 512, 1024), "layer_scale": 1e-6, **_LARGE},
+    "ffnet_seg": {
+        "depths": (3, 4, 18, 5),
+        "dims": (96, 192, 384, 768),
+        "token_kernels": (3, 3, 9, 9),
+        "expansion_ratio": 4,
+        "layer_scale": 1e-6,
+        "parts": SEGMENTATION_PARTS,
+    },
 }
-"""What makes a variant; `ffnet_nano` and `ffnet_1_hybrid` are ours, the others are the paper's (table 2)."""
+"""What makes a variant; `ffnet_nano` and `ffnet_1_hybrid` are ours, the others are the paper's (table 2, semantic segmentation)."""
 
 _RELEASE = "https://github.com/ysj9909/FFNet/releases/download/v1.0"
 
@@ -226,6 +234,7 @@ default_cfgs = generate_default_cfgs(
         "ffnet_3.distilled_in1k": _cfg("ffnet_3_distillation.pth.tar"),
         "ffnet_3.in1k_384": _cfg("ffnet_3_384.pth.tar", size=384),
         "ffnet_4.in1k_384": _cfg("ffnet_4_384.pth.tar", size=384),
+        "ffnet_seg.in1k": _cfg("ffnet_seg.pth.tar"),
     }
 )
 

@@ -19,6 +19,15 @@ BOX_AND_MASK_AP: dict[str, tuple[float, float]] = {
 }
 """COCO val2017 average precision of boxes and masks in percent (paper, detection table)."""
 
+MIOU: dict[str, float] = {
+    "ffnet_seg_ade20k": 50.1,
+    "ffnet_seg_cityscapes": 83.2,
+    "upernet_ffnet_2": 47.1,
+    "upernet_ffnet_3": 49.6,
+    "upernet_ffnet_4": 50.7,
+}
+"""Mean intersection over union in percent at one scale on ADE20K and Cityscapes val (paper, segmentation tables)."""
+
 PUBLISHED_TOP1: dict[str, float] = {tag.removesuffix(".in1k"): top1 for tag, top1 in TOP1.items() if tag.endswith(".in1k")}
 """The same of the plain weights by the network's name, for pictures beside latency."""
 

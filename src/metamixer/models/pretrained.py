@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..published import convert_published, read_published
 
-OPTIONAL_PARTS = ("head.norm.", "head.fc.", "feature_norms.")
+OPTIONAL_PARTS = ("head.norm.", "head.expand.", "head.hidden.", "head.fc.", "feature_norms.")
 """A classifier's checkpoint has no feature norms and a dense network's no head; what it lacks stays as the model began."""
 
 
@@ -35,9 +35,9 @@ def checkpoint_filter_fn(state: Mapping[str, Tensor], model: nn.Module) -> dict[
     expected = {name: tensor.to("meta") for name, tensor in model.state_dict().items()}
     out_channels, _, *kernel_size = expected[first_conv].shape
     expected[first_conv] = torch.empty(out_channels, config["input_size"][0], *kernel_size, device="meta")
-    expected[classifier] = torch.empty(config["num_classes"], model.num_features, device="meta")
+    expected[classifier] = torch.empty(config["num_classes"], model.head_hidden_size, device="meta")
     expected[config["classifier"] + ".bias"] = torch.empty(config["num_classes"], device="meta")
-    return convert_published(state, expected, optional=OPTIONAL_PARTS)
+    return convert_published(state, expected, names=model.published_names, optional=OPTIONAL_PARTS)
 
 
 def forget_weights(network: nn.Module) -> nn.Module:

@@ -48,12 +48,13 @@ class DetectionOptimization:
         return LambdaLR(optimizer, share)
 
 
-def layer_number(name: str, layers: int) -> int:
+def layer_number(name: str, layers: int, *, backbone: str = BACKBONE) -> int:
     """The layer of a parameter: 1 for the backbone's first stage to `layers` for its last; `layers` + 1 for the heads, and the stem.
 
+    backbone: what stands before the names of the backbone's parameters.
     That the stem learns as fast as the heads is the published rule, which knows it under another network's name.
     """
-    match = re.match(r"stages\.(\d+)\.(\d+)\.", published_name(name.removeprefix(BACKBONE))) if name.startswith(BACKBONE) else None
+    match = re.match(r"stages\.(\d+)\.(\d+)\.", published_name(name.removeprefix(backbone))) if name.startswith(backbone) else None
     if match is None:
         return layers + 1
     stage, block = int(match[1]), int(match[2])

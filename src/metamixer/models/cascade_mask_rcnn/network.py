@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from ...errors import InputError
 from ...published import published_name, rename_published
+from ..backbones import build_backbone
 from .boxes import DIVISOR, Size, check_targets
 from .cascade import STAGES, Cascade, Detections, Target
 from .proposals import ProposalNetwork
-from .pyramid import Pyramid, build_backbone
+from .pyramid import Pyramid
 
 PROPOSALS = 1000
 TRAINING_PROPOSALS = 2000
@@ -71,7 +72,7 @@ class CascadeMaskRCNN(nn.Module):
         if num_classes < 1:
             raise InputError(f"num_classes {num_classes}, expected at least 1")
         self.num_classes = num_classes
-        self.pyramid = Pyramid(build_backbone(backbone, **(backbone_args or {})), channels)
+        self.pyramid = Pyramid(build_backbone(backbone, **{"feature_norms": True, **(backbone_args or {})}), channels)
         self.proposals = ProposalNetwork(channels, samples=proposal_samples)
         self.cascade = Cascade(channels, hidden_dim, num_classes, samples=region_samples)
 

@@ -1,0 +1,151 @@
+"""Semantic segmentation: what to optimise and what to measure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
+from ..checkpoints import load_initial, network_info
+from ..data.label_maps import IGNORED
+from ..errors import InputError
+from ..models import create_model
+from ..sliding import probabilities
+from .segmentation_optimization import SegmentationOptimization
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Segmentation(L.LightningModule):
+    """Train and measure a segmentation network.
+
+    Args:
+        model, model_args: name and keywords for `metamixer.create_model`.
+        num_classes: must be the data's number of classes.
+        initial: a checkpoint to start from (ours or published); its class layers are kept where the class count is the same, and
+            replaced where `new_classifier` says so.
+        pretrained_backbone: start the backbone from its published ImageNet weights.
+        auxiliary_weight: of the auxiliary head's loss, where there is one.
+        class_weights: a weight of each class in the loss; None: all count the same.
+        scales, flip: `test` takes the mean over these factors of the image's size, and over the mirrored image.
+    """
+
+    def __init__(
+        self,
+        model: str = "ffnet_seg_ade20k",
+        num_classes: int = 150,
+        *,
+        model_args: dict[str, Any] | None = None,
+        initial: str | None = None,
+        new_classifier: bool = False,
+        pretrained_backbone: bool = False,
+        optimization: SegmentationOptimization = SegmentationOptimization(),
+        auxiliary_weight: float = 0.4,
+        class_weights: Sequence[float] | None = None,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+    ):
+        super().__init__()
+        if class_weights is not None and len(class_weights) != num_classes:
+            raise InputError(f"class_weights of {len(class_weights)} numbers, expected {num_classes}, one a class")
+        self.model_name = model
+        self.num_classes = num_classes
+        self.model_args = dict(model_args or {})
+        self.optimization = optimization
+        self.auxiliary_weight = auxiliary_weight
+        self.views = {"val": {}, "test": {"scales": tuple(scales), "flip": flip}}
+        # Not in `model_args`, which a checkpoint keeps: whoever reads that has the weights.
+        args = self.model_args
+        if pretrained_backbone:
+            args = {**args, "backbone_args": {**(args.get("backbone_args") or {}), "pretrained": True}}
+        self.network = create_model(model, num_classes=num_classes, **args).to(memory_format=torch.channels_last)
+        if initial:
+            load_initial(self.network, initial, new_classifier=new_classifier)
+        weights = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.measures = nn.ModuleDict({split: measures(num_classes) for split in ("val", "test")})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, 3, H, W) -> logits (B, classes, H, W)."""
+        return self.network(images.contiguous(memory_format=torch.channels_last))
+
+    def setup(self, stage: str) -> None:
+        classes = getattr(self.trainer.datamodule, "classes", None)
+        if classes is not None and len(classes) != self.num_classes:
+            raise InputError(f"model.num_classes {self.num_classes}, expected {len(classes)}, the data's number of classes")
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, labels = batch
+        main, *auxiliary = self.network.forward_heads(images.contiguous(memory_format=torch.channels_last))
+        loss = self.loss(main, labels) + sum(self.auxiliary_weight * self.loss(logits, labels) for logits in auxiliary)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"training loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}), expected a finite number: "
+                "stopped; the last checkpoint is from before it; try a lower learning rate"
+            )
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
+        return loss
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """logits: (B, classes, h, w), labels: (B, H, W) -> the mean over all pixels of the batch that count; 0 where none does."""
+        logits = F.interpolate(logits.float(), labels.shape[1:], mode="bilinear", align_corners=False)
+        pixels = F.cross_entropy(logits, labels, self.class_weights, ignore_index=IGNORED, reduction="sum")
+        counted = labels[labels != IGNORED]
+        weight = counted.numel() if self.class_weights is None else self.class_weights[counted].sum()
+        return pixels / max(weight, 1)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_measures("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_measures("test")
+
+    def configure_optimizers(self) -> dict:
+        optimizer = self.optimization.optimizer(self.network)
+        scheduler = self.optimization.scheduler(optimizer, steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        data = self.trainer.datamodule
+        classes = getattr(data, "pixel_classes", None)
+        checkpoint["metamixer"] = network_info(
+            self.model_name,
+            {**self.model_args, "num_classes": self.num_classes},
+            task="segmentation",
+            classes=list(classes.names) if classes else None,
+            preprocessing=data.preprocessing.as_dict() if hasattr(data, "preprocessing") else None,
+        ) | {"colours": [list(colour) for colour in classes.colours] if classes else None}
+
+    def _evaluate(self, split: str, batch: Batch) -> None:
+        preprocessing = self.trainer.datamodule.preprocessing
+        for image, labels in zip(*batch, strict=True):
+            share = probabilities(self.network, image, preprocessing, **self.views[split])
+            self.measures[split].update(share.argmax(dim=0), labels)
+
+    def _log_measures(self, split: str) -> None:
+        found = self.measures[split].compute()
+        names = getattr(self.trainer.datamodule, "classes", None) or range(self.num_classes)
+        self.log_dict({f"{split}/{name}": found[name] for name in ("miou", "accuracy")}, prog_bar=True)
+        self.log_dict({f"{split}/iou_{name}": value for name, value in zip(names, found["iou"], strict=True)})
+        self.measures[split].reset()
+
+
+def measures(num_classes: int) -> MetricCollection:
+    """Intersection over union, its mean over the classes that occur, and the share of pixels that are right."""
+    return MetricCollection(
+        {
+            "iou": MulticlassJaccardIndex(num_classes, average="none", ignore_index=IGNORED),
+            "miou": MulticlassJaccardIndex(num_classes, average="macro", ignore_index=IGNORED),
+            "accuracy": MulticlassAccuracy(num_classes, average="micro", ignore_index=IGNORED),
+        }
+    )
