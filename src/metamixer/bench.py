@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from .complexity import measure
-from .deployment.backends import build
+from .deployment.backends import BACKENDS, build, find_backend, installed_backends
 from .deployment.parity import compare
 from .deployment.source import info_of, is_timm
 from .errors import InputError
@@ -84,6 +84,42 @@ class Unfused(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: (B, C, H, W) -> the network's output."""
         return self.network(x)
+
+
+def choose_forms(backends: Sequence[str], precisions: Sequence[str]) -> list[tuple[str, str]]:
+    """Backend and precision of each form, the published one first; no backends: all that are installed but compile.
+
+    Raises InputError for a backend or precision that there isn't.
+    """
+    backends = backends or [name for name in installed_backends() if name != "compile"]
+    forms = [(name, kind) for name in backends for kind in precisions if kind in find_backend(name).precisions]
+    unknown = set(precisions) - {kind for backend in BACKENDS.values() for kind in backend.precisions}
+    if unknown or not forms:
+        raise InputError(f"precisions {' '.join(precisions)} for {' '.join(backends)}, expected some of fp32 bf16 int8 that these know")
+    return [(PUBLISHED, "fp32"), *forms]
+
+
+def time_networks(
+    networks: Sequence[str],
+    forms: Sequence[tuple[str, str]],
+    *,
+    sizes: Sequence[int],
+    batches: Sequence[int],
+    threads: int,
+    rounds: int,
+    warmup: int,
+) -> tuple[list[Result], float]:
+    """All forms of a network in one size and batch take turns, then those of the next; sizes: none for each network's own."""
+    own = sizes_of(networks, None)
+    results, peaks = [], []
+    for name in networks:
+        for size in sizes or (own[name],):
+            for batch in batches:
+                entries = [Entry(name, size, batch, *form) for form in forms]
+                measured, peak = run_bench(entries, threads=threads, rounds=rounds, warmup=warmup)
+                results += measured
+                peaks.append(peak)
+    return results, max(peaks)
 
 
 def run_bench(entries: Sequence[Entry], *, threads: int, rounds: int, warmup: int) -> tuple[list[Result], float]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from ..errors import InputError
 from ..files import write_text
 
 
@@ -34,29 +33,22 @@ def bench(
         json: file for everything that was measured.
         picture: file for a picture of published top-1 against latency.
     """
-    from ..bench import PUBLISHED, Entry, as_json, draw_pareto, run_bench, sizes_of, table
-    from ..deployment.backends import BACKENDS, find_backend, installed_backends
+    from ..bench import as_json, choose_forms, draw_pareto, table, time_networks
     from ..machine import describe_machine
 
-    names = [*networks, *vs]
-    own = sizes_of(names, None)
-    backends = backends or [name for name in installed_backends() if name != "compile"]
-    ways = [(name, kind) for name in backends for kind in precisions if kind in find_backend(name).precisions]
-    unknown = set(precisions) - {kind for backend in BACKENDS.values() for kind in backend.precisions}
-    if unknown or not ways:
-        raise InputError(f"precisions {' '.join(precisions)} for {' '.join(backends)}, expected some of fp32 bf16 int8 that these know")
-    forms = [(PUBLISHED, "fp32"), *ways]
-    results, peaks = [], []
-    for name in names:
-        for side in sizes or (own[name],):
-            for count in batch:
-                group = [Entry(name, side, count, *form) for form in forms]
-                measured, peak = run_bench(group, threads=threads or torch.get_num_threads(), rounds=rounds, warmup=warmup)
-                results += measured
-                peaks.append(peak)
-    print(f"{describe_machine()}, {threads or torch.get_num_threads()} threads, measured fp32 peak {max(peaks):.0f} GFLOP/s\n")
-    print(table(results, max(peaks)))
+    threads = threads or torch.get_num_threads()
+    results, peak = time_networks(
+        [*networks, *vs],
+        choose_forms(backends, precisions),
+        sizes=sizes,
+        batches=batch,
+        threads=threads,
+        rounds=rounds,
+        warmup=warmup,
+    )
+    print(f"{describe_machine()}, {threads} threads, measured fp32 peak {peak:.0f} GFLOP/s\n")
+    print(table(results, peak))
     if json:
-        write_text(Path(json), json_format.dumps(as_json(results, max(peaks), describe_machine()), indent=1))
+        write_text(Path(json), json_format.dumps(as_json(results, peak, describe_machine()), indent=1))
     if picture:
         draw_pareto(results, Path(picture))
