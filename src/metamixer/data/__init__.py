@@ -8,4 +8,5 @@ from .images import DigitsData as DigitsData
 from .images import ImageData as ImageData
 from .preprocessing import Augmentation as Augmentation
 from .preprocessing import Preprocessing as Preprocessing
+from .super_resolution import SuperResolutionData as SuperResolutionData
 from .windows import SeriesData as SeriesData

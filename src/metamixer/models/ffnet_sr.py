@@ -184,4 +184,6 @@ VARIANTS: dict[str, dict] = {
 
 def build_ffnet_sr(variant: str, *, scale: int = 2, **network) -> FFNetSR:
     """A variant by name; the other keywords are those of `FFNetSR`."""
-    return FFNetSR(scale, **{**VARIANTS[variant], **network})
+    model = FFNetSR(scale, **{**VARIANTS[variant], **network})
+    model.pretrained_cfg = {"architecture": variant, "classifier": "head"}
+    return model

@@ -9,3 +9,4 @@ from .distillation import Distillation as Distillation
 from .distillation import Teacher as Teacher
 from .forecasting import Forecasting as Forecasting
 from .optimization import Optimization as Optimization
+from .super_resolution import SuperResolution as SuperResolution
