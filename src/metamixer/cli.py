@@ -13,6 +13,7 @@ SUMMARIES = {
     "test": "measure a checkpoint on the test split",
     "predict": "classify images and folders",
     "detect": "find objects in images and folders: boxes, masks, COCO results",
+    "upscale": "enlarge images, keeping what they are: metamixer upscale photo.jpg --scale 2 --out upscaled",
     "fuse": "write a checkpoint's deploy form",
     "export": "write a checkpoint in another library's format, proved equal",
     "bench": "time networks in every form on this machine",

@@ -47,7 +47,9 @@ class ImagePairs(Dataset):
         small = read_pixels(small_file, mode="L" if large.shape[2] == 1 else "RGB")
         height, width = (side // self.scale for side in large.shape[:2])
         if small.shape[:2] != (height, width):
-            raise InputError(f"{small_file}: {small.shape[1]}x{small.shape[0]} pixels, expected {width}x{height}, {file} divided by {self.scale}")
+            raise InputError(
+                f"{small_file}: {small.shape[1]}x{small.shape[0]} pixels, expected {width}x{height}, {file} divided by {self.scale}"
+            )
         return small, large
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:

@@ -104,4 +104,6 @@ class SuperResolution(L.LightningModule):
             pair = to_pixels(restored), original.permute(1, 2, 0).cpu().numpy()
             for name, measure in (("psnr", psnr), ("ssim", ssim)):
                 self.measures[split][name].update(measure(*pair, border=self.model_args["scale"]))
-        self.log_dict({f"{split}/{name}": measure for name, measure in self.measures[split].items()}, on_epoch=True, prog_bar=True, batch_size=1)
+        self.log_dict(
+            {f"{split}/{name}": measure for name, measure in self.measures[split].items()}, on_epoch=True, prog_bar=True, batch_size=1
+        )
