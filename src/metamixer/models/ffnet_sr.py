@@ -175,7 +175,7 @@ def receptive_field(network: nn.Module) -> int:
 
 
 VARIANTS: dict[str, dict] = {
-    "ffnet_sr_nano": {"dim": 40, "depth": 14},
+    "ffnet_sr_nano": {"dim": 64, "depth": 7},
     "ffnet_sr_light": {"dim": 96, "depth": 36},
     "ffnet_sr": {"dim": 96, "depth": 48},
 }

@@ -95,9 +95,10 @@ class SuperResolution(L.LightningModule):
         checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task="super_resolution", classes=None, preprocessing=None)
 
     def _measure(self, split: str, batch: Sequence[Tensor]) -> None:
-        """PSNR and SSIM on Y, a border of `scale` pixels left out, mean over the images."""
+        """PSNR and SSIM on Y, a border of `scale` pixels left out, mean over the images; in float32, as the network is used."""
         small, large = batch
-        enlarged = self(small).float()
+        with torch.autocast(small.device.type, enabled=False):
+            enlarged = self(small)
         for restored, original in zip(enlarged, large, strict=True):
             if len(original) == 1:
                 restored = restored.mean(dim=0, keepdim=True)
