@@ -60,7 +60,8 @@ class ImagePairs(Dataset):
 class Patches(Dataset):
     """Random patches of the pairs, flipped and turned: (small (3, p / scale, p / scale), large (3, p, p)), both in [0, 1].
 
-    count: patches in an epoch; size: p, of the large patch; keep_decoded: hold every image in memory as uint8 from its first use on.
+    count: patches in an epoch; size: p, of the large patch; keep_decoded: hold every image in memory as uint8 from its first use on. An image smaller than a
+    patch is continued by its mirror image.
     """
 
     def __init__(self, pairs: ImagePairs, *, count: int, size: int, keep_decoded: bool = True):
@@ -84,12 +85,8 @@ class Patches(Dataset):
 
     def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if index not in self.decoded:
-            pair = self.pairs.pair(index, mode="RGB")
-            if min(pair[1].shape[:2]) < self.size:
-                raise InputError(
-                    f"{self.pairs.files[index]}: {pair[1].shape[1]}x{pair[1].shape[0]} pixels, expected at least "
-                    f"{self.size}x{self.size}, the patch"
-                )
+            small, large = self.pairs.pair(index, mode="RGB")
+            pair = mirrored_up_to(small, self.size // self.pairs.scale), mirrored_up_to(large, self.size)
             if not self.keep_decoded:
                 return pair
             self.decoded[index] = pair
@@ -100,6 +97,7 @@ class SuperResolutionData(L.LightningDataModule):
     """Images for training and measuring super-resolution.
 
     Args:
+        root: folder of the data sets, below which the others lie.
         scale: how many times larger the large images are; must be the task's.
         train, val: folders of large images; test: the same, empty for those of `val`.
         train_small, val_small, test_small: folders of small images beside them; "": made by MATLAB's bicubic.
@@ -112,8 +110,9 @@ class SuperResolutionData(L.LightningDataModule):
 
     def __init__(
         self,
-        scale: int = 2,
+        root: str = ".",
         *,
+        scale: int = 2,
         train: Sequence[str] = (),
         val: Sequence[str] = (),
         test: Sequence[str] = (),
@@ -130,6 +129,7 @@ class SuperResolutionData(L.LightningDataModule):
         super().__init__()
         if patch_size < scale or patch_size % scale:
             raise InputError(f"patch_size {patch_size}, expected a multiple of the scale, {scale}")
+        self.root = Path(root)
         self.scale = scale
         self.folders = {"train": (train, train_small), "val": (val, val_small), "test": (test or val, test_small if test else val_small)}
         self.patch_size = patch_size
@@ -144,7 +144,7 @@ class SuperResolutionData(L.LightningDataModule):
         large, small = self.folders[split]
         if not large:
             raise InputError(f"data.{split} is empty, expected folders of images")
-        return ImagePairs(large, small, scale=self.scale)
+        return ImagePairs([self.root / folder for folder in large], self.root / small if small else "", scale=self.scale)
 
     @cached_property
     def patches(self) -> Patches:
@@ -200,6 +200,12 @@ def read_pixels(file: Path, *, mode: str | None = None) -> np.ndarray:
             raise InputError(f"{file}: not a readable image ({error})") from None
     pixels = np.asarray(read_image(file, mode=mode, name=str(file)))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def mirrored_up_to(pixels: np.ndarray, side: int) -> np.ndarray:
+    """(H, W, C), continued by its mirror image where a side is shorter than that."""
+    missing = [(0, max(side - length, 0)) for length in pixels.shape[:2]]
+    return np.pad(pixels, (*missing, (0, 0)), mode="symmetric")
 
 
 def as_tensor(pixels: np.ndarray) -> Tensor:
