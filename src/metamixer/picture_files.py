@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torchvision.io import ImageReadMode, decode_image, read_file
 
 from .errors import InputError
 from .files import written_whole
@@ -99,7 +98,7 @@ def read_picture(path: Path) -> PictureFile:
             _refuse_unknown(image, path)
             about = image.format, image.info.get("exif"), image.info.get("icc_profile")
             if _is_deep_colour_png(path):
-                bands = decode_image(read_file(str(path)), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+                bands = _decode_deep_png(path)
             else:
                 bands = np.asarray(image.convert(_kept_mode(image)))
     except FileNotFoundError:
@@ -171,6 +170,16 @@ def _is_deep_colour_png(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(26)
     return head.startswith(PNG_SIGNATURE) and len(head) == 26 and head[24] == 16 and head[25] != 0
+
+
+def _decode_deep_png(path: Path) -> np.ndarray:
+    """(H, W, C) uint16 of a PNG of 16 bits."""
+    from torchvision.io import ImageReadMode, decode_image, read_file
+
+    with warnings.catch_warnings():
+        # torchvision recommends a package for video in its place.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return decode_image(read_file(str(path)), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
 
 
 def _mode(bands: int) -> str:
