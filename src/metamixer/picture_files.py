@@ -97,10 +97,7 @@ def read_picture(path: Path) -> PictureFile:
         with Image.open(path) as image:
             _refuse_unknown(image, path)
             about = image.format, image.info.get("exif"), image.info.get("icc_profile")
-            if _is_deep_colour_png(path):
-                bands = _decode_deep_png(path)
-            else:
-                bands = np.asarray(image.convert(_kept_mode(image)))
+            bands = _decode_deep_png(path) if _is_deep_colour_png(path) else np.asarray(image.convert(_kept_mode(image)))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -60,8 +60,8 @@ class ImagePairs(Dataset):
 class Patches(Dataset):
     """Random patches of the pairs, flipped and turned: (small (3, p / scale, p / scale), large (3, p, p)), both in [0, 1].
 
-    count: patches in an epoch; size: p, of the large patch; keep_decoded: hold every image in memory as uint8 from its first use on. An image smaller than a
-    patch is continued by its mirror image.
+    count: patches in an epoch; size: p, of the large patch; keep_decoded: hold every image in memory as uint8 from its first use on.
+    An image smaller than a patch is continued by its mirror image.
     """
 
     def __init__(self, pairs: ImagePairs, *, count: int, size: int, keep_decoded: bool = True):
