@@ -14,6 +14,7 @@ SUMMARIES = {
     "predict": "classify images and folders",
     "detect": "find objects in images and folders: boxes, masks, COCO results",
     "segment": "give each pixel of images a class: label PNGs, overlays, areas",
+    "upscale": "enlarge images, keeping what they are: metamixer upscale photo.jpg --scale 2 --out upscaled",
     "fuse": "write a checkpoint's deploy form",
     "export": "write a checkpoint in another library's format, proved equal",
     "bench": "time networks in every form on this machine",

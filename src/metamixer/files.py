@@ -1,7 +1,7 @@
 """Files that appear whole or not at all."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image
@@ -24,7 +24,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"{path}: can't be written ({error.strerror or error}); what stood there before is unchanged") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):
+            part.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -70,7 +70,8 @@ def load_published(model: nn.Module, source: Source, *, weights: str = "state_di
     """Load one of the authors' checkpoints into one of our networks, in place, and return it.
 
     source: a path, a URL of the official release, or a state dict; for an image network classification checkpoints as well as
-    detection and UPerNet ones, of which the backbone is taken. weights: the entry to take, `state_dict_ema` where the file has one.
+    detection and UPerNet ones, of which the backbone is taken. weights: the entry to take, `state_dict_ema` where the file has one;
+    a super-resolution file's `params` stands for its `state_dict`.
     A network whose keys follow other rules has a method `convert_published(state)`.
     Raises InputError that lists the keys that are missing, left over or of another shape; the model is then unchanged.
     """
@@ -147,6 +148,8 @@ def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[st
         content = _read_url(str(source))
     else:
         content = _read_file(Path(source))
+    if weights == "state_dict" and "params" in content:
+        weights = "params"
     if weights in content:
         content = content[weights]
     elif weights != "state_dict":

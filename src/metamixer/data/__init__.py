@@ -11,4 +11,5 @@ from .preprocessing import Preprocessing as Preprocessing
 from .segmentation import SegmentationData as SegmentationData
 from .segmentation_transforms import SegmentationAugmentation as SegmentationAugmentation
 from .segmentation_transforms import SegmentationPreprocessing as SegmentationPreprocessing
+from .super_resolution import SuperResolutionData as SuperResolutionData
 from .windows import SeriesData as SeriesData

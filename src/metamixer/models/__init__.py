@@ -7,6 +7,9 @@ from .cascade_mask_rcnn import CascadeMaskRCNN as CascadeMaskRCNN
 from .cascade_mask_rcnn import build_detector as _build_detector
 from .ffnet import VARIANTS as _IMAGE_VARIANTS
 from .ffnet import FFNet as FFNet
+from .ffnet_sr import VARIANTS as _SR_VARIANTS
+from .ffnet_sr import FFNetSR as FFNetSR
+from .ffnet_sr import build_ffnet_sr as _build_ffnet_sr
 from .ffnet_ts import FFNetTS as FFNetTS
 from .ffnet_ts import ffnet_ts as _ffnet_ts
 from .registry import create_model as create_model
@@ -23,4 +26,6 @@ for _name in _DETECTORS:
     _register(_name, _partial(_build_detector, _name), task="detection")
 for _name in _SEGMENTERS:
     _register(_name, _partial(_build_segmenter, _name), task="segmentation")
+for _name in _SR_VARIANTS:
+    _register(_name, _partial(_build_ffnet_sr, _name), task="super_resolution")
 _register("ffnet_ts", _ffnet_ts, task="forecasting")

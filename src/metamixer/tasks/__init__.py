@@ -11,3 +11,4 @@ from .forecasting import Forecasting as Forecasting
 from .optimization import Optimization as Optimization
 from .segmentation import Segmentation as Segmentation
 from .segmentation_optimization import SegmentationOptimization as SegmentationOptimization
+from .super_resolution import SuperResolution as SuperResolution

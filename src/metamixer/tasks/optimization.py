@@ -17,6 +17,7 @@ class Optimization:
 
     schedule: "cosine" down to `min_lr`, "constant", or "exponential": `lr` for `hold_epochs`, then times `gamma` from epoch to epoch.
     layer_decay: factor from each layer to the one before it, for fine-tuning; None: the same rate everywhere.
+    betas: memory of Adam's two averages; None: the optimiser's own.
     """
 
     name: str = "adamw"
@@ -30,6 +31,7 @@ class Optimization:
     hold_epochs: int = 4
     gamma: float = 0.9
     layer_decay: float | None = None
+    betas: tuple[float, float] | None = None
 
     def __post_init__(self):
         if self.schedule not in ("cosine", "constant", "exponential"):
@@ -40,6 +42,8 @@ class Optimization:
         # On a CPU PyTorch would step through the tensors one by one.
         on_cpu = next(network.parameters()).device.type == "cpu"
         options = {"fused": True} if self.name == "adamw" and on_cpu else {}
+        if self.betas:
+            options["betas"] = self.betas
         optimizer = create_optimizer_v2(
             network, opt=self.name, lr=self.lr, weight_decay=self.weight_decay, layer_decay=self.layer_decay, **options
         )

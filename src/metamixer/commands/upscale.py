@@ -1,0 +1,138 @@
+"""metamixer upscale"""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..picture_files import PictureFile
+    from ..upscaling import Upscaler
+
+
+def upscale(
+    images: Sequence[str],
+    *,
+    scale: int | None = None,
+    out: str = "upscaled",
+    model: str | None = None,
+    checkpoint: str | None = None,
+    compare: bool = False,
+    overwrite: bool = False,
+    memory: int = 512,
+    max_pixels: int = 178_956_970,
+    backend: str | None = None,
+    precision: str = "fp32",
+    device: str = "cpu",
+) -> None:
+    """Enlarge images and folders of images; each keeps its format, depth, alpha, orientation and colour profile.
+
+    Args:
+        images: files and folders.
+        scale: 2, 3 or 4; none: the checkpoint's, 2 without one.
+        out: folder for the results, which have the names of the images; those of a folder keep their places in it.
+        model: a network's name; without a checkpoint the weights in the package are used, of which ffnet_sr_nano has some.
+        checkpoint: a file of a training run, or a published one, which needs its model's name.
+        compare: write NAME_compare.jpg as well, where bicubic stands beside the network.
+        overwrite: replace results that exist.
+        memory: bound in MiB on what the network holds at a time; the image and its result come on top.
+        max_pixels: an image of more is refused before it is decoded.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
+        precision: fp32, bf16 or auto for the faster one, with a backend.
+        device: where to compute, such as cpu or cuda.
+    """
+    from ..picture_files import bomb_guard
+    from ..upscaling import Upscaler
+
+    jobs = plan(images, Path(out))
+    upscaler = Upscaler(model, scale, checkpoint=checkpoint, memory=memory, backend=backend, precision=precision, device=device)
+    failures: list[str] = []
+    with bomb_guard(max_pixels), progress_bar() as progress:
+        for source, target in jobs:
+            task = progress.add_task(source.name, total=None)
+
+            def show(done: int, count: int, task=task) -> None:
+                progress.update(task, completed=done, total=count)
+
+            try:
+                upscale_file(upscaler, source, target, compare=compare, overwrite=overwrite, on_tile=show)
+            except InputError as error:
+                failures.append(str(error))
+                progress.remove_task(task)
+            else:
+                progress.remove_task(task)
+                print(target, flush=True)
+    for failure in failures:
+        print(f"metamixer: failed: {failure}", file=sys.stderr)
+    if failures:
+        raise InputError(f"{len(failures)} of {len(jobs)} images failed, named above; the others are in {out}")
+
+
+def plan(images: Sequence[str], out: Path) -> list[tuple[Path, Path]]:
+    """Each image with the file to write; raises InputError where two would be one, or a result its own image."""
+    from ..prediction import find_images
+
+    jobs: dict[Path, Path] = {}
+    for given in map(Path, images):
+        for source in find_images([given]):
+            target = out / (source.relative_to(given) if given.is_dir() else source.name)
+            if target in jobs:
+                raise InputError(f"{source}: its result would be {target}, as that of {jobs[target]}, expected images of different names")
+            if target.resolve() == source.resolve():
+                raise InputError(f"{source}: its result would replace it, expected another folder than {out} in --out")
+            jobs[target] = source
+    return [(source, target) for target, source in jobs.items()]
+
+
+def upscale_file(
+    upscaler: "Upscaler",
+    source: Path,
+    target: Path,
+    *,
+    compare: bool = False,
+    overwrite: bool = False,
+    on_tile: Callable[[int, int], object] | None = None,
+) -> None:
+    """Read one image, enlarge it, write it; raises InputError that names the file that was wrong."""
+    from ..files import write_picture
+    from ..picture_files import read_picture, write_picture_file
+    from ..upscaling import enlarge_alpha
+
+    picture_of_both = target.with_name(f"{target.stem}_compare.jpg")
+    for path in (target, *([picture_of_both] if compare else [])):
+        if path.exists() and not overwrite:
+            raise InputError(f"{path}: exists, expected a new name, or --overwrite")
+    picture = read_picture(source)
+    alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, upscaler.scale)
+    enlarged = picture.with_pixels(upscaler.enlarge(picture.colour, on_tile=on_tile), alpha)
+    write_picture_file(enlarged, target)
+    if compare:
+        write_picture(picture_of_both, side_by_side(picture, enlarged))
+
+
+def side_by_side(picture: "PictureFile", enlarged: "PictureFile") -> "Image.Image":
+    """Bicubic on the left, the network on the right."""
+    from PIL import Image
+
+    right = enlarged.preview()
+    both = Image.new("RGB", (2 * right.width + GAP, right.height), "white")
+    both.paste(picture.preview().resize(right.size, Image.Resampling.BICUBIC), (0, 0))
+    both.paste(right, (right.width + GAP, 0))
+    return both
+
+
+GAP = 8
+"""Pixels between two pictures side by side."""
+
+
+def progress_bar():
+    """A bar of tiles on standard error, and lines above it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)

@@ -1,0 +1,189 @@
+"""FFNet-SR: an image in, a `scale` times larger one out (paper, section 4.3 and its super-resolution table).
+
+The body works at the size of the small image; a pixel shuffle enlarges its result, which is added to the image as it is.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from timm.layers import LayerNorm2d, get_norm_layer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import InputError
+from ..mixer import ConvNeXtFFN, MixerBlock, SelfAttention, TokenMixer, token_mixer
+from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, same_padding
+from ..published import rename_published
+
+SCALES = (2, 3, 4)
+
+
+@dataclass(frozen=True)
+class WithoutNorm(Operators):
+    """Convolutions with a bias and nothing behind them."""
+
+    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> nn.Module:
+        """A convolution that keeps the size at stride 1."""
+        return self.conv(dim, out_dim, kernel_size, stride, same_padding(kernel_size), groups=groups)
+
+
+@dataclass(frozen=True)
+class NormBefore(WithoutNorm):
+    """The norm stands before the convolution, as published for LayerNorm, which can't be folded anyway."""
+
+    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> nn.Module:
+        """A norm, then a convolution that keeps the size at stride 1."""
+        return nn.Sequential(self.norm(dim), super().conv_norm(dim, out_dim, kernel_size, stride=stride, groups=groups))
+
+
+@dataclass(frozen=True)
+class NormBehind(WithoutNorm):
+    """The norm stands behind the convolution, which keeps its bias, as published for BatchNorm."""
+
+    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> nn.Module:
+        """A convolution that keeps the size at stride 1, then a norm."""
+        return ConvNorm(super().conv_norm(dim, out_dim, kernel_size, stride=stride, groups=groups), self.norm(out_dim))
+
+
+PLACES: dict[type[nn.Module] | None, type[Operators]] = {None: WithoutNorm, LayerNorm2d: NormBefore, nn.BatchNorm2d: NormBehind}
+"""Where a norm stands, by its class."""
+
+
+class FFNetSR(nn.Module):
+    """The super-resolution network; the defaults are the paper's light one.
+
+    Args:
+        scale: how many times larger the result is.
+        dim, depth: width and number of blocks.
+        token_kernel, channel_kernel: kernel sizes of the token and the channel mixer.
+        expansion_ratio: of the channel mixer.
+        mixer: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators).
+        norm: a class of `PLACES`, or its name in timm ("layernorm2d", "batchnorm2d"); None: no norm.
+    """
+
+    def __init__(
+        self,
+        scale: int = 2,
+        *,
+        dim: int = 96,
+        depth: int = 36,
+        token_kernel: int = 3,
+        channel_kernel: int = 3,
+        expansion_ratio: float = 2,
+        mixer: str | TokenMixer = "ffnified",
+        norm: str | type[nn.Module] | None = None,
+        device=None,
+        dtype=None,
+    ):
+        super().__init__()
+        if scale not in SCALES:
+            raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
+        operators = operators_with(norm).on(device=device, dtype=dtype)
+        self.scale = scale
+        self.norm = norm_class(norm)
+        self.in_chans = 3
+        self.stem = operators.conv(3, dim, 3, 1, 1)
+        self.blocks = nn.Sequential(
+            *(
+                MixerBlock(
+                    token_mixer(mixer, dim, kernel_size=token_kernel, operators=operators),
+                    ConvNeXtFFN(dim, channel_kernel, expansion_ratio=expansion_ratio, operators=operators),
+                )
+                for _ in range(depth)
+            )
+        )
+        self.head = operators.conv(dim, 3 * scale**2, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, 3, H, W), values in [0, 1] -> (B, 3, scale * H, scale * W)."""
+        check_small_image(x)
+        repeated = x.repeat_interleave(self.scale**2, dim=1)
+        return F.pixel_shuffle(self.head(self.blocks(self.stem(x))) + repeated, self.scale)
+
+    def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A published state dict under our names (`metamixer.load_published`)."""
+        return rename_published(state, self.state_dict(), name_of=self.published_name)
+
+    def published_name(self, name: str) -> str:
+        """The published key of one of our parameters or buffers."""
+        for pattern, replacement in PUBLISHED_NAMES[self.norm]:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+
+_AROUND_THE_BODY = ((r"^stem\.", "proj."), (r"^head\.", "conv_bef_up."), (r"^blocks\.", "body."), (r"\.mixer\.", "."))
+
+PUBLISHED_NAMES: dict[type[nn.Module] | None, tuple[tuple[str, str], ...]] = {
+    None: (*_AROUND_THE_BODY, (r"\.query\.", ".0."), (r"\.key\.", ".1."), (r"\.value\.", ".3.")),
+    LayerNorm2d: (
+        *_AROUND_THE_BODY,
+        (r"\.query\.", "."),
+        (r"\.key\.", ".2."),
+        (r"\.value\.", ".4."),
+    ),
+    nn.BatchNorm2d: (
+        *_AROUND_THE_BODY,
+        (r"\.query\.conv\.", ".0."),
+        (r"\.query\.norm\.", ".1."),
+        (r"\.key\.", ".2."),
+        (r"\.value\.", ".4."),
+    ),
+}
+"""Our name -> the published one for each norm, which takes a place of its own in the published lists of layers."""
+
+
+def operators_with(norm: str | type[nn.Module] | None) -> Operators:
+    """The layers of an image network with this norm in its place; raises InputError for another norm."""
+    kind = norm_class(norm)
+    return PLACES[kind](nn.Conv2d, kind or nn.Identity, nn.AvgPool2d)
+
+
+def norm_class(norm: str | type[nn.Module] | None) -> type[nn.Module] | None:
+    """A norm's class, which may be given by its name in timm; raises InputError for a norm without a place."""
+    try:
+        kind = get_norm_layer(norm)
+    except KeyError:
+        kind = norm
+    if kind not in PLACES:
+        raise InputError(f"norm {norm!r}, expected None, 'layernorm2d', 'batchnorm2d' or the class of one of them")
+    return kind
+
+
+def check_small_image(x: Tensor) -> None:
+    """Refuse what is no batch of colour images."""
+    if torch.jit.is_scripting():
+        return
+    if x.ndim != 4 or x.shape[1] != 3:
+        raise InputError(f"image batch of shape {list(x.shape)}, expected (batch, 3, height, width)")
+
+
+def receptive_field(network: nn.Module) -> int:
+    """How many pixels away, on each side, a pixel of the small image still changes the result.
+
+    Raises InputError for a network that attends to the whole image.
+    """
+    if isinstance(network, SelfAttention):
+        raise InputError("mixer 'attention': every pixel depends on the whole image, expected convolutions")
+    if isinstance(network, nn.Conv2d | nn.AvgPool2d):
+        size = network.kernel_size
+        return (size if isinstance(size, int) else max(size)) // 2
+    reach = max if isinstance(network, ParallelConv) else sum
+    parts = network.branches if isinstance(network, ParallelConv) else network.children()
+    return reach([receptive_field(part) for part in parts])
+
+
+VARIANTS: dict[str, dict] = {
+    "ffnet_sr_nano": {"dim": 64, "depth": 7},
+    "ffnet_sr_light": {"dim": 96, "depth": 36},
+    "ffnet_sr": {"dim": 96, "depth": 48},
+}
+"""What makes a variant; `ffnet_sr_nano` is ours, the others are the paper's."""
+
+
+def build_ffnet_sr(variant: str, *, scale: int = 2, **network) -> FFNetSR:
+    """A variant by name; the other keywords are those of `FFNetSR`."""
+    model = FFNetSR(scale, **{**VARIANTS[variant], **network})
+    model.pretrained_cfg = {"architecture": variant, "classifier": "head"}
+    return model

@@ -1,0 +1,110 @@
+"""Super-resolution: what to optimise and what to measure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric
+
+from ..checkpoints import load_initial, network_info
+from ..errors import InputError
+from ..models import create_model
+from ..quality import psnr, ssim, to_pixels
+from .optimization import Optimization
+
+
+def frequency_loss(actual: Tensor, target: Tensor, *, weight: float = 0.02) -> Tensor:
+    """The mean absolute difference of the spectra's real and imaginary parts, times `weight`; (B, C, H, W) each."""
+    spectra = (torch.view_as_real(torch.fft.rfft2(image.float())) for image in (actual, target))
+    return weight * F.l1_loss(*spectra)
+
+
+class SuperResolution(L.LightningModule):
+    """Train and measure a network that enlarges images: L1 plus the frequency loss (paper, super-resolution settings).
+
+    Args:
+        model, model_args: name and keywords for `metamixer.create_model`.
+        scale: must be the data's.
+        initial: a checkpoint to start from, ours or a published one.
+        initial_head: False to take the head's first values in place of the checkpoint's, which may be of another scale.
+        frequency_weight: of the frequency loss beside L1.
+        compile: let torch.compile have the network.
+    """
+
+    def __init__(
+        self,
+        model: str = "ffnet_sr_light",
+        scale: int = 2,
+        *,
+        model_args: dict[str, Any] | None = None,
+        initial: str | None = None,
+        initial_head: bool = True,
+        optimization: Optimization = Optimization("adam", lr=1e-3, min_lr=1e-5, weight_decay=0.0, warmup_epochs=0, betas=(0.9, 0.99)),
+        frequency_weight: float = 0.02,
+        compile: bool = False,
+    ):
+        super().__init__()
+        self.model_name = model
+        self.model_args = {"scale": scale, **(model_args or {})}
+        self.optimization = optimization
+        self.frequency_weight = frequency_weight
+        self.network = create_model(model, **self.model_args).to(memory_format=torch.channels_last)
+        if initial:
+            load_initial(self.network, initial, new_classifier=not initial_head)
+        if compile:
+            self.network.compile()
+        self.measures = nn.ModuleDict({split: nn.ModuleDict({"psnr": MeanMetric(), "ssim": MeanMetric()}) for split in ("val", "test")})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, 3, H, W) in [0, 1] -> (B, 3, scale * H, scale * W)."""
+        return self.network(images.contiguous(memory_format=torch.channels_last))
+
+    def setup(self, stage: str) -> None:
+        found = self.trainer.datamodule.scale
+        if self.model_args["scale"] != found:
+            raise InputError(f"model.scale {self.model_args['scale']}, expected {found}, the data's")
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        small, large = batch
+        enlarged = self(small)
+        loss = F.l1_loss(enlarged, large) + frequency_loss(enlarged, large, weight=self.frequency_weight)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"training loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}), expected a finite number: "
+                "stopped; the last checkpoint is from before it; try a lower learning rate"
+            )
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(small))
+        return loss
+
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        self._measure("val", batch)
+
+    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
+        self._measure("test", batch)
+
+    def configure_optimizers(self) -> dict:
+        optimizer = self.optimization.optimizer(self.network)
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task="super_resolution", classes=None, preprocessing=None)
+
+    def _measure(self, split: str, batch: Sequence[Tensor]) -> None:
+        """PSNR and SSIM on Y, a border of `scale` pixels left out, mean over the images; in float32, as the network is used."""
+        small, large = batch
+        with torch.autocast(small.device.type, enabled=False):
+            enlarged = self(small)
+        for restored, original in zip(enlarged, large, strict=True):
+            if len(original) == 1:
+                restored = restored.mean(dim=0, keepdim=True)
+            pair = to_pixels(restored), original.permute(1, 2, 0).cpu().numpy()
+            for name, measure in (("psnr", psnr), ("ssim", ssim)):
+                self.measures[split][name].update(measure(*pair, border=self.model_args["scale"]))
+        self.log_dict(
+            {f"{split}/{name}": measure for name, measure in self.measures[split].items()}, on_epoch=True, prog_bar=True, batch_size=1
+        )

@@ -1,0 +1,144 @@
+"""FFNet-SR is the published function, with every norm and at every scale, and knows how far it looks."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from timm.layers import LayerNorm2d
+from torch import nn
+
+import metamixer
+from metamixer.errors import InputError
+from metamixer.models.ffnet_sr import receptive_field
+from metamixer.ops import ParallelConv
+from metamixer.tasks.super_resolution import frequency_loss
+from published_weights import GOLDEN, image, state_dict
+from random_statistics import randomize
+
+SMALL = {"dim": 24, "depth": 3}
+GOLDEN_NETWORKS = {
+    "ffnet_sr_light_x2": ("ffnet_sr_light", {"scale": 2}),
+    "ffnet_sr_x2": ("ffnet_sr", {"scale": 2}),
+    "ln_x4": ("ffnet_sr", {"scale": 4, "norm": "layernorm2d", **SMALL}),
+    "bn_x3": ("ffnet_sr", {"scale": 3, "norm": nn.BatchNorm2d, **SMALL}),
+}
+KINDS = {
+    "no norm": {},
+    "LayerNorm": {"norm": LayerNorm2d},
+    "BatchNorm": {"norm": nn.BatchNorm2d},
+    "BatchNorm, large kernels": {"norm": "batchnorm2d", "token_kernel": 7, "channel_kernel": 7},
+    "large kernels": {"token_kernel": 7},
+    "pooling": {"mixer": "pooling"},
+    "identity": {"mixer": "identity"},
+}
+
+
+def published(name):
+    return state_dict(f"sr/{name}", "super_resolution_keys.json")
+
+
+def small_image(height=20, width=24, batch=2):
+    return image("small image", (batch, 3, height, width)).sigmoid()
+
+
+@pytest.fixture(params=KINDS)
+def network(request):
+    """A small network of each kind, as if trained."""
+    torch.manual_seed(0)
+    return randomize(metamixer.create_model("ffnet_sr_nano", **{**SMALL, **KINDS[request.param]}))
+
+
+@pytest.mark.parametrize("name", GOLDEN_NETWORKS)
+@torch.no_grad()
+def test_computes_what_the_published_network_does(name):
+    model, settings = GOLDEN_NETWORKS[name]
+    network = metamixer.load_published(metamixer.create_model(model, **settings).eval(), {"params": published(name)})
+    expected = np.load(GOLDEN / "super_resolution.npz")[f"sr/{name}/out"]
+    np.testing.assert_allclose(network(image(f"sr/{name}", (1, 3, 24, 20)).sigmoid()), expected, rtol=0, atol=2e-5)
+
+
+def test_frequency_loss_is_the_published_one():
+    expected = np.load(GOLDEN / "super_resolution.npz")["loss/fft"]
+    a, b = (image(f"loss/{name}", (2, 3, 24, 24)) for name in "ab")
+    np.testing.assert_allclose(frequency_loss(a, b), expected, rtol=1e-5)
+
+
+def test_refuses_a_checkpoint_of_another_network():
+    network = metamixer.create_model("ffnet_sr_light")
+    with pytest.raises(InputError, match=r"144 left over: body\.36\."):
+        metamixer.load_published(network, {"params": published("ffnet_sr_x2")})
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@torch.no_grad()
+def test_enlarges_any_size(scale):
+    for name in metamixer.list_models("super_resolution"):
+        network = metamixer.create_model(name, scale=scale, depth=1)
+        assert network(torch.rand(1, 3, 5, 9)).shape == (1, 3, 5 * scale, 9 * scale)
+        assert network(torch.rand(2, 3, 1, 1)).shape == (2, 3, scale, scale)
+
+
+def test_the_small_network_stays_small():
+    parameters = sum(parameter.numel() for parameter in metamixer.create_model("ffnet_sr_nano", scale=4).parameters())
+    assert parameters <= 200_000
+
+
+def test_every_parameter_learns(network):
+    learner = copy.deepcopy(network).train()
+    learner(small_image()).square().sum().backward()
+    assert not [name for name, parameter in learner.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+
+
+@torch.no_grad()
+def test_deploy_form_is_the_same_function(network):
+    before = copy.deepcopy(network.state_dict())
+    deployed = metamixer.fuse(network)
+    expected = network(small_image())
+    assert (deployed(small_image()) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert not [module for module in deployed.modules() if isinstance(module, nn.BatchNorm2d | ParallelConv)]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@torch.no_grad()
+def test_exports_for_any_size(network):
+    shapes = {"x": {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}}
+    program = torch.export.export(network, (small_image(),), dynamic_shapes=shapes)
+    torch.testing.assert_close(program.module()(small_image(31, 17, batch=3)), network(small_image(31, 17, batch=3)))
+
+
+@torch.no_grad()
+def test_looks_as_far_as_it_says(network):
+    """A changed pixel changes the result up to the receptive field, and not beyond."""
+    reach = receptive_field(network)
+    x = small_image(1 + 2 * reach + 4, 5, batch=1)
+    changed = x.clone()
+    changed[:, :, 0] += 1
+    difference = (network(changed) - network(x)).abs().amax(dim=(0, 1, 3)).reshape(-1, network.scale).amax(dim=1)
+    assert difference[reach] > 0
+    assert not difference[reach + 1 :].any()
+
+
+def test_attention_has_no_receptive_field():
+    with pytest.raises(InputError, match="mixer 'attention': every pixel depends on the whole image"):
+        receptive_field(metamixer.create_model("ffnet_sr_nano", dim=32, depth=1, mixer="attention", norm="batchnorm2d"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scale": 5}, "scale 5, expected one of 2, 3, 4"),
+        ({"norm": "groupnorm"}, "norm 'groupnorm', expected None, 'layernorm2d', 'batchnorm2d'"),
+        ({"norm": nn.InstanceNorm2d}, r"norm .*InstanceNorm2d.*, expected None"),
+        ({"norm": "nonsense"}, "norm 'nonsense', expected None"),
+    ],
+)
+def test_refuses_what_it_does_not_know(settings, message):
+    with pytest.raises(InputError, match=message):
+        metamixer.create_model("ffnet_sr_nano", **settings)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (3, 8, 8), (1, 4, 8, 8)])
+def test_refuses_what_is_no_batch_of_colour_images(shape):
+    with pytest.raises(InputError, match=r"expected \(batch, 3, height, width\)"):
+        metamixer.create_model("ffnet_sr_nano", depth=1)(torch.zeros(shape))

@@ -1,0 +1,357 @@
+"""Enlarging pictures: tiles change nothing, files keep what they are, what can't be done is named."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+import metamixer
+from metamixer import picture_files, upscaling
+from metamixer.checkpoints import network_info, save_network
+from metamixer.cli import main
+from metamixer.commands.upscale import upscale_file
+from metamixer.errors import InputError
+from metamixer.picture_files import PictureFile, read_picture, write_picture_file
+from metamixer.upscaling import Upscaler, split
+from random_statistics import randomize
+
+MODEL = "ffnet_sr_nano"
+SMALL = {"dim": 8, "depth": 2}
+
+
+def save(path, scale=2):
+    """A small network as if trained, in a file."""
+    torch.manual_seed(0)
+    network = randomize(metamixer.create_model(MODEL, scale=scale, **SMALL))
+    with torch.no_grad():
+        network.head.weight.mul_(0.05)
+        network.head.bias.zero_()
+    save_network(network, network_info(MODEL, {"scale": scale, **SMALL}, task="super_resolution", classes=None, preprocessing=None), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save(tmp_path_factory.mktemp("weights") / "x2.safetensors")
+
+
+@pytest.fixture(scope="module")
+def upscaler(checkpoint):
+    return Upscaler(checkpoint=checkpoint)
+
+
+def noise(height, width, channels, dtype=np.uint8):
+    """Smooth noise in the whole range of the type."""
+    small = np.random.RandomState(0).rand(height // 4 + 1, width // 4 + 1, channels)
+    smooth = np.kron(small, np.ones((4, 4, 1)))[:height, :width]
+    return (smooth * np.iinfo(dtype).max).astype(dtype)
+
+
+def picture(mode, size=(30, 20)):
+    """A Pillow image of this mode."""
+    if mode == "I;16":
+        return Image.fromarray(noise(size[1], size[0], 1, np.uint16)[:, :, 0])
+    return Image.fromarray(noise(size[1], size[0], 4), mode="RGBA").convert(mode)
+
+
+class TestUpscaler:
+    @torch.no_grad()
+    def test_tensors_are_what_the_network_gives(self, upscaler):
+        x = torch.rand(2, 3, 20, 30)
+        torch.testing.assert_close(upscaler(x), upscaler.network(x), rtol=0, atol=1e-5)
+        torch.testing.assert_close(upscaler(x[0]), upscaler.network(x)[0], rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize(("height", "width"), [(70, 50), (16, 61), (1, 1), (1, 90)])
+    def test_tiles_change_nothing(self, checkpoint, upscaler, height, width):
+        tiled = Upscaler(checkpoint=checkpoint)
+        tiled.tile = 16
+        image = np.random.RandomState(0).rand(height, width, 3).astype(np.float32)
+        np.testing.assert_allclose(tiled(image), upscaler(image), rtol=0, atol=1e-5)
+
+    def test_too_small_a_margin_would_show(self, checkpoint, upscaler):
+        tiled = Upscaler(checkpoint=checkpoint)
+        tiled.tile, tiled.margin = 16, tiled.margin - 1
+        image = np.random.RandomState(0).rand(70, 50, 3).astype(np.float32)
+        assert np.abs(tiled(image) - upscaler(image)).max() > 1e-5
+
+    def test_memory_decides_the_size_of_the_tiles(self, checkpoint):
+        sides = [Upscaler(checkpoint=checkpoint, memory=memory).tile for memory in (8, 32, 128)]
+        assert sides[0] < sides[1] < sides[2]
+        with pytest.raises(InputError, match="memory 0 MiB, expected at least 1 for this network"):
+            Upscaler(checkpoint=checkpoint, memory=0)
+
+    @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
+    def test_pictures_keep_their_mode(self, upscaler, mode):
+        enlarged = upscaler(picture(mode))
+        assert (enlarged.mode, enlarged.size) == (mode, (60, 40))
+
+    def test_kinds_agree(self, upscaler):
+        pixels = noise(20, 30, 3)
+        expected = upscaler(pixels)
+        assert (expected.shape, expected.dtype) == ((40, 60, 3), np.uint8)
+        np.testing.assert_array_equal(np.asarray(upscaler(Image.fromarray(pixels))), expected)
+        np.testing.assert_array_equal(upscaler(torch.from_numpy(pixels).permute(2, 0, 1)).permute(1, 2, 0).numpy(), expected)
+        deep = upscaler(pixels.astype(np.uint16) * 257)
+        assert np.abs(deep / 257 - expected).max() <= 0.51
+        floating = upscaler(pixels / np.float32(255))
+        assert np.abs(floating.clip(0, 1) * 255 - expected).max() <= 0.51
+
+    def test_grey_stays_grey(self, upscaler):
+        grey = noise(20, 30, 1)[:, :, 0]
+        coloured = upscaler(np.repeat(grey[:, :, None], 3, axis=2).astype(np.float32) / 255)
+        np.testing.assert_allclose(upscaler(grey.astype(np.float32) / 255), coloured.mean(axis=2), atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("image", "message"),
+        [
+            (np.zeros((4, 4, 2), np.uint8), r"shape \[4, 4, 2\], expected \(height, width, 1 or 3\)"),
+            (np.zeros((0, 4, 3), np.uint8), r"shape \[0, 4, 3\]"),
+            (np.zeros((4, 4, 3), np.int32), "type int32, expected uint8, uint16 or floating point"),
+            (np.full((4, 4, 3), np.nan, np.float32), "NaN or infinite"),
+            (torch.zeros(4, 4), r"tensor of shape \[4, 4\]"),
+            ("photo.jpg", "image of type str"),
+            (Image.new("CMYK", (4, 4)), "mode 'CMYK', expected L, LA, RGB, RGBA or I;16"),
+        ],
+    )
+    def test_refuses_what_is_no_image(self, upscaler, image, message):
+        with pytest.raises(InputError, match=message):
+            upscaler(image)
+
+    def test_runs_in_a_backend(self, checkpoint, upscaler):
+        image = noise(20, 30, 3)
+        deployed = Upscaler(checkpoint=checkpoint, backend="eager", precision="bf16")
+        assert np.abs(deployed(image).astype(int) - upscaler(image)).max() <= 8
+
+
+class TestWeights:
+    def test_those_in_the_package_are_the_default(self, tmp_path, monkeypatch, upscaler):
+        monkeypatch.setattr(upscaling, "WEIGHTS", tmp_path)
+        save(tmp_path / "ffnet_sr_nano_x2.safetensors")
+        save(tmp_path / "ffnet_sr_nano_x3.safetensors", scale=3)
+        image = noise(20, 30, 3)
+        np.testing.assert_array_equal(Upscaler()(image), upscaler(image))
+        assert Upscaler("ffnet_sr_nano", scale=3)(image).shape == (60, 90, 3)
+        with pytest.raises(InputError, match=r"'ffnet_sr_nano', scale 4: no weights .* \(there: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"):
+            Upscaler("ffnet_sr_nano", scale=4)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"model": "ffnet_1"}, "model 'ffnet_1', expected one of ffnet_sr, ffnet_sr_light, ffnet_sr_nano"),
+            ({"scale": 5}, "scale 5, expected one of 2, 3, 4"),
+            ({"model": "ffnet_sr"}, "model 'ffnet_sr', scale 2: no weights in the package"),
+        ],
+    )
+    def test_names_what_it_does_not_have(self, arguments, message):
+        with pytest.raises(InputError, match=message):
+            Upscaler(**arguments)
+
+    def test_a_checkpoint_must_be_what_was_asked_for(self, checkpoint):
+        with pytest.raises(InputError, match="a checkpoint of scale 2, expected 3"):
+            Upscaler(scale=3, checkpoint=checkpoint)
+        with pytest.raises(InputError, match="a checkpoint of model ffnet_sr_nano, expected ffnet_sr"):
+            Upscaler("ffnet_sr", checkpoint=checkpoint)
+
+    def test_a_published_file_needs_its_name(self, tmp_path):
+        network = metamixer.create_model("ffnet_sr_light", scale=3)
+        state = {network.published_name(name): tensor for name, tensor in network.state_dict().items()}
+        torch.save({"params": state}, tmp_path / "light.pth")
+        assert Upscaler("ffnet_sr_light", scale=3, checkpoint=tmp_path / "light.pth").scale == 3
+        with pytest.raises(InputError, match="a published checkpoint, expected its network's name as well"):
+            Upscaler(checkpoint=tmp_path / "light.pth")
+
+
+def test_tiles_cover_an_image_once():
+    covered = np.zeros((37, 50), int)
+    for tile in split(37, 50, side=16, margin=3):
+        covered[tile.rows, tile.columns] += 1
+        assert tile.rows.stop - tile.rows.start <= 16
+    assert (covered == 1).all()
+
+
+def files(folder):
+    """Every kind of file that is kept: name -> path."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a harbour"
+    about = {"exif": exif.tobytes(), "icc_profile": profile}
+    picture("RGB").save(folder / "photo.jpg", **about)
+    picture("RGB").save(folder / "photo.webp", **about)
+    picture("L").save(folder / "grey.jpeg", **about)
+    for mode in ("L", "LA", "RGB", "RGBA", "I;16"):
+        picture(mode).save(folder / f"{mode.replace(';', '')}.png", **about)
+    for channels, alpha in ((3, None), (3, 1), (1, 1)):
+        colour, alpha = noise(20, 30, channels, np.uint16), alpha and noise(20, 30, 1, np.uint16)[:, :, 0]
+        write_picture_file(PictureFile(colour, alpha, "PNG", exif.tobytes(), profile), folder / f"deep{channels}{alpha is not None}.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    return tmp_path / "in"
+
+
+class TestFiles:
+    def test_keep_what_they_are(self, folder, tmp_path, upscaler):
+        paths = files(folder)
+        assert len(paths) == 11
+        for path in paths:
+            upscale_file(upscaler, path, tmp_path / "out" / path.name)
+            before, after = read_picture(path), read_picture(tmp_path / "out" / path.name)
+            assert after.colour.shape == (40, 60, before.colour.shape[2]), path
+            assert after.colour.dtype == before.colour.dtype
+            assert (after.alpha is None) == (before.alpha is None)
+            assert (after.format, after.icc_profile) == (before.format, before.icc_profile)
+            with Image.open(path) as image, Image.open(tmp_path / "out" / path.name) as enlarged:
+                assert (enlarged.getexif()[0x0112], enlarged.getexif()[0x010E]) == (6, "a harbour")
+                assert enlarged.mode == image.mode
+
+    def test_16_bits_come_back_as_they_were(self, folder):
+        files(folder)
+        for name in ("deep3False.png", "deep3True.png", "deep1True.png"):
+            picture = read_picture(folder / name)
+            channels = picture.colour.shape[2]
+            np.testing.assert_array_equal(picture.colour, noise(20, 30, channels, np.uint16))
+            if picture.alpha is not None:
+                np.testing.assert_array_equal(picture.alpha, noise(20, 30, 1, np.uint16)[:, :, 0])
+
+    @pytest.mark.parametrize(("transparency", "expected"), [(None, "RGB"), (0, "RGBA")])
+    def test_a_palette_becomes_colours(self, folder, tmp_path, upscaler, transparency, expected):
+        about = {} if transparency is None else {"transparency": transparency}
+        picture("RGB").convert("P").save(folder / "palette.png", **about)
+        upscale_file(upscaler, folder / "palette.png", tmp_path / "palette.png")
+        with Image.open(tmp_path / "palette.png") as image:
+            assert (image.mode, image.size) == (expected, (60, 40))
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_a_preview_is_upright(self, folder, orientation):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        picture("RGB").save(folder / "turned.png", exif=exif.tobytes())
+        with Image.open(folder / "turned.png") as image:
+            from PIL import ImageOps
+
+            np.testing.assert_array_equal(read_picture(folder / "turned.png").preview(), ImageOps.exif_transpose(image))
+
+
+def bad_files(folder):
+    """What can't be enlarged: name -> a part of its message."""
+    (folder / "text.png").write_text("not an image")
+    (folder / "empty.jpg").write_bytes(b"")
+    picture("RGB", (300, 200)).save(folder / "whole.png")
+    (folder / "truncated.png").write_bytes((folder / "whole.png").read_bytes()[:2000])
+    (folder / "whole.png").unlink()
+    header = struct.pack(">2I5B", 0, 10, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    zero = picture_files.PNG_SIGNATURE + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (folder / "zero.png").write_bytes(zero)
+    picture("RGB").convert("CMYK").save(folder / "print.jpg")
+    frames = [picture("RGB"), picture("RGB").transpose(Image.Transpose.ROTATE_180)]
+    frames[0].save(folder / "moving.webp", save_all=True, append_images=frames[1:])
+    picture("RGB").save(folder / "still.gif")
+    Image.new("L", (600, 600)).save(folder / "gigantic.png")
+    return {
+        "text.png": "not a readable image",
+        "empty.jpg": "not a readable image",
+        "truncated.png": "not a readable image",
+        "zero.png": "not a readable image",
+        "print.jpg": "colours of mode CMYK, expected grey, RGB or a palette",
+        "moving.webp": "2 frames",
+        "still.gif": "a GIF file, expected one of PNG, JPEG",
+        "gigantic.png": "more than 100000 pixels, expected fewer, or --max_pixels",
+    }
+
+
+class TestCommand:
+    def run(self, *arguments):
+        return main(["upscale", *map(str, arguments)])
+
+    def test_files_and_folders(self, checkpoint, folder, tmp_path, capsys):
+        (folder / "below").mkdir()
+        picture("RGB").save(folder / "a.png")
+        picture("L").save(folder / "below" / "a.jpg")
+        picture("RGBA").save(tmp_path / "single.webp")
+        out = tmp_path / "out"
+        assert self.run(folder, tmp_path / "single.webp", "--checkpoint", checkpoint, "--out", out, "--compare") == 0
+        names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
+        pictures = ["a.png", "below/a.jpg", "single.webp"]
+        assert names == sorted([*pictures, "a_compare.jpg", "below/a_compare.jpg", "single_compare.jpg"])
+        assert capsys.readouterr().out.split() == [str(out / name) for name in pictures]
+        with Image.open(out / "a_compare.jpg") as both:
+            assert both.size == (2 * 60 + 8, 40)
+
+    def test_bad_files_are_named_and_the_others_done(self, checkpoint, folder, tmp_path, capsys):
+        expected = bad_files(folder)
+        picture("RGB").save(folder / "good.png")
+        out = tmp_path / "out"
+        assert self.run(folder, "--checkpoint", checkpoint, "--out", out, "--max_pixels", 100000) == 2
+        assert [path.name for path in out.iterdir()] == ["good.png"]
+        errors = capsys.readouterr().err.splitlines()
+        for name, message in expected.items():
+            line = next(line for line in errors if f"{name}:" in line)
+            assert message in line
+        assert errors[-1] == f"metamixer: error: 8 of 9 images failed, named above; the others are in {out}"
+        assert "Traceback" not in "".join(errors)
+
+    def test_replaces_nothing_unasked(self, checkpoint, folder, tmp_path, capsys):
+        picture("RGB").save(folder / "a.png")
+        out = tmp_path / "out"
+        for extra, code in (((), 0), ((), 2), (("--overwrite",), 0)):
+            assert self.run(folder, "--checkpoint", checkpoint, "--out", out, *extra) == code
+        assert f"{out / 'a.png'}: exists, expected a new name, or --overwrite" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+    def test_never_replaces_its_input(self, checkpoint, folder, capsys, overwrite):
+        picture("RGB").save(folder / "a.png")
+        before = (folder / "a.png").read_bytes()
+        assert self.run(folder / "a.png", "--checkpoint", checkpoint, "--out", folder, *overwrite) == 2
+        assert "its result would replace it, expected another folder" in capsys.readouterr().err
+        assert (folder / "a.png").read_bytes() == before
+
+    def test_refuses_two_images_of_one_name(self, checkpoint, folder, tmp_path, capsys):
+        for place in (folder, tmp_path):
+            picture("RGB").save(place / "a.png")
+        assert self.run(folder, tmp_path / "a.png", "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
+        assert "expected images of different names" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+    def test_names_an_output_that_cannot_be_written(self, checkpoint, folder, tmp_path, capsys):
+        picture("RGB").save(folder / "a.png")
+        (tmp_path / "file").write_text("in the way")
+        assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "file" / "out") == 2
+        assert "can't be written" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("absent.png",), "absent.png: no such file or folder"),
+            (("{a}", "--scale", "5"), "scale 5, expected one of 2, 3, 4"),
+            (("{a}", "--backend", "bogus"), "backend 'bogus', expected one of auto"),
+            (("{a}", "--memory", "0"), "memory 0 MiB, expected at least"),
+            (("{a}", "--checkpoint", "absent.safetensors"), "absent.safetensors: no such file"),
+        ],
+    )
+    def test_refuses_what_does_not_fit(self, arguments, message, checkpoint, folder, tmp_path, capsys):
+        picture("RGB").save(folder / "a.png")
+        own = () if "--checkpoint" in arguments else ("--checkpoint", checkpoint)
+        given = [argument.replace("{a}", str(folder / "a.png")) for argument in arguments]
+        assert self.run(*given, *own, "--out", tmp_path / "out") == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert len(error.splitlines()) == 1
+
+    def test_an_interrupt_leaves_no_half_file(self, checkpoint, folder, tmp_path, monkeypatch, capsys):
+        picture("RGB").save(folder / "a.png")
+
+        def interrupt(image, file, *args, **kwargs):
+            file.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Image.Image, "save", interrupt)
+        assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 130
+        assert not list((tmp_path / "out").iterdir())
+        assert "interrupted" in capsys.readouterr().err
