@@ -20,6 +20,9 @@ LARGEST_COORDINATE = 2**COORDINATE_BITS - 1 - 2 * MARGIN
 LARGEST_BATCH = 2 ** (63 - 3 * COORDINATE_BITS) - 1
 LARGEST_KERNEL = 2 * MARGIN + 1
 
+# A grid that was first used in inference may be trained on later, for which inference's own tensors can't be kept.
+_outside_inference = torch.inference_mode(False)
+
 
 @dataclass(frozen=True, eq=False)
 class NeighbourMap:
@@ -76,18 +79,21 @@ class VoxelGrid:
     def __len__(self) -> int:
         return len(self.coordinates)
 
+    @_outside_inference
     def sorted_keys(self) -> tuple[Tensor, Tensor]:
         """Rising keys (N,) and the row of each."""
         if not self._sorted:
             self._sorted.append(voxel_keys(self.coordinates, self.batch).sort())
         return self._sorted[0]
 
+    @_outside_inference
     def neighbours(self, kernel_size: int) -> NeighbourMap:
         """The neighbour map of a kernel, made at the first call."""
         if kernel_size not in self._maps:
             self._maps[kernel_size] = find_neighbours(*self.sorted_keys(), kernel_size=kernel_size)
         return self._maps[kernel_size]
 
+    @_outside_inference
     def pooled(self, stride: int = 2) -> Pooling:
         """The grid of voxels `stride` times as wide, made at the first call."""
         if stride not in self._pools:

@@ -7,6 +7,9 @@ from .cascade_mask_rcnn import CascadeMaskRCNN as CascadeMaskRCNN
 from .cascade_mask_rcnn import build_detector as _build_detector
 from .ffnet import VARIANTS as _IMAGE_VARIANTS
 from .ffnet import FFNet as FFNet
+from .ffnet_3d import VARIANTS as _POINT_VARIANTS
+from .ffnet_3d import FFNet3D as FFNet3D
+from .ffnet_3d import build_ffnet_3d as _build_ffnet_3d
 from .ffnet_ts import FFNetTS as FFNetTS
 from .ffnet_ts import ffnet_ts as _ffnet_ts
 from .registry import create_model as create_model
@@ -19,3 +22,5 @@ for _name in _IMAGE_VARIANTS:
 for _name in _DETECTORS:
     _register(_name, _partial(_build_detector, _name), task="detection")
 _register("ffnet_ts", _ffnet_ts, task="forecasting")
+for _name in _POINT_VARIANTS:
+    _register(_name, _partial(_build_ffnet_3d, _name), task="points")
