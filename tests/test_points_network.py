@@ -3,17 +3,17 @@
 import json
 
 import numpy as np
-import published_weights
 import pytest
 import torch
-from published_weights import GOLDEN
-from random_statistics import randomize
 
+import published_weights
 from metamixer import create_model, fuse, list_models, load_published
 from metamixer.errors import InputError
 from metamixer.models import FFNet3D
 from metamixer.models.ffnet_3d import VARIANTS
 from metamixer.sparse import SparseVoxels
+from published_weights import GOLDEN
+from random_statistics import randomize
 
 CONFIG = json.loads((GOLDEN / "points_keys.json").read_text())["config"]
 SMALL = {

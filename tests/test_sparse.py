@@ -118,7 +118,7 @@ def test_deterministic_algorithms_give_the_same_bits_on_any_number_of_threads(vo
         ([[0, 0, 0], [0, -1, 0], [1, 0, 0]], "coordinate -1, expected 0 to"),
         (
             [[0, 0, 0], [0, LARGEST_COORDINATE + 1, 0], [1, 0, 0]],
-            f"coordinate {LARGEST_COORDINATE + 1}, expected 0 to {LARGEST_COORDINATE}",
+            f"coordinate {LARGEST_COORDINATE + 1}, expected 0 to",
         ),
         ([[0.5, 0, 0]] * 3, "float32, expected .* integers"),
         ([[0, 0, 0]], "expected .* N 1"),

@@ -39,10 +39,8 @@ class View:
         return np.stack([-x if self.mirrored else x, y, z], axis=1)
 
 
-VOTES = tuple(View(turn=quarter * math.pi / 2, scale=scale) for scale in (1.0, 0.95, 1.05) for quarter in range(4))[:9] + (
-    View(mirrored=True),
-)
-"""Ten views whose votes are summed, nearly the published ones: quarter turns at three scales, and a mirrored one."""
+VOTES = (*(View(turn=quarter * math.pi / 2, scale=scale) for scale in (1.0, 0.95, 1.05) for quarter in range(4)), View(mirrored=True))
+"""The views that vote, in the order in which they are asked: quarter turns at three scales, and a mirrored one."""
 
 
 @torch.inference_mode()
@@ -90,7 +88,7 @@ class PointSegmenter:
         return cls(network, PointPreprocessing.from_dict(info["preprocessing"]), class_names(info, network.num_classes))
 
     def scores(self, cloud: Cloud | str | Path, *, votes: int = 1, fragments: bool = False) -> Tensor:
-        """Class probabilities (N, classes) of every point of a cloud or file; votes: 1 to 10 views; fragments: see `point_scores`."""
+        """Class probabilities (N, classes) of every point of a cloud or file; votes: 1 to 13 views; fragments: see `point_scores`."""
         name = "cloud" if isinstance(cloud, Cloud) else str(cloud)
         cloud = check_cloud(cloud, name) if isinstance(cloud, Cloud) else read_cloud(cloud)
         self.preprocessing.check(cloud, name)

@@ -11,7 +11,7 @@ def models() -> None:
 
     from ..complexity import measure_deploy_form
     from ..models import create_model, list_models
-    from ..models.paper import BOX_AND_MASK_AP, TOP1
+    from ..models.paper import BOX_AND_MASK_AP, POINTS_MIOU, TOP1
 
     print(f"{'network':26s}{'params':>9s}{'MACs':>10s}{'pixels':>8s}{'top-1 (paper)':>15s}")
     for name in list_models("classification"):
@@ -27,3 +27,9 @@ def models() -> None:
         params = sum(parameter.numel() for parameter in network.parameters())
         precision = "{:.1f} / {:.1f}".format(*BOX_AND_MASK_AP[name]) if name in BOX_AND_MASK_AP else "ours"
         print(f"{name:37s}{params / 1e6:6.1f} M{precision:>26s}")
+    print(f"{'points':37s}{'params':>8s}{'mIoU (paper)':>26s}")
+    for name in list_models("points"):
+        with torch.device("meta"):
+            network = fuse(create_model(name))
+        params = sum(parameter.numel() for parameter in network.parameters())
+        print(f"{name:37s}{params / 1e6:6.1f} M{POINTS_MIOU.get(name, 'ours'):>26s}")

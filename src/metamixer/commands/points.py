@@ -22,7 +22,7 @@ def points(
         clouds: files (PLY, LAS, LAZ, NPZ, NPY), folders of them, or folders of arrays with coord.npy.
         checkpoint: a file of a training run or its deploy form.
         out: folder for a labelled copy of each cloud, a picture of it, and counts.csv.
-        votes: how many turned and scaled views of a cloud vote, 1 to 10.
+        votes: how many turned and scaled views of a cloud vote, 1 to 13.
         fragments: see every point itself, not one point a voxel; slower.
         device: where to compute, such as cpu or cuda.
     """

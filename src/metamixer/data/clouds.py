@@ -137,10 +137,11 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _from_folder(path: Path) -> Cloud:
-    return _from_arrays({file.stem: _array(file) for file in sorted(path.glob("*.npy"))}, path)
+    return _from_arrays({file.stem: read_array(file) for file in sorted(path.glob("*.npy"))}, path)
 
 
-def _array(path: Path) -> np.ndarray:
+def read_array(path: Path) -> np.ndarray:
+    """A .npy file; raises InputError that names it."""
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -148,7 +149,7 @@ def _array(path: Path) -> np.ndarray:
 
 
 def _from_npy(path: Path) -> Cloud:
-    array = _array(path)
+    array = read_array(path)
     if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
         raise InputError(f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) with colour")
     more = {4: {"intensity": array[:, 3]}, 6: {"colours": array[:, 3:]}}.get(array.shape[1], {})
@@ -170,7 +171,9 @@ def _cloud(**arrays: np.ndarray | None) -> Cloud:
     types = {"coordinates": np.float64, "labels": np.int64}
     return Cloud(
         **{
-            kind: values.astype(types.get(kind, np.float32)).reshape(len(values), *values.shape[1:] if values.ndim < 3 else (-1,))
+            kind: (values[:, 0] if kind in ("labels", "intensity") and values.shape[1:] == (1,) else values).astype(
+                types.get(kind, np.float32)
+            )
             for kind, values in arrays.items()
             if values is not None
         }
@@ -205,7 +208,7 @@ def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> N
 
 
 def _folder_arrays(source: Path) -> dict[str, np.ndarray]:
-    return {file.stem: _array(file) for file in sorted(source.glob("*.npy"))} if source.is_dir() else {"points": _array(source)}
+    return {file.stem: read_array(file) for file in sorted(source.glob("*.npy"))} if source.is_dir() else {"points": read_array(source)}
 
 
 def _write_las(source: Path, out: Path, labels: np.ndarray) -> None:

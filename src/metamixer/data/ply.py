@@ -81,9 +81,7 @@ def _parse(path: str | Path, lines: list[list[str]]) -> tuple[str, int, np.dtype
     for words in lines[elements[0] + 1 : elements[1] if len(elements) > 1 else None]:
         if words[:1] == ["property"]:
             if words[1] not in TYPES:
-                raise InputError(
-                    f"{path}: vertex property {' '.join(words[1:])!r}, expected a number of one of the types {', '.join(TYPES)}"
-                )
+                raise InputError(f"{path}: vertex property {' '.join(words[1:])!r}, expected one of {', '.join(TYPES)}")
             fields.append((words[2], ORDERS[form] + TYPES[words[1]]))
     return form, count, np.dtype(fields)
 

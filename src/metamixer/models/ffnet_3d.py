@@ -6,6 +6,7 @@ A U-Net of submanifold convolutions; its blocks are the package's, its mixers th
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
@@ -137,7 +138,7 @@ class FFNet3D(nn.Module):
         stem = operators.conv_norm(in_chans, dims[0], stem_kernel_size)
         self.stem = nn.Sequential(stem, operators.act())
         rates = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
-        self.downsamples = nn.ModuleList(_downsample(dim, wider, operators) for dim, wider in zip(dims[:-1], dims[1:], strict=True))
+        self.downsamples = nn.ModuleList(_downsample(dim, wider, operators) for dim, wider in pairwise(dims))
         self.encoder = nn.ModuleList(blocks(dim, rate) for dim, rate in zip(dims, rates, strict=True))
         rates = calculate_drop_path_rates(drop_path_rate, list(decoder_depths), stagewise=True)
         coarser = (*decoder_dims[1:], dims[-1])
@@ -239,4 +240,6 @@ VARIANTS: dict[str, dict] = {
 
 def build_ffnet_3d(variant: str, **network) -> FFNet3D:
     """A variant's numbers, changed by the caller's keywords."""
-    return FFNet3D(**{**VARIANTS[variant], **network})
+    built = FFNet3D(**{**VARIANTS[variant], **network})
+    built.pretrained_cfg = {"architecture": variant, "classifier": "head"}
+    return built

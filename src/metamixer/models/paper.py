@@ -19,5 +19,8 @@ BOX_AND_MASK_AP: dict[str, tuple[float, float]] = {
 }
 """COCO val2017 average precision of boxes and masks in percent (paper, detection table)."""
 
+POINTS_MIOU: dict[str, str] = {"ffnet_3d": "76.5 / 34.5 / 77.1"}
+"""Mean IoU in percent on ScanNet v2, ScanNet200 and S3DIS (paper, section 4.5)."""
+
 PUBLISHED_TOP1: dict[str, float] = {tag.removesuffix(".in1k"): top1 for tag, top1 in TOP1.items() if tag.endswith(".in1k")}
 """The same of the plain weights by the network's name, for pictures beside latency."""
