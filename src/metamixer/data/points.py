@@ -138,6 +138,10 @@ class PointData(L.LightningDataModule):
             raise InputError(f"{path}: label {wrong[0]}, expected {IGNORED} (ignored) or 0 to {len(self.classes) - 1}")
         return labels
 
+    def transfer_batch_to_device(self, batch: Voxels | Cloud, device: torch.device, dataloader_idx: int) -> Voxels | Cloud:
+        """A whole scene stays where it is: its views and fragments go to the device one by one."""
+        return batch if isinstance(batch, Cloud) else super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         dataset = TrainingClouds(

@@ -235,7 +235,7 @@ VARIANTS: dict[str, dict] = {
     "ffnet_3d_nano": _NANO,
     "sparse_unet_nano": {**_NANO, "dims": (20, 38, 77, 116), "decoder_dims": (20, 38, 77), "mixer": "convolution"},
 }
-"""What makes a variant; the paper's is `ffnet_3d`, the others are ours: a small one, and a U-Net of as many parameters without its mixer."""
+"""What makes a variant; the paper's is `ffnet_3d`, the others are ours: a small one, and a U-Net of its size without its mixer."""
 
 
 def build_ffnet_3d(variant: str, **network) -> FFNet3D:

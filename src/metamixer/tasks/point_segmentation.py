@@ -75,10 +75,6 @@ class PointSegmentation(L.LightningModule):
                 f"({', '.join(data.preprocessing.features)})"
             )
 
-    def transfer_batch_to_device(self, batch: Voxels | Cloud, device: torch.device, dataloader_idx: int) -> Voxels | Cloud:
-        """A whole scene stays where it is: its views and fragments go to the device one by one."""
-        return batch if isinstance(batch, Cloud) else super().transfer_batch_to_device(batch, device, dataloader_idx)
-
     def training_step(self, batch: Voxels, batch_idx: int) -> Tensor:
         logits = self(SparseVoxels.of(batch["features"], batch["coordinates"], batch["batch"])).float()
         labels = batch["labels"]
