@@ -126,7 +126,7 @@ def test_a_single_point_and_votes(tmp_path):
     segmenter = PointSegmenter.load(tmp_path / "net.safetensors")
     assert segmenter(Cloud(np.zeros((1, 3)), np.zeros((1, 3)))).shape == (1,)
     cloud = read_cloud_of(room(0))
-    scores = segmenter.scores(cloud, votes=len(VOTES), fragments=True)
+    scores = segmenter.scores(cloud, votes=len(VOTES))
     torch.testing.assert_close(scores.sum(dim=1), torch.ones(2 * ROOM))
     with pytest.raises(InputError, match="no colours"):
         segmenter(Cloud(np.zeros((5, 3))))
