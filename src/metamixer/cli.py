@@ -20,11 +20,13 @@ SUMMARIES = {
     "bench": "time networks in every form on this machine",
     "models": "list the networks with their sizes and the paper's accuracy",
     "forecast": "learn from a table of series, backtest, forecast",
+    "points": "label every point of point clouds: labelled files, class counts, pictures",
     "draw": "draw a checkpoint: predictions, training curve, learned kernels",
 }
 """The commands; each but the three of training is a function of its name in the module of its name in `commands`."""
 POSITIONAL = {
     "images": {"nargs": "+", "help": "files and folders"},
+    "clouds": {"nargs": "+", "help": "PLY, LAS, LAZ, NPZ or NPY files, folders of them, folders of arrays with coord.npy"},
     "table": {"help": "CSV (gzip too) or Parquet"},
     "networks": {"nargs": "+", "help": "networks by name, of metamixer or timm"},
     "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or a network's name"},

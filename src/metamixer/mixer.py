@@ -10,7 +10,6 @@ query brings them along (`SelfAttention`).
 from collections.abc import Callable
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -191,11 +190,11 @@ def token_mixer(mixer: str | TokenMixer, dim: int, *, kernel_size: int, operator
 class Residual(nn.Module):
     """x + drop_path(scale(mixer(x))); scale and drop_path are identities where they are not wanted."""
 
-    def __init__(self, mixer: nn.Module, *, scale: nn.Module | None = None, drop_path: float = 0.0):
+    def __init__(self, mixer: nn.Module, *, scale: nn.Module | None = None, drop_path: float = 0.0, operators: Operators = IMAGE):
         super().__init__()
         self.mixer = mixer
         self.scale = scale or nn.Identity()
-        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.drop_path = operators.drop_path(drop_path) if drop_path > 0 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, ...) -> the same shape."""
@@ -222,10 +221,11 @@ class MixerBlock(nn.Module):
         *,
         scale: Callable[[], nn.Module] = nn.Identity,
         drop_path: float = 0.0,
+        operators: Operators = IMAGE,
     ):
         super().__init__()
-        self.token_mixer = Residual(token_mixer, scale=scale(), drop_path=drop_path)
-        self.channel_mixer = Residual(channel_mixer, scale=scale(), drop_path=drop_path)
+        self.token_mixer = Residual(token_mixer, scale=scale(), drop_path=drop_path, operators=operators)
+        self.channel_mixer = Residual(channel_mixer, scale=scale(), drop_path=drop_path, operators=operators)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, ...) -> the same shape."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,14 +35,15 @@ class Operators:
     """The layers of one kind of data; all that a mixer or a network needs to know of its dimension.
 
     conv: `(in, out, kernel_size, stride, padding, groups=, bias=)`; norm: `(channels)`; pool: average pooling
-    `(kernel_size, stride, padding, count_include_pad=)`; act: `()`; spatial_dims: dimensions behind the channels;
-    parallel_kernels: the kernel sizes that train beside a k-wide depthwise convolution.
+    `(kernel_size, stride, padding, count_include_pad=)`; act: `()`; drop_path: `(probability)`; spatial_dims: dimensions behind the
+    channels; parallel_kernels: the kernel sizes that train beside a k-wide depthwise convolution.
     """
 
     conv: Callable[..., nn.Module]
     norm: Callable[..., nn.Module]
     pool: Callable[..., nn.Module]
     act: Callable[[], nn.Module] = nn.GELU
+    drop_path: Callable[[float], nn.Module] = DropPath
     spatial_dims: int = 2
     parallel_kernels: Callable[[int], tuple[KernelSize, ...]] = _half
 

@@ -9,6 +9,7 @@ from ..checkpoints import load_checkpoint, save_network
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
 from ..fusion import fuse as fuse_network
+from ..sparse import SparseVoxels
 
 
 def fuse(checkpoint: str, *, out: str) -> None:
@@ -57,10 +58,18 @@ def _forecaster_probe(network: nn.Module, info: dict) -> torch.Tensor:
     return network(torch.randn(8, *shape, generator=torch.Generator().manual_seed(0)))
 
 
+def _points_probe(network: nn.Module, info: dict) -> torch.Tensor:
+    """Logits of a random block of voxels, a third of its cells."""
+    generator = torch.Generator().manual_seed(0)
+    cells = (torch.rand(16, 16, 16, generator=generator) < 0.3).nonzero()
+    return network(SparseVoxels.of(torch.randn(len(cells), network.in_chans, generator=generator), cells))
+
+
 FUSE_PROBES = {
     "classification": _classifier_probe,
     "detection": _detector_probe,
     "forecasting": _forecaster_probe,
     "segmentation": _segmenter_probe,
+    "points": _points_probe,
 }
 """What a network of a task gives for fixed random input, by which its deploy form is compared with it."""

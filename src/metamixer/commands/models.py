@@ -8,14 +8,14 @@ from ..complexity import measure, measure_deploy_form
 from ..errors import InputError
 from ..fusion import fuse
 from ..models import create_model, list_models
-from ..models.paper import BOX_AND_MASK_AP, ETT_MSE_AND_MAE, MIOU, TOP1
+from ..models.paper import BOX_AND_MASK_AP, ETT_MSE_AND_MAE, MIOU, POINTS_MIOU, SET5_PSNR, TOP1
 
 OURS = "ours"
 
 
 def models() -> None:
     """List the networks: parameters and multiply-accumulates in deploy form, and the paper's accuracy."""
-    for list_task in (_list_classifiers, _list_detectors, _list_segmenters, _list_forecasters):
+    for list_task in (_list_classifiers, _list_detectors, _list_segmenters, _list_upscalers, _list_forecasters, _list_point_networks):
         list_task()
 
 
@@ -50,10 +50,24 @@ def _list_segmenters() -> None:
         print(_row(name, _millions(complexity.params), _billions(complexity.macs), f"{height}x{width}", accuracy))
 
 
+def _list_upscalers() -> None:
+    print(_row("super-resolution, x2", "params", "MACs", "pixels", "PSNR on Set5 (paper)"))
+    for name in list_models("super_resolution"):
+        complexity = measure(_deploy_form(name), torch.empty(1, 3, 256, 256, device="meta"))
+        accuracy = f"{SET5_PSNR[name]:.2f} dB" if name in SET5_PSNR else OURS
+        print(_row(name, _millions(complexity.params), _billions(complexity.macs), "256", accuracy))
+
+
 def _list_forecasters() -> None:
     print(_row("forecaster", "params", "", "", "MSE / MAE on ETT (paper)"))
     for name in list_models("forecasting"):
         print(_row(name, _millions(_parameters(_deploy_form(name))), "", "", "{:.3f} / {:.3f}".format(*ETT_MSE_AND_MAE[name])))
+
+
+def _list_point_networks() -> None:
+    print(_row("points", "params", "", "", "mIoU (paper)"))
+    for name in list_models("points"):
+        print(_row(name, _millions(_parameters(_deploy_form(name))), "", "", POINTS_MIOU.get(name, OURS)))
 
 
 def _deploy_form(name: str) -> nn.Module:

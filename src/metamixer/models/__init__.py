@@ -7,6 +7,9 @@ from .cascade_mask_rcnn import CascadeMaskRCNN as CascadeMaskRCNN
 from .cascade_mask_rcnn import build_detector as _build_detector
 from .ffnet import VARIANTS as _IMAGE_VARIANTS
 from .ffnet import FFNet as FFNet
+from .ffnet_3d import VARIANTS as _POINT_VARIANTS
+from .ffnet_3d import FFNet3D as FFNet3D
+from .ffnet_3d import build_ffnet_3d as _build_ffnet_3d
 from .ffnet_sr import VARIANTS as _SR_VARIANTS
 from .ffnet_sr import FFNetSR as FFNetSR
 from .ffnet_sr import build_ffnet_sr as _build_ffnet_sr
@@ -29,3 +32,5 @@ for _name in _SEGMENTERS:
 for _name in _SR_VARIANTS:
     _register(_name, _partial(_build_ffnet_sr, _name), task="super_resolution")
 _register("ffnet_ts", _ffnet_ts, task="forecasting")
+for _name in _POINT_VARIANTS:
+    _register(_name, _partial(_build_ffnet_3d, _name), task="points")

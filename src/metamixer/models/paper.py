@@ -28,6 +28,12 @@ MIOU: dict[str, float] = {
 }
 """Mean intersection over union in percent at one scale on ADE20K and Cityscapes val (paper, segmentation tables)."""
 
+SET5_PSNR: dict[str, float] = {"ffnet_sr_light": 38.23, "ffnet_sr": 38.32}
+"""PSNR of the luminance in dB on Set5 at x2 (paper, super-resolution table)."""
+
+POINTS_MIOU: dict[str, str] = {"ffnet_3d": "76.5 / 34.5 / 77.1"}
+"""Mean IoU in percent on ScanNet v2, ScanNet200 and S3DIS (paper, section 4.5)."""
+
 PUBLISHED_TOP1: dict[str, float] = {tag.removesuffix(".in1k"): top1 for tag, top1 in TOP1.items() if tag.endswith(".in1k")}
 """The same of the plain weights by the network's name, for pictures beside latency."""
 

@@ -9,6 +9,8 @@ from .distillation import Distillation as Distillation
 from .distillation import Teacher as Teacher
 from .forecasting import Forecasting as Forecasting
 from .optimization import Optimization as Optimization
+from .point_optimization import PointOptimization as PointOptimization
+from .point_segmentation import PointSegmentation as PointSegmentation
 from .segmentation import Segmentation as Segmentation
 from .segmentation_optimization import SegmentationOptimization as SegmentationOptimization
 from .super_resolution import SuperResolution as SuperResolution

@@ -1,0 +1,113 @@
+"""ffnet_3d_nano and a plain sparse U-Net of as many parameters on the SemanticKITTI mini set: same recipe, same epochs, one table.
+
+    python benchmarks/semantickitti.py --data semantickitti_mini_grid005
+
+Trains what has no result yet (each at most an hour of one core), goes on with what was stopped, tests with votes on the original
+points and writes benchmarks/results/semantickitti.{json,md}. `--data` is the unpacked folder of sequences.
+"""
+
+import argparse
+import csv
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from metamixer import create_model
+from metamixer.data.point_sets import KITTI_CLASSES
+from metamixer.machine import describe_machine
+from metamixer.tasks.point_segmentation import class_ious, segmentation_measures
+
+ROOT = Path(__file__).parent.parent
+RECIPE = ROOT / "recipes/points/semantickitti_mini.yaml"
+RESULTS = ROOT / "benchmarks/results/semantickitti"
+CONTENDERS = {
+    "ffnet_3d_nano": "ffnet_3d_nano",
+    "sparse_unet_nano": "sparse U-Net: one convolution in place of keys and values",
+}
+
+
+def command(what: str, model: str, *, data: Path, out: Path) -> list[str]:
+    """One call of the command line."""
+    settings = {"data.root": data, "out": out, "model.init_args.model": model, "trainer.enable_progress_bar": "false"}
+    arguments = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+    return [sys.executable, "-m", "metamixer", what, "--config", str(RECIPE), *arguments]
+
+
+def train(model: str, *, data: Path, out: Path) -> dict:
+    """The recipe to its end, from the last checkpoint where there is one; what it cost over all its starts."""
+    spent_file = out / "spent.json"
+    spent = json.loads(spent_file.read_text()) if spent_file.is_file() else {"wall_minutes": 0.0, "cpu_minutes": 0.0}
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
+    resume = ["--resume", "true"] if (out / "last.ckpt").is_file() else []
+    try:
+        subprocess.run([*command("fit", model, data=data, out=out), *resume], check=True)
+    finally:
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent["wall_minutes"] += (time.time() - start) / 60
+        spent["cpu_minutes"] += (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
+        out.mkdir(parents=True, exist_ok=True)
+        spent_file.write_text(json.dumps(spent) + "\n")
+    return spent
+
+
+def measure(model: str, *, data: Path, out: Path) -> dict:
+    """Tests the last weights, not the best of many looks."""
+    subprocess.run([*command("test", model, data=data, out=out), "--ckpt_path", str(out / "last.ckpt")], check=True)
+    with (out / "test_confusion.csv").open() as file:
+        counts = torch.tensor([[int(value) for value in row[1:]] for row in list(csv.reader(file))[1:]])
+    measures = {name: round(100 * value.item(), 2) for name, value in segmentation_measures(counts).items()}
+    ious = {name: round(100 * iou.item(), 2) for name, iou in zip(KITTI_CLASSES, class_ious(counts), strict=True) if not iou.isnan()}
+    return {**measures, "ious": ious}
+
+
+def write(rows: dict[str, dict]) -> None:
+    """The result as JSON and as tables."""
+    lines = [
+        f"SemanticKITTI mini, 30 training scans, recipe `semantickitti_mini.yaml`, seed 0, last epoch; sequence 08's three scans, every "
+        f"original point, 13 votes. Measured on: {describe_machine()}.",
+        "",
+        "| network | parameters | mIoU | accuracy | CPU minutes | wall minutes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model, row in rows.items():
+        lines.append(
+            f"| {model} ({CONTENDERS[model]}) | {row['parameters'] / 1e6:.2f} M | {row['miou']:.1f} % | {row['accuracy']:.1f} % "
+            f"| {row['cpu_minutes']:.0f} | {row['wall_minutes']:.0f} |"
+        )
+    lines += ["", f"| IoU in % | {' | '.join(rows)} |", f"|---|{'---|' * len(rows)}"]
+    for name in KITTI_CLASSES:
+        if any(name in row["ious"] for row in rows.values()):
+            lines.append(f"| {name} | {' | '.join(str(row['ious'].get(name, '-')) for row in rows.values())} |")
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
+    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("semantickitti_mini_grid005"), help="folder of sequences")
+    parser.add_argument("--runs", type=Path, default=Path("runs/semantickitti"), help="folder for the runs; finished ones are kept")
+    parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
+    options = parser.parse_args()
+    rows = {}
+    for model in CONTENDERS:
+        result = options.runs / model / "result.json"
+        if not result.is_file() and options.only in (None, model):
+            spent = train(model, data=options.data, out=result.parent)
+            row = {**spent, **measure(model, data=options.data, out=result.parent)}
+            result.write_text(json.dumps(row) + "\n")
+        if result.is_file():
+            network = create_model(model, in_chans=4, num_classes=len(KITTI_CLASSES))
+            parameters = sum(parameter.numel() for parameter in network.parameters())
+            rows[model] = {"parameters": parameters, **json.loads(result.read_text())}
+    write(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Point clouds in files: PLY, LAS and LAZ, NPZ, NumPy arrays, and Pointcept's folders of arrays."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import written_whole
+from .ply import read_ply, write_ply
+
+PREDICTION = "prediction"
+"""The name of what the network says in the files that are written."""
+
+ARRAYS: dict[str, tuple[str, ...]] = {
+    "coordinates": ("coord", "xyz", "points", "coordinates"),
+    "colours": ("color", "colour", "rgb"),
+    "normals": ("normal", "normals"),
+    "intensity": ("intensity", "strength"),
+    "labels": ("label", "segment", "labels", "classification"),
+}
+"""Names of arrays in NPZ files and folders; `xyz_cm` are coordinates in centimetres, an integer intensity is in percent."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points with what is known of each.
+
+    coordinates: (N, 3) metres; colours: (N, 3) from 0 to 255; normals: (N, 3); intensity: (N,) from 0 to 1; labels: (N,) integers.
+    """
+
+    coordinates: np.ndarray
+    colours: np.ndarray | None = None
+    normals: np.ndarray | None = None
+    intensity: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is known, by name."""
+        known = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in known.items() if value is not None}
+
+    def take(self, rows: np.ndarray) -> "Cloud":
+        """The points of these rows."""
+        return replace(self, **{name: value[rows] for name, value in self.arrays().items()})
+
+
+def check_cloud(cloud: Cloud, name: str) -> Cloud:
+    """Raises InputError for a cloud without points, of different lengths, or with coordinates that are no numbers."""
+    if cloud.coordinates.ndim != 2 or cloud.coordinates.shape[1] != 3:
+        raise InputError(f"{name}: coordinates of shape {list(cloud.coordinates.shape)}, expected (points, 3)")
+    if not len(cloud):
+        raise InputError(f"{name}: no points, expected at least one")
+    for kind, values in cloud.arrays().items():
+        width = (3,) if kind in ("colours", "normals") else ()
+        if kind != "coordinates" and values.shape != (len(cloud), *width):
+            raise InputError(f"{name}: {kind} of shape {list(values.shape)}, expected {[len(cloud), *width]}, one a point")
+        if kind != "labels" and not np.isfinite(values).all():
+            row = int(np.argwhere(~np.isfinite(values))[0, 0])
+            raise InputError(f"{name}: {kind} {values[row].tolist()} of point {row}, expected finite numbers")
+    return cloud
+
+
+def read_cloud(path: str | Path) -> Cloud:
+    """A file of a kind in `READERS`, or a folder with coord.npy; raises InputError that names it where it can't be used."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    suffix = "folder" if path.is_dir() else path.suffix.lower()
+    if suffix not in READERS:
+        raise InputError(f"{path}: kind {suffix!r}, expected one of {', '.join(READERS)}")
+    return check_cloud(READERS[suffix](path), str(path))
+
+
+def _from_ply(path: Path) -> Cloud:
+    ply = read_ply(path)
+    if not {"x", "y", "z"} <= set(ply.names()):
+        raise InputError(f"{path}: vertices with {', '.join(ply.names())}, expected x, y and z")
+
+    def columns(*names: str) -> np.ndarray | None:
+        return np.stack([ply.vertices[name] for name in names], axis=1) if set(names) <= set(ply.names()) else None
+
+    def column(kind: str) -> np.ndarray | None:
+        return next((ply.vertices[name] for name in ARRAYS[kind] if name in ply.names()), None)
+
+    return _cloud(
+        coordinates=columns("x", "y", "z"),
+        colours=columns("red", "green", "blue"),
+        normals=columns("nx", "ny", "nz"),
+        intensity=column("intensity"),
+        labels=column("labels"),
+    )
+
+
+def _las(path: Path):
+    try:
+        import laspy
+    except ImportError:
+        raise InputError(f"{path}: LAS files need laspy, expected it installed: pip install 'metamixer[points]'") from None
+    try:
+        file = laspy.read(path)
+    except Exception as error:  # laspy lets through what its parts raise: struct, NumPy, the decompressor
+        raise InputError(f"{path}: not a readable LAS file ({type(error).__name__}: {str(error).splitlines()[0]}): truncated?") from None
+    if len(file.points) < file.header.point_count:
+        raise InputError(f"{path}: {len(file.points)} points, expected {file.header.point_count}, as its header says: truncated")
+    return file
+
+
+def _from_las(path: Path) -> Cloud:
+    file = _las(path)
+    names = set(file.point_format.dimension_names)
+    colours = np.stack([file.red, file.green, file.blue], axis=1) if "red" in names else None
+    if colours is not None and colours.size and colours.max() > 255:
+        colours = colours / 257  # the format's 16 bits; many files hold 8
+    return _cloud(
+        coordinates=np.asarray(file.xyz),
+        colours=colours,
+        intensity=np.asarray(file.intensity) / 65535,
+        labels=np.asarray(file.classification),
+    )
+
+
+def _from_npz(path: Path) -> Cloud:
+    return _from_arrays(_arrays(path), path)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own
+        raise InputError(f"{path}: not a readable NPZ file ({type(error).__name__}): truncated, or another kind of file") from None
+
+
+def _from_folder(path: Path) -> Cloud:
+    return _from_arrays({file.stem: read_array(file) for file in sorted(path.glob("*.npy"))}, path)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """A .npy file; raises InputError that names it."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a readable array ({error}): truncated, or another kind of file") from None
+
+
+def _from_npy(path: Path) -> Cloud:
+    array = read_array(path)
+    if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
+        raise InputError(f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) with colour")
+    more = {4: {"intensity": array[:, 3]}, 6: {"colours": array[:, 3:]}}.get(array.shape[1], {})
+    return _cloud(coordinates=array[:, :3], **more)
+
+
+def _from_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Cloud:
+    found = {kind: next((arrays[name] for name in names if name in arrays), None) for kind, names in ARRAYS.items()}
+    if "xyz_cm" in arrays:
+        found["coordinates"] = arrays["xyz_cm"] / 100
+    if found["coordinates"] is None:
+        raise InputError(f"{path}: arrays {', '.join(arrays) or 'none'}, expected coordinates under {', '.join(ARRAYS['coordinates'])}")
+    if found["intensity"] is not None and found["intensity"].dtype.kind in "iu":
+        found["intensity"] = found["intensity"] / 100
+    return _cloud(**found)
+
+
+def _cloud(**arrays: np.ndarray | None) -> Cloud:
+    types = {"coordinates": np.float64, "labels": np.int64}
+    return Cloud(
+        **{
+            kind: (values[:, 0] if kind in ("labels", "intensity") and values.shape[1:] == (1,) else values).astype(
+                types.get(kind, np.float32)
+            )
+            for kind, values in arrays.items()
+            if values is not None
+        }
+    )
+
+
+READERS: dict[str, Callable[[Path], Cloud]] = {
+    ".ply": _from_ply,
+    ".las": _from_las,
+    ".laz": _from_las,
+    ".npz": _from_npz,
+    ".npy": _from_npy,
+    "folder": _from_folder,
+}
+"""Suffix -> reader."""
+
+
+def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> None:
+    """The source's file with the label of each point beside all that it holds, under the name `prediction`.
+
+    PLY, LAS and LAZ stay what they are; of arrays (NPZ, NPY, a folder) an NPZ is made. The file appears whole or not at all.
+    """
+    source, suffix = Path(source), Path(source).suffix.lower()
+    if suffix == ".ply":
+        write_ply(out, read_ply(source), **{PREDICTION: labels})
+    elif suffix in (".las", ".laz"):
+        _write_las(source, Path(out), labels)
+    else:
+        arrays = _arrays(source) if suffix == ".npz" else _folder_arrays(source)
+        with written_whole(out) as part, part.open("wb") as file:
+            np.savez_compressed(file, **{**arrays, PREDICTION: labels.astype(np.int32)})
+
+
+def _folder_arrays(source: Path) -> dict[str, np.ndarray]:
+    return {file.stem: read_array(file) for file in sorted(source.glob("*.npy"))} if source.is_dir() else {"points": read_array(source)}
+
+
+def _write_las(source: Path, out: Path, labels: np.ndarray) -> None:
+    import laspy
+
+    file = _las(source)
+    if PREDICTION not in file.point_format.dimension_names:
+        file.add_extra_dim(laspy.ExtraBytesParams(PREDICTION, "int32", "class by metamixer"))
+    file[PREDICTION] = labels
+    with written_whole(out) as part, part.open("wb") as stream:
+        file.write(stream, do_compress=out.suffix.lower() == ".laz")
+
+
+def find_clouds(inputs: list[str] | tuple[str, ...]) -> list[Path]:
+    """Every cloud among files and folders, a folder of arrays being one; raises InputError where there is none."""
+    paths: list[Path] = []
+    for each in map(Path, inputs):
+        if not each.exists():
+            raise InputError(f"{each}: no such file or folder")
+        if each.is_dir() and not (each / "coord.npy").is_file():
+            inside = sorted(path for path in each.rglob("*") if path.suffix.lower() in READERS and path.suffix != ".npy")
+            inside += sorted(path.parent for path in each.rglob("coord.npy"))
+            if not inside:
+                raise InputError(f"{each}: no point clouds in it, expected files of {', '.join(READERS)}")
+            paths += inside
+        else:
+            paths.append(each)
+    return paths

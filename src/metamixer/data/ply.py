@@ -1,0 +1,132 @@
+"""PLY point clouds: the vertices with all their properties; what else a file holds is kept as it is.
+
+The library for PLY files, plyfile, is under the GPL, and others drop properties that they don't know.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import written_whole
+
+TYPES = {
+    "char": "i1",
+    "int8": "i1",
+    "uchar": "u1",
+    "uint8": "u1",
+    "short": "i2",
+    "int16": "i2",
+    "ushort": "u2",
+    "uint16": "u2",
+    "int": "i4",
+    "int32": "i4",
+    "uint": "u4",
+    "uint32": "u4",
+    "float": "f4",
+    "float32": "f4",
+    "double": "f8",
+    "float64": "f8",
+}
+ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "<"}
+END = b"end_header"
+
+
+@dataclass(frozen=True)
+class Ply:
+    """A PLY file: the header's lines, the vertices, and the bytes behind them; text: the vertices' own lines where it is text."""
+
+    header: list[str]
+    vertices: np.ndarray
+    rest: bytes
+    text: list[bytes] | None
+
+    def names(self) -> tuple[str, ...]:
+        """The vertices' properties."""
+        return self.vertices.dtype.names or ()
+
+
+def read_ply(path: str | Path) -> Ply:
+    """Raises InputError for what is no PLY file, and for one that ends before its last vertex."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror})") from None
+    start = content.find(END)
+    line_end = content.find(b"\n", start)
+    if not content.startswith(b"ply") or start < 0 or line_end < 0:
+        raise InputError(f"{path}: no PLY header, expected a file that begins with 'ply' and a header that ends in 'end_header'")
+    header = content[:start].decode("ascii", "replace").split("\n")
+    form, count, dtype = _parse(path, [line.split() for line in header])
+    body = content[line_end + 1 :]
+    if form == "ascii":
+        return _read_text(path, header, body, count=count, dtype=dtype)
+    size = count * dtype.itemsize
+    if len(body) < size:
+        raise InputError(f"{path}: {len(body)} bytes behind the header, expected {size} of {count} vertices: truncated")
+    return Ply(header, np.frombuffer(body, dtype, count), body[size:], None)
+
+
+def _parse(path: str | Path, lines: list[list[str]]) -> tuple[str, int, np.dtype]:
+    """The format, the number of vertices and their type."""
+    form = next((words[1] for words in lines if len(words) > 1 and words[0] == "format"), "none")
+    if form not in ORDERS:
+        raise InputError(f"{path}: format {form!r}, expected one of {', '.join(ORDERS)}")
+    elements = [i for i, words in enumerate(lines) if words[:1] == ["element"]]
+    if not elements or lines[elements[0]][1:2] != ["vertex"]:
+        raise InputError(f"{path}: no vertices at its beginning, expected 'element vertex' before every other element")
+    count = int(lines[elements[0]][2])
+    fields = []
+    for words in lines[elements[0] + 1 : elements[1] if len(elements) > 1 else None]:
+        if words[:1] == ["property"]:
+            if words[1] not in TYPES:
+                raise InputError(f"{path}: vertex property {' '.join(words[1:])!r}, expected one of {', '.join(TYPES)}")
+            fields.append((words[2], ORDERS[form] + TYPES[words[1]]))
+    return form, count, np.dtype(fields)
+
+
+def _read_text(path: str | Path, header: list[str], body: bytes, *, count: int, dtype: np.dtype) -> Ply:
+    lines = body.splitlines()
+    rows = [line.split() for line in lines[:count]]
+    if len(rows) < count or any(len(row) != len(dtype.names or ()) for row in rows):
+        raise InputError(f"{path}: {len(lines)} lines behind the header, expected {count} vertices of {len(dtype)} numbers: truncated")
+    vertices = np.empty(count, dtype)
+    try:
+        for i, name in enumerate(dtype.names or ()):
+            vertices[name] = np.array([row[i] for row in rows], dtype="f8")
+    except ValueError:
+        raise InputError(f"{path}: a vertex that is no list of numbers, expected {len(dtype)} numbers") from None
+    return Ply(header, vertices, b"\n".join(lines[count:]) + b"\n" if len(lines) > count else b"", lines[:count])
+
+
+def write_ply(path: str | Path, ply: Ply, **added: np.ndarray) -> None:
+    """The file as it was read, with integers of each vertex under new names; a property of that name is replaced."""
+    kept = [name for name in ply.names() if name not in added]
+    dtype = np.dtype([(name, ply.vertices.dtype[name].str) for name in kept] + [(name, _order(ply) + "i4") for name in added])
+    vertices = np.empty(len(ply.vertices), dtype)
+    for name in kept:
+        vertices[name] = ply.vertices[name]
+    for name, values in added.items():
+        vertices[name] = values
+    header = [line.rstrip("\r") for line in ply.header if line.split()[2:3] not in [[name] for name in added] or line[:8] != "property"]
+    elements = [i for i, line in enumerate(header) if line.startswith("element")]
+    end = elements[1] if len(elements) > 1 else next(i for i in range(len(header), 0, -1) if header[i - 1].strip())
+    header[end:end] = [f"property int {name}" for name in added]
+    body = vertices.tobytes() if ply.text is None else _as_text(ply, kept, added)
+    with written_whole(path) as part:
+        part.write_bytes("\n".join([*(line for line in header if line.strip()), "end_header\n"]).encode() + body + ply.rest)
+
+
+def _order(ply: Ply) -> str:
+    return ">" if any(line.split()[1:2] == ["binary_big_endian"] for line in ply.header) else "<"
+
+
+def _as_text(ply: Ply, kept: list[str], added: dict[str, np.ndarray]) -> bytes:
+    """The vertices' own words, so that no digit is lost, and the new numbers."""
+    columns = [i for i, name in enumerate(ply.names()) if name in kept]
+    rows = (
+        b" ".join([*(line.split()[i] for i in columns), *(b"%d" % value for value in values)])
+        for line, *values in zip(ply.text or (), *added.values(), strict=True)
+    )
+    return b"".join(row + b"\n" for row in rows)

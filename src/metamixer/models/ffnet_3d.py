@@ -1,0 +1,245 @@
+"""FFNet-3D: voxels with features in, a class for each voxel out (paper, section 4.5 and table 6).
+
+A U-Net of submanifold convolutions; its blocks are the package's, its mixers the equation with sparse operators.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from timm.layers import calculate_drop_path_rates
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..mixer import MetaMixer, MixerBlock
+from ..ops import ConvNorm, Operators, same_padding
+from ..published import rename_published
+from ..sparse import SparseVoxels
+from ..sparse_layers import ACTIVATIONS, VOXELS, LayerNorm, Unpool
+
+VoxelMixer = Callable[[int, int, Operators], nn.Module]
+"""Makes a token mixer of voxels from (dim, kernel_size, operators)."""
+
+
+class VoxelAttention(MetaMixer):
+    """Token mixer: FFNified attention on voxels; keys and values are submanifold convolutions, each with its norm."""
+
+    def __init__(self, dim: int, kernel_size: int = 3, operators: Operators = VOXELS):
+        super().__init__(
+            query=nn.Sequential(LayerNorm(dim), operators.conv(dim, dim, 1)),
+            key=_conv_norm(dim, kernel_size, operators),
+            act=operators.act(),
+            value=_conv_norm(dim, kernel_size, operators),
+        )
+
+
+class VoxelConvolution(MetaMixer):
+    """Token mixer of the ablation: one convolution in place of keys and values, which makes a plain sparse U-Net."""
+
+    def __init__(self, dim: int, kernel_size: int = 3, operators: Operators = VOXELS):
+        super().__init__(
+            query=nn.Sequential(LayerNorm(dim), operators.conv(dim, dim, 1)),
+            key=_conv_norm(dim, kernel_size, operators),
+            act=operators.act(),
+            value=nn.Identity(),
+        )
+
+
+class VoxelFFN(MetaMixer):
+    """Channel mixer: a submanifold convolution asks, two linear layers are keys and values."""
+
+    def __init__(self, dim: int, kernel_size: int = 3, *, expansion_ratio: float = 4, operators: Operators = VOXELS):
+        hidden_dim = int(dim * expansion_ratio)
+        super().__init__(
+            query=nn.Sequential(LayerNorm(dim), _conv_norm(dim, kernel_size, operators)),
+            key=operators.conv(dim, hidden_dim, 1),
+            act=operators.act(),
+            value=operators.conv(hidden_dim, dim, 1),
+        )
+
+
+def _conv_norm(dim: int, kernel_size: int, operators: Operators) -> ConvNorm:
+    """With a bias before the norm, as published."""
+    return ConvNorm(operators.conv(dim, dim, kernel_size, 1, same_padding(kernel_size)), operators.norm(dim))
+
+
+class Merge(nn.Module):
+    """Decoder's beginning: the coarser features, given back to the finer voxels, plus the encoder's."""
+
+    def __init__(self, dim: int, skip_dim: int, out_dim: int, operators: Operators):
+        super().__init__()
+        self.projection = nn.Sequential(ConvNorm(operators.conv(dim, out_dim, 1), operators.norm(out_dim)), operators.act())
+        self.skip = nn.Sequential(ConvNorm(operators.conv(skip_dim, out_dim, 1), operators.norm(out_dim)), operators.act())
+        self.unpool = Unpool()
+
+    def forward(self, x: SparseVoxels, skip: SparseVoxels) -> SparseVoxels:
+        """x: (M, C) of the coarser voxels, skip: (N, S) of the finer ones -> (N, C')."""
+        return self.skip(skip) + self.unpool(self.projection(x), skip.grid)
+
+
+class FFNet3D(nn.Module):
+    """The network of point clouds.
+
+    Args:
+        in_chans: features of a voxel, such as colour and normal.
+        num_classes: 0 for the features alone.
+        depths, dims: blocks and width of each stage of the encoder; each stage's voxels are twice as wide as those before.
+        decoder_depths, decoder_dims: the same of the decoder, from the finest voxels on: one stage less.
+        kernel_size: of the mixers' convolutions; stem_kernel_size: of the first.
+        act: of the mixers, "gelu" (published for ScanNet) or "relu" (for S3DIS); stem, pooling and merging have GELU in both.
+        mixer: makes each block's token mixer.
+    """
+
+    def __init__(
+        self,
+        in_chans: int = 6,
+        num_classes: int = 0,
+        *,
+        depths: Sequence[int] = (2, 2, 2, 6, 2),
+        dims: Sequence[int] = (32, 64, 128, 256, 512),
+        decoder_depths: Sequence[int] = (2, 2, 2, 2),
+        decoder_dims: Sequence[int] = (64, 64, 128, 256),
+        kernel_size: int = 3,
+        stem_kernel_size: int = 5,
+        expansion_ratio: float = 4,
+        act: str = "gelu",
+        mixer: str | VoxelMixer = "ffnified",
+        drop_path_rate: float = 0.0,
+        device=None,
+        dtype=None,
+    ):
+        super().__init__()
+        if not len(depths) == len(dims) == len(decoder_depths) + 1 == len(decoder_dims) + 1:
+            raise InputError(
+                f"depths {depths}, dims {dims}, decoder_depths {decoder_depths}, decoder_dims {decoder_dims}: "
+                "expected one entry a stage in each, and one stage less in the decoder"
+            )
+        if act not in ACTIVATIONS:
+            raise InputError(f"act {act!r}, expected one of {', '.join(ACTIVATIONS)}")
+        self.in_chans, self.num_classes, self.num_features = in_chans, num_classes, decoder_dims[0]
+        operators = VOXELS.on(device, dtype)
+        in_mixers = replace(operators, act=ACTIVATIONS[act])
+        make_mixer = voxel_mixer(mixer)
+
+        def blocks(dim: int, rates: Sequence[float]) -> nn.Sequential:
+            return nn.Sequential(
+                *(
+                    MixerBlock(
+                        make_mixer(dim, kernel_size, in_mixers),
+                        VoxelFFN(dim, kernel_size, expansion_ratio=expansion_ratio, operators=in_mixers),
+                        drop_path=rate,
+                        operators=in_mixers,
+                    )
+                    for rate in rates
+                )
+            )
+
+        stem = operators.conv_norm(in_chans, dims[0], stem_kernel_size)
+        self.stem = nn.Sequential(stem, operators.act())
+        rates = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
+        self.downsamples = nn.ModuleList(_downsample(dim, wider, operators) for dim, wider in pairwise(dims))
+        self.encoder = nn.ModuleList(blocks(dim, rate) for dim, rate in zip(dims, rates, strict=True))
+        rates = calculate_drop_path_rates(drop_path_rate, list(decoder_depths), stagewise=True)
+        coarser = (*decoder_dims[1:], dims[-1])
+        self.merges = nn.ModuleList(
+            Merge(dim, skip, out_dim, operators) for dim, skip, out_dim in zip(coarser, dims[:-1], decoder_dims, strict=True)
+        )
+        self.decoder = nn.ModuleList(blocks(dim, rate[::-1]) for dim, rate in zip(decoder_dims, rates, strict=True))
+        self.head = operators.conv(decoder_dims[0], num_classes, 1) if num_classes else nn.Identity()
+
+    def forward_features(self, x: SparseVoxels) -> SparseVoxels:
+        """x: features (N, in_chans) -> (N, decoder_dims[0]) of the same voxels in the same order."""
+        if x.features.shape[1] != self.in_chans:
+            raise InputError(f"voxels of {x.features.shape[1]} features, expected {self.in_chans}, the network's")
+        skips = [self.encoder[0](self.stem(x))]
+        for downsample, stage in zip(self.downsamples, self.encoder[1:], strict=True):
+            skips.append(stage(downsample(skips[-1])))
+        x = skips.pop()
+        for merge, stage, skip in zip(reversed(self.merges), reversed(self.decoder), reversed(skips), strict=True):
+            x = stage(merge(x, skip))
+        return x
+
+    def forward(self, x: SparseVoxels) -> Tensor:
+        """x: features (N, in_chans) -> logits (N, num_classes) of the same voxels in the same order."""
+        return self.head(self.forward_features(x)).features
+
+    def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A published state dict under our names (`metamixer.load_published`): a backbone's or a whole segmenter's."""
+        plain = {re.sub(r"^(module\.)?(backbone\.)?", "", key): value for key, value in state.items()}
+        return rename_published(plain, self.state_dict(), name_of=published_name)
+
+
+def _downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
+    """Linear, the largest of each 2x2x2 voxels, norm: the largest in between keeps the norm from folding."""
+    return nn.Sequential(operators.conv(dim, out_dim, 1), operators.pool(2), operators.norm(out_dim), operators.act())
+
+
+VOXEL_MIXERS: dict[str, VoxelMixer] = {"ffnified": VoxelAttention, "convolution": VoxelConvolution}
+"""What a network can name; or give the function itself."""
+
+
+def voxel_mixer(mixer: str | VoxelMixer) -> VoxelMixer:
+    """The maker of token mixers by its name in `VOXEL_MIXERS`, or the function itself."""
+    if callable(mixer):
+        return mixer
+    if mixer not in VOXEL_MIXERS:
+        raise InputError(f"mixer {mixer!r}, expected one of {', '.join(VOXEL_MIXERS)} or a function (dim, kernel_size, operators)")
+    return VOXEL_MIXERS[mixer]
+
+
+NAMES: tuple[tuple[str, str], ...] = (
+    (r"^stem\.0\.", "embedding.stem."),
+    (r"^head\.", "seg_head."),
+    (r"^encoder\.(\d+)\.(\d+)\.", r"enc.enc\1.block\2."),
+    (r"^decoder\.(\d+)\.(\d+)\.", r"dec.dec\1.block\2."),
+    (r"^downsamples\.(\d+)\.0\.", lambda match: f"enc.enc{int(match[1]) + 1}.down.proj."),
+    (r"^downsamples\.(\d+)\.2\.", lambda match: f"enc.enc{int(match[1]) + 1}.down.norm.0."),
+    (r"^merges\.(\d+)\.projection\.0\.conv\.", r"dec.dec\1.up.proj.0."),
+    (r"^merges\.(\d+)\.projection\.0\.norm\.", r"dec.dec\1.up.proj.1."),
+    (r"^merges\.(\d+)\.skip\.0\.conv\.", r"dec.dec\1.up.proj_skip.0."),
+    (r"^merges\.(\d+)\.skip\.0\.norm\.", r"dec.dec\1.up.proj_skip.1."),
+    (r"token_mixer\.mixer\.query\.0\.", "norm1.0."),
+    (r"token_mixer\.mixer\.query\.1\.", "token_mixer.0."),
+    (r"token_mixer\.mixer\.key\.conv\.", "token_mixer.1."),
+    (r"token_mixer\.mixer\.key\.norm\.", "token_mixer.2."),
+    (r"token_mixer\.mixer\.value\.conv\.", "token_mixer.4."),
+    (r"token_mixer\.mixer\.value\.norm\.", "token_mixer.5."),
+    (r"channel_mixer\.mixer\.query\.0\.", "norm2.0."),
+    (r"channel_mixer\.mixer\.query\.1\.conv\.", "channel_mixer.0."),
+    (r"channel_mixer\.mixer\.query\.1\.norm\.", "channel_mixer.1."),
+    (r"channel_mixer\.mixer\.key\.", "channel_mixer.2.fc1."),
+    (r"channel_mixer\.mixer\.value\.", "channel_mixer.2.fc2."),
+)
+"""Our name -> the published one, as regular expressions applied in this order."""
+
+
+def published_name(name: str) -> str:
+    """The published key of one of our parameters or buffers."""
+    for pattern, replacement in NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+_NANO = {
+    "depths": (1, 1, 1, 1),
+    "dims": (16, 32, 64, 96),
+    "decoder_depths": (1, 1, 1),
+    "decoder_dims": (16, 32, 64),
+    "stem_kernel_size": 3,
+    "expansion_ratio": 2,
+}
+
+VARIANTS: dict[str, dict] = {
+    "ffnet_3d": {},
+    "ffnet_3d_nano": _NANO,
+    "sparse_unet_nano": {**_NANO, "dims": (20, 38, 77, 116), "decoder_dims": (20, 38, 77), "mixer": "convolution"},
+}
+"""What makes a variant; the paper's is `ffnet_3d`, the others are ours: a small one, and a U-Net of its size without its mixer."""
+
+
+def build_ffnet_3d(variant: str, **network) -> FFNet3D:
+    """A variant's numbers, changed by the caller's keywords."""
+    built = FFNet3D(**{**VARIANTS[variant], **network})
+    built.pretrained_cfg = {"architecture": variant, "classifier": "head"}
+    return built

@@ -1,0 +1,59 @@
+"""A picture of a labelled cloud: from above and from the side, with a legend."""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+WIDTH = 1200
+MARGIN = 16
+ROW = 22
+BACKGROUND = (255, 255, 255)
+
+
+def colours(count: int) -> np.ndarray:
+    """(count, 3) uint8 colours that differ in hue, and in brightness from one to the next."""
+    golden = 0.618034
+    tones = [colorsys.hsv_to_rgb(i * golden % 1, 0.85 if i % 3 else 0.5, (0.9, 0.65, 0.45)[i % 3]) for i in range(count)]
+    return np.round(np.array(tones).reshape(-1, 3) * 255).astype(np.uint8)
+
+
+def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Image.Image:
+    """coordinates: (N, 3); labels: (N,) numbers of `classes`. Only classes that occur are in the legend, the commonest first."""
+    palette = colours(len(classes))
+    counts = np.bincount(labels, minlength=len(classes))
+    shown = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
+    top = project(coordinates[:, [0, 1, 2]], labels, palette)
+    side = project(coordinates[:, [0, 2, 1]] * (1, 1, -1), labels, palette)
+    columns = max((WIDTH - MARGIN) // 240, 1)
+    legend = -(-len(shown) // columns) * ROW + MARGIN
+    sheet = Image.new("RGB", (WIDTH, top.height + side.height + legend + 4 * MARGIN + 2 * ROW), BACKGROUND)
+    draw, font, y = ImageDraw.Draw(sheet), ImageFont.load_default(14), MARGIN
+    for title, view in (("from above", top), ("from the side", side)):
+        draw.text((MARGIN, y), title, fill="black", font=font)
+        sheet.paste(view, ((WIDTH - view.width) // 2, y + ROW))
+        y += view.height + ROW + MARGIN
+    for i, label in enumerate(shown):
+        x, row = MARGIN + i % columns * 240, y + i // columns * ROW
+        draw.rectangle((x, row, x + 14, row + 14), fill=tuple(palette[label].tolist()))
+        draw.text((x + 20, row - 1), f"{classes[label]} {counts[label] / len(labels):.1%}", fill="black", font=font)
+    return sheet
+
+
+def project(points: np.ndarray, labels: np.ndarray, palette: np.ndarray) -> Image.Image:
+    """points: (N, 3) right, up and towards the viewer; the nearest point of a pixel is seen."""
+    low, size = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-9)
+    width, height = WIDTH - 2 * MARGIN, 700
+    scale = min((width - 1) / size[0], (height - 1) / size[1])
+    shape = int(size[1] * scale) + 1, int(size[0] * scale) + 1
+    side = max(1, round((shape[0] * shape[1] / len(points)) ** 0.5 * 0.7))
+    side = min(side, 4)
+    order = np.argsort(points[:, 2], kind="stable")
+    columns, rows = ((points[order, :2] - low[:2]) * scale).astype(int).T
+    pixels = np.full((*shape, 3), BACKGROUND, dtype=np.uint8)
+    for dy in range(side):
+        for dx in range(side):
+            at = np.clip(shape[0] - 1 - rows + dy, 0, shape[0] - 1), np.clip(columns + dx, 0, shape[1] - 1)
+            pixels[at] = palette[labels[order]]
+    return Image.fromarray(pixels)

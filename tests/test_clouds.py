@@ -1,0 +1,172 @@
+"""Point clouds from and to files: nothing lost, every bad file named in one line, nothing half written."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metamixer.data.clouds import Cloud, find_clouds, read_cloud, write_labelled
+from metamixer.data.ply import read_ply
+from metamixer.data.voxelization import PointPreprocessing
+from metamixer.errors import InputError
+
+POINTS = np.array([[0.0, 0, 0], [1.25, -2, 3], [0.5, 7, 100.125]])
+LABELS = np.array([2, 0, 1])
+HEADER = """ply
+format {form} 1.0
+comment made by a test
+element vertex 3
+property double x
+property float y
+property float z
+property uchar red
+property uchar green
+property uchar blue
+property ushort tag
+element face 1
+property list uchar int vertex_indices
+end_header
+"""
+VERTEX = [("x", "f8"), ("y", "f4"), ("z", "f4"), ("red", "u1"), ("green", "u1"), ("blue", "u1"), ("tag", "u2")]
+FACE = b"\x03" + np.arange(3, dtype="<i4").tobytes()
+
+
+def write_ply(path, form):
+    rows = [(*point, 10 * i, 20, 255, 700 + i) for i, point in enumerate(POINTS.tolist())]
+    if form == "ascii":
+        body = "".join(" ".join(map(str, row)) + "\n" for row in rows).encode() + b"3 0 1 2\n"
+    else:
+        order = "<" if "little" in form else ">"
+        body = np.array(rows, dtype=[(name, order + kind) for name, kind in VERTEX]).tobytes() + FACE
+    path.write_bytes(HEADER.format(form=form).encode() + body)
+    return path
+
+
+def write_las(path, count=3):
+    laspy = pytest.importorskip("laspy", reason="the extra `points` is not installed")
+    file = laspy.create(point_format=3, file_version="1.4")
+    file.header.scales = [0.001] * 3
+    file.x, file.y, file.z = np.resize(POINTS, (count, 3)).T
+    file.red = np.full(count, 65535)
+    file.intensity = np.full(count, 65535)
+    file.classification = np.resize(LABELS, count)
+    file.write(path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["ascii", "binary_little_endian", "binary_big_endian"])
+def test_ply_keeps_all_that_it_holds(tmp_path, form):
+    path = write_ply(tmp_path / "a.ply", form)
+    cloud = read_cloud(path)
+    np.testing.assert_array_equal(cloud.coordinates, POINTS)
+    np.testing.assert_array_equal(cloud.colours, [[0, 20, 255], [10, 20, 255], [20, 20, 255]])
+    for _ in range(2):  # a second time over its own result
+        write_labelled(path, tmp_path / "b.ply", LABELS)
+        path = tmp_path / "b.ply"
+    ply = read_ply(path)
+    np.testing.assert_array_equal(ply.vertices["prediction"], LABELS)
+    np.testing.assert_array_equal(ply.vertices["tag"], [700, 701, 702])
+    assert ply.rest in (FACE, b"3 0 1 2\n") and ply.names().count("prediction") == 1
+    np.testing.assert_array_equal(read_cloud(path).coordinates, POINTS)
+
+
+@pytest.mark.parametrize("suffix", [".las", ".laz"])
+def test_las_keeps_its_own_classes(tmp_path, suffix):
+    if suffix == ".laz":
+        pytest.importorskip("lazrs", reason="the extra `points` is not installed")
+    path = write_las(tmp_path / f"a{suffix}")
+    cloud = read_cloud(path)
+    np.testing.assert_allclose(cloud.coordinates, POINTS)
+    assert cloud.colours[0, 0] == 255 and cloud.intensity[0] == 1
+    write_labelled(path, tmp_path / f"b{suffix}", LABELS[::-1])
+    import laspy
+
+    file = laspy.read(tmp_path / f"b{suffix}")
+    np.testing.assert_array_equal(file["prediction"], LABELS[::-1])
+    np.testing.assert_array_equal(file.classification, LABELS)
+
+
+def test_arrays_and_folders(tmp_path):
+    np.savez(tmp_path / "a.npz", xyz_cm=(POINTS * 100).astype(np.int16), intensity=np.array([0, 50, 100], np.uint8), label=LABELS)
+    cloud = read_cloud(tmp_path / "a.npz")
+    np.testing.assert_allclose(cloud.coordinates, POINTS, atol=0.01)
+    np.testing.assert_allclose(cloud.intensity, [0, 0.5, 1])
+    write_labelled(tmp_path / "a.npz", tmp_path / "b.npz", LABELS)
+    assert set(np.load(tmp_path / "b.npz")) == {"xyz_cm", "intensity", "label", "prediction"}
+    room = tmp_path / "room"
+    room.mkdir()
+    for name, array in {"coord": POINTS, "color": np.full((3, 3), 255), "normal": np.eye(3), "segment": LABELS[:, None]}.items():
+        np.save(room / f"{name}.npy", array)
+    cloud = read_cloud(room)
+    assert cloud.normals.shape == cloud.colours.shape == (3, 3)
+    np.testing.assert_array_equal(cloud.labels, LABELS)
+    np.save(tmp_path / "c.npy", np.c_[POINTS, [0.1, 0.2, 0.3]])
+    np.testing.assert_allclose(read_cloud(tmp_path / "c.npy").intensity, [0.1, 0.2, 0.3])
+    assert find_clouds([str(tmp_path)]) == [tmp_path / "a.npz", tmp_path / "b.npz", room]
+
+
+def npz(**arrays):
+    return lambda path: np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.ply", lambda path: path.write_bytes(write_ply(path, "binary_little_endian").read_bytes()[:-40]), "bytes behind .* truncated"),
+        ("a.ply", lambda path: path.write_bytes(write_ply(path, "ascii").read_bytes()[:-40]), "lines behind the header, expected 3"),
+        ("a.ply", lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement ver"), "no PLY header"),
+        ("a.ply", lambda path: path.write_bytes(b"ply\nformat odd 1.0\nend_header\n"), "format 'odd', expected one of"),
+        ("a.las", lambda path: path.write_bytes(write_las(path, 50).read_bytes()[:-300]), "truncated"),
+        ("a.las", lambda path: path.write_bytes(write_las(path).read_bytes()[:100]), "not a readable LAS file"),
+        ("a.npz", lambda path: path.write_bytes(b"PK\x03\x04 cut"), "not a readable NPZ file"),
+        ("a.npz", npz(coord=np.zeros((0, 3))), "no points, expected at least one"),
+        ("a.npz", npz(coord=[[0, 0, 0], [0, np.nan, 1]]), r"coordinates \[0.0, nan, 1.0\] of point 1, expected finite"),
+        ("a.npz", npz(coord=[[np.inf, 0, 0]]), r"coordinates \[inf, 0.0, 0.0\] of point 0"),
+        ("a.npz", npz(coord=POINTS, color=np.zeros((2, 3))), r"colours of shape \[2, 3\], expected \[3, 3\]"),
+        ("a.npz", npz(coord=POINTS, label=LABELS[:2]), r"labels of shape \[2\], expected \[3\]"),
+        ("a.npz", npz(color=POINTS), "arrays color, expected coordinates under coord"),
+        ("a.npy", lambda path: np.save(path, np.zeros((3, 5))), r"shape \[3, 5\], expected"),
+        ("a.xyz", lambda path: path.write_text("0 0 0"), "kind '.xyz', expected one of"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, name, write, message):
+    path = tmp_path / name
+    write(path)
+    with pytest.raises(InputError, match=message) as error:
+        read_cloud(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+    path = write_ply(tmp_path / "a.ply", "ascii")
+    out = tmp_path / "out.ply"
+    out.write_text("before")
+    monkeypatch.setattr(type(out), "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(InputError, match=r"out\.ply: can't be written \(No space left"):
+        write_labelled(path, out, LABELS)
+    assert out.read_text() == "before" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_voxels_hold_every_point():
+    random = np.random.default_rng(0)
+    cloud = Cloud(random.uniform(-3, 3, (500, 3)))
+    preprocessing = PointPreprocessing(0.5, ("position", "height"))
+    grid = preprocessing.grid(cloud)
+    assert preprocessing.inputs(cloud).shape == (500, preprocessing.in_chans)
+    assert (grid.cells >= 0).all() and len(np.unique(grid.cells, axis=0)) == len(grid.starts)
+    assert (grid.cells[grid.pick(0)][grid.rows] == grid.cells).all()
+    fragments = grid.fragments()
+    assert set(np.concatenate(fragments)) == set(range(500))
+    assert all(len(np.unique(grid.cells[pick], axis=0)) == len(pick) for pick in fragments)
+
+
+def test_preprocessing_refuses_what_it_can_not_see():
+    cloud = Cloud(POINTS)
+    with pytest.raises(InputError, match=r"a\.ply: no colours, expected them: the network sees colour, normal"):
+        PointPreprocessing().check(cloud, "a.ply")
+    with pytest.raises(InputError, match=r"1\.00125e\+06 m from end to end, expected at most"):
+        PointPreprocessing(features=("position",)).check(replace(cloud, coordinates=POINTS * 1e4), "a.ply")
+    with pytest.raises(InputError, match=r"features \['hue'\]"):
+        PointPreprocessing(features=("hue",))
+    with pytest.raises(InputError, match="grid_size 0"):
+        PointPreprocessing(0)
