@@ -52,5 +52,15 @@ def _forecaster_probe(network: nn.Module, info: dict) -> torch.Tensor:
     return network(torch.randn(8, *shape, generator=torch.Generator().manual_seed(0)))
 
 
-FUSE_PROBES = {"classification": _classifier_probe, "detection": _detector_probe, "forecasting": _forecaster_probe}
+def _super_resolution_probe(network: nn.Module, info: dict) -> torch.Tensor:
+    """A small random image, enlarged."""
+    return network(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
+
+
+FUSE_PROBES = {
+    "classification": _classifier_probe,
+    "detection": _detector_probe,
+    "forecasting": _forecaster_probe,
+    "super_resolution": _super_resolution_probe,
+}
 """What a network of a task gives for fixed random input, by which its deploy form is compared with it."""

@@ -11,7 +11,7 @@ def models() -> None:
 
     from ..complexity import measure_deploy_form
     from ..models import create_model, list_models
-    from ..models.paper import BOX_AND_MASK_AP, TOP1
+    from ..models.paper import BOX_AND_MASK_AP, SET5_PSNR, TOP1
 
     print(f"{'network':26s}{'params':>9s}{'MACs':>10s}{'pixels':>8s}{'top-1 (paper)':>15s}")
     for name in list_models("classification"):
@@ -27,3 +27,9 @@ def models() -> None:
         params = sum(parameter.numel() for parameter in network.parameters())
         precision = "{:.1f} / {:.1f}".format(*BOX_AND_MASK_AP[name]) if name in BOX_AND_MASK_AP else "ours"
         print(f"{name:37s}{params / 1e6:6.1f} M{precision:>26s}")
+    print(f"{'super-resolution, x2':37s}{'params':>8s}{'Set5 PSNR-Y in dB (paper)':>26s}")
+    for name in list_models("super_resolution"):
+        with torch.device("meta"):
+            params = sum(parameter.numel() for parameter in create_model(name).parameters())
+        quality = f"{SET5_PSNR[name]:.2f}" if name in SET5_PSNR else "ours"
+        print(f"{name:37s}{params / 1e6:6.2f} M{quality:>26s}")

@@ -19,5 +19,8 @@ BOX_AND_MASK_AP: dict[str, tuple[float, float]] = {
 }
 """COCO val2017 average precision of boxes and masks in percent (paper, detection table)."""
 
+SET5_PSNR: dict[str, float] = {"ffnet_sr_light": 38.23, "ffnet_sr": 38.32}
+"""PSNR-Y in dB on Set5 at x2 (paper, super-resolution table)."""
+
 PUBLISHED_TOP1: dict[str, float] = {tag.removesuffix(".in1k"): top1 for tag, top1 in TOP1.items() if tag.endswith(".in1k")}
 """The same of the plain weights by the network's name, for pictures beside latency."""
