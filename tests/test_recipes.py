@@ -68,6 +68,9 @@ def test_parses_and_builds_its_network(name, parse):
 def input_sizes(config) -> dict:
     """What the task adds to the network's arguments; model and data of a forecasting recipe agree on it."""
     settings = config.model.init_args
+    if config.model.class_path.endswith("SuperResolution"):
+        assert settings.scale == config.data.init_args.scale
+        return {"scale": settings.scale}
     if not config.model.class_path.endswith("Forecasting"):
         return {"num_classes": settings.num_classes}
     data = config.data.init_args

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageCms
 
 import metamixer
-from metamixer import picture_files, upscaling
+from metamixer import packaged, picture_files
 from metamixer.checkpoints import network_info, save_network
 from metamixer.cli import main
 from metamixer.commands.upscale import upscale_file
@@ -128,13 +128,13 @@ class TestUpscaler:
 
 class TestWeights:
     def test_those_in_the_package_are_the_default(self, tmp_path, monkeypatch, upscaler):
-        monkeypatch.setattr(upscaling, "WEIGHTS", tmp_path)
+        monkeypatch.setattr(packaged, "FOLDER", tmp_path)
         save(tmp_path / "ffnet_sr_nano_x2.safetensors")
         save(tmp_path / "ffnet_sr_nano_x3.safetensors", scale=3)
         image = noise(20, 30, 3)
         np.testing.assert_array_equal(Upscaler()(image), upscaler(image))
         assert Upscaler("ffnet_sr_nano", scale=3)(image).shape == (60, 90, 3)
-        with pytest.raises(InputError, match=r"'ffnet_sr_nano', scale 4: no weights .* \(there: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"):
+        with pytest.raises(InputError, match=r"ffnet_sr_nano_x4: no weights .* \(there: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"):
             Upscaler("ffnet_sr_nano", scale=4)
 
     @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ class TestWeights:
         [
             ({"model": "ffnet_1"}, "model 'ffnet_1', expected one of ffnet_sr, ffnet_sr_light, ffnet_sr_nano"),
             ({"scale": 5}, "scale 5, expected one of 2, 3, 4"),
-            ({"model": "ffnet_sr"}, "model 'ffnet_sr', scale 2: no weights in the package"),
+            ({"model": "ffnet_sr"}, "ffnet_sr_x2: no weights in the package"),
         ],
     )
     def test_names_what_it_does_not_have(self, arguments, message):

@@ -16,10 +16,8 @@ from .errors import InputError
 from .fusion import fuse
 from .models import create_model, list_models
 from .models.ffnet_sr import SCALES, receptive_field
+from .packaged import packaged_weights
 from .published import load_published
-
-WEIGHTS = Path(__file__).parent / "weights"
-"""The trained networks that come with the package, with their model card."""
 
 FULL = {"uint8": 255, "uint16": 65535}
 """White in whole numbers; in floating point it is 1."""
@@ -169,7 +167,7 @@ def load_upscaling_network(model: str | None, scale: int | None, *, checkpoint: 
     if scale is not None and scale not in SCALES:
         raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
     if checkpoint is None:
-        checkpoint = packaged_weights(model or "ffnet_sr_nano", scale or 2)
+        checkpoint = packaged_weights(f"{model or 'ffnet_sr_nano'}_x{scale or 2}")
     if Path(checkpoint).suffix not in (".ckpt", ".safetensors"):
         if model is None:
             raise InputError(f"{checkpoint}: a published checkpoint, expected its network's name as well: {', '.join(names)}")
@@ -180,15 +178,6 @@ def load_upscaling_network(model: str | None, scale: int | None, *, checkpoint: 
         if wanted not in (None, found):
             raise InputError(f"{checkpoint}: a checkpoint of {what} {found}, expected {wanted}")
     return network
-
-
-def packaged_weights(model: str, scale: int) -> Path:
-    """The file in the package; raises InputError where there is none."""
-    path = WEIGHTS / f"{model}_x{scale}.safetensors"
-    if not path.is_file():
-        there = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*_x?.safetensors"))) or "none"
-        raise InputError(f"model {model!r}, scale {scale}: no weights in the package (there: {there}), expected a checkpoint")
-    return path
 
 
 def check_pixels(pixels: np.ndarray) -> None:

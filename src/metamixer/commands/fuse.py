@@ -65,11 +65,17 @@ def _points_probe(network: nn.Module, info: dict) -> torch.Tensor:
     return network(SparseVoxels.of(torch.randn(len(cells), network.in_chans, generator=generator), cells))
 
 
+def _super_resolution_probe(network: nn.Module, info: dict) -> torch.Tensor:
+    """A small random image, enlarged."""
+    return network(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)))
+
+
 FUSE_PROBES = {
     "classification": _classifier_probe,
     "detection": _detector_probe,
     "forecasting": _forecaster_probe,
     "segmentation": _segmenter_probe,
     "points": _points_probe,
+    "super_resolution": _super_resolution_probe,
 }
 """What a network of a task gives for fixed random input, by which its deploy form is compared with it."""

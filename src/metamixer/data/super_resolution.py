@@ -24,14 +24,14 @@ GREY = ("1", "L", "LA", "I;16")
 class ImagePairs(Dataset):
     """Whole images: (small (3, h, w) in [0, 1], large (C, H, W) uint8), C = 1 for a grey image and 3 else.
 
-    large: folders of large images, searched with their subfolders. small: folder of the small ones, each named as its large one or with
-    `x2` (x3, x4) behind it; "": made from the large ones by MATLAB's bicubic.
+    large: folders of large images, searched with their subfolders. small: folder of the small ones, each named as its large one,
+    whatever the suffix, or with `x2` (x3, x4) behind it; "": made from the large ones by MATLAB's bicubic.
     """
 
     def __init__(self, large: Sequence[str | Path], small: str | Path = "", *, scale: int):
         self.scale = scale
         self.files = [file for folder in large for file in find_image_files(folder)]
-        self.small_files = [find_small_file(Path(small), file, scale) for file in self.files] if small else [None] * len(self.files)
+        self.small_files = find_small_files(small, self.files, scale=scale) if small else [None] * len(self.files)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -181,12 +181,13 @@ def find_image_files(folder: str | Path) -> list[Path]:
     return files
 
 
-def find_small_file(folder: Path, large: Path, scale: int) -> Path:
-    """The small image of a large one: NAMEx2.png or NAME.png; raises InputError where neither is there."""
-    names = [f"{stem}{suffix}" for stem in (f"{large.stem}x{scale}", large.stem) for suffix in (large.suffix, *SUFFIXES)]
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
-    if found is None:
-        raise InputError(f"{large}: no small image of it in {folder}, expected {names[0]} or {large.name}")
+def find_small_files(folder: str | Path, large: Sequence[Path], *, scale: int) -> list[Path]:
+    """The small image of each large one, NAMEx2.png or NAME.png; raises InputError where one is missing."""
+    by_stem = {file.stem: file for file in find_image_files(folder)}
+    found = [by_stem.get(f"{file.stem}x{scale}", by_stem.get(file.stem)) for file in large]
+    if None in found:
+        file = large[found.index(None)]
+        raise InputError(f"{file}: no small image of it in {folder}, expected {file.stem}x{scale}{file.suffix} or {file.name}")
     return found
 
 
@@ -210,4 +211,4 @@ def mirrored_up_to(pixels: np.ndarray, side: int) -> np.ndarray:
 
 def as_tensor(pixels: np.ndarray) -> Tensor:
     """(H, W, C) -> (C, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())

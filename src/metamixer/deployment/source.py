@@ -10,18 +10,24 @@ from ..checkpoints import load_checkpoint, network_info
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
 from ..models import create_model
+from ..packaged import packaged_names, packaged_weights
 from ..published import load_published
 
 OURS = (".ckpt", ".safetensors")
+
+SHAPES = {"super_resolution": (1, 3, 64, 64)}
+"""An input by the network's task, for tasks whose networks take any size and have no preprocessing."""
 
 
 def load_network(source: str, *, model: str | None = None, pretrained: bool = True) -> tuple[nn.Module, dict[str, Any]]:
     """A network in evaluation mode and what is known of it (`network_info`).
 
-    source: a checkpoint or a network's name; model: the name that a published checkpoint needs; pretrained: the published weights of a
-    name, else first values from seed 0.
+    source: a checkpoint, a network's name or one of `packaged_names()`; model: the name that a published checkpoint needs;
+    pretrained: the published weights of a name, else first values from seed 0.
     """
     path = Path(source)
+    if source in packaged_names():
+        path = packaged_weights(source)
     if path.suffix in OURS:
         return load_checkpoint(path)
     if model is not None or path.is_file():
@@ -67,6 +73,7 @@ def image_preprocessing(info: dict[str, Any]) -> Preprocessing | None:
 
 def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Tensor:
     """A seeded batch of two, values in [0, 1], as the network takes it; raises InputError where nothing says how large."""
+    shape = shape or SHAPES.get(info["task"])
     if shape is None:
         preprocessing, args = image_preprocessing(info), info["model_args"]
         if preprocessing:
