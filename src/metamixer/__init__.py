@@ -13,7 +13,14 @@ from .models import create_model as create_model
 from .models import list_models as list_models
 from .published import load_published as load_published
 
-_ON_USE = {"Classifier": "prediction", "Detector": "detector", "Forecaster": "forecaster"}
+_ON_USE = {
+    "Classifier": "prediction",
+    "Detector": "detector",
+    "Forecaster": "forecaster",
+    "PointSegmenter": "point_segmenter",
+    "Segmenter": "segmenter",
+    "Upscaler": "upscaling",
+}
 """What users call by hand -> its module, imported when it is asked for: these bring more libraries than the networks need."""
 
 

@@ -1,7 +1,7 @@
 """FFNet-SR for spandrel, so that the tools built on it (ComfyUI, chaiNNer) open its weights; the extra `spandrel` brings it.
 
-    import metamixer.spandrel_architecture
-    metamixer.spandrel_architecture.register()
+import metamixer.spandrel_architecture
+metamixer.spandrel_architecture.register()
 """
 
 from collections.abc import Mapping
