@@ -103,7 +103,7 @@ def main() -> None:
             row = {**spent, **measure(model, data=options.data, out=result.parent)}
             result.write_text(json.dumps(row) + "\n")
         if result.is_file():
-            network = create_model(model, in_chans=4, num_classes=len(KITTI_CLASSES))
+            network = create_model(model, in_chans=2, num_classes=len(KITTI_CLASSES))
             parameters = sum(parameter.numel() for parameter in network.parameters())
             rows[model] = {"parameters": parameters, **json.loads(result.read_text())}
     write(rows)

@@ -13,12 +13,14 @@ from .clouds import Cloud
 
 FEATURES: dict[str, tuple[str, int, Callable[[Cloud], np.ndarray]]] = {
     "position": ("coordinates", 3, lambda cloud: cloud.coordinates),
-    "height": ("coordinates", 1, lambda cloud: cloud.coordinates[:, 2:] - cloud.coordinates[:, 2].min()),
+    "height": ("coordinates", 1, lambda cloud: cloud.coordinates[:, 2:] - np.percentile(cloud.coordinates[:, 2], 1)),
     "colour": ("colours", 3, lambda cloud: cloud.colours / 127.5 - 1),
     "normal": ("normals", 3, lambda cloud: cloud.normals),
     "intensity": ("intensity", 1, lambda cloud: cloud.intensity[:, None]),
 }
-"""A feature's name -> what a cloud must have for it, its width, and how it is made of that."""
+"""A feature's name -> what a cloud must have for it, its width, and how it is made of that.
+
+Height begins above the lowest 1 % of the points, for scanners see some below the ground."""
 
 
 @dataclass(frozen=True)
