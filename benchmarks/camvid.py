@@ -7,16 +7,11 @@ Trains what has no result yet (about an hour and a half each on one core) and wr
 """
 
 import argparse
-import csv
-import json
-import resource
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import torch
 import yaml
+from trainings import last_validation, train, write_results
 
 from metamixer import create_model
 from metamixer.complexity import measure
@@ -30,32 +25,9 @@ CONTENDERS = {"FFNet head on ffnet_nano": "camvid", "U-Net on mobilenetv3_small_
 """Title -> recipe, and the folder of the run."""
 
 
-def train(recipe: str, *, data: Path, out: Path) -> dict:
-    """One run of the recipe, or what is left of it; returns what all its parts cost."""
-    cost = out / "parts.json"
-    spent = json.loads(cost.read_text()) if cost.is_file() else {"wall_minutes": 0.0, "cpu_minutes": 0.0}
-    arguments = ["--config", str(RECIPES / f"{recipe}.yaml"), "--data.root", str(data), "--out", str(out)]
-    if (out / "last.ckpt").is_file():
-        arguments += ["--resume", "true"]
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
-    process = subprocess.run([sys.executable, "-m", "metamixer", "fit", *arguments, "--trainer.enable_progress_bar", "false"])
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    spent = {
-        "wall_minutes": round(spent["wall_minutes"] + (time.time() - start) / 60, 1),
-        "cpu_minutes": round(spent["cpu_minutes"] + seconds / 60, 1),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    cost.write_text(json.dumps(spent) + "\n")
-    process.check_returncode()
-    return spent
-
-
 def last_measures(run: Path) -> dict:
     """What the run's last validation gave: the end of the schedule, not the best of many looks."""
-    log = max(run.glob("logs/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-    with log.open() as file:
-        row = [row for row in csv.DictReader(file) if row.get("val/miou")][-1]
+    row = last_validation(run, "val/miou")
     ious = {key.removeprefix("val/iou_"): round(100 * float(value), 1) for key, value in row.items() if key.startswith("val/iou_")}
     return {"miou": round(100 * float(row["val/miou"]), 2), "accuracy": round(100 * float(row["val/accuracy"]), 2), "ious": ious}
 
@@ -85,10 +57,7 @@ def write(rows: dict[str, dict]) -> None:
         )
     for title, row in rows.items():
         lines += ["", f"{title}, IoU by class: " + ", ".join(f"{name} {iou:.1f}" for name, iou in row["ious"].items()) + "."]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
-    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write_results(RESULTS, lines, {"rows": rows})
 
 
 def main() -> None:
@@ -100,12 +69,9 @@ def main() -> None:
     rows = {}
     for title, recipe in CONTENDERS.items():
         run = options.runs / recipe
-        cost = run / "cost.json"
-        if not cost.is_file() and options.only in (None, title):
-            spent = train(recipe, data=options.data, out=run)
-            cost.write_text(json.dumps(spent) + "\n")
-        if cost.is_file():
-            rows[title] = {**last_measures(run), **size_of(recipe), **json.loads(cost.read_text())}
+        if options.only in (None, title) or (run / "done").is_file():
+            spent = train(RECIPES / f"{recipe}.yaml", {"data.root": options.data}, out=run)
+            rows[title] = {**last_measures(run), **size_of(recipe), **spent}
     write(rows)
 
 

@@ -8,14 +8,12 @@ in turn; medians. Writes benchmarks/results/detection_inference.{json,md}.
 
 import argparse
 import json
-import resource
-import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import torch
+from forms import serve, take_turns
+from trainings import write_results
 
 import metamixer
 from metamixer.allocator import keep_freed_memory
@@ -43,8 +41,8 @@ def build() -> torch.nn.Module:
 
 
 @torch.inference_mode()
-def serve(form: dict[str, bool]) -> None:
-    """Build one form; then, for each line of standard input, detect once and print what it took."""
+def run(form: dict[str, bool]) -> None:
+    """Build one form and detect whenever it is asked to."""
     keep_freed_memory()
     network = build()
     if form["fuse"]:
@@ -53,49 +51,17 @@ def serve(form: dict[str, bool]) -> None:
         network = network.to(memory_format=torch.channels_last)
     image = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     batch = image[None].contiguous(memory_format=torch.channels_last if form["channels_last"] else torch.contiguous_format)
-    print("ready", flush=True)
-    for _ in sys.stdin:
+
+    def call() -> dict[str, float]:
         with torch.autocast("cpu", torch.bfloat16, enabled=form.get("bfloat16", False)):
             start = time.perf_counter()
             network.pyramid(batch)
             middle = time.perf_counter()
             (found,) = network([image])
             end = time.perf_counter()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(json.dumps({"pyramid": middle - start, "whole": end - middle, "peak": peak, "found": len(found["scores"])}), flush=True)
+        return {"pyramid_seconds": middle - start, "seconds": end - middle, "found": len(found["scores"])}
 
-
-def measure(rounds: int) -> dict[str, dict]:
-    """Medians of each form, its ratio to the first of the same round, and its process's peak memory in GiB."""
-    command = [sys.executable, __file__, "--serve"]
-    servers = {
-        name: subprocess.Popen([*command, json.dumps(form)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for name, form in FORMS.items()
-    }
-    for server in servers.values():
-        server.stdout.readline()
-    taken = {name: [] for name in FORMS}
-    for i in range(rounds + 1):
-        for name, server in servers.items():
-            server.stdin.write("\n")
-            server.stdin.flush()
-            numbers = json.loads(server.stdout.readline())
-            if i:  # the first round warms up
-                taken[name].append(numbers)
-    for server in servers.values():
-        server.stdin.close()
-        server.wait()
-    first = taken[next(iter(FORMS))]
-    return {
-        name: {
-            "pyramid_seconds": statistics.median(each["pyramid"] for each in numbers),
-            "seconds": statistics.median(each["whole"] for each in numbers),
-            "speed": statistics.median(base["whole"] / each["whole"] for base, each in zip(first, numbers, strict=True)),
-            "peak_gib": max(each["peak"] for each in numbers),
-            "found": numbers[-1]["found"],
-        }
-        for name, numbers in taken.items()
-    }
+    serve(call)
 
 
 def write(rows: dict[str, dict], rounds: int) -> None:
@@ -110,12 +76,9 @@ def write(rows: dict[str, dict], rounds: int) -> None:
     for name, row in rows.items():
         lines.append(
             f"| {name} | {row['pyramid_seconds']:.2f} s | {row['seconds']:.2f} s | {row['speed']:.2f} "
-            f"| {row['peak_gib']:.2f} GiB | {row['found']} |"
+            f"| {row['peak_gib']:.2f} GiB | {row['found']:.0f} |"
         )
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": describe_machine(), "rounds": rounds, "rows": rows}, indent=1) + "\n")
-    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write_results(RESULTS, lines, {"rounds": rounds, "rows": rows})
 
 
 def main() -> None:
@@ -124,9 +87,9 @@ def main() -> None:
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(json.loads(options.serve))
+        run(json.loads(options.serve))
     else:
-        write(measure(options.rounds), options.rounds)
+        write(take_turns(__file__, FORMS, rounds=options.rounds), options.rounds)
 
 
 if __name__ == "__main__":

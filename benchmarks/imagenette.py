@@ -8,18 +8,13 @@ benchmarks/results/imagenette.{json,md}.
 """
 
 import argparse
-import csv
 import json
-import os
-import resource
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from trainings import last_validation, train, write_results
 
 from metamixer import create_model
 from metamixer.complexity import measure
@@ -51,40 +46,22 @@ CONTENDERS: dict[str, Contender] = {
 }
 
 
-def train(contender: Contender, recipe: str, *, data: Path, out: Path, initial: Path | None = None) -> None:
-    """One run of a recipe, in a folder where it leaves what it cost; a run that is there already stays."""
-    if (out / "cost.json").is_file():
-        return
-    arguments = ["--data.root", str(data), "--out", str(out), "--model.init_args.model", contender.model]
-    if contender.model_args:
-        arguments += ["--model.init_args.model_args", json.dumps(contender.model_args)]
-    if initial:
-        arguments += ["--model.init_args.initial", str(initial)]
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
-    config = str(RECIPES / f"{recipe}.yaml")
-    command = [sys.executable, "-m", "metamixer", "fit", "--config", config, "--trainer.enable_progress_bar", "false"]
-    path = os.pathsep.join(filter(None, [str(ROOT / "benchmarks"), os.environ.get("PYTHONPATH")]))
-    subprocess.run([*command, *arguments], check=True, env={**os.environ, "PYTHONPATH": path})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    cost = {"wall_minutes": round((time.time() - start) / 60, 1), "cpu_minutes": round(seconds / 60, 1)}
-    (out / "cost.json").write_text(json.dumps(cost) + "\n")
-
-
-def last_accuracy(run: Path) -> tuple[int, float]:
-    """Epochs and top-1 of the run's last validation: the end of the schedule, not the best of many looks."""
-    log = max(run.glob("logs/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
-    with log.open() as file:
-        rows = [row for row in csv.DictReader(file) if row["val/top1"]]
-    return int(rows[-1]["epoch"]) + 1, round(100 * float(rows[-1]["val/top1"]), 2)
+def settings_of(contender: Contender, data: Path) -> dict[str, object]:
+    """Options of `metamixer fit` beside the recipe."""
+    args = {"model.init_args.model_args": json.dumps(contender.model_args)} if contender.model_args else {}
+    return {"data.root": data, "model.init_args.model": contender.model, **args}
 
 
 def result(contender: Contender, runs: Sequence[Path]) -> dict:
     """A row of the table: the accuracy at the end of the last run, epochs and cost of all."""
-    found = [last_accuracy(run) for run in runs]
+    found = [last_validation(run, "val/top1") for run in runs]
     costs = [json.loads((run / "cost.json").read_text()) for run in runs]
-    spent = {name: round(sum(cost[name] for cost in costs), 1) for name in costs[0]}
-    return {"epochs": " + ".join(str(epochs) for epochs, _ in found), "top1": found[-1][1], **size_of(contender), **spent}
+    return {
+        "epochs": " + ".join(str(int(row["epoch"]) + 1) for row in found),
+        "top1": round(100 * float(found[-1]["val/top1"]), 2),
+        **size_of(contender),
+        **{name: round(sum(cost[name] for cost in costs), 1) for name in costs[0]},
+    }
 
 
 def size_of(contender: Contender) -> dict:
@@ -108,10 +85,7 @@ def write(rows: dict[str, dict]) -> None:
             f"| {title} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M | {row['epochs']} | {row['top1']:.2f} % "
             f"| {row['cpu_minutes']} | {row['wall_minutes']} |"
         )
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
-    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write_results(RESULTS, lines, {"rows": rows})
 
 
 def main() -> None:
@@ -124,9 +98,10 @@ def main() -> None:
     for title, contender in CONTENDERS.items():
         first, second = options.runs / contender.run, options.runs / f"{contender.run}_finish"
         if options.only in (None, title):
-            train(contender, contender.recipe, data=options.data, out=first)
-            train(contender, FINISH, data=options.data, out=second, initial=first / "last.ckpt")
-        if (second / "cost.json").is_file():
+            settings = settings_of(contender, options.data)
+            train(RECIPES / f"{contender.recipe}.yaml", settings, out=first)
+            train(RECIPES / f"{FINISH}.yaml", {**settings, "model.init_args.initial": first / "last.ckpt"}, out=second)
+        if (second / "done").is_file():
             rows[title] = result(contender, (first, second))
     write(rows)
 

@@ -7,14 +7,12 @@ The weights are random. Rounds go from form to form in turn; medians. Writes ben
 
 import argparse
 import json
-import resource
-import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import torch
+from forms import serve, take_turns
+from trainings import write_results
 
 import metamixer
 from metamixer.allocator import keep_freed_memory
@@ -32,8 +30,8 @@ FORMS = {
 
 
 @torch.inference_mode()
-def serve(form: dict[str, bool], height: int, width: int) -> None:
-    """Build one form; then, for each line of standard input, compute the labels once and print what it took."""
+def run(form: dict[str, bool], height: int, width: int) -> None:
+    """Build one form and compute the labels whenever it is asked to."""
     if form["fuse"]:
         keep_freed_memory()
     torch.manual_seed(0)
@@ -43,43 +41,14 @@ def serve(form: dict[str, bool], height: int, width: int) -> None:
     layout = torch.channels_last if form["channels_last"] else torch.contiguous_format
     network = network.to(memory_format=layout)
     image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=layout)
-    print("ready", flush=True)
-    for _ in sys.stdin:
+
+    def call() -> dict[str, float]:
         start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=form.get("bfloat16", False)):
             network(image).argmax(dim=1)
-        seconds = time.perf_counter() - start
-        print(json.dumps({"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}), flush=True)
+        return {"seconds": time.perf_counter() - start}
 
-
-def measure(rounds: int, size: list[int]) -> dict[str, dict]:
-    """Medians of each form, its speed beside the first of the same round, and its process's peak memory in GiB."""
-    servers = {}
-    for name, form in FORMS.items():
-        command = [sys.executable, __file__, "--serve", json.dumps(form), "--size", *map(str, size)]
-        servers[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    for server in servers.values():
-        server.stdout.readline()
-    taken = {name: [] for name in FORMS}
-    for i in range(rounds + 1):
-        for name, server in servers.items():
-            server.stdin.write("\n")
-            server.stdin.flush()
-            numbers = json.loads(server.stdout.readline())
-            if i:  # the first round warms up
-                taken[name].append(numbers)
-    for server in servers.values():
-        server.stdin.close()
-        server.wait()
-    first = taken[next(iter(FORMS))]
-    return {
-        name: {
-            "seconds": statistics.median(each["seconds"] for each in numbers),
-            "speed": statistics.median(base["seconds"] / each["seconds"] for base, each in zip(first, numbers, strict=True)),
-            "peak_gib": max(each["peak"] for each in numbers),
-        }
-        for name, numbers in taken.items()
-    }
+    serve(call)
 
 
 def write(rows: dict[str, dict], rounds: int, size: list[int]) -> None:
@@ -92,10 +61,7 @@ def write(rows: dict[str, dict], rounds: int, size: list[int]) -> None:
         "|---|---|---|---|",
         *(f"| {name} | {row['seconds']:.2f} | {row['speed']:.2f} | {row['peak_gib']:.2f} GiB |" for name, row in rows.items()),
     ]
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": describe_machine(), "rounds": rounds, "rows": rows}, indent=1) + "\n")
-    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write_results(RESULTS, lines, {"rounds": rounds, "rows": rows})
 
 
 def main() -> None:
@@ -105,9 +71,10 @@ def main() -> None:
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(json.loads(options.serve), *options.size)
+        run(json.loads(options.serve), *options.size)
     else:
-        write(measure(options.rounds, options.size), options.rounds, options.size)
+        arguments = ["--size", *map(str, options.size)]
+        write(take_turns(__file__, FORMS, rounds=options.rounds, arguments=arguments), options.rounds, options.size)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,15 @@ points and writes benchmarks/results/semantickitti.{json,md}. `--data` is the un
 import argparse
 import csv
 import json
-import resource
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import torch
+from trainings import command, train, write_results
 
 from metamixer import create_model
 from metamixer.data.point_sets import KITTI_CLASSES
+from metamixer.files import write_text
 from metamixer.machine import describe_machine
 from metamixer.tasks.point_segmentation import class_ious, segmentation_measures
 
@@ -26,38 +25,14 @@ ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/points/semantickitti_mini.yaml"
 RESULTS = ROOT / "benchmarks/results/semantickitti"
 CONTENDERS = {
-    "ffnet_3d_nano": "ffnet_3d_nano",
+    "ffnet_3d_nano": "FFNified attention",
     "sparse_unet_nano": "sparse U-Net: one convolution in place of keys and values",
 }
 
 
-def command(what: str, model: str, *, data: Path, out: Path) -> list[str]:
-    """One call of the command line."""
-    settings = {"data.root": data, "out": out, "model.init_args.model": model, "trainer.enable_progress_bar": "false"}
-    arguments = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
-    return [sys.executable, "-m", "metamixer", what, "--config", str(RECIPE), *arguments]
-
-
-def train(model: str, *, data: Path, out: Path) -> dict:
-    """The recipe to its end, from the last checkpoint where there is one; what it cost over all its starts."""
-    spent_file = out / "spent.json"
-    spent = json.loads(spent_file.read_text()) if spent_file.is_file() else {"wall_minutes": 0.0, "cpu_minutes": 0.0}
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
-    resume = ["--resume", "true"] if (out / "last.ckpt").is_file() else []
-    try:
-        subprocess.run([*command("fit", model, data=data, out=out), *resume], check=True)
-    finally:
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent["wall_minutes"] += (time.time() - start) / 60
-        spent["cpu_minutes"] += (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / 60
-        out.mkdir(parents=True, exist_ok=True)
-        spent_file.write_text(json.dumps(spent) + "\n")
-    return spent
-
-
-def measure(model: str, *, data: Path, out: Path) -> dict:
+def measure(settings: dict[str, object], *, out: Path) -> dict:
     """Tests the last weights, not the best of many looks."""
-    subprocess.run([*command("test", model, data=data, out=out), "--ckpt_path", str(out / "last.ckpt")], check=True)
+    subprocess.run(command("test", RECIPE, {**settings, "ckpt_path": out / "last.ckpt"}, out=out), check=True)
     with (out / "test_confusion.csv").open() as file:
         counts = torch.tensor([[int(value) for value in row[1:]] for row in list(csv.reader(file))[1:]])
     measures = {name: round(100 * value.item(), 2) for name, value in segmentation_measures(counts).items()}
@@ -83,10 +58,7 @@ def write(rows: dict[str, dict]) -> None:
     for name in KITTI_CLASSES:
         if any(name in row["ious"] for row in rows.values()):
             lines.append(f"| {name} | {' | '.join(str(row['ious'].get(name, '-')) for row in rows.values())} |")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.with_suffix(".json").write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
-    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write_results(RESULTS, lines, {"rows": rows})
 
 
 def main() -> None:
@@ -99,9 +71,9 @@ def main() -> None:
     for model in CONTENDERS:
         result = options.runs / model / "result.json"
         if not result.is_file() and options.only in (None, model):
-            spent = train(model, data=options.data, out=result.parent)
-            row = {**spent, **measure(model, data=options.data, out=result.parent)}
-            result.write_text(json.dumps(row) + "\n")
+            settings = {"data.root": options.data, "model.init_args.model": model}
+            spent = train(RECIPE, settings, out=result.parent)
+            write_text(result, json.dumps({**spent, **measure(settings, out=result.parent)}))
         if result.is_file():
             network = create_model(model, in_chans=2, num_classes=len(KITTI_CLASSES))
             parameters = sum(parameter.numel() for parameter in network.parameters())

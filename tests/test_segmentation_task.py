@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -361,9 +362,8 @@ def test_segmenter_of_a_published_checkpoint_knows_its_classes(tmp_path):
     torch.manual_seed(0)
     network = metamixer.create_model("upernet_ffnet_1", backbone="ffnet_nano", dim=16)
     torch.save({"state_dict": network.state_dict()}, tmp_path / "published.pth")
-    small = lambda name: metamixer.create_model(name, backbone="ffnet_nano", dim=16)  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metamixer.segmenter.create_model", small)
+        patch.setattr("metamixer.segmenter.create_model", partial(metamixer.create_model, backbone="ffnet_nano", dim=16))
         segmenter = Segmenter.load(model="upernet_ffnet_1", checkpoint=tmp_path / "published.pth")
     assert (len(segmenter.classes), segmenter.classes[0]) == (150, "wall")
     assert segmenter.preprocessing.short_side == 512

@@ -8,8 +8,6 @@ import metamixer
 
 spandrel = pytest.importorskip("spandrel", reason="spandrel is not installed: pip install 'metamixer[spandrel]'")
 
-from metamixer.spandrel_architecture import register  # noqa: E402
-
 KINDS = {
     "no norm": {"scale": 2},
     "LayerNorm": {"scale": 4, "norm": "layernorm2d"},
@@ -22,6 +20,8 @@ KINDS = {
 @pytest.mark.parametrize("published", [False, True])
 @torch.no_grad()
 def test_opens_weights(kind, published, tmp_path):
+    from metamixer.spandrel_architecture import register
+
     register()
     register()
     network = metamixer.create_model("ffnet_sr_nano", dim=16, depth=2, **KINDS[kind]).eval()

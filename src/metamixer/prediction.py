@@ -10,7 +10,7 @@ from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
 from .checkpoints import expect_task, load_checkpoint
-from .data.images import read_image
+from .data.images import IMAGE_SUFFIXES, read_image
 from .data.preprocessing import Preprocessing
 from .deployment.fastest import deploy
 from .deployment.formats import is_exported, load_exported
@@ -18,8 +18,6 @@ from .deployment.samples import without_normalization
 from .errors import InputError
 from .models import create_model
 from .published import load_published
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 Picture = str | Path | Image.Image
 

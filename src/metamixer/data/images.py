@@ -14,6 +14,9 @@ from ..errors import InputError
 from .loading import evaluation_loader, training_loader
 from .preprocessing import Augmentation, Preprocessing, Transform
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""What files are taken for images in a folder."""
+
 
 class LabelledImages(Dataset):
     """Images of one of timm's readers; one that can't be read is an error that names it, never another image in its place."""

@@ -11,12 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
-from .images import read_image
+from .images import IMAGE_SUFFIXES, read_image
 from .label_maps import PixelClasses, read_classes, read_labels
 from .loading import evaluation_loader, training_loader
 from .segmentation_transforms import SegmentationAugmentation, SegmentationPreprocessing
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 GREY_MODES = ("1", "L", "LA", "I", "F")
 
 
@@ -91,7 +90,7 @@ def pair_files(images: Path, labels: Path, *, image_ending: str = "", label_endi
     """
     if not images.is_dir():
         raise InputError(f"{images}: no such folder, expected pictures")
-    pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in PICTURES and path.stem.endswith(image_ending))
+    pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.endswith(image_ending))
     if not pictures:
         raise InputError(f"{images}: 0 pictures in this split, expected files such as *{image_ending}.jpg or *{image_ending}.png")
     pairs = []

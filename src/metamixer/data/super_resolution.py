@@ -13,10 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
 from ..resizing import crop_to_multiple, imresize
-from .images import read_image
+from .images import IMAGE_SUFFIXES, read_image
 from .loading import evaluation_loader, training_loader
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 GREY = ("1", "L", "LA", "I;16")
 """Pillow's modes of images without colour, which stay so in measuring."""
 
@@ -175,9 +174,9 @@ def find_image_files(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected images")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise InputError(f"{folder}: no images in this folder, expected some that end in {', '.join(SUFFIXES)}")
+        raise InputError(f"{folder}: no images in this folder, expected some that end in {', '.join(IMAGE_SUFFIXES)}")
     return files
 
 

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from ..data.images import read_dataset, read_image
+from ..data.images import IMAGE_SUFFIXES, read_dataset, read_image
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def without_normalization(preprocessing: Preprocessing) -> Preprocessing:

@@ -17,6 +17,7 @@ from ..models import create_model
 from .class_subset import match_classes
 from .distillation import Distillation
 from .optimization import Optimization
+from .steps import every_step, refuse_infinite, steps_of
 
 
 class Classification(L.LightningModule):
@@ -90,11 +91,7 @@ class Classification(L.LightningModule):
         if self.distillation is not None:
             teacher_logits = self.distillation.teacher(images, self.trainer.datamodule.preprocessing)
             loss = self.distillation.loss(loss, logits, teacher_logits)
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"training loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}), expected a finite number: "
-                "stopped; the last checkpoint is from before it; try a lower learning rate"
-            )
+        refuse_infinite(loss, self)
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 
@@ -106,9 +103,9 @@ class Classification(L.LightningModule):
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimization.optimizer(self.network)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        steps, steps_per_epoch = steps_of(self)
+        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
+        return every_step(optimizer, scheduler)
 
     def on_fit_start(self) -> None:
         if self.distillation is not None:

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..models import create_model
 from ..models.cascade_mask_rcnn import to_file
 from .detection_optimization import DetectionOptimization
+from .steps import every_step, refuse_infinite, steps_of
 
 MEASURES = {
     "ap": "map",
@@ -86,12 +87,7 @@ class Detection(L.LightningModule):
         images, targets = batch
         losses = self.network(images, targets)
         loss = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(loss):
-            values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
-            raise InputError(
-                f"training loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}; {values}), expected a finite "
-                "number: stopped; the last checkpoint is from before it; try a lower learning rate"
-            )
+        refuse_infinite(loss, self, parts=losses)
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
         parts = {f"train/{name}": value for name, value in losses.items()}
         self.log_dict(parts, on_step=False, on_epoch=True, batch_size=len(images))
@@ -111,9 +107,8 @@ class Detection(L.LightningModule):
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimization.optimizer(self.network)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.optimization.scheduler(optimizer, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        scheduler = self.optimization.scheduler(optimizer, steps_per_epoch=steps_of(self)[1])
+        return every_step(optimizer, scheduler)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = self.trainer.datamodule

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Any
 
 import lightning as L
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
@@ -14,6 +13,7 @@ from ..checkpoints import load_initial, network_info
 from ..errors import InputError
 from ..models import create_model
 from .optimization import Optimization
+from .steps import every_step, refuse_infinite, steps_of
 
 LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
@@ -70,11 +70,7 @@ class Forecasting(L.LightningModule):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         x, target = batch
         loss = self.loss(self(x), target)
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"training loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}), expected a finite number: "
-                "stopped; the last checkpoint is from before it; try a lower learning rate"
-            )
+        refuse_infinite(loss, self)
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(x))
         return loss
 
@@ -86,9 +82,9 @@ class Forecasting(L.LightningModule):
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimization.optimizer(self.network)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        steps, steps_per_epoch = steps_of(self)
+        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
+        return every_step(optimizer, scheduler)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = self.trainer.datamodule

@@ -20,6 +20,7 @@ from ..point_segmenter import VOTES, point_scores
 from ..sparse import SparseVoxels
 from .lovasz import lovasz_softmax
 from .point_optimization import PointOptimization
+from .steps import every_step, refuse_infinite, steps_of
 
 
 class PointSegmentation(L.LightningModule):
@@ -81,11 +82,7 @@ class PointSegmentation(L.LightningModule):
         known = (labels != IGNORED).any()
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORED) if known else logits.sum() * 0
         loss = loss + self.lovasz_weight * lovasz_softmax(logits, labels, ignore_index=IGNORED)
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"training loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}), expected a finite number: "
-                "stopped; the last checkpoint is from before it; try a lower learning rate"
-            )
+        refuse_infinite(loss, self)
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
@@ -105,8 +102,8 @@ class PointSegmentation(L.LightningModule):
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimization.optimizer(self.network)
-        scheduler = self.optimization.scheduler(optimizer, steps=int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        scheduler = self.optimization.scheduler(optimizer, steps=steps_of(self)[0])
+        return every_step(optimizer, scheduler)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = self.trainer.datamodule

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..models import create_model
 from ..sliding import probabilities
 from .segmentation_optimization import SegmentationOptimization
+from .steps import every_step, refuse_infinite, steps_of
 
 Batch = tuple[Tensor, Tensor]
 
@@ -82,11 +83,7 @@ class Segmentation(L.LightningModule):
         images, labels = batch
         main, *auxiliary = self.network.forward_heads(images.contiguous(memory_format=torch.channels_last))
         loss = self.loss(main, labels) + sum(self.auxiliary_weight * self.loss(logits, labels) for logits in auxiliary)
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"training loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}), expected a finite number: "
-                "stopped; the last checkpoint is from before it; try a lower learning rate"
-            )
+        refuse_infinite(loss, self)
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
         return loss
 
@@ -112,8 +109,8 @@ class Segmentation(L.LightningModule):
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimization.optimizer(self.network)
-        scheduler = self.optimization.scheduler(optimizer, steps=int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        scheduler = self.optimization.scheduler(optimizer, steps=steps_of(self)[0])
+        return every_step(optimizer, scheduler)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = self.trainer.datamodule

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..models import create_model
 from ..quality import psnr, ssim, to_pixels
 from .optimization import Optimization
+from .steps import every_step, refuse_infinite, steps_of
 
 
 def frequency_loss(actual: Tensor, target: Tensor, *, weight: float = 0.02) -> Tensor:
@@ -71,11 +72,7 @@ class SuperResolution(L.LightningModule):
         small, large = batch
         enlarged = self(small)
         loss = F.l1_loss(enlarged, large) + frequency_loss(enlarged, large, weight=self.frequency_weight)
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"training loss is {loss.item()} at step {self.global_step} (epoch {self.current_epoch}), expected a finite number: "
-                "stopped; the last checkpoint is from before it; try a lower learning rate"
-            )
+        refuse_infinite(loss, self)
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(small))
         return loss
 
@@ -87,9 +84,9 @@ class SuperResolution(L.LightningModule):
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimization.optimizer(self.network)
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps / max(self.trainer.max_epochs or 1, 1))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        steps, steps_per_epoch = steps_of(self)
+        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
+        return every_step(optimizer, scheduler)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task="super_resolution", classes=None, preprocessing=None)

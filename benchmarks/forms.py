@@ -1,0 +1,54 @@
+"""Forms of a network in processes of their own that take turns, so that none has the memory or the allocator of another."""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+Numbers = dict[str, float]
+
+
+def serve(call: Callable[[], Numbers]) -> None:
+    """In a form's process: for each line of standard input call once and print what it gave, and the process's peak memory in GiB."""
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        numbers = call()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(json.dumps({**numbers, "peak_gib": peak}), flush=True)
+
+
+def take_turns(script: str, forms: Mapping[str, dict], *, rounds: int, arguments: Sequence[str] = ()) -> dict[str, Numbers]:
+    """Medians over the rounds of what each form gives ("seconds" among it), its speed beside the first form's, its peak memory.
+
+    script: is started with `--serve FORM`, the form as JSON, and `arguments`, and calls `serve`. The first round warms up.
+    """
+    command = [sys.executable, script, *arguments, "--serve"]
+    servers = {
+        name: subprocess.Popen([*command, json.dumps(form)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name, form in forms.items()
+    }
+    for server in servers.values():
+        server.stdout.readline()
+    taken = {name: [] for name in forms}
+    for i in range(rounds + 1):
+        for name, server in servers.items():
+            server.stdin.write("\n")
+            server.stdin.flush()
+            numbers = json.loads(server.stdout.readline())
+            if i:
+                taken[name].append(numbers)
+    for server in servers.values():
+        server.stdin.close()
+        server.wait()
+    first = taken[next(iter(forms))]
+    return {name: {**_medians(numbers), "speed": _speed(first, numbers)} for name, numbers in taken.items()}
+
+
+def _medians(numbers: Sequence[Numbers]) -> Numbers:
+    return {key: statistics.median(each[key] for each in numbers) for key in numbers[0]}
+
+
+def _speed(first: Sequence[Numbers], numbers: Sequence[Numbers]) -> float:
+    return statistics.median(base["seconds"] / each["seconds"] for base, each in zip(first, numbers, strict=True))
