@@ -96,12 +96,3 @@ def image_ids(paths: Sequence[Path]) -> list[int]:
     """COCO's numbers where every file is named by one (000000000139.jpg), else 1, 2, 3 and so on."""
     named = [int(path.stem) for path in paths if path.stem.isascii() and path.stem.isdigit()]
     return named if len(set(named)) == len(paths) else list(range(1, len(paths) + 1))
-
-
-def picture_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each picture, also where two folders hold the same."""
-    names: list[str] = []
-    for path in paths:
-        same = sum(other.stem == path.stem for other in paths[: len(names)])
-        names.append(f"{path.stem}{f'_{same + 1}' if same else ''}.jpg")
-    return names

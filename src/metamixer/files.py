@@ -1,7 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and names for them."""
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 
 from PIL import Image
@@ -34,6 +36,12 @@ def write_text(path: str | Path, text: str) -> None:
         part.write_text(text + "\n")
 
 
+def write_csv(path: str | Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, its first row the columns' names."""
+    with written_whole(path) as part, part.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
 def write_picture(path: str | Path, picture: Image.Image) -> None:
     """Write a JPEG."""
     with written_whole(path) as part:
@@ -44,3 +52,12 @@ def write_png(path: str | Path, picture: Image.Image) -> None:
     """Write a PNG, which keeps every value."""
     with written_whole(path) as part:
         picture.save(part, format="PNG")
+
+
+def unique_stems(paths: Iterable[Path]) -> list[str]:
+    """A name without suffix for what is made of each file, also where two folders hold files of the same name: photo, photo_2."""
+    stems: list[str] = []
+    for path in paths:
+        names = chain([path.stem], (f"{path.stem}_{number}" for number in count(2)))
+        stems.append(next(name for name in names if name not in stems))
+    return stems

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import write_picture, write_text
+from ..files import unique_stems, write_picture, write_text
 
 
 def detect(
@@ -27,7 +27,7 @@ def detect(
         score_threshold: objects that the network is less sure of are left out; it gives none below 0.05.
         device: where to compute, such as cpu or cuda.
     """
-    from ..detector import Detector, image_ids, picture_names
+    from ..detector import Detector, image_ids
     from ..prediction import find_images
 
     if not 0 <= score_threshold <= 1:
@@ -36,9 +36,9 @@ def detect(
     detector = Detector.load(model=model, checkpoint=checkpoint)
     detector.network.to(device)
     results = []
-    for path, name, number in zip(paths, picture_names(paths), image_ids(paths), strict=True):
+    for path, stem, number in zip(paths, unique_stems(paths), image_ids(paths), strict=True):
         found = detector(path, score_threshold=score_threshold)
-        write_picture(Path(out, name), detector.draw(path, found))
+        write_picture(Path(out, f"{stem}.jpg"), detector.draw(path, found))
         entries = detector.results(found)
         results += [{"image_id": number, "file_name": str(path), **entry} for entry in entries]
         print(f"{path}: " + (", ".join(f"{entry['category']} {entry['score']:.2f}" for entry in entries) or "nothing found"))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import write_picture, write_text
+from ..files import unique_stems, write_csv, write_picture
 
 
 def points(
@@ -40,24 +40,20 @@ def points(
     read = {path: read_cloud(path) for path in paths}
     for path, cloud in read.items():
         segmenter.preprocessing.check(cloud, str(path))
-    lines = ["file,class,points,share"]
+    rows = [("file", "class", "points", "share")]
     for path, name in zip(paths, labelled_names(paths), strict=True):
         cloud = read[path]
         labels = segmenter(cloud, votes=votes, fragments=fragments)
         write_labelled(path, Path(out, name), labels)
         write_picture(Path(out, name).with_suffix(".jpg"), draw_cloud(cloud.coordinates, labels, segmenter.classes))
         counts = np.bincount(labels, minlength=len(segmenter.classes))
-        lines += [f"{name},{each},{count},{count / len(labels):.6f}" for each, count in zip(segmenter.classes, counts, strict=True)]
+        rows += [(name, each, count, f"{count / len(labels):.6f}") for each, count in zip(segmenter.classes, counts, strict=True)]
         common = ", ".join(f"{segmenter.classes[i]} {counts[i] / len(labels):.1%}" for i in np.argsort(-counts)[:5] if counts[i])
         print(f"{path}: {len(labels):,} points: {common}")
-    write_text(Path(out, "counts.csv"), "\n".join(lines))
+    write_csv(Path(out, "counts.csv"), rows)
 
 
 def labelled_names(paths: Sequence[Path]) -> list[str]:
-    """A file name for each cloud, also where two folders hold the same; of arrays an NPZ is made."""
-    names: list[str] = []
-    for path in paths:
-        suffix = path.suffix if path.suffix.lower() in (".ply", ".las", ".laz") else ".npz"
-        same = sum(other.stem == path.stem for other in paths[: len(names)])
-        names.append(f"{path.stem}{f'_{same + 1}' if same else ''}{suffix}")
-    return names
+    """A file name for each cloud; of arrays an NPZ is made."""
+    suffixes = [path.suffix if path.suffix.lower() in (".ply", ".las", ".laz") else ".npz" for path in paths]
+    return [stem + suffix for stem, suffix in zip(unique_stems(paths), suffixes, strict=True)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import write_png, write_text
+from ..files import unique_stems, write_csv, write_png, write_text
 
 
 def segment(
@@ -36,7 +36,6 @@ def segment(
     from ..allocator import keep_freed_memory
     from ..data.label_maps import paint
     from ..data.segmentation import check_colour
-    from ..detector import picture_names
     from ..prediction import find_images
     from ..segmenter import Segmenter
 
@@ -53,9 +52,8 @@ def segment(
         segmenter.use_windows(window or segmenter.preprocessing.window, stride)
     segmenter.network.to(device)
     rows = []
-    for path, name in zip(paths, picture_names(paths), strict=True):
+    for path, stem in zip(paths, unique_stems(paths), strict=True):
         labels = segmenter(path, grey_images=grey_images)
-        stem = Path(name).stem
         write_png(Path(out, f"{stem}_labels.png"), paint(labels, segmenter.colours))
         if overlays:
             write_png(Path(out, f"{stem}_overlay.png"), segmenter.draw(path, labels))
@@ -63,17 +61,5 @@ def segment(
         rows.append({"image": str(path), "width": labels.shape[1], "height": labels.shape[0], "classes": areas})
         print(f"{path}: " + ", ".join(f"{name} {area['share']:.1%}" for name, area in areas.items()))
     write_text(Path(out, "areas.json"), json.dumps(rows, indent=1))
-    write_text(Path(out, "areas.csv"), areas_table(rows))
-
-
-def areas_table(rows: Sequence[dict]) -> str:
-    """CSV: a line for each class in each image."""
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "class", "pixels", "share"])
-    for row in rows:
-        writer.writerows([row["image"], name, area["pixels"], f"{area['share']:.6f}"] for name, area in row["classes"].items())
-    return text.getvalue().rstrip("\n")
+    table = [(row["image"], name, area["pixels"], f"{area['share']:.6f}") for row in rows for name, area in row["classes"].items()]
+    write_csv(Path(out, "areas.csv"), [("image", "class", "pixels", "share"), *table])

@@ -10,13 +10,14 @@ from ..checkpoints import load_checkpoint, network_info
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
 from ..models import create_model
+from ..models.registry import task_of
 from ..packaged import packaged_names, packaged_weights
 from ..published import load_published
 
 OURS = (".ckpt", ".safetensors")
 
-SHAPES = {"super_resolution": (1, 3, 64, 64)}
-"""An input by the network's task, for tasks whose networks take any size and have no preprocessing."""
+SIDES = {"super_resolution": 64, "segmentation": 256}
+"""Pixels a side of the example, by task, for networks that take any size and tell none."""
 
 
 def load_network(source: str, *, model: str | None = None, pretrained: bool = True) -> tuple[nn.Module, dict[str, Any]]:
@@ -45,7 +46,7 @@ def info_of(name: str) -> dict[str, Any]:
 
     network = create_model(name, device="meta") if is_timm(name) else None
     if network is None:
-        return network_info(name, {}, task="", classes=None, preprocessing=None)
+        return network_info(name, {}, task=task_of(name), classes=None, preprocessing=None)
     config = network.pretrained_cfg
     preprocessing = Preprocessing(
         size=config["input_size"][-1], **{key: config[key] for key in ("crop_pct", "interpolation", "mean", "std")}
@@ -73,16 +74,15 @@ def image_preprocessing(info: dict[str, Any]) -> Preprocessing | None:
 
 def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Tensor:
     """A seeded batch of two, values in [0, 1], as the network takes it; raises InputError where nothing says how large."""
-    shape = shape or SHAPES.get(info["task"])
     if shape is None:
-        preprocessing, args = image_preprocessing(info), info["model_args"]
+        preprocessing, args, side = image_preprocessing(info), info["model_args"], size or SIDES.get(info["task"])
         if preprocessing:
             side = size or preprocessing.size
             shape = (1, preprocessing.in_chans, side, side)
         elif info["task"] == "forecasting" and {"lookback", "variables"} <= args.keys():
             shape = (1, args["lookback"], args["variables"])
-        elif size:
-            shape = (1, 3, size, size)
+        elif side:
+            shape = (1, 3, side, side)
         else:
             raise InputError(f"{info['model']}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
     return torch.rand(2, *shape[1:], generator=torch.Generator().manual_seed(0))

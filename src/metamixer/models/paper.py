@@ -12,6 +12,9 @@ TOP1: dict[str, float] = {
 }
 """ImageNet-1K top-1 in percent of the weights that the authors published (paper, table 2), by timm's name for them."""
 
+PUBLISHED_TOP1: dict[str, float] = {tag.removesuffix(".in1k"): top1 for tag, top1 in TOP1.items() if tag.endswith(".in1k")}
+"""The same of the plain weights by the network's name, for pictures beside latency."""
+
 BOX_AND_MASK_AP: dict[str, tuple[float, float]] = {
     "cascade_mask_rcnn_ffnet_2": (51.8, 44.9),
     "cascade_mask_rcnn_ffnet_3": (52.8, 45.6),
@@ -33,9 +36,6 @@ SET5_PSNR: dict[str, float] = {"ffnet_sr_light": 38.23, "ffnet_sr": 38.32}
 
 POINTS_MIOU: dict[str, str] = {"ffnet_3d": "76.5 / 34.5 / 77.1"}
 """Mean IoU in percent on ScanNet v2, ScanNet200 and S3DIS (paper, section 4.5)."""
-
-PUBLISHED_TOP1: dict[str, float] = {tag.removesuffix(".in1k"): top1 for tag, top1 in TOP1.items() if tag.endswith(".in1k")}
-"""The same of the plain weights by the network's name, for pictures beside latency."""
 
 ETT_MSE_AND_MAE: dict[str, tuple[float, float]] = {"ffnet_ts": (0.376, 0.390)}
 """Mean of the four ETT sets and of the horizons 96, 192, 336 and 720 at lookback 96 (table 5)."""

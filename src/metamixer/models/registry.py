@@ -29,6 +29,11 @@ def list_models(task: str | None = None) -> list[str]:
     return sorted(name for name in _BUILDERS if task in (None, _TASKS[name]))
 
 
+def task_of(name: str) -> str:
+    """The task of a network of this package; raises KeyError for another name."""
+    return _TASKS[name]
+
+
 def create_model(name: str, **kwargs) -> nn.Module:
     """Build a network by name, such as "ffnet_1" or timm's "convnext_atto"; keywords go to the network.
 
