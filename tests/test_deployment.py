@@ -285,6 +285,19 @@ def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+@pytest.mark.parametrize("name", ["ffnet_3d_nano", "cascade_mask_rcnn_ffnet_nano"])
+def test_a_network_of_several_tensors_is_refused(name, capsys):
+    assert main(["export", name, "--format", "torch", "--pretrained", "false"]) == 2
+    assert "expected one that takes one tensor and gives one" in capsys.readouterr().err
+
+
+@needs["onnx"]
+@pytest.mark.parametrize("name", ["ffnet_head_ffnet_nano", "ffnet_sr_nano_x2"])
+def test_segmenters_and_upscalers_export_by_name(name, tmp_path, capsys):
+    assert main(["export", name, "--format", "onnx", "--pretrained", "false", "--size", "64", "--out", str(tmp_path / "net.onnx")]) == 0
+    assert "verified" in capsys.readouterr().out
+
+
 def test_a_missing_extra_gives_the_pip_line(checkpoint, monkeypatch, capsys):
     monkeypatch.setattr("metamixer.deployment.formats.find_spec", lambda package: None)
     assert main(["export", str(checkpoint), "--format", "litert"]) == 2

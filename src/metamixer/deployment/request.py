@@ -9,6 +9,9 @@ from .quantization import Quantization
 from .samples import read_labelled, read_samples
 from .source import example_of, image_preprocessing, load_network
 
+SEVERAL_TENSORS = ("detection", "points")
+"""Tasks whose networks take or give more than one tensor, which no format here holds."""
+
 
 def export_request(
     source: str,
@@ -34,6 +37,8 @@ def export_request(
     if precision == "int8" and not calibration:
         raise InputError("precision 'int8', expected images to calibrate on as well: --calibration FOLDER")
     network, info = load_network(source, model=model, pretrained=pretrained)
+    if info["task"] in SEVERAL_TENSORS:
+        raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
     if size and image_preprocessing(info):
         info = {**info, "preprocessing": {**info["preprocessing"], "size": size}}
     preprocessing = image_preprocessing(info)
