@@ -152,7 +152,7 @@ class TestWeights:
     def test_a_checkpoint_must_be_what_was_asked_for(self, checkpoint):
         with pytest.raises(InputError, match="a checkpoint of scale 2, expected 3"):
             Upscaler(scale=3, checkpoint=checkpoint)
-        with pytest.raises(InputError, match="a checkpoint of model ffnet_sr_nano, expected ffnet_sr"):
+        with pytest.raises(InputError, match="a checkpoint of ffnet_sr_nano, expected ffnet_sr"):
             Upscaler("ffnet_sr", checkpoint=checkpoint)
 
     def test_a_published_file_needs_its_name(self, tmp_path):
@@ -160,7 +160,7 @@ class TestWeights:
         state = {network.published_name(name): tensor for name, tensor in network.state_dict().items()}
         torch.save({"params": state}, tmp_path / "light.pth")
         assert Upscaler("ffnet_sr_light", scale=3, checkpoint=tmp_path / "light.pth").scale == 3
-        with pytest.raises(InputError, match="a published checkpoint, expected its network's name as well"):
+        with pytest.raises(InputError, match="or its network's name as well"):
             Upscaler(checkpoint=tmp_path / "light.pth")
 
 
@@ -279,9 +279,9 @@ class TestCommand:
         assert self.run(folder, tmp_path / "single.webp", "--checkpoint", checkpoint, "--out", out, "--compare") == 0
         names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
         pictures = ["a.png", "below/a.jpg", "single.webp"]
-        assert names == sorted([*pictures, "a_compare.jpg", "below/a_compare.jpg", "single_compare.jpg"])
+        assert names == sorted([*pictures, "a.png_compare.jpg", "below/a.jpg_compare.jpg", "single.webp_compare.jpg"])
         assert capsys.readouterr().out.split() == [str(out / name) for name in pictures]
-        with Image.open(out / "a_compare.jpg") as both:
+        with Image.open(out / "a.png_compare.jpg") as both:
             assert both.size == (2 * 60 + 8, 40)
 
     def test_bad_files_are_named_and_the_others_done(self, checkpoint, folder, tmp_path, capsys):
@@ -294,22 +294,44 @@ class TestCommand:
         for name, message in expected.items():
             line = next(line for line in errors if f"{name}:" in line)
             assert message in line
-        assert errors[-1] == f"metamixer: error: 8 of 9 images failed, named above; the others are in {out}"
+        assert errors[-1] == f"metamixer: error: 8 of 9 files failed, named above; the others are in {out}"
         assert "Traceback" not in "".join(errors)
+
+    def test_a_missing_file_costs_no_other(self, checkpoint, folder, tmp_path, capsys):
+        picture("RGB").save(folder / "a.png")
+        assert self.run("absent.png", folder / "a.png", "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+        assert "metamixer: failed: absent.png: no such file" in capsys.readouterr().err
+
+    def test_compares_a_picture_with_broken_exif(self, checkpoint, folder, tmp_path):
+        picture("RGB").save(folder / "a.jpg", exif=b"Exif\0\0nonsense")
+        assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--compare") == 0
+        assert (tmp_path / "out" / "a.jpg_compare.jpg").is_file()
+
+    def test_an_interrupt_names_what_failed_before(self, checkpoint, folder, tmp_path, monkeypatch, capsys):
+        (folder / "a.png").write_text("not an image")
+        picture("RGB").save(folder / "b.png")
+
+        def interrupt(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Image.Image, "save", interrupt)
+        assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 130
+        assert f"{folder / 'a.png'}: not a readable image" in capsys.readouterr().err
 
     def test_replaces_nothing_unasked(self, checkpoint, folder, tmp_path, capsys):
         picture("RGB").save(folder / "a.png")
         out = tmp_path / "out"
         for extra, code in (((), 0), ((), 2), (("--overwrite",), 0)):
             assert self.run(folder, "--checkpoint", checkpoint, "--out", out, *extra) == code
-        assert f"{out / 'a.png'}: exists, expected a new name, or --overwrite" in capsys.readouterr().err
+        assert f"{out / 'a.png'}: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
 
     @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
     def test_never_replaces_its_input(self, checkpoint, folder, capsys, overwrite):
         picture("RGB").save(folder / "a.png")
         before = (folder / "a.png").read_bytes()
         assert self.run(folder / "a.png", "--checkpoint", checkpoint, "--out", folder, *overwrite) == 2
-        assert "its result would replace it, expected another folder" in capsys.readouterr().err
+        assert "is one of the inputs, which would be lost, expected another folder" in capsys.readouterr().err
         assert (folder / "a.png").read_bytes() == before
 
     def test_refuses_two_images_of_one_name(self, checkpoint, folder, tmp_path, capsys):
@@ -328,7 +350,10 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (("absent.png",), "absent.png: no such file or folder"),
+            (("absent.png",), "absent.png: no such file"),
+            (("{a}", "--scale", "two"), "Given value: two"),
+            (("--overwrite", "{a}", "--device", "bogus"), "device 'bogus', expected one that is here: cpu"),
+            (("{a}", "--precision", "bf16"), "precision 'bf16' without a backend, expected one"),
             (("{a}", "--scale", "5"), "scale 5, expected one of 2, 3, 4"),
             (("{a}", "--backend", "bogus"), "backend 'bogus', expected one of auto"),
             (("{a}", "--memory", "0"), "memory 0 MiB, expected at least"),

@@ -52,11 +52,34 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     state, info = _read(path)
     if not info:
         raise InputError(f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote")
+    return _build(state, info, path), info
+
+
+def load_for_task(path: str | Path, task: str, *, model: str | None = None) -> tuple[nn.Module, dict[str, Any]] | None:
+    """`load_checkpoint` of a network for a task; None for a file that is not ours, where `model` tells whose published one it is.
+
+    Raises InputError where the file holds another network, or where nothing tells which.
+    """
+    path = Path(path)
+    state, info = _read(path)
+    if not info and model is None:
+        raise InputError(
+            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's name as well"
+        )
+    if not info:
+        return None
+    expect_task(info, task, path)
+    if model not in (None, info["model"]):
+        raise InputError(f"{path}: a checkpoint of {info['model']}, expected {model}")
+    return _build(state, info, path), info
+
+
+def _build(state: Mapping[str, Tensor], info: Mapping[str, Any], path: Path) -> nn.Module:
     network = create_model(info["model"], **info["model_args"])
     if info["fused"]:
         network = fuse(network)
     _load_exactly(network, state, path)
-    return network.eval(), info
+    return network.eval()
 
 
 def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:

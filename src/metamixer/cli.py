@@ -1,7 +1,7 @@
 """The command line: a dictionary of functions; training goes through Lightning's."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from importlib import import_module
 
 from .errors import InputError
@@ -83,11 +83,11 @@ def _call(arguments: list[str]) -> None:
     """Give the arguments behind the command's name to the function of that name; its first parameter is positional."""
     from inspect import signature
 
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser
 
     name, *rest = arguments
     function = getattr(import_module(f".commands.{name}", __package__), name)
-    parser = ArgumentParser(prog=f"metamixer {name}", description=function.__doc__.splitlines()[0])
+    parser = ArgumentParser(prog=f"metamixer {name}", description=function.__doc__.splitlines()[0], exit_on_error=False)
     parameters = signature(function).parameters
     positional = [key for key, parameter in parameters.items() if parameter.default is parameter.empty][:1]
     for key in positional:
@@ -96,10 +96,21 @@ def _call(arguments: list[str]) -> None:
     for key, default in lists.items():
         parser.add_argument(f"--{key}", nargs="+", default=default, **LISTS[key])
     parser.add_function_arguments(function, skip={*positional, *lists})
-    for action in parser._actions:  # --int8 as well as --int8 true
-        if action.dest in parameters and isinstance(parameters[action.dest].default, bool):
-            action.nargs, action.const = "?", "true"
-    function(**vars(parser.parse_args(rest)))
+    flags = {f"--{key}" for key, parameter in parameters.items() if isinstance(parameter.default, bool)}
+    try:
+        options = parser.parse_args(_with_values(rest, flags))
+    except ArgumentError as error:
+        raise InputError(" ".join(str(error).split()) + f"; metamixer {name} --help tells more") from None
+    function(**vars(options))
+
+
+def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
+    """`--overwrite` alone means `--overwrite true`; what stands behind it is not its value."""
+    following = [*arguments[1:], ""]
+    return [
+        f"{argument}=true" if argument in flags and after not in ("true", "false") else argument
+        for argument, after in zip(arguments, following, strict=False)
+    ]
 
 
 def _help() -> str:

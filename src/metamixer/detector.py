@@ -11,7 +11,7 @@ from torchvision.models._meta import _COCO_CATEGORIES
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from .checkpoints import expect_task, load_checkpoint
+from .checkpoints import load_for_task
 from .data.coco_json import encode_mask
 from .data.detection_transforms import DetectionPreprocessing
 from .data.images import read_image
@@ -43,15 +43,13 @@ class Detector:
     @classmethod
     def load(cls, *, model: str | None = None, checkpoint: str | Path) -> "Detector":
         """From a checkpoint of ours; or from a published one, with its `model`: its categories are COCO's."""
-        if model is not None and Path(checkpoint).suffix not in (".ckpt", ".safetensors"):
+        ours = load_for_task(checkpoint, "detection", model=model)
+        if ours is None:
             network = create_model(model)
             if not hasattr(network, "convert_published"):
                 raise InputError(f"model {model!r}, expected a detector such as cascade_mask_rcnn_ffnet_2")
             return cls(load_published(network, checkpoint), DetectionPreprocessing(), COCO)
-        network, info = load_checkpoint(checkpoint)
-        expect_task(info, "detection", checkpoint)
-        if model not in (None, info["model"]):
-            raise InputError(f"{checkpoint}: a checkpoint of {info['model']}, expected {model}")
+        network, info = ours
         names = info["classes"] or [str(label) for label in range(network.num_classes)]
         numbers = info.get("category_ids") or range(1, len(names) + 1)
         return cls(network, DetectionPreprocessing.from_dict(info["preprocessing"]), dict(zip(numbers, names, strict=True)))

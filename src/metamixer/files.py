@@ -30,6 +30,16 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite: bool) -> None:
+    """Refuse to write over what exists, unless that is allowed, and over one of the sources in any case."""
+    inputs = {source.resolve() for source in sources}
+    for target in targets:
+        if target.resolve() in inputs:
+            raise InputError(f"{target}: is one of the inputs, which would be lost, expected another folder for the results")
+        if target.exists() and not overwrite:
+            raise InputError(f"{target}: exists, expected another name or folder, or --overwrite")
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file with a last line end."""
     with written_whole(path) as part:

@@ -33,6 +33,7 @@ from .data.tables import Series
 from .data.windows import Scaling, SeriesData, Windows
 from .errors import InputError
 from .fusion import fuse
+from .machine import find_device
 from .tasks import Forecasting, Optimization
 
 PARTS = (0.8, 0.1, 0.1)
@@ -95,7 +96,7 @@ class Forecaster:
         self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
         self.training = training
         self.seed = seed
-        self.device = device
+        self.device = find_device(device)
         self.network: nn.Module | None = None
 
     def fit(self, table: Any) -> "Forecaster":
@@ -250,7 +251,7 @@ class Forecaster:
                 max_steps=training.steps,
                 val_check_interval=max(training.steps // training.checks, 1),
                 check_val_every_n_epoch=None,
-                accelerator="cpu" if self.device == "cpu" else "auto",
+                accelerator="cpu" if self.device.type == "cpu" else "auto",
                 devices=1,
                 callbacks=[best],
                 logger=False,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from .errors import InputError
+
 
 def processor() -> str:
     """The processor's own name."""
@@ -21,3 +23,17 @@ def describe_machine() -> str:
     """Cores, processor, instructions, system, PyTorch: what stands beside a result."""
     instructions = torch.backends.cpu.get_cpu_capability()
     return f"{os.cpu_count()} cores of {processor()} ({instructions}), {platform.system()}, PyTorch {torch.__version__.split('+')[0]}"
+
+
+def find_device(name: str) -> torch.device:
+    """A device by name, such as cpu or cuda:1; raises InputError for one that is not here."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    here = ["cpu", *([accelerator.type] if accelerator else [])]
+    try:
+        device = torch.device(name)
+        if device.type in here:
+            torch.empty(0, device=device)
+            return device
+    except RuntimeError:
+        pass
+    raise InputError(f"device {name!r}, expected one that is here: {', '.join(here)}")

@@ -12,6 +12,11 @@ def packaged_names() -> list[str]:
     return sorted(file.stem for file in FOLDER.glob("*.safetensors"))
 
 
+def packaged_scales(model: str) -> list[int]:
+    """The scales at which a super-resolution network is there."""
+    return [int(name.removeprefix(f"{model}_x")) for name in packaged_names() if name.startswith(f"{model}_x")]
+
+
 def packaged_weights(name: str) -> Path:
     """The file of a name; raises InputError where there is none."""
     if name not in packaged_names():

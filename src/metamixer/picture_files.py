@@ -51,14 +51,20 @@ class PictureFile:
         colour, alpha = shallow[0], shallow[1] if len(shallow) > 1 else None
         image = replace(self, colour=colour, alpha=alpha).image().convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-        exif = Image.Exif()
-        exif.load(self.exif or b"")
-        turn = TURNS.get(exif.get(0x0112, 1))
+        turn = TURNS.get(self._orientation())
         return image.transpose(turn) if turn is not None else image
 
     def bands(self) -> list[np.ndarray]:
         """The colour and, where there is one, the alpha."""
         return [self.colour] if self.alpha is None else [self.colour, self.alpha]
+
+    def _orientation(self) -> int:
+        exif = Image.Exif()
+        try:
+            exif.load(self.exif or b"")
+            return exif.get(ORIENTATION, 1)
+        except (OSError, SyntaxError, ValueError, struct.error):  # what cameras write is not always EXIF; it is kept as it is
+            return 1
 
     @property
     def is_deep_colour(self) -> bool:
@@ -66,6 +72,8 @@ class PictureFile:
         return self.colour.dtype == np.uint16 and (self.colour.shape[2] > 1 or self.alpha is not None)
 
 
+ORIENTATION = 0x0112
+"""EXIF's tag."""
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

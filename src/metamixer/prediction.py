@@ -9,13 +9,14 @@ from PIL import Image
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
-from .checkpoints import expect_task, load_checkpoint
+from .checkpoints import load_for_task
 from .data.images import IMAGE_SUFFIXES, read_image
 from .data.preprocessing import Preprocessing
 from .deployment.fastest import deploy
 from .deployment.formats import is_exported, load_exported
 from .deployment.samples import without_normalization
 from .errors import InputError
+from .machine import find_device
 from .models import create_model
 from .published import load_published
 
@@ -40,12 +41,10 @@ class Classifier:
             return cls.of_imagenet(create_model(model, pretrained=True))
         if is_exported(checkpoint):
             return cls.of_exported(checkpoint)
-        if model is not None and Path(checkpoint).suffix not in (".ckpt", ".safetensors"):
+        ours = load_for_task(checkpoint, "classification", model=model)
+        if ours is None:
             return cls.of_imagenet(load_published(create_model(model), checkpoint))
-        network, info = load_checkpoint(checkpoint)
-        expect_task(info, "classification", checkpoint)
-        if model not in (None, info["model"]):
-            raise InputError(f"{checkpoint}: a checkpoint of {info['model']}, expected {model}")
+        network, info = ours
         preprocessing = Preprocessing.from_dict(info["preprocessing"])
         classes = info["classes"] or imagenet_names(info["model_args"]["num_classes"])
         return cls(network, preprocessing, classes)
@@ -69,7 +68,7 @@ class Classifier:
 
     def to(self, device: str) -> None:
         """Compute on another device."""
-        self.device = torch.device(device)
+        self.device = find_device(device)
         if isinstance(self.network, nn.Module):
             self.network.to(self.device)
 

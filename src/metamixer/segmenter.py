@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from .checkpoints import expect_task, load_checkpoint
+from .checkpoints import load_for_task
 from .data.label_maps import paint, read_classes
 from .data.segmentation import read_colour_image
 from .data.segmentation_transforms import SegmentationPreprocessing
@@ -49,17 +49,15 @@ class Segmenter:
     @classmethod
     def load(cls, *, model: str | None = None, checkpoint: str | Path) -> "Segmenter":
         """From a checkpoint of ours; or from a published one, with its `model`, whose classes are ADE20K's or Cityscapes'."""
-        if model is not None and Path(checkpoint).suffix not in (".ckpt", ".safetensors"):
+        ours = load_for_task(checkpoint, "segmentation", model=model)
+        if ours is None:
             network = create_model(model)
             if not isinstance(network, SegmentationNetwork) or network.num_classes not in PUBLISHED:
                 raise InputError(f"model {model!r}, expected a published segmenter such as ffnet_seg_ade20k or upernet_ffnet_2")
             name, preprocessing = PUBLISHED[network.num_classes]
             classes = read_classes(name)
             return cls(load_published(network, checkpoint), preprocessing, classes.names, classes.colours)
-        network, info = load_checkpoint(checkpoint)
-        expect_task(info, "segmentation", checkpoint)
-        if model not in (None, info["model"]):
-            raise InputError(f"{checkpoint}: a checkpoint of {info['model']}, expected {model}")
+        network, info = ours
         names = info["classes"] or [str(label) for label in range(info["model_args"]["num_classes"])]
         colours = info.get("colours") or [distinct_colour(label) for label in range(len(names))]
         return cls(network, SegmentationPreprocessing.from_dict(info["preprocessing"]), names, colours)

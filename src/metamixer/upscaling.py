@@ -10,10 +10,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .allocator import keep_freed_memory
-from .checkpoints import expect_task, load_checkpoint
+from .checkpoints import load_for_task
 from .deployment.fastest import deploy
 from .errors import InputError
 from .fusion import fuse
+from .machine import find_device
 from .models import create_model, list_models
 from .models.ffnet_sr import SCALES, receptive_field
 from .packaged import packaged_weights
@@ -52,10 +53,12 @@ class Upscaler:
         precision: str = "fp32",
         device: str = "cpu",
     ):
+        if precision != "fp32" and backend is None:
+            raise InputError(f"precision {precision!r} without a backend, expected one: --backend auto, or eager")
         keep_freed_memory()
-        self.network = fuse(load_upscaling_network(model, scale, checkpoint=checkpoint)).to(device, memory_format=torch.channels_last)
+        self.device = find_device(device)
+        self.network = fuse(load_upscaling_network(model, scale, checkpoint=checkpoint)).to(self.device, memory_format=torch.channels_last)
         self.scale = self.network.scale
-        self.device = torch.device(device)
         self.margin = receptive_field(self.network)
         self.tile = tile_side(self.network, memory, margin=self.margin)
         self.run: Callable[[Tensor], Tensor] = self.network
@@ -168,15 +171,13 @@ def load_upscaling_network(model: str | None, scale: int | None, *, checkpoint: 
         raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
     if checkpoint is None:
         checkpoint = packaged_weights(f"{model or 'ffnet_sr_nano'}_x{scale or 2}")
-    if Path(checkpoint).suffix not in (".ckpt", ".safetensors"):
-        if model is None:
-            raise InputError(f"{checkpoint}: a published checkpoint, expected its network's name as well: {', '.join(names)}")
+    ours = load_for_task(checkpoint, "super_resolution", model=model)
+    if ours is None:
         return load_published(create_model(model, scale=scale or 2).eval(), checkpoint)
-    network, info = load_checkpoint(checkpoint)
-    expect_task(info, "super_resolution", checkpoint)
-    for what, wanted, found in (("model", model, info["model"]), ("scale", scale, info["model_args"]["scale"])):
-        if wanted not in (None, found):
-            raise InputError(f"{checkpoint}: a checkpoint of {what} {found}, expected {wanted}")
+    network, info = ours
+    found = info["model_args"]["scale"]
+    if scale not in (None, found):
+        raise InputError(f"{checkpoint}: a checkpoint of scale {found}, expected {scale}")
     return network
 
 

@@ -28,13 +28,14 @@ def detect(
         device: where to compute, such as cpu or cuda.
     """
     from ..detector import Detector, image_ids
+    from ..machine import find_device
     from ..prediction import find_images
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
     paths = find_images(images)
     detector = Detector.load(model=model, checkpoint=checkpoint)
-    detector.network.to(device)
+    detector.network.to(find_device(device))
     results = []
     for path, stem, number in zip(paths, unique_stems(paths), image_ids(paths), strict=True):
         found = detector(path, score_threshold=score_threshold)

@@ -29,6 +29,7 @@ def points(
     import numpy as np
 
     from ..data.clouds import find_clouds, read_cloud, write_labelled
+    from ..machine import find_device
     from ..point_picture import draw_cloud
     from ..point_segmenter import VOTES, PointSegmenter
 
@@ -36,7 +37,7 @@ def points(
         raise InputError(f"votes {votes}, expected 1 to {len(VOTES)}")
     paths = find_clouds(list(clouds))
     segmenter = PointSegmenter.load(checkpoint)
-    segmenter.network.to(device)
+    segmenter.network.to(find_device(device))
     read = {path: read_cloud(path) for path in paths}
     for path, cloud in read.items():
         segmenter.preprocessing.check(cloud, str(path))

@@ -36,6 +36,7 @@ def segment(
     from ..allocator import keep_freed_memory
     from ..data.label_maps import paint
     from ..data.segmentation import check_colour
+    from ..machine import find_device
     from ..prediction import find_images
     from ..segmenter import Segmenter
 
@@ -50,7 +51,7 @@ def segment(
     segmenter = Segmenter.load(model=model, checkpoint=checkpoint)
     if window or stride:
         segmenter.use_windows(window or segmenter.preprocessing.window, stride)
-    segmenter.network.to(device)
+    segmenter.network.to(find_device(device))
     rows = []
     for path, stem in zip(paths, unique_stems(paths), strict=True):
         labels = segmenter(path, grey_images=grey_images)

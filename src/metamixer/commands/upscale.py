@@ -1,14 +1,16 @@
 """metamixer upscale"""
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from .batch import Batch
 
 if TYPE_CHECKING:
     from PIL import Image
+    from rich.progress import Progress
 
     from ..picture_files import PictureFile
     from ..upscaling import Upscaler
@@ -37,7 +39,7 @@ def upscale(
         out: folder for the results, which have the names of the images; those of a folder keep their places in it.
         model: a network's name; without a checkpoint the weights in the package are used, of which ffnet_sr_nano has some.
         checkpoint: a file of a training run, or a published one, which needs its model's name.
-        compare: write NAME_compare.jpg as well, where bicubic stands beside the network.
+        compare: write NAME.SUFFIX_compare.jpg as well, where bicubic stands beside the network.
         overwrite: replace results that exist.
         memory: bound in MiB on what the network holds at a time; the image and its result come on top.
         max_pixels: an image of more is refused before it is decoded.
@@ -50,41 +52,26 @@ def upscale(
 
     jobs = plan(images, Path(out))
     upscaler = Upscaler(model, scale, checkpoint=checkpoint, memory=memory, backend=backend, precision=precision, device=device)
-    failures: list[str] = []
-    with bomb_guard(max_pixels), progress_bar() as progress:
+    with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
         for source, target in jobs:
-            task = progress.add_task(source.name, total=None)
-
-            def show(done: int, count: int, task=task) -> None:
-                progress.update(task, completed=done, total=count)
-
-            try:
+            with batch.file(source), shown(progress, source) as show:
                 upscale_file(upscaler, source, target, compare=compare, overwrite=overwrite, on_tile=show)
-            except InputError as error:
-                failures.append(str(error))
-                progress.remove_task(task)
-            else:
-                progress.remove_task(task)
                 print(target, flush=True)
-    for failure in failures:
-        print(f"metamixer: failed: {failure}", file=sys.stderr)
-    if failures:
-        raise InputError(f"{len(failures)} of {len(jobs)} images failed, named above; the others are in {out}")
 
 
 def plan(images: Sequence[str], out: Path) -> list[tuple[Path, Path]]:
-    """Each image with the file to write; raises InputError where two would be one, or a result its own image."""
+    """Each image with the file to write, raises InputError where two would be one, or a result one of the images."""
+    from ..files import check_targets
     from ..prediction import find_images
 
     jobs: dict[Path, Path] = {}
     for given in map(Path, images):
-        for source in find_images([given]):
+        for source in find_images([given]) if given.is_dir() else [given]:
             target = out / (source.relative_to(given) if given.is_dir() else source.name)
             if target in jobs:
                 raise InputError(f"{source}: its result would be {target}, as that of {jobs[target]}, expected images of different names")
-            if target.resolve() == source.resolve():
-                raise InputError(f"{source}: its result would replace it, expected another folder than {out} in --out")
             jobs[target] = source
+    check_targets(jobs, sources=jobs.values(), overwrite=True)
     return [(source, target) for target, source in jobs.items()]
 
 
@@ -98,14 +85,12 @@ def upscale_file(
     on_tile: Callable[[int, int], object] | None = None,
 ) -> None:
     """Read one image, enlarge it, write it; raises InputError that names the file that was wrong."""
-    from ..files import write_picture
+    from ..files import check_targets, write_picture
     from ..picture_files import read_picture, write_picture_file
     from ..upscaling import enlarge_alpha
 
-    picture_of_both = target.with_name(f"{target.stem}_compare.jpg")
-    for path in (target, *([picture_of_both] if compare else [])):
-        if path.exists() and not overwrite:
-            raise InputError(f"{path}: exists, expected a new name, or --overwrite")
+    picture_of_both = target.with_name(f"{target.name}_compare.jpg")
+    check_targets([target, *([picture_of_both] if compare else [])], sources=(), overwrite=overwrite)
     picture = read_picture(source)
     alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, upscaler.scale)
     enlarged = picture.with_pixels(upscaler.enlarge(picture.colour, on_tile=on_tile), alpha)
@@ -129,10 +114,21 @@ GAP = 8
 """Pixels between two pictures side by side."""
 
 
-def progress_bar():
+@contextmanager
+def shown(progress: "Progress", source: Path) -> Iterator[Callable[[int, int], None]]:
+    """A line of the bar while an image is at work; what is given is called with (tiles done, tiles)."""
+    task = progress.add_task(source.name, total=None)
+    try:
+        yield lambda done, count: progress.update(task, completed=done, total=count)
+    finally:
+        progress.remove_task(task)
+
+
+def progress_bar() -> "Progress":
     """A bar of tiles on standard error, and lines above it."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal)

@@ -13,7 +13,7 @@ from ...errors import InputError
 RATIOS = (0.5, 1.0, 2.0)
 """Height / width of the anchors at each place."""
 ANCHOR_SCALE = 8
-"""Side of the square anchor in strides of its level."""
+"""Side of the square anchor in strides of its level, as published."""
 MAX_LOG_RATIO = math.log(1000 / 16)
 """The most that a side may grow or shrink by in one step, as a logarithm."""
 
@@ -44,10 +44,10 @@ class BoxCoder:
         return torch.cat([centre - half, centre + half], dim=-1)
 
 
-def make_anchors(size: Size, stride: int, *, device: torch.device) -> Tensor:
-    """The anchors of a level of `size` cells: (height * width * ratios, 4), not rounded."""
+def make_anchors(size: Size, stride: int, *, scale: float = ANCHOR_SCALE, device: torch.device) -> Tensor:
+    """The anchors of a level of `size` cells: (height * width * ratios, 4), not rounded; scale: side of the square one in strides."""
     ratios = torch.tensor(RATIOS, device=device).sqrt()
-    half_extent = torch.stack([1 / ratios, ratios], dim=1) * (ANCHOR_SCALE * stride / 2)
+    half_extent = torch.stack([1 / ratios, ratios], dim=1) * (scale * stride / 2)
     rows, columns = (torch.arange(count, device=device) * stride for count in size)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     centres = torch.stack([x, y], dim=-1).reshape(-1, 1, 2)

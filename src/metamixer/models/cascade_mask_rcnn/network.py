@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ...errors import InputError
 from ...published import published_name, rename_published
 from ..backbones import build_backbone
-from .boxes import DIVISOR, Size, check_targets
+from .boxes import ANCHOR_SCALE, DIVISOR, Size, check_targets
 from .cascade import STAGES, Cascade, Detections, Target
 from .proposals import ProposalNetwork
 from .pyramid import Pyramid
@@ -54,6 +54,7 @@ class CascadeMaskRCNN(nn.Module):
         num_classes: kinds of objects, numbered from 0.
         backbone, backbone_args: a name of ours or timm's, and keywords for `timm.create_model`.
         channels: of the pyramid and the heads; hidden_dim: of the box heads' hidden layer.
+        anchor_scale: side of the square anchor in strides of its level; objects of a few pixels ask for smaller ones than the published.
         proposal_samples, region_samples: anchors, and regions in each stage, that are learned from in each image.
     """
 
@@ -65,15 +66,17 @@ class CascadeMaskRCNN(nn.Module):
         backbone_args: Mapping | None = None,
         channels: int = 256,
         hidden_dim: int = 1024,
+        anchor_scale: float = ANCHOR_SCALE,
         proposal_samples: int = 256,
         region_samples: int = 512,
     ):
         super().__init__()
-        if num_classes < 1:
-            raise InputError(f"num_classes {num_classes}, expected at least 1")
+        for name, value in (("num_classes", num_classes), ("anchor_scale", anchor_scale)):
+            if value < 1:
+                raise InputError(f"{name} {value}, expected at least 1")
         self.num_classes = num_classes
         self.pyramid = Pyramid(build_backbone(backbone, **{"feature_norms": True, **(backbone_args or {})}), channels)
-        self.proposals = ProposalNetwork(channels, samples=proposal_samples)
+        self.proposals = ProposalNetwork(channels, anchor_scale=anchor_scale, samples=proposal_samples)
         self.cascade = Cascade(channels, hidden_dim, num_classes, samples=region_samples)
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Detections] | dict[str, Tensor]:

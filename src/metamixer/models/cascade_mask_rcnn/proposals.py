@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import batched_nms, clip_boxes_to_image
 
-from .boxes import RATIOS, BoxCoder, Size, boxes_inside, make_anchors
+from .boxes import ANCHOR_SCALE, RATIOS, BoxCoder, Size, boxes_inside, make_anchors
 from .matching import match, sample
 from .pyramid import STRIDES
 
@@ -25,12 +25,13 @@ Maps = tuple[Tensor, Tensor]
 class ProposalNetwork(nn.Module):
     """Scores and moves the anchors of every level.
 
-    samples: anchors of an image that are learned from.
+    anchor_scale: side of the square anchor in strides of its level; samples: anchors of an image that are learned from.
     """
 
-    def __init__(self, channels: int, *, samples: int = 256):
+    def __init__(self, channels: int, *, anchor_scale: float = ANCHOR_SCALE, samples: int = 256):
         super().__init__()
         self.head = RPNHead(channels, len(RATIOS))
+        self.anchor_scale = anchor_scale
         self.samples = samples
 
     def forward(self, levels: Sequence[Tensor]) -> list[Maps]:
@@ -43,7 +44,10 @@ class ProposalNetwork(nn.Module):
 
     def anchors(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """The anchors of each level: (anchors, 4)."""
-        return [make_anchors(level.shape[2:], stride, device=level.device) for level, stride in zip(levels, STRIDES, strict=True)]
+        return [
+            make_anchors(level.shape[2:], stride, scale=self.anchor_scale, device=level.device)
+            for level, stride in zip(levels, STRIDES, strict=True)
+        ]
 
     @torch.no_grad()
     def propose(self, maps: Sequence[Maps], anchors: Sequence[Tensor], sizes: Sequence[Size], *, count: int) -> list[Tensor]:
