@@ -76,6 +76,13 @@ class Pooling(MetaMixer):
         )
 
 
+class DepthwiseMixing(MetaMixer):
+    """Token mixer of the ablation that is linear: one depthwise convolution asks, and the question is the answer."""
+
+    def __init__(self, dim: int, kernel_size: int = 3, *, operators: Operators = IMAGE):
+        super().__init__(query=operators.depthwise(dim, kernel_size), key=nn.Identity(), act=nn.Identity(), value=nn.Identity())
+
+
 class NoTokenMixing(MetaMixer):
     """Token mixer of the ablation that mixes no tokens: neither keys nor values."""
 
@@ -172,6 +179,7 @@ TokenMixer = Callable[[int, int, Operators], nn.Module]
 TOKEN_MIXERS: dict[str, TokenMixer] = {
     "ffnified": lambda dim, kernel_size, operators: FFNifiedAttention(dim, kernel_size, operators=operators),
     "attention": lambda dim, kernel_size, operators: SelfAttention(dim, operators=operators),
+    "depthwise": lambda dim, kernel_size, operators: DepthwiseMixing(dim, kernel_size, operators=operators),
     "pooling": lambda dim, kernel_size, operators: Pooling(dim, kernel_size, operators=operators),
     "identity": lambda dim, kernel_size, operators: NoTokenMixing(dim, operators=operators),
 }
