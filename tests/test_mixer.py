@@ -142,7 +142,9 @@ def test_a_name_added_to_the_table_is_a_mixer(monkeypatch):
 
 
 def test_refuses_an_unknown_mixer():
-    with pytest.raises(InputError, match="mixer 'atention', expected one of ffnified, attention, depthwise, pooling, identity or a function"):
+    with pytest.raises(
+        InputError, match="mixer 'atention', expected one of ffnified, attention, depthwise, pooling, identity or a function"
+    ):
         metamixer.create_model("ffnet_nano", mixers="atention")
     with pytest.raises(InputError, match="expected one entry a stage"):
         metamixer.create_model("ffnet_nano", mixers=("ffnified", "attention"))

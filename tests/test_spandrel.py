@@ -31,3 +31,12 @@ def test_opens_weights(kind, published, tmp_path):
     assert (opened.architecture.id, opened.scale) == ("FFNetSR", KINDS[kind]["scale"])
     x = torch.rand(1, 3, 12, 10)
     torch.testing.assert_close(opened(x), network(x).clamp(0, 1))
+
+
+@pytest.mark.parametrize("mixer", ["identity", "pooling", "depthwise"])
+@pytest.mark.parametrize("published", [False, True])
+def test_leaves_other_mixers_alone(mixer, published):
+    from metamixer.spandrel_architecture import is_ffnet_sr
+
+    network = metamixer.create_model("ffnet_sr_nano", dim=16, depth=2, mixer=mixer)
+    assert not is_ffnet_sr({network.published_name(name) if published else name: tensor for name, tensor in network.state_dict().items()})

@@ -59,6 +59,10 @@ def picture(mode, size=(30, 20)):
 
 class TestUpscaler:
     @torch.no_grad()
+    def test_takes_bfloat16(self, upscaler):
+        image = torch.rand(3, 10, 12).bfloat16()
+        torch.testing.assert_close(upscaler(image), upscaler(image.float()).bfloat16())
+
     def test_tensors_are_what_the_network_gives(self, upscaler):
         x = torch.rand(2, 3, 20, 30)
         torch.testing.assert_close(upscaler(x), upscaler.network(x), rtol=0, atol=1e-5)
@@ -112,6 +116,7 @@ class TestUpscaler:
             (np.zeros((4, 4, 3), np.int32), "type int32, expected uint8, uint16 or floating point"),
             (np.full((4, 4, 3), np.nan, np.float32), "NaN or infinite"),
             (torch.zeros(4, 4), r"tensor of shape \[4, 4\]"),
+            (torch.zeros(0, 3, 4, 4), r"tensor of shape \[0, 3, 4, 4\], expected pixels"),
             ("photo.jpg", "image of type str"),
             (Image.new("CMYK", (4, 4)), "mode 'CMYK', expected L, LA, RGB, RGBA or I;16"),
         ],
@@ -266,6 +271,20 @@ def bad_files(folder):
     }
 
 
+def test_takes_the_first_picture_of_a_camera_s_two(folder, tmp_path, upscaler):
+    picture("RGB").save(folder / "camera.jpg", format="MPO", save_all=True, append_images=[picture("RGB")])
+    upscale_file(upscaler, folder / "camera.jpg", tmp_path / "camera.jpg")
+    with Image.open(tmp_path / "camera.jpg") as image:
+        assert (image.format, image.size) == ("JPEG", (60, 40))
+
+
+def test_names_a_result_too_large_for_its_format_before_the_work(folder, tmp_path, upscaler, monkeypatch):
+    Image.new("RGB", (8192, 2)).save(folder / "wide.webp")
+    monkeypatch.setattr(upscaler, "enlarge", None)
+    with pytest.raises(InputError, match="would be 16384x4 pixels, expected at most 16383 a side: WEBP holds no more"):
+        upscale_file(upscaler, folder / "wide.webp", tmp_path / "wide.webp")
+
+
 class TestCommand:
     def run(self, *arguments):
         return main(["upscale", *map(str, arguments)])
@@ -356,6 +375,7 @@ class TestCommand:
             (("{a}", "--precision", "bf16"), "precision 'bf16' without a backend, expected one"),
             (("{a}", "--scale", "5"), "scale 5, expected one of 2, 3, 4"),
             (("{a}", "--backend", "bogus"), "backend 'bogus', expected one of auto"),
+            (("{a}", "--max_pixels", "-3"), "max_pixels -3, expected at least 1"),
             (("{a}", "--memory", "0"), "memory 0 MiB, expected at least"),
             (("{a}", "--checkpoint", "absent.safetensors"), "absent.safetensors: no such file"),
         ],

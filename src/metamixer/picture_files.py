@@ -17,6 +17,12 @@ from .files import written_whole
 FORMATS = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "TIFF": {}, "BMP": {}}
 """Pillow's formats that are read and written, with what is said to Pillow in writing."""
 
+LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500}
+"""Pixels that a format can hold at most on a side."""
+
+TAKEN_AS = {"MPO": "JPEG"}
+"""Formats that are another one's with more pictures behind the first, such as a camera's preview for 3D: the first is taken."""
+
 MODES = {"1": "L", "P": "RGBA", "PA": "RGBA", "YCbCr": "RGB"}
 """What other modes of Pillow become; the rest is taken as it is or refused."""
 
@@ -89,6 +95,8 @@ TURNS = {
 @contextmanager
 def bomb_guard(max_pixels: int) -> Iterator[None]:
     """Let Pillow refuse images of more pixels than that before it decodes them."""
+    if max_pixels < 1:
+        raise InputError(f"max_pixels {max_pixels}, expected at least 1")
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
     try:
@@ -104,7 +112,7 @@ def read_picture(path: Path) -> PictureFile:
     try:
         with Image.open(path) as image:
             _refuse_unknown(image, path)
-            about = image.format, image.info.get("exif"), image.info.get("icc_profile")
+            about = TAKEN_AS.get(image.format, image.format), image.info.get("exif"), image.info.get("icc_profile")
             bands = _decode_deep_png(path) if _is_deep_colour_png(path) else np.asarray(image.convert(_kept_mode(image)))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
@@ -117,6 +125,14 @@ def read_picture(path: Path) -> PictureFile:
     bands = bands.reshape(*bands.shape[:2], -1)
     count = bands.shape[2]
     return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], *about)
+
+
+def check_side(picture: PictureFile, path: Path, *, scale: int) -> None:
+    """Refuse what would be too large for its format once it is enlarged."""
+    height, width = (side * scale for side in picture.colour.shape[:2])
+    limit = LARGEST_SIDE.get(picture.format, height + width)
+    if max(height, width) > limit:
+        raise InputError(f"{path}: would be {width}x{height} pixels, expected at most {limit} a side: {picture.format} holds no more")
 
 
 def write_picture_file(picture: PictureFile, path: Path) -> None:
@@ -153,6 +169,8 @@ def write_deep_png(picture: PictureFile, path: Path) -> None:
 
 def _refuse_unknown(image: Image.Image, path: Path) -> None:
     """Raise InputError for a format, mode or number of frames that can't be kept."""
+    if image.format in TAKEN_AS:
+        return
     if image.format not in FORMATS:
         raise InputError(f"{path}: a {image.format} file, expected one of {', '.join(FORMATS)}")
     if getattr(image, "n_frames", 1) > 1:

@@ -26,7 +26,7 @@ class FFNetSRArchitecture(Architecture[FFNetSR]):
     """Every FFNet-SR whose token mixer is FFNified attention with kernels below 7."""
 
     def __init__(self):
-        super().__init__(id="FFNetSR", name="FFNet-SR", detect=lambda state: any(set(keys) <= set(state) for keys in (OURS, PUBLISHED)))
+        super().__init__(id="FFNetSR", name="FFNet-SR", detect=is_ffnet_sr)
 
     def load(self, state_dict: Mapping[str, Tensor]) -> ImageModelDescriptor[FFNetSR]:
         """The network, its numbers read from the weights' shapes."""
@@ -46,6 +46,12 @@ class FFNetSRArchitecture(Architecture[FFNetSR]):
         )
 
 
+def is_ffnet_sr(state: Mapping[str, Tensor]) -> bool:
+    """Whether these are weights of an FFNet-SR, ours or published, with FFNified attention as token mixer."""
+    known = any(set(keys) <= set(state) for keys in (OURS, PUBLISHED))
+    return known and len(_depthwise(state, "token")) == len(("key", "value"))
+
+
 def numbers_of(state: Mapping[str, Tensor]) -> dict:
     """The keywords of `FFNetSR` for these weights."""
     ours = "stem.weight" in state
@@ -53,19 +59,21 @@ def numbers_of(state: Mapping[str, Tensor]) -> dict:
     norm = next((norm for norm in ("batchnorm2d", "layernorm2d") if NORMS[norm][not ours] in state), None)
     dim = state[f"{stem}.weight"].shape[0]
     channel_weights = [tensor for key, tensor in state.items() if key.startswith(f"{body}.0.channel_mixer.") and tensor.ndim == 4]
-    depthwise = {
-        part: next(t for key, t in state.items() if key.startswith(f"{body}.0.{part}_mixer.") and t.ndim == 4 and t.shape[1] == 1)
-        for part in ("token", "channel")
-    }
     return {
         "scale": round((state[f"{head}.weight"].shape[0] / 3) ** 0.5),
         "dim": dim,
         "depth": 1 + max(int(key.split(".")[1]) for key in state if key.startswith(f"{body}.")),
-        "token_kernel": depthwise["token"].shape[2],
-        "channel_kernel": depthwise["channel"].shape[2],
+        "token_kernel": _depthwise(state, "token")[0].shape[2],
+        "channel_kernel": _depthwise(state, "channel")[0].shape[2],
         "expansion_ratio": max(tensor.shape[0] for tensor in channel_weights) / dim,
         "norm": norm,
     }
+
+
+def _depthwise(state: Mapping[str, Tensor], part: str) -> list[Tensor]:
+    """The weights of the depthwise convolutions in the first block's token or channel mixer."""
+    places = tuple(f"{body}.0.{part}_mixer." for body in ("blocks", "body"))
+    return [tensor for key, tensor in state.items() if key.startswith(places) and tensor.ndim == 4 and tensor.shape[1] == 1]
 
 
 def register(registry: ArchRegistry = MAIN_REGISTRY) -> None:

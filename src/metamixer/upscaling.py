@@ -75,6 +75,10 @@ class Upscaler:
         if isinstance(image, Image.Image):
             return self.enlarge_picture(image)
         if isinstance(image, Tensor):
+            if not image.numel():
+                raise InputError(f"tensor of shape {list(image.shape)}, expected pixels in it")
+            if image.dtype == torch.bfloat16:  # which NumPy doesn't know
+                return self(image.float()).to(image.dtype)
             if image.ndim == 4:
                 return torch.stack([self(single) for single in image])
             if image.ndim != 3:

@@ -86,12 +86,13 @@ def upscale_file(
 ) -> None:
     """Read one image, enlarge it, write it; raises InputError that names the file that was wrong."""
     from ..files import check_targets, write_picture
-    from ..picture_files import read_picture, write_picture_file
+    from ..picture_files import check_side, read_picture, write_picture_file
     from ..upscaling import enlarge_alpha
 
     picture_of_both = target.with_name(f"{target.name}_compare.jpg")
     check_targets([target, *([picture_of_both] if compare else [])], sources=(), overwrite=overwrite)
     picture = read_picture(source)
+    check_side(picture, target, scale=upscaler.scale)
     alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, upscaler.scale)
     enlarged = picture.with_pixels(upscaler.enlarge(picture.colour, on_tile=on_tile), alpha)
     write_picture_file(enlarged, target)
