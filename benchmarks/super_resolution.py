@@ -50,7 +50,7 @@ def measure_set(folder: Path, scale: int, *, upscalers: dict[str, Upscaler]) -> 
 def write(title: str, rows: list[dict], names: list[str]) -> None:
     """The result as JSON and as a table."""
     lines = [
-        f"PSNR in dB / SSIM on Y of {title}; small images as given, else by our bicubic; equal: how many given ones ours makes to the byte.",
+        f"PSNR in dB / SSIM on Y of {title}; small images as given, else by our bicubic; equal: those that ours makes too.",
         f"Measured on: {describe_machine()}.",
         "",
         f"| set | scale | images | equal | {' | '.join(names)} |",
