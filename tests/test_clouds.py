@@ -109,6 +109,10 @@ def npz(**arrays):
     return lambda path: np.savez(path, **arrays)
 
 
+def ply(right, wrong):
+    return lambda path: path.write_text(write_ply(path, "ascii").read_text().replace(right, wrong))
+
+
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
@@ -116,6 +120,19 @@ def npz(**arrays):
         ("a.ply", lambda path: path.write_bytes(write_ply(path, "ascii").read_bytes()[:-40]), "lines behind the header, expected 3"),
         ("a.ply", lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement ver"), "no PLY header"),
         ("a.ply", lambda path: path.write_bytes(b"ply\nformat odd 1.0\nend_header\n"), "format 'odd', expected one of"),
+        ("a.ply", ply("element vertex 3", "element vertex"), "element vertex '', expected the number of vertices"),
+        ("a.ply", ply("element vertex 3", "element vertex three"), "element vertex 'three', expected the number"),
+        ("a.ply", ply("element vertex 3", "element vertex -3"), "element vertex '-3', expected the number"),
+        ("a.ply", ply("property float y", "property"), "vertex property '', expected a name behind one of char"),
+        ("a.ply", ply("property float y", "property float"), "vertex property 'float', expected a name"),
+        ("a.ply", ply("property float y", "property real y"), "vertex property 'real y', expected a name behind one of char"),
+        ("a.ply", ply("property float y", "property float x"), "vertex property 'x' twice, expected different names"),
+        ("a.ply", lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement vertex 1\nend_header\n\n"), "without properties"),
+        ("a.ply", ply("255 701", "256 701"), "blue 256, expected a whole number from 0 to 255"),
+        ("a.ply", ply("255 701", "255 -1"), "tag -1, expected a whole number from 0 to 65535"),
+        ("a.ply", ply("255 701", "0.5 701"), "blue 0.5, expected a whole number"),
+        ("a.ply", ply("255 701", "255 nan"), "tag nan, expected a whole number"),
+        ("a.ply", ply("255 701", "255 odd"), "tag 'odd', expected a number"),
         ("a.las", lambda path: path.write_bytes(write_las(path, 50).read_bytes()[:-300]), "truncated"),
         ("a.las", lambda path: path.write_bytes(write_las(path).read_bytes()[:100]), "not a readable LAS file"),
         ("a.npz", lambda path: path.write_bytes(b"PK\x03\x04 cut"), "not a readable NPZ file"),
