@@ -102,7 +102,15 @@ def test_arrays_and_folders(tmp_path):
     np.testing.assert_array_equal(cloud.labels, LABELS)
     np.save(tmp_path / "c.npy", np.c_[POINTS, [0.1, 0.2, 0.3]])
     np.testing.assert_allclose(read_cloud(tmp_path / "c.npy").intensity, [0.1, 0.2, 0.3])
-    assert find_clouds([str(tmp_path)]) == [tmp_path / "a.npz", tmp_path / "b.npz", room]
+    files = [tmp_path / name for name in ("a.npz", "b.npz", "c.npy")]
+    assert find_clouds([str(tmp_path)]) == [*files, room], "the arrays of a room are no clouds of their own"
+    assert find_clouds([str(room)]) == [room]
+    (tmp_path / "empty.ply").mkdir()
+    with pytest.raises(InputError, match=r"empty\.ply: no point clouds in it"):
+        find_clouds([str(tmp_path / "empty.ply")])
+    room.rename(tmp_path / "room.ply")
+    write_labelled(tmp_path / "room.ply", tmp_path / "d.npz", LABELS)
+    assert set(np.load(tmp_path / "d.npz")) == {"coord", "color", "normal", "segment", "prediction"}
 
 
 def npz(**arrays):
@@ -142,6 +150,17 @@ def ply(right, wrong):
         ("a.npz", npz(coord=POINTS, color=np.zeros((2, 3))), r"colours of shape \[2, 3\], expected \[3, 3\]"),
         ("a.npz", npz(coord=POINTS, label=LABELS[:2]), r"labels of shape \[2\], expected \[3\]"),
         ("a.npz", npz(color=POINTS), "arrays color, expected coordinates under coord"),
+        ("a.npz", npz(coord=POINTS.astype(complex)), "array coord of type complex128, expected whole or floating-point numbers"),
+        ("a.npz", npz(coord=POINTS.astype(str)), r"array coord of type <U\d+, expected"),
+        ("a.npz", npz(xyz_cm=POINTS > 0), "array xyz_cm of type bool, expected"),
+        ("a.npz", npz(coord=POINTS, color=POINTS > 0), "array color of type bool, expected"),
+        ("a.npz", npz(coord=POINTS, label=LABELS.astype("M8[s]")), r"array label of type datetime64\[s\], expected"),
+        ("a.npz", npz(coord=POINTS, label=LABELS.astype(object)), "not a readable NPZ file .label: Object arrays"),
+        ("a.npz", npz(coord=POINTS, label=[0, 0.5, 1]), "label 0.5, expected whole numbers of at most 64 bits"),
+        ("a.npz", npz(coord=POINTS, label=[0, np.nan, 1]), "label nan, expected whole numbers"),
+        ("a.npz", npz(coord=POINTS, label=[[0], [1], [np.inf]]), "label inf, expected whole numbers"),
+        ("a.npz", npz(coord=POINTS, label=np.array([0, 1, 2**63], np.uint64)), "label 9223372036854775808, expected whole numbers"),
+        ("a.npy", lambda path: np.save(path, POINTS > 0), "of type bool, expected"),
         ("a.npy", lambda path: np.save(path, np.zeros((3, 5))), r"shape \[3, 5\], expected"),
         ("a.xyz", lambda path: path.write_text("0 0 0"), "kind '.xyz', expected one of"),
     ],

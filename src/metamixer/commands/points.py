@@ -35,7 +35,7 @@ def points(
 
     if not 1 <= votes <= len(VOTES):
         raise InputError(f"votes {votes}, expected 1 to {len(VOTES)}")
-    paths = find_clouds(list(clouds))
+    paths = find_clouds(clouds)
     segmenter = PointSegmenter.load(checkpoint)
     segmenter.network.to(find_device(device))
     read = {path: read_cloud(path) for path in paths}

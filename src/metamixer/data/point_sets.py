@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .clouds import Cloud, check_cloud, read_array, read_cloud
+from .clouds import Cloud, check_cloud, read_cloud, read_labels
 from .point_augmentation import PointAugmentation
 from .points import IGNORED, PointData, number_labels
 from .voxelization import PointPreprocessing
@@ -60,7 +60,7 @@ class _RoomData(PointData):
 
     def read(self, path: Path) -> Cloud:
         cloud = read_cloud(path)
-        labels = read_array(path / self.label_file).reshape(-1).astype(np.int64)
+        labels = read_labels(path / self.label_file)
         cloud = check_cloud(replace(cloud, labels=labels), str(path))
         self.preprocessing.check(cloud, str(path))
         return replace(cloud, labels=self.numbered(labels, path))
