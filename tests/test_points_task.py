@@ -16,7 +16,7 @@ from metamixer.errors import InputError
 from metamixer.point_segmenter import VOTES, PointSegmenter, point_scores
 from metamixer.tasks.lovasz import lovasz_softmax
 from metamixer.tasks.point_optimization import PointOptimization
-from metamixer.tasks.point_segmentation import class_ious, segmentation_measures
+from metamixer.tasks.point_segmentation import class_ious, read_confusion, segmentation_measures
 from published_weights import GOLDEN, image
 
 ROOM = 400
@@ -38,7 +38,7 @@ def clouds(tmp_path):
     """A folder of three rooms with its YAML."""
     for i in range(3):
         np.savez(tmp_path / f"room{i}.npz", **room(i))
-    (tmp_path / "clouds.yaml").write_text("classes: [floor, wall]\ntrain: [room0.npz, room1.npz]\nval: [room2.npz]\n")
+    (tmp_path / "clouds.yaml").write_text("classes: ['floor, tiled', wall]\ntrain: [room0.npz, room1.npz]\nval: [room2.npz]\n")
     return tmp_path
 
 
@@ -74,9 +74,9 @@ def test_learns_tests_labels_and_fuses(clouds, tmp_path_factory, capsys):
     arguments = ["--config", str(recipe), "--data.description", str(clouds / "clouds.yaml")]
     assert cli.main(["fit", *arguments]) == 0
     assert cli.main(["test", *arguments]) == 0
-    table = list(csv.reader((out / "test_confusion.csv").open()))
-    counts = np.array([row[1:] for row in table[1:]], dtype=int)
-    assert table[0] == ["class", "floor", "wall"] and counts.sum() == 2 * ROOM - 20
+    assert next(csv.reader((out / "test_confusion.csv").open())) == ["class", "floor, tiled", "wall"], "names are quoted"
+    counts = read_confusion(out / "test_confusion.csv").numpy()
+    assert counts.shape == (2, 2) and counts.sum() == 2 * ROOM - 20
     assert np.trace(counts) > 0.9 * counts.sum(), "a floor and a wall of two colours are soon told apart"
     assert cli.main(["fuse", str(out / "best.ckpt"), "--out", str(out / "deploy.safetensors")]) == 0
     for name in ("best.ckpt", "deploy.safetensors"):
@@ -201,6 +201,7 @@ def test_augmentation_keeps_points_labels_and_lengths():
     dropped = PointAugmentation(drop_chance=1.0)(cloud, np.random.default_rng(0))
     assert 0.7 * len(cloud) < len(dropped) < 0.9 * len(cloud)
     assert dropped.colours.min() >= 0 and dropped.colours.max() <= 255
+    assert len(PointAugmentation(drop=1.0, drop_chance=1.0)(cloud.take(np.arange(2)), np.random.default_rng(0))) > 0
     assert len(joined(cloud, dropped)) == len(cloud) + len(dropped)
     rows = nearest(cloud.coordinates, 50, np.random.default_rng(0))
     assert len(rows) == 50 and np.ptp(cloud.coordinates[rows], axis=0).max() < 1
@@ -217,12 +218,29 @@ def test_batches_follow_from_the_seed(clouds):
     assert len(collate_voxels([first])["labels"]) == len(first["labels"])
 
 
+FILES = "train: [room0.npz]\nval: [room0.npz]\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("classes: [floor]\ntrain: [room0.npz]\nval: [room0.npz]\n", r"room0\.npz: label 1, expected one of -1, 0"),
         ("train: [room0.npz]\n", r"clouds\.yaml: no classes, val, expected"),
         ("classes: [", "not readable as YAML"),
+        ("- floor\n", r"clouds\.yaml: holds list, expected keys"),
+        ("classes: 5\n" + FILES, r"clouds\.yaml: classes: 5, expected a list of names, or a mapping"),
+        ("classes: floor\n" + FILES, "classes: 'floor', expected a list of names"),
+        ("classes: {a: 0, b: 1}\n" + FILES, "classes: label 'a', expected a whole number before the name"),
+        ("classes: [floor, [wall]]\n" + FILES, r"classes: name \['wall'\] of label 1, expected text"),
+        ("classes: [floor, true]\n" + FILES, "classes: name True of label 1, expected text"),
+        ("classes: [a, b]\nignored: x\n" + FILES, "ignored: 'x', expected a list of whole numbers"),
+        ("classes: [a, b]\nignored: 7\n" + FILES, "ignored: 7, expected a list of whole numbers"),
+        ("classes: [a, b]\nignored: [1.5]\n" + FILES, r"ignored: \[1.5\], expected a list of whole numbers"),
+        ("classes: [a, b]\nignored: [7, 1]\n" + FILES, "label 1 in classes and ignored, expected it in one"),
+        ("classes: {-1: a, 0: b}\n" + FILES, "label -1 in classes and ignored"),
+        ("classes: [a, b]\nignore: [7]\n" + FILES, "'ignore' in it, expected some of classes, ignored, train"),
+        ("classes: [a, b]\ntrain: [3]\nval: [room0.npz]\n", r"train: \[3\], expected a list of files and folders"),
+        ("classes: [a, b]\ntrain: {a: room0.npz}\nval: [room0.npz]\n", "train: {'a': 'room0.npz'}, expected a list"),
         ("classes: [a, b]\ntrain: [nowhere]\nval: [room0.npz]\n", "nowhere: no such file or folder"),
     ],
 )
@@ -234,10 +252,11 @@ def test_a_wrong_description_is_named(clouds, content, message):
 
 
 def test_labels_of_files_become_numbers_of_classes(clouds):
-    (clouds / "clouds.yaml").write_text("classes: {1: wall, 0: floor}\nignored: [7]\ntrain: [room0.npz]\nval: [room0.npz]\n")
+    (clouds / "clouds.yaml").write_text("classes: {1: wall, 0: floor}\nignored: [7]\ntrain: room0.npz\nval: room1.npz\n")
     data = CloudData(str(clouds / "clouds.yaml"))
     labels = room(0)["label"]
     assert data.classes == ["wall", "floor"]
+    assert data.scenes("train") == [clouds / "room0.npz"] and data.scenes("test") == data.scenes("val") == [clouds / "room1.npz"]
     np.testing.assert_array_equal(data.read(clouds / "room0.npz").labels, np.where(labels < 0, -1, 1 - labels))
 
 
