@@ -1,6 +1,7 @@
 """Training, testing and labelling of point clouds: one way from a recipe to labelled files, and errors in one line."""
 
 import csv
+import weakref
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ import yaml
 
 from metamixer import cli, create_model
 from metamixer.data import PointAugmentation, PointPreprocessing, S3DISData, ScanNetData, SemanticKITTIData
-from metamixer.data.clouds import Cloud, read_cloud
+from metamixer.data.clouds import Cloud, read_cloud, write_labelled
 from metamixer.data.point_augmentation import joined, nearest
 from metamixer.data.points import CloudData, collate_voxels
 from metamixer.errors import InputError
 from metamixer.point_segmenter import VOTES, PointSegmenter, point_scores
+from metamixer.sparse import LARGEST_COORDINATE
 from metamixer.tasks.lovasz import lovasz_softmax
 from metamixer.tasks.point_optimization import PointOptimization
 from metamixer.tasks.point_segmentation import class_ious, read_confusion, segmentation_measures
@@ -110,6 +112,74 @@ def test_the_command_refuses_before_it_writes(tmp_path, capsys, arrays, message)
     error = capsys.readouterr().err
     assert code == 2 and error.count("\n") == 1 and message in error and "wrong.npz" in error
     assert not (tmp_path / "out").exists()
+
+
+def label(tmp_path, capsys, *arguments, out="out"):
+    """The command's exit code and what it says on standard error."""
+    save_checkpoint(tmp_path / "net.safetensors")
+    code = cli.main(["points", *arguments, "--checkpoint", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / out)])
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("existing", ["room1.npz", "room2.jpg", "counts.csv"])
+def test_the_command_replaces_nothing_unasked(clouds, capsys, existing):
+    (clouds / "out").mkdir()
+    (clouds / "out" / existing).write_text("before")
+    files = [str(clouds / f"room{i}.npz") for i in range(3)]
+    code, error = label(clouds, capsys, *files)
+    assert code == 2 and error.count("\n") == 1 and f"{existing}: exists, expected another name or folder, or --overwrite" in error
+    assert [path.name for path in (clouds / "out").iterdir()] == [existing]
+    assert label(clouds, capsys, *files, "--overwrite")[0] == 0
+    assert len(list((clouds / "out").iterdir())) == 7 and (clouds / "out" / existing).read_bytes() != b"before"
+
+
+@pytest.mark.parametrize("overwrite", ["true", "false"])
+def test_the_command_never_replaces_its_input(clouds, capsys, overwrite):
+    before = (clouds / "room0.npz").read_bytes()
+    code, error = label(clouds, capsys, str(clouds / "room0.npz"), "--overwrite", overwrite, out=".")
+    assert code == 2 and error.count("\n") == 1 and "room0.npz: is one of the inputs" in error
+    assert (clouds / "room0.npz").read_bytes() == before
+
+
+def test_a_cloud_that_fails_costs_no_other(clouds, capsys, monkeypatch):
+    def write(source, target, labels):
+        if source.name == "room1.npz":
+            raise RuntimeError("odd")
+        write_labelled(source, target, labels)
+
+    monkeypatch.setattr("metamixer.data.clouds.write_labelled", write)
+    code, error = label(clouds, capsys, str(clouds))
+    assert code == 2 and "room1.npz: RuntimeError: odd" in error and "1 of 3 files failed" in error
+    files = [row["file"] for row in csv.DictReader((clouds / "out/counts.csv").open())]
+    assert files == ["room0.npz"] * 2 + ["room2.npz"] * 2
+    code, error = label(clouds, capsys, str(clouds / "room1.npz"), out="single")
+    assert code == 2 and error.count("\n") == 1 and "room1.npz: RuntimeError: odd" in error
+    assert not (clouds / "single").exists()
+
+
+def test_one_cloud_is_in_memory_at_a_time(clouds, capsys, monkeypatch):
+    read: list[weakref.ref] = []
+
+    def read_alone(path):
+        assert all(each() is None for each in read), f"another cloud is still there when {path} is read"
+        cloud = read_cloud(path)
+        read.append(weakref.ref(cloud))
+        return cloud
+
+    monkeypatch.setattr("metamixer.data.clouds.read_cloud", read_alone)
+    assert label(clouds, capsys, str(clouds)) == (0, "")
+    assert len(read) == 6, "each is checked first and read again"
+
+
+def test_a_cloud_must_fit_the_grid_in_its_largest_view(tmp_path, capsys):
+    size = LARGEST_COORDINATE * 0.1 / 1.03
+    np.savez(tmp_path / "long.npz", coord=np.array([[0, 0, 0], [size, 0, 0]]), color=np.zeros((2, 3)))
+    code, error = label(tmp_path, capsys, str(tmp_path / "long.npz"), "--votes", "13")
+    assert code == 2 and "long.npz: 12723.8 m from end to end, expected at most" in error and "views of 1.05 times the size" in error
+    assert not (tmp_path / "out").exists()
+    assert label(tmp_path, capsys, str(tmp_path / "long.npz"), "--votes", "4")[0] == 0
+    with pytest.raises(InputError, match="votes 14, expected 1 to 13"):
+        PointSegmenter.load(tmp_path / "net.safetensors")(tmp_path / "long.npz", votes=14)
 
 
 def save_checkpoint(path):

@@ -17,7 +17,7 @@ from ..data.points import IGNORED, Voxels
 from ..errors import InputError
 from ..files import write_csv
 from ..models import create_model
-from ..point_segmenter import VOTES, point_scores
+from ..point_segmenter import point_scores, voting
 from ..sparse import SparseVoxels
 from .lovasz import lovasz_softmax
 from .point_optimization import PointOptimization
@@ -48,14 +48,12 @@ class PointSegmentation(L.LightningModule):
         votes: int = 13,
     ):
         super().__init__()
-        if not 1 <= votes <= len(VOTES):
-            raise InputError(f"votes {votes}, expected 1 to {len(VOTES)}")
         self.model_name = model
         self.num_classes = num_classes
         self.model_args = dict(model_args or {})
         self.optimization = optimization
         self.lovasz_weight = lovasz_weight
-        self.votes = votes
+        self.views = voting(votes)
         self.network = create_model(model, num_classes=num_classes, **self.model_args)
         if initial:
             load_initial(self.network, initial, new_classifier=new_classifier)
@@ -88,10 +86,10 @@ class PointSegmentation(L.LightningModule):
         return loss
 
     def validation_step(self, batch: Cloud, batch_idx: int) -> None:
-        self._measure("val", batch, views=VOTES[:1], fragments=False)
+        self._measure("val", batch, views=voting(1), fragments=False)
 
     def test_step(self, batch: Cloud, batch_idx: int) -> None:
-        self._measure("test", batch, views=VOTES[: self.votes], fragments=True)
+        self._measure("test", batch, views=self.views, fragments=True)
 
     def on_validation_epoch_end(self) -> None:
         self._log_measures("val")
