@@ -8,13 +8,12 @@ python benchmarks/s3dis_six_fold.py runs/s3dis_*
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import torch
 
 from metamixer.data.point_sets import S3DIS_CLASSES
-from metamixer.tasks.point_segmentation import class_ious, segmentation_measures
+from metamixer.tasks.point_segmentation import class_ious, read_confusion, segmentation_measures
 
 
 def main() -> None:
@@ -22,8 +21,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs=6, help="the folders of the six runs, each with test_confusion.csv")
     counts = torch.zeros(len(S3DIS_CLASSES), len(S3DIS_CLASSES), dtype=torch.long)
     for run in parser.parse_args().runs:
-        with (run / "test_confusion.csv").open() as file:
-            counts += torch.tensor([[int(value) for value in row[1:]] for row in list(csv.reader(file))[1:]])
+        counts += read_confusion(run / "test_confusion.csv")
     for name, value in segmentation_measures(counts).items():
         print(f"{name:15s}{100 * value:6.2f} %")
     for name, iou in zip(S3DIS_CLASSES, class_ious(counts), strict=True):

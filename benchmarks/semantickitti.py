@@ -7,19 +7,17 @@ points and writes benchmarks/results/semantickitti.{json,md}. `--data` is the un
 """
 
 import argparse
-import csv
 import json
 import subprocess
 from pathlib import Path
 
-import torch
 from trainings import command, train, write_results
 
 from metamixer import create_model
 from metamixer.data.point_sets import KITTI_CLASSES
 from metamixer.files import write_text
 from metamixer.machine import describe_machine
-from metamixer.tasks.point_segmentation import class_ious, segmentation_measures
+from metamixer.tasks.point_segmentation import class_ious, read_confusion, segmentation_measures
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/points/semantickitti_mini.yaml"
@@ -33,8 +31,7 @@ CONTENDERS = {
 def measure(settings: dict[str, object], *, out: Path) -> dict:
     """Tests the last weights, not the best of many looks."""
     subprocess.run(command("test", RECIPE, {**settings, "ckpt_path": out / "last.ckpt"}, out=out), check=True)
-    with (out / "test_confusion.csv").open() as file:
-        counts = torch.tensor([[int(value) for value in row[1:]] for row in list(csv.reader(file))[1:]])
+    counts = read_confusion(out / "test_confusion.csv")
     measures = {name: round(100 * value.item(), 2) for name, value in segmentation_measures(counts).items()}
     ious = {name: round(100 * iou.item(), 2) for name, iou in zip(KITTI_CLASSES, class_ious(counts), strict=True) if not iou.isnan()}
     return {**measures, "ious": ious}

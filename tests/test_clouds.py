@@ -102,11 +102,23 @@ def test_arrays_and_folders(tmp_path):
     np.testing.assert_array_equal(cloud.labels, LABELS)
     np.save(tmp_path / "c.npy", np.c_[POINTS, [0.1, 0.2, 0.3]])
     np.testing.assert_allclose(read_cloud(tmp_path / "c.npy").intensity, [0.1, 0.2, 0.3])
-    assert find_clouds([str(tmp_path)]) == [tmp_path / "a.npz", tmp_path / "b.npz", room]
+    files = [tmp_path / name for name in ("a.npz", "b.npz", "c.npy")]
+    assert find_clouds([str(tmp_path)]) == [*files, room], "the arrays of a room are no clouds of their own"
+    assert find_clouds([str(room)]) == [room]
+    (tmp_path / "empty.ply").mkdir()
+    with pytest.raises(InputError, match=r"empty\.ply: no point clouds in it"):
+        find_clouds([str(tmp_path / "empty.ply")])
+    room.rename(tmp_path / "room.ply")
+    write_labelled(tmp_path / "room.ply", tmp_path / "d.npz", LABELS)
+    assert set(np.load(tmp_path / "d.npz")) == {"coord", "color", "normal", "segment", "prediction"}
 
 
 def npz(**arrays):
     return lambda path: np.savez(path, **arrays)
+
+
+def ply(right, wrong):
+    return lambda path: path.write_text(write_ply(path, "ascii").read_text().replace(right, wrong))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +128,19 @@ def npz(**arrays):
         ("a.ply", lambda path: path.write_bytes(write_ply(path, "ascii").read_bytes()[:-40]), "lines behind the header, expected 3"),
         ("a.ply", lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement ver"), "no PLY header"),
         ("a.ply", lambda path: path.write_bytes(b"ply\nformat odd 1.0\nend_header\n"), "format 'odd', expected one of"),
+        ("a.ply", ply("element vertex 3", "element vertex"), "element vertex '', expected the number of vertices"),
+        ("a.ply", ply("element vertex 3", "element vertex three"), "element vertex 'three', expected the number"),
+        ("a.ply", ply("element vertex 3", "element vertex -3"), "element vertex '-3', expected the number"),
+        ("a.ply", ply("property float y", "property"), "vertex property '', expected a name behind one of char"),
+        ("a.ply", ply("property float y", "property float"), "vertex property 'float', expected a name"),
+        ("a.ply", ply("property float y", "property real y"), "vertex property 'real y', expected a name behind one of char"),
+        ("a.ply", ply("property float y", "property float x"), "vertex property 'x' twice, expected different names"),
+        ("a.ply", lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement vertex 1\nend_header\n\n"), "without properties"),
+        ("a.ply", ply("255 701", "256 701"), "blue 256, expected a whole number from 0 to 255"),
+        ("a.ply", ply("255 701", "255 -1"), "tag -1, expected a whole number from 0 to 65535"),
+        ("a.ply", ply("255 701", "0.5 701"), "blue 0.5, expected a whole number"),
+        ("a.ply", ply("255 701", "255 nan"), "tag nan, expected a whole number"),
+        ("a.ply", ply("255 701", "255 odd"), "tag 'odd', expected a number"),
         ("a.las", lambda path: path.write_bytes(write_las(path, 50).read_bytes()[:-300]), "truncated"),
         ("a.las", lambda path: path.write_bytes(write_las(path).read_bytes()[:100]), "not a readable LAS file"),
         ("a.npz", lambda path: path.write_bytes(b"PK\x03\x04 cut"), "not a readable NPZ file"),
@@ -125,6 +150,17 @@ def npz(**arrays):
         ("a.npz", npz(coord=POINTS, color=np.zeros((2, 3))), r"colours of shape \[2, 3\], expected \[3, 3\]"),
         ("a.npz", npz(coord=POINTS, label=LABELS[:2]), r"labels of shape \[2\], expected \[3\]"),
         ("a.npz", npz(color=POINTS), "arrays color, expected coordinates under coord"),
+        ("a.npz", npz(coord=POINTS.astype(complex)), "array coord of type complex128, expected whole or floating-point numbers"),
+        ("a.npz", npz(coord=POINTS.astype(str)), r"array coord of type <U\d+, expected"),
+        ("a.npz", npz(xyz_cm=POINTS > 0), "array xyz_cm of type bool, expected"),
+        ("a.npz", npz(coord=POINTS, color=POINTS > 0), "array color of type bool, expected"),
+        ("a.npz", npz(coord=POINTS, label=LABELS.astype("M8[s]")), r"array label of type datetime64\[s\], expected"),
+        ("a.npz", npz(coord=POINTS, label=LABELS.astype(object)), "not a readable NPZ file .label: Object arrays"),
+        ("a.npz", npz(coord=POINTS, label=[0, 0.5, 1]), "label 0.5, expected whole numbers of at most 64 bits"),
+        ("a.npz", npz(coord=POINTS, label=[0, np.nan, 1]), "label nan, expected whole numbers"),
+        ("a.npz", npz(coord=POINTS, label=[[0], [1], [np.inf]]), "label inf, expected whole numbers"),
+        ("a.npz", npz(coord=POINTS, label=np.array([0, 1, 2**63], np.uint64)), "label 9223372036854775808, expected whole numbers"),
+        ("a.npy", lambda path: np.save(path, POINTS > 0), "of type bool, expected"),
         ("a.npy", lambda path: np.save(path, np.zeros((3, 5))), r"shape \[3, 5\], expected"),
         ("a.xyz", lambda path: path.write_text("0 0 0"), "kind '.xyz', expected one of"),
     ],

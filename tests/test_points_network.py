@@ -7,10 +7,13 @@ import pytest
 import torch
 
 import published_weights
-from metamixer import create_model, fuse, list_models, load_published
+from metamixer import cli, create_model, fuse, list_models, load_published
+from metamixer.data import PointPreprocessing
+from metamixer.data.point_sets import S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
 from metamixer.errors import InputError
 from metamixer.models import FFNet3D
 from metamixer.models.ffnet_3d import VARIANTS
+from metamixer.point_segmenter import PointSegmenter
 from metamixer.sparse import SparseVoxels
 from published_weights import GOLDEN
 from random_statistics import randomize
@@ -54,6 +57,44 @@ def test_reads_a_published_segmenter_with_its_head(scenes):
     features = torch.from_numpy(NUMBERS["points/small_relu/feat_out"])
     expected = features @ state["module.seg_head.weight"].T + state["module.seg_head.bias"]
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("classes", "act", "name"),
+    [(S3DIS_CLASSES, "relu", "clutter"), (SCANNET_CLASSES, "gelu", "wall"), (SCANNET200_CLASSES, "gelu", "mattress")],
+)
+def test_published_files_label_clouds_with_their_sets_classes(scenes, tmp_path, monkeypatch, classes, act, name):
+    monkeypatch.setitem(VARIANTS, "ffnet_3d", SMALL)
+    bias = torch.zeros(len(classes))
+    bias[classes.index(name)] = 1e4
+    head = {"module.seg_head.weight": torch.randn(len(classes), 16), "module.seg_head.bias": bias}
+    torch.save({"state_dict": {f"module.backbone.{key}": value for key, value in published().items()} | head}, tmp_path / "net.pth")
+    segmenter = PointSegmenter.load(tmp_path / "net.pth", model="ffnet_3d")
+    assert segmenter.classes == list(classes) and segmenter.preprocessing == PointPreprocessing(0.02, ("colour", "normal"))
+    features = torch.from_numpy(NUMBERS[f"points/small_{act}/feat_out"])
+    with torch.inference_mode():
+        logits = segmenter.network(scenes)
+    torch.testing.assert_close(logits, features @ head["module.seg_head.weight"].T + bias, rtol=1e-4, atol=1e-3)
+    np.savez(tmp_path / "room.npz", coord=np.eye(3), color=np.eye(3), normal=np.eye(3))
+    arguments = ["--model", "ffnet_3d", "--checkpoint", str(tmp_path / "net.pth"), "--out", str(tmp_path / "out")]
+    assert cli.main(["points", str(tmp_path / "room.npz"), *arguments]) == 0
+    assert f"room.npz,{name},3,1.000000" in (tmp_path / "out/counts.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "classes", "message"),
+    [
+        (None, 13, "net.pth: doesn't say which network it holds"),
+        ("ffnet_3d_nano", 13, "model 'ffnet_3d_nano', expected ffnet_3d, the only published point network"),
+        ("ffnet_3d", 19, r"net\.pth: a head of 19 classes, expected one of 13 \(S3DIS\), 20 \(ScanNet\) or 200"),
+        ("ffnet_3d", 0, r"net\.pth: no head, expected one of 13"),
+    ],
+)
+def test_published_files_of_unknown_sets_are_refused(tmp_path, model, classes, message):
+    head = {"seg_head.weight": torch.randn(classes, 16), "seg_head.bias": torch.randn(classes)} if classes else {}
+    torch.save({"state_dict": published() | head}, tmp_path / "net.pth")
+    with pytest.raises(InputError, match=message):
+        PointSegmenter.load(tmp_path / "net.pth", model=model)
 
 
 def test_names_keys_of_another_network():

@@ -1,6 +1,7 @@
 """Training, testing and labelling of point clouds: one way from a recipe to labelled files, and errors in one line."""
 
 import csv
+import weakref
 
 import numpy as np
 import pytest
@@ -9,14 +10,15 @@ import yaml
 
 from metamixer import cli, create_model
 from metamixer.data import PointAugmentation, PointPreprocessing, S3DISData, ScanNetData, SemanticKITTIData
-from metamixer.data.clouds import Cloud, read_cloud
+from metamixer.data.clouds import Cloud, read_cloud, write_labelled
 from metamixer.data.point_augmentation import joined, nearest
 from metamixer.data.points import CloudData, collate_voxels
 from metamixer.errors import InputError
 from metamixer.point_segmenter import VOTES, PointSegmenter, point_scores
+from metamixer.sparse import LARGEST_COORDINATE
 from metamixer.tasks.lovasz import lovasz_softmax
 from metamixer.tasks.point_optimization import PointOptimization
-from metamixer.tasks.point_segmentation import class_ious, segmentation_measures
+from metamixer.tasks.point_segmentation import class_ious, read_confusion, segmentation_measures
 from published_weights import GOLDEN, image
 
 ROOM = 400
@@ -38,7 +40,7 @@ def clouds(tmp_path):
     """A folder of three rooms with its YAML."""
     for i in range(3):
         np.savez(tmp_path / f"room{i}.npz", **room(i))
-    (tmp_path / "clouds.yaml").write_text("classes: [floor, wall]\ntrain: [room0.npz, room1.npz]\nval: [room2.npz]\n")
+    (tmp_path / "clouds.yaml").write_text("classes: ['floor, tiled', wall]\ntrain: [room0.npz, room1.npz]\nval: [room2.npz]\n")
     return tmp_path
 
 
@@ -74,9 +76,9 @@ def test_learns_tests_labels_and_fuses(clouds, tmp_path_factory, capsys):
     arguments = ["--config", str(recipe), "--data.description", str(clouds / "clouds.yaml")]
     assert cli.main(["fit", *arguments]) == 0
     assert cli.main(["test", *arguments]) == 0
-    table = list(csv.reader((out / "test_confusion.csv").open()))
-    counts = np.array([row[1:] for row in table[1:]], dtype=int)
-    assert table[0] == ["class", "floor", "wall"] and counts.sum() == 2 * ROOM - 20
+    assert next(csv.reader((out / "test_confusion.csv").open())) == ["class", "floor, tiled", "wall"], "names are quoted"
+    counts = read_confusion(out / "test_confusion.csv").numpy()
+    assert counts.shape == (2, 2) and counts.sum() == 2 * ROOM - 20
     assert np.trace(counts) > 0.9 * counts.sum(), "a floor and a wall of two colours are soon told apart"
     assert cli.main(["fuse", str(out / "best.ckpt"), "--out", str(out / "deploy.safetensors")]) == 0
     for name in ("best.ckpt", "deploy.safetensors"):
@@ -110,6 +112,74 @@ def test_the_command_refuses_before_it_writes(tmp_path, capsys, arrays, message)
     error = capsys.readouterr().err
     assert code == 2 and error.count("\n") == 1 and message in error and "wrong.npz" in error
     assert not (tmp_path / "out").exists()
+
+
+def label(tmp_path, capsys, *arguments, out="out"):
+    """The command's exit code and what it says on standard error."""
+    save_checkpoint(tmp_path / "net.safetensors")
+    code = cli.main(["points", *arguments, "--checkpoint", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / out)])
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("existing", ["room1.npz", "room2.jpg", "counts.csv"])
+def test_the_command_replaces_nothing_unasked(clouds, capsys, existing):
+    (clouds / "out").mkdir()
+    (clouds / "out" / existing).write_text("before")
+    files = [str(clouds / f"room{i}.npz") for i in range(3)]
+    code, error = label(clouds, capsys, *files)
+    assert code == 2 and error.count("\n") == 1 and f"{existing}: exists, expected another name or folder, or --overwrite" in error
+    assert [path.name for path in (clouds / "out").iterdir()] == [existing]
+    assert label(clouds, capsys, *files, "--overwrite")[0] == 0
+    assert len(list((clouds / "out").iterdir())) == 7 and (clouds / "out" / existing).read_bytes() != b"before"
+
+
+@pytest.mark.parametrize("overwrite", ["true", "false"])
+def test_the_command_never_replaces_its_input(clouds, capsys, overwrite):
+    before = (clouds / "room0.npz").read_bytes()
+    code, error = label(clouds, capsys, str(clouds / "room0.npz"), "--overwrite", overwrite, out=".")
+    assert code == 2 and error.count("\n") == 1 and "room0.npz: is one of the inputs" in error
+    assert (clouds / "room0.npz").read_bytes() == before
+
+
+def test_a_cloud_that_fails_costs_no_other(clouds, capsys, monkeypatch):
+    def write(source, target, labels):
+        if source.name == "room1.npz":
+            raise RuntimeError("odd")
+        write_labelled(source, target, labels)
+
+    monkeypatch.setattr("metamixer.data.clouds.write_labelled", write)
+    code, error = label(clouds, capsys, str(clouds))
+    assert code == 2 and "room1.npz: RuntimeError: odd" in error and "1 of 3 files failed" in error
+    files = [row["file"] for row in csv.DictReader((clouds / "out/counts.csv").open())]
+    assert files == ["room0.npz"] * 2 + ["room2.npz"] * 2
+    code, error = label(clouds, capsys, str(clouds / "room1.npz"), out="single")
+    assert code == 2 and error.count("\n") == 1 and "room1.npz: RuntimeError: odd" in error
+    assert not (clouds / "single").exists()
+
+
+def test_one_cloud_is_in_memory_at_a_time(clouds, capsys, monkeypatch):
+    read: list[weakref.ref] = []
+
+    def read_alone(path):
+        assert all(each() is None for each in read), f"another cloud is still there when {path} is read"
+        cloud = read_cloud(path)
+        read.append(weakref.ref(cloud))
+        return cloud
+
+    monkeypatch.setattr("metamixer.data.clouds.read_cloud", read_alone)
+    assert label(clouds, capsys, str(clouds)) == (0, "")
+    assert len(read) == 6, "each is checked first and read again"
+
+
+def test_a_cloud_must_fit_the_grid_in_its_largest_view(tmp_path, capsys):
+    size = LARGEST_COORDINATE * 0.1 / 1.03
+    np.savez(tmp_path / "long.npz", coord=np.array([[0, 0, 0], [size, 0, 0]]), color=np.zeros((2, 3)))
+    code, error = label(tmp_path, capsys, str(tmp_path / "long.npz"), "--votes", "13")
+    assert code == 2 and "long.npz: 12723.8 m from end to end, expected at most" in error and "views of 1.05 times the size" in error
+    assert not (tmp_path / "out").exists()
+    assert label(tmp_path, capsys, str(tmp_path / "long.npz"), "--votes", "4")[0] == 0
+    with pytest.raises(InputError, match="votes 14, expected 1 to 13"):
+        PointSegmenter.load(tmp_path / "net.safetensors")(tmp_path / "long.npz", votes=14)
 
 
 def save_checkpoint(path):
@@ -201,6 +271,7 @@ def test_augmentation_keeps_points_labels_and_lengths():
     dropped = PointAugmentation(drop_chance=1.0)(cloud, np.random.default_rng(0))
     assert 0.7 * len(cloud) < len(dropped) < 0.9 * len(cloud)
     assert dropped.colours.min() >= 0 and dropped.colours.max() <= 255
+    assert len(PointAugmentation(drop=1.0, drop_chance=1.0)(cloud.take(np.arange(2)), np.random.default_rng(0))) > 0
     assert len(joined(cloud, dropped)) == len(cloud) + len(dropped)
     rows = nearest(cloud.coordinates, 50, np.random.default_rng(0))
     assert len(rows) == 50 and np.ptp(cloud.coordinates[rows], axis=0).max() < 1
@@ -217,12 +288,29 @@ def test_batches_follow_from_the_seed(clouds):
     assert len(collate_voxels([first])["labels"]) == len(first["labels"])
 
 
+FILES = "train: [room0.npz]\nval: [room0.npz]\n"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("classes: [floor]\ntrain: [room0.npz]\nval: [room0.npz]\n", r"room0\.npz: label 1, expected one of -1, 0"),
         ("train: [room0.npz]\n", r"clouds\.yaml: no classes, val, expected"),
         ("classes: [", "not readable as YAML"),
+        ("- floor\n", r"clouds\.yaml: holds list, expected keys"),
+        ("classes: 5\n" + FILES, r"clouds\.yaml: classes: 5, expected a list of names, or a mapping"),
+        ("classes: floor\n" + FILES, "classes: 'floor', expected a list of names"),
+        ("classes: {a: 0, b: 1}\n" + FILES, "classes: label 'a', expected a whole number before the name"),
+        ("classes: [floor, [wall]]\n" + FILES, r"classes: name \['wall'\] of label 1, expected text"),
+        ("classes: [floor, true]\n" + FILES, "classes: name True of label 1, expected text"),
+        ("classes: [a, b]\nignored: x\n" + FILES, "ignored: 'x', expected a list of whole numbers"),
+        ("classes: [a, b]\nignored: 7\n" + FILES, "ignored: 7, expected a list of whole numbers"),
+        ("classes: [a, b]\nignored: [1.5]\n" + FILES, r"ignored: \[1.5\], expected a list of whole numbers"),
+        ("classes: [a, b]\nignored: [7, 1]\n" + FILES, "label 1 in classes and ignored, expected it in one"),
+        ("classes: {-1: a, 0: b}\n" + FILES, "label -1 in classes and ignored"),
+        ("classes: [a, b]\nignore: [7]\n" + FILES, "'ignore' in it, expected some of classes, ignored, train"),
+        ("classes: [a, b]\ntrain: [3]\nval: [room0.npz]\n", r"train: \[3\], expected a list of files and folders"),
+        ("classes: [a, b]\ntrain: {a: room0.npz}\nval: [room0.npz]\n", "train: {'a': 'room0.npz'}, expected a list"),
         ("classes: [a, b]\ntrain: [nowhere]\nval: [room0.npz]\n", "nowhere: no such file or folder"),
     ],
 )
@@ -234,10 +322,11 @@ def test_a_wrong_description_is_named(clouds, content, message):
 
 
 def test_labels_of_files_become_numbers_of_classes(clouds):
-    (clouds / "clouds.yaml").write_text("classes: {1: wall, 0: floor}\nignored: [7]\ntrain: [room0.npz]\nval: [room0.npz]\n")
+    (clouds / "clouds.yaml").write_text("classes: {1: wall, 0: floor}\nignored: [7]\ntrain: room0.npz\nval: room1.npz\n")
     data = CloudData(str(clouds / "clouds.yaml"))
     labels = room(0)["label"]
     assert data.classes == ["wall", "floor"]
+    assert data.scenes("train") == [clouds / "room0.npz"] and data.scenes("test") == data.scenes("val") == [clouds / "room1.npz"]
     np.testing.assert_array_equal(data.read(clouds / "room0.npz").labels, np.where(labels < 0, -1, 1 - labels))
 
 
@@ -256,6 +345,9 @@ def test_rooms_in_pointcepts_layout(tmp_path):
     assert [path.parent.name for path in s3dis.scenes("test")] == ["Area_2"] and len(s3dis.scenes("train")) == 5
     np.save(tmp_path / "scannet/val/scene1/segment20.npy", np.full(2 * ROOM, 20))
     with pytest.raises(InputError, match=r"scene1: label 20, expected -1 \(ignored\) or 0 to 19"):
+        ScanNetData(str(tmp_path / "scannet")).read(tmp_path / "scannet/val/scene1")
+    np.save(tmp_path / "scannet/val/scene1/segment20.npy", np.full(2 * ROOM, np.nan))
+    with pytest.raises(InputError, match=r"segment20\.npy: label nan, expected whole numbers"):
         ScanNetData(str(tmp_path / "scannet")).read(tmp_path / "scannet/val/scene1")
     with pytest.raises(InputError, match="no rooms in it"):
         ScanNetData(str(tmp_path / "nowhere")).scenes("train")

@@ -10,10 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import expect_task, load_checkpoint
+from .checkpoints import load_for_task
 from .data.clouds import Cloud, check_cloud, read_cloud
+from .data.point_sets import S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
 from .data.voxelization import PointPreprocessing
+from .errors import InputError
 from .fusion import fuse
+from .models import create_model
+from .published import load_published, read_published
 from .sparse import SparseVoxels
 
 
@@ -41,6 +45,13 @@ class View:
 
 VOTES = (*(View(turn=quarter * math.pi / 2, scale=scale) for scale in (1.0, 0.95, 1.05) for quarter in range(4)), View(mirrored=True))
 """The views that vote, in the order in which they are asked: quarter turns at three scales, and a mirrored one."""
+
+
+def voting(votes: int) -> Sequence[View]:
+    """The first views of `VOTES`; raises InputError for more than there are, or none."""
+    if not 1 <= votes <= len(VOTES):
+        raise InputError(f"votes {votes}, expected 1 to {len(VOTES)}")
+    return VOTES[:votes]
 
 
 @torch.inference_mode()
@@ -72,6 +83,16 @@ def point_scores(
     return total / total.sum(dim=1, keepdim=True)
 
 
+PUBLISHED: dict[int, tuple[tuple[str, ...], str]] = {
+    13: (S3DIS_CLASSES, "relu"),
+    20: (SCANNET_CLASSES, "gelu"),
+    200: (SCANNET200_CLASSES, "gelu"),
+}
+"""Classes and activation of the authors' files, which tell neither, by the number of classes of the head; all see what
+`PointPreprocessing()` makes."""
+PUBLISHED_MODEL = "ffnet_3d"
+
+
 class PointSegmenter:
     """A network in deploy form with its preprocessing and classes: `PointSegmenter.load("best.ckpt")("street.ply")`."""
 
@@ -81,18 +102,39 @@ class PointSegmenter:
         self.classes = list(classes)
 
     @classmethod
-    def load(cls, checkpoint: str | Path) -> "PointSegmenter":
-        """From a checkpoint of ours: of a training run, or a deploy form."""
-        network, info = load_checkpoint(checkpoint)
-        expect_task(info, "points", checkpoint)
+    def load(cls, checkpoint: str | Path, *, model: str | None = None) -> "PointSegmenter":
+        """From a checkpoint of ours; or from a published one, with its `model`, whose classes are ScanNet's, ScanNet200's or S3DIS's."""
+        ours = load_for_task(checkpoint, "points", model=model)
+        if ours is None:
+            return cls.of_published(checkpoint, model=model)
+        network, info = ours
         return cls(network, PointPreprocessing.from_dict(info["preprocessing"]), class_names(info, network.num_classes))
+
+    @classmethod
+    def of_published(cls, checkpoint: str | Path, *, model: str | None = PUBLISHED_MODEL) -> "PointSegmenter":
+        """From one of the authors' files; the size of its head tells the data set that it was trained on."""
+        if model != PUBLISHED_MODEL:
+            raise InputError(f"model {model!r}, expected {PUBLISHED_MODEL}, the only published point network")
+        state = read_published(checkpoint)
+        head = next((value for key, value in state.items() if key.endswith("head.weight")), None)
+        if head is None or len(head) not in PUBLISHED:
+            found = "no head" if head is None else f"a head of {len(head)} classes"
+            raise InputError(f"{checkpoint}: {found}, expected one of 13 (S3DIS), 20 (ScanNet) or 200 (ScanNet200) classes")
+        classes, act = PUBLISHED[len(head)]
+        preprocessing = PointPreprocessing()
+        network = create_model(model, in_chans=preprocessing.in_chans, num_classes=len(classes), act=act)
+        return cls(load_published(network.eval(), state), preprocessing, classes)
+
+    def check(self, cloud: Cloud, name: str, *, votes: int = 1) -> None:
+        """Raises InputError where the network can't label the cloud, in any of its views."""
+        self.preprocessing.check(cloud, name, scale=max(view.scale for view in voting(votes)))
 
     def scores(self, cloud: Cloud | str | Path, *, votes: int = 1, fragments: bool = False) -> Tensor:
         """Class probabilities (N, classes) of every point of a cloud or file; votes: 1 to 13 views; fragments: see `point_scores`."""
         name = "cloud" if isinstance(cloud, Cloud) else str(cloud)
         cloud = check_cloud(cloud, name) if isinstance(cloud, Cloud) else read_cloud(cloud)
-        self.preprocessing.check(cloud, name)
-        return point_scores(self.network, cloud, self.preprocessing, views=VOTES[:votes], fragments=fragments)
+        self.check(cloud, name, votes=votes)
+        return point_scores(self.network, cloud, self.preprocessing, views=voting(votes), fragments=fragments)
 
     def __call__(self, cloud: Cloud | str | Path, *, votes: int = 1, fragments: bool = False) -> np.ndarray:
         """The class (N,) of every point."""

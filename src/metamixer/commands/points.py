@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import InputError
-from ..files import unique_stems, write_csv, write_picture
+from .batch import Batch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..point_segmenter import PointSegmenter
 
 
 def points(
@@ -12,49 +17,87 @@ def points(
     *,
     checkpoint: str,
     out: str,
+    model: str | None = None,
     votes: int = 1,
     fragments: bool = False,
+    overwrite: bool = False,
     device: str = "cpu",
 ) -> None:
     """Label every point of point clouds; write labelled clouds, class counts and pictures.
 
     Args:
         clouds: files (PLY, LAS, LAZ, NPZ, NPY), folders of them, or folders of arrays with coord.npy.
-        checkpoint: a file of a training run or its deploy form.
+        checkpoint: a file of a training run or its deploy form, or a published one, which needs its model's name.
         out: folder for a labelled copy of each cloud, a picture of it, and counts.csv.
+        model: a network's name; ffnet_3d is published.
         votes: how many turned and scaled views of a cloud vote, 1 to 13.
         fragments: see every point itself, not one point a voxel; slower.
+        overwrite: replace results that exist.
         device: where to compute, such as cpu or cuda.
     """
-    import numpy as np
-
-    from ..data.clouds import find_clouds, read_cloud, write_labelled
+    from ..data.clouds import read_cloud
+    from ..files import write_csv
     from ..machine import find_device
-    from ..point_picture import draw_cloud
-    from ..point_segmenter import VOTES, PointSegmenter
+    from ..point_segmenter import PointSegmenter, voting
 
-    if not 1 <= votes <= len(VOTES):
-        raise InputError(f"votes {votes}, expected 1 to {len(VOTES)}")
-    paths = find_clouds(list(clouds))
-    segmenter = PointSegmenter.load(checkpoint)
+    voting(votes)
+    jobs = plan(clouds, Path(out), overwrite=overwrite)
+    segmenter = PointSegmenter.load(checkpoint, model=model)
     segmenter.network.to(find_device(device))
-    read = {path: read_cloud(path) for path in paths}
-    for path, cloud in read.items():
-        segmenter.preprocessing.check(cloud, str(path))
+    for source, _ in jobs:  # read again later: all of them together may be larger than memory
+        segmenter.check(read_cloud(source), str(source), votes=votes)
     rows = [("file", "class", "points", "share")]
-    for path, name in zip(paths, labelled_names(paths), strict=True):
-        cloud = read[path]
-        labels = segmenter(cloud, votes=votes, fragments=fragments)
-        write_labelled(path, Path(out, name), labels)
-        write_picture(Path(out, name).with_suffix(".jpg"), draw_cloud(cloud.coordinates, labels, segmenter.classes))
-        counts = np.bincount(labels, minlength=len(segmenter.classes))
-        rows += [(name, each, count, f"{count / len(labels):.6f}") for each, count in zip(segmenter.classes, counts, strict=True)]
-        common = ", ".join(f"{segmenter.classes[i]} {counts[i] / len(labels):.1%}" for i in np.argsort(-counts)[:5] if counts[i])
-        print(f"{path}: {len(labels):,} points: {common}")
-    write_csv(Path(out, "counts.csv"), rows)
+    with Batch(len(jobs), out) as batch:
+        for source, target in jobs:
+            with batch.file(source):
+                labels = label_file(segmenter, source, target, votes=votes, fragments=fragments)
+                rows += class_counts(segmenter, source, target, labels=labels)
+        if len(rows) > 1:
+            write_csv(Path(out, COUNTS), rows)
+
+
+COUNTS = "counts.csv"
+
+
+def plan(clouds: Sequence[str], out: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
+    """Each cloud with its labelled copy; raises InputError where a result is one of the inputs, or there already."""
+    from ..data.clouds import find_clouds, source_files
+    from ..files import check_targets
+
+    paths = find_clouds(clouds)
+    targets = [out / name for name in labelled_names(paths)]
+    pictures = [target.with_suffix(".jpg") for target in targets]
+    check_targets([*targets, *pictures, out / COUNTS], sources=(file for path in paths for file in source_files(path)), overwrite=overwrite)
+    return list(zip(paths, targets, strict=True))
 
 
 def labelled_names(paths: Sequence[Path]) -> list[str]:
     """A file name for each cloud; of arrays an NPZ is made."""
-    suffixes = [path.suffix if path.suffix.lower() in (".ply", ".las", ".laz") else ".npz" for path in paths]
+    from ..data.clouds import kind_of
+    from ..files import unique_stems
+
+    suffixes = [path.suffix if kind_of(path) in (".ply", ".las", ".laz") else ".npz" for path in paths]
     return [stem + suffix for stem, suffix in zip(unique_stems(paths), suffixes, strict=True)]
+
+
+def label_file(segmenter: "PointSegmenter", source: Path, target: Path, *, votes: int, fragments: bool) -> "np.ndarray":
+    """The class of every point of one cloud; writes its labelled copy and its picture."""
+    from ..data.clouds import read_cloud, write_labelled
+    from ..files import write_picture
+    from ..point_picture import draw_cloud
+
+    cloud = read_cloud(source)
+    labels = segmenter(cloud, votes=votes, fragments=fragments)
+    write_labelled(source, target, labels)
+    write_picture(target.with_suffix(".jpg"), draw_cloud(cloud.coordinates, labels, segmenter.classes))
+    return labels
+
+
+def class_counts(segmenter: "PointSegmenter", source: Path, target: Path, *, labels: "np.ndarray") -> list[tuple[object, ...]]:
+    """The table's rows of one cloud; prints its commonest classes."""
+    import numpy as np
+
+    counts = np.bincount(labels, minlength=len(segmenter.classes))
+    common = ", ".join(f"{segmenter.classes[i]} {counts[i] / len(labels):.1%}" for i in np.argsort(-counts)[:5] if counts[i])
+    print(f"{source}: {len(labels):,} points: {common}", flush=True)
+    return [(target.name, name, count, f"{count / len(labels):.6f}") for name, count in zip(segmenter.classes, counts, strict=True)]

@@ -1,6 +1,6 @@
 """Point clouds in files: PLY, LAS and LAZ, NPZ, NumPy arrays, and Pointcept's folders of arrays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -70,10 +70,15 @@ def read_cloud(path: str | Path) -> Cloud:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    suffix = "folder" if path.is_dir() else path.suffix.lower()
-    if suffix not in READERS:
-        raise InputError(f"{path}: kind {suffix!r}, expected one of {', '.join(READERS)}")
-    return check_cloud(READERS[suffix](path), str(path))
+    kind = kind_of(path)
+    if kind not in READERS:
+        raise InputError(f"{path}: kind {kind!r}, expected one of {', '.join(READERS)}")
+    return check_cloud(READERS[kind](path), str(path))
+
+
+def kind_of(path: Path) -> str:
+    """Its key in `READERS`, if it is one: a suffix in small letters, or "folder"."""
+    return "folder" if path.is_dir() else path.suffix.lower()
 
 
 def _from_ply(path: Path) -> Cloud:
@@ -88,6 +93,7 @@ def _from_ply(path: Path) -> Cloud:
         return next((ply.vertices[name] for name in ARRAYS[kind] if name in ply.names()), None)
 
     return _cloud(
+        path,
         coordinates=columns("x", "y", "z"),
         colours=columns("red", "green", "blue"),
         normals=columns("nx", "ny", "nz"),
@@ -117,6 +123,7 @@ def _from_las(path: Path) -> Cloud:
     if colours is not None and colours.size and colours.max() > 255:
         colours = colours / 257  # the format's 16 bits; many files hold 8
     return _cloud(
+        path,
         coordinates=np.asarray(file.xyz),
         colours=colours,
         intensity=np.asarray(file.intensity) / 65535,
@@ -129,15 +136,24 @@ def _from_npz(path: Path) -> Cloud:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
+    arrays, name = {}, "list of arrays"
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+            for name in file.files:
+                arrays[name] = file[name]
     except Exception as error:  # zipfile, zlib and NumPy each raise their own
-        raise InputError(f"{path}: not a readable NPZ file ({type(error).__name__}): truncated, or another kind of file") from None
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path}: not a readable NPZ file ({name}: {said}): truncated, or another kind of file") from None
+    return arrays
 
 
 def _from_folder(path: Path) -> Cloud:
-    return _from_arrays({file.stem: read_array(file) for file in sorted(path.glob("*.npy"))}, path)
+    return _from_arrays(_folder_arrays(path), path)
+
+
+def source_files(path: Path) -> list[Path]:
+    """The files that a cloud is read from: itself, or the arrays of a folder."""
+    return sorted(path.glob("*.npy")) if path.is_dir() else [path]
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -149,35 +165,57 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def _from_npy(path: Path) -> Cloud:
-    array = read_array(path)
+    array = _numeric(read_array(path), str(path))
     if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
         raise InputError(f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) with colour")
     more = {4: {"intensity": array[:, 3]}, 6: {"colours": array[:, 3:]}}.get(array.shape[1], {})
-    return _cloud(coordinates=array[:, :3], **more)
+    return _cloud(path, coordinates=array[:, :3], **more)
 
 
 def _from_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Cloud:
-    found = {kind: next((arrays[name] for name in names if name in arrays), None) for kind, names in ARRAYS.items()}
+    names = {kind: next((name for name in known if name in arrays), "") for kind, known in ARRAYS.items()}
     if "xyz_cm" in arrays:
-        found["coordinates"] = arrays["xyz_cm"] / 100
-    if found["coordinates"] is None:
+        names["coordinates"] = "xyz_cm"
+    if not names["coordinates"]:
         raise InputError(f"{path}: arrays {', '.join(arrays) or 'none'}, expected coordinates under {', '.join(ARRAYS['coordinates'])}")
-    if found["intensity"] is not None and found["intensity"].dtype.kind in "iu":
+    found = {kind: _numeric(arrays[name], f"{path}: array {name}") for kind, name in names.items() if name}
+    if "xyz_cm" in arrays:
+        found["coordinates"] = found["coordinates"] / 100
+    if "intensity" in found and found["intensity"].dtype.kind in "iu":
         found["intensity"] = found["intensity"] / 100
-    return _cloud(**found)
+    return _cloud(path, **found)
 
 
-def _cloud(**arrays: np.ndarray | None) -> Cloud:
-    types = {"coordinates": np.float64, "labels": np.int64}
-    return Cloud(
-        **{
-            kind: (values[:, 0] if kind in ("labels", "intensity") and values.shape[1:] == (1,) else values).astype(
-                types.get(kind, np.float32)
-            )
-            for kind, values in arrays.items()
-            if values is not None
-        }
-    )
+def _numeric(array: np.ndarray, name: str) -> np.ndarray:
+    """The array; raises InputError where it holds truth values, complex numbers, text or times, which NumPy would turn into numbers."""
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{name} of type {array.dtype}, expected whole or floating-point numbers")
+    return array
+
+
+def whole_labels(labels: np.ndarray, path: str | Path) -> np.ndarray:
+    """(N,) int64 from numbers (N,) or (N, 1); raises InputError for NaN, fractions and what int64 can't hold."""
+    wrong = labels[~((labels >= -(2**63)) & (labels < 2**63) & (labels == np.floor(labels)))]
+    if len(wrong):
+        raise InputError(f"{path}: label {wrong.flat[0]}, expected whole numbers of at most 64 bits with sign")
+    return _column(labels).astype(np.int64)
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """(N,) int64 from a .npy file."""
+    return whole_labels(_numeric(read_array(path), str(path)), path)
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+    return values[:, 0] if values.shape[1:] == (1,) else values
+
+
+def _cloud(path: Path, *, coordinates: np.ndarray, labels: np.ndarray | None = None, **known: np.ndarray | None) -> Cloud:
+    """In the types of a `Cloud`; None where a file doesn't tell."""
+    more = {kind: values.astype(np.float32) for kind, values in known.items() if values is not None}
+    if "intensity" in more:
+        more["intensity"] = _column(more["intensity"])
+    return Cloud(coordinates.astype(np.float64), labels=None if labels is None else whole_labels(labels, path), **more)
 
 
 READERS: dict[str, Callable[[Path], Cloud]] = {
@@ -196,19 +234,20 @@ def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> N
 
     PLY, LAS and LAZ stay what they are; of arrays (NPZ, NPY, a folder) an NPZ is made. The file appears whole or not at all.
     """
-    source, suffix = Path(source), Path(source).suffix.lower()
-    if suffix == ".ply":
+    source = Path(source)
+    kind = kind_of(source)
+    if kind == ".ply":
         write_ply(out, read_ply(source), **{PREDICTION: labels})
-    elif suffix in (".las", ".laz"):
+    elif kind in (".las", ".laz"):
         _write_las(source, Path(out), labels)
     else:
-        arrays = _arrays(source) if suffix == ".npz" else _folder_arrays(source)
+        arrays = _arrays(source) if kind == ".npz" else _folder_arrays(source)
         with written_whole(out) as part, part.open("wb") as file:
             np.savez_compressed(file, **{**arrays, PREDICTION: labels.astype(np.int32)})
 
 
 def _folder_arrays(source: Path) -> dict[str, np.ndarray]:
-    return {file.stem: read_array(file) for file in sorted(source.glob("*.npy"))} if source.is_dir() else {"points": read_array(source)}
+    return {file.stem: read_array(file) for file in source_files(source)} if source.is_dir() else {"points": read_array(source)}
 
 
 def _write_las(source: Path, out: Path, labels: np.ndarray) -> None:
@@ -222,18 +261,23 @@ def _write_las(source: Path, out: Path, labels: np.ndarray) -> None:
         file.write(stream, do_compress=out.suffix.lower() == ".laz")
 
 
-def find_clouds(inputs: list[str] | tuple[str, ...]) -> list[Path]:
+def find_clouds(inputs: Sequence[str]) -> list[Path]:
     """Every cloud among files and folders, a folder of arrays being one; raises InputError where there is none."""
     paths: list[Path] = []
     for each in map(Path, inputs):
         if not each.exists():
             raise InputError(f"{each}: no such file or folder")
-        if each.is_dir() and not (each / "coord.npy").is_file():
-            inside = sorted(path for path in each.rglob("*") if path.suffix.lower() in READERS and path.suffix != ".npy")
-            inside += sorted(path.parent for path in each.rglob("coord.npy"))
-            if not inside:
-                raise InputError(f"{each}: no point clouds in it, expected files of {', '.join(READERS)}")
-            paths += inside
-        else:
-            paths.append(each)
+        inside = _clouds_in(each) if each.is_dir() else [each]
+        if not inside:
+            raise InputError(f"{each}: no point clouds in it, expected files of {', '.join(READERS)}")
+        paths += inside
     return paths
+
+
+def _clouds_in(folder: Path) -> list[Path]:
+    """Files of clouds, then folders of arrays, whose arrays are no clouds of their own."""
+    if (folder / "coord.npy").is_file():
+        return [folder]
+    rooms = {path.parent for path in folder.rglob("coord.npy")}
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READERS and path.is_file())
+    return [path for path in files if path.suffix.lower() != ".npy" or path.parent not in rooms] + sorted(rooms)

@@ -3,6 +3,7 @@
 The library for PLY files, plyfile, is under the GPL, and others drop properties that they don't know.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,14 +77,29 @@ def _parse(path: str | Path, lines: list[list[str]]) -> tuple[str, int, np.dtype
     elements = [i for i, words in enumerate(lines) if words[:1] == ["element"]]
     if not elements or lines[elements[0]][1:2] != ["vertex"]:
         raise InputError(f"{path}: no vertices at its beginning, expected 'element vertex' before every other element")
-    count = int(lines[elements[0]][2])
-    fields = []
-    for words in lines[elements[0] + 1 : elements[1] if len(elements) > 1 else None]:
-        if words[:1] == ["property"]:
-            if words[1] not in TYPES:
-                raise InputError(f"{path}: vertex property {' '.join(words[1:])!r}, expected one of {', '.join(TYPES)}")
-            fields.append((words[2], ORDERS[form] + TYPES[words[1]]))
-    return form, count, np.dtype(fields)
+    rows = lines[elements[0] + 1 : elements[1] if len(elements) > 1 else None]
+    properties = [words[1:] for words in rows if words[:1] == ["property"]]
+    return form, _count(path, lines[elements[0]][2:]), _vertex_type(path, properties, order=ORDERS[form])
+
+
+def _count(path: str | Path, words: list[str]) -> int:
+    if len(words) != 1 or not re.fullmatch(r"\d{1,18}", words[0]):
+        raise InputError(f"{path}: element vertex {' '.join(words)!r}, expected the number of vertices")
+    return int(words[0])
+
+
+def _vertex_type(path: str | Path, properties: list[list[str]], *, order: str) -> np.dtype:
+    """properties: type and name of each."""
+    if not properties:
+        raise InputError(f"{path}: vertices without properties, expected x, y and z")
+    fields: dict[str, str] = {}
+    for words in properties:
+        if len(words) != 2 or words[0] not in TYPES:
+            raise InputError(f"{path}: vertex property {' '.join(words)!r}, expected a name behind one of {', '.join(TYPES)}")
+        if words[1] in fields:
+            raise InputError(f"{path}: vertex property {words[1]!r} twice, expected different names")
+        fields[words[1]] = order + TYPES[words[0]]
+    return np.dtype(list(fields.items()))
 
 
 def _read_text(path: str | Path, header: list[str], body: bytes, *, count: int, dtype: np.dtype) -> Ply:
@@ -92,12 +108,33 @@ def _read_text(path: str | Path, header: list[str], body: bytes, *, count: int, 
     if len(rows) < count or any(len(row) != len(dtype.names or ()) for row in rows):
         raise InputError(f"{path}: {len(lines)} lines behind the header, expected {count} vertices of {len(dtype)} numbers: truncated")
     vertices = np.empty(count, dtype)
-    try:
-        for i, name in enumerate(dtype.names or ()):
-            vertices[name] = np.array([row[i] for row in rows], dtype="f8")
-    except ValueError:
-        raise InputError(f"{path}: a vertex that is no list of numbers, expected {len(dtype)} numbers") from None
+    for i, name in enumerate(dtype.names or ()):
+        vertices[name] = _column([row[i] for row in rows], dtype[name], name=f"{path}: {name}")
     return Ply(header, vertices, b"\n".join(lines[count:]) + b"\n" if len(lines) > count else b"", lines[:count])
+
+
+def _column(words: list[bytes], dtype: np.dtype, *, name: str) -> np.ndarray:
+    """Numbers from text; raises InputError for a word that is none, or none of the type's."""
+    try:
+        values = np.array(words, dtype="f8")
+    except ValueError:
+        raise InputError(f"{name} {_first_odd(words)!r}, expected a number") from None
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        wrong = np.flatnonzero(~((values >= limits.min) & (values <= limits.max) & (values == np.floor(values))))
+        if len(wrong):
+            word = words[wrong[0]].decode("ascii", "replace")
+            raise InputError(f"{name} {word}, expected a whole number from {limits.min} to {limits.max}, by its type")
+    return values
+
+
+def _first_odd(words: list[bytes]) -> str:
+    for word in words:
+        try:
+            float(word)
+        except ValueError:
+            return word.decode("ascii", "replace")
+    return ""
 
 
 def write_ply(path: str | Path, ply: Ply, **added: np.ndarray) -> None:

@@ -36,7 +36,8 @@ class PointAugmentation:
     def __call__(self, cloud: Cloud, random: np.random.Generator) -> Cloud:
         """A changed copy."""
         if self.drop > 0 and random.random() < self.drop_chance:
-            cloud = cloud.take(np.flatnonzero(random.random(len(cloud)) >= self.drop)) if len(cloud) > 1 else cloud
+            kept = np.flatnonzero(random.random(len(cloud)) >= self.drop)
+            cloud = cloud.take(kept) if len(kept) else cloud  # a tiny cloud could lose every point
         turn = rotation(random.uniform(-self.turn, self.turn), axis=2)
         tilts = [rotation(random.uniform(-self.tilt, self.tilt), axis=axis) for axis in (0, 1)]
         mirror = np.diag([*np.where(random.random(2) < self.flip, -1.0, 1.0), 1.0])

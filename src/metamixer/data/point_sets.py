@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .clouds import Cloud, check_cloud, read_array, read_cloud
+from .clouds import Cloud, check_cloud, read_cloud, read_labels
 from .point_augmentation import PointAugmentation
 from .points import IGNORED, PointData, number_labels
 from .voxelization import PointPreprocessing
@@ -16,6 +16,30 @@ SCANNET_CLASSES = (
     *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter", "desk"),
     *("curtain", "refrigerator", "shower curtain", "toilet", "sink", "bathtub", "other furniture"),
 )
+SCANNET200_CLASSES = (
+    *("wall", "chair", "floor", "table", "door", "couch", "cabinet", "shelf", "desk", "office chair", "bed", "pillow", "sink", "picture"),
+    *("window", "toilet", "bookshelf", "monitor", "curtain", "book", "armchair", "coffee table", "box", "refrigerator", "lamp"),
+    *("kitchen cabinet", "towel", "clothes", "tv", "nightstand", "counter", "dresser", "stool", "cushion", "plant", "ceiling", "bathtub"),
+    *("end table", "dining table", "keyboard", "bag", "backpack", "toilet paper", "printer", "tv stand", "whiteboard", "blanket"),
+    *("shower curtain", "trash can", "closet", "stairs", "microwave", "stove", "shoe", "computer tower", "bottle", "bin", "ottoman"),
+    *("bench", "board", "washing machine", "mirror", "copier", "basket", "sofa chair", "file cabinet", "fan", "laptop", "shower"),
+    *("paper", "person", "paper towel dispenser", "oven", "blinds", "rack", "plate", "blackboard", "piano", "suitcase", "rail"),
+    *("radiator", "recycling bin", "container", "wardrobe", "soap dispenser", "telephone", "bucket", "clock", "stand", "light"),
+    *("laundry basket", "pipe", "clothes dryer", "guitar", "toilet paper holder", "seat", "speaker", "column", "bicycle", "ladder"),
+    *("bathroom stall", "shower wall", "cup", "jacket", "storage bin", "coffee maker", "dishwasher", "paper towel roll", "machine"),
+    *("mat", "windowsill", "bar", "toaster", "bulletin board", "ironing board", "fireplace", "soap dish", "kitchen counter", "doorframe"),
+    *("toilet paper dispenser", "mini fridge", "fire extinguisher", "ball", "hat", "shower curtain rod", "water cooler", "paper cutter"),
+    *("tray", "shower door", "pillar", "ledge", "toaster oven", "mouse", "toilet seat cover dispenser", "furniture", "cart"),
+    *("storage container", "scale", "tissue box", "light switch", "crate", "power outlet", "decoration", "sign", "projector"),
+    *("closet door", "vacuum cleaner", "candle", "plunger", "stuffed animal", "headphones", "dish rack", "broom", "guitar case"),
+    *("range hood", "dustpan", "hair dryer", "water bottle", "handicap bar", "purse", "vent", "shower floor", "water pitcher", "mailbox"),
+    *("bowl", "paper bag", "alarm clock", "music stand", "projector screen", "divider", "laundry detergent", "bathroom counter"),
+    *("object", "bathroom vanity", "closet wall", "laundry hamper", "bathroom stall door", "ceiling light", "trash bin", "dumbbell"),
+    *("stair rail", "tube", "bathroom cabinet", "cd case", "closet rod", "coffee kettle", "structure", "shower head", "keyboard piano"),
+    *("case of water bottles", "coat rack", "storage organizer", "folded chair", "fire alarm", "power strip", "calendar", "poster"),
+    *("potted plant", "luggage", "mattress"),
+)
+"""In the order of the benchmark (Rozenberszki and others, 2022), which is that of `segment200.npy`."""
 S3DIS_CLASSES = (
     *("ceiling", "floor", "wall", "beam", "column", "window", "door", "table", "chair", "sofa", "bookcase", "board", "clutter"),
 )
@@ -60,14 +84,14 @@ class _RoomData(PointData):
 
     def read(self, path: Path) -> Cloud:
         cloud = read_cloud(path)
-        labels = read_array(path / self.label_file).reshape(-1).astype(np.int64)
+        labels = read_labels(path / self.label_file)
         cloud = check_cloud(replace(cloud, labels=labels), str(path))
         self.preprocessing.check(cloud, str(path))
         return replace(cloud, labels=self.numbered(labels, path))
 
 
 class ScanNetData(_RoomData):
-    """ScanNet v2 with 20 classes, or ScanNet200, whose classes have their numbers as names.
+    """ScanNet v2 with 20 classes, or ScanNet200.
 
     root: the folder of `train` and `val`.
     """
@@ -89,7 +113,7 @@ class ScanNetData(_RoomData):
         if num_classes not in (20, 200):
             raise InputError(f"num_classes {num_classes}, expected 20 or 200")
         self.root = Path(root)
-        self.classes = list(SCANNET_CLASSES) if num_classes == 20 else [str(i) for i in range(200)]
+        self.classes = list(SCANNET_CLASSES if num_classes == 20 else SCANNET200_CLASSES)
         self.label_file = f"segment{num_classes}.npy"
 
     def scenes(self, split: str) -> list[Path]:

@@ -2,23 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import lightning as L
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
+from .cloud_description import IGNORED, CloudDescription, read_description
 from .clouds import Cloud, find_clouds, read_cloud
 from .loading import evaluation_loader, training_loader
 from .point_augmentation import PointAugmentation, joined, nearest
 from .voxelization import PointPreprocessing
-
-IGNORED = -1
-"""The label of points that nobody is asked about."""
 
 Reader = Callable[[Path], Cloud]
 Voxels = dict[str, Tensor]
@@ -182,7 +180,7 @@ class CloudData(PointData):
     """Any folder of labelled clouds with a YAML file beside them.
 
     The YAML has `classes`, a list of names or a mapping from the files' labels to names; `ignored`, a list of labels (may be absent);
-    `train` and `val`, lists of files or folders relative to it; `test` may be absent: then it is `val`.
+    `train` and `val`, lists of files or folders relative to it, or a single one; `test` may be absent: then it is `val`.
     """
 
     def __init__(
@@ -204,38 +202,22 @@ class CloudData(PointData):
             repeat=repeat,
             seed=seed,
         )
-        self.description = Path(description)
-        self._content: dict | None = None
+        self.path = Path(description)
 
-    @property
-    def content(self) -> dict:
+    @cached_property
+    def description(self) -> CloudDescription:
         """The YAML file, read once."""
-        if self._content is None:
-            path = self.description
-            if not path.is_file():
-                raise InputError(f"{path}: no such file, expected the YAML of a folder of clouds")
-            try:
-                content = yaml.safe_load(path.read_text())
-            except yaml.YAMLError as error:
-                raise InputError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from None
-            missing = [key for key in ("classes", "train", "val") if not isinstance(content, dict) or not content.get(key)]
-            if missing:
-                raise InputError(f"{path}: no {', '.join(missing)}, expected classes, train and val")
-            self._content = content
-        return self._content
+        return read_description(self.path)
 
     @property
     def classes(self) -> list[str]:
         """The names of the classes by number."""
-        names = self.content["classes"]
-        return [str(name) for name in (names.values() if isinstance(names, dict) else names)]
+        return list(self.description.classes.values())
 
     def scenes(self, split: str) -> list[Path]:
-        paths = self.content.get(split) or self.content["val"]
-        return find_clouds([str(self.description.parent / path) for path in paths])
+        splits = self.description.splits
+        return find_clouds([str(self.path.parent / file) for file in splits.get(split, splits["val"])])
 
     def numbered(self, labels: np.ndarray, path: Path) -> np.ndarray:
-        names = self.content["classes"]
-        labelled = list(names) if isinstance(names, dict) else range(len(names))
-        ignored = {int(label): IGNORED for label in (IGNORED, *self.content.get("ignored", ()))}
-        return number_labels(labels, ignored | {int(label): i for i, label in enumerate(labelled)}, path)
+        numbers = dict.fromkeys(self.description.ignored, IGNORED)
+        return number_labels(labels, numbers | {label: i for i, label in enumerate(self.description.classes)}, path)

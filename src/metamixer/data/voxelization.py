@@ -45,17 +45,18 @@ class PointPreprocessing:
         """The number of features of a voxel."""
         return sum(FEATURES[name][1] for name in self.features)
 
-    def check(self, cloud: Cloud, name: str) -> None:
-        """Raises InputError where the cloud lacks what the network wants, or is too large for the grid."""
+    def check(self, cloud: Cloud, name: str, *, scale: float = 1.0) -> None:
+        """Raises InputError where the cloud lacks what the network wants, or is too large for the grid when enlarged by `scale`."""
         for feature in self.features:
             kind = FEATURES[feature][0]
             if getattr(cloud, kind) is None:
                 raise InputError(f"{name}: no {kind}, expected them: the network sees {', '.join(self.features)}")
         size = float(np.ptp(cloud.coordinates, axis=0).max())
-        if size / self.grid_size > LARGEST_COORDINATE:
+        largest = (LARGEST_COORDINATE - 1) * self.grid_size / scale  # rounding may take a voxel more
+        if size > largest:
+            enlarged = f" and views of {scale:g} times the size" if scale > 1 else ""
             raise InputError(
-                f"{name}: {size:g} m from end to end, expected at most {LARGEST_COORDINATE * self.grid_size:g} m with voxels "
-                f"of {self.grid_size:g} m"
+                f"{name}: {size:g} m from end to end, expected at most {largest:g} m with voxels of {self.grid_size:g} m{enlarged}"
             )
 
     def as_dict(self) -> dict:

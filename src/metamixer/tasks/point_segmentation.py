@@ -1,5 +1,6 @@
 """Classes of points: what to optimise and what to measure."""
 
+import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from ..checkpoints import load_initial, network_info
 from ..data.clouds import Cloud
 from ..data.points import IGNORED, Voxels
 from ..errors import InputError
-from ..files import write_text
+from ..files import write_csv
 from ..models import create_model
-from ..point_segmenter import VOTES, point_scores
+from ..point_segmenter import point_scores, voting
 from ..sparse import SparseVoxels
 from .lovasz import lovasz_softmax
 from .point_optimization import PointOptimization
@@ -47,14 +48,12 @@ class PointSegmentation(L.LightningModule):
         votes: int = 13,
     ):
         super().__init__()
-        if not 1 <= votes <= len(VOTES):
-            raise InputError(f"votes {votes}, expected 1 to {len(VOTES)}")
         self.model_name = model
         self.num_classes = num_classes
         self.model_args = dict(model_args or {})
         self.optimization = optimization
         self.lovasz_weight = lovasz_weight
-        self.votes = votes
+        self.views = voting(votes)
         self.network = create_model(model, num_classes=num_classes, **self.model_args)
         if initial:
             load_initial(self.network, initial, new_classifier=new_classifier)
@@ -87,10 +86,10 @@ class PointSegmentation(L.LightningModule):
         return loss
 
     def validation_step(self, batch: Cloud, batch_idx: int) -> None:
-        self._measure("val", batch, views=VOTES[:1], fragments=False)
+        self._measure("val", batch, views=voting(1), fragments=False)
 
     def test_step(self, batch: Cloud, batch_idx: int) -> None:
-        self._measure("test", batch, views=VOTES[: self.votes], fragments=True)
+        self._measure("test", batch, views=self.views, fragments=True)
 
     def on_validation_epoch_end(self) -> None:
         self._log_measures("val")
@@ -98,7 +97,7 @@ class PointSegmentation(L.LightningModule):
     def on_test_epoch_end(self) -> None:
         counts = self._log_measures("test")
         if self.trainer.is_global_zero:
-            write_text(Path(self.trainer.default_root_dir, "test_confusion.csv"), confusion_table(counts, self.trainer.datamodule.classes))
+            write_confusion(Path(self.trainer.default_root_dir, "test_confusion.csv"), counts, self.trainer.datamodule.classes)
 
     def configure_optimizers(self) -> dict:
         optimizer = self.optimization.optimizer(self.network)
@@ -148,7 +147,12 @@ def segmentation_measures(counts: Tensor) -> Mapping[str, Tensor]:
     }
 
 
-def confusion_table(counts: Tensor, classes: list[str]) -> str:
+def write_confusion(path: Path, counts: Tensor, classes: list[str]) -> None:
     """CSV: a row for each true class, a column for each that was said."""
-    rows = [",".join(["class", *classes])]
-    return "\n".join(rows + [",".join([name, *map(str, row)]) for name, row in zip(classes, counts.tolist(), strict=True)])
+    write_csv(path, [("class", *classes), *((name, *row) for name, row in zip(classes, counts.tolist(), strict=True))])
+
+
+def read_confusion(path: Path) -> Tensor:
+    """The counts that `write_confusion` wrote."""
+    with path.open(newline="") as file:
+        return torch.tensor([[int(value) for value in row[1:]] for row in list(csv.reader(file))[1:]])
