@@ -23,8 +23,8 @@ def psnr(restored: np.ndarray, original: np.ndarray, *, border: int) -> float:
 
 def ssim(restored: np.ndarray, original: np.ndarray, *, border: int) -> float:
     """Structural similarity of two uint8 images on Y (Wang et al. 2004: Gaussian window of 11 pixels, deviation 1.5)."""
-    restored, original = (torch.from_numpy(_inner(image, border))[None, None] for image in (restored, original))
-    return structural_similarity_index_measure(restored, original, sigma=1.5, kernel_size=11, data_range=255.0).item()
+    pair = (torch.from_numpy(_inner(image, border))[None, None] for image in (restored, original))
+    return structural_similarity_index_measure(*pair, sigma=1.5, kernel_size=11, data_range=255.0).item()
 
 
 def _inner(image: np.ndarray, border: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..sparse import LARGEST_COORDINATE
 from .clouds import Cloud
 
-FEATURES: dict[str, tuple[str, int, Callable[[Cloud], np.ndarray]]] = {
+FEATURES: dict[str, tuple[str, int, Callable[[Cloud], np.ndarray | None]]] = {
     "position": ("coordinates", 3, lambda cloud: cloud.coordinates),
     "height": ("coordinates", 1, lambda cloud: cloud.coordinates[:, 2:] - np.percentile(cloud.coordinates[:, 2], 1)),
     "colour": ("colours", 3, lambda cloud: cloud.colours / 127.5 - 1),

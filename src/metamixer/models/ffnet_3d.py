@@ -188,7 +188,7 @@ def voxel_mixer(mixer: str | VoxelMixer) -> VoxelMixer:
     return VOXEL_MIXERS[mixer]
 
 
-NAMES: tuple[tuple[str, str], ...] = (
+NAMES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
     (r"^stem\.0\.", "embedding.stem."),
     (r"^head\.", "seg_head."),
     (r"^encoder\.(\d+)\.(\d+)\.", r"enc.enc\1.block\2."),
