@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..decoding import decoding
 from ..errors import InputError
 from .images import IMAGE_SUFFIXES, read_image
 from .label_maps import PixelClasses, read_classes, read_labels
@@ -72,12 +73,9 @@ def read_colour_image(picture, *, grey_images: bool = False) -> Image.Image:
 
 
 def check_colour(picture: Path) -> None:
-    """Raises InputError for a grey image, without decoding it; what can't be opened is left to who decodes it."""
-    try:
-        with Image.open(picture) as image:
-            mode = image.mode
-    except (OSError, ValueError, SyntaxError):
-        return
+    """Raises InputError for a grey image or one that can't be opened, without decoding it."""
+    with decoding(picture), Image.open(picture) as image:
+        mode = image.mode
     if mode.split(";")[0] in GREY_MODES:
         raise InputError(f"{picture}: a grey image (mode {mode}), expected colour; grey_images=true takes it as three equal channels")
 

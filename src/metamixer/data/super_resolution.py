@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..decoding import decoding
 from ..errors import InputError
 from ..resizing import crop_to_multiple, imresize
 from .images import IMAGE_SUFFIXES, read_image
@@ -193,11 +194,8 @@ def find_small_files(folder: str | Path, large: Sequence[Path], *, scale: int) -
 def read_pixels(file: Path, *, mode: str | None = None) -> np.ndarray:
     """An image file as (H, W, C) uint8; C = 1 for a grey one unless `mode` (Pillow's) says otherwise."""
     if mode is None:
-        try:
-            with Image.open(file) as image:
-                mode = "L" if image.mode in GREY else "RGB"
-        except OSError as error:
-            raise InputError(f"{file}: not a readable image ({error})") from None
+        with decoding(file), Image.open(file) as image:
+            mode = "L" if image.mode in GREY else "RGB"
     pixels = np.asarray(read_image(file, mode=mode, name=str(file)))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
