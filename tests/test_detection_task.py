@@ -229,6 +229,23 @@ def test_detect_writes_pictures_and_cocos_results(checkpoint, tmp_path, capsys):
     assert path.is_file()
 
 
+def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, tmp_path, capsys):
+    coco_scene.write(tmp_path)
+    broken = tmp_path / "images" / "000000000001.png"
+    broken.write_bytes(broken.read_bytes()[:150])
+    command = ["detect", str(tmp_path / "images"), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "found")]
+    assert main(command) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"metamixer: failed: {broken}: not a readable image")
+    assert said[1] == f"metamixer: error: 1 of 4 files failed, named above; the others are in {tmp_path / 'found'}"
+    assert sorted(path.name for path in (tmp_path / "found").glob("*.jpg")) == [f"{i:012d}.jpg" for i in (0, 2, 3)]
+    assert {entry["image_id"] for entry in json.loads((tmp_path / "found" / "detections.json").read_text())} <= {0, 2, 3}
+    assert main(command) == 2
+    assert "000000000000.jpg: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
+    broken.unlink()
+    assert main([*command, "--overwrite"]) == 0
+
+
 def test_detect_finds_in_the_file_what_the_network_finds_in_its_image(checkpoint, tmp_path):
     coco_scene.write(tmp_path)
     picture = Image.open(tmp_path / "images" / "000000000000.png").resize((192, 128))
@@ -276,7 +293,13 @@ def test_fuse_writes_a_deploy_form_that_detects_the_same(checkpoint, tmp_path, c
         (["detect", "{images}", "--checkpoint", "{classifier}", "--out", "{out}"], "for classification, expected one for detection"),
         (["predict", "{images}", "--checkpoint", "{checkpoint}"], "for detection, expected one for classification"),
         (["draw", "{checkpoint}"], "for detection, expected one for classification"),
-        (["detect", "{images}", "--model", "ffnet_1", "--checkpoint", "x.pth", "--out", "{out}"], "model 'ffnet_1', expected a detector"),
+        (
+            ["detect", "{images}", "--model", "ffnet_1", "--checkpoint", "{published}", "--out", "{out}"],
+            "model 'ffnet_1', expected a detector",
+        ),
+        (["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{photos}"], "photo.jpg: is one of the inputs, which would be"),
+        (["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{earlier}"], "detections.json: exists, expected another name"),
+        (["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{out}", "--max_pixels", "99"], "more than 99 pixels, expected"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, tmp_path, capsys):
@@ -288,7 +311,14 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, tm
         "images": tmp_path / "images",
         "out": tmp_path / "out",
         "classifier": tmp_path / "classifier.safetensors",
+        "published": tmp_path / "published.pth",
+        "photos": tmp_path / "photos",
+        "earlier": tmp_path / "earlier",
     }
+    torch.save({"state_dict": {}}, tmp_path / "published.pth")
+    for folder, name in (("photos", "photo.jpg"), ("earlier", "detections.json")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (30, 20)).save(tmp_path / folder / name, format="JPEG")
     assert main([argument.format(**places) for argument in arguments]) == 2
     captured = capsys.readouterr()
     assert said in captured.err
