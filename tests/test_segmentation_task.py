@@ -1,6 +1,7 @@
 """Segmentation data, training, measuring and the command: what they compute, write and refuse."""
 
 import csv
+import gc
 import json
 import struct
 import zlib
@@ -22,7 +23,7 @@ from metamixer.data.label_maps import CLASS_LISTS, IGNORED, paint, read_classes
 from metamixer.data.segmentation import read_colour_image
 from metamixer.errors import InputError
 from metamixer.segmenter import Segmenter
-from metamixer.sliding import bands, label_map, probabilities, resized_argmax
+from metamixer.sliding import COLUMNS, label_map, probabilities, resized_argmax, tiles, whole
 from metamixer.tasks import Segmentation, SegmentationOptimization
 from metamixer.tasks.segmentation import measures
 from random_statistics import randomize
@@ -137,20 +138,47 @@ class Local(torch.nn.Module):
         return torch.cat([x, -x], dim=1) + position
 
 
-@pytest.mark.parametrize(("window", "stride"), [(None, None), (16, 12), (16, 16), (20, 7), (64, 48)])
-def test_windows_give_the_mean_of_all_that_see_a_pixel(window, stride):
-    image = torch.randn(3, 37, 50)
-    side, step = window or 50, stride or window or 50
-    total, count = torch.zeros(6, 37, 50), torch.zeros(37, 50)
-    for y in range(0, max(37 - side + step, 1), step):
-        for x in range(0, max(50 - side + step, 1), step):
-            top, left = max(min(y, 37 - side), 0), max(min(x, 50 - side), 0)
+@pytest.mark.parametrize(("window", "stride"), [(None, None), (16, 12), (16, 16), (20, 7), (64, 48), (10, 2)])
+@pytest.mark.parametrize(("height", "width"), [(37, 50), (16, 203), (90, 20)])
+def test_windows_give_the_mean_of_all_that_see_a_pixel(window, stride, height, width):
+    image = torch.randn(3, height, width)
+    side, step = window or max(height, width), stride or window or max(height, width)
+    total, count = torch.zeros(6, height, width), torch.zeros(height, width)
+    for y in range(0, max(height - side + step, 1), step):
+        for x in range(0, max(width - side + step, 1), step):
+            top, left = max(min(y, height - side), 0), max(min(x, width - side), 0)
             total[:, top : top + side, left : left + side] += Local()(image[None, :, top : top + side, left : left + side])[0]
             count[top : top + side, left : left + side] += 1
-    found = list(bands(Local(), image, window=window, stride=stride))
-    assert [top for top, _ in found] == sorted({0, *(top for top, _ in found)})
-    torch.testing.assert_close(torch.cat([logits for _, logits in found], dim=1), total / count)
-    assert all(logits.shape[1] <= side for _, logits in found)
+    found = list(tiles(Local(), image, window=window, stride=stride))
+    assert sum(logits[0].numel() for _, _, logits in found) == height * width
+    torch.testing.assert_close(whole(found, (height, width)), total / count)
+    assert all(max(logits.shape[1:]) <= side for _, _, logits in found)
+
+
+def held() -> int:
+    """Bytes of all tensors that there are."""
+    storages = [one.untyped_storage() for one in gc.get_objects() if type(one) is torch.Tensor]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+def peak(height, width):
+    """The most bytes of tensors held while a picture is labelled, beside picture and result, of which one byte a pixel is taken."""
+    found = []
+
+    def network(x):
+        found.append(held())
+        return Local()(x)
+
+    picture = torch.zeros(1, 1, 1, dtype=torch.uint8).expand(3, height, width)
+    before = held()
+    label_map(network, picture, SegmentationPreprocessing(window=64, stride=48))
+    return max(found) - before - height * width
+
+
+def test_memory_grows_with_neither_side_of_the_picture():
+    some = peak(208, 48 * 2 * COLUMNS + 16)
+    assert peak(208, 48 * 6 * COLUMNS + 16) < 1.1 * some
+    assert peak(48 * 6 * COLUMNS + 16, 208) < 1.1 * some
 
 
 def test_scales_and_mirrored_images_are_averaged_and_laid_back():

@@ -39,11 +39,14 @@ class SegmentationPreprocessing:
         """(3, H, W) uint8 -> float."""
         return F.normalize(F.to_dtype(image, torch.float32, scale=True), list(self.mean), list(self.std))
 
+    def resize(self, image: Tensor, *, scale: float = 1.0) -> Tensor:
+        """(3, H, W) uint8 -> (3, H', W') uint8 of the size in which the network sees it."""
+        size = self.size(*image.shape[1:], scale=scale)
+        return image if size == tuple(image.shape[1:]) else F.resize(image, list(size), antialias=False)
+
     def __call__(self, image: Tensor, *, scale: float = 1.0) -> Tensor:
         """(3, H, W) uint8 -> (3, H', W') as the network sees it."""
-        size = self.size(*image.shape[1:], scale=scale)
-        resized = image if size == tuple(image.shape[1:]) else F.resize(image, list(size), antialias=False)
-        return self.normalise(resized)
+        return self.normalise(self.resize(image, scale=scale))
 
     def as_dict(self) -> dict:
         """Plain values, as a checkpoint keeps them."""
