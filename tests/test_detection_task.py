@@ -1,6 +1,7 @@
 """Training and measuring detectors, and the command that finds objects: what they compute, write and refuse."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from PIL import Image
 import coco_scene
 import metamixer
 from metamixer.checkpoints import load_checkpoint, network_info, save_network
-from metamixer.cli import main
+from metamixer.cli import main, plain_warnings
 from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
 from metamixer.data.coco_json import decode_mask, encode_mask
 from metamixer.detector import COCO as COCO_CATEGORIES
 from metamixer.detector import Detector
-from metamixer.errors import InputError
+from metamixer.errors import InputError, InputWarning
 from metamixer.models.cascade_mask_rcnn import CascadeMaskRCNN, to_file
 from metamixer.tasks import Detection, DetectionOptimization
 from metamixer.tasks.detection import MEASURES, average_precision, coco_numbers
@@ -324,6 +325,26 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, tm
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_json_without_usable_objects_ends_in_a_line(tmp_path, capsys):
+    told = coco_scene.content()
+    path = coco_scene.write(tmp_path, told)
+    for annotation in told["annotations"]:
+        annotation["bbox"] = None
+    path.write_text(json.dumps(told))
+    files = [f"--data.{key}={name}" for key, name in coco_scene.files().items()]
+    model = ["--model=Detection", "--model.model=cascade_mask_rcnn_ffnet_nano", "--model.num_classes=3"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.max_epochs=1"]
+    with pytest.warns(InputWarning, match="7 of 7 annotations dropped"):
+        assert main(["fit", *model, "--data=CocoData", f"--data.root={tmp_path}", *files, f"--out={tmp_path / 'run'}", *quiet]) == 2
+    assert capsys.readouterr().err.endswith(f"{path}: 0 objects that can be learned from, expected at least one\n")
+
+
+def test_our_warnings_are_plain_lines_and_others_are_not():
+    with plain_warnings():
+        assert warnings.formatwarning("7 dropped", InputWarning, "coco.py", 153) == "metamixer: warning: 7 dropped\n"
+        assert warnings.formatwarning("old", UserWarning, "coco.py", 153).startswith("coco.py:153: ")
 
 
 def test_detectors_are_listed_beside_the_image_networks():
