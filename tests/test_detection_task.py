@@ -261,6 +261,14 @@ def test_detect_finds_in_the_file_what_the_network_finds_in_its_image(checkpoint
     torch.testing.assert_close(found["boxes"][:3], expected["boxes"][:3] * 2, rtol=1e-2, atol=0.2)
 
 
+def test_bfloat16_finds_about_the_same(checkpoint, tmp_path):
+    coco_scene.write(tmp_path)
+    picture = tmp_path / "images" / "000000000000.png"
+    exact, fast = (Detector.load(checkpoint=checkpoint, precision=name)(picture)["scores"] for name in ("fp32", "bf16"))
+    assert not torch.equal(exact, fast)
+    torch.testing.assert_close(fast[:5], exact[:5], rtol=0.1, atol=0.05)
+
+
 def test_detector_of_a_published_checkpoint_knows_cocos_categories(tmp_path):
     torch.manual_seed(0)
     network = metamixer.create_model("cascade_mask_rcnn_ffnet_nano")
@@ -289,6 +297,10 @@ def test_fuse_writes_a_deploy_form_that_detects_the_same(checkpoint, tmp_path, c
         (
             ["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{out}", "--score_threshold", "2"],
             "threshold 2.0, expected",
+        ),
+        (
+            ["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{out}", "--precision", "fp16"],
+            "'fp16', expected one of fp32, bf16",
         ),
         (["detect", "{images}/nothing.jpg", "--checkpoint", "{checkpoint}", "--out", "{out}"], "nothing.jpg: no such file"),
         (["detect", "{images}", "--checkpoint", "{classifier}", "--out", "{out}"], "for classification, expected one for detection"),

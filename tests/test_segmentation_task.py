@@ -423,6 +423,11 @@ def test_inputs_are_never_written_over(checkpoint, root, capsys):
     assert picture.read_bytes() == before
 
 
+def test_bfloat16_gives_about_the_same_labels(checkpoint, root):
+    exact, fast = (Segmenter.load(checkpoint=checkpoint, precision=name)(root / "val" / "0.png") for name in ("fp32", "bf16"))
+    assert 0.9 < (exact == fast).mean() <= 1
+
+
 def test_segmenter_of_a_published_checkpoint_knows_its_classes(tmp_path):
     torch.manual_seed(0)
     network = metamixer.create_model("upernet_ffnet_1", backbone="ffnet_nano", dim=16)
@@ -446,6 +451,7 @@ def test_fuse_writes_a_deploy_form_that_segments_the_same(checkpoint, root, caps
     [
         (["{root}/val", "--checkpoint", "{checkpoint}", "--window", "8"], "window 8, expected at least 32 pixels"),
         (["{root}/val", "--checkpoint", "{checkpoint}", "--stride", "64"], "stride 64 for windows of 48 pixels"),
+        (["{root}/val", "--checkpoint", "{checkpoint}", "--precision", "int8"], "precision 'int8', expected one of fp32, bf16"),
         (["{root}/none.png", "--checkpoint", "{checkpoint}"], "none.png: no such file"),
         (["{root}/grey.png", "--checkpoint", "{checkpoint}"], "grey.png: a grey image (mode L), expected colour"),
         (["{root}/val", "--checkpoint", "{checkpoint}", "--max_pixels", "0"], "max_pixels 0, expected at least 1"),

@@ -66,8 +66,9 @@ def write_png(path: str | Path, picture: Image.Image) -> None:
 
 def unique_stems(paths: Iterable[Path]) -> list[str]:
     """A name without suffix for what is made of each file, also where two folders hold files of the same name: photo, photo_2."""
-    stems: list[str] = []
+    stems: dict[str, None] = {}
+    numbers: dict[str, Iterator[int]] = {}
     for path in paths:
-        names = chain([path.stem], (f"{path.stem}_{number}" for number in count(2)))
-        stems.append(next(name for name in names if name not in stems))
-    return stems
+        names = chain([path.stem], (f"{path.stem}_{number}" for number in numbers.setdefault(path.stem, count(2))))
+        stems[next(name for name in names if name not in stems)] = None
+    return list(stems)

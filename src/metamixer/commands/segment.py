@@ -25,6 +25,7 @@ def segment(
     grey_images: bool = False,
     overwrite: bool = False,
     max_pixels: int = 178_956_970,
+    precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
     """Give each pixel of images and folders of images a class; write label PNGs, coloured pictures and the areas.
@@ -40,6 +41,7 @@ def segment(
         grey_images: take a grey image as one of three equal channels, else it is refused.
         overwrite: replace results that exist.
         max_pixels: an image of more is refused before it is decoded.
+        precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
     """
     from ..allocator import keep_freed_memory
@@ -56,7 +58,7 @@ def segment(
     pictures = [Path(out, f"{stem}_{kind}.png") for stem in stems for kind in ("labels", "overlay")[: 1 + overlays]]
     check_targets([*pictures, Path(out, "areas.json"), Path(out, "areas.csv")], sources=paths, overwrite=overwrite)
     keep_freed_memory()
-    segmenter = Segmenter.load(model=model, checkpoint=checkpoint)
+    segmenter = Segmenter.load(model=model, checkpoint=checkpoint, precision=precision)
     if window or stride:
         segmenter.use_windows(window or segmenter.preprocessing.window, stride)
     segmenter.network.to(find_device(device))
