@@ -30,6 +30,14 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files in a folder and its subfolders that end so, in order; raises InputError where there is no such folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected files such as *{suffixes[0]} in it")
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+
+
 def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite: bool) -> None:
     """Refuse to write over what exists, unless that is allowed, and over one of the sources in any case."""
     inputs = {source.resolve() for source in sources}

@@ -12,11 +12,20 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..decoding import decoding
 from ..errors import InputError
+from ..files import files_below
 from .loading import evaluation_loader, training_loader
 from .preprocessing import Augmentation, Preprocessing, Transform
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """What files are taken for images in a folder."""
+
+
+def images_below(folder: str | Path) -> list[Path]:
+    """The images in a folder and its subfolders, in order; raises InputError where there is none."""
+    images = files_below(folder, IMAGE_SUFFIXES)
+    if not images:
+        raise InputError(f"{folder}: no images in this folder, expected files such as *.jpg or *.png")
+    return images
 
 
 class LabelledImages(Dataset):
