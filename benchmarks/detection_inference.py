@@ -27,7 +27,25 @@ FORMS = {
     "as trained, channels-last": {"fuse": False, "channels_last": True},
     "deploy form, channels-last": {"fuse": True, "channels_last": True},
     "deploy form, channels-last, bfloat16 autocast": {"fuse": True, "channels_last": True, "bfloat16": True},
+    "the same in float32, backbone and pyramid in OpenVINO": {"fuse": True, "channels_last": True, "openvino": True},
 }
+
+
+class OpenVinoPyramid(torch.nn.Module):
+    """A detector's backbone and pyramid, compiled by OpenVINO for images of one size."""
+
+    def __init__(self, pyramid: torch.nn.Module, example: torch.Tensor):
+        import openvino as ov
+
+        super().__init__()
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        with torch.no_grad():
+            model = ov.convert_model(torch.export.export(pyramid, (example,)))
+        self.compiled = ov.Core().compile_model(model, "CPU", settings)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        answer = self.compiled([x.contiguous().numpy()])
+        return [torch.from_numpy(answer[level].copy()) for level in range(len(self.compiled.outputs))]
 
 
 @torch.no_grad()
@@ -51,6 +69,8 @@ def run(form: dict[str, bool]) -> None:
         network = network.to(memory_format=torch.channels_last)
     image = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     batch = image[None].contiguous(memory_format=torch.channels_last if form["channels_last"] else torch.contiguous_format)
+    if form.get("openvino"):
+        network.pyramid = OpenVinoPyramid(network.pyramid, batch)
 
     def call() -> dict[str, float]:
         with torch.autocast("cpu", torch.bfloat16, enabled=form.get("bfloat16", False)):

@@ -1,7 +1,6 @@
 """COCO's files: what is read of them, what is dropped with a warning, what is refused; and how images are changed."""
 
 import json
-import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import coco_scene
 from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
 from metamixer.data.coco_json import decode_mask, encode_mask, read_coco
 from metamixer.data.detection_transforms import keep_visible, resize, wrap
-from metamixer.errors import InputError
+from metamixer.errors import InputError, InputWarning
 
 AS_THEY_ARE = DetectionPreprocessing(short_side=64, long_side=96)
 UNCHANGED = DetectionAugmentation(short_sides=(64,), long_side=96, crop_probability=0.0, hflip=0.0)
@@ -139,27 +138,45 @@ OBJECT = "annotation 100: "
     [
         ({"bbox": [6, 8, 0, 24]}, r"bbox \[6, 8, 0, 24\], expected a width and height of at least 1 pixel"),
         ({"bbox": [6, 8, 24, -3]}, r"bbox \[6, 8, 24, -3\], expected a width and height"),
-        ({"bbox": [200, 8, 24, 24]}, r"bbox \[200, 8, 24, 24\], expected it to touch the image of 96x64"),
+        ({"bbox": [200, 8, 24, 24]}, r"bbox \[200, 8, 24, 24\] in an image of 96x64, expected it to touch the image"),
         ({"bbox": [6, float("nan"), 24, 24]}, r"bbox \[6, nan, 24, 24\], expected four finite numbers"),
+        ({"bbox": None}, "bbox None, expected four finite numbers"),
+        ({"bbox": "abcd"}, "bbox 'abcd', expected four finite numbers"),
+        ({"bbox": ["6", "8", "24", "24"]}, r"bbox \['6', '8', '24', '24'\], expected four finite numbers"),
+        ({"bbox": [6, 8, 24, 10**400]}, r"bbox \[6, 8, 24, 10.*, expected four finite numbers"),
         ({"area": 0}, "area 0, expected a positive number"),
+        ({"area": None}, "area None, expected a positive number"),
+        ({"area": "576"}, "area '576', expected a positive number"),
+        ({"iscrowd": "0"}, "iscrowd '0', expected 0 or 1"),
+        ({"segmentation": None}, "segmentation None, expected run lengths or a polygon"),
+        ({"segmentation": [["1", "2", "3", "4", "5", "6"]]}, r"segmentation \[\['1', .*, expected run lengths or a polygon"),
+        ({"segmentation": [[200, 2, 230, 4, 205, 6]]}, r"segmentation \[\[200, .*, expected run lengths or .* 3 points in the image"),
         ({"segmentation": [[1, 2, 3, 4]]}, r"segmentation \[\[1, 2, 3, 4\]\], expected run lengths or a polygon of at least 3 points"),
         ({"segmentation": []}, r"segmentation \[\], expected run lengths or a polygon"),
-        ({"segmentation": {"size": [64, 90], "counts": [64 * 90]}}, r"run lengths of size \[64, 90\], expected \[64, 96\]"),
-        ({"segmentation": {"size": [64, 96], "counts": [5, 5]}}, "run lengths of 10 pixels, expected 6144"),
+        (
+            {"segmentation": {"size": [64, 90], "counts": [64 * 90]}},
+            r"run lengths of size \[64, 90\] in an image of \[64, 96\], expected the image's",
+        ),
+        ({"segmentation": {"size": 5, "counts": [64 * 96]}}, r"run lengths of size 5 in an image of \[64, 96\], expected the image's"),
+        ({"segmentation": {"size": [64, 96], "counts": ["a"]}}, r"run lengths \['a'\], expected a list of numbers, none of them negative"),
+        ({"segmentation": {"size": [64, 96], "counts": [-4, 6148]}}, r"run lengths \[-4, 6148\], expected a list of numbers, none of them"),
+        ({"segmentation": {"size": [64, 96]}}, "run lengths None, expected a list of numbers"),
+        ({"segmentation": {"size": [64, 96], "counts": [5, 5]}}, "run lengths of 10 pixels in an image of 6144, expected as many"),
     ],
 )
 def test_objects_that_teach_nothing_are_dropped_with_a_warning(change, message, tmp_path):
     path = edit(tmp_path, lambda told: told["annotations"][0].update(change))
-    with pytest.warns(UserWarning, match=f"objects.json: 1 of 7 annotations dropped, first {OBJECT}{message}"):
+    with pytest.warns(InputWarning, match=f"objects.json: 1 of 7 annotations dropped, 0 without some.*\n  {OBJECT}{message}"):
         told = read(path)
     assert [one.id for one in told.images[0].objects] == [101, 99]
 
 
-def test_of_two_polygons_the_good_one_stays(tmp_path):
-    path = edit(tmp_path, lambda told: told["annotations"][0]["segmentation"].append([1, 2, 3, 4]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+@pytest.mark.parametrize("bad", [[1, 2, 3, 4], [200, 2, 230, 4, 205, 6], ["a"] * 6, None])
+def test_of_two_polygons_the_good_one_stays(bad, tmp_path):
+    path = edit(tmp_path, lambda told: told["annotations"][0]["segmentation"].append(bad))
+    with pytest.warns(InputWarning, match=rf"0 of 7 .*dropped, 1 without .*\n  {OBJECT}1 of 2 polygons, .*, expected at least 3 points"):
         told = read(path)
+    assert len(told.images[0].objects[0].segmentation) == 1
     assert decode_mask(told.images[0].objects[0].segmentation, (64, 96)).sum() == 24 * 24
 
 
@@ -177,6 +194,15 @@ def test_boxes_are_cut_at_the_border(tmp_path):
         ),
         (lambda told: told["annotations"][0].update(image_id=5), "annotation 100: image_id 5, expected the id of one of its 4 images"),
         (lambda told: told["images"][1].update(file_name="gone.png"), "image 11: .*gone.png: no such file"),
+        (lambda told: told["annotations"][0].update(category_id=[1]), r"annotation 100: category_id \[1\], expected a whole number"),
+        (lambda told: told["annotations"][0].update(image_id=[1]), r"annotation 100: image_id \[1\], expected a whole number"),
+        (lambda told: told["images"][1].update(width=None), "image 11: width None, expected a whole number of pixels"),
+        (lambda told: told["images"][1].update(width="96"), "image 11: width '96', expected a whole number of pixels"),
+        (lambda told: told["images"][1].update(height=0), "image 11: height 0, expected a whole number of pixels"),
+        (lambda told: told["images"][1].update(file_name=None), "image 11: file_name None, expected a name"),
+        (lambda told: told["images"][1].update(id="11"), "image '11': id '11', expected a whole number"),
+        (lambda told: told.update(categories=[{"id": "3", "name": "a"}, *told["categories"]]), "category '3': id '3', expected a whole"),
+        (lambda told: told.update(categories=[]), "no categories, expected at least one"),
         (lambda told: told["annotations"].clear(), "no annotations, expected at least one"),
         (lambda told: told.pop("categories"), "no list 'categories', expected COCO's json with images, annotations, categories"),
         (lambda told: told["annotations"][0].pop("bbox"), "annotations entry .*, expected id, image_id, category_id, bbox in it"),
@@ -186,6 +212,28 @@ def test_boxes_are_cut_at_the_border(tmp_path):
 def test_a_useless_file_is_refused(change, message, tmp_path):
     with pytest.raises(InputError, match=f"objects.json: {message}"):
         read(edit(tmp_path, change))
+
+
+def test_the_warning_has_a_line_for_each_kind_of_fault(tmp_path):
+    def spoil(told):
+        for annotation in told["annotations"]:
+            annotation["bbox"] = None
+        told["annotations"][1]["bbox"] = [6, 8, 0, 24]
+
+    with pytest.warns(InputWarning) as caught:
+        read(edit(tmp_path, spoil))
+    (warning,) = caught
+    assert str(warning.message).splitlines()[1:] == [
+        "  annotation 100, 102, 103, 104, 105 and 1 more: bbox None, expected four finite numbers",
+        "  annotation 101: bbox [6, 8, 0, 24], expected a width and height of at least 1 pixel",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:.*annotations dropped")
+def test_a_training_file_without_a_usable_object_is_refused(data, tmp_path):
+    edit(tmp_path, lambda told: [annotation.update(bbox=None) for annotation in told["annotations"] if not annotation["iscrowd"]])
+    with pytest.raises(InputError, match=r"objects.json: 0 objects that can be learned from, expected at least one"):
+        data.training_dataset()
 
 
 def test_a_truncated_or_absent_json_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Training and measuring detectors, and the command that finds objects: what they compute, write and refuse."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from PIL import Image
 import coco_scene
 import metamixer
 from metamixer.checkpoints import load_checkpoint, network_info, save_network
-from metamixer.cli import main
+from metamixer.cli import main, plain_warnings
 from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
 from metamixer.data.coco_json import decode_mask, encode_mask
 from metamixer.detector import COCO as COCO_CATEGORIES
 from metamixer.detector import Detector
-from metamixer.errors import InputError
+from metamixer.errors import InputError, InputWarning
 from metamixer.models.cascade_mask_rcnn import CascadeMaskRCNN, to_file
 from metamixer.tasks import Detection, DetectionOptimization
 from metamixer.tasks.detection import MEASURES, average_precision, coco_numbers
@@ -229,6 +230,23 @@ def test_detect_writes_pictures_and_cocos_results(checkpoint, tmp_path, capsys):
     assert path.is_file()
 
 
+def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, tmp_path, capsys):
+    coco_scene.write(tmp_path)
+    broken = tmp_path / "images" / "000000000001.png"
+    broken.write_bytes(broken.read_bytes()[:150])
+    command = ["detect", str(tmp_path / "images"), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "found")]
+    assert main(command) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"metamixer: failed: {broken}: not a readable image")
+    assert said[1] == f"metamixer: error: 1 of 4 files failed, named above; the others are in {tmp_path / 'found'}"
+    assert sorted(path.name for path in (tmp_path / "found").glob("*.jpg")) == [f"{i:012d}.jpg" for i in (0, 2, 3)]
+    assert {entry["image_id"] for entry in json.loads((tmp_path / "found" / "detections.json").read_text())} <= {0, 2, 3}
+    assert main(command) == 2
+    assert "000000000000.jpg: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
+    broken.unlink()
+    assert main([*command, "--overwrite"]) == 0
+
+
 def test_detect_finds_in_the_file_what_the_network_finds_in_its_image(checkpoint, tmp_path):
     coco_scene.write(tmp_path)
     picture = Image.open(tmp_path / "images" / "000000000000.png").resize((192, 128))
@@ -241,6 +259,14 @@ def test_detect_finds_in_the_file_what_the_network_finds_in_its_image(checkpoint
     torch.testing.assert_close(found["scores"], expected["scores"], rtol=1e-3, atol=1e-4)
     assert found["masks"].shape == (len(found["scores"]), 128, 192)
     torch.testing.assert_close(found["boxes"][:3], expected["boxes"][:3] * 2, rtol=1e-2, atol=0.2)
+
+
+def test_bfloat16_finds_about_the_same(checkpoint, tmp_path):
+    coco_scene.write(tmp_path)
+    picture = tmp_path / "images" / "000000000000.png"
+    exact, fast = (Detector.load(checkpoint=checkpoint, precision=name)(picture)["scores"] for name in ("fp32", "bf16"))
+    assert not torch.equal(exact, fast)
+    torch.testing.assert_close(fast[:5], exact[:5], rtol=0.1, atol=0.05)
 
 
 def test_detector_of_a_published_checkpoint_knows_cocos_categories(tmp_path):
@@ -272,11 +298,21 @@ def test_fuse_writes_a_deploy_form_that_detects_the_same(checkpoint, tmp_path, c
             ["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{out}", "--score_threshold", "2"],
             "threshold 2.0, expected",
         ),
+        (
+            ["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{out}", "--precision", "fp16"],
+            "'fp16', expected one of fp32, bf16",
+        ),
         (["detect", "{images}/nothing.jpg", "--checkpoint", "{checkpoint}", "--out", "{out}"], "nothing.jpg: no such file"),
         (["detect", "{images}", "--checkpoint", "{classifier}", "--out", "{out}"], "for classification, expected one for detection"),
         (["predict", "{images}", "--checkpoint", "{checkpoint}"], "for detection, expected one for classification"),
         (["draw", "{checkpoint}"], "for detection, expected one for classification"),
-        (["detect", "{images}", "--model", "ffnet_1", "--checkpoint", "x.pth", "--out", "{out}"], "model 'ffnet_1', expected a detector"),
+        (
+            ["detect", "{images}", "--model", "ffnet_1", "--checkpoint", "{published}", "--out", "{out}"],
+            "model 'ffnet_1', expected a detector",
+        ),
+        (["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{photos}"], "photo.jpg: is one of the inputs, which would be"),
+        (["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{earlier}"], "detections.json: exists, expected another name"),
+        (["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{out}", "--max_pixels", "99"], "more than 99 pixels, expected"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, tmp_path, capsys):
@@ -288,12 +324,39 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, tm
         "images": tmp_path / "images",
         "out": tmp_path / "out",
         "classifier": tmp_path / "classifier.safetensors",
+        "published": tmp_path / "published.pth",
+        "photos": tmp_path / "photos",
+        "earlier": tmp_path / "earlier",
     }
+    torch.save({"state_dict": {}}, tmp_path / "published.pth")
+    for folder, name in (("photos", "photo.jpg"), ("earlier", "detections.json")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (30, 20)).save(tmp_path / folder / name, format="JPEG")
     assert main([argument.format(**places) for argument in arguments]) == 2
     captured = capsys.readouterr()
     assert said in captured.err
     assert captured.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_json_without_usable_objects_ends_in_a_line(tmp_path, capsys):
+    told = coco_scene.content()
+    path = coco_scene.write(tmp_path, told)
+    for annotation in told["annotations"]:
+        annotation["bbox"] = None
+    path.write_text(json.dumps(told))
+    files = [f"--data.{key}={name}" for key, name in coco_scene.files().items()]
+    model = ["--model=Detection", "--model.model=cascade_mask_rcnn_ffnet_nano", "--model.num_classes=3"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.max_epochs=1"]
+    with pytest.warns(InputWarning, match="7 of 7 annotations dropped"):
+        assert main(["fit", *model, "--data=CocoData", f"--data.root={tmp_path}", *files, f"--out={tmp_path / 'run'}", *quiet]) == 2
+    assert capsys.readouterr().err.endswith(f"{path}: 0 objects that can be learned from, expected at least one\n")
+
+
+def test_our_warnings_are_plain_lines_and_others_are_not():
+    with plain_warnings():
+        assert warnings.formatwarning("7 dropped", InputWarning, "coco.py", 153) == "metamixer: warning: 7 dropped\n"
+        assert warnings.formatwarning("old", UserWarning, "coco.py", 153).startswith("coco.py:153: ")
 
 
 def test_detectors_are_listed_beside_the_image_networks():

@@ -1,7 +1,10 @@
 """Segmentation data, training, measuring and the command: what they compute, write and refuse."""
 
 import csv
+import gc
 import json
+import struct
+import zlib
 from functools import partial
 
 import numpy as np
@@ -17,9 +20,10 @@ from metamixer.checkpoints import load_checkpoint, network_info, save_network
 from metamixer.cli import main
 from metamixer.data import SegmentationAugmentation, SegmentationData, SegmentationPreprocessing
 from metamixer.data.label_maps import CLASS_LISTS, IGNORED, paint, read_classes
+from metamixer.data.segmentation import read_colour_image
 from metamixer.errors import InputError
 from metamixer.segmenter import Segmenter
-from metamixer.sliding import bands, label_map, probabilities, resized_argmax
+from metamixer.sliding import COLUMNS, label_map, probabilities, resized_argmax, tiles, whole
 from metamixer.tasks import Segmentation, SegmentationOptimization
 from metamixer.tasks.segmentation import measures
 from random_statistics import randomize
@@ -134,20 +138,49 @@ class Local(torch.nn.Module):
         return torch.cat([x, -x], dim=1) + position
 
 
-@pytest.mark.parametrize(("window", "stride"), [(None, None), (16, 12), (16, 16), (20, 7), (64, 48)])
-def test_windows_give_the_mean_of_all_that_see_a_pixel(window, stride):
-    image = torch.randn(3, 37, 50)
-    side, step = window or 50, stride or window or 50
-    total, count = torch.zeros(6, 37, 50), torch.zeros(37, 50)
-    for y in range(0, max(37 - side + step, 1), step):
-        for x in range(0, max(50 - side + step, 1), step):
-            top, left = max(min(y, 37 - side), 0), max(min(x, 50 - side), 0)
+@pytest.mark.parametrize(("window", "stride"), [(None, None), (16, 12), (16, 16), (20, 7), (64, 48), (10, 2)])
+@pytest.mark.parametrize(("height", "width"), [(37, 50), (16, 203), (90, 20)])
+def test_windows_give_the_mean_of_all_that_see_a_pixel(window, stride, height, width):
+    image = torch.randn(3, height, width)
+    side, step = window or max(height, width), stride or window or max(height, width)
+    total, count = torch.zeros(6, height, width), torch.zeros(height, width)
+    for y in range(0, max(height - side + step, 1), step):
+        for x in range(0, max(width - side + step, 1), step):
+            top, left = max(min(y, height - side), 0), max(min(x, width - side), 0)
             total[:, top : top + side, left : left + side] += Local()(image[None, :, top : top + side, left : left + side])[0]
             count[top : top + side, left : left + side] += 1
-    found = list(bands(Local(), image, window=window, stride=stride))
-    assert [top for top, _ in found] == sorted({0, *(top for top, _ in found)})
-    torch.testing.assert_close(torch.cat([logits for _, logits in found], dim=1), total / count)
-    assert all(logits.shape[1] <= side for _, logits in found)
+    found = list(tiles(Local(), image, window=window, stride=stride))
+    assert sum(logits[0].numel() for _, _, logits in found) == height * width
+    torch.testing.assert_close(whole(found, (height, width)), total / count)
+    assert all(max(logits.shape[1:]) <= side for _, _, logits in found)
+
+
+def held():
+    """Bytes of all tensors made since gc.freeze()."""
+    storages = [one.untyped_storage() for one in gc.get_objects() if type(one) is torch.Tensor]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
+def peak(height, width):
+    """The most bytes of tensors held while a picture is labelled, without the result's one byte a pixel."""
+    found = []
+
+    def network(x):
+        found.append(held())
+        return Local()(x)
+
+    picture = torch.zeros(1, 1, 1, dtype=torch.uint8).expand(3, height, width)
+    gc.collect()
+    gc.freeze()
+    label_map(network, picture, SegmentationPreprocessing(window=64, stride=48))
+    gc.unfreeze()
+    return max(found) - height * width
+
+
+def test_memory_grows_with_neither_side_of_the_picture():
+    some = peak(208, 48 * 2 * COLUMNS + 16)
+    assert peak(208, 48 * 6 * COLUMNS + 16) < 1.1 * some
+    assert peak(48 * 6 * COLUMNS + 16, 208) < 1.1 * some
 
 
 def test_scales_and_mirrored_images_are_averaged_and_laid_back():
@@ -244,6 +277,13 @@ def spoil_grey(root):
     Image.new("L", (64, 48)).save(root / "val" / "0.png")
 
 
+def spoil_pixels(root):
+    """A PNG that says that it has 20000 by 20000 pixels."""
+    path = root / "val_labels" / "0.png"
+    head = b"IHDR" + struct.pack(">2I5B", 20000, 20000, 8, 0, 0, 0, 0)
+    path.write_bytes(path.read_bytes()[:12] + head + struct.pack(">I", zlib.crc32(head)) + path.read_bytes()[33:])
+
+
 def spoil_file(root):
     path = root / "val_labels" / "0.png"
     path.write_bytes(path.read_bytes()[:60])
@@ -259,6 +299,7 @@ def spoil_file(root):
         (spoil_palette, r"val_labels/0\.png: wrong palette: value 1 has the colour of sky \(10, 20, 200\), expected \(20, 160, 20\)"),
         (spoil_mode, r"val_labels/0\.png: an image of mode RGB, expected a PNG of class numbers"),
         (spoil_grey, r"val/0\.png: a grey image \(mode L\), expected colour"),
+        (spoil_pixels, r"val_labels/0\.png: more than \d+ pixels, expected fewer, or --max_pixels"),
         (spoil_file, r"val_labels/0\.png: not a readable image"),
     ],
 )
@@ -358,6 +399,35 @@ def test_segment_writes_labels_overlays_and_areas(checkpoint, root, capsys):
     assert (segmenter(root / "val" / "large.png") != numbers).mean() < 0.5
 
 
+def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, root, capsys):
+    (root / "val" / "0.png").write_bytes((root / "val" / "0.png").read_bytes()[:900])
+    command = ["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(root / "out"), "--overlays", "false"]
+    assert main(command) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"metamixer: failed: {root / 'val' / '0.png'}: not a readable image")
+    assert said[1] == f"metamixer: error: 1 of 2 files failed, named above; the others are in {root / 'out'}"
+    assert sorted(path.name for path in (root / "out").iterdir()) == ["1_labels.png", "areas.csv", "areas.json"]
+    assert [row["image"] for row in json.loads((root / "out" / "areas.json").read_text())] == [str(root / "val" / "1.png")]
+    (root / "out" / "0_labels.png").write_bytes(b"earlier")
+    assert main(command) == 2
+    assert "0_labels.png: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
+    assert (root / "out" / "0_labels.png").read_bytes() == b"earlier"
+
+
+def test_inputs_are_never_written_over(checkpoint, root, capsys):
+    picture = root / "val" / "1_labels.png"
+    (root / "val" / "0.png").rename(picture)
+    before = picture.read_bytes()
+    assert main(["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(root / "val"), "--overwrite"]) == 2
+    assert f"{picture}: is one of the inputs, which would be lost" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
+def test_bfloat16_gives_about_the_same_labels(checkpoint, root):
+    exact, fast = (Segmenter.load(checkpoint=checkpoint, precision=name)(root / "val" / "0.png") for name in ("fp32", "bf16"))
+    assert 0.9 < (exact == fast).mean() <= 1
+
+
 def test_segmenter_of_a_published_checkpoint_knows_its_classes(tmp_path):
     torch.manual_seed(0)
     network = metamixer.create_model("upernet_ffnet_1", backbone="ffnet_nano", dim=16)
@@ -381,14 +451,21 @@ def test_fuse_writes_a_deploy_form_that_segments_the_same(checkpoint, root, caps
     [
         (["{root}/val", "--checkpoint", "{checkpoint}", "--window", "8"], "window 8, expected at least 32 pixels"),
         (["{root}/val", "--checkpoint", "{checkpoint}", "--stride", "64"], "stride 64 for windows of 48 pixels"),
+        (["{root}/val", "--checkpoint", "{checkpoint}", "--precision", "int8"], "precision 'int8', expected one of fp32, bf16"),
         (["{root}/none.png", "--checkpoint", "{checkpoint}"], "none.png: no such file"),
-        (["{root}/grey.png", "{root}/val", "--checkpoint", "{checkpoint}"], "grey.png: a grey image (mode L), expected colour"),
+        (["{root}/grey.png", "--checkpoint", "{checkpoint}"], "grey.png: a grey image (mode L), expected colour"),
+        (["{root}/val", "--checkpoint", "{checkpoint}", "--max_pixels", "0"], "max_pixels 0, expected at least 1"),
+        (
+            ["{root}/val/0.png", "--checkpoint", "{checkpoint}", "--max_pixels", "99"],
+            "0.png: more than 99 pixels, expected fewer, or --max",
+        ),
         (["{root}/val", "--checkpoint", "{root}/classifier.safetensors"], "for classification, expected one for segmentation"),
-        (["{root}/val", "--checkpoint", "x.pth", "--model", "ffnet_1"], "model 'ffnet_1', expected a published segmenter"),
+        (["{root}/val", "--checkpoint", "{root}/x.pth", "--model", "ffnet_1"], "model 'ffnet_1', expected a published segmenter"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, root, capsys):
     Image.new("L", (64, 48)).save(root / "grey.png")
+    torch.save({"state_dict": {}}, root / "x.pth")
     info = network_info("ffnet_nano", {"num_classes": 3}, task="classification", classes=None, preprocessing=None)
     save_network(metamixer.create_model("ffnet_nano", num_classes=3), info, root / "classifier.safetensors")
     filled = [argument.format(root=root, checkpoint=checkpoint) for argument in arguments]
@@ -404,3 +481,12 @@ def test_a_grey_picture_can_be_taken(checkpoint, root):
     command = ["segment", str(root / "grey.png"), "--checkpoint", str(checkpoint), "--out", str(root / "out"), "--grey_images", "true"]
     assert main(command) == 0
     assert (root / "out" / "grey_labels.png").is_file()
+
+
+def test_sixteen_bits_of_grey_are_brought_to_eight(root):
+    values = np.arange(65536, step=1024, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(values).save(root / "deep.png")
+    assert np.array_equal(np.asarray(read_colour_image(root / "deep.png", grey_images=True))[:, :, 1], values >> 8)
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(root / "float.tif")
+    with pytest.raises(InputError, match=r"float.tif: values of mode F, whose white is unknown, expected 8 or 16 bits"):
+        read_colour_image(root / "float.tif", grey_images=True)

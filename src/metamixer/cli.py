@@ -1,10 +1,12 @@
 """The command line: a dictionary of functions; training goes through Lightning's."""
 
 import sys
-from collections.abc import Callable, Container, Sequence
+import warnings
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
-from .errors import InputError
+from .errors import InputError, InputWarning
 
 USAGE_ERROR = 2
 SUMMARIES = {
@@ -58,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments[0] not in commands:
             raise InputError(f"command {arguments[0]!r}, expected one of {', '.join(commands)}")
-        commands[arguments[0]](arguments)
+        with plain_warnings():
+            commands[arguments[0]](arguments)
     except InputError as error:
         print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
         return USAGE_ERROR
@@ -111,6 +114,21 @@ def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
         f"{argument}=true" if argument in flags and after not in ("true", "false") else argument
         for argument, after in zip(arguments, following, strict=False)
     ]
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print our own warnings without a place in the source, which tells nothing to who gave the file."""
+    before = warnings.formatwarning
+
+    def plain(message: Warning | str, category: type[Warning], *place) -> str:
+        return f"metamixer: warning: {message}\n" if issubclass(category, InputWarning) else before(message, category, *place)
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _help() -> str:

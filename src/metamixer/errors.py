@@ -1,5 +1,9 @@
-"""The one exception that means: what you gave me is wrong, not what I did with it."""
+"""What means: what you gave me is wrong, not what I did with it."""
 
 
 class InputError(ValueError):
     """A file, name or number from outside that cannot be used; the command line prints it as one line and exits with 2."""
+
+
+class InputWarning(UserWarning):
+    """What was given can be used but for a part; the command line prints the message without the place in the source."""

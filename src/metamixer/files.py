@@ -30,6 +30,14 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files in a folder and its subfolders that end so, in order; raises InputError where there is no such folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected files such as *{suffixes[0]} in it")
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+
+
 def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite: bool) -> None:
     """Refuse to write over what exists, unless that is allowed, and over one of the sources in any case."""
     inputs = {source.resolve() for source in sources}
@@ -66,8 +74,9 @@ def write_png(path: str | Path, picture: Image.Image) -> None:
 
 def unique_stems(paths: Iterable[Path]) -> list[str]:
     """A name without suffix for what is made of each file, also where two folders hold files of the same name: photo, photo_2."""
-    stems: list[str] = []
+    stems: dict[str, None] = {}
+    numbers: dict[str, Iterator[int]] = {}
     for path in paths:
-        names = chain([path.stem], (f"{path.stem}_{number}" for number in count(2)))
-        stems.append(next(name for name in names if name not in stems))
-    return stems
+        names = chain([path.stem], (f"{path.stem}_{number}" for number in numbers.setdefault(path.stem, count(2))))
+        stems[next(name for name in names if name not in stems)] = None
+    return list(stems)

@@ -31,7 +31,7 @@ from .data.frames import (
 from .data.frequency import Frequency
 from .data.tables import Series
 from .data.windows import Scaling, SeriesData, Windows
-from .errors import InputError
+from .errors import InputError, InputWarning
 from .fusion import fuse
 from .machine import find_device
 from .tasks import Forecasting, Optimization
@@ -105,7 +105,7 @@ class Forecaster:
         frequency = Frequency.of(series)
         series, filled = fill_missing(series)
         if filled:
-            warnings.warn(f"{filled} missing values filled along a straight line between their neighbours", stacklevel=2)
+            warnings.warn(f"{filled} missing values filled along a straight line between their neighbours", InputWarning, stacklevel=2)
         warn_of_sentinels(series)
         split = self._split(len(series))
         refuse_constant(series.rows(0, split[0]))

@@ -3,14 +3,13 @@
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from .decoding import decoding
 from .errors import InputError
 from .files import written_whole
 
@@ -92,36 +91,12 @@ TURNS = {
 """What makes an image upright, by EXIF's orientation."""
 
 
-@contextmanager
-def bomb_guard(max_pixels: int) -> Iterator[None]:
-    """Let Pillow refuse images of more pixels than that before it decodes them."""
-    if max_pixels < 1:
-        raise InputError(f"max_pixels {max_pixels}, expected at least 1")
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = max_pixels
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
 def read_picture(path: Path) -> PictureFile:
     """A whole image file; raises InputError that names it where it is none, is cut off or of a kind that can't be kept."""
-    try:
-        with Image.open(path) as image:
-            _refuse_unknown(image, path)
-            about = TAKEN_AS.get(image.format, image.format), image.info.get("exif"), image.info.get("icc_profile")
-            bands = _decode_deep_png(path) if _is_deep_colour_png(path) else np.asarray(image.convert(_kept_mode(image)))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InputError(f"{path}: more than {Image.MAX_IMAGE_PIXELS} pixels, expected fewer, or --max_pixels") from None
-    except (OSError, ValueError, SyntaxError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not a readable image ({str(error).splitlines()[0]})") from None
+    with decoding(path), Image.open(path) as image:
+        _refuse_unknown(image, path)
+        about = TAKEN_AS.get(image.format, image.format), image.info.get("exif"), image.info.get("icc_profile")
+        bands = _decode_deep_png(path) if _is_deep_colour_png(path) else np.asarray(image.convert(_kept_mode(image)))
     bands = bands.reshape(*bands.shape[:2], -1)
     count = bands.shape[2]
     return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], *about)

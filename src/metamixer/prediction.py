@@ -10,7 +10,7 @@ from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
 from .checkpoints import load_for_task
-from .data.images import IMAGE_SUFFIXES, read_image
+from .data.images import images_below, read_image
 from .data.preprocessing import Preprocessing
 from .deployment.fastest import deploy
 from .deployment.formats import is_exported, load_exported
@@ -115,9 +115,4 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
 def _images_at(path: Path) -> list[Path]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder, expected images")
-    if path.is_file():
-        return [path]
-    images = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not images:
-        raise InputError(f"{path}: no images in this folder, expected files such as *.jpg or *.png")
-    return images
+    return [path] if path.is_file() else images_below(path)

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from .autocast import computing_in, find_precision
 from .checkpoints import load_for_task
 from .data.label_maps import paint, read_classes
 from .data.segmentation import read_colour_image
@@ -35,11 +36,21 @@ GOLDEN_RATIO = 0.618034
 
 
 class Segmenter:
-    """A network in deploy form with preprocessing, classes and colours: `Segmenter.load(checkpoint="best.ckpt")("street.jpg")`."""
+    """A network in deploy form with preprocessing, classes and colours: `Segmenter.load(checkpoint="best.ckpt")("street.jpg")`.
+
+    precision: fp32 or bf16.
+    """
 
     def __init__(
-        self, network: nn.Module, preprocessing: SegmentationPreprocessing, classes: Sequence[str], colours: Sequence[Sequence[int]]
+        self,
+        network: nn.Module,
+        preprocessing: SegmentationPreprocessing,
+        classes: Sequence[str],
+        colours: Sequence[Sequence[int]],
+        *,
+        precision: str = "fp32",
     ):
+        self.precision = find_precision(precision)
         self.network = fuse(network).to(memory_format=torch.channels_last)
         self.preprocessing = preprocessing
         self.classes = list(classes)
@@ -47,7 +58,7 @@ class Segmenter:
         self.use_windows(preprocessing.window, preprocessing.stride)
 
     @classmethod
-    def load(cls, *, model: str | None = None, checkpoint: str | Path) -> "Segmenter":
+    def load(cls, *, model: str | None = None, checkpoint: str | Path, precision: str = "fp32") -> "Segmenter":
         """From a checkpoint of ours; or from a published one, with its `model`, whose classes are ADE20K's or Cityscapes'."""
         ours = load_for_task(checkpoint, "segmentation", model=model)
         if ours is None:
@@ -56,11 +67,11 @@ class Segmenter:
                 raise InputError(f"model {model!r}, expected a published segmenter such as ffnet_seg_ade20k or upernet_ffnet_2")
             name, preprocessing = PUBLISHED[network.num_classes]
             classes = read_classes(name)
-            return cls(load_published(network, checkpoint), preprocessing, classes.names, classes.colours)
+            return cls(load_published(network, checkpoint), preprocessing, classes.names, classes.colours, precision=precision)
         network, info = ours
         names = info["classes"] or [str(label) for label in range(info["model_args"]["num_classes"])]
         colours = info.get("colours") or [distinct_colour(label) for label in range(len(names))]
-        return cls(network, SegmentationPreprocessing.from_dict(info["preprocessing"]), names, colours)
+        return cls(network, SegmentationPreprocessing.from_dict(info["preprocessing"]), names, colours, precision=precision)
 
     def use_windows(self, window: int | None, stride: int | None = None) -> None:
         """See pictures through windows of `window` pixels, None: 1024, every `stride`, None: with a quarter's overlap."""
@@ -73,7 +84,9 @@ class Segmenter:
     def __call__(self, picture: Picture, *, grey_images: bool = False) -> np.ndarray:
         """The label of each pixel of a path or Pillow image, (H, W) uint8, in its own size."""
         pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images))
-        return label_map(self.network, pixels.to(next(self.network.parameters()).device), self.preprocessing).cpu().numpy()
+        pixels = pixels.to(next(self.network.parameters()).device)
+        with computing_in(self.precision, pixels.device):
+            return label_map(self.network, pixels, self.preprocessing).cpu().numpy()
 
     def areas(self, labels: np.ndarray) -> dict[str, int]:
         """The number of pixels of each class that occurs, largest first."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import unique_stems, write_picture, write_text
+from ..files import check_targets, unique_stems, write_picture, write_text
+from .batch import Batch
 
 
 def detect(
@@ -15,6 +16,9 @@ def detect(
     out: str,
     model: str | None = None,
     score_threshold: float = 0.3,
+    overwrite: bool = False,
+    max_pixels: int = 178_956_970,
+    precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
     """Find objects in images and folders of images; write pictures of them and COCO's results.
@@ -25,8 +29,13 @@ def detect(
         out: folder for a picture of each image and for detections.json.
         model: a network's name.
         score_threshold: objects that the network is less sure of are left out; it gives none below 0.05.
+        overwrite: replace results that exist.
+        max_pixels: an image of more is refused before it is decoded.
+        precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
     """
+    from ..allocator import keep_freed_memory
+    from ..decoding import bomb_guard
     from ..detector import Detector, image_ids
     from ..machine import find_device
     from ..prediction import find_images
@@ -34,13 +43,24 @@ def detect(
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
     paths = find_images(images)
-    detector = Detector.load(model=model, checkpoint=checkpoint)
+    pictures = [Path(out, f"{stem}.jpg") for stem in unique_stems(paths)]
+    table = Path(out, "detections.json")
+    check_targets([*pictures, table], sources=paths, overwrite=overwrite)
+    keep_freed_memory()
+    detector = Detector.load(model=model, checkpoint=checkpoint, precision=precision)
     detector.network.to(find_device(device))
-    results = []
-    for path, stem, number in zip(paths, unique_stems(paths), image_ids(paths), strict=True):
-        found = detector(path, score_threshold=score_threshold)
-        write_picture(Path(out, f"{stem}.jpg"), detector.draw(path, found))
-        entries = detector.results(found)
-        results += [{"image_id": number, "file_name": str(path), **entry} for entry in entries]
-        print(f"{path}: " + (", ".join(f"{entry['category']} {entry['score']:.2f}" for entry in entries) or "nothing found"))
-    write_text(Path(out, "detections.json"), json.dumps(results))
+    found: dict[Path, list[dict]] = {}
+    with bomb_guard(max_pixels), Batch(len(paths), out) as batch:
+        for path, picture, number in zip(paths, pictures, image_ids(paths), strict=True):
+            with batch.file(path):
+                objects = detector(path, score_threshold=score_threshold)
+                write_picture(picture, detector.draw(path, objects))
+                found[path] = [{"image_id": number, "file_name": str(path), **entry} for entry in detector.results(objects)]
+                print(f"{path}: {named(found[path])}", flush=True)
+        if found:
+            write_text(table, json.dumps([entry for entries in found.values() for entry in entries]))
+
+
+def named(entries: Sequence[dict]) -> str:
+    """The objects of an image in a line."""
+    return ", ".join(f"{entry['category']} {entry['score']:.2f}" for entry in entries) or "nothing found"

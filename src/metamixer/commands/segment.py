@@ -3,9 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..files import unique_stems, write_csv, write_png, write_text
+from ..files import check_targets, unique_stems, write_csv, write_png, write_text
+from .batch import Batch
+
+if TYPE_CHECKING:
+    from ..segmenter import Segmenter
 
 
 def segment(
@@ -18,6 +23,9 @@ def segment(
     stride: int | None = None,
     overlays: bool = True,
     grey_images: bool = False,
+    overwrite: bool = False,
+    max_pixels: int = 178_956_970,
+    precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
     """Give each pixel of images and folders of images a class; write label PNGs, coloured pictures and the areas.
@@ -31,11 +39,13 @@ def segment(
         stride: step in pixels from window to window; none: the checkpoint's, else three quarters of the window.
         overlays: write the coloured pictures too.
         grey_images: take a grey image as one of three equal channels, else it is refused.
+        overwrite: replace results that exist.
+        max_pixels: an image of more is refused before it is decoded.
+        precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
     """
     from ..allocator import keep_freed_memory
-    from ..data.label_maps import paint
-    from ..data.segmentation import check_colour
+    from ..decoding import bomb_guard
     from ..machine import find_device
     from ..prediction import find_images
     from ..segmenter import Segmenter
@@ -44,23 +54,38 @@ def segment(
         if value is not None and value < 32:
             raise InputError(f"{name} {value}, expected at least 32 pixels")
     paths = find_images(images)
-    if not grey_images:
-        for path in paths:
-            check_colour(path)
+    stems = unique_stems(paths)
+    pictures = [Path(out, f"{stem}_{kind}.png") for stem in stems for kind in ("labels", "overlay")[: 1 + overlays]]
+    check_targets([*pictures, Path(out, "areas.json"), Path(out, "areas.csv")], sources=paths, overwrite=overwrite)
     keep_freed_memory()
-    segmenter = Segmenter.load(model=model, checkpoint=checkpoint)
+    segmenter = Segmenter.load(model=model, checkpoint=checkpoint, precision=precision)
     if window or stride:
         segmenter.use_windows(window or segmenter.preprocessing.window, stride)
     segmenter.network.to(find_device(device))
-    rows = []
-    for path, stem in zip(paths, unique_stems(paths), strict=True):
-        labels = segmenter(path, grey_images=grey_images)
-        write_png(Path(out, f"{stem}_labels.png"), paint(labels, segmenter.colours))
-        if overlays:
-            write_png(Path(out, f"{stem}_overlay.png"), segmenter.draw(path, labels))
-        areas = {name: {"pixels": count, "share": count / labels.size} for name, count in segmenter.areas(labels).items()}
-        rows.append({"image": str(path), "width": labels.shape[1], "height": labels.shape[0], "classes": areas})
-        print(f"{path}: " + ", ".join(f"{name} {area['share']:.1%}" for name, area in areas.items()))
-    write_text(Path(out, "areas.json"), json.dumps(rows, indent=1))
-    table = [(row["image"], name, area["pixels"], f"{area['share']:.6f}") for row in rows for name, area in row["classes"].items()]
-    write_csv(Path(out, "areas.csv"), [("image", "class", "pixels", "share"), *table])
+    areas: list[dict] = []
+    with bomb_guard(max_pixels), Batch(len(paths), out) as batch:
+        for path, stem in zip(paths, stems, strict=True):
+            with batch.file(path):
+                areas.append(segment_file(segmenter, path, Path(out, stem), overlays=overlays, grey_images=grey_images))
+        if areas:
+            write_areas(areas, Path(out))
+
+
+def segment_file(segmenter: "Segmenter", path: Path, target: Path, *, overlays: bool, grey_images: bool) -> dict:
+    """Write what is made of one image beside `target`, which has no suffix, and give its areas."""
+    from ..data.label_maps import paint
+
+    labels = segmenter(path, grey_images=grey_images)
+    if overlays:
+        write_png(target.with_name(f"{target.name}_overlay.png"), segmenter.draw(path, labels))
+    write_png(target.with_name(f"{target.name}_labels.png"), paint(labels, segmenter.colours))
+    classes = {name: {"pixels": count, "share": count / labels.size} for name, count in segmenter.areas(labels).items()}
+    print(f"{path}: " + ", ".join(f"{name} {area['share']:.1%}" for name, area in classes.items()), flush=True)
+    return {"image": str(path), "width": labels.shape[1], "height": labels.shape[0], "classes": classes}
+
+
+def write_areas(areas: Sequence[dict], out: Path) -> None:
+    """Write the areas of all images as JSON and as a table."""
+    write_text(out / "areas.json", json.dumps(areas, indent=1))
+    table = [(row["image"], name, area["pixels"], f"{area['share']:.6f}") for row in areas for name, area in row["classes"].items()]
+    write_csv(out / "areas.csv", [("image", "class", "pixels", "share"), *table])

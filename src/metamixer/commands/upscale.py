@@ -47,7 +47,7 @@ def upscale(
         precision: fp32, bf16 or auto for the faster one, with a backend.
         device: where to compute, such as cpu or cuda.
     """
-    from ..picture_files import bomb_guard
+    from ..decoding import bomb_guard
     from ..upscaling import Upscaler
 
     jobs = plan(images, Path(out))

@@ -158,6 +158,8 @@ class CocoData(L.LightningDataModule):
         train, val = self.annotations("train"), self.annotations("val")
         if (train.classes, train.category_ids) != (val.classes, val.category_ids):
             raise InputError(f"{self.files['train'][1]} and {self.files['val'][1]}: different categories, expected the same in both")
+        if not any(not one.crowd for image in train.images for one in image.objects):
+            raise InputError(f"{self.files['train'][1]}: 0 objects that can be learned from, expected at least one")
         images = [image for image in train.images if self.empty_images or any(not one.crowd for one in image.objects)]
         return CocoImages(images[: self.limit], preprocessing=self.preprocessing, augmentation=self.augmentation)
 

@@ -1,46 +1,32 @@
 """Images with their objects: brought to a network's size, and changed at random for training (DETR's way, as the paper does)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
+from .preprocessing import Normalisation
+
 Sample = dict[str, Tensor]
 """image (3, H, W) uint8 and, where known, boxes (N, 4), masks (N, H, W), labels (N,); tv_tensors, so that one call changes all."""
 
 
 @dataclass(frozen=True)
-class DetectionPreprocessing:
+class DetectionPreprocessing(Normalisation):
     """What a detector was trained to see.
 
-    short_side, long_side: pixels that the image's sides are brought to as far as the other permits; mean, std: per channel, of
-    values in [0, 1].
+    short_side, long_side: pixels that the image's sides are brought to as far as the other permits.
     """
 
     short_side: int = 800
     long_side: int = 1333
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    def normalise(self, image: Tensor) -> Tensor:
-        """(3, H, W) uint8 -> float."""
-        return F.normalize(F.to_dtype(image, torch.float32, scale=True), list(self.mean), list(self.std))
 
     def __call__(self, image: Tensor) -> Tensor:
         """(3, H, W) uint8 -> (3, H', W') as the network sees it."""
         return self.normalise(resize({"image": image}, self.short_side, self.long_side)["image"])
-
-    def as_dict(self) -> dict:
-        """Plain values, as a checkpoint keeps them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "DetectionPreprocessing":
-        """The inverse of `as_dict`."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from .tables import Series, dates, import_pandas, numbers, refuse_missing, stamp, to_series
 
 LONG = ("unique_id", "ds", "y")
@@ -140,5 +140,6 @@ def warn_of_sentinels(series: Series) -> None:
         warnings.warn(
             f"column {series.names[column]!r}, row {row + 1}: {series.values[row, column]:g} ({count} such values in the table) "
             "looks like a missing value and is taken as it stands; missing_values names what to leave out",
+            InputWarning,
             stacklevel=3,
         )

@@ -10,12 +10,22 @@ from PIL import Image
 from timm.data import create_dataset
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from ..decoding import decoding
 from ..errors import InputError
+from ..files import files_below
 from .loading import evaluation_loader, training_loader
 from .preprocessing import Augmentation, Preprocessing, Transform
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """What files are taken for images in a folder."""
+
+
+def images_below(folder: str | Path) -> list[Path]:
+    """The images in a folder and its subfolders, in order; raises InputError where there is none."""
+    images = files_below(folder, IMAGE_SUFFIXES)
+    if not images:
+        raise InputError(f"{folder}: no images in this folder, expected files such as *.jpg or *.png")
+    return images
 
 
 class LabelledImages(Dataset):
@@ -42,14 +52,19 @@ class LabelledImages(Dataset):
 
 
 def read_image(file, *, mode: str = "RGB", name: str = "image") -> Image.Image:
-    """Open and decode a whole image as `mode`; raises InputError that names it."""
-    try:
+    """Open and decode a whole image, of an animation the first frame, as `mode`; raises InputError that names it."""
+    with decoding(name):
         image = file if isinstance(file, Image.Image) else Image.open(file)
-        return image.convert(mode)
-    except FileNotFoundError:
-        raise InputError(f"{name}: no such file") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{name}: not a readable image ({error})") from None
+        return as_8_bits(image, name).convert(mode)
+
+
+def as_8_bits(image: Image.Image, name: str) -> Image.Image:
+    """The image with 16 bits of grey brought to 8, which Pillow would cut off at 255; raises InputError for other deep grey."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise InputError(f"{name}: values of mode {image.mode}, whose white is unknown, expected 8 or 16 bits: convert it before")
+    return image
 
 
 class Digits(Dataset):

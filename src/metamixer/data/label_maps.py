@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from ..decoding import decoding
 from ..errors import InputError
 
 IGNORED = 255
@@ -78,13 +79,9 @@ def read_labels(path: Path, classes: PixelClasses, *, size: tuple[int, int]) -> 
     size: (height, width) of the picture. Raises InputError that names the file where it is missing, not an image of numbers, of another
     size, has a number that is no class, or a palette in which a number has another class's colour.
     """
-    try:
+    with decoding(path):
         image = Image.open(path)
         image.load()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected the labels of a picture") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path}: not a readable image ({error})") from None
     if image.mode not in LABEL_MODES:
         raise InputError(f"{path}: an image of mode {image.mode}, expected a PNG of class numbers (mode L or P)")
     numbers = np.asarray(image)

@@ -2,16 +2,45 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Self
 
+import torch
 from PIL import Image
 from timm.data import create_transform
 from torch import Tensor
+from torchvision.transforms.v2 import functional as F
 
 Transform = Callable[[Image.Image], Tensor]
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class Kept:
+    """A dataclass of plain values that checkpoints keep."""
+
+    def as_dict(self) -> dict:
+        """Plain values, as a checkpoint keeps them."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Self:
+        """The inverse of `as_dict`."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+@dataclass(frozen=True)
+class Normalisation(Kept):
+    """mean, std: per channel, of values in [0, 1]."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """(3, H, W) uint8 -> float."""
+        return F.normalize(F.to_dtype(image, torch.float32, scale=True), list(self.mean), list(self.std))
+
+
+@dataclass(frozen=True)
+class Preprocessing(Kept):
     """What a network was trained to see.
 
     size: side of the square image in pixels; crop_pct: the share of the resized image that the centre crop keeps;
@@ -52,15 +81,6 @@ class Preprocessing:
             re_mode="pixel",
             **self._shared(),
         )
-
-    def as_dict(self) -> dict:
-        """Plain values, as a checkpoint keeps them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "Preprocessing":
-        """The inverse of `as_dict`."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
     def _shared(self) -> dict:
         return {"interpolation": self.interpolation, "mean": self.mean, "std": self.std, "crop_pct": self.crop_pct}

@@ -10,7 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..decoding import decoding
 from ..errors import InputError
+from ..files import files_below
 from .images import IMAGE_SUFFIXES, read_image
 from .label_maps import PixelClasses, read_classes, read_labels
 from .loading import evaluation_loader, training_loader
@@ -72,12 +74,9 @@ def read_colour_image(picture, *, grey_images: bool = False) -> Image.Image:
 
 
 def check_colour(picture: Path) -> None:
-    """Raises InputError for a grey image, without decoding it; what can't be opened is left to who decodes it."""
-    try:
-        with Image.open(picture) as image:
-            mode = image.mode
-    except (OSError, ValueError, SyntaxError):
-        return
+    """Raises InputError for a grey image or one that can't be opened, without decoding it."""
+    with decoding(picture), Image.open(picture) as image:
+        mode = image.mode
     if mode.split(";")[0] in GREY_MODES:
         raise InputError(f"{picture}: a grey image (mode {mode}), expected colour; grey_images=true takes it as three equal channels")
 
@@ -88,9 +87,7 @@ def pair_files(images: Path, labels: Path, *, image_ending: str = "", label_endi
     image_ending, label_ending: what stands at the end of the names, before their suffix, in place of each other. Raises InputError where
     there is no picture or a label file is missing.
     """
-    if not images.is_dir():
-        raise InputError(f"{images}: no such folder, expected pictures")
-    pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.endswith(image_ending))
+    pictures = [path for path in files_below(images, IMAGE_SUFFIXES) if path.stem.endswith(image_ending)]
     if not pictures:
         raise InputError(f"{images}: 0 pictures in this split, expected files such as *{image_ending}.jpg or *{image_ending}.png")
     pairs = []

@@ -1,6 +1,6 @@
 """Images with a label for each pixel: brought to a network's size, and changed at random for training as the paper does."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,23 +10,21 @@ from torchvision.transforms.v2 import functional as F
 
 from .detection_transforms import happens, uniform
 from .label_maps import IGNORED
+from .preprocessing import Normalisation
 
 
 @dataclass(frozen=True)
-class SegmentationPreprocessing:
+class SegmentationPreprocessing(Normalisation):
     """What a segmentation network was trained to see, and how it looks at a whole image.
 
     short_side, long_side: pixels that the image's sides are brought to as far as the other permits; None: the image's own size.
     window, stride: side and step in pixels of the windows through which an image is seen; None: all at once.
-    mean, std: per channel, of values in [0, 1].
     """
 
     short_side: int | None = None
     long_side: int = 2048
     window: int | None = None
     stride: int | None = None
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def size(self, height: int, width: int, *, scale: float = 1.0) -> tuple[int, int]:
         """Height and width of the image as the network sees it."""
@@ -35,24 +33,14 @@ class SegmentationPreprocessing:
             factor *= min(self.long_side / max(height, width), self.short_side / min(height, width))
         return max(round(height * factor), 1), max(round(width * factor), 1)
 
-    def normalise(self, image: Tensor) -> Tensor:
-        """(3, H, W) uint8 -> float."""
-        return F.normalize(F.to_dtype(image, torch.float32, scale=True), list(self.mean), list(self.std))
+    def resize(self, image: Tensor, *, scale: float = 1.0) -> Tensor:
+        """(3, H, W) uint8 -> (3, H', W') uint8 of the size in which the network sees it."""
+        size = self.size(*image.shape[1:], scale=scale)
+        return image if size == tuple(image.shape[1:]) else F.resize(image, list(size), antialias=False)
 
     def __call__(self, image: Tensor, *, scale: float = 1.0) -> Tensor:
         """(3, H, W) uint8 -> (3, H', W') as the network sees it."""
-        size = self.size(*image.shape[1:], scale=scale)
-        resized = image if size == tuple(image.shape[1:]) else F.resize(image, list(size), antialias=False)
-        return self.normalise(resized)
-
-    def as_dict(self) -> dict:
-        """Plain values, as a checkpoint keeps them."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict) -> "SegmentationPreprocessing":
-        """The inverse of `as_dict`."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        return self.normalise(self.resize(image, scale=scale))
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..decoding import decoding
 from ..errors import InputError
 from ..resizing import crop_to_multiple, imresize
-from .images import IMAGE_SUFFIXES, read_image
+from .images import images_below, read_image
 from .loading import evaluation_loader, training_loader
 
 GREY = ("1", "L", "LA", "I;16")
@@ -29,7 +30,7 @@ class ImagePairs(Dataset):
 
     def __init__(self, large: Sequence[str | Path], small: str | Path = "", *, scale: int):
         self.scale = scale
-        self.files = [file for folder in large for file in find_image_files(folder)]
+        self.files = [file for folder in large for file in images_below(folder)]
         self.small_files = find_small_files(small, self.files, scale=scale) if small else [None] * len(self.files)
 
     def __len__(self) -> int:
@@ -169,20 +170,9 @@ class SuperResolutionData(L.LightningDataModule):
         return evaluation_loader(self.pairs("test"), batch_size=1, num_workers=0)
 
 
-def find_image_files(folder: str | Path) -> list[Path]:
-    """Every image in a folder and its subfolders, by name; raises InputError where there is none."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, expected images")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise InputError(f"{folder}: no images in this folder, expected some that end in {', '.join(IMAGE_SUFFIXES)}")
-    return files
-
-
 def find_small_files(folder: str | Path, large: Sequence[Path], *, scale: int) -> list[Path]:
     """The small image of each large one, NAMEx2.png or NAME.png; raises InputError where one is missing."""
-    by_stem = {file.stem: file for file in find_image_files(folder)}
+    by_stem = {file.stem: file for file in images_below(folder)}
     found = [by_stem.get(f"{file.stem}x{scale}", by_stem.get(file.stem)) for file in large]
     if None in found:
         file = large[found.index(None)]
@@ -193,11 +183,8 @@ def find_small_files(folder: str | Path, large: Sequence[Path], *, scale: int) -
 def read_pixels(file: Path, *, mode: str | None = None) -> np.ndarray:
     """An image file as (H, W, C) uint8; C = 1 for a grey one unless `mode` (Pillow's) says otherwise."""
     if mode is None:
-        try:
-            with Image.open(file) as image:
-                mode = "L" if image.mode in GREY else "RGB"
-        except OSError as error:
-            raise InputError(f"{file}: not a readable image ({error})") from None
+        with decoding(file), Image.open(file) as image:
+            mode = "L" if image.mode in GREY else "RGB"
     pixels = np.asarray(read_image(file, mode=mode, name=str(file)))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Subset
 from ..data.images import IMAGE_SUFFIXES, read_dataset, read_image
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
+from ..files import files_below
 
 
 def without_normalization(preprocessing: Preprocessing) -> Preprocessing:
@@ -24,11 +25,8 @@ def read_samples(folder: str | Path, preprocessing: Preprocessing | None, exampl
 
     Raises InputError where there are none or one has another shape.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, expected images or .npy arrays")
     kind, suffixes = ("images", IMAGE_SUFFIXES) if preprocessing else (".npy arrays", (".npy",))
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+    files = files_below(folder, suffixes)
     if not files:
         raise InputError(f"{folder}: no {kind} in this folder, expected some to calibrate and compare with")
     chosen = spread(len(files), limit)

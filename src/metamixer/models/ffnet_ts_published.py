@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from ..errors import InputWarning
 from ..published import rename
 
 NAMES: tuple[tuple[str, str], ...] = (
@@ -53,7 +54,9 @@ def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor
         used[mean] = used[mean] - used.pop(bias)
     if left_out:
         parts = ", ".join(sorted(set(left_out.values())))
-        warnings.warn(f"left out {len(left_out)} keys of modules that the published network never uses: {parts}", stacklevel=4)
+        warnings.warn(
+            f"left out {len(left_out)} keys of modules that the published network never uses: {parts}", InputWarning, stacklevel=4
+        )
     return rename(used, names, expected)
 
 

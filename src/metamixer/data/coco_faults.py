@@ -1,0 +1,123 @@
+"""What is wrong with an annotation of COCO's json: the value that nothing can be learned from, and the rule that it breaks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MIN_SIDE = 1.0
+"""Objects that are narrower or lower, in pixels of the file, are dropped, as published."""
+LARGEST = 1e9
+"""Of numbers that are pixels."""
+NAMED = 5
+"""Annotations that a warning names, of each kind of fault."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """value: what the json says; expected: the rule, in the same words for all faults of a kind."""
+
+    value: str
+    expected: str
+
+
+def find_fault(annotation: Mapping, size: tuple[int, int]) -> Fault | None:
+    """Why nothing can be learned from an annotation of an image of `size`, or None."""
+    segmentation = annotation.get("segmentation")
+    area, crowd = annotation.get("area", 1), annotation.get("iscrowd", 0)
+    fault = _box_fault(annotation["bbox"], size)
+    if fault:
+        return fault
+    if not is_number(area) or area <= 0:
+        return Fault(f"area {shown(area)}", "a positive number")
+    if crowd not in (0, 1):
+        return Fault(f"iscrowd {shown(crowd)}", "0 or 1")
+    if isinstance(segmentation, Mapping):
+        return _run_length_fault(segmentation, size)
+    if not usable_polygons(segmentation, size):
+        return Fault(f"segmentation {shown(segmentation)}", "run lengths or a polygon of at least 3 points in the image")
+    return None
+
+
+def find_lost_polygons(segmentation: Any, size: tuple[int, int]) -> Fault | None:
+    """What of an object's polygons is left out, beside good ones, or None."""
+    if isinstance(segmentation, Mapping):
+        return None
+    good = usable_polygons(segmentation, size)
+    lost = [polygon for polygon in segmentation if polygon not in good]
+    if not lost:
+        return None
+    return Fault(f"{len(lost)} of {len(segmentation)} polygons, {shown(lost[0])}", "at least 3 points in the image in each polygon")
+
+
+def usable_polygons(segmentation: Any, size: tuple[int, int]) -> list[list[float]]:
+    """Those of at least three points, all of them numbers, that touch the image of `size`."""
+    if not isinstance(segmentation, list):
+        return []
+    return [
+        polygon
+        for polygon in segmentation
+        if isinstance(polygon, list)
+        and len(polygon) >= 6
+        and len(polygon) % 2 == 0
+        and all(map(is_number, polygon))
+        and touches(min(polygon[::2]), min(polygon[1::2]), max(polygon[::2]), max(polygon[1::2]), size)
+    ]
+
+
+def touches(left: float, top: float, right: float, bottom: float, size: tuple[int, int]) -> bool:
+    """Whether a rectangle has something in common with the image."""
+    height, width = size
+    return min(right, width) > max(left, 0) and min(bottom, height) > max(top, 0)
+
+
+def describe(faults: Sequence[tuple[Any, Fault]]) -> list[str]:
+    """A line for each kind of fault of annotations, with the first value and some of the ids."""
+    kinds: dict[str, list[tuple[Any, Fault]]] = {}
+    for number, fault in faults:
+        kinds.setdefault(fault.expected, []).append((number, fault))
+    lines = []
+    for expected, found in kinds.items():
+        ids = ", ".join(str(number) for number, _ in found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
+        lines.append(f"annotation {ids}: {found[0][1].value}, expected {expected}")
+    return lines
+
+
+def is_number(value: Any) -> bool:
+    """Whether json's value is a finite number of a size that pixels have."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+
+
+def is_whole(value: Any) -> bool:
+    """Whether json's value is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in messages: strings in quotes, nothing long."""
+    return repr(value)[:60]
+
+
+def _box_fault(box: Any, size: tuple[int, int]) -> Fault | None:
+    height, width = size
+    value = f"bbox {shown(box)}"
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        return Fault(value, "four finite numbers")
+    x, y, box_width, box_height = box
+    if box_width < MIN_SIDE or box_height < MIN_SIDE:
+        return Fault(value, f"a width and height of at least {MIN_SIDE:g} pixel")
+    if not touches(x, y, x + box_width, y + box_height, size):
+        return Fault(f"{value} in an image of {width}x{height}", "it to touch the image")
+    return None
+
+
+def _run_length_fault(segmentation: Mapping, size: tuple[int, int]) -> Fault | None:
+    found, counts = segmentation.get("size"), segmentation.get("counts")
+    if found != list(size):
+        return Fault(f"run lengths of size {shown(found)} in an image of {list(size)}", "the image's height and width")
+    if isinstance(counts, str) and counts:
+        return None
+    if not isinstance(counts, list) or not all(is_whole(count) and count >= 0 for count in counts):
+        return Fault(f"run lengths {shown(counts)}", "a list of numbers, none of them negative, or a string")
+    if sum(counts) != size[0] * size[1]:
+        return Fault(f"run lengths of {sum(counts)} pixels in an image of {size[0] * size[1]}", "as many as the image has")
+    return None
