@@ -168,15 +168,12 @@ class CocoData(L.LightningDataModule):
         return CocoImages(self.annotations(split).images[: self.limit], preprocessing=self.preprocessing)
 
     def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
         return training_loader(
             self.training_dataset(),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             seed=self.seed,
-            first_epoch=trainer.current_epoch if trainer else 0,
-            num_replicas=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
+            trainer=self.trainer,
             collate_fn=collate,
         )
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 
+import lightning as L
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, default_collate
@@ -36,24 +37,30 @@ class EpochSampler(DistributedSampler):
         return (self.seed * 1_000_003 + self.epoch) * 1_009 + self.rank
 
 
+def place_in(trainer: L.Trainer | None) -> dict[str, int]:
+    """The epoch and the process at which a training stands, as `EpochSampler` takes them; without one the beginning."""
+    if trainer is None:
+        return {"first_epoch": 0, "num_replicas": 1, "rank": 0}
+    return {"first_epoch": trainer.current_epoch, "num_replicas": trainer.world_size, "rank": trainer.global_rank}
+
+
 def training_loader(
     dataset: Dataset,
     *,
     batch_size: int,
     num_workers: int,
     seed: int,
-    first_epoch: int = 0,
-    num_replicas: int = 1,
-    rank: int = 0,
+    trainer: L.Trainer | None = None,
     collate_fn: Callable = default_collate,
 ) -> DataLoader:
-    """Shuffled full batches; a last, smaller one is dropped unless it is the only one."""
+    """Shuffled full batches, from where the trainer stands; a last, smaller one is dropped unless it is the only one."""
     generator = torch.Generator()
+    place = place_in(trainer)
     sampler = None
     if not isinstance(dataset, IterableDataset):
-        sampler = EpochSampler(dataset, seed=seed, first_epoch=first_epoch, num_replicas=num_replicas, rank=rank, generator=generator)
+        sampler = EpochSampler(dataset, seed=seed, generator=generator, **place)
     elif hasattr(dataset, "set_epoch"):
-        dataset.set_epoch(first_epoch)
+        dataset.set_epoch(place["first_epoch"])
     return DataLoader(
         dataset,
         batch_size=batch_size,

@@ -141,7 +141,6 @@ class PointData(L.LightningDataModule):
         return batch if isinstance(batch, Cloud) else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
         dataset = TrainingClouds(
             self.scenes("train"), self.read, preprocessing=self.preprocessing, augmentation=self.augmentation, repeat=self.repeat
         )
@@ -150,9 +149,7 @@ class PointData(L.LightningDataModule):
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             seed=self.seed,
-            first_epoch=trainer.current_epoch if trainer else 0,
-            num_replicas=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
+            trainer=self.trainer,
             collate_fn=collate_voxels,
         )
 

@@ -152,15 +152,12 @@ class SuperResolutionData(L.LightningDataModule):
         return Patches(self.pairs("train"), count=self.patches_per_epoch, size=self.patch_size, keep_decoded=self.keep_decoded)
 
     def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
         return training_loader(
             self.patches,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             seed=self.seed,
-            first_epoch=trainer.current_epoch if trainer else 0,
-            num_replicas=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
+            trainer=self.trainer,
         )
 
     def val_dataloader(self) -> DataLoader:

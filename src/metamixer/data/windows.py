@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
-from .loading import EpochSampler
+from .loading import EpochSampler, place_in
 from .tables import Series, read_series, refuse_missing
 
 
@@ -142,15 +142,8 @@ class SeriesData(L.LightningDataModule):
         return Windows(self.scaling.apply(self.series.values[start:stop]), self.lookback, self.horizon)
 
     def train_dataloader(self) -> DataLoader:
-        trainer, windows, generator = self.trainer, self.windows("train"), torch.Generator()
-        sampler = EpochSampler(
-            windows,
-            seed=self.seed,
-            first_epoch=trainer.current_epoch if trainer else 0,
-            num_replicas=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
-            generator=generator,
-        )
+        windows, generator = self.windows("train"), torch.Generator()
+        sampler = EpochSampler(windows, seed=self.seed, generator=generator, **place_in(self.trainer))
         return self._loader(windows, sampler=sampler, generator=generator)
 
     def val_dataloader(self) -> DataLoader:
