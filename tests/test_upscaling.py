@@ -1,7 +1,11 @@
 """Enlarging pictures: tiles change nothing, files keep what they are, what can't be done is named."""
 
+import re
+import runpy
 import struct
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -283,6 +287,18 @@ def test_names_a_result_too_large_for_its_format_before_the_work(folder, tmp_pat
     monkeypatch.setattr(upscaler, "enlarge", None)
     with pytest.raises(InputError, match="would be 16384x4 pixels, expected at most 16383 a side: WEBP holds no more"):
         upscale_file(upscaler, folder / "wide.webp", tmp_path / "wide.webp")
+
+
+def test_the_demo_s_photograph_comes_out_better_than_bicubic(tmp_path, monkeypatch, capsys):
+    example = Path(__file__).parents[1] / "examples" / "enlarge_photograph.py"
+    monkeypatch.setattr(sys, "argv", [str(example), "--out", str(tmp_path)])
+    runpy.run_path(str(example), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["x2", "x3", "x4"]
+    for line in lines:
+        bicubic, ours = map(float, re.findall(r"([\d.]+) dB", line))
+        assert ours > bicubic + 2
+    assert len(list(tmp_path.glob("*.png"))) == 3
 
 
 class TestCommand:
