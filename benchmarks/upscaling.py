@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parent / "results/upscaling"
 PHOTOGRAPH = (3000, 4000)
 SIDE = 512
 TITLES = {
-    "photograph": "`ffnet_sr_nano` x2, 4000x3000 to 8000x6000, tiles within 512 MiB (`metamixer upscale`)",
+    "photograph": "`ffnet_sr_nano` x2, 4000x3000 to 8000x6000, tiles within 256 MiB (`metamixer upscale`)",
     "light": "`ffnet_sr_light` x2, 512x512 to 1024x1024, whole",
 }
 FORMS = {

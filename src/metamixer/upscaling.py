@@ -48,7 +48,7 @@ class Upscaler:
         scale: int | None = None,
         *,
         checkpoint: str | Path | None = None,
-        memory: int = 512,
+        memory: int = 256,
         backend: str | None = None,
         precision: str = "fp32",
         device: str = "cpu",

@@ -25,7 +25,7 @@ def upscale(
     checkpoint: str | None = None,
     compare: bool = False,
     overwrite: bool = False,
-    memory: int = 512,
+    memory: int = 256,
     max_pixels: int = 178_956_970,
     backend: str | None = None,
     precision: str = "fp32",
