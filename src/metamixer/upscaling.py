@@ -37,7 +37,7 @@ class Upscaler:
         model: a network's name; the weights in the package are used where no checkpoint is given.
         scale: how many times larger the result is; None: the checkpoint's, 2 without one.
         checkpoint: a file of a training run, or a published one.
-        memory: bound in MiB on what the network holds at a time, from which the tiles' size follows.
+        memory: bound in MiB on the network's largest tensors at a time, from which the tiles' size follows.
         backend, precision: of `metamixer.deploy`; None: the network itself in PyTorch.
         device: where to compute, such as cpu or cuda.
     """

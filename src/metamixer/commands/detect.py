@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from ..files import check_targets, unique_stems, write_picture, write_text
 from .batch import Batch
@@ -17,7 +18,7 @@ def detect(
     model: str | None = None,
     score_threshold: float = 0.3,
     overwrite: bool = False,
-    max_pixels: int = 178_956_970,
+    max_pixels: int = MAX_PIXELS,
     precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
@@ -35,7 +36,6 @@ def detect(
         device: where to compute, such as cpu or cuda.
     """
     from ..allocator import keep_freed_memory
-    from ..decoding import bomb_guard
     from ..detector import Detector, image_ids
     from ..machine import find_device
     from ..prediction import find_images

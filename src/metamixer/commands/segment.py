@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from ..files import check_targets, unique_stems, write_csv, write_png, write_text
 from .batch import Batch
@@ -24,7 +25,7 @@ def segment(
     overlays: bool = True,
     grey_images: bool = False,
     overwrite: bool = False,
-    max_pixels: int = 178_956_970,
+    max_pixels: int = MAX_PIXELS,
     precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
@@ -45,7 +46,6 @@ def segment(
         device: where to compute, such as cpu or cuda.
     """
     from ..allocator import keep_freed_memory
-    from ..decoding import bomb_guard
     from ..machine import find_device
     from ..prediction import find_images
     from ..segmenter import Segmenter

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from .batch import Batch
 
@@ -26,7 +27,7 @@ def upscale(
     compare: bool = False,
     overwrite: bool = False,
     memory: int = 256,
-    max_pixels: int = 178_956_970,
+    max_pixels: int = MAX_PIXELS,
     backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
@@ -41,13 +42,12 @@ def upscale(
         checkpoint: a file of a training run, or a published one, which needs its model's name.
         compare: write NAME.SUFFIX_compare.jpg as well, where bicubic stands beside the network.
         overwrite: replace results that exist.
-        memory: bound in MiB on what the network holds at a time; the image and its result come on top.
+        memory: bound in MiB on the network's largest tensors at a time; image, result and what PyTorch keeps come on top.
         max_pixels: an image of more is refused before it is decoded.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
         precision: fp32, bf16 or auto for the faster one, with a backend.
         device: where to compute, such as cpu or cuda.
     """
-    from ..decoding import bomb_guard
     from ..upscaling import Upscaler
 
     jobs = plan(images, Path(out))
