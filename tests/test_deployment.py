@@ -233,7 +233,7 @@ def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(checkpoin
 def test_a_network_of_series_is_calibrated_on_arrays(tmp_path, capsys):
     args = {"variables": 2, "lookback": 16, "horizon": 4, "dims": (8,)}
     scaling = {"names": ["load", "wind"], "time": "date", "scaling": {"mean": [0.0, 0.0], "std": [1.0, 1.0]}}
-    info = network_info("ffnet_ts", args, task="forecasting", classes=None, preprocessing=scaling)
+    info = network_info("ffnet_ts", args, task="forecasting", preprocessing=scaling)
     save_network(metamixer.create_model("ffnet_ts", **args), info, tmp_path / "series.safetensors")
     folder = tmp_path / "windows"
     folder.mkdir()

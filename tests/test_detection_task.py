@@ -138,14 +138,14 @@ def test_the_backbone_starts_from_imagenet_weights_and_a_checkpoint_does_not_ask
         asked.append(kwargs)
         return metamixer.create_model(name, num_classes=3, **NARROW)
 
-    monkeypatch.setattr("metamixer.tasks.detection.create_model", create)
+    monkeypatch.setattr("metamixer.tasks.task.create_model", create)
     made = Detection("cascade_mask_rcnn_ffnet_nano", 3, model_args={"backbone_args": {"drop_path_rate": 0.1}}, pretrained_backbone=True)
     assert asked[0]["backbone_args"] == {"drop_path_rate": 0.1, "pretrained": True}
-    assert made.model_args == {"backbone_args": {"drop_path_rate": 0.1}}
+    assert made.model_args == {"backbone_args": {"drop_path_rate": 0.1}, "num_classes": 3}
 
 
 def test_refuses_another_number_of_categories(data, tmp_path):
-    with pytest.raises(InputError, match="num_classes 80, expected 3, the data's number of categories"):
+    with pytest.raises(InputError, match="num_classes 80, expected 3, the data's number of classes"):
         trainer(tmp_path, max_epochs=1).fit(Detection("cascade_mask_rcnn_ffnet_nano", model_args=NARROW), data)
 
 
@@ -183,7 +183,7 @@ def test_rates_fall_with_the_layer_and_vectors_do_not_decay():
 def test_schedule_warms_up_and_falls_at_the_milestones():
     optimization = DetectionOptimization(warmup_steps=10, milestones=(2, 3))
     optimizer = optimization.optimizer(torch.nn.Linear(2, 2))
-    share = optimization.scheduler(optimizer, steps_per_epoch=100).lr_lambdas[0]
+    share = optimization.scheduler(optimizer, steps=3600, steps_per_epoch=100).lr_lambdas[0]
     assert [share(step) for step in (0, 5, 10, 199, 200, 299, 300)] == pytest.approx([0.001, 0.5005, 1, 1, 0.1, 0.1, 0.01])
 
 
@@ -317,7 +317,7 @@ def test_fuse_writes_a_deploy_form_that_detects_the_same(checkpoint, tmp_path, c
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, tmp_path, capsys):
     coco_scene.write(tmp_path)
-    info = network_info("ffnet_nano", {"num_classes": 3}, task="classification", classes=None, preprocessing=None)
+    info = network_info("ffnet_nano", {"num_classes": 3}, task="classification")
     save_network(metamixer.create_model("ffnet_nano", num_classes=3), info, tmp_path / "classifier.safetensors")
     places = {
         "checkpoint": checkpoint,

@@ -249,7 +249,7 @@ def test_two_rates_in_one_cycle():
     optimization = PointOptimization(lr=0.006, block_lr=0.0006, warmup=0.1)
     optimizer = optimization.optimizer(network)
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(network.parameters()))
-    scheduler, rates = optimization.scheduler(optimizer, steps=100), []
+    scheduler, rates = optimization.scheduler(optimizer, steps=100, steps_per_epoch=10), []
     for _ in range(100):
         rates.append([group["lr"] for group in optimizer.param_groups])
         optimizer.step()

@@ -1,64 +1,25 @@
-"""Enlarging pictures: tiles change nothing, files keep what they are, what can't be done is named."""
-
-import re
-import runpy
-import struct
-import sys
-import zlib
-from pathlib import Path
+"""Enlarging images in memory: tiles change nothing, kinds are kept, what is no image is named."""
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image
 
 import metamixer
-from metamixer import packaged, picture_files
-from metamixer.checkpoints import network_info, save_network
-from metamixer.cli import main
-from metamixer.commands.upscale import upscale_file
+from metamixer import packaged
 from metamixer.errors import InputError
-from metamixer.picture_files import PictureFile, read_picture, write_picture_file
 from metamixer.upscaling import Upscaler, split
-from random_statistics import randomize
-
-MODEL = "ffnet_sr_nano"
-SMALL = {"dim": 8, "depth": 2}
-
-
-def save(path, scale=2):
-    """A small network as if trained, in a file."""
-    torch.manual_seed(0)
-    network = randomize(metamixer.create_model(MODEL, scale=scale, **SMALL))
-    with torch.no_grad():
-        network.head.weight.mul_(0.05)
-        network.head.bias.zero_()
-    save_network(network, network_info(MODEL, {"scale": scale, **SMALL}, task="super_resolution", classes=None, preprocessing=None), path)
-    return path
+from pictures import noise, picture, save_small_upscaler
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("weights") / "x2.safetensors")
+    return save_small_upscaler(tmp_path_factory.mktemp("weights") / "x2.safetensors")
 
 
 @pytest.fixture(scope="module")
 def upscaler(checkpoint):
     return Upscaler(checkpoint=checkpoint)
-
-
-def noise(height, width, channels, dtype=np.uint8):
-    """Smooth noise in the whole range of the type."""
-    small = np.random.RandomState(0).rand(height // 4 + 1, width // 4 + 1, channels)
-    smooth = np.kron(small, np.ones((4, 4, 1)))[:height, :width]
-    return (smooth * np.iinfo(dtype).max).astype(dtype)
-
-
-def picture(mode, size=(30, 20)):
-    """A Pillow image of this mode."""
-    if mode == "I;16":
-        return Image.fromarray(noise(size[1], size[0], 1, np.uint16)[:, :, 0])
-    return Image.fromarray(noise(size[1], size[0], 4), mode="RGBA").convert(mode)
 
 
 class TestUpscaler:
@@ -138,8 +99,8 @@ class TestUpscaler:
 class TestWeights:
     def test_those_in_the_package_are_the_default(self, tmp_path, monkeypatch, upscaler):
         monkeypatch.setattr(packaged, "FOLDER", tmp_path)
-        save(tmp_path / "ffnet_sr_nano_x2.safetensors")
-        save(tmp_path / "ffnet_sr_nano_x3.safetensors", scale=3)
+        save_small_upscaler(tmp_path / "ffnet_sr_nano_x2.safetensors")
+        save_small_upscaler(tmp_path / "ffnet_sr_nano_x3.safetensors", scale=3)
         image = noise(20, 30, 3)
         np.testing.assert_array_equal(Upscaler()(image), upscaler(image))
         assert Upscaler("ffnet_sr_nano", scale=3)(image).shape == (60, 90, 3)
@@ -179,240 +140,3 @@ def test_tiles_cover_an_image_once():
         covered[tile.rows, tile.columns] += 1
         assert tile.rows.stop - tile.rows.start <= 16
     assert (covered == 1).all()
-
-
-def files(folder):
-    """Every kind of file that is kept: name -> path."""
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010E] = 6, "a harbour"
-    about = {"exif": exif.tobytes(), "icc_profile": profile}
-    picture("RGB").save(folder / "photo.jpg", **about)
-    picture("RGB").save(folder / "photo.webp", **about)
-    picture("L").save(folder / "grey.jpeg", **about)
-    for mode in ("L", "LA", "RGB", "RGBA", "I;16"):
-        picture(mode).save(folder / f"{mode.replace(';', '')}.png", **about)
-    for channels, alpha in ((3, None), (3, 1), (1, 1)):
-        colour, alpha = noise(20, 30, channels, np.uint16), alpha and noise(20, 30, 1, np.uint16)[:, :, 0]
-        write_picture_file(PictureFile(colour, alpha, "PNG", exif.tobytes(), profile), folder / f"deep{channels}{alpha is not None}.png")
-    return sorted(folder.iterdir())
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "in").mkdir()
-    return tmp_path / "in"
-
-
-class TestFiles:
-    def test_keep_what_they_are(self, folder, tmp_path, upscaler):
-        paths = files(folder)
-        assert len(paths) == 11
-        for path in paths:
-            upscale_file(upscaler, path, tmp_path / "out" / path.name)
-            before, after = read_picture(path), read_picture(tmp_path / "out" / path.name)
-            assert after.colour.shape == (40, 60, before.colour.shape[2]), path
-            assert after.colour.dtype == before.colour.dtype
-            assert (after.alpha is None) == (before.alpha is None)
-            assert (after.format, after.icc_profile) == (before.format, before.icc_profile)
-            with Image.open(path) as image, Image.open(tmp_path / "out" / path.name) as enlarged:
-                assert (enlarged.getexif()[0x0112], enlarged.getexif()[0x010E]) == (6, "a harbour")
-                assert enlarged.mode == image.mode
-
-    def test_16_bits_come_back_as_they_were(self, folder):
-        files(folder)
-        for name in ("deep3False.png", "deep3True.png", "deep1True.png"):
-            picture = read_picture(folder / name)
-            channels = picture.colour.shape[2]
-            np.testing.assert_array_equal(picture.colour, noise(20, 30, channels, np.uint16))
-            if picture.alpha is not None:
-                np.testing.assert_array_equal(picture.alpha, noise(20, 30, 1, np.uint16)[:, :, 0])
-
-    @pytest.mark.parametrize(("transparency", "expected"), [(None, "RGB"), (0, "RGBA")])
-    def test_a_palette_becomes_colours(self, folder, tmp_path, upscaler, transparency, expected):
-        about = {} if transparency is None else {"transparency": transparency}
-        picture("RGB").convert("P").save(folder / "palette.png", **about)
-        upscale_file(upscaler, folder / "palette.png", tmp_path / "palette.png")
-        with Image.open(tmp_path / "palette.png") as image:
-            assert (image.mode, image.size) == (expected, (60, 40))
-
-    @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_a_preview_is_upright(self, folder, orientation):
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        picture("RGB").save(folder / "turned.png", exif=exif.tobytes())
-        with Image.open(folder / "turned.png") as image:
-            from PIL import ImageOps
-
-            np.testing.assert_array_equal(read_picture(folder / "turned.png").preview(), ImageOps.exif_transpose(image))
-
-
-def bad_files(folder):
-    """What can't be enlarged: name -> a part of its message."""
-    (folder / "text.png").write_text("not an image")
-    (folder / "empty.jpg").write_bytes(b"")
-    picture("RGB", (300, 200)).save(folder / "whole.png")
-    (folder / "truncated.png").write_bytes((folder / "whole.png").read_bytes()[:2000])
-    (folder / "whole.png").unlink()
-    header = struct.pack(">2I5B", 0, 10, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    zero = picture_files.PNG_SIGNATURE + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    (folder / "zero.png").write_bytes(zero)
-    picture("RGB").convert("CMYK").save(folder / "print.jpg")
-    frames = [picture("RGB"), picture("RGB").transpose(Image.Transpose.ROTATE_180)]
-    frames[0].save(folder / "moving.webp", save_all=True, append_images=frames[1:])
-    picture("RGB").save(folder / "still.gif")
-    Image.new("L", (600, 600)).save(folder / "gigantic.png")
-    return {
-        "text.png": "not a readable image",
-        "empty.jpg": "not a readable image",
-        "truncated.png": "not a readable image",
-        "zero.png": "not a readable image",
-        "print.jpg": "colours of mode CMYK, expected grey, RGB or a palette",
-        "moving.webp": "2 frames",
-        "still.gif": "a GIF file, expected one of PNG, JPEG",
-        "gigantic.png": "more than 100000 pixels, expected fewer, or --max_pixels",
-    }
-
-
-def test_takes_the_first_picture_of_a_camera_s_two(folder, tmp_path, upscaler):
-    picture("RGB").save(folder / "camera.jpg", format="MPO", save_all=True, append_images=[picture("RGB")])
-    upscale_file(upscaler, folder / "camera.jpg", tmp_path / "camera.jpg")
-    with Image.open(tmp_path / "camera.jpg") as image:
-        assert (image.format, image.size) == ("JPEG", (60, 40))
-
-
-def test_names_a_result_too_large_for_its_format_before_the_work(folder, tmp_path, upscaler, monkeypatch):
-    Image.new("RGB", (8192, 2)).save(folder / "wide.webp")
-    monkeypatch.setattr(upscaler, "enlarge", None)
-    with pytest.raises(InputError, match="would be 16384x4 pixels, expected at most 16383 a side: WEBP holds no more"):
-        upscale_file(upscaler, folder / "wide.webp", tmp_path / "wide.webp")
-
-
-def test_the_demo_s_photograph_comes_out_better_than_bicubic(tmp_path, monkeypatch, capsys):
-    example = Path(__file__).parents[1] / "examples" / "enlarge_photograph.py"
-    monkeypatch.setattr(sys, "argv", [str(example), "--out", str(tmp_path)])
-    runpy.run_path(str(example), run_name="__main__")
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["x2", "x3", "x4"]
-    for line in lines:
-        bicubic, ours = map(float, re.findall(r"([\d.]+) dB", line))
-        assert ours > bicubic + 2
-    assert len(list(tmp_path.glob("*.png"))) == 3
-
-
-class TestCommand:
-    def run(self, *arguments):
-        return main(["upscale", *map(str, arguments)])
-
-    def test_files_and_folders(self, checkpoint, folder, tmp_path, capsys):
-        (folder / "below").mkdir()
-        picture("RGB").save(folder / "a.png")
-        picture("L").save(folder / "below" / "a.jpg")
-        picture("RGBA").save(tmp_path / "single.webp")
-        out = tmp_path / "out"
-        assert self.run(folder, tmp_path / "single.webp", "--checkpoint", checkpoint, "--out", out, "--compare") == 0
-        names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
-        pictures = ["a.png", "below/a.jpg", "single.webp"]
-        assert names == sorted([*pictures, "a.png_compare.jpg", "below/a.jpg_compare.jpg", "single.webp_compare.jpg"])
-        assert capsys.readouterr().out.split() == [str(out / name) for name in pictures]
-        with Image.open(out / "a.png_compare.jpg") as both:
-            assert both.size == (2 * 60 + 8, 40)
-
-    def test_bad_files_are_named_and_the_others_done(self, checkpoint, folder, tmp_path, capsys):
-        expected = bad_files(folder)
-        picture("RGB").save(folder / "good.png")
-        out = tmp_path / "out"
-        assert self.run(folder, "--checkpoint", checkpoint, "--out", out, "--max_pixels", 100000) == 2
-        assert [path.name for path in out.iterdir()] == ["good.png"]
-        errors = capsys.readouterr().err.splitlines()
-        for name, message in expected.items():
-            line = next(line for line in errors if f"{name}:" in line)
-            assert message in line
-        assert errors[-1] == f"metamixer: error: 8 of 9 files failed, named above; the others are in {out}"
-        assert "Traceback" not in "".join(errors)
-
-    def test_a_missing_file_costs_no_other(self, checkpoint, folder, tmp_path, capsys):
-        picture("RGB").save(folder / "a.png")
-        assert self.run("absent.png", folder / "a.png", "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
-        assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
-        assert "metamixer: failed: absent.png: no such file" in capsys.readouterr().err
-
-    def test_compares_a_picture_with_broken_exif(self, checkpoint, folder, tmp_path):
-        picture("RGB").save(folder / "a.jpg", exif=b"Exif\0\0nonsense")
-        assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--compare") == 0
-        assert (tmp_path / "out" / "a.jpg_compare.jpg").is_file()
-
-    def test_an_interrupt_names_what_failed_before(self, checkpoint, folder, tmp_path, monkeypatch, capsys):
-        (folder / "a.png").write_text("not an image")
-        picture("RGB").save(folder / "b.png")
-
-        def interrupt(*args, **kwargs):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(Image.Image, "save", interrupt)
-        assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 130
-        assert f"{folder / 'a.png'}: not a readable image" in capsys.readouterr().err
-
-    def test_replaces_nothing_unasked(self, checkpoint, folder, tmp_path, capsys):
-        picture("RGB").save(folder / "a.png")
-        out = tmp_path / "out"
-        for extra, code in (((), 0), ((), 2), (("--overwrite",), 0)):
-            assert self.run(folder, "--checkpoint", checkpoint, "--out", out, *extra) == code
-        assert f"{out / 'a.png'}: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
-
-    @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
-    def test_never_replaces_its_input(self, checkpoint, folder, capsys, overwrite):
-        picture("RGB").save(folder / "a.png")
-        before = (folder / "a.png").read_bytes()
-        assert self.run(folder / "a.png", "--checkpoint", checkpoint, "--out", folder, *overwrite) == 2
-        assert "is one of the inputs, which would be lost, expected another folder" in capsys.readouterr().err
-        assert (folder / "a.png").read_bytes() == before
-
-    def test_refuses_two_images_of_one_name(self, checkpoint, folder, tmp_path, capsys):
-        for place in (folder, tmp_path):
-            picture("RGB").save(place / "a.png")
-        assert self.run(folder, tmp_path / "a.png", "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
-        assert "expected images of different names" in capsys.readouterr().err
-        assert not (tmp_path / "out").exists()
-
-    def test_names_an_output_that_cannot_be_written(self, checkpoint, folder, tmp_path, capsys):
-        picture("RGB").save(folder / "a.png")
-        (tmp_path / "file").write_text("in the way")
-        assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "file" / "out") == 2
-        assert "can't be written" in capsys.readouterr().err
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (("absent.png",), "absent.png: no such file"),
-            (("{a}", "--scale", "two"), "Given value: two"),
-            (("--overwrite", "{a}", "--device", "bogus"), "device 'bogus', expected one that is here: cpu"),
-            (("{a}", "--precision", "bf16"), "precision 'bf16' without a backend, expected one"),
-            (("{a}", "--scale", "5"), "scale 5, expected one of 2, 3, 4"),
-            (("{a}", "--backend", "bogus"), "backend 'bogus', expected one of auto"),
-            (("{a}", "--max_pixels", "-3"), "max_pixels -3, expected at least 1"),
-            (("{a}", "--memory", "0"), "memory 0 MiB, expected at least"),
-            (("{a}", "--checkpoint", "absent.safetensors"), "absent.safetensors: no such file"),
-        ],
-    )
-    def test_refuses_what_does_not_fit(self, arguments, message, checkpoint, folder, tmp_path, capsys):
-        picture("RGB").save(folder / "a.png")
-        own = () if "--checkpoint" in arguments else ("--checkpoint", checkpoint)
-        given = [argument.replace("{a}", str(folder / "a.png")) for argument in arguments]
-        assert self.run(*given, *own, "--out", tmp_path / "out") == 2
-        error = capsys.readouterr().err
-        assert message in error
-        assert len(error.splitlines()) == 1
-
-    def test_an_interrupt_leaves_no_half_file(self, checkpoint, folder, tmp_path, monkeypatch, capsys):
-        picture("RGB").save(folder / "a.png")
-
-        def interrupt(image, file, *args, **kwargs):
-            file.write_bytes(b"half")
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(Image.Image, "save", interrupt)
-        assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 130
-        assert not list((tmp_path / "out").iterdir())
-        assert "interrupted" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -210,55 +210,6 @@ def sizes_of(networks: Sequence[str], size: int | None) -> dict[str, int]:
             raise InputError(f"network {name!r}: takes no images, expected an image network")
         sizes[name] = size or info_of(name)["preprocessing"]["size"]
     return sizes
-
-
-def table(results: Sequence[Result], peak: float) -> str:
-    """Markdown: every form beside the first of the same network, size and batch."""
-    lines = [
-        "| network | px | batch | form | ms, median | quartiles | speed, first form = 1 | error | GFLOP/s | of fp32 peak | memory |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    first: dict[tuple, Result] = {}
-    for result in results:
-        entry = result.entry
-        base = first.setdefault((entry.network, entry.size, entry.batch), result)
-        speed = statistics.median(theirs / ours for theirs, ours in zip(base.seconds, result.seconds, strict=True))
-        low, high = result.quartiles
-        lines.append(
-            f"| {entry.network} | {entry.size} | {entry.batch} | {entry.backend} {entry.precision} | {1e3 * result.median:.1f} "
-            f"| {1e3 * low:.1f} to {1e3 * high:.1f} | {speed:.2f} | {result.error:.0e} | {result.rate:.0f} | {result.rate / peak:.0%} "
-            f"| {result.memory / 1e6:.0f} MB |"
-        )
-    return "\n".join(lines)
-
-
-def as_json(results: Sequence[Result], peak: float, machine: str) -> dict:
-    """Everything that was measured, in plain values."""
-    return {"machine": machine, "fp32_peak_gflops": peak, "results": [{**asdict(result), "median": result.median} for result in results]}
-
-
-def draw_pareto(results: Sequence[Result], out: Path) -> None:
-    """Published top-1 against the latency of each network's fastest form."""
-    from .analysis import _pyplot
-    from .models.paper import PUBLISHED_TOP1
-
-    plt = _pyplot()
-    fastest: dict[str, Result] = {}
-    for result in results:
-        name = result.entry.network
-        if name in PUBLISHED_TOP1 and (name not in fastest or result.median < fastest[name].median):
-            fastest[name] = result
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    for name, result in fastest.items():
-        color = "crimson" if name.startswith("ffnet") else "steelblue"
-        axes.scatter(1e3 * result.median, PUBLISHED_TOP1[name], color=color)
-        label = f"{name} {result.entry.size}px ({result.entry.backend} {result.entry.precision})"
-        axes.annotate(label, (1e3 * result.median, PUBLISHED_TOP1[name]), fontsize=7, xytext=(4, 3), textcoords="offset points")
-    axes.set(xlabel="milliseconds a call", ylabel="ImageNet-1K top-1, published (%)", title="Each network in its fastest form")
-    axes.grid(alpha=0.3)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
-    plt.close(figure)
 
 
 def _build(entry: Entry):

@@ -21,7 +21,7 @@ PREFIX = "network."
 
 
 def network_info(
-    model: str, model_args: dict[str, Any], *, task: str, classes: list[str] | None, preprocessing: dict | None
+    model: str, model_args: dict[str, Any], *, task: str, classes: list[str] | None = None, preprocessing: dict | None = None
 ) -> dict[str, Any]:
     """What a checkpoint tells of its network beside the weights; plain values only."""
     return {

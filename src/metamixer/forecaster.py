@@ -173,7 +173,7 @@ class Forecaster:
             "layout": asdict(self.layout),
             "quantiles": {f"{level:g}": quantile for level, quantile in self.quantiles.items()},
         }
-        info = network_info(self.model, self._model_args(), task="forecasting", classes=None, preprocessing=preprocessing)
+        info = network_info(self.model, self._model_args(), task="forecasting", preprocessing=preprocessing)
         save_network(self._fitted(), {**info, "fused": True}, path)
 
     @classmethod

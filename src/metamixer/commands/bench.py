@@ -33,7 +33,8 @@ def bench(
         json: file for everything that was measured.
         picture: file for a picture of published top-1 against latency.
     """
-    from ..bench import as_json, choose_forms, draw_pareto, table, time_networks
+    from ..bench import choose_forms, time_networks
+    from ..bench_report import as_json, draw_pareto, table
     from ..machine import describe_machine
 
     threads = threads or torch.get_num_threads()

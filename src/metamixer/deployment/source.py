@@ -46,7 +46,7 @@ def info_of(name: str) -> dict[str, Any]:
 
     network = create_model(name, device="meta") if is_timm(name) else None
     if network is None:
-        return network_info(name, {}, task=task_of(name), classes=None, preprocessing=None)
+        return network_info(name, {}, task=task_of(name))
     config = network.pretrained_cfg
     preprocessing = Preprocessing(
         size=config["input_size"][-1], **{key: config[key] for key in ("crop_pct", "interpolation", "mean", "std")}

@@ -12,9 +12,6 @@ TOP1: dict[str, float] = {
 }
 """ImageNet-1K top-1 in percent of the weights that the authors published (paper, table 2), by timm's name for them."""
 
-PUBLISHED_TOP1: dict[str, float] = {tag.removesuffix(".in1k"): top1 for tag, top1 in TOP1.items() if tag.endswith(".in1k")}
-"""The same of the plain weights by the network's name, for pictures beside latency."""
-
 BOX_AND_MASK_AP: dict[str, tuple[float, float]] = {
     "cascade_mask_rcnn_ffnet_2": (51.8, 44.9),
     "cascade_mask_rcnn_ffnet_3": (52.8, 45.6),

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import lightning as L
 import torch
 from timm.data import Mixup
 from torch import Tensor, nn
@@ -11,16 +10,13 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from ..checkpoints import load_initial, network_info
-from ..errors import InputError
-from ..models import create_model
 from .class_subset import match_classes
 from .distillation import Distillation
 from .optimization import Optimization
-from .steps import every_step, refuse_infinite, steps_of
+from .task import Task
 
 
-class Classification(L.LightningModule):
+class Classification(Task):
     """Train and measure any image classifier of metamixer or timm.
 
     Args:
@@ -32,6 +28,8 @@ class Classification(L.LightningModule):
         train_sizes: image sides in pixels through which training goes in equal shares; empty: the data's own all the time.
         compile: let torch.compile have the network.
     """
+
+    title = "classification"
 
     def __init__(
         self,
@@ -49,19 +47,13 @@ class Classification(L.LightningModule):
         train_sizes: Sequence[int] = (),
         compile: bool = False,
     ):
-        super().__init__()
-        self.model_name = model
+        args = {**(model_args or {}), "num_classes": num_classes}
+        super().__init__(model, args, optimization, initial=initial, new_classifier=new_classifier, compile=compile)
+        self.network.to(memory_format=torch.channels_last)
         self.num_classes = num_classes
-        self.model_args = dict(model_args or {})
-        self.optimization = optimization
         self.label_smoothing = label_smoothing
         self.distillation = distillation
         self.train_sizes = tuple(train_sizes)
-        self.network = create_model(model, num_classes=num_classes, **self.model_args).to(memory_format=torch.channels_last)
-        if initial:
-            load_initial(self.network, initial, new_classifier=new_classifier)
-        if compile:
-            self.network.compile()
         self.mixing = Mixup(mixup, cutmix, label_smoothing=label_smoothing, num_classes=num_classes) if mixup > 0 or cutmix > 0 else None
         measures = {f"top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro") for k in (1, 5) if k < num_classes}
         self.measures = nn.ModuleDict({split: MetricCollection(measures, prefix=f"{split}/") for split in ("val", "test")})
@@ -74,8 +66,7 @@ class Classification(L.LightningModule):
     def setup(self, stage: str) -> None:
         classes = getattr(self.trainer.datamodule, "classes", None)
         if stage == "fit":
-            if classes is not None and len(classes) != self.num_classes:
-                raise InputError(f"model.num_classes {self.num_classes}, expected {len(classes)}, the data's number of classes")
+            self.expect_classes(self.num_classes)
         elif classes is not None:
             self.class_indices = match_classes(classes, self.info_classes, self.num_classes)
 
@@ -91,21 +82,7 @@ class Classification(L.LightningModule):
         if self.distillation is not None:
             teacher_logits = self.distillation.teacher(images, self.trainer.datamodule.preprocessing)
             loss = self.distillation.loss(loss, logits, teacher_logits)
-        refuse_infinite(loss, self)
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
-        return loss
-
-    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        self._measure("val", batch)
-
-    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        self._measure("test", batch)
-
-    def configure_optimizers(self) -> dict:
-        optimizer = self.optimization.optimizer(self.network)
-        steps, steps_per_epoch = steps_of(self)
-        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
-        return every_step(optimizer, scheduler)
+        return self.log_loss(loss, batch_size=len(images))
 
     def on_fit_start(self) -> None:
         if self.distillation is not None:
@@ -116,16 +93,6 @@ class Classification(L.LightningModule):
         """The class names that came with the loaded checkpoint, if any."""
         return self._info.get("classes") if hasattr(self, "_info") else None
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        data = self.trainer.datamodule
-        checkpoint["metamixer"] = network_info(
-            self.model_name,
-            {**self.model_args, "num_classes": self.num_classes},
-            task="classification",
-            classes=getattr(data, "classes", None),
-            preprocessing=data.preprocessing.as_dict() if hasattr(data, "preprocessing") else None,
-        )
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._info = checkpoint.get("metamixer", {})
 
@@ -135,7 +102,7 @@ class Classification(L.LightningModule):
         logits = self(images)
         return (logits, labels) if self.class_indices is None else keep_classes(logits, labels, self.class_indices)
 
-    def _measure(self, split: str, batch: Sequence[Tensor]) -> None:
+    def measure(self, split: str, batch: Sequence[Tensor]) -> None:
         logits, labels = self.evaluate(batch)
         self.log(f"{split}/loss", F.cross_entropy(logits, labels), on_epoch=True, batch_size=len(labels), sync_dist=True)
         measures = self.measures[split]

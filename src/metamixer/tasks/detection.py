@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics.detection import MeanAveragePrecision
 
-from ..checkpoints import load_initial, network_info
 from ..data.coco_json import mask_codec
-from ..errors import InputError
-from ..models import create_model
 from ..models.cascade_mask_rcnn import to_file
 from .detection_optimization import DetectionOptimization
-from .steps import every_step, refuse_infinite, steps_of
+from .task import Task, backbone_start
 
 MEASURES = {
     "ap": "map",
@@ -37,7 +33,7 @@ KINDS = {"box": "bbox", "mask": "segm"}
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 
 
-class Detection(L.LightningModule):
+class Detection(Task):
     """Train and measure a detector.
 
     Args:
@@ -47,6 +43,8 @@ class Detection(L.LightningModule):
             replaced where `new_classifier` says so.
         pretrained_backbone: start the backbone from its published ImageNet weights.
     """
+
+    title = "detection"
 
     def __init__(
         self,
@@ -59,19 +57,12 @@ class Detection(L.LightningModule):
         pretrained_backbone: bool = False,
         optimization: DetectionOptimization = DetectionOptimization(),
     ):
-        super().__init__()
         mask_codec()  # or an error now, not after the first epoch
-        self.model_name = model
+        args = {**(model_args or {}), "num_classes": num_classes}
+        start = backbone_start(args, pretrained=pretrained_backbone)
+        super().__init__(model, args, optimization, start=start, initial=initial, new_classifier=new_classifier)
         self.num_classes = num_classes
-        self.model_args = dict(model_args or {})
-        self.optimization = optimization
-        # Not in `model_args`, which a checkpoint keeps: whoever reads that has the weights.
-        args = self.model_args
-        if pretrained_backbone:
-            args = {**args, "backbone_args": {**(args.get("backbone_args") or {}), "pretrained": True}}
-        self.network = create_model(model, num_classes=num_classes, **args).to(memory_format=torch.channels_last)
-        if initial:
-            load_initial(self.network, initial, new_classifier=new_classifier)
+        self.network.to(memory_format=torch.channels_last)
         self.measures = nn.ModuleDict({split: average_precision() for split in ("val", "test")})
 
     def forward(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
@@ -79,53 +70,22 @@ class Detection(L.LightningModule):
         return self.network(images)
 
     def setup(self, stage: str) -> None:
-        classes = getattr(self.trainer.datamodule, "classes", None)
-        if classes is not None and len(classes) != self.num_classes:
-            raise InputError(f"model.num_classes {self.num_classes}, expected {len(classes)}, the data's number of categories")
+        self.expect_classes(self.num_classes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, targets = batch
         losses = self.network(images, targets)
-        loss = torch.stack(list(losses.values())).sum()
-        refuse_infinite(loss, self, parts=losses)
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
-        parts = {f"train/{name}": value for name, value in losses.items()}
-        self.log_dict(parts, on_step=False, on_epoch=True, batch_size=len(images))
-        return loss
+        return self.log_loss(torch.stack(list(losses.values())).sum(), batch_size=len(images), parts=losses)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", batch)
+    def data_info(self) -> dict[str, Any]:
+        return {**super().data_info(), "category_ids": getattr(self.trainer.datamodule, "category_ids", None)}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log_measures("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._log_measures("test")
-
-    def configure_optimizers(self) -> dict:
-        optimizer = self.optimization.optimizer(self.network)
-        scheduler = self.optimization.scheduler(optimizer, steps_per_epoch=steps_of(self)[1])
-        return every_step(optimizer, scheduler)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        data = self.trainer.datamodule
-        checkpoint["metamixer"] = network_info(
-            self.model_name,
-            {**self.model_args, "num_classes": self.num_classes},
-            task="detection",
-            classes=getattr(data, "classes", None),
-            preprocessing=data.preprocessing.as_dict() if hasattr(data, "preprocessing") else None,
-        ) | {"category_ids": getattr(data, "category_ids", None)}
-
-    def _evaluate(self, split: str, batch: Batch) -> None:
+    def measure(self, split: str, batch: Batch) -> None:
         images, targets = batch
         found = [to_file(each, image, target["size"].tolist()) for each, image, target in zip(self(images), images, targets, strict=True)]
         self.measures[split].update(found, [{**target, "masks": target["masks"].bool()} for target in targets])
 
-    def _log_measures(self, split: str) -> None:
+    def log_measures(self, split: str) -> None:
         measures = self.measures[split]
         self.log_dict({f"{split}/{name}": value for name, value in coco_numbers(measures.compute()).items()}, prog_bar=False)
         measures.reset()

@@ -37,7 +37,7 @@ class DetectionOptimization:
             group["params"].append(parameter)
         return AdamW(list(groups.values()), lr=self.lr)
 
-    def scheduler(self, optimizer: Optimizer, *, steps_per_epoch: float) -> LambdaLR:
+    def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
         """A linear warm-up from a thousandth, then a tenth at each milestone."""
 
         def share(step: int) -> float:

@@ -32,7 +32,7 @@ class PointOptimization:
         ]
         return AdamW([group for group in groups if group["params"]], lr=self.lr, weight_decay=self.weight_decay)
 
-    def scheduler(self, optimizer: Optimizer, *, steps: int) -> OneCycleLR:
+    def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> OneCycleLR:
         """One cycle over all steps."""
         return OneCycleLR(
             optimizer,

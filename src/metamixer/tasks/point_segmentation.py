@@ -5,26 +5,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from ..checkpoints import load_initial, network_info
 from ..data.clouds import Cloud
 from ..data.points import IGNORED, Voxels
 from ..errors import InputError
 from ..files import write_csv
-from ..models import create_model
 from ..point_segmenter import point_scores, voting
 from ..sparse import SparseVoxels
 from .lovasz import lovasz_softmax
 from .point_optimization import PointOptimization
-from .steps import every_step, refuse_infinite, steps_of
+from .task import Task
 
 
-class PointSegmentation(L.LightningModule):
+class PointSegmentation(Task):
     """Train and measure a network that gives every point a class; both are measured on the original points.
 
     Args:
@@ -34,6 +31,8 @@ class PointSegmentation(L.LightningModule):
         lovasz_weight: of the Lovász loss beside cross entropy.
         votes: views of a scene that vote in tests, 1 to 13; validation takes one, and one point a voxel.
     """
+
+    title = "points"
 
     def __init__(
         self,
@@ -47,19 +46,12 @@ class PointSegmentation(L.LightningModule):
         lovasz_weight: float = 1.0,
         votes: int = 13,
     ):
-        super().__init__()
-        self.model_name = model
+        args = {**(model_args or {}), "num_classes": num_classes}
+        super().__init__(model, args, optimization, initial=initial, new_classifier=new_classifier)
         self.num_classes = num_classes
-        self.model_args = dict(model_args or {})
-        self.optimization = optimization
         self.lovasz_weight = lovasz_weight
-        self.views = voting(votes)
-        self.network = create_model(model, num_classes=num_classes, **self.model_args)
-        if initial:
-            load_initial(self.network, initial, new_classifier=new_classifier)
-        self.confusions = nn.ModuleDict(
-            {split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED) for split in ("val_split", "test_split")}
-        )
+        self.views = {"val": {"views": voting(1), "fragments": False}, "test": {"views": voting(votes), "fragments": True}}
+        self.measures = nn.ModuleDict({split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED) for split in self.views})
 
     def forward(self, voxels: SparseVoxels) -> Tensor:
         """voxels: features (N, C) -> logits (N, classes)."""
@@ -67,8 +59,7 @@ class PointSegmentation(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule
-        if len(data.classes) != self.num_classes:
-            raise InputError(f"model.num_classes {self.num_classes}, expected {len(data.classes)}, the data's number of classes")
+        self.expect_classes(self.num_classes)
         if data.preprocessing.in_chans != self.network.in_chans:
             raise InputError(
                 f"model_args.in_chans {self.network.in_chans}, expected {data.preprocessing.in_chans}, the data's "
@@ -81,53 +72,21 @@ class PointSegmentation(L.LightningModule):
         known = (labels != IGNORED).any()
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORED) if known else logits.sum() * 0
         loss = loss + self.lovasz_weight * lovasz_softmax(logits, labels, ignore_index=IGNORED)
-        refuse_infinite(loss, self)
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
-        return loss
+        return self.log_loss(loss, batch_size=len(labels))
 
-    def validation_step(self, batch: Cloud, batch_idx: int) -> None:
-        self._measure("val", batch, views=voting(1), fragments=False)
+    def measure(self, split: str, batch: Cloud) -> None:
+        scores = point_scores(self.network, batch, self.trainer.datamodule.preprocessing, **self.views[split])
+        self.measures[split].update(scores.argmax(dim=1), torch.from_numpy(batch.labels).to(scores.device))
 
-    def test_step(self, batch: Cloud, batch_idx: int) -> None:
-        self._measure("test", batch, views=self.views, fragments=True)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log_measures("val")
-
-    def on_test_epoch_end(self) -> None:
-        counts = self._log_measures("test")
-        if self.trainer.is_global_zero:
-            write_confusion(Path(self.trainer.default_root_dir, "test_confusion.csv"), counts, self.trainer.datamodule.classes)
-
-    def configure_optimizers(self) -> dict:
-        optimizer = self.optimization.optimizer(self.network)
-        scheduler = self.optimization.scheduler(optimizer, steps=steps_of(self)[0])
-        return every_step(optimizer, scheduler)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        data = self.trainer.datamodule
-        checkpoint["metamixer"] = network_info(
-            self.model_name,
-            {**self.model_args, "num_classes": self.num_classes},
-            task="points",
-            classes=data.classes,
-            preprocessing=data.preprocessing.as_dict(),
-        )
-
-    def _measure(self, split: str, cloud: Cloud, **how: Any) -> None:
-        scores = point_scores(self.network, cloud, self.trainer.datamodule.preprocessing, **how)
-        labels = torch.from_numpy(cloud.labels).to(scores.device)
-        self.confusions[f"{split}_split"].update(scores.argmax(dim=1), labels)
-
-    def _log_measures(self, split: str) -> Tensor:
-        confusion = self.confusions[f"{split}_split"]
-        counts = confusion.compute()
-        confusion.reset()
-        names = self.trainer.datamodule.classes
+    def log_measures(self, split: str) -> None:
+        """Log them; a test leaves its confusion matrix as a file beside."""
+        counts, names = self.measures[split].compute(), self.trainer.datamodule.classes
+        self.measures[split].reset()
         self.log_dict({f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True)
-        ious = class_ious(counts)
-        self.log_dict({f"{split}/iou/{name}": iou for name, iou in zip(names, ious, strict=True) if not iou.isnan()})
-        return counts
+        ious = zip(names, class_ious(counts), strict=True)
+        self.log_dict({f"{split}/iou/{name}": iou for name, iou in ious if not iou.isnan()})
+        if split == "test" and self.trainer.is_global_zero:
+            write_confusion(Path(self.trainer.default_root_dir, "test_confusion.csv"), counts, names)
 
 
 def class_ious(counts: Tensor) -> Tensor:

@@ -3,25 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
-from ..checkpoints import load_initial, network_info
 from ..data.label_maps import IGNORED
 from ..errors import InputError
-from ..models import create_model
 from ..sliding import probabilities
 from .segmentation_optimization import SegmentationOptimization
-from .steps import every_step, refuse_infinite, steps_of
+from .task import Task, backbone_start
 
 Batch = tuple[Tensor, Tensor]
 
 
-class Segmentation(L.LightningModule):
+class Segmentation(Task):
     """Train and measure a segmentation network.
 
     Args:
@@ -34,6 +31,8 @@ class Segmentation(L.LightningModule):
         class_weights: a weight of each class in the loss; None: all count the same.
         scales, flip: `test` takes the mean over these factors of the image's size, and over the mirrored image.
     """
+
+    title = "segmentation"
 
     def __init__(
         self,
@@ -50,22 +49,15 @@ class Segmentation(L.LightningModule):
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
     ):
-        super().__init__()
         if class_weights is not None and len(class_weights) != num_classes:
             raise InputError(f"class_weights of {len(class_weights)} numbers, expected {num_classes}, one a class")
-        self.model_name = model
+        args = {**(model_args or {}), "num_classes": num_classes}
+        start = backbone_start(args, pretrained=pretrained_backbone)
+        super().__init__(model, args, optimization, start=start, initial=initial, new_classifier=new_classifier)
         self.num_classes = num_classes
-        self.model_args = dict(model_args or {})
-        self.optimization = optimization
+        self.network.to(memory_format=torch.channels_last)
         self.auxiliary_weight = auxiliary_weight
         self.views = {"val": {}, "test": {"scales": tuple(scales), "flip": flip}}
-        # Not in `model_args`, which a checkpoint keeps: whoever reads that has the weights.
-        args = self.model_args
-        if pretrained_backbone:
-            args = {**args, "backbone_args": {**(args.get("backbone_args") or {}), "pretrained": True}}
-        self.network = create_model(model, num_classes=num_classes, **args).to(memory_format=torch.channels_last)
-        if initial:
-            load_initial(self.network, initial, new_classifier=new_classifier)
         weights = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
         self.measures = nn.ModuleDict({split: measures(num_classes) for split in ("val", "test")})
@@ -75,17 +67,13 @@ class Segmentation(L.LightningModule):
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
     def setup(self, stage: str) -> None:
-        classes = getattr(self.trainer.datamodule, "classes", None)
-        if classes is not None and len(classes) != self.num_classes:
-            raise InputError(f"model.num_classes {self.num_classes}, expected {len(classes)}, the data's number of classes")
+        self.expect_classes(self.num_classes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         main, *auxiliary = self.network.forward_heads(images.contiguous(memory_format=torch.channels_last))
         loss = self.loss(main, labels) + sum(self.auxiliary_weight * self.loss(logits, labels) for logits in auxiliary)
-        refuse_infinite(loss, self)
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(images))
-        return loss
+        return self.log_loss(loss, batch_size=len(images))
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """logits: (B, classes, h, w), labels: (B, H, W) -> the mean over all pixels of the batch that count; 0 where none does."""
@@ -95,41 +83,17 @@ class Segmentation(L.LightningModule):
         weight = counted.numel() if self.class_weights is None else self.class_weights[counted].sum()
         return pixels / max(weight, 1)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", batch)
+    def data_info(self) -> dict[str, Any]:
+        classes = getattr(self.trainer.datamodule, "pixel_classes", None)
+        return {**super().data_info(), "colours": [list(colour) for colour in classes.colours] if classes else None}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log_measures("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._log_measures("test")
-
-    def configure_optimizers(self) -> dict:
-        optimizer = self.optimization.optimizer(self.network)
-        scheduler = self.optimization.scheduler(optimizer, steps=steps_of(self)[0])
-        return every_step(optimizer, scheduler)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        data = self.trainer.datamodule
-        classes = getattr(data, "pixel_classes", None)
-        checkpoint["metamixer"] = network_info(
-            self.model_name,
-            {**self.model_args, "num_classes": self.num_classes},
-            task="segmentation",
-            classes=list(classes.names) if classes else None,
-            preprocessing=data.preprocessing.as_dict() if hasattr(data, "preprocessing") else None,
-        ) | {"colours": [list(colour) for colour in classes.colours] if classes else None}
-
-    def _evaluate(self, split: str, batch: Batch) -> None:
+    def measure(self, split: str, batch: Batch) -> None:
         preprocessing = self.trainer.datamodule.preprocessing
         for image, labels in zip(*batch, strict=True):
             share = probabilities(self.network, image, preprocessing, **self.views[split])
             self.measures[split].update(share.argmax(dim=0), labels)
 
-    def _log_measures(self, split: str) -> None:
+    def log_measures(self, split: str) -> None:
         found = self.measures[split].compute()
         names = getattr(self.trainer.datamodule, "classes", None) or range(self.num_classes)
         self.log_dict({f"{split}/{name}": found[name] for name in ("miou", "accuracy")}, prog_bar=True)

@@ -42,7 +42,7 @@ class SegmentationOptimization:
         # On a CPU PyTorch would step through the tensors one by one.
         return AdamW(list(groups.values()), lr=self.lr, fused=next(network.parameters()).device.type == "cpu")
 
-    def scheduler(self, optimizer: Optimizer, *, steps: int) -> LambdaLR:
+    def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
         """A linear warm-up from a millionth, and all the time the fall of the polynomial."""
 
         def share(step: int) -> float:

@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
-from ..checkpoints import load_initial, network_info
 from ..errors import InputError
-from ..models import create_model
 from ..quality import psnr, ssim, to_pixels
 from .optimization import Optimization
-from .steps import every_step, refuse_infinite, steps_of
+from .task import Task
 
 
 def frequency_loss(actual: Tensor, target: Tensor, *, weight: float = 0.02) -> Tensor:
@@ -23,7 +20,7 @@ def frequency_loss(actual: Tensor, target: Tensor, *, weight: float = 0.02) -> T
     return weight * F.l1_loss(*spectra)
 
 
-class SuperResolution(L.LightningModule):
+class SuperResolution(Task):
     """Train and measure a network that enlarges images: L1 plus the frequency loss (paper, super-resolution settings).
 
     Args:
@@ -34,6 +31,8 @@ class SuperResolution(L.LightningModule):
         frequency_weight: of the frequency loss beside L1.
         compile: let torch.compile have the network.
     """
+
+    title = "super_resolution"
 
     def __init__(
         self,
@@ -47,16 +46,10 @@ class SuperResolution(L.LightningModule):
         frequency_weight: float = 0.02,
         compile: bool = False,
     ):
-        super().__init__()
-        self.model_name = model
-        self.model_args = {"scale": scale, **(model_args or {})}
-        self.optimization = optimization
+        args = {"scale": scale, **(model_args or {})}
+        super().__init__(model, args, optimization, initial=initial, new_classifier=not initial_head, compile=compile)
+        self.network.to(memory_format=torch.channels_last)
         self.frequency_weight = frequency_weight
-        self.network = create_model(model, **self.model_args).to(memory_format=torch.channels_last)
-        if initial:
-            load_initial(self.network, initial, new_classifier=not initial_head)
-        if compile:
-            self.network.compile()
         self.measures = nn.ModuleDict({split: nn.ModuleDict({"psnr": MeanMetric(), "ssim": MeanMetric()}) for split in ("val", "test")})
 
     def forward(self, images: Tensor) -> Tensor:
@@ -72,26 +65,12 @@ class SuperResolution(L.LightningModule):
         small, large = batch
         enlarged = self(small)
         loss = F.l1_loss(enlarged, large) + frequency_loss(enlarged, large, weight=self.frequency_weight)
-        refuse_infinite(loss, self)
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(small))
-        return loss
+        return self.log_loss(loss, batch_size=len(small))
 
-    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        self._measure("val", batch)
+    def data_info(self) -> dict[str, Any]:
+        return {}
 
-    def test_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        self._measure("test", batch)
-
-    def configure_optimizers(self) -> dict:
-        optimizer = self.optimization.optimizer(self.network)
-        steps, steps_per_epoch = steps_of(self)
-        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
-        return every_step(optimizer, scheduler)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task="super_resolution", classes=None, preprocessing=None)
-
-    def _measure(self, split: str, batch: Sequence[Tensor]) -> None:
+    def measure(self, split: str, batch: Sequence[Tensor]) -> None:
         """PSNR and SSIM on Y, a border of `scale` pixels left out, mean over the images; in float32, as the network is used."""
         small, large = batch
         with torch.autocast(small.device.type, enabled=False):

@@ -1,0 +1,89 @@
+"""Our networks in every form beside the form in which their authors run them, and others each in their own fastest form.
+
+    python benchmarks/deployment.py
+
+Forms of a network take turns in processes of their own, batch 1 and 8; speed is the median over the rounds of how many times as fast a
+form is as the published one. Weights are random: they don't change the time; errors are those of random images. Writes
+benchmarks/results/deployment.{json,md,png}, after each network, and goes on with those that are missing.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from trainings import write_results
+
+from metamixer.bench import Entry, Result, choose_forms, time_networks
+from metamixer.bench_report import draw_pareto, fastest_forms, table
+from metamixer.files import write_text
+from metamixer.machine import describe_machine
+from metamixer.models.published_accuracy import PUBLISHED
+
+RESULTS = Path(__file__).parent / "results/deployment"
+OURS = ("ffnet_1", "ffnet_2", "ffnet_3")
+PEERS = (
+    "convnext_tiny",
+    "fastvit_sa12",
+    "fastvit_sa24",
+    "repvit_m1_5",
+    "mobilenetv4_conv_large",
+    "efficientvit_b2",
+    "efficientformerv2_l",
+    "caformer_s18",
+    "swin_tiny_patch4_window7_224",
+)
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+def measure(name: str, *, rounds: int) -> dict:
+    """All forms of a network at its own size; others than ours in batch 1 alone."""
+    batches = (1, 8) if name in OURS else (1,)
+    results, peak = time_networks(
+        [name], choose_forms((), PRECISIONS), sizes=(), batches=batches, threads=torch.get_num_threads(), rounds=rounds, warmup=2
+    )
+    return {"fp32_peak_gflops": peak, "results": [asdict(result) for result in results]}
+
+
+def read(row: dict) -> list[Result]:
+    """What `measure` gave, from the file."""
+    return [Result(**{**each, "entry": Entry(**each["entry"])}) for each in row["results"]]
+
+
+def write(rows: dict[str, dict], rounds: int) -> None:
+    """The result as JSON, as tables and as a picture."""
+    lines = [f"Medians of {rounds} rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}."]
+    for name in OURS:
+        if name in rows:
+            lines += ["", table(read(rows[name]), rows[name]["fp32_peak_gflops"])]
+    fastest = [result for row in rows.values() for result in fastest_forms(read(row))]
+    lines += ["", "Each in its fastest form, batch 1:", "", "| network | px | form | ms | top-1, published |", "|---|---|---|---|---|"]
+    for result in sorted(fastest, key=lambda result: result.median):
+        entry = result.entry
+        accuracy = PUBLISHED[entry.network, entry.size]
+        lines.append(
+            f"| {entry.network} | {entry.size} | {entry.backend} {entry.precision} | {1e3 * result.median:.1f} "
+            f"| {accuracy.top1:.1f} %{' (distilled)' * accuracy.distilled} |"
+        )
+    write_results(RESULTS, lines, {"rounds": rounds, "rows": rows})
+    draw_pareto(fastest, RESULTS.with_suffix(".png"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--networks", nargs="+", choices=(*OURS, *PEERS), default=(*OURS, *PEERS))
+    parser.add_argument("--runs", type=Path, default=Path("runs/deployment"), help="folder for what was measured")
+    options = parser.parse_args()
+    rows = {}
+    for name in options.networks:
+        file = options.runs / f"{name}.json"
+        if not file.is_file():
+            write_text(file, json.dumps(measure(name, rounds=options.rounds)))
+        rows[name] = json.loads(file.read_text())
+        write(rows, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

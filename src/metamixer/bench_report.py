@@ -1,0 +1,68 @@
+"""What `metamixer bench` writes: a table, everything as plain values, and a picture of accuracy against latency."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from .bench import Result
+from .models.published_accuracy import PUBLISHED
+
+
+def table(results: Sequence[Result], peak: float) -> str:
+    """Markdown: every form beside the first of the same network, size and batch."""
+    lines = [
+        "| network | px | batch | form | ms, median | quartiles | speed, first form = 1 | error | GFLOP/s | of fp32 peak | memory |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    first: dict[tuple, Result] = {}
+    for result in results:
+        entry = result.entry
+        base = first.setdefault((entry.network, entry.size, entry.batch), result)
+        speed = statistics.median(theirs / ours for theirs, ours in zip(base.seconds, result.seconds, strict=True))
+        low, high = result.quartiles
+        lines.append(
+            f"| {entry.network} | {entry.size} | {entry.batch} | {entry.backend} {entry.precision} | {1e3 * result.median:.1f} "
+            f"| {1e3 * low:.1f} to {1e3 * high:.1f} | {speed:.2f} | {result.error:.0e} | {result.rate:.0f} | {result.rate / peak:.0%} "
+            f"| {result.memory / 1e6:.0f} MB |"
+        )
+    return "\n".join(lines)
+
+
+def as_json(results: Sequence[Result], peak: float, machine: str) -> dict:
+    """Everything that was measured, in plain values."""
+    return {"machine": machine, "fp32_peak_gflops": peak, "results": [{**asdict(result), "median": result.median} for result in results]}
+
+
+def draw_pareto(results: Sequence[Result], out: Path) -> None:
+    """Published top-1 against the latency of each network's fastest form, in the first batch size that was timed.
+
+    A network whose accuracy at the timed size isn't published is left out.
+    """
+    from .analysis import _pyplot
+
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    for result in fastest_forms(results):
+        entry, accuracy = result.entry, PUBLISHED.get((result.entry.network, result.entry.size))
+        if accuracy:
+            place = (1e3 * result.median, accuracy.top1)
+            axes.scatter(*place, color="crimson" if entry.network.startswith("ffnet") else "steelblue")
+            label = f"{entry.network} {entry.size}px{', distilled' * accuracy.distilled} ({entry.backend} {entry.precision})"
+            axes.annotate(label, place, fontsize=7, xytext=(4, 3), textcoords="offset points")
+    axes.set(xlabel="milliseconds a call", ylabel="ImageNet-1K top-1, published (%)", title="Each network in its fastest form")
+    axes.grid(alpha=0.3)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
+
+
+def fastest_forms(results: Sequence[Result]) -> list[Result]:
+    """The fastest form of each network and size, in the first batch size that was timed."""
+    fastest: dict[tuple[str, int], Result] = {}
+    for result in results:
+        entry = result.entry
+        if entry.batch == results[0].entry.batch:
+            key = (entry.network, entry.size)
+            fastest[key] = min(fastest.get(key, result), result, key=lambda each: each.median)
+    return list(fastest.values())

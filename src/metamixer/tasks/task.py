@@ -1,0 +1,123 @@
+"""What all tasks have in common: a network, its optimiser and its checkpoints; two splits that are measured."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
+
+import lightning as L
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ..checkpoints import load_initial, network_info
+from ..errors import InputError
+from ..models import create_model
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Recipe(Protocol):
+    """An optimiser and its schedule, described as data."""
+
+    def optimizer(self, network: nn.Module) -> Optimizer: ...
+
+    def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LRScheduler:
+        """steps: of the whole training; the schedule goes on with every step."""
+        ...
+
+
+class Task(L.LightningModule, ABC):
+    """A network by name that is trained and measured.
+
+    A task of its own says what it trains on (`training_step`), what it measures (`measure`, and `log_measures` where that can be known
+    only at the end of a split), and what predicting needs beside the network (`data_info`).
+
+    Args:
+        model, model_args: name and keywords for `metamixer.create_model`; checkpoints keep them.
+        start: keywords that say where the weights come from; not kept, because whoever reads a checkpoint has the weights.
+        initial: a checkpoint to start from; `new_classifier`: but for its class layers.
+    """
+
+    title: ClassVar[str]
+    """The task's name in checkpoints."""
+
+    def __init__(
+        self,
+        model: str,
+        model_args: Mapping[str, Any],
+        optimization: Recipe,
+        *,
+        start: Mapping[str, Any] = NOTHING,
+        initial: str | None = None,
+        new_classifier: bool = False,
+        compile: bool = False,
+    ):
+        super().__init__()
+        self.model_name = model
+        self.model_args = dict(model_args)
+        self.optimization = optimization
+        self.network = create_model(model, **{**self.model_args, **start})
+        if initial:
+            load_initial(self.network, initial, new_classifier=new_classifier)
+        if compile:
+            self.network.compile()
+
+    @abstractmethod
+    def measure(self, split: str, batch: Any) -> None:
+        """Take a batch of "val" or "test" into the measures."""
+
+    def log_measures(self, split: str) -> None:
+        """Log what is known at the end of a split; nothing, where `measure` logs torchmetrics' objects."""
+
+    def data_info(self) -> dict[str, Any]:
+        """Class names, preprocessing and whatever else a checkpoint has to tell of the data."""
+        data = self.trainer.datamodule
+        preprocessing = getattr(data, "preprocessing", None)
+        return {"classes": getattr(data, "classes", None), "preprocessing": preprocessing.as_dict() if preprocessing else None}
+
+    def expect_classes(self, number: int) -> None:
+        """Raises InputError where the data has another number of classes."""
+        classes = getattr(self.trainer.datamodule, "classes", None)
+        if classes is not None and len(classes) != number:
+            raise InputError(f"model.num_classes {number}, expected {len(classes)}, the data's number of classes")
+
+    def log_loss(self, loss: Tensor, *, batch_size: int, parts: Mapping[str, Tensor] = NOTHING) -> Tensor:
+        """Log a training loss, and the losses of which it is the sum; raises InputError that names the step if it is no finite number."""
+        if not loss.isfinite():
+            values = ", ".join(f"{name} {value.item():.3g}" for name, value in parts.items())
+            place = "; ".join(filter(None, [f"epoch {self.current_epoch}", values]))
+            raise InputError(
+                f"training loss is {loss.item()} at step {self.global_step} ({place}), expected a finite number: "
+                "stopped; the last checkpoint is from before it; try a lower learning rate"
+            )
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=batch_size)
+        self.log_dict({f"train/{name}": value for name, value in parts.items()}, on_step=False, on_epoch=True, batch_size=batch_size)
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.measure("val", batch)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.measure("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_measures("val")
+
+    def on_test_epoch_end(self) -> None:
+        self.log_measures("test")
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = self.optimization.optimizer(self.network)
+        steps = int(self.trainer.estimated_stepping_batches)
+        steps_per_epoch = steps / max(self.trainer.max_epochs or 1, 1)
+        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task=self.title) | self.data_info()
+
+
+def backbone_start(model_args: Mapping[str, Any], *, pretrained: bool) -> dict[str, Any]:
+    """For `start`: the backbone's published ImageNet weights, where they are wanted."""
+    return {"backbone_args": {**(model_args.get("backbone_args") or {}), "pretrained": True}} if pretrained else {}

@@ -1,0 +1,175 @@
+"""Segmentation data: what is read, augmented and refused."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from house_scene import COLOURS, MODEL, NARROW, data, task, trainer, write_scene
+from metamixer.data import SegmentationAugmentation, SegmentationData, SegmentationPreprocessing
+from metamixer.data.label_maps import CLASS_LISTS, IGNORED, paint, read_classes
+from metamixer.data.segmentation import read_colour_image
+from metamixer.errors import InputError
+from metamixer.tasks import Segmentation
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_scene(tmp_path)
+
+
+def test_augmentation_moves_image_and_labels_together():
+    torch.manual_seed(0)
+    labels = torch.randint(0, 3, (10, 12), dtype=torch.uint8).repeat_interleave(8, 0).repeat_interleave(8, 1)
+    image = (labels * 80).expand(3, -1, -1).contiguous()
+    settings = SegmentationPreprocessing(mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    augment = SegmentationAugmentation(crop=(60, 160), scale=(1.0, 2.0), photometric=0.0)
+    for _ in range(5):
+        pixels, found = augment(image, labels, settings)
+        assert (pixels.shape, found.shape, found.dtype) == ((3, 60, 160), (60, 160), torch.int64)
+        seen = found != IGNORED
+        assert torch.equal(pixels[0] == 0, (found == 0) | ~seen) or (pixels[0][seen] / 80 - found[seen]).abs().median() < 0.05
+        assert (pixels[0][seen] / 80 - found[seen]).abs().median() < 0.05
+
+
+def test_a_crop_of_mostly_one_class_is_drawn_again():
+    torch.manual_seed(0)
+    labels = torch.zeros(100, 100, dtype=torch.uint8)
+    labels[:, 80:] = 1
+    augment = SegmentationAugmentation(crop=(20, 20), category_limit=0.75)
+    shares = []
+    for _ in range(20):
+        top, left, height, width = augment.choose_box(labels, (100, 100))
+        shares.append(labels[top : top + height, left : left + width].float().mean().item())
+    assert sum(0.25 < share < 0.75 for share in shares) > 12
+
+
+@pytest.mark.parametrize(("name", "count", "values"), [("ade20k", 150, (1, 150)), ("cityscapes", 19, (7, 33)), ("camvid", 11, (0, 10))])
+def test_known_class_lists(name, count, values):
+    classes = read_classes(name)
+    assert len(classes.names) == len(set(classes.names)) == len(classes.colours) == count
+    assert (classes.values[0], classes.values[-1]) == values
+    assert not set(classes.values) & set(classes.ignored)
+    assert (CLASS_LISTS / f"{name}.yaml").is_file()
+
+
+def test_cityscapes_names_and_numbers(tmp_path):
+    for folder, ending, mode in (("leftImg8bit", "_leftImg8bit", "RGB"), ("gtFine", "_gtFine_labelIds", "L")):
+        (tmp_path / folder / "aachen").mkdir(parents=True)
+        Image.new(mode, (8, 6), 26 if mode == "L" else (1, 2, 3)).save(tmp_path / folder / "aachen" / f"a_0{ending}.png")
+    Image.new("L", (8, 6)).save(tmp_path / "gtFine" / "aachen" / "a_0_gtFine_color.png")
+    endings = {"image_ending": "_leftImg8bit", "label_ending": "_gtFine_labelIds"}
+    city = SegmentationData(str(tmp_path), "cityscapes", val_images="leftImg8bit", val_labels="gtFine", **endings)
+    ((_, labels),) = city.evaluation_dataset("val")
+    assert city.classes[labels.unique().item()] == "car"
+
+
+def spoil_value(root):
+    Image.fromarray(np.full((48, 64), 7, np.uint8)).save(root / "val_labels" / "0.png")
+
+
+def spoil_size(root):
+    Image.new("L", (64, 40)).save(root / "val_labels" / "0.png")
+
+
+def spoil_missing(root):
+    (root / "val_labels" / "0.png").unlink()
+
+
+def spoil_empty(root):
+    for path in (root / "val").iterdir():
+        path.unlink()
+
+
+def spoil_palette(root):
+    paint(np.full((48, 64), 1, np.uint8), [COLOURS[1], COLOURS[0]]).save(root / "val_labels" / "0.png")
+
+
+def spoil_mode(root):
+    Image.new("RGB", (64, 48)).save(root / "val_labels" / "0.png")
+
+
+def spoil_grey(root):
+    Image.new("L", (64, 48)).save(root / "val" / "0.png")
+
+
+def spoil_pixels(root):
+    """A PNG that says that it has 20000 by 20000 pixels."""
+    path = root / "val_labels" / "0.png"
+    head = b"IHDR" + struct.pack(">2I5B", 20000, 20000, 8, 0, 0, 0, 0)
+    path.write_bytes(path.read_bytes()[:12] + head + struct.pack(">I", zlib.crc32(head)) + path.read_bytes()[33:])
+
+
+def spoil_file(root):
+    path = root / "val_labels" / "0.png"
+    path.write_bytes(path.read_bytes()[:60])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_value, r"val_labels/0\.png: label value 7, expected one of the 3 classes \(0 to 2\) or 9 \(ignored\)"),
+        (spoil_size, r"val_labels/0\.png: 64x40 pixels, expected 64x48, the size of its picture"),
+        (spoil_missing, r"val_labels/0\.png: no such file, expected the labels of .*val/0\.png"),
+        (spoil_empty, r"val: 0 pictures in this split"),
+        (spoil_palette, r"val_labels/0\.png: wrong palette: value 1 has the colour of sky \(10, 20, 200\), expected \(20, 160, 20\)"),
+        (spoil_mode, r"val_labels/0\.png: an image of mode RGB, expected a PNG of class numbers"),
+        (spoil_grey, r"val/0\.png: a grey image \(mode L\), expected colour"),
+        (spoil_pixels, r"val_labels/0\.png: more than \d+ pixels, expected fewer, or --max_pixels"),
+        (spoil_file, r"val_labels/0\.png: not a readable image"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_value(root, spoil, message):
+    spoil(root)
+    with pytest.raises(InputError, match=message):
+        list(data(root).evaluation_dataset("val"))
+
+
+def test_a_right_palette_and_a_grey_picture_that_may_be_are_taken(root):
+    labels = np.asarray(Image.open(root / "val_labels" / "0.png"))
+    paint(labels, [*COLOURS, *[[0, 0, 0]] * 7]).save(root / "val_labels" / "0.png")
+    spoil_grey(root)
+    image, found = data(root, grey_images=True).evaluation_dataset("val")[0]
+    assert image.shape == (3, 48, 64)
+    assert torch.equal(found, torch.from_numpy(np.where(labels == 9, IGNORED, labels).astype(np.int64)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: [{name: a}]", "classes.yaml: KeyError 'colour'"),
+        ("classes: [{name: a, colour: [1, 2]}, {name: b, colour: [1, 2, 3]}]", "classes.yaml: ValueError"),
+        ("classes: [{name: a, colour: [1, 2, 3]}]", "classes.yaml: 1 classes"),
+        ("classes: [{name: a, colour: [1, 2, 3]}, {name: b, colour: [1, 2, 3]}]\nignore_index: 1", r"values \[1\] twice"),
+        ("classes: {", "classes.yaml: "),
+        (None, "classes 'classes.yaml': no such file, expected a YAML file or one of ade20k, camvid, cityscapes"),
+    ],
+)
+def test_bad_class_lists(text, message, tmp_path):
+    if text:
+        (tmp_path / "classes.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_classes("classes.yaml", tmp_path)
+
+
+def test_refuses_numbers_that_do_not_fit(root):
+    with pytest.raises(InputError, match="num_classes 4, expected 3, the data's number of classes"):
+        trainer(root, max_epochs=1).fit(Segmentation(MODEL, 4, model_args=NARROW), data(root))
+    with pytest.raises(InputError, match="class_weights of 2 numbers, expected 3"):
+        task(class_weights=[1.0, 2.0])
+    broken = task()
+    torch.nn.init.constant_(broken.network.head.classifier.bias, float("nan"))
+    with pytest.raises(InputError, match=r"training loss is nan at step 0"):
+        trainer(root, max_epochs=1).fit(broken, data(root))
+
+
+def test_sixteen_bits_of_grey_are_brought_to_eight(root):
+    values = np.arange(65536, step=1024, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(values).save(root / "deep.png")
+    assert np.array_equal(np.asarray(read_colour_image(root / "deep.png", grey_images=True))[:, :, 1], values >> 8)
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(root / "float.tif")
+    with pytest.raises(InputError, match=r"float.tif: values of mode F, whose white is unknown, expected 8 or 16 bits"):
+        read_colour_image(root / "float.tif", grey_images=True)
