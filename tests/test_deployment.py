@@ -217,6 +217,18 @@ def test_int8_is_written_with_its_accuracy_or_not_at_all(checkpoint, labelled, t
 
 
 @needs["openvino"]
+def test_int8_depthwise_convolutions_are_right_in_openvino():
+    torch.manual_seed(0)
+    network = randomize(metamixer.create_model("ffnet_nano", num_classes=10)).eval()
+    images = torch.rand(16, 3, 32, 32)
+    runtime = metamixer.deploy(network, images[:1], "int8", backend="openvino", calibration=images)
+    with torch.no_grad():
+        expected = network(images)
+    found = torch.cat([runtime(image) for image in images.split(1)])
+    assert (found - expected).abs().mean() < 0.08 * expected.abs().max()
+
+
+@needs["openvino"]
 def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(checkpoint, labelled, tmp_path, monkeypatch, capsys):
     command = ["export", str(checkpoint), "--format", "openvino", "--calibration", str(labelled), "--validation", str(labelled), "--int8"]
     quantized = []
