@@ -3,6 +3,7 @@
 import csv
 import os
 import resource
+import signal
 import subprocess
 import sys
 
@@ -110,6 +111,13 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(recipe, tmp_path
     whole, resumed = states(tmp_path / "whole"), states(tmp_path / "stopped")
     assert whole.keys() == resumed.keys()
     assert [key for key in whole if not torch.equal(whole[key], resumed[key])] == []
+
+
+def test_a_run_that_a_scheduler_ends_does_not_look_finished(recipe, tmp_path, monkeypatch, capsys):
+    stop_in(monkeypatch, epoch=1, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert fit(recipe(), tmp_path / "run") == 130
+    assert "interrupted: go on with --resume true" in capsys.readouterr().err
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
 
 
 def test_resuming_without_a_checkpoint_is_an_error(recipe, tmp_path, capsys):

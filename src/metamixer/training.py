@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning_utilities.core.imports import RequirementCache
 
 from . import data, tasks  # noqa: F401  their classes can be named in a recipe without a path
@@ -171,6 +172,7 @@ def run(arguments: list[str]) -> TrainingCLI:
             raise InputError(str(error.__cause__)) from None
         raise
     except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):
+        # Lightning lets a run that a scheduler ended (SIGTERM) exit as if it had come to its end.
+        if isinstance(stop, SIGTERMException) or isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt("go on with --resume true") from None
         raise
