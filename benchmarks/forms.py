@@ -19,10 +19,13 @@ def serve(call: Callable[[], Numbers]) -> None:
         print(json.dumps({**numbers, "peak_gib": peak}), flush=True)
 
 
-def take_turns(script: str, forms: Mapping[str, dict], *, rounds: int, arguments: Sequence[str] = ()) -> dict[str, Numbers]:
+def take_turns(
+    script: str, forms: Mapping[str, dict], *, rounds: int, warmup: int = 1, arguments: Sequence[str] = ()
+) -> dict[str, Numbers]:
     """Medians over the rounds of what each form gives ("seconds" among it), its speed beside the first form's, its peak memory.
 
-    script: is started with `--serve FORM`, the form as JSON, and `arguments`, and calls `serve`. The first round warms up.
+    script: is started with `--serve FORM`, the form as JSON, and `arguments`, and calls `serve`. `warmup` rounds before the
+    others don't count.
     """
     command = [sys.executable, script, *arguments, "--serve"]
     servers = {
@@ -32,12 +35,12 @@ def take_turns(script: str, forms: Mapping[str, dict], *, rounds: int, arguments
     for server in servers.values():
         server.stdout.readline()
     taken = {name: [] for name in forms}
-    for i in range(rounds + 1):
+    for i in range(warmup + rounds):
         for name, server in servers.items():
             server.stdin.write("\n")
             server.stdin.flush()
             numbers = json.loads(server.stdout.readline())
-            if i:
+            if i >= warmup:
                 taken[name].append(numbers)
     for server in servers.values():
         server.stdin.close()
