@@ -3,8 +3,8 @@
     python benchmarks/deployment.py
 
 Forms of a network take turns in processes of their own, batch 1 and 8; speed is the median over the rounds of how many times as fast a
-form is as the published one. Weights are random: they don't change the time; errors are those of random images. Writes
-benchmarks/results/deployment.{json,md,png}, after each network, and goes on with those that are missing.
+form is as the published one; what `deploy` chooses is compared with that. Weights are random: they don't change the time; errors are those
+of random images. Writes benchmarks/results/deployment.{json,md,png}, after each network, and goes on with those that are missing.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from pathlib import Path
 import torch
 from trainings import write_results
 
+import metamixer
+from metamixer.bench import PUBLISHED as PUBLISHED_FORM
 from metamixer.bench import Entry, Result, choose_forms, time_networks
 from metamixer.bench_report import draw_pareto, fastest_forms, table
 from metamixer.files import write_text
@@ -43,7 +45,16 @@ def measure(name: str, *, rounds: int) -> dict:
     results, peak = time_networks(
         [name], choose_forms((), PRECISIONS), sizes=(), batches=batches, threads=torch.get_num_threads(), rounds=rounds, warmup=2
     )
-    return {"fp32_peak_gflops": peak, "results": [asdict(result) for result in results]}
+    size = results[0].entry.size
+    chosen = {str(batch): chosen_form(name, size, batch) for batch in batches} if name in OURS else {}
+    return {"fp32_peak_gflops": peak, "results": [asdict(result) for result in results], "chosen": chosen}
+
+
+def chosen_form(name: str, size: int, batch: int) -> str:
+    """What `metamixer.deploy` takes for the fastest form, by a trial of its own."""
+    torch.manual_seed(0)
+    network = metamixer.create_model(name).eval()
+    return metamixer.deploy(network, torch.randn(batch, 3, size, size), cache=False).name
 
 
 def read(row: dict) -> list[Result]:
@@ -51,12 +62,25 @@ def read(row: dict) -> list[Result]:
     return [Result(**{**each, "entry": Entry(**each["entry"])}) for each in row["results"]]
 
 
+def choices(row: dict) -> list[str]:
+    """A line a batch: how near `deploy` comes to the fastest of the forms from which it chooses."""
+    lines = []
+    for batch, name in row["chosen"].items():
+        forms = {
+            f"{result.entry.backend} {result.entry.precision}": result.median
+            for result in read(row)
+            if result.entry.batch == int(batch) and result.entry.backend != PUBLISHED_FORM and result.entry.precision != "int8"
+        }
+        lines.append(f"- `deploy` chose {name} for batch {batch}: {min(forms.values()) / forms[name]:.2f} times the speed of the fastest.")
+    return lines
+
+
 def write(rows: dict[str, dict], rounds: int) -> None:
     """The result as JSON, as tables and as a picture."""
     lines = [f"Medians of {rounds} rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}."]
     for name in OURS:
         if name in rows:
-            lines += ["", table(read(rows[name]), rows[name]["fp32_peak_gflops"])]
+            lines += ["", table(read(rows[name]), rows[name]["fp32_peak_gflops"]), "", *choices(rows[name])]
     fastest = [result for row in rows.values() for result in fastest_forms(read(row))]
     lines += ["", "Each in its fastest form, batch 1:", "", "| network | px | form | ms | top-1, published |", "|---|---|---|---|---|"]
     for result in sorted(fastest, key=lambda result: result.median):

@@ -314,27 +314,3 @@ def test_a_missing_extra_gives_the_pip_line(checkpoint, monkeypatch, capsys):
     monkeypatch.setattr("metamixer.deployment.formats.find_spec", lambda package: None)
     assert main(["export", str(checkpoint), "--format", "litert"]) == 2
     assert "pip install 'metamixer[litert]'" in capsys.readouterr().err
-
-
-def test_bench_times_forms_beside_the_published_one(tmp_path, capsys):
-    out = tmp_path / "bench.json"
-    command = [
-        "bench",
-        "test_convnext",
-        "--backends",
-        "eager",
-        "--precisions",
-        "fp32",
-        "--rounds",
-        "2",
-        "--warmup",
-        "1",
-        "--json",
-        str(out),
-    ]
-    assert main([*command, "--sizes", "64", "--threads", "1"]) == 0
-    results = json.loads(out.read_text())["results"]
-    assert [result["entry"]["backend"] for result in results] == ["published", "eager"]
-    assert all(result["memory"] > 0 and result["median"] > 0 and result["error"] < 1e-4 for result in results)
-    assert main(["bench", "ffnet_nano", "--backends", "abacus"]) == 2
-    assert "backend 'abacus'" in capsys.readouterr().err

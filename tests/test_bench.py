@@ -1,0 +1,60 @@
+"""`metamixer bench`: what is timed, and what the table and the picture make of it."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from metamixer.bench import PUBLISHED as PUBLISHED_FORM
+from metamixer.bench import Entry, Result
+from metamixer.bench_report import draw_pareto, fastest_forms, table
+from metamixer.cli import main
+from metamixer.models.published_accuracy import PUBLISHED
+
+
+def result(network, backend, seconds, *, size=256, batch=1):
+    entry = Entry(network, size, batch, backend, "fp32")
+    return Result(entry, tuple(seconds), error=0.0, gflops=2.0, memory=10**6, build_seconds=1.0)
+
+
+RESULTS = [
+    result("ffnet_1", PUBLISHED_FORM, (0.4, 0.8, 0.4)),
+    result("ffnet_1", "eager", (0.3, 0.4, 0.3)),
+    result("ffnet_1", "openvino", (0.1, 0.4, 0.2)),
+    result("ffnet_1", "openvino", (0.05, 0.05, 0.05), batch=8),
+    result("convnext_tiny", "eager", (0.2, 0.2, 0.2), size=224),
+    result("unheard_of", "eager", (0.2, 0.2, 0.2)),
+]
+
+
+def test_times_forms_beside_the_published_one(tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    forms = ["--backends", "eager", "--precisions", "fp32", "--rounds", "2", "--warmup", "1"]
+    assert main(["bench", "test_convnext", *forms, "--json", str(out), "--sizes", "64", "--threads", "1"]) == 0
+    results = json.loads(out.read_text())["results"]
+    assert [result["entry"]["backend"] for result in results] == ["published", "eager"]
+    assert all(result["memory"] > 0 and result["median"] > 0 and result["error"] < 1e-4 for result in results)
+    assert main(["bench", "ffnet_nano", "--backends", "abacus"]) == 2
+    assert "backend 'abacus'" in capsys.readouterr().err
+
+
+def test_speed_is_the_median_of_the_rounds_ratios_to_the_first_form():
+    rows = [line.split(" | ") for line in table(RESULTS[:3], peak=100).splitlines()[2:]]
+    assert [row[6] for row in rows] == ["1.00", "1.33", "2.00"]
+    assert [row[8] for row in rows] == ["5", "7", "10"]
+    assert [row[9] for row in rows] == ["5%", "7%", "10%"]
+
+
+def test_the_fastest_form_of_each_network_is_of_the_first_batch():
+    assert fastest_forms(RESULTS) == [RESULTS[2], RESULTS[4], RESULTS[5]]
+
+
+def test_the_picture_is_drawn_of_what_has_a_published_accuracy(tmp_path):
+    draw_pareto(RESULTS, tmp_path / "new" / "pareto.png")
+    with Image.open(tmp_path / "new" / "pareto.png") as picture:
+        assert picture.width > 600
+
+
+@pytest.mark.parametrize(("network", "size", "top1"), [("ffnet_1", 256, 81.3), ("ffnet_4", 384, 85.3)])
+def test_accuracies_of_ours_are_the_paper_s(network, size, top1):
+    assert PUBLISHED[network, size].top1 == top1
