@@ -36,17 +36,21 @@ PEERS = (
     "caformer_s18",
     "swin_tiny_patch4_window7_224",
 )
+UPSCALER = "ffnet_sr_light"
+"""256 px to 512 px."""
+
 PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def measure(name: str, *, rounds: int) -> dict:
-    """All forms of a network at its own size; others than ours in batch 1 alone."""
+    """All forms of a network at its own size; others than FFNet-1 to 3 in batch 1 alone."""
     batches = (1, 8) if name in OURS else (1,)
+    sizes, precisions = ((256,), PRECISIONS[:2]) if name == UPSCALER else ((), PRECISIONS)
     results, peak = time_networks(
-        [name], choose_forms((), PRECISIONS), sizes=(), batches=batches, threads=torch.get_num_threads(), rounds=rounds, warmup=2
+        [name], choose_forms((), precisions), sizes=sizes, batches=batches, threads=torch.get_num_threads(), rounds=rounds, warmup=2
     )
     size = results[0].entry.size
-    chosen = {str(batch): chosen_form(name, size, batch) for batch in batches} if name in OURS else {}
+    chosen = {str(batch): chosen_form(name, size, batch) for batch in batches} if name in (*OURS, UPSCALER) else {}
     return {"fp32_peak_gflops": peak, "results": [asdict(result) for result in results], "chosen": chosen}
 
 
@@ -78,10 +82,10 @@ def choices(row: dict) -> list[str]:
 def write(rows: dict[str, dict], rounds: int) -> None:
     """The result as JSON, as tables and as a picture."""
     lines = [f"Medians of {rounds} rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}."]
-    for name in OURS:
+    for name in (*OURS, UPSCALER):
         if name in rows:
             lines += ["", table(read(rows[name]), rows[name]["fp32_peak_gflops"]), "", *choices(rows[name])]
-    fastest = [result for row in rows.values() for result in fastest_forms(read(row))]
+    fastest = [result for name, row in rows.items() if name != UPSCALER for result in fastest_forms(read(row))]
     lines += ["", "Each in its fastest form, batch 1:", "", "| network | px | form | ms | top-1, published |", "|---|---|---|---|---|"]
     for result in sorted(fastest, key=lambda result: result.median):
         entry = result.entry
@@ -97,7 +101,7 @@ def write(rows: dict[str, dict], rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--networks", nargs="+", choices=(*OURS, *PEERS), default=(*OURS, *PEERS))
+    parser.add_argument("--networks", nargs="+", choices=(*OURS, UPSCALER, *PEERS), default=(*OURS, UPSCALER, *PEERS))
     parser.add_argument("--runs", type=Path, default=Path("runs/deployment"), help="folder for what was measured")
     options = parser.parse_args()
     rows = {}

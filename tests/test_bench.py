@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from metamixer.bench import PUBLISHED as PUBLISHED_FORM
-from metamixer.bench import Entry, Result
+from metamixer.bench import Entry, Result, own_sizes
 from metamixer.bench_report import draw_pareto, fastest_forms, table
 from metamixer.cli import main
 from metamixer.models.published_accuracy import PUBLISHED
@@ -36,6 +36,26 @@ def test_times_forms_beside_the_published_one(tmp_path, capsys):
     assert all(result["memory"] > 0 and result["median"] > 0 and result["error"] < 1e-4 for result in results)
     assert main(["bench", "ffnet_nano", "--backends", "abacus"]) == 2
     assert "backend 'abacus'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ffnet_ts", "network 'ffnet_ts' for forecasting, expected one for classification, segmentation, super_resolution"),
+        ("ffnet_3d_nano", "network 'ffnet_3d_nano' for points"),
+        ("ffnet_9", "'ffnet_9'"),
+    ],
+)
+def test_names_what_takes_no_images(name, message, capsys):
+    assert main(["bench", name]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_every_image_network_has_a_size():
+    sizes = own_sizes(["ffnet_1", "ffnet_4", "convnext_tiny", "ffnet_sr_light", "ffnet_head_ffnet_nano"])
+    assert list(sizes.values()) == [256, 384, 224, 64, 256]
 
 
 def test_speed_is_the_median_of_the_rounds_ratios_to_the_first_form():

@@ -19,7 +19,7 @@ from torch import nn
 from .complexity import measure
 from .deployment.backends import BACKENDS, build, find_backend, installed_backends
 from .deployment.parity import compare
-from .deployment.source import info_of, is_timm
+from .deployment.source import example_of, info_of
 from .errors import InputError
 from .models import create_model
 
@@ -30,6 +30,9 @@ SHORTEST = 0.02
 """Seconds that one measurement lasts at least, over as many calls as that takes."""
 
 MATMUL = 1536
+
+IMAGE_TASKS = ("classification", "segmentation", "super_resolution")
+"""Tasks whose networks take one batch of images and give one tensor."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def time_networks(
     warmup: int,
 ) -> tuple[list[Result], float]:
     """All forms of a network in one size and batch take turns, then those of the next; sizes: none for each network's own."""
-    own = sizes_of(networks, None)
+    own = own_sizes(networks)
     results, peaks = [], []
     for name in networks:
         for size in sizes or (own[name],):
@@ -201,14 +204,16 @@ def serve(entry: Entry | None, threads: int, pipe: Connection) -> None:
     pipe.send(_peak_memory())
 
 
-def sizes_of(networks: Sequence[str], size: int | None) -> dict[str, int]:
-    """The side in pixels at which each network is timed: its own where none is given; raises InputError for an unknown network."""
+def own_sizes(networks: Sequence[str]) -> dict[str, int]:
+    """The side in pixels at which each network is timed where none is given; raises InputError for one that isn't a network of images."""
     sizes = {}
     for name in networks:
-        create_model(name, device="meta")
-        if not is_timm(name):
-            raise InputError(f"network {name!r}: takes no images, expected an image network")
-        sizes[name] = size or info_of(name)["preprocessing"]["size"]
+        with torch.device("meta"):
+            create_model(name)
+        info = info_of(name)
+        if info["task"] not in IMAGE_TASKS:
+            raise InputError(f"network {name!r} for {info['task']}, expected one for {', '.join(IMAGE_TASKS)}")
+        sizes[name] = example_of(info).shape[-1]
     return sizes
 
 
