@@ -173,7 +173,9 @@ class Worker:
     def finish(self) -> Result:
         """What was measured."""
         self.pipe.send("finish")
-        return Result(self.entry, tuple(self.seconds), memory=self._receive(), **self.about)
+        memory = self._receive()
+        self.process.join()
+        return Result(self.entry, tuple(self.seconds), memory=memory, **self.about)
 
     def _receive(self):
         try:
