@@ -136,6 +136,7 @@ def quieten_lightning() -> None:
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
         ".*args parameter is intended to run from within Python.*",
+        ".*using the WeightAveraging callback, but loading.*",  # our checkpoints hold the averaged weights
         ".*isinstance.treespec, LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", message=message)
