@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from metamixer import series
-from metamixer.series import BatchNorm1d, Conv1d, Dropout, SharedNorm, SwapAxes, grouped_product, toeplitz_product
+from metamixer.series import BatchNorm1d, Conv1d, Dropout, SharedNorm, SwapAxes, by_windows, grouped_product, toeplitz_product
 from published_weights import image
 
 CONVOLUTIONS = {
@@ -128,3 +128,34 @@ def test_swapping_axes_twice_gives_the_channels_back(layout):
     swapped = SwapAxes(3)(x)
     assert torch.equal(swapped, x.reshape(5, 3, 4, 48).transpose(1, 2).reshape(5, 12, 48))
     assert torch.equal(SwapAxes(4)(swapped), x)
+
+
+class TestSomeWindowsAtATime:
+    """A hidden layer of 24 channels by 48 patches, two windows of which may be held at once, for 5 windows."""
+
+    @pytest.fixture(autouse=True)
+    def small_memory(self, monkeypatch):
+        monkeypatch.setattr(series, "HIDDEN_ELEMENTS", 2 * 24 * 48)
+
+    @layouts
+    def test_is_the_same_function_with_the_same_gradients(self, layout):
+        torch.manual_seed(0)
+        hidden = nn.Sequential(Conv1d(12, 24, 1, groups=3), nn.GELU(), Conv1d(24, 12, 1, groups=3))
+        results = []
+        for function in (hidden, lambda x: by_windows(hidden, x, hidden_channels=24)):
+            x = layout(image("series", (5, 12, 48))).requires_grad_()
+            y = function(x)
+            results.append((y, *torch.autograd.grad(y.square().sum(), [x, *hidden.parameters()])))
+        torch.testing.assert_close(results[1], results[0])
+
+    def test_holds_no_more(self):
+        seen = []
+        by_windows(lambda x: seen.append(len(x)) or x, image("series", (5, 12, 48)), hidden_channels=24)
+        assert seen == [2, 2, 1]
+
+    def test_dropout_has_one_mask_forward_and_backward(self):
+        x = torch.ones(5, 12, 48, requires_grad=True)
+        y = by_windows(Dropout(0.5), x, hidden_channels=24)
+        y.sum().backward()
+        assert torch.equal(x.grad, y)
+        assert 0.4 < (y != 0).float().mean() < 0.6

@@ -25,6 +25,11 @@ def describe_machine() -> str:
     return f"{os.cpu_count()} cores of {processor()} ({instructions}), {platform.system()}, PyTorch {torch.__version__.split('+')[0]}"
 
 
+def computes_bfloat16() -> bool:
+    """Has the processor instructions for bfloat16? Others emulate it, at ten to twenty times the cost of float32."""
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def find_device(name: str) -> torch.device:
     """A device by name, such as cpu or cuda:1; raises InputError for one that is not here."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)

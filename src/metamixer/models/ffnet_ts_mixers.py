@@ -7,11 +7,11 @@ there are dims, on channels whose two axes are swapped, mixes the variables of e
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..mixer import MetaMixer
 from ..ops import ConvNorm, Operators
-from ..series import Dropout, SwapAxes
+from ..series import Dropout, SwapAxes, by_windows
 
 Norm = Callable[[int], nn.Module]
 """Makes a norm of `dim` channels that the variables share."""
@@ -75,3 +75,7 @@ class SeriesFFN(MetaMixer):
                 Dropout(drop_rates[1]),
             ),
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, variables * dim, N) -> the same shape; the equation, with a hidden layer that may be too large for the whole batch."""
+        return by_windows(lambda query: self.value(self.act(self.key(query))), self.query(x), hidden_channels=self.key.out_channels)
