@@ -4,7 +4,8 @@
 
 Forms of a network take turns in processes of their own, batch 1 and 8; speed is the median over the rounds of how many times as fast a
 form is as the published one; what `deploy` chooses is compared with that. Weights are random: they don't change the time; errors are those
-of random images. Writes benchmarks/results/deployment.{json,md,png}, after each network, and goes on with those that are missing.
+of random images. Writes benchmarks/results/deployment_INSTRUCTIONS.{json,md,png}, avx512 or avx2 as the processor has them, after each
+network, and goes on with those that are missing there. bfloat16 is left out where the processor would emulate it.
 """
 
 import argparse
@@ -19,11 +20,10 @@ import metamixer
 from metamixer.bench import PUBLISHED as PUBLISHED_FORM
 from metamixer.bench import Entry, Result, choose_forms, time_networks
 from metamixer.bench_report import draw_pareto, fastest_forms, table
-from metamixer.files import write_text
-from metamixer.machine import describe_machine
+from metamixer.machine import computes_bfloat16, describe_machine
 from metamixer.models.published_accuracy import PUBLISHED
 
-RESULTS = Path(__file__).parent / "results/deployment"
+RESULTS = Path(__file__).parent / f"results/deployment_{torch.backends.cpu.get_cpu_capability().lower()}"
 OURS = ("ffnet_1", "ffnet_2", "ffnet_3")
 PEERS = (
     "convnext_tiny",
@@ -39,13 +39,13 @@ PEERS = (
 UPSCALER = "ffnet_sr_light"
 """256 px to 512 px."""
 
-PRECISIONS = ("fp32", "bf16", "int8")
+PRECISIONS = ("fp32", "bf16", "int8") if computes_bfloat16() else ("fp32", "int8")
 
 
 def measure(name: str, *, rounds: int) -> dict:
     """All forms of a network at its own size; others than FFNet-1 to 3 in batch 1 alone."""
     batches = (1, 8) if name in OURS else (1,)
-    sizes, precisions = ((256,), PRECISIONS[:2]) if name == UPSCALER else ((), PRECISIONS)
+    sizes, precisions = ((256,), PRECISIONS[:-1]) if name == UPSCALER else ((), PRECISIONS)
     results, peak = time_networks(
         [name], choose_forms((), precisions), sizes=sizes, batches=batches, threads=torch.get_num_threads(), rounds=rounds, warmup=2
     )
@@ -75,7 +75,8 @@ def choices(row: dict) -> list[str]:
             for result in read(row)
             if result.entry.batch == int(batch) and result.entry.backend != PUBLISHED_FORM and result.entry.precision != "int8"
         }
-        lines.append(f"- `deploy` chose {name} for batch {batch}: {min(forms.values()) / forms[name]:.2f} times the speed of the fastest.")
+        speed = f"{min(forms.values()) / forms[name]:.2f} times the speed of the fastest" if name in forms else "not among those timed"
+        lines.append(f"- `deploy` chose {name} for batch {batch}: {speed}.")
     return lines
 
 
@@ -102,15 +103,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--networks", nargs="+", choices=(*OURS, UPSCALER, *PEERS), default=(*OURS, UPSCALER, *PEERS))
-    parser.add_argument("--runs", type=Path, default=Path("runs/deployment"), help="folder for what was measured")
     options = parser.parse_args()
-    rows = {}
+    file = RESULTS.with_suffix(".json")
+    rows = json.loads(file.read_text())["rows"] if file.is_file() else {}
     for name in options.networks:
-        file = options.runs / f"{name}.json"
-        if not file.is_file():
-            write_text(file, json.dumps(measure(name, rounds=options.rounds)))
-        rows[name] = json.loads(file.read_text())
-        write(rows, options.rounds)
+        rows[name] = rows.get(name) or measure(name, rounds=options.rounds)
+        write({name: rows[name] for name in (*OURS, UPSCALER, *PEERS) if name in rows}, options.rounds)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,15 @@ def test_a_run_that_a_scheduler_ends_does_not_look_finished(recipe, tmp_path, mo
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
 
 
+@pytest.mark.parametrize("instructions", [True, False])
+def test_bfloat16_where_it_is_emulated_is_warned_of(instructions, recipe, tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr("metamixer.training.computes_bfloat16", lambda: instructions)
+    options = ("--trainer.precision", "bf16-mixed", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1")
+    assert fit(recipe(), tmp_path / "run", *options) == 0
+    warned = [str(warning.message) for warning in recwarn if "no instructions for bfloat16" in str(warning.message)]
+    assert len(warned) == (not instructions), warned
+
+
 def test_resuming_without_a_checkpoint_is_an_error(recipe, tmp_path, capsys):
     assert fit(recipe(), tmp_path / "run", "--resume", "true") == 2
     assert "last.ckpt: no such file, expected the checkpoint to resume from" in capsys.readouterr().err
