@@ -156,10 +156,20 @@ def test_predict_says_what_is_wrong_with_a_table(table, fitted, change, message)
         fitted.predict(change(table))
 
 
+@pytest.mark.parametrize(("rows", "horizon", "lookback"), [(410, 24, 336), (84, 12, 48)])
+def test_a_table_as_long_as_the_message_asks_for_is_enough(rows, horizon, lookback):
+    assert len(fit(wide(rows), horizon, lookback=lookback).predict()) == horizon
+
+
 @pytest.mark.parametrize("settings", [{"horizon": 0}, {"lookback": 0}, {"levels": (120,)}])
 def test_refuses_settings_that_do_not_fit(settings):
     with pytest.raises(InputError, match="expected"):
         Forecaster(**settings)
+
+
+def test_refuses_a_training_of_no_steps():
+    with pytest.raises(InputError, match="steps 0, expected at least 1"):
+        Training(steps=0)
 
 
 def test_seasonal_naive_repeats_the_last_season():
@@ -195,6 +205,21 @@ class TestCommand:
         assert again.read_text() == out.read_text()
         assert main(["fuse", str(saved), "--out", str(tmp_path / "fused.safetensors")]) == 0
 
+    def test_names_are_drawn_as_they_are(self, table, tmp_path):
+        table.rename(columns={"load": "a_$x_y_z$"}).to_csv(tmp_path / "table.csv", index=False)
+        learn = ["--horizon", 12, "--lookback", 48, "--steps", 2, "--plot", tmp_path / "plot.svg"]
+        assert self.run(tmp_path / "table.csv", *learn, "--out", tmp_path / "forecast.csv") == 0
+        assert "a_$x_y_z$" in (tmp_path / "plot.svg").read_text()
+
+    def test_the_table_is_never_written_over(self, table, tmp_path, capsys):
+        path = tmp_path / "table.csv"
+        table.to_csv(path, index=False)
+        for option in ("--out", "--plot"):
+            before = path.read_bytes()
+            assert self.run(path, option, path if option == "--out" else tmp_path / "x" / ".." / "table.csv") == 2
+            assert "table.csv" in capsys.readouterr().err
+            assert path.read_bytes() == before
+
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
@@ -203,6 +228,10 @@ class TestCommand:
             (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
             (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
             (["{table}", "--time", "when"], "time column 'when': no such column"),
+            (["{table}", "--horizon", "0"], "horizon 0, lookback 96, expected at least 1 each"),
+            (["{table}", "--steps", "-5"], "steps -5, expected at least 1"),
+            (["{table}", "--plot", "forecast.xyz"], "forecast.xyz: expected a name that ends in one of"),
+            (["{table}", "--checkpoint", "x.safetensors", "--levels", "[80]"], "levels [80.0] beside checkpoint x.safetensors"),
         ],
     )
     def test_wrong_input_is_one_line_and_nothing_is_written(self, arguments, said, table, tmp_path, capsys):

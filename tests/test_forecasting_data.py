@@ -149,11 +149,23 @@ class TestTables:
         table["date"] = table["date"].dt.tz_localize("Europe/Berlin")
         assert to_series(table).times[0] == np.datetime64("2020-05-31T22:00")
 
+    def test_offsets_that_change_with_the_clock_become_utc(self, tmp_path):
+        table = wide(rows=48, start="2024-03-30")
+        table["date"] = table["date"].dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")
+        table.to_csv(tmp_path / "table.csv", index=False)
+        times = read_series(tmp_path / "table.csv").times
+        assert times[0] == np.datetime64("2024-03-30T00:00")
+        assert (np.diff(times) == np.timedelta64(1, "h")).all()
+
 
 class TestFrequency:
     @pytest.mark.parametrize(
         ("name", "season"),
-        [("h", 24), ("15min", 96), ("10min", 144), ("4h", 6), ("D", 7), ("B", 5), ("W-SUN", 52), ("MS", 12), ("ME", 12), ("QS-JAN", 4)],
+        [
+            *(("h", 24), ("15min", 96), ("10min", 144), ("4h", 6), ("D", 7), ("2D", 3), ("B", 5)),
+            *(("W-SUN", 52), ("2W-SUN", 26), ("MS", 12), ("ME", 12), ("BME", 12), ("WOM-1MON", 12), ("2MS", 6)),
+            *(("QS-JAN", 4), ("BQE-DEC", 4), ("2QS-JAN", 2), ("YE-DEC", 1), ("2YS-JAN", 1)),
+        ],
     )
     def test_is_found_and_goes_on(self, name, season):
         series = to_series(wide(rows=40, frequency=name))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .checkpoints import expect_task, load_checkpoint
 from .data.preprocessing import Preprocessing
 from .errors import InputError
+from .figures import check_figure_name, pyplot, save_figure
 from .fusion import fuse
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ KERNELS = 24
 
 def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0") -> None:
     """One picture of a training run: predictions on test images, training curve, key and value kernels of a mixer."""
-    plt = _pyplot()
+    check_figure_name(out)
     network, info = load_checkpoint(checkpoint)
     expect_task(info, "classification", checkpoint)
     data = load_data(checkpoint.with_name("config.yaml"))
@@ -32,16 +33,14 @@ def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0")
     probabilities = predict_probabilities(network, images)
     kernels = mixer_kernels(network, block)
 
-    figure = plt.figure(figsize=(12, 14), layout="constrained")
+    figure = pyplot().figure(figsize=(12, 14), layout="constrained")
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=(4.2, 3.4, 3.6))
     names = info["classes"] or [str(index) for index in range(probabilities.shape[1])]
     preprocessing = Preprocessing.from_dict(info["preprocessing"])
     draw_predictions(top, denormalise(images, preprocessing), labels, probabilities, names)
     draw_curve(middle, read_metrics(checkpoint.parent))
     draw_kernels(bottom, kernels, title=f"{info['model']}: keys and values that {block} learned, deploy form")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
-    plt.close(figure)
+    save_figure(figure, out)
 
 
 def load_data(config: Path) -> LightningDataModule:
@@ -145,14 +144,3 @@ def _read_yaml(path: Path) -> dict:
     import yaml
 
     return yaml.safe_load(path.read_text())
-
-
-def _pyplot():
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError("matplotlib is not installed, expected it for drawing: pip install 'metamixer[demo]'") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot
-
-    return matplotlib.pyplot

@@ -39,10 +39,9 @@ def draw_pareto(results: Sequence[Result], out: Path) -> None:
 
     A network whose accuracy at the timed size isn't published is left out.
     """
-    from .analysis import _pyplot
+    from .figures import pyplot, save_figure
 
-    plt = _pyplot()
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(8, 5), layout="constrained")
     for result in fastest_forms(results):
         entry, accuracy = result.entry, PUBLISHED.get((result.entry.network, result.entry.size))
         if accuracy:
@@ -52,9 +51,7 @@ def draw_pareto(results: Sequence[Result], out: Path) -> None:
             axes.annotate(label, place, fontsize=7, xytext=(4, 3), textcoords="offset points")
     axes.set(xlabel="milliseconds a call", ylabel="ImageNet-1K top-1, published (%)", title="Each network in its fastest form")
     axes.grid(alpha=0.3)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
-    plt.close(figure)
+    save_figure(figure, out)
 
 
 def fastest_forms(results: Sequence[Result]) -> list[Result]:

@@ -7,3 +7,9 @@ class InputError(ValueError):
 
 class InputWarning(UserWarning):
     """What was given can be used but for a part; the command line prints the message without the place in the source."""
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """Raise InputError where an option's number is too small."""
+    if value < least:
+        raise InputError(f"{name} {value}, expected at least {least}")

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .analysis import _pyplot
 from .data.frames import FORECAST, LONG, read_frame
+from .figures import pyplot, save_figure
 from .forecaster import Forecaster
 
 MOST_SERIES = 12
@@ -17,13 +17,12 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
 
     What a table has too little room for, more than 12 series, is left out, and the title says so.
     """
-    plt = _pyplot()
     history, layout = read_frame(table, time=forecaster.time if not forecaster.layout.long else None)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
     names = forecaster.names[:MOST_SERIES]
     columns = 1 if len(names) == 1 else 2
     rows = -(-len(names) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(6.5 * columns, 2.1 * rows + 0.6), squeeze=False, layout="constrained")
+    figure, axes = pyplot().subplots(rows, columns, figsize=(6.5 * columns, 2.1 * rows + 0.6), squeeze=False, layout="constrained")
     for axis in axes.flat[len(names) :]:
         axis.axis("off")
     for axis, name in zip(axes.flat, names, strict=False):
@@ -42,9 +41,7 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
         axes.flat[0].legend(frameon=False, fontsize=8)
     shown = f", {len(names)} of {len(forecaster.names)} series" if len(names) < len(forecaster.names) else ""
     figure.suptitle(f"{forecaster.horizon} steps after {np.datetime_as_string(history.times[-1], unit='m').replace('T', ' ')}{shown}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
-    plt.close(figure)
+    save_figure(figure, out)
 
 
 def _dates(locator):

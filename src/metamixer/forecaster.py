@@ -31,7 +31,7 @@ from .data.frames import (
 from .data.frequency import Frequency
 from .data.tables import Series
 from .data.windows import Scaling, SeriesData, Windows
-from .errors import InputError, InputWarning
+from .errors import InputError, InputWarning, at_least
 from .fusion import fuse
 from .machine import find_device
 from .tasks import Forecasting, Optimization
@@ -54,6 +54,10 @@ class Training:
     loss: str = "mse"
     checks: int = 6
     max_windows: int = 1024
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "checks", "max_windows"):
+            at_least(name, getattr(self, name), 1)
 
 
 class Forecaster:
@@ -230,8 +234,9 @@ class Forecaster:
                 f"table of {rows} rows, expected at least {needed}: lookback {self.lookback} + horizon {self.horizon} to learn from, "
                 "and another horizon each to validate and to backtest"
             )
-        held = [max(int(rows * share), self.horizon) for share in PARTS[1:]]
-        return max(rows - sum(held), self.lookback + self.horizon), held[0], held[1]
+        most = (rows - self.lookback - self.horizon) // 2
+        held = [min(max(int(rows * share), self.horizon), most) for share in PARTS[1:]]
+        return rows - sum(held), held[0], held[1]
 
     def _train(self, data: SeriesData) -> nn.Module:
         training, variables = self.training, len(data.series.names)

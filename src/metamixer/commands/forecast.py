@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import write_text
+from ..files import check_targets, write_text
 
 
 def forecast(
@@ -41,27 +41,43 @@ def forecast(
         device: where to compute, such as cpu or cuda.
     """
     from ..allocator import keep_freed_memory
-    from ..data.tables import read_table
+    from ..data.tables import find_table, read_table
+    from ..figures import check_figure_name
     from ..forecast_plot import draw_forecast
     from ..forecaster import Forecaster, Training
 
     if save and Path(save).suffix != ".safetensors":
         raise InputError(f"save {save!r}, expected a name that ends in .safetensors")
+    if plot:
+        check_figure_name(plot)
+    targets = [Path(name) for name in (out, plot, save) if name]
+    check_targets(targets, sources=[find_table(table), *([Path(checkpoint)] if checkpoint else [])], overwrite=True)
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
+        for name, value in (("levels", levels), ("time", time), ("steps", steps)):
+            if value:
+                raise InputError(
+                    f"{name} {value!r} beside checkpoint {checkpoint}, expected it without: the forecaster has learned already"
+                )
         forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
         result = forecaster.predict(frame)
     else:
         training = Training() if steps is None else Training(steps=steps)
         forecaster = Forecaster(
-            horizon or 96, lookback=lookback or 96, levels=levels, time=time, training=training, seed=seed, device=device
+            96 if horizon is None else horizon,
+            lookback=96 if lookback is None else lookback,
+            levels=levels,
+            time=time,
+            training=training,
+            seed=seed,
+            device=device,
         )
         result = forecaster.fit(frame).predict()
         print(forecaster.backtest())
-    if plot:
-        draw_forecast(frame, result, forecaster, Path(plot))
     if save:
         forecaster.save(save)
     write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
+    if plot:
+        draw_forecast(frame, result, forecaster, Path(plot))
     print(f"{out}: {forecaster.horizon} steps of {len(forecaster.names)} series")

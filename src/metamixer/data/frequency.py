@@ -8,8 +8,15 @@ import numpy as np
 from ..errors import InputError
 from .tables import Series, import_pandas, stamp
 
-SEASONS = {"YE": 1, "YS": 1, "QE": 4, "QS": 4, "ME": 12, "MS": 12, "W": 52, "B": 5, "D": 7}
-"""Steps in the season that a naive forecast repeats, by the beginning of pandas' name of the frequency: a year, or a week of days."""
+SEASONS = {
+    **dict.fromkeys(("YE", "YS", "BYE", "BYS"), 1),
+    **dict.fromkeys(("QE", "QS", "BQE", "BQS"), 4),
+    **dict.fromkeys(("ME", "MS", "BME", "BMS", "WOM", "LWOM"), 12),
+    **dict.fromkeys(("SME", "SMS"), 24),
+    "W": 52,
+    "B": 5,
+}
+"""Steps in the season that a naive forecast repeats, by pandas' name of the frequency: a year, or a week of business days."""
 
 DAY = np.timedelta64(1, "D")
 
@@ -60,9 +67,9 @@ class Frequency:
     def season(self) -> int:
         """Steps in a day where there are several, else in a week or a year."""
         pandas = import_pandas()
-        for beginning, steps in SEASONS.items():
-            if self.name.startswith(beginning):
-                return steps
+        code = self.name.split("-")[0].lstrip("0123456789")
+        if code in SEASONS:
+            return max(SEASONS[code] // pandas.tseries.frequencies.to_offset(self.name).n, 1)
         step = pandas.Timedelta(pandas.tseries.frequencies.to_offset(self.name)).to_timedelta64()
         return max(int(DAY / step), 1) if step < DAY else max(int(7 * DAY / step), 1)
 

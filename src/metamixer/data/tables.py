@@ -114,11 +114,11 @@ def dates(column: "pandas.Series", name: Any) -> np.ndarray:
     pandas = import_pandas()
     if pandas.api.types.is_numeric_dtype(column):
         raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a date such as 2016-07-01 00:00")
-    result = pandas.to_datetime(column, errors="coerce")
+    result = pandas.to_datetime(column, errors="coerce", utc=True)
     if result.isna().any():
         row = int(result.isna().to_numpy().argmax())
         raise InputError(f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a date such as 2016-07-01 00:00")
-    return (result.dt.tz_convert(None) if result.dt.tz is not None else result).to_numpy()
+    return result.dt.tz_convert(None).to_numpy()
 
 
 def refuse_missing(series: Series, first_row: int = 1) -> None:
