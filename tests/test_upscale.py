@@ -242,6 +242,7 @@ class TestCommand:
             (("{a}", "--backend", "bogus"), "backend 'bogus', expected one of auto"),
             (("{a}", "--max_pixels", "-3"), "max_pixels -3, expected at least 1"),
             (("{a}", "--memory", "0"), "memory 0 MiB, expected at least"),
+            (("{a}", "--memory", "-1"), "memory -1 MiB, expected at least"),
             (("{a}", "--checkpoint", "absent.safetensors"), "absent.safetensors: no such file"),
         ],
     )
@@ -254,6 +255,11 @@ class TestCommand:
         assert message in error
         assert len(error.splitlines()) == 1
 
+    def test_a_tiff_that_would_lose_depth_is_refused(self, checkpoint, folder, tmp_path, capsys):
+        write_tiff_of_16_bits(folder / "deep.tif", side=8)
+        assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
+        assert "deep.tif: a TIFF of 16 bits a colour, expected 8" in capsys.readouterr().err
+
     def test_an_interrupt_leaves_no_half_file(self, checkpoint, folder, tmp_path, monkeypatch, capsys):
         picture("RGB").save(folder / "a.png")
 
@@ -265,3 +271,13 @@ class TestCommand:
         assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 130
         assert not list((tmp_path / "out").iterdir())
         assert "interrupted" in capsys.readouterr().err
+
+
+def write_tiff_of_16_bits(path, *, side):
+    """An RGB image, which Pillow reads but doesn't write."""
+    tags = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 128), (277, 3, 1, 3), (278, 4, 1, side), (279, 4, 1, 6 * side**2)]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+    path.write_bytes(
+        b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<3H", 16, 16, 16) + bytes(range(256)) * (6 * side**2 // 256 + 1)
+    )

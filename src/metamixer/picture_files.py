@@ -25,6 +25,9 @@ TAKEN_AS = {"MPO": "JPEG"}
 MODES = {"1": "L", "P": "RGBA", "PA": "RGBA", "YCbCr": "RGB"}
 """What other modes of Pillow become; the rest is taken as it is or refused."""
 
+BITS_PER_SAMPLE = 258
+"""TIFF's tag."""
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -152,6 +155,9 @@ def _refuse_unknown(image: Image.Image, path: Path) -> None:
         raise InputError(f"{path}: {image.n_frames} frames (an animation or several pages), expected one image")
     if image.mode not in (*MODES, "L", "LA", "RGB", "RGBA", "I;16"):
         raise InputError(f"{path}: colours of mode {image.mode}, expected grey, RGB or a palette: convert it before")
+    bits = max(image.tag_v2.get(BITS_PER_SAMPLE, (8,))) if image.format == "TIFF" else 8
+    if bits > 8 and image.mode != "I;16":  # Pillow would cut them to 8
+        raise InputError(f"{path}: a TIFF of {bits} bits a colour, expected 8: convert it to a PNG of 16 before")
 
 
 def _kept_mode(image: Image.Image) -> str:

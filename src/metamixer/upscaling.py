@@ -159,7 +159,7 @@ def tile_side(network: nn.Module, memory: int, *, margin: int) -> int:
     channels = max(max(module.in_channels, module.out_channels) for module in network.modules() if isinstance(module, nn.Conv2d))
     # The widest layer's input, result and activation, and the residual stream beside them, in float32.
     bytes_per_pixel = 4 * 4 * channels
-    side = int((memory * 2**20 / bytes_per_pixel) ** 0.5) - 2 * margin
+    side = int((max(memory, 0) * 2**20 / bytes_per_pixel) ** 0.5) - 2 * margin
     if side < 16:
         least = -(-((16 + 2 * margin) ** 2) * bytes_per_pixel // 2**20)
         raise InputError(f"memory {memory} MiB, expected at least {least} for this network")
