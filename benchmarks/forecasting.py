@@ -8,11 +8,12 @@ error on every test window, and writes benchmarks/results/forecasting.{json,md} 
 
 import argparse
 import json
-import resource
 import statistics
 import sys
 import time
 from pathlib import Path
+
+from trainings import add_cost, cost
 
 from metamixer.files import write_text
 from metamixer.machine import describe_machine
@@ -64,10 +65,11 @@ def train(name: str, horizon: int, seed: int, *, settings: str, epochs: int | No
     arguments = ["--config", str(recipe), "--horizon", str(horizon), "--seed_everything", str(seed), "--data.seed", str(seed)]
     arguments += ["--out", str(out), "--trainer.enable_progress_bar", "false", "--resume", str((out / "last.ckpt").is_file()).lower()]
     arguments += ["--trainer.max_epochs", str(epochs)] if epochs else []
-    before, start = resource.getrusage(resource.RUSAGE_SELF), time.time()
-    command_line = run(["fit", *arguments])
-    after, minutes = resource.getrusage(resource.RUSAGE_SELF), (time.time() - start) / 60
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu, wall = time.process_time(), time.time()
+    try:
+        command_line = run(["fit", *arguments])
+    finally:
+        add_cost(out, wall=time.time() - wall, cpu=time.process_time() - cpu)
     trainer, best = command_line.trainer, command_line.trainer.checkpoint_callback
     test = trainer.test(command_line.model, datamodule=command_line.datamodule, ckpt_path=best.best_model_path, verbose=False)[0]
     return {
@@ -79,8 +81,7 @@ def train(name: str, horizon: int, seed: int, *, settings: str, epochs: int | No
         "mae": round(test["test/mae"], 5),
         "val_mse": round(float(best.best_model_score), 5),
         "epochs": trainer.current_epoch,
-        "wall_minutes": round(minutes, 1),
-        "cpu_minutes": round(seconds / 60, 1),
+        **cost(out),
     }
 
 

@@ -28,7 +28,7 @@ def train(recipe: Path, settings: Mapping[str, object], *, out: Path) -> dict[st
             (out / "done").touch()
         finally:
             add_cost(out, wall=time.time() - start, cpu=children_seconds() - before)
-    return {name: round(minutes, 1) for name, minutes in json.loads((out / "cost.json").read_text()).items()}
+    return cost(out)
 
 
 def command(name: str, recipe: Path, settings: Mapping[str, object], *, out: Path) -> list[str]:
@@ -61,6 +61,11 @@ def last_validation(run: Path, measure: str) -> dict[str, str]:
     log = max(run.glob("logs/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
     with log.open() as file:
         return [row for row in csv.DictReader(file) if row.get(measure)][-1]
+
+
+def cost(out: Path) -> dict[str, float]:
+    """The minutes of all starts of a run."""
+    return {name: round(minutes, 1) for name, minutes in json.loads((out / "cost.json").read_text()).items()}
 
 
 def write_results(path: Path, lines: Sequence[str], content: Mapping[str, object]) -> None:
