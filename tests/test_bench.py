@@ -1,14 +1,16 @@
 """`metamixer bench`: what is timed, and what the table and the picture make of it."""
 
 import json
+import multiprocessing
 
 import pytest
 from PIL import Image
 
 from metamixer.bench import PUBLISHED as PUBLISHED_FORM
-from metamixer.bench import Entry, Result, own_sizes
+from metamixer.bench import Entry, Result, Worker, own_sizes
 from metamixer.bench_report import draw_pareto, fastest_forms, table
 from metamixer.cli import main
+from metamixer.errors import InputError
 from metamixer.models.published_accuracy import PUBLISHED
 
 
@@ -51,6 +53,25 @@ def test_names_what_takes_no_images(name, message, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "least"),
+    [("rounds", 0, 1), ("threads", -1, 1), ("threads", 0, 1), ("sizes", 0, 1), ("batch", 0, 1), ("warmup", -1, 0)],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_built(option, value, least, monkeypatch, capsys):
+    monkeypatch.setattr("metamixer.bench.Worker", lambda *args, **kwargs: pytest.fail("a form is built"))
+    assert main(["bench", "ffnet_nano", f"--{option}", str(value)]) == 2
+    assert capsys.readouterr().err == f"metamixer: error: {option} {value}, expected at least {least}\n"
+
+
+def test_a_form_whose_process_ended_is_named():
+    worker = Worker.__new__(Worker)
+    worker.entry = RESULTS[1].entry
+    worker.pipe, theirs = multiprocessing.Pipe()
+    theirs.close()
+    with pytest.raises(InputError, match=r"network='ffnet_1'.*its process ended"):
+        worker.run(counts=True)
 
 
 def test_every_image_network_has_a_size():

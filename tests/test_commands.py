@@ -42,6 +42,14 @@ def pictures(tmp_path):
     return folder
 
 
+def test_predict_never_writes_over_a_picture(checkpoint, pictures, capsys):
+    picture = next(path for path in sorted(pictures.rglob("*")) if path.is_file())
+    before = picture.read_bytes()
+    assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(picture), str(pictures)]) == 2
+    assert "is one of the inputs, which would be lost" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
 def test_predict_prints_and_writes_what_the_network_says(checkpoint, pictures, tmp_path, capsys):
     out = tmp_path / "result.json"
     assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(out), str(pictures)]) == 0
@@ -108,6 +116,10 @@ def test_models_lists_the_papers_table(capsys):
         (["predict", "--checkpoint", "{checkpoint}", "nowhere.jpg"], "nowhere.jpg: no such file"),
         (["predict", "--checkpoint", "{checkpoint}", "{pictures}/notes.txt"], "notes.txt: not a readable image"),
         (["predict", "--checkpoint", "{pictures}/notes.txt", "{pictures}"], "notes.txt: not a readable checkpoint"),
+        (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--batch_size", "0"], "batch_size 0, expected at least 1"),
+        (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--batch_size", "-1"], "batch_size -1, expected at least 1"),
+        (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--top", "0"], "top 0, expected at least 1"),
+        (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--top", "-1"], "top -1, expected at least 1"),
         (["fuse", "{checkpoint}", "--out", "fused.pth"], "expected a name that ends in .safetensors"),
         (["draw", "{checkpoint}"], "config.yaml: no such file"),
     ],

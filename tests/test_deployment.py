@@ -14,10 +14,14 @@ import metamixer
 from metamixer.checkpoints import network_info, save_network
 from metamixer.cli import main
 from metamixer.data import Preprocessing
-from metamixer.deployment.exporting import export
-from metamixer.deployment.fastest import trials_file
+from metamixer.deployment.exporting import export, with_preprocessing
+from metamixer.deployment.fastest import Form, candidates, keep_trial, trial_key, trials_file
 from metamixer.deployment.formats import FORMATS
-from metamixer.deployment.quantization import layer_costs
+from metamixer.deployment.program import Normalize
+from metamixer.deployment.quantization import Quantization, layer_costs
+from metamixer.deployment.runtime import in_batches
+from metamixer.deployment.source import info_of
+from metamixer.fusion import fuse
 from random_statistics import randomize
 
 SIZE = 64
@@ -88,6 +92,55 @@ def test_a_core_ml_program_is_converted_and_its_structure_checked(network, tmp_p
     report = export(network, tmp_path / "net.mlpackage", format="coreml", info=INFO)
     assert "not verifiable on this platform" in str(report) or report.parity
     assert (tmp_path / "net.mlpackage" / "Manifest.json").is_file()
+
+
+@pytest.mark.parametrize(("shape", "batch"), [([], 1), (["--shape", "4", "3", "64", "64"], 4)])
+def test_a_fixed_batch_is_one_or_the_users_and_predicts_any_number(shape, batch, checkpoint, labelled, tmp_path, capsys):
+    out = tmp_path / "fixed.pt2"
+    command = ["export", str(checkpoint), "--format", "torch", "--out", str(out), "--dynamic", "false"]
+    assert main([*command, *shape, "--images", str(labelled)]) == 0
+    assert metamixer.load_exported(out).shape == (batch, 3, SIZE, SIZE)
+    capsys.readouterr()
+    answers = []
+    for file in (out, checkpoint):
+        assert main(["predict", "--checkpoint", str(file), str(labelled), "--json", "-"]) == 0
+        answers.append([share["probability"] for result in json.loads(capsys.readouterr().out) for share in result["classes"]])
+    assert len(answers[0]) == 9 * len(CLASSES)
+    assert answers[0] == pytest.approx(answers[1], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in ("onnx", "openvino")])
+def test_int8_calibrates_in_a_fixed_batch(name, tmp_path):
+    network = randomize(nn.Sequential(nn.Conv2d(3, 8, 3), nn.GELU(), nn.Flatten(), nn.Linear(288, 3)))
+    example, path = torch.rand(4, 3, 8, 8), tmp_path / f"net{FORMATS[name].suffix}"
+    quantization = Quantization(torch.rand(6, 3, 8, 8))
+    assert export(network, path, format=name, example=example, dynamic=False, quantization=quantization).shape == (4, 3, 8, 8)
+
+
+def test_other_batches_than_a_program_takes_are_filled_up_and_cut():
+    taken = []
+
+    def double(x):
+        taken.append(len(x))
+        return 2 * x
+
+    x = torch.rand(21, 3)
+    assert torch.equal(in_batches(double, x, (1, 2, 4, 8, 16)), 2 * x)
+    assert taken == [16, 8]
+
+
+@needs["coreml"]
+def test_a_core_ml_program_is_given_batches_that_it_lists():
+    from metamixer.deployment.coreml import BATCHES, CoreMl
+    from metamixer.deployment.description import Description
+
+    class Fake:
+        def predict(self, inputs):
+            assert len(inputs["input"]) in BATCHES
+            return {"output": 2 * inputs["input"]}
+
+    x = torch.rand(21, 3)
+    assert torch.equal(CoreMl(Fake(), Description("fp32", shape=(None, 3)))(x), 2 * x)
 
 
 @needs["openvino"]
@@ -180,6 +233,14 @@ def test_deploy_keeps_the_result_of_its_trial(network, cache, monkeypatch):
     trials_file().write_text("not json")
     with pytest.raises(pytest.fail.Exception, match="a second trial"):
         metamixer.deploy(network, x, "fp32")
+
+
+def test_a_kept_trial_is_checked_with_the_weights_at_hand(cache):
+    network, x = nn.Linear(2, 1, bias=False).eval(), torch.tensor([[1.0, 1.001]])
+    network.weight.data = torch.tensor([[1000.0, -1000.0]])
+    forms = candidates("auto", "eager", x, calibrated=False)
+    keep_trial(trial_key(fuse(network), x, forms), Form("eager", "bf16"))
+    assert metamixer.deploy(network, x, backend="eager").name == "eager fp32"
 
 
 def test_layer_costs_name_the_layer_that_int8_hurts():
@@ -286,6 +347,15 @@ def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_
         (["--format", "onnx", "--int8"], "--calibration FOLDER"),
         (["--format", "onnx", "--int8", "--calibration", "{empty}"], "--validation FOLDER"),
         (["--format", "onnx", "--images", "{empty}"], "no images in this folder"),
+        (["--format", "onnx", "--calibration", "{empty}"], "expected --int8 as well"),
+        (["--format", "onnx", "--validation", "{empty}"], "expected --int8 as well"),
+        (["--format", "onnx", "--max_drop", "0"], "max_drop 0.0, expected --int8 as well"),
+        (["--format", "onnx", "--mixed"], "mixed True, expected --int8 as well"),
+        (["--format", "onnx", "--int8", "--precision", "fp16"], "precision 'fp16' with --int8, expected one of the two"),
+        (["--format", "torch", "--samples", "0"], "samples 0, expected at least 1"),
+        (["--format", "torch", "--size", "0"], "size 0, expected at least 1"),
+        (["--format", "torch", "--size", "-5"], "size -5, expected at least 1"),
+        (["--format", "torch", "--shape", "1", "3", "0", "64"], "smallest size of shape 0, expected at least 1"),
     ],
 )
 def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint, tmp_path, monkeypatch, capsys):
@@ -293,8 +363,39 @@ def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint
     (tmp_path / "empty").mkdir()
     arguments = [argument.format(empty=tmp_path / "empty") for argument in arguments]
     assert main(["export", str(checkpoint), *arguments]) == 2
-    assert said in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
+    segmenter = network_info("ffnet_head_ffnet_nano", {}, task="segmentation", classes=CLASSES, preprocessing={})
+    for name, info in (("classes", INFO), ("pixels", segmenter)):
+        example = torch.rand(1, 3, 8, 8)
+        export(nn.Conv2d(3, 3, 1).eval(), tmp_path / f"{name}.pt2", format="torch", info=info, example=example)
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
+    for arguments, said in (
+        ([str(tmp_path / "pixels.pt2")], "for segmentation, expected one for classification"),
+        ([str(tmp_path / "classes.pt2"), "--model", "ffnet_1"], "a file of ffnet_nano, expected ffnet_1"),
+    ):
+        assert main(["predict", str(tmp_path / "picture.png"), "--checkpoint", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+
+
+def test_a_validation_folder_is_for_classifiers(labelled, capsys):
+    command = ["export", "ffnet_head_ffnet_nano", "--format", "onnx", "--pretrained", "false", "--int8"]
+    assert main([*command, "--calibration", str(labelled), "--validation", str(labelled)]) == 2
+    assert "for ffnet_head_ffnet_nano, expected a classifier that tells its preprocessing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "classes"), [("ffnet_seg_ade20k", 150), ("ffnet_seg_cityscapes", 19)])
+def test_a_published_segmenter_s_normalisation_is_in_its_file(name, classes):
+    info = info_of(name)
+    assert len(info["classes"]) == classes
+    assert isinstance(with_preprocessing(nn.Identity(), info), Normalize)
 
 
 @pytest.mark.parametrize("name", ["ffnet_3d_nano", "cascade_mask_rcnn_ffnet_nano"])

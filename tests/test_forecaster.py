@@ -161,10 +161,15 @@ def test_a_table_as_long_as_the_message_asks_for_is_enough(rows, horizon, lookba
     assert len(fit(wide(rows), horizon, lookback=lookback).predict()) == horizon
 
 
-@pytest.mark.parametrize("settings", [{"horizon": 0}, {"lookback": 0}, {"levels": (120,)}])
+@pytest.mark.parametrize("settings", [{"horizon": 0}, {"horizon": 1.5}, {"lookback": 0}, {"levels": (120,)}, {"levels": 80}])
 def test_refuses_settings_that_do_not_fit(settings):
     with pytest.raises(InputError, match="expected"):
         Forecaster(**settings)
+
+
+def test_saving_what_has_learned_nothing_says_so(tmp_path):
+    with pytest.raises(InputError, match="expected fit or load before this"):
+        Forecaster().save(tmp_path / "x.safetensors")
 
 
 def test_refuses_a_training_of_no_steps():
@@ -228,8 +233,9 @@ class TestCommand:
             (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
             (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
             (["{table}", "--time", "when"], "time column 'when': no such column"),
-            (["{table}", "--horizon", "0"], "horizon 0, lookback 96, expected at least 1 each"),
+            (["{table}", "--horizon", "0"], "horizon 0, lookback 96, expected whole numbers, at least 1 each"),
             (["{table}", "--steps", "-5"], "steps -5, expected at least 1"),
+            (["{table}", "--save", "{table}/x.safetensors"], "x.safetensors: can't be written"),
             (["{table}", "--plot", "forecast.xyz"], "forecast.xyz: expected a name that ends in one of"),
             (["{table}", "--checkpoint", "x.safetensors", "--levels", "[80]"], "levels [80.0] beside checkpoint x.safetensors"),
         ],

@@ -117,7 +117,7 @@ class TestTables:
         with pytest.raises(InputError, match=r"nowhere\.csv: no such file"):
             find_table("nowhere.csv")
 
-    @pytest.mark.parametrize("content", [b"", b"\x1f\x8b broken"])
+    @pytest.mark.parametrize("content", [b"", b"\x1f\x8b broken", b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 20])
     def test_not_a_table(self, content, tmp_path):
         (tmp_path / "broken.csv.gz").write_bytes(content)
         with pytest.raises(InputError, match=r"broken\.csv\.gz: not a readable table"):

@@ -194,6 +194,7 @@ def permute_variables(network, order, dim=16):
         ({"head": "own"}, "head 'own', expected one of shared, individual"),
         ({"lookback": 3}, "lookback 3, patch_size 4, patch_stride 2: expected them in falling order"),
         ({"decomposition": 24}, "decomposition 24, expected an odd number"),
+        ({"decomposition": -1}, "decomposition -1, expected an odd number"),
     ],
 )
 def test_refuses_settings_that_do_not_fit(settings, message):

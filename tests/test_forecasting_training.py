@@ -55,8 +55,9 @@ def test_a_recipe_fits_and_tests_and_its_checkpoint_forecasts(recipe, tmp_path, 
     assert main(["predict", str(tmp_path), "--checkpoint", str(tmp_path / "run" / "best.ckpt")]) == 2
 
 
-def test_a_horizon_takes_its_settings_from_the_recipe(recipe, tmp_path):
-    assert main(["fit", "--config", str(recipe), "--horizon", "4", "--trainer.max_epochs", "1"]) == 0
+@pytest.mark.parametrize("words", ["--config {} --horizon 4", "--config={} --horizon=4", "-c {} --horizon 4"])
+def test_a_horizon_takes_its_settings_from_the_recipe(words, recipe, tmp_path):
+    assert main(["fit", *words.format(recipe).split(), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]) == 0
     config = yaml.safe_load((tmp_path / "run_4" / "config.yaml").read_text())
     assert config["model"]["init_args"]["horizon"] == config["data"]["init_args"]["horizon"] == 4
     assert config["model"]["init_args"]["loss"] == "mae"

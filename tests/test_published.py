@@ -104,6 +104,8 @@ def test_takes_the_entry_that_it_is_told_to(published, golden):
     assert logits_difference(metamixer.load_published(ffnet_1(), checkpoint, weights="state_dict_ema"), golden) <= 2e-5
     with pytest.raises(InputError, match="no entry 'state_dict_swa', expected one of state_dict, state_dict_ema"):
         metamixer.load_published(ffnet_1(), checkpoint, weights="state_dict_swa")
+    with pytest.raises(InputError, match=r"^state dict: no entry 'state_dict_ema', expected one of [\w., ]+ and \d+ more$"):
+        metamixer.load_published(ffnet_1(), published, weights="state_dict_ema")
 
 
 @pytest.mark.parametrize(

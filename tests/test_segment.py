@@ -62,6 +62,12 @@ def test_segment_writes_labels_overlays_and_areas(checkpoint, root, capsys):
     assert (segmenter(root / "val" / "large.png") != numbers).mean() < 0.5
 
 
+def test_a_picture_that_is_too_small_is_named(checkpoint, tmp_path, capsys):
+    Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
+    assert main(["segment", str(tmp_path / "small.png"), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out")]) == 2
+    assert f"{tmp_path / 'small.png'}: image of 8x8 pixels, expected at least 32x32" in capsys.readouterr().err
+
+
 def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, root, capsys):
     (root / "val" / "0.png").write_bytes((root / "val" / "0.png").read_bytes()[:900])
     command = ["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(root / "out"), "--overlays", "false"]

@@ -202,6 +202,10 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         (["--data.preprocessing.size", "16"], "image of 16x16 pixels, expected at least 32x32"),
         (["--data.preprocessing.mean", "[0.5]", "--data.preprocessing.std", "[0.5]"], "expected (batch, 3, height, width)"),
         (["--model.initial", "{root}/absent.pth"], "absent.pth: no such file"),
+        (["--model.nope", "7"], "nope"),
+        (["--config", "{root}/absent.yaml"], "absent.yaml"),
+        (["--trainer.accelerator", "mps"], "trainer.accelerator 'mps': none is here, expected --trainer.accelerator cpu"),
+        (["--trainer.gradient_clip_algorithm", "nope"], "nope"),
     ],
 )
 def test_wrong_settings_are_one_line(options, message, recipe, tmp_path, capsys):
@@ -210,7 +214,13 @@ def test_wrong_settings_are_one_line(options, message, recipe, tmp_path, capsys)
     assert fit_folder(recipe, root, tmp_path / "run", "--data.num_workers", "0", *options) == 2
     error = capsys.readouterr().err
     assert message in error
-    assert "Traceback" not in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["test", "validate"])
+def test_weights_that_nobody_trained_are_not_measured(command, recipe, tmp_path, capsys):
+    assert main([command, "--config", recipe(), "--out", str(tmp_path / "never")]) == 2
+    assert "never/best.ckpt: no such file, expected a checkpoint there, or one that --ckpt_path" in capsys.readouterr().err
 
 
 def test_a_folder_without_classes_is_an_error(recipe, tmp_path, capsys):

@@ -80,6 +80,7 @@ class TestUpscaler:
             (np.zeros((0, 4, 3), np.uint8), r"shape \[0, 4, 3\]"),
             (np.zeros((4, 4, 3), np.int32), "type int32, expected uint8, uint16 or floating point"),
             (np.full((4, 4, 3), np.nan, np.float32), "NaN or infinite"),
+            (np.full((4, 4, 3), 200, np.float32), r"values from 200 to 200, expected values in \[0, 1\]"),
             (torch.zeros(4, 4), r"tensor of shape \[4, 4\]"),
             (torch.zeros(0, 3, 4, 4), r"tensor of shape \[0, 3, 4, 4\], expected pixels"),
             ("photo.jpg", "image of type str"),

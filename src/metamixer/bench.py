@@ -20,7 +20,7 @@ from .complexity import measure
 from .deployment.backends import BACKENDS, build, find_backend, installed_backends
 from .deployment.parity import compare
 from .deployment.source import example_of, info_of
-from .errors import InputError
+from .errors import InputError, at_least
 from .models import create_model
 
 PUBLISHED = "published"
@@ -113,6 +113,10 @@ def time_networks(
     warmup: int,
 ) -> tuple[list[Result], float]:
     """All forms of a network in one size and batch take turns, then those of the next; sizes: none for each network's own."""
+    smallest = {"threads": threads, "rounds": rounds, "sizes": min(sizes, default=1), "batch": min(batches, default=1)}
+    for name, value in smallest.items():
+        at_least(name, value, 1)
+    at_least("warmup", warmup, 0)
     own = own_sizes(networks)
     results, peaks = [], []
     for name in networks:
@@ -158,30 +162,28 @@ class Worker:
 
     def wait_until_built(self) -> None:
         """Take what the process tells of its form; one form at a time is built."""
-        self.pipe.send("build")
-        self.about = self._receive()
+        self.about = self._ask("build")
         if isinstance(self.about, str):
             raise InputError(f"{self.entry}: {self.about}")
 
     def run(self, *, counts: bool) -> None:
         """One measurement."""
-        self.pipe.send("run")
-        seconds = self._receive()
+        seconds = self._ask("run")
         if counts:
             self.seconds.append(seconds)
 
     def finish(self) -> Result:
         """What was measured."""
-        self.pipe.send("finish")
-        memory = self._receive()
+        memory = self._ask("finish")
         self.process.join()
         return Result(self.entry, tuple(self.seconds), memory=memory, **self.about)
 
-    def _receive(self):
+    def _ask(self, what: str):
         try:
+            self.pipe.send(what)
             return self.pipe.recv()
-        except EOFError:
-            raise InputError(f"{self.entry}: its process ended (out of memory?)") from None
+        except (EOFError, OSError):
+            raise InputError(f"{self.entry or 'matrix product'}: its process ended (out of memory?)") from None
 
 
 def serve(entry: Entry | None, threads: int, pipe: Connection) -> None:

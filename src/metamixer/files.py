@@ -42,6 +42,10 @@ def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite
     """Refuse to write over what exists, unless that is allowed, and over one of the sources in any case."""
     inputs = {source.resolve() for source in sources}
     for target in targets:
+        blocked = next((parent for parent in target.parents if parent.is_file()), None)
+        if target.is_dir() or blocked:
+            what = f"{blocked} is a file" if blocked else "it is a folder"
+            raise InputError(f"{target}: can't be written, {what}, expected the name of a file in a folder")
         if target.resolve() in inputs:
             raise InputError(f"{target}: is one of the inputs, which would be lost, expected another folder for the results")
         if target.exists() and not overwrite:

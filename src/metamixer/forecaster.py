@@ -88,10 +88,10 @@ class Forecaster:
         seed: int = 0,
         device: str = "cpu",
     ):
-        if horizon < 1 or lookback < 1:
-            raise InputError(f"horizon {horizon}, lookback {lookback}, expected at least 1 each")
-        if not all(0 < level < 100 for level in levels):
-            raise InputError(f"levels {tuple(levels)}, expected percents between 0 and 100")
+        if not all(isinstance(steps, int) and steps >= 1 for steps in (horizon, lookback)):
+            raise InputError(f"horizon {horizon}, lookback {lookback}, expected whole numbers, at least 1 each")
+        if not isinstance(levels, Sequence) or not all(0 < level < 100 for level in levels):
+            raise InputError(f"levels {levels!r}, expected several percents between 0 and 100, such as (80, 95)")
         self.horizon = horizon
         self.lookback = lookback
         self.levels = tuple(levels)
@@ -169,6 +169,7 @@ class Forecaster:
         """Write all that predicting needs as one .safetensors file."""
         if Path(path).suffix != ".safetensors":
             raise InputError(f"{path}: expected a name that ends in .safetensors")
+        network = self._fitted()
         preprocessing = {
             "names": list(self.names),
             "time": self.layout.time,
@@ -178,7 +179,7 @@ class Forecaster:
             "quantiles": {f"{level:g}": quantile for level, quantile in self.quantiles.items()},
         }
         info = network_info(self.model, self._model_args(), task="forecasting", preprocessing=preprocessing)
-        save_network(self._fitted(), {**info, "fused": True}, path)
+        save_network(network, {**info, "fused": True}, path)
 
     @classmethod
     def load(cls, path: str | Path, *, horizon: int | None = None, lookback: int | None = None, device: str = "cpu") -> "Forecaster":

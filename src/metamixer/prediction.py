@@ -9,7 +9,7 @@ from PIL import Image
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
-from .checkpoints import load_for_task
+from .checkpoints import expect_task, load_for_task
 from .data.images import images_below, read_image
 from .data.preprocessing import Preprocessing
 from .deployment.fastest import deploy
@@ -34,13 +34,13 @@ class Classifier:
 
     @classmethod
     def load(cls, *, model: str | None = None, checkpoint: str | Path | None = None) -> "Classifier":
-        """From a checkpoint of ours; from a published one, with its `model`; or the published weights of `model`."""
+        """From a checkpoint of ours or an exported file; from a published one, with its `model`; or the published weights of `model`."""
         if checkpoint is None:
             if model is None:
                 raise InputError("no network, expected a model name, a checkpoint or both")
             return cls.of_imagenet(create_model(model, pretrained=True))
         if is_exported(checkpoint):
-            return cls.of_exported(checkpoint)
+            return cls.of_exported(checkpoint, model=model)
         ours = load_for_task(checkpoint, "classification", model=model)
         if ours is None:
             return cls.of_imagenet(load_published(create_model(model), checkpoint))
@@ -58,13 +58,17 @@ class Classifier:
         return cls(network, preprocessing, imagenet_names(network.num_classes))
 
     @classmethod
-    def of_exported(cls, path: str | Path) -> "Classifier":
-        """A file of `metamixer export`, run by its own library; the normalisation is in the file."""
+    def of_exported(cls, path: str | Path, *, model: str | None = None) -> "Classifier":
+        """A file of `metamixer export`, of `model` where that is given, run by its own library; the normalisation is in the file."""
         runtime = load_exported(path)
         known = runtime.description.network
+        if "task" in known:
+            expect_task(known, "classification", path)
         if not known.get("preprocessing") or not known.get("classes"):
             raise InputError(f"{path}: doesn't tell preprocessing and classes, expected an exported classifier")
-        return cls(runtime, without_normalization(Preprocessing.from_dict(known["preprocessing"])), known["classes"])
+        if model not in (None, known.get("model")):
+            raise InputError(f"{path}: a file of {known.get('model')}, expected {model}")
+        return cls(runtime.any_batch, without_normalization(Preprocessing.from_dict(known["preprocessing"])), known["classes"])
 
     def to(self, device: str) -> None:
         """Compute on another device."""
@@ -83,6 +87,8 @@ class Classifier:
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[Picture]) -> Tensor:
         """pictures: paths or Pillow images -> probabilities (N, classes)."""
+        if len(pictures) == 0:
+            raise InputError("no pictures, expected at least one")
         transform = self.preprocessing.transform()
         mode = self.preprocessing.mode
         images = [transform(read_image(picture, mode=mode, name=str(picture))) for picture in pictures]

@@ -153,7 +153,7 @@ def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[st
     if weights in content:
         content = content[weights]
     elif weights != "state_dict":
-        raise InputError(f"{source}: no entry {weights!r}, expected one of {', '.join(map(str, content))}")
+        raise InputError(f"{_short(source)}: no entry {weights!r}, expected one of {names_of(content)}")
     if not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{_short(source)}: no state dict in it, expected tensors by name, as such or under 'state_dict'")
     return content
@@ -222,6 +222,12 @@ def _checksum_file(path: Path) -> Path:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def names_of(content: Mapping, *, most: int = 8) -> str:
+    """The first keys of a file for messages."""
+    names = [str(key) for key in content]
+    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
 
 
 def _short(source: Source) -> str:

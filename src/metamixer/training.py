@@ -3,18 +3,20 @@
 import logging
 import os
 import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from jsonargparse import ArgumentError
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from lightning_utilities.core.imports import RequirementCache
 
 from . import data, tasks  # noqa: F401  their classes can be named in a recipe without a path
@@ -54,8 +56,11 @@ class TrainingCLI(LightningCLI):
         last = Path(config.out, "last.ckpt")
         if self.config.subcommand != "fit":
             config.trainer.logger = False
-            if not config.ckpt_path and last.with_name("best.ckpt").is_file():
-                config.ckpt_path = str(last.with_name("best.ckpt"))
+            best = last.with_name("best.ckpt")
+            if not config.ckpt_path and best.is_file():
+                config.ckpt_path = str(best)
+            elif not config.ckpt_path and not starts_from_weights(config.model.init_args):
+                raise InputError(f"{best}: no such file, expected a checkpoint there, or one that --ckpt_path or --model.initial names")
         elif config.resume:
             if not last.is_file():
                 raise InputError(f"{last}: no such file, expected the checkpoint to resume from")
@@ -65,6 +70,11 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs):
         config = self.config[self.config.subcommand]
+        if config.trainer.accelerator in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
+            raise InputError(
+                f"trainer.accelerator {config.trainer.accelerator!r}: none is here, "
+                "expected --trainer.accelerator cpu --trainer.devices 1 --trainer.strategy auto"
+            )
         if config.trainer.logger is None:
             kwargs["logger"] = loggers(config.out)
         plugins = self.config_init[self.config.subcommand].trainer.plugins or []
@@ -102,11 +112,17 @@ class SaveConfigInRun(SaveConfigCallback):
             self.parser.save(self.config, path, skip_none=False, overwrite=True, multifile=self.multifile)
 
 
+def starts_from_weights(init_args: Mapping[str, Any]) -> bool:
+    """Does a task's network begin with weights that somebody trained?"""
+    return bool(init_args.get("initial") or (init_args.get("model_args") or {}).get("pretrained"))
+
+
 def expand_horizon(arguments: list[str]) -> list[str]:
     """`--horizon N` as the settings that it stands for: of model, data and --out, and what the recipe changes at this horizon.
 
     They come right behind the recipe, so that whatever the command line says behind it still counts.
     """
+    arguments = list(in_two_words(arguments))
     recipes = [argument for flag, argument in pairwise(arguments) if flag == "--config"]
     horizons = [argument for flag, argument in pairwise(arguments) if flag == "--horizon"]
     if not recipes or not horizons:
@@ -119,6 +135,19 @@ def expand_horizon(arguments: list[str]) -> list[str]:
     expanded = [f"--{key}={value}" for key, value in settings.items()]
     end = len(arguments) - arguments[::-1].index("--config") + 1
     return [*arguments[:end], *expanded, *arguments[end:]]
+
+
+def in_two_words(arguments: Iterable[str]) -> Iterator[str]:
+    """`--config=FILE`, `-c FILE` and `--horizon=N` as `--config FILE` and `--horizon N`; all else as it is."""
+    for argument in arguments:
+        name, assigned, value = argument.partition("=")
+        name = "--config" if name == "-c" else name
+        if name in ("--config", "--horizon"):
+            yield name
+            if assigned:
+                yield value
+        else:
+            yield argument
 
 
 def read_yaml(path: Path) -> Any:
@@ -172,8 +201,16 @@ def run(arguments: list[str]) -> TrainingCLI:
             seed_everything_default=0,
             save_config_callback=SaveConfigInRun,
             save_config_kwargs={"overwrite": True},
-            parser_kwargs={"prog": "metamixer"},
+            parser_kwargs={
+                "prog": "metamixer",
+                "exit_on_error": False,
+                **{name: {"exit_on_error": False} for name in TrainingCLI.subcommands()},
+            },
         )
+    except ArgumentError as error:
+        raise InputError(" ".join(str(error).split()) + f"; metamixer {arguments[0]} --help tells more") from None
+    except MisconfigurationException as error:
+        raise InputError(f"trainer: {' '.join(str(error).split())}") from None
     except ValueError as error:
         # jsonargparse wraps what a class said while it was built in a list of all that it tried.
         if isinstance(error.__cause__, InputError):

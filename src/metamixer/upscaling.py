@@ -191,8 +191,11 @@ def check_pixels(pixels: np.ndarray) -> None:
         raise InputError(f"image of shape {list(pixels.shape)}, expected (height, width, 1 or 3) with pixels in it")
     if str(pixels.dtype) not in FULL and not np.issubdtype(pixels.dtype, np.floating):
         raise InputError(f"image of type {pixels.dtype}, expected uint8, uint16 or floating point")
-    if np.issubdtype(pixels.dtype, np.floating) and not np.isfinite(pixels).all():
-        raise InputError("image with NaN or infinite values, expected values in [0, 1]")
+    if np.issubdtype(pixels.dtype, np.floating):
+        if not np.isfinite(pixels).all():
+            raise InputError("image with NaN or infinite values, expected values in [0, 1]")
+        if np.abs(pixels).max() > 2:  # another network may have gone a little beyond white; 255 is another scale
+            raise InputError(f"image with values from {pixels.min():g} to {pixels.max():g}, expected values in [0, 1]")
 
 
 def as_network_input(pixels: np.ndarray) -> Tensor:

@@ -29,7 +29,7 @@ class Batch:
         try:
             yield
         except InputError as error:
-            self.failures.append(str(error))
+            self.failures.append(str(error) if str(error).startswith(str(path)) else f"{path}: {error}")
         except Exception as error:  # a library that trips over one file must not cost the others
             self.failures.append(f"{path}: {type(error).__name__}: {error}")
 

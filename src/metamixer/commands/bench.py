@@ -37,7 +37,7 @@ def bench(
     from ..bench_report import as_json, draw_pareto, table
     from ..machine import describe_machine
 
-    threads = threads or torch.get_num_threads()
+    threads = torch.get_num_threads() if threads is None else threads
     results, peak = time_networks(
         [*networks, *vs],
         choose_forms(backends, precisions),

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from ..errors import InputError
+
 
 def export(
     source: str,
@@ -18,7 +20,7 @@ def export(
     int8: bool = False,
     calibration: str | None = None,
     validation: str | None = None,
-    max_drop: float = 1.0,
+    max_drop: float | None = None,
     mixed: bool = False,
     samples: int = 300,
 ) -> None:
@@ -32,17 +34,19 @@ def export(
         pretrained: for a network by name: its published weights, else first values.
         size: side of the images in pixels; none: the checkpoint's.
         precision: fp32, fp16, bf16 or int8, as far as the format knows it; none: the format's own.
-        dynamic: leave batch and, where the format can, size free.
+        dynamic: leave batch and, where the format can, size free; false: a batch of one, or that of --shape.
         images: folder of images (or .npy arrays of inputs) on which file and network are compared.
         int8: short for --precision int8.
         calibration: folder of images (or .npy arrays) from which int8 chooses its ranges.
         validation: folder of labelled images, FOLDER/CLASS/IMAGE, on which int8's accuracy is measured.
-        max_drop: percentage points of top-1 that int8 may cost.
+        max_drop: percentage points of top-1 that int8 may cost; none: 1.
         mixed: leave the costliest layers in floating point where int8 costs more.
         samples: most images to take of `images` and `calibration`.
     """
     from ..deployment.request import export_request
 
+    if int8 and precision not in (None, "int8"):
+        raise InputError(f"precision {precision!r} with --int8, expected one of the two")
     report = export_request(
         source,
         format=format,

@@ -2,8 +2,10 @@
 
 import json as json_format
 from collections.abc import Sequence
+from pathlib import Path
 
-from ..files import write_text
+from ..errors import at_least
+from ..files import check_targets, write_text
 
 
 def predict(
@@ -32,8 +34,12 @@ def predict(
     from ..allocator import keep_freed_memory
     from ..prediction import Classifier, find_images
 
+    at_least("top", top, 1)
+    at_least("batch_size", batch_size, 1)
     keep_freed_memory()
     paths = find_images(images)
+    if json and json != "-":
+        check_targets([Path(json)], sources=paths, overwrite=True)
     classifier = Classifier.load(model=model, checkpoint=checkpoint)
     classifier.to(device)
     if backend:

@@ -1,6 +1,7 @@
 """Tables with a column of dates and columns of numbers -> several series; what is wrong is said by column and row, from row 1."""
 
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
             pandas.read_parquet(path) if path.suffix == ".parquet" else pandas.read_csv(path, encoding_errors="replace", low_memory=False)
         )
         return frame.replace(list(missing_values), np.nan) if missing_values else frame
-    except (OSError, ValueError, EOFError, ImportError) as error:  # pandas' own errors are ValueErrors
+    except (OSError, ValueError, EOFError, ImportError, zlib.error) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: not a readable table ({str(error).strip().splitlines()[0]})") from None
 
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .description import KEY, Description
 from .program import Program, capture
-from .runtime import Runtime
+from .runtime import Runtime, in_batches
 
 BATCHES = (1, 2, 4, 8, 16)
-"""Batch sizes of a program; a listed size keeps the neural engine, an open range would not."""
+"""Batch sizes of a program, ascending; a listed size keeps the neural engine, an open range would not."""
 
 
 class CoreMl(Runtime):
@@ -27,6 +27,9 @@ class CoreMl(Runtime):
 
     def run(self, x: Tensor) -> Tensor:
         """x: float32 -> float32."""
+        return in_batches(self._predict, x, BATCHES) if self.shape[0] is None else self._predict(x)
+
+    def _predict(self, x: Tensor) -> Tensor:
         return torch.from_numpy(self.model.predict({"input": x.numpy(force=True)})["output"])
 
 
@@ -36,9 +39,10 @@ def write(program: Program, path: Path) -> None:
     free = {0: torch.export.Dim("batch", min=BATCHES[0], max=BATCHES[-1])} if program.dynamic else {}
     exported, shape = capture(program.module, program.example, free)
     sizes = [(batch, *program.example.shape[1:]) for batch in BATCHES]
+    size = ct.EnumeratedShapes(sizes, default=sizes[0]) if program.dynamic else tuple(program.example.shape)
     model = ct.convert(
         exported.run_decompositions({}),
-        inputs=[ct.TensorType("input", ct.EnumeratedShapes(sizes, default=sizes[0]) if program.dynamic else sizes[1], np.float32)],
+        inputs=[ct.TensorType("input", size, np.float32)],
         outputs=[ct.TensorType("output", dtype=np.float32)],
         convert_to="mlprogram",
         minimum_deployment_target=ct.target.iOS16,

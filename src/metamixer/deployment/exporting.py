@@ -74,9 +74,9 @@ def export(
         network: any module with one tensor in and one out.
         out: the file to write; it appears whole or not at all.
         info: what is known of the network (`network_info`); the file keeps it, class names included.
-        example: one input as the file takes it, (B, ...); None: from the preprocessing.
+        example: an input as the file takes it, (B, ...); None: one from the preprocessing.
         precision: one of the format's; None: its default, or int8 where `quantization` is given.
-        dynamic: leave the batch and, where the format allows, the size free.
+        dynamic: leave the batch and, where the format allows, the size free; else both are the example's.
         samples: real inputs (N, ...) to compare on, as the file takes them; None: random ones.
     """
     kind = find_format(format)
@@ -93,7 +93,7 @@ def export(
     reference = with_preprocessing(network, info).eval()
     program = Program(
         module=with_preprocessing(fuse(network), info).eval().requires_grad_(False),
-        example=twice(example),
+        example=twice(example) if dynamic else example,
         description=Description(precision, network=info),
         dynamic=dynamic,
         calibration=quantization.calibration if quantization else None,
@@ -109,7 +109,7 @@ def export(
             shape = runtime.shape
             inputs = samples if samples is not None else program.calibration
             in_every_size = compare(runtime, reference, random_batches(example, shape))
-            parity = in_every_size if inputs is None else compare(runtime, reference, inputs.split(16))
+            parity = in_every_size if inputs is None else compare(runtime.any_batch, reference, inputs.split(16))
             if accuracy is None:  # what int8 costs a classifier is told by its accuracy
                 far = parity if precision == "int8" or parity.largest > in_every_size.largest else in_every_size
                 _refuse_if_far(far, precision, out)
@@ -167,7 +167,7 @@ def _within_drop(
     floating = top1(reference, quantization, **classes)
 
     def measured() -> Accuracy:
-        return Accuracy(floating, top1(load_exported(part), quantization, **classes), len(quantization.validation))
+        return Accuracy(floating, top1(load_exported(part).any_batch, quantization, **classes), len(quantization.validation))
 
     accuracy = measured()
     if accuracy.drop <= quantization.max_drop:

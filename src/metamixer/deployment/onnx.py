@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +86,7 @@ def quantize(model: onnx.ModelProto, program: Program) -> onnx.ModelProto:
         quantize_static(
             model,
             path,
-            _Batches(program.calibration),
+            _Batches(program.calibration_batches()),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm", "MatMul"],
             per_channel=True,
@@ -99,14 +99,14 @@ def quantize(model: onnx.ModelProto, program: Program) -> onnx.ModelProto:
 
 
 class _Batches(CalibrationDataReader):
-    """The calibration images one by one, as ONNX Runtime asks for them."""
+    """The batches to calibrate on, as ONNX Runtime asks for them."""
 
-    def __init__(self, images: Tensor):
-        self.rows: Iterator[np.ndarray] = iter(images.split(1))
+    def __init__(self, batches: Iterable[Tensor]):
+        self.batches = iter(batches)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        row = next(self.rows, None)
-        return None if row is None else {"input": row.numpy()}
+        batch = next(self.batches, None)
+        return None if batch is None else {"input": batch.numpy()}
 
 
 def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -88,14 +88,15 @@ def quantize(model: ov.Model, program: Program) -> ov.Model:
     import nncf
 
     floating = {fingerprint(weight.numpy(force=True)) for weight in program.floating}
+    batches = [batch.numpy() for batch in program.calibration_batches()]
     kept = [op.get_friendly_name() for op in model.get_ops() if floating & set(map(fingerprint, _constants(op)))]
     return nncf.quantize(
         model,
-        nncf.Dataset([row.numpy() for row in program.calibration.split(1)]),
+        nncf.Dataset(batches),
         # Symmetric ranges of activations: with others OpenVINO 2026.4 computes depthwise convolutions wrongly on a CPU
         # (the same file is right when its low-precision transformations are off).
         preset=nncf.QuantizationPreset.PERFORMANCE,
-        subset_size=len(program.calibration),
+        subset_size=len(batches),
         ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
     )
 

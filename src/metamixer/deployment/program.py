@@ -1,6 +1,7 @@
 """What every format is made from: the network behind its own preprocessing, captured as a graph."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -44,7 +45,7 @@ class InPrecision(nn.Module):
 class Program:
     """A module with one tensor in and one out, and what a file of it is to say.
 
-    example: a batch of two, as the module takes it; dynamic: leave batch and size free where the format can.
+    example: as the module takes it, a batch of two where it may come out free; dynamic: leave batch and size free where the format can.
     calibration: what int8 chooses its ranges from, like `example`; floating: weights of the layers that int8 leaves alone.
     """
 
@@ -63,6 +64,12 @@ class Program:
     def computing(self) -> nn.Module:
         """The module, made to compute in the file's precision where that is a floating-point type of less than 32 bits."""
         return InPrecision(copy.deepcopy(self.module), HALF[self.precision]) if self.precision in HALF else self.module
+
+    def calibration_batches(self) -> Sequence[Tensor]:
+        """The inputs to calibrate on one by one, or as many as a fixed batch has, some twice where the last one isn't full."""
+        batch = 1 if self.dynamic else len(self.example)
+        rows = math.ceil(len(self.calibration) / batch) * batch
+        return self.calibration[torch.arange(rows) % len(self.calibration)].split(batch)
 
     def text(self, shape: Shape) -> str:
         """The description as a file keeps it, with the sizes that were found free."""

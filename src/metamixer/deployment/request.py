@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, at_least
 from .exporting import Report, export
 from .formats import find_format, import_form
 from .quantization import Quantization
@@ -27,7 +27,7 @@ def export_request(
     images: str | None,
     calibration: str | None,
     validation: str | None,
-    max_drop: float,
+    max_drop: float | None,
     mixed: bool,
     samples: int,
 ) -> Report:
@@ -36,6 +36,13 @@ def export_request(
     import_form(format, kind.module, kind.packages)
     if precision == "int8" and not calibration:
         raise InputError("precision 'int8', expected images to calibrate on as well: --calibration FOLDER")
+    if precision != "int8":
+        _refuse_given(calibration=calibration, validation=validation, max_drop=max_drop, mixed=mixed or None)
+    at_least("samples", samples, 1)
+    if size is not None:
+        at_least("size", size, 1)
+    if shape:
+        at_least("smallest size of shape", min(shape), 1)
     network, info = load_network(source, model=model, pretrained=pretrained)
     if info["task"] in SEVERAL_TENSORS:
         raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
@@ -47,9 +54,11 @@ def export_request(
     if precision == "int8":
         if info["task"] == "classification" and not validation:
             raise InputError("precision 'int8', expected labelled images to measure its accuracy on as well: --validation FOLDER")
+        if validation and not preprocessing:
+            raise InputError(f"validation {validation!r} for {info['model']}, expected a classifier that tells its preprocessing")
         dataset, classes = read_labelled(validation, preprocessing, limit=None) if validation else (None, [])
         inputs = read_samples(calibration, preprocessing, example, limit=samples)
-        quantization = Quantization(inputs, dataset, classes, max_drop, mixed)
+        quantization = Quantization(inputs, dataset, classes, Quantization.max_drop if max_drop is None else max_drop, mixed)
     return export(
         network,
         out or Path(source).with_suffix(kind.suffix).name,
@@ -61,3 +70,10 @@ def export_request(
         samples=read_samples(images, preprocessing, example, limit=samples) if images else None,
         quantization=quantization,
     )
+
+
+def _refuse_given(**options: object) -> None:
+    """Options that only int8 has a use for."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{name} {value!r}, expected --int8 as well")

@@ -1,6 +1,7 @@
 """A network in a form made for running."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -29,6 +30,20 @@ class Runtime(ABC):
             raise InputError(f"input of shape {list(x.shape)}, expected {show_shape(self.shape)}")
         return self.run(x)
 
+    def any_batch(self, x: Tensor) -> Tensor:
+        """The same, for any batch also where the batch is fixed."""
+        return self(x) if self.shape[0] is None else in_batches(self, x, (self.shape[0],))
+
     @abstractmethod
     def run(self, x: Tensor) -> Tensor:
         """The same without the checks."""
+
+
+def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Any batch through a function that takes only some, ascending: in parts of the largest, the last filled up and its answer cut."""
+    answers = []
+    for part in x.split(sizes[-1]):
+        missing = next(size for size in sizes if size >= len(part)) - len(part)
+        filler = part[-1:].expand(missing, *part.shape[1:])
+        answers.append(function(torch.cat([part, filler]))[: len(part)])
+    return torch.cat(answers)

@@ -53,13 +53,13 @@ def read_labelled(folder: str | Path, preprocessing: Preprocessing, *, limit: in
 def random_batches(example: Tensor, shape: tuple[int | None, ...]) -> Iterator[Tensor]:
     """Seeded values in [0, 1] in the example's size and, where sizes are free, in another batch and another size."""
     generator = torch.Generator().manual_seed(0)
-    own = list(example.shape[1:])
-    sizes = [[2, *own]]
+    batch, own = shape[0] or 2, list(example.shape[1:])
+    sizes = [[batch, *own]]
     if shape[0] is None:
         sizes += [[1, *own], [5, *own]]
     if None in shape[1:]:
         sizes.append(
-            [2, *(size + 32 * (i + 1) if free is None else size for i, (size, free) in enumerate(zip(own, shape[1:], strict=True)))]
+            [batch, *(size + 32 * (i + 1) if free is None else size for i, (size, free) in enumerate(zip(own, shape[1:], strict=True)))]
         )
     for size in sizes:
         yield torch.rand(size, generator=generator)

@@ -41,12 +41,13 @@ def load_network(source: str, *, model: str | None = None, pretrained: bool = Tr
 
 
 def info_of(name: str) -> dict[str, Any]:
-    """What a network by name tells of itself; a classifier of 1000 classes has ImageNet's."""
+    """What a network by name tells of itself; a classifier of 1000 classes has ImageNet's, a segmenter the authors'."""
     from ..prediction import imagenet_names  # which imports this package
 
-    network = create_model(name, device="meta") if is_timm(name) else None
-    if network is None:
-        return network_info(name, {}, task=task_of(name))
+    if not is_timm(name):
+        known = _published_segmenter(name) if task_of(name) == "segmentation" else {}
+        return network_info(name, {}, task=task_of(name), **known)
+    network = create_model(name, device="meta")
     config = network.pretrained_cfg
     preprocessing = Preprocessing(
         size=config["input_size"][-1], **{key: config[key] for key in ("crop_pct", "interpolation", "mean", "std")}
@@ -58,6 +59,19 @@ def info_of(name: str) -> dict[str, Any]:
         classes=imagenet_names(network.num_classes),
         preprocessing=preprocessing.as_dict(),
     )
+
+
+def _published_segmenter(name: str) -> dict[str, Any]:
+    """Classes and preprocessing of the authors' segmenters, which their number of classes tells."""
+    from ..data.label_maps import read_classes
+    from ..segmenter import PUBLISHED  # which imports this package
+
+    with torch.device("meta"):
+        num_classes = create_model(name).num_classes
+    if num_classes not in PUBLISHED:
+        return {}
+    classes, preprocessing = PUBLISHED[num_classes]
+    return {"classes": list(read_classes(classes).names), "preprocessing": preprocessing.as_dict()}
 
 
 def is_timm(name: str) -> bool:
@@ -73,7 +87,7 @@ def image_preprocessing(info: dict[str, Any]) -> Preprocessing | None:
 
 
 def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Tensor:
-    """A seeded batch of two, values in [0, 1], as the network takes it; raises InputError where nothing says how large."""
+    """Seeded values in [0, 1] as the network takes them, a batch of one or the shape's; raises InputError where nothing says how large."""
     if shape is None:
         preprocessing, args, side = image_preprocessing(info), info["model_args"], size or SIDES.get(info["task"])
         if preprocessing:
@@ -85,4 +99,4 @@ def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[in
             shape = (1, 3, side, side)
         else:
             raise InputError(f"{info['model']}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
-    return torch.rand(2, *shape[1:], generator=torch.Generator().manual_seed(0))
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))

@@ -135,7 +135,7 @@ class Decomposition(nn.Module):
 
     def __init__(self, residual: FFNetTS, trend: FFNetTS, *, width: int):
         super().__init__()
-        if width % 2 == 0:
+        if width < 1 or width % 2 == 0:
             raise InputError(f"decomposition {width}, expected an odd number of steps")
         self.residual = residual
         self.trend = trend
