@@ -2,9 +2,9 @@
 
     python benchmarks/super_resolution_ablation.py --data super_resolution
 
-Trains what has no result yet from scratch at x2 by recipes/super_resolution/291_images_x2.yaml, shortened (each about half an hour of
-one core), goes on with what was stopped, and writes benchmarks/results/super_resolution_ablation.{json,md}. `--data` is the folder with
-T91, BSDS200 and Set5.
+Trains what has no result yet from scratch at x2 by recipes/super_resolution/291_images_x2.yaml (each about 20 minutes of one core with
+bfloat16, an hour of one without), goes on with what was stopped, and writes benchmarks/results/super_resolution_ablation.{json,md}. `--data`
+is the folder with T91, BSDS200 and Set5.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("super_resolution"), help="folder with T91, BSDS200 and Set5")
     parser.add_argument("--runs", type=Path, default=Path("runs/super_resolution_ablation"), help="folder for the runs")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument(
         "--precision",
         default="bf16-mixed" if computes_bfloat16() else "32-true",
