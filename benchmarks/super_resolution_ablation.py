@@ -3,8 +3,8 @@
     python benchmarks/super_resolution_ablation.py --data super_resolution
 
 Trains what has no result yet from scratch at x2 by recipes/super_resolution/291_images_x2.yaml (each about 20 minutes of one core with
-bfloat16, an hour of one without), goes on with what was stopped, and writes benchmarks/results/super_resolution_ablation.{json,md}. `--data`
-is the folder with T91, BSDS200 and Set5.
+bfloat16, an hour of one without), goes on with what was stopped, and writes benchmarks/results/super_resolution_ablation.{json,md}.
+`--data` is the folder with T91, BSDS200 and Set5.
 """
 
 import argparse
