@@ -2,17 +2,12 @@
 
 import json
 import threading
-from importlib.util import find_spec
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 import metamixer
-from metamixer.checkpoints import network_info, save_network
-from metamixer.cli import main
 from metamixer.data import Preprocessing
 from metamixer.deployment.exporting import export, with_preprocessing
 from metamixer.deployment.fastest import Form, candidates, keep_trial, trial_key, trials_file
@@ -23,33 +18,13 @@ from metamixer.deployment.runtime import in_batches
 from metamixer.deployment.source import info_of
 from metamixer.fusion import fuse
 from random_statistics import randomize
-
-SIZE = 64
-CLASSES = ["circle", "square", "triangle"]
-INFO = network_info(
-    "ffnet_nano",
-    {"num_classes": 3},
-    task="classification",
-    classes=CLASSES,
-    preprocessing=Preprocessing(size=SIZE, crop_pct=1.0).as_dict(),
-)
-needs = {
-    name: pytest.mark.skipif(any(find_spec(p) is None for p in f.packages), reason=f"{name}: {f.packages} not installed")
-    for name, f in FORMATS.items()
-}
+from shapes import CLASSES, INFO, SIZE, needs
 
 
 @pytest.fixture(scope="module")
 def network():
     """As if trained; no test may change it."""
     return randomize(metamixer.create_model("ffnet_nano", num_classes=3, depths=(1, 1, 1, 1)))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "shapes.safetensors"
-    save_network(randomize(metamixer.create_model("ffnet_nano", num_classes=3)), INFO, path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -92,21 +67,6 @@ def test_a_core_ml_program_is_converted_and_its_structure_checked(network, tmp_p
     report = export(network, tmp_path / "net.mlpackage", format="coreml", info=INFO)
     assert "not verifiable on this platform" in str(report) or report.parity
     assert (tmp_path / "net.mlpackage" / "Manifest.json").is_file()
-
-
-@pytest.mark.parametrize(("shape", "batch"), [([], 1), (["--shape", "4", "3", "64", "64"], 4)])
-def test_a_fixed_batch_is_one_or_the_users_and_predicts_any_number(shape, batch, checkpoint, labelled, tmp_path, capsys):
-    out = tmp_path / "fixed.pt2"
-    command = ["export", str(checkpoint), "--format", "torch", "--out", str(out), "--dynamic", "false"]
-    assert main([*command, *shape, "--images", str(labelled)]) == 0
-    assert metamixer.load_exported(out).shape == (batch, 3, SIZE, SIZE)
-    capsys.readouterr()
-    answers = []
-    for file in (out, checkpoint):
-        assert main(["predict", "--checkpoint", str(file), str(labelled), "--json", "-"]) == 0
-        answers.append([share["probability"] for result in json.loads(capsys.readouterr().out) for share in result["classes"]])
-    assert len(answers[0]) == 9 * len(CLASSES)
-    assert answers[0] == pytest.approx(answers[1], abs=1e-3)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in ("onnx", "openvino")])
@@ -254,29 +214,6 @@ def test_layer_costs_name_the_layer_that_int8_hurts():
     assert all(torch.equal(layer.weight, weight) for layer, weight in zip(network, before, strict=True))
 
 
-@pytest.fixture
-def labelled(tmp_path):
-    for i, name in enumerate(CLASSES):
-        (tmp_path / "images" / name).mkdir(parents=True)
-        for j in range(3):
-            Image.effect_mandelbrot((70, 70), (-2 + 0.2 * i, -1, 1, 1 + 0.1 * j), 20).save(tmp_path / "images" / name / f"{j}.png")
-    return tmp_path / "images"
-
-
-@needs["openvino"]
-def test_int8_is_written_with_its_accuracy_or_not_at_all(checkpoint, labelled, tmp_path, capfd):
-    out = tmp_path / "net.xml"
-    command = ["export", str(checkpoint), "--format", "openvino", "--out", str(out), "--int8"]
-    folders = ["--calibration", str(labelled), "--validation", str(labelled)]
-    assert main([*command, *folders, "--max_drop", "-200"]) == 2
-    error = capfd.readouterr().err.splitlines()[-1]
-    assert "the layers that cost most: " in error
-    assert not out.exists()
-    assert main([*command, *folders, "--max_drop", "100"]) == 0
-    assert "% in int8" in capfd.readouterr().out
-    assert main(["predict", "--checkpoint", str(out), str(labelled)]) == 0
-
-
 @needs["openvino"]
 def test_int8_depthwise_convolutions_are_right_in_openvino():
     torch.manual_seed(0)
@@ -289,129 +226,8 @@ def test_int8_depthwise_convolutions_are_right_in_openvino():
     assert (found - expected).abs().mean() < 0.08 * expected.abs().max()
 
 
-@needs["openvino"]
-def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(checkpoint, labelled, tmp_path, monkeypatch, capsys):
-    command = ["export", str(checkpoint), "--format", "openvino", "--calibration", str(labelled), "--validation", str(labelled), "--int8"]
-    quantized = []
-    for name, accuracies in (("full", [90.0, 89.5]), ("mixed", [90.0, 50.0, 60.0, 89.5])):
-        answers = iter(accuracies)
-        monkeypatch.setattr("metamixer.deployment.exporting.top1", lambda *args, answers=answers, **settings: next(answers))
-        assert main([*command, "--mixed", "--out", str(tmp_path / f"{name}.xml")]) == 0
-        quantized.append((tmp_path / f"{name}.xml").read_text().count('type="FakeQuantize"'))
-    assert "2 layers: " in capsys.readouterr().out
-    assert quantized[0] - quantized[1] >= 2
-
-
-@needs["openvino"]
-def test_a_network_of_series_is_calibrated_on_arrays(tmp_path, capsys):
-    args = {"variables": 2, "lookback": 16, "horizon": 4, "dims": (8,)}
-    scaling = {"names": ["load", "wind"], "time": "date", "scaling": {"mean": [0.0, 0.0], "std": [1.0, 1.0]}}
-    info = network_info("ffnet_ts", args, task="forecasting", preprocessing=scaling)
-    save_network(metamixer.create_model("ffnet_ts", **args), info, tmp_path / "series.safetensors")
-    folder = tmp_path / "windows"
-    folder.mkdir()
-    for i in range(8):
-        np.save(folder / f"{i}.npy", np.random.RandomState(i).rand(16, 2).astype(np.float32))
-    command = ["export", str(tmp_path / "series.safetensors"), "--format", "openvino", "--out", str(tmp_path / "series.xml")]
-    assert main([*command, "--int8", "--calibration", str(folder)]) == 0
-    assert "int8" in capsys.readouterr().out
-    np.save(folder / "9.npy", np.zeros((16, 3)))
-    assert main([*command, "--int8", "--calibration", str(folder)]) == 2
-    assert "9.npy: of shape [16, 3], expected [16, 2]" in capsys.readouterr().err
-
-
-def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_path, capsys):
-    out = tmp_path / "net.onnx"
-    assert main(["export", str(checkpoint), "--format", "onnx", "--out", str(out), "--images", str(labelled)]) == 0
-    assert "100.00% of 9 images" in capsys.readouterr().out
-    results = []
-    for arguments in (
-        ["--checkpoint", str(checkpoint)],
-        ["--checkpoint", str(out)],
-        ["--checkpoint", str(checkpoint), "--backend", "openvino"],
-    ):
-        assert main(["predict", *arguments, "--json", "-", str(labelled / "circle")]) == 0
-        results.append(json.loads(capsys.readouterr().out))
-    for other in results[1:]:
-        for ours, theirs in zip(other, results[0], strict=True):
-            assert ours["classes"][0]["name"] == theirs["classes"][0]["name"]
-            assert ours["classes"][0]["probability"] == pytest.approx(theirs["classes"][0]["probability"], abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--format", "pdf"], "format 'pdf', expected one of onnx"),
-        (["--format", "onnx", "--precision", "bf16"], "precision 'bf16', expected one of fp32, fp16, int8"),
-        (["--format", "onnx", "--out", "net.pdf"], "expected a name that ends in .onnx"),
-        (["--format", "onnx", "--int8"], "--calibration FOLDER"),
-        (["--format", "onnx", "--int8", "--calibration", "{empty}"], "--validation FOLDER"),
-        (["--format", "onnx", "--images", "{empty}"], "no images in this folder"),
-        (["--format", "onnx", "--calibration", "{empty}"], "expected --int8 as well"),
-        (["--format", "onnx", "--validation", "{empty}"], "expected --int8 as well"),
-        (["--format", "onnx", "--max_drop", "0"], "max_drop 0.0, expected --int8 as well"),
-        (["--format", "onnx", "--mixed"], "mixed True, expected --int8 as well"),
-        (["--format", "onnx", "--int8", "--precision", "fp16"], "precision 'fp16' with --int8, expected one of the two"),
-        (["--format", "torch", "--samples", "0"], "samples 0, expected at least 1"),
-        (["--format", "torch", "--size", "0"], "size 0, expected at least 1"),
-        (["--format", "torch", "--size", "-5"], "size -5, expected at least 1"),
-        (["--format", "torch", "--shape", "1", "3", "0", "64"], "smallest size of shape 0, expected at least 1"),
-    ],
-)
-def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
-    arguments = [argument.format(empty=tmp_path / "empty") for argument in arguments]
-    assert main(["export", str(checkpoint), *arguments]) == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
-
-
-def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
-    segmenter = network_info("ffnet_head_ffnet_nano", {}, task="segmentation", classes=CLASSES, preprocessing={})
-    for name, info in (("classes", INFO), ("pixels", segmenter)):
-        example = torch.rand(1, 3, 8, 8)
-        export(nn.Conv2d(3, 3, 1).eval(), tmp_path / f"{name}.pt2", format="torch", info=info, example=example)
-    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
-    for arguments, said in (
-        ([str(tmp_path / "pixels.pt2")], "for segmentation, expected one for classification"),
-        ([str(tmp_path / "classes.pt2"), "--model", "ffnet_1"], "a file of ffnet_nano, expected ffnet_1"),
-    ):
-        assert main(["predict", str(tmp_path / "picture.png"), "--checkpoint", *arguments]) == 2
-        error = capsys.readouterr().err
-        assert said in error
-        assert error.count("\n") == 1
-
-
-def test_a_validation_folder_is_for_classifiers(labelled, capsys):
-    command = ["export", "ffnet_head_ffnet_nano", "--format", "onnx", "--pretrained", "false", "--int8"]
-    assert main([*command, "--calibration", str(labelled), "--validation", str(labelled)]) == 2
-    assert "for ffnet_head_ffnet_nano, expected a classifier that tells its preprocessing" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(("name", "classes"), [("ffnet_seg_ade20k", 150), ("ffnet_seg_cityscapes", 19)])
 def test_a_published_segmenter_s_normalisation_is_in_its_file(name, classes):
     info = info_of(name)
     assert len(info["classes"]) == classes
     assert isinstance(with_preprocessing(nn.Identity(), info), Normalize)
-
-
-@pytest.mark.parametrize("name", ["ffnet_3d_nano", "cascade_mask_rcnn_ffnet_nano"])
-def test_a_network_of_several_tensors_is_refused(name, capsys):
-    assert main(["export", name, "--format", "torch", "--pretrained", "false"]) == 2
-    assert "expected one that takes one tensor and gives one" in capsys.readouterr().err
-
-
-@needs["onnx"]
-@pytest.mark.parametrize("name", ["ffnet_head_ffnet_nano", "ffnet_sr_nano_x2"])
-def test_segmenters_and_upscalers_export_by_name(name, tmp_path, capsys):
-    assert main(["export", name, "--format", "onnx", "--pretrained", "false", "--size", "64", "--out", str(tmp_path / "net.onnx")]) == 0
-    assert "verified" in capsys.readouterr().out
-
-
-def test_a_missing_extra_gives_the_pip_line(checkpoint, monkeypatch, capsys):
-    monkeypatch.setattr("metamixer.deployment.formats.find_spec", lambda package: None)
-    assert main(["export", str(checkpoint), "--format", "litert"]) == 2
-    assert "pip install 'metamixer[litert]'" in capsys.readouterr().err
