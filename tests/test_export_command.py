@@ -141,6 +141,14 @@ def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+@pytest.mark.parametrize("command", [["fuse"], ["export", "--format", "torch"]])
+def test_a_checkpoint_is_never_written_over(command, checkpoint, capsys):
+    before = checkpoint.read_bytes()
+    assert main([command[0], str(checkpoint), *command[1:], "--out", str(checkpoint)]) == 2
+    assert "is one of the inputs, which would be lost" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == before
+
+
 def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
     segmenter = network_info("ffnet_head_ffnet_nano", {}, task="segmentation", classes=CLASSES, preprocessing={})
     for name, info in (("classes", INFO), ("pixels", segmenter)):

@@ -8,6 +8,7 @@ from torch import nn
 from ..checkpoints import load_checkpoint, save_network
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
+from ..files import check_targets
 from ..fusion import fuse as fuse_network
 from ..sparse import SparseVoxels
 
@@ -21,6 +22,7 @@ def fuse(checkpoint: str, *, out: str) -> None:
     """
     if Path(out).suffix != ".safetensors":
         raise InputError(f"out {out!r}, expected a name that ends in .safetensors")
+    check_targets([Path(out)], sources=[Path(checkpoint)], overwrite=True)
     network, info = load_checkpoint(checkpoint)
     fused = fuse_network(network)
     with torch.inference_mode():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..errors import InputError, at_least
+from ..files import check_targets
 from .exporting import Report, export
 from .formats import find_format, import_form
 from .quantization import Quantization
@@ -43,6 +44,9 @@ def export_request(
         at_least("size", size, 1)
     if shape:
         at_least("smallest size of shape", min(shape), 1)
+    target = Path(out or Path(source).with_suffix(kind.suffix).name)
+    if not target.is_dir():  # as a Core ML package is
+        check_targets([target], sources=[Path(source)], overwrite=True)
     network, info = load_network(source, model=model, pretrained=pretrained)
     if info["task"] in SEVERAL_TENSORS:
         raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
@@ -61,7 +65,7 @@ def export_request(
         quantization = Quantization(inputs, dataset, classes, Quantization.max_drop if max_drop is None else max_drop, mixed)
     return export(
         network,
-        out or Path(source).with_suffix(kind.suffix).name,
+        target,
         format=format,
         info=info,
         example=example,
