@@ -56,11 +56,8 @@ class TrainingCLI(LightningCLI):
         last = Path(config.out, "last.ckpt")
         if self.config.subcommand != "fit":
             config.trainer.logger = False
-            best = last.with_name("best.ckpt")
-            if not config.ckpt_path and best.is_file():
-                config.ckpt_path = str(best)
-            elif not config.ckpt_path and not starts_from_weights(config.model.init_args):
-                raise InputError(f"{best}: no such file, expected a checkpoint there, or one that --ckpt_path or --model.initial names")
+            if not config.ckpt_path and last.with_name("best.ckpt").is_file():
+                config.ckpt_path = str(last.with_name("best.ckpt"))
         elif config.resume:
             if not last.is_file():
                 raise InputError(f"{last}: no such file, expected the checkpoint to resume from")
@@ -68,13 +65,20 @@ class TrainingCLI(LightningCLI):
         if config.ckpt_path and not Path(config.ckpt_path).is_file():
             raise InputError(f"{config.ckpt_path}: no such file, expected a checkpoint")
 
-    def instantiate_trainer(self, **kwargs):
+    def instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
         if config.trainer.accelerator in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
             raise InputError(
                 f"trainer.accelerator {config.trainer.accelerator!r}: none is here, "
                 "expected --trainer.accelerator cpu --trainer.devices 1 --trainer.strategy auto"
             )
+        if self.config.subcommand != "fit" and not config.ckpt_path and not starts_from_weights(config.model.init_args):
+            best = Path(config.out, "best.ckpt")
+            raise InputError(f"{best}: no such file, expected a checkpoint there, or one that --ckpt_path or --model.initial names")
+        super().instantiate_classes()
+
+    def instantiate_trainer(self, **kwargs):
+        config = self.config[self.config.subcommand]
         if config.trainer.logger is None:
             kwargs["logger"] = loggers(config.out)
         plugins = self.config_init[self.config.subcommand].trainer.plugins or []
