@@ -17,6 +17,7 @@ from metamixer.deployment.quantization import Quantization, layer_costs
 from metamixer.deployment.runtime import in_batches
 from metamixer.deployment.source import info_of
 from metamixer.fusion import fuse
+from metamixer.machine import multiplies_int8
 from random_statistics import randomize
 from shapes import CLASSES, INFO, SIZE, needs
 
@@ -223,7 +224,8 @@ def test_int8_depthwise_convolutions_are_right_in_openvino():
     with torch.no_grad():
         expected = network(images)
     found = torch.cat([runtime(image) for image in images.split(1)])
-    assert (found - expected).abs().mean() < 0.08 * expected.abs().max()
+    tolerance = 0.08 if multiplies_int8() else 0.1  # weights of 7 bits
+    assert (found - expected).abs().mean() < tolerance * expected.abs().max()
 
 
 @pytest.mark.parametrize(("name", "classes"), [("ffnet_seg_ade20k", 150), ("ffnet_seg_cityscapes", 19)])

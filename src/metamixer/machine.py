@@ -30,6 +30,14 @@ def computes_bfloat16() -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def multiplies_int8() -> bool:
+    """Has the processor instructions that multiply int8 and sum in 32 bits (VNNI, AMX, ARM's)? Others sum pairs in 16 bits."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    info = Path("/proc/cpuinfo")
+    return not info.is_file() or any(name in info.read_text() for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
 def find_device(name: str) -> torch.device:
     """A device by name, such as cpu or cuda:1; raises InputError for one that is not here."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)

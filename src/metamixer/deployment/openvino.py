@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..machine import multiplies_int8
 from .description import KEY, Description, Shape
 from .program import Program, all_free, capture
 from .runtime import Runtime
@@ -97,6 +98,8 @@ def quantize(model: ov.Model, program: Program) -> ov.Model:
         # (the same file is right when its low-precision transformations are off).
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(batches),
+        # Without instructions for int8 products their sums of pairs saturate at 16 bits, unless weights have 7 bits.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=None if multiplies_int8() else nncf.OverflowFix.ENABLE),
         ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
     )
 
