@@ -80,9 +80,10 @@ def choices(row: dict) -> list[str]:
     return lines
 
 
-def write(rows: dict[str, dict], rounds: int) -> None:
+def write(rows: dict[str, dict]) -> None:
     """The result as JSON, as tables and as a picture."""
-    lines = [f"Medians of {rounds} rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}."]
+    rounds = sorted({len(result.seconds) for row in rows.values() for result in read(row)})
+    lines = [f"Medians of {' or '.join(map(str, rounds))} rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}."]
     for name in (*OURS, UPSCALER):
         if name in rows:
             lines += ["", table(read(rows[name]), rows[name]["fp32_peak_gflops"]), "", *choices(rows[name])]
@@ -95,7 +96,7 @@ def write(rows: dict[str, dict], rounds: int) -> None:
             f"| {entry.network} | {entry.size} | {entry.backend} {entry.precision} | {1e3 * result.median:.1f} "
             f"| {accuracy.top1:.1f} %{' (distilled)' * accuracy.distilled} |"
         )
-    write_results(RESULTS, lines, {"rounds": rounds, "rows": rows})
+    write_results(RESULTS, lines, {"rows": rows})
     draw_pareto(fastest, RESULTS.with_suffix(".png"))
 
 
@@ -108,7 +109,7 @@ def main() -> None:
     rows = json.loads(file.read_text())["rows"] if file.is_file() else {}
     for name in options.networks:
         rows[name] = rows.get(name) or measure(name, rounds=options.rounds)
-        write({name: rows[name] for name in (*OURS, UPSCALER, *PEERS) if name in rows}, options.rounds)
+        write({name: rows[name] for name in (*OURS, UPSCALER, *PEERS) if name in rows})
 
 
 if __name__ == "__main__":

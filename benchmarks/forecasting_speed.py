@@ -7,6 +7,7 @@ it is; ours keeps freed memory, as `metamixer fit` does, with its own series lay
 """
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from metamixer.allocator import keep_freed_memory
 from metamixer.machine import describe_machine
 from metamixer.series import Conv1d, Dropout
 
-BATCH = 512
+BATCH, BATCH_ETTM1 = 512, 2048
 PUBLISHED_ETTH1 = {
     "stem_ratio": 6,
     "downsample_ratio": 2,
@@ -93,6 +94,15 @@ def seconds(function: Callable, *arguments) -> tuple[float, float]:
     return tuple(statistics.median(column) for column in zip(*times[1:], strict=True))
 
 
+def memory_of_a_step() -> float:
+    """Peak GiB of this process after two steps of ETTm1's network with its batch."""
+    keep_freed_memory()
+    network = create_model("ffnet_ts", expansion_ratio=12, drop_rate=0.6).train()
+    for _ in range(2):
+        training_step(network, torch.randn(BATCH_ETTM1, 96, 7), torch.randn(BATCH_ETTM1, 96, 7))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def measure(contender: str, published: Path | None) -> tuple[float, float]:
     """What a fresh process measures."""
     if contender == "published":
@@ -111,8 +121,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--published", type=Path, help="the authors' folder time_series_forecasting")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory", action="store_true", help="only the memory of a step of ETTm1's network")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.memory:
+        print(f"{describe_machine()}: {memory_of_a_step():.1f} GiB, a step of ETTm1's network, batch {BATCH_ETTM1}")
+        return
     if options.one:
         print(*measure(options.one, options.published))
         return
@@ -124,7 +138,7 @@ def main() -> None:
             results[name].append(tuple(map(float, output.split())))
     medians = {name: tuple(statistics.median(column) for column in zip(*rows, strict=True)) for name, rows in results.items()}
     machine = f"{describe_machine()}, {torch.get_num_threads()} threads"
-    print(f"{machine}, PyTorch {torch.__version__}")
+    print(machine)
     print(f"training step, ETTh1's network, batch {BATCH}: wall and processor seconds, and as multiples of ours")
     for name in contenders[:-1]:
         (wall, cpu), (our_wall, our_cpu) = medians[name], medians["ours"]

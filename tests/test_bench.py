@@ -65,6 +65,12 @@ def test_numbers_out_of_range_are_refused_before_anything_is_built(option, value
     assert capsys.readouterr().err == f"metamixer: error: {option} {value}, expected at least {least}\n"
 
 
+def test_a_picture_of_no_format_is_refused_before_anything_is_built(monkeypatch, capsys):
+    monkeypatch.setattr("metamixer.bench.Worker", lambda *args, **kwargs: pytest.fail("a form is built"))
+    assert main(["bench", "ffnet_nano", "--picture", "pareto.xyz"]) == 2
+    assert "pareto.xyz: expected a name that ends in one of" in capsys.readouterr().err
+
+
 def test_a_form_whose_process_ended_is_named():
     worker = Worker.__new__(Worker)
     worker.entry = RESULTS[1].entry

@@ -167,6 +167,10 @@ def test_refuses_settings_that_do_not_fit(settings):
         Forecaster(**settings)
 
 
+def test_takes_the_numbers_of_numpy():
+    assert Forecaster(np.int64(24), levels=np.array([80, 95])).levels == (80, 95)
+
+
 def test_saving_what_has_learned_nothing_says_so(tmp_path):
     with pytest.raises(InputError, match="expected fit or load before this"):
         Forecaster().save(tmp_path / "x.safetensors")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-from .errors import InputError
+from .errors import InputError, at_least
 
 MAX_PIXELS = 178_956_970
 """Of an image, where nothing else is said: Pillow's own bound."""
@@ -15,8 +15,7 @@ MAX_PIXELS = 178_956_970
 @contextmanager
 def bomb_guard(max_pixels: int) -> Iterator[None]:
     """Let Pillow refuse images of more pixels than that before it decodes them."""
-    if max_pixels < 1:
-        raise InputError(f"max_pixels {max_pixels}, expected at least 1")
+    at_least("max_pixels", max_pixels, 1)
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
     try:

@@ -9,7 +9,7 @@ class InputWarning(UserWarning):
     """What was given can be used but for a part; the command line prints the message without the place in the source."""
 
 
-def at_least(name: str, value: int, least: int) -> None:
+def at_least(name: str, value: float, least: float) -> None:
     """Raise InputError where an option's number is too small."""
     if value < least:
         raise InputError(f"{name} {value}, expected at least {least}")

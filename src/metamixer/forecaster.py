@@ -3,9 +3,10 @@
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ class Forecaster:
         seed: int = 0,
         device: str = "cpu",
     ):
-        if not all(isinstance(steps, int) and steps >= 1 for steps in (horizon, lookback)):
+        if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
             raise InputError(f"horizon {horizon}, lookback {lookback}, expected whole numbers, at least 1 each")
-        if not isinstance(levels, Sequence) or not all(0 < level < 100 for level in levels):
+        if not isinstance(levels, Iterable) or not all(0 < level < 100 for level in levels):
             raise InputError(f"levels {levels!r}, expected several percents between 0 and 100, such as (80, 95)")
         self.horizon = horizon
         self.lookback = lookback

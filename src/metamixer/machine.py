@@ -26,7 +26,7 @@ def describe_machine() -> str:
 
 
 def computes_bfloat16() -> bool:
-    """Has the processor instructions for bfloat16? Others emulate it, at ten to twenty times the cost of float32."""
+    """Has the processor instructions for bfloat16? Others emulate it, which takes much longer than float32."""
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
@@ -35,7 +35,8 @@ def multiplies_int8() -> bool:
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
     info = Path("/proc/cpuinfo")
-    return not info.is_file() or any(name in info.read_text() for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    known = info.read_text() if info.is_file() else "avx512_vnni"
+    return any(name in known for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
 
 
 def find_device(name: str) -> torch.device:

@@ -18,7 +18,7 @@ TOEPLITZ_GAIN = 512
 """A Toeplitz product is taken where N * N is at most so many times k: measured, two AVX-512 cores, N 24 to 384, k 5 to 51."""
 
 HIDDEN_ELEMENTS = 2**24
-"""Of a hidden layer that is held at once: measured, 2.7 GiB in place of 5.9 for a batch of 512 at expansion ratio 12, in the same time."""
+"""Of a hidden layer that is held at once: 64 MiB in float32 (`benchmarks/forecasting_speed.py --memory`)."""
 
 
 class Conv1d(nn.Conv1d):

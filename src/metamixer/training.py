@@ -87,7 +87,7 @@ class TrainingCLI(LightningCLI):
         if trainer.precision.startswith("bf16") and trainer.strategy.root_device.type == "cpu" and not computes_bfloat16():
             warnings.warn(
                 f"trainer.precision {trainer.precision!r}: this processor has no instructions for bfloat16 and emulates it, "
-                "ten to twenty times slower; --trainer.precision 32-true trains the same network",
+                "much slower than float32; --trainer.precision 32-true trains the same network",
                 InputWarning,
                 stacklevel=2,
             )

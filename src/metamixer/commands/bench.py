@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ..figures import check_figure_name
 from ..files import write_text
 
 
@@ -37,6 +38,8 @@ def bench(
     from ..bench_report import as_json, draw_pareto, table
     from ..machine import describe_machine
 
+    if picture:
+        check_figure_name(picture)
     threads = torch.get_num_threads() if threads is None else threads
     results, peak = time_networks(
         [*networks, *vs],

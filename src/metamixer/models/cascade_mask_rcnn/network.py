@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import InputError
+from ...errors import InputError, at_least
 from ...published import published_name, rename_published
 from ..backbones import build_backbone
 from .boxes import ANCHOR_SCALE, DIVISOR, Size, check_targets
@@ -72,8 +72,7 @@ class CascadeMaskRCNN(nn.Module):
     ):
         super().__init__()
         for name, value in (("num_classes", num_classes), ("anchor_scale", anchor_scale)):
-            if value < 1:
-                raise InputError(f"{name} {value}, expected at least 1")
+            at_least(name, value, 1)
         self.num_classes = num_classes
         self.pyramid = Pyramid(build_backbone(backbone, **{"feature_norms": True, **(backbone_args or {})}), channels)
         self.proposals = ProposalNetwork(channels, anchor_scale=anchor_scale, samples=proposal_samples)
