@@ -5,6 +5,8 @@ import json
 import os
 import statistics
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -61,30 +63,17 @@ def deploy(
     """
     forms = candidates(precision, backend, example, calibrated=calibration is not None)
     model = fuse(model)
-    if len(forms) == 1:
-        runtime, parity = _build(forms[0], model, example, calibration)
-        if not parity.within(forms[0].precision):
-            raise InputError(_too_far(forms[0], parity.largest))
-        return _named(runtime, forms[0])
-    key = trial_key(model, example, forms) if cache else ""
-    known = read_trials().get(key) if cache else None
-    if known:  # for a network of this structure, perhaps with other weights
-        form = Form(**known)
-        runtime, parity = _build(form, model, example, calibration)
-        if parity.within(form.precision):
-            return _named(runtime, form)
-    runtimes, errors = {}, {}
-    for form in forms:
-        runtime, parity = _build(form, model, example, calibration)
-        if parity.within(form.precision):
-            runtimes[form] = runtime
-        errors[form] = parity.largest
-    if not runtimes:
-        raise InputError("; ".join(_too_far(form, error) for form, error in errors.items()))
-    best = min(time_forms(runtimes, example).items(), key=lambda item: item[1])[0]
-    if cache:
+    key = trial_key(model, example, forms)
+    kept = read_trials().get(key) if cache else None
+    if kept:
+        with suppress(InputError):  # kept for a network of this structure, whose other weights the form may not stand
+            return next(iter(build_forms([Form(**kept)], model, example, calibration=calibration).values()))
+    runtimes = build_forms(forms, model, example, calibration=calibration)
+    seconds = time_forms(runtimes, example) if len(runtimes) > 1 else dict.fromkeys(runtimes, 0.0)
+    best = min(seconds, key=seconds.__getitem__)
+    if cache and len(forms) > 1:
         keep_trial(key, best)
-    return _named(runtimes[best], best)
+    return runtimes[best]
 
 
 def candidates(precision: str, backend: str, example: Tensor, *, calibrated: bool) -> list[Form]:
@@ -106,6 +95,23 @@ def candidates(precision: str, backend: str, example: Tensor, *, calibrated: boo
             f"precision {precision!r}, expected one of {', '.join(BACKENDS[names[0]].precisions)} for backend {', '.join(names)}"
         )
     return forms
+
+
+def build_forms(forms: Sequence[Form], model: nn.Module, example: Tensor, *, calibration: Tensor | None) -> dict[Form, Runtime]:
+    """Those forms that compute what the network does within their precision's tolerance; raises InputError where none does."""
+    runtimes, refusals = {}, []
+    for form in forms:
+        runtime = build(form.backend, model, example, precision=form.precision, calibration=calibration)
+        parity = compare(runtime, model, [example])
+        if parity.within(form.precision):
+            runtime.name = str(form)
+            runtimes[form] = runtime
+        else:
+            expected = f"expected at most {TOLERANCE[form.precision]:.0e}"
+            refusals.append(f"{form}: differs from the network by {parity.largest:.1e} of its largest output, {expected}")
+    if not runtimes:
+        raise InputError("; ".join(refusals))
+    return runtimes
 
 
 def time_forms(runtimes: dict[Form, Runtime], example: Tensor) -> dict[Form, float]:
@@ -163,20 +169,6 @@ def keep_trial(key: str, form: Form) -> None:
         part.replace(path)
     except OSError:
         part.unlink(missing_ok=True)
-
-
-def _build(form: Form, model: nn.Module, example: Tensor, calibration: Tensor | None):
-    runtime = build(form.backend, model, example, precision=form.precision, calibration=calibration)
-    return runtime, compare(runtime, model, [example])
-
-
-def _named(runtime: Runtime, form: Form) -> Runtime:
-    runtime.name = str(form)
-    return runtime
-
-
-def _too_far(form: Form, error: float) -> str:
-    return f"{form}: differs from the network by {error:.1e} of its largest output, expected at most {TOLERANCE[form.precision]:.0e}"
 
 
 def _version(package: str) -> str:

@@ -1,6 +1,9 @@
 """What `metamixer export` asks for: folders and names turned into networks, inputs and labels, then `export`."""
 
 from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
 
 from ..errors import InputError, at_least
 from ..files import check_targets
@@ -39,11 +42,9 @@ def export_request(
         raise InputError("precision 'int8', expected images to calibrate on as well: --calibration FOLDER")
     if precision != "int8":
         _refuse_given(calibration=calibration, validation=validation, max_drop=max_drop, mixed=mixed or None)
-    at_least("samples", samples, 1)
-    if size is not None:
-        at_least("size", size, 1)
-    if shape:
-        at_least("smallest size of shape", min(shape), 1)
+    for name, least in (("samples", samples), ("size", size), ("smallest size of shape", min(shape) if shape else None)):
+        if least is not None:
+            at_least(name, least, 1)
     target = Path(out or Path(source).with_suffix(kind.suffix).name)
     if not target.is_dir():  # as a Core ML package is
         check_targets([target], sources=[Path(source)], overwrite=True)
@@ -52,16 +53,11 @@ def export_request(
         raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
     if size and image_preprocessing(info):
         info = {**info, "preprocessing": {**info["preprocessing"], "size": size}}
-    preprocessing = image_preprocessing(info)
     example = example_of(info, size=size, shape=shape)
     quantization = None
-    if precision == "int8":
-        if info["task"] == "classification" and not validation:
-            raise InputError("precision 'int8', expected labelled images to measure its accuracy on as well: --validation FOLDER")
-        if validation and not preprocessing:
-            raise InputError(f"validation {validation!r} for {info['model']}, expected a classifier that tells its preprocessing")
-        dataset, classes = read_labelled(validation, preprocessing, limit=None) if validation else (None, [])
-        inputs = read_samples(calibration, preprocessing, example, limit=samples)
+    if precision == "int8" and calibration:
+        dataset, classes = labelled_images(validation, info)
+        inputs = read_samples(calibration, image_preprocessing(info), example, limit=samples)
         quantization = Quantization(inputs, dataset, classes, Quantization.max_drop if max_drop is None else max_drop, mixed)
     return export(
         network,
@@ -71,9 +67,19 @@ def export_request(
         example=example,
         precision=precision,
         dynamic=dynamic,
-        samples=read_samples(images, preprocessing, example, limit=samples) if images else None,
+        samples=read_samples(images, image_preprocessing(info), example, limit=samples) if images else None,
         quantization=quantization,
     )
+
+
+def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple[Dataset | None, list[str]]:
+    """What int8's accuracy is measured on, with the folder's classes: a classifier needs it, no other network can use it."""
+    preprocessing = image_preprocessing(info)
+    if info["task"] == "classification" and not folder:
+        raise InputError("precision 'int8', expected labelled images to measure its accuracy on as well: --validation FOLDER")
+    if folder and not preprocessing:
+        raise InputError(f"validation {folder!r} for {info['model']}, expected a classifier that tells its preprocessing")
+    return read_labelled(folder, preprocessing, limit=None) if folder and preprocessing else (None, [])
 
 
 def _refuse_given(**options: object) -> None:
