@@ -1,6 +1,7 @@
 """The commands beside training: what they print, what they write, what they refuse."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,13 +134,24 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, pi
     assert captured.err.count("\n") == 1
 
 
-def test_a_truncated_image_stops_before_anything_is_written(checkpoint, pictures, tmp_path, capsys):
+def test_a_truncated_image_is_named_and_the_others_classified(checkpoint, pictures, tmp_path, capsys):
     whole = (pictures / "below" / "b.jpg").read_bytes()
     (pictures / "below" / "c.jpg").write_bytes(whole[: len(whole) // 2])
     out = tmp_path / "result.json"
     assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(out), str(pictures)]) == 2
-    assert "c.jpg: not a readable image" in capsys.readouterr().err
-    assert not out.exists()
+    error = capsys.readouterr().err
+    assert "c.jpg: not a readable image" in error
+    assert f"1 of 3 files failed, named above; the others are in {out}" in error
+    assert [Path(result["image"]).name for result in json.loads(out.read_text())] == ["a.png", "b.jpg"]
+
+
+def test_a_picture_that_the_camera_took_lying_down_is_seen_upright(checkpoint, tmp_path):
+    upright = Image.effect_mandelbrot((40, 30), (-2, -1, 1, 1), 20).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.png", exif=exif)
+    classifier = Classifier.load(checkpoint=checkpoint)
+    assert torch.equal(classifier([tmp_path / "lying.png"]), classifier([upright]))
 
 
 def test_saving_to_a_full_disk_leaves_the_old_file(checkpoint, monkeypatch):

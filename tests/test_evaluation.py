@@ -83,6 +83,23 @@ def test_a_class_that_the_network_does_not_know_is_an_error(recipe, tmp_path, ca
     assert "class 'n99999999' (and 0 more of 2) is none of the network's 1000 classes" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("way", ["--ckpt_path", "--model.initial"])
+def test_a_checkpoints_own_class_names_are_looked_at(way, recipe, tmp_path, capsys):
+    """Of the same number: without the names, b would count as a."""
+    path = ["--config", recipe("Classification", "ImageData", tmp_path / "data"), "--model.num_classes", "3"]
+    write_images(tmp_path / "data" / "train", "abc")
+    write_images(tmp_path / "data" / "val", "abc")
+    training = ["--model.initial", "null", "--trainer.max_epochs", "1", "--data.batch_size", "4", "--checkpoint.monitor", "val/loss"]
+    assert main(["fit", *path, *training, "--out", str(tmp_path / "trained")]) == 0
+    measured = ["--model.initial", "null", way, str(tmp_path / "trained" / "last.ckpt")]
+    for name in "a", "c":
+        write_images(tmp_path / "part" / "val", [name])
+    assert main(["validate", *path, *measured, "--data.root", str(tmp_path / "part")]) == 0
+    write_images(tmp_path / "part" / "val", ["e"])
+    assert main(["validate", *path, *measured, "--data.root", str(tmp_path / "part")]) == 2
+    assert "class 'e' (and 0 more of 3) is none of the network's 3 classes" in capsys.readouterr().err
+
+
 def test_each_corruption_is_measured_over_its_severities(recipe, network, tmp_path, capsys):
     for i, name in enumerate(("fog", "snow")):
         for severity in range(1, 4):

@@ -9,7 +9,9 @@ import polars
 import pytest
 import torch
 
+import metamixer
 from metamixer.backtest import absolute_quantiles, seasonal_naive
+from metamixer.checkpoints import network_info, save_network
 from metamixer.cli import main
 from metamixer.errors import InputError
 from metamixer.forecaster import Forecaster, Training
@@ -127,6 +129,54 @@ def test_missing_values_are_filled_in_fit_and_refused_in_predict(table, fitted):
         fitted.predict(gaps)
 
 
+def test_a_backtest_knows_nothing_of_what_was_filled_in():
+    """Noise, known once a day: a line to the next value would tell a window its future."""
+    sparse = wide(1200)
+    sparse.loc[np.arange(1200) % 24 > 0, list(NAMES)] = np.nan
+    sparse.loc[::24, list(NAMES)] = np.random.default_rng(0).standard_normal((50, 3))
+    with pytest.warns(UserWarning, match="3450 missing values filled"):
+        forecaster = fit(sparse, 24, levels=(50,))
+    report = forecaster.backtest()
+    assert min(report.mae) > 0.5, "nothing can forecast noise"
+    held = forecaster.measured[forecaster.borders[1] :]
+    assert held.sum() == 3 * 5
+    margins = torch.tensor(forecaster.quantiles[50])
+    assert margins.isfinite().all()
+
+
+def test_dates_of_a_zone_are_its_own_where_a_row_is_a_day():
+    daily = wide(LONG_ENOUGH, "D")
+    expected = fit(daily).predict()["date"]
+    daily["date"] = daily["date"].dt.tz_localize("Europe/Berlin")
+    for dates in daily["date"], daily["date"].astype(str):
+        pandas.testing.assert_series_equal(fit(daily.assign(date=dates)).predict()["date"], expected)
+
+
+def test_an_index_of_dates_is_the_column_of_dates(table, fitted):
+    pandas.testing.assert_frame_equal(fitted.predict(table.set_index("date")), fitted.predict(table))
+
+
+def test_too_few_windows_for_an_interval_are_warned_of():
+    with pytest.warns(UserWarning, match="level 95: .* windows to calibrate on, expected at least 19"):
+        fit(wide(100), levels=(50, 95))
+
+
+def test_sentinels_are_warned_of_where_they_are_forecast_from(table, fitted):
+    with pytest.warns(UserWarning, match="column 'wind', row 396: -9999 .* looks like a missing value"):
+        fitted.predict(table.assign(wind=table["wind"].where(table.index != 395, -9999.0)))
+
+
+def test_a_training_runs_forecaster_can_be_saved(table, tmp_path):
+    args = {"variables": 3, "lookback": 48, "horizon": 12, **SMALL["model_args"]}
+    network = metamixer.create_model("ffnet_ts", **args).eval()
+    scaling = {"mean": [0.0] * 3, "std": [1.0] * 3}
+    info = network_info("ffnet_ts", args, task="forecasting", preprocessing={"names": list(NAMES), "time": "date", "scaling": scaling})
+    save_network(network, info, tmp_path / "run.safetensors")
+    forecaster = Forecaster.load(tmp_path / "run.safetensors")
+    forecaster.save(tmp_path / "kept.safetensors")
+    pandas.testing.assert_frame_equal(Forecaster.load(tmp_path / "kept.safetensors").predict(table), forecaster.predict(table))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -136,6 +186,11 @@ def test_missing_values_are_filled_in_fit_and_refused_in_predict(table, fitted):
         (lambda table: table.drop(index=7), "row 8: .* after the row above, expected 0 days 01:00:00"),
         (lambda table: table.iloc[::-1], "row 2: .* is before"),
         (lambda table: table.rename(columns={"date": "when"}), "no date column"),
+        (lambda table: table.assign(when=table["date"]), "column 'when', row 1: .*, expected a number: a table has one column of dates"),
+        (lambda table: table.rename(columns={"wind": "load"}), "column 'load': 2 of this name, expected every name once"),
+        (lambda table: polars.from_pandas(table).lazy(), r"LazyFrame, expected a DataFrame: collect\(\)"),
+        (lambda table: to_long(table).assign(unique_id=[None, *["x"] * (3 * len(table) - 1)]), "column 'unique_id', row 1: no value"),
+        (lambda table: wide(LONG_ENOUGH, "B").drop(index=100), "row 101: .* expected .* at the frequency B: fill the gap in"),
     ],
 )
 def test_fit_says_what_is_wrong_with_a_table(table, change, message):
@@ -148,7 +203,7 @@ def test_fit_says_what_is_wrong_with_a_table(table, change, message):
     [
         (lambda table: table.iloc[:47], "table of 47 rows, expected at least 48, the lookback"),
         (lambda table: table.drop(columns="wind"), "columns wind missing, none left over"),
-        (lambda table: table.drop(index=390), "row .* at the frequency h"),
+        (lambda table: table.drop(index=390), "row 391: .* at the frequency h"),
     ],
 )
 def test_predict_says_what_is_wrong_with_a_table(table, fitted, change, message):
@@ -167,8 +222,11 @@ def test_refuses_settings_that_do_not_fit(settings):
         Forecaster(**settings)
 
 
-def test_takes_the_numbers_of_numpy():
-    assert Forecaster(np.int64(24), levels=np.array([80, 95])).levels == (80, 95)
+def test_takes_the_numbers_of_numpy(table, tmp_path):
+    forecaster = fit(table, np.int64(12), lookback=np.int64(48), levels=np.array([80, 95]))
+    forecaster.save(tmp_path / "forecaster.safetensors")
+    assert Forecaster.load(tmp_path / "forecaster.safetensors").levels == (80, 95)
+    assert Forecaster(levels=(level for level in (80, 95))).levels == (80, 95)
 
 
 def test_saving_what_has_learned_nothing_says_so(tmp_path):

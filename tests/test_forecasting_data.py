@@ -238,15 +238,15 @@ class TestFrames:
     def test_missing_values_are_filled_along_a_line(self):
         times = np.datetime64("2020-01-01") + np.arange(6)
         values = np.array([np.nan, 1, np.nan, np.nan, 4, np.nan])[:, None]
-        filled, count = fill_missing(Series(times, values, ("x",)))
-        assert filled.values[:, 0].tolist() == [1, 1, 2, 3, 4, 4]
-        assert count == 4
+        series = Series(times, values, ("x",))
+        assert fill_missing(series, learned=6).values[:, 0].tolist() == [1, 1, 2, 3, 4, 4]
+        assert fill_missing(series, learned=3).values[:, 0].tolist() == [1, 1, 1, 1, 4, 4], "no later value than of the rows to learn from"
         assert np.isnan(values[0, 0]), "the original is untouched"
 
     @pytest.mark.parametrize(
         ("call", "message"),
         [
-            (lambda: fill_missing(to_series(wide().assign(wind=np.nan))), "column 'wind': no value in 260 rows"),
+            (lambda: fill_missing(to_series(wide().assign(wind=np.nan)), learned=200), "column 'wind': no value in 200 rows"),
             (lambda: refuse_constant(to_series(wide().assign(wind=3.0))), "column 'wind': 3 in all of 260 training rows"),
             (lambda: same_variables(to_series(wide()), ("load", "sun")), "columns sun missing, wind, price left over, expected load, sun"),
             (lambda: last_window(to_series(wide()), 300), "table of 260 rows, expected at least 300, the lookback"),

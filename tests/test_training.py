@@ -14,7 +14,7 @@ from PIL import Image
 
 from metamixer.checkpoints import load_checkpoint
 from metamixer.cli import main
-from metamixer.data import DigitsData
+from metamixer.data import DigitsData, ImageData
 from metamixer.tasks import Classification
 
 EPOCHS = 3
@@ -99,18 +99,43 @@ def test_a_run_leaves_checkpoints_configuration_and_logs_and_can_be_drawn(recipe
     assert Image.open(tmp_path / "sheet.png").size[0] > 1000
 
 
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(recipe, tmp_path, monkeypatch, capsys):
-    path = recipe()
-    assert fit(path, tmp_path / "whole") == 0
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(workers, recipe, tmp_path, monkeypatch, capsys):
+    path, workers = recipe(), ("--data.num_workers", workers)
+    assert fit(path, tmp_path / "whole", *workers) == 0
     with monkeypatch.context() as patch:
         stop_in(patch, epoch=1, action=interrupt)
-        assert fit(path, tmp_path / "stopped") == 130
+        assert fit(path, tmp_path / "stopped", *workers) == 130
     assert "interrupted: go on with --resume true" in capsys.readouterr().err
     assert torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["epoch"] == 0
-    assert fit(path, tmp_path / "stopped", "--resume", "true") == 0
+    assert fit(path, tmp_path / "stopped", *workers, "--resume", "true") == 0
     whole, resumed = states(tmp_path / "whole"), states(tmp_path / "stopped")
     assert whole.keys() == resumed.keys()
     assert [key for key in whole if not torch.equal(whole[key], resumed[key])] == []
+    configuration = yaml.safe_load((tmp_path / "stopped" / "config.yaml").read_text())
+    assert (configuration["resume"], configuration["ckpt_path"]) == (False, None)
+
+
+def test_an_earlier_run_in_the_same_folder_is_kept_apart(recipe, tmp_path, capsys):
+    run, one_epoch = tmp_path / "run", ("--trainer.max_epochs", "1")
+    assert fit(recipe(), run, *one_epoch) == 0
+    before = (run / "last.ckpt").read_bytes()
+    assert fit(recipe(), run, *one_epoch, "--seed_everything", "2", "--model.initial", str(run / "last.ckpt")) == 0
+    assert "held an earlier run, which is in" in capsys.readouterr().out
+    assert (run / "earlier_run_1" / "last.ckpt").read_bytes() == before
+    assert len(list(run.glob("logs/version_*"))) == len(list(run.glob("earlier_run_1/logs/version_*"))) == 1
+    assert fit(recipe(), run, *one_epoch, "--model.num_classes", "3") == 2
+    assert (run / "best.ckpt").is_file(), "a run that is refused moves nothing"
+
+
+def test_the_checkpoint_that_is_named_is_measured(recipe, tmp_path, capsys):
+    for name in ("a", "b"):
+        assert fit(recipe(), tmp_path / name, "--trainer.max_epochs", "1") == 0
+    capsys.readouterr()
+    measure = ["validate", "--config", recipe(), "--out", str(tmp_path / "a")]
+    for options, measured in ((), "a/best.ckpt"), (["--model.initial", str(tmp_path / "b" / "last.ckpt")], "b/last.ckpt"):
+        assert main([*measure, *options]) == 0
+        assert f"{measured}\n" in capsys.readouterr().out
 
 
 def test_a_run_that_a_scheduler_ends_does_not_look_finished(recipe, tmp_path, monkeypatch, capsys):
@@ -174,6 +199,12 @@ def image_folder(root, *, each=8):
     return root
 
 
+def test_images_of_every_suffix_are_read(tmp_path):
+    root = image_folder(tmp_path / "images")
+    Image.new("RGB", (40, 40)).save(root / "train" / "dark" / "more.webp")
+    assert len(ImageData(str(root), num_workers=0).training_dataset()) == 17
+
+
 FOLDER = ["--data.root", "{root}", "--data.batch_size", "4", "--model.num_classes", "2", "--data.preprocessing.size", "32"]
 
 
@@ -204,13 +235,25 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         (["--model.initial", "{root}/absent.pth"], "absent.pth: no such file"),
         (["--model.nope", "7"], "nope"),
         (["--config", "{root}/absent.yaml"], "absent.yaml"),
+        (["--ckpt_path", "{root}/text.ckpt"], "text.ckpt: not a readable checkpoint"),
+        (["--ckpt_path", "{root}/text.safetensors"], "text.safetensors: not a checkpoint of a training run"),
+        (["--ckpt_path", "{root}/weights.pth"], "weights.pth: not a checkpoint of a training run"),
+        (["--data.train_split", "trian"], "no folder for split 'trian', expected {root}/trian; there are train, val"),
+        (["--data.root", "{root}/train"], "no folders for splits 'train' and 'validation'"),
+        (["--data.batch_size", "0"], "batch_size 0, expected at least 1"),
+        (["--data.batch_size", "1"], "a batch of 1 image to train on, expected at least 2 for mixup and cutmix"),
+        (["--trainer.max_epochs", "-1", "--trainer.limit_train_batches", "1.0"], "trainer.max_epochs -1, expected a number of epochs"),
+        (["--model.optimization.name", "adamwx"], "optimizer 'adamwx', expected one of timm's"),
         (["--trainer.accelerator", "mps"], "trainer.accelerator 'mps': none is here, expected --trainer.accelerator cpu"),
         (["--trainer.gradient_clip_algorithm", "nope"], "nope"),
     ],
 )
 def test_wrong_settings_are_one_line(options, message, recipe, tmp_path, capsys):
     root = image_folder(tmp_path / "images")
-    options = [option.format(root=root) for option in options]
+    for name in ("text.ckpt", "text.safetensors"):
+        (root / name).write_text("no weights")
+    torch.save({"weight": torch.zeros(2)}, root / "weights.pth")
+    options, message = [option.format(root=root) for option in options], message.format(root=root)
     assert fit_folder(recipe, root, tmp_path / "run", "--data.num_workers", "0", *options) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -229,6 +272,23 @@ def test_a_folder_without_classes_is_an_error(recipe, tmp_path, capsys):
         Image.new("RGB", (40, 40)).save(tmp_path / "images" / split / "0.jpg")
     assert fit_folder(recipe, tmp_path / "images", tmp_path / "run") == 2
     assert "no class folders" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("split", "other"), [("train", "validation"), ("val", "training")])
+def test_splits_of_different_classes_are_an_error(split, other, recipe, tmp_path, capsys):
+    root = image_folder(tmp_path / "images")
+    (root / split / "grey").mkdir()
+    Image.new("RGB", (40, 40)).save(root / split / "grey" / "0.jpg")
+    classes = "3" if split == "val" else "2"
+    assert fit_folder(recipe, root, tmp_path / "run", "--model.num_classes", classes) == 2
+    assert "class 'grey' (1 such) of the" in (error := capsys.readouterr().err)
+    assert f"no images in the {other} split" in error
+
+
+def test_a_checkpoint_of_another_network_is_not_gone_on_from(recipe, tmp_path, capsys):
+    assert fit(recipe(), tmp_path / "run", "--trainer.max_epochs", "1") == 0
+    assert fit(recipe(), tmp_path / "run", "--resume", "true", "--model.model_args.depths", "[1, 1, 2, 1]") == 2
+    assert "last.ckpt: a checkpoint of another network" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_network_is_not_started_from(recipe, tmp_path, capsys):

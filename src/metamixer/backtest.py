@@ -47,6 +47,7 @@ class Backtest:
 
 def backtest(
     values: Tensor,
+    measured: Tensor,
     forecast: Callable[[Tensor], Tensor],
     *,
     names: Sequence[str],
@@ -59,24 +60,30 @@ def backtest(
 ) -> Backtest:
     """Forecast windows whose future lies behind row `start`; values: (rows, variables) in units of deviation.
 
+    measured: (rows, variables), False for values that were missing and filled in, which count in no error.
     forecast: (N, lookback, variables) -> (N, horizon, variables); quantiles: the intervals' margins by level.
     """
     history = max(lookback, season)
     season = season if start >= history else 1
     history = history if start >= history else lookback
-    windows = Windows(values[start - history :], history, horizon).spread(max_windows).windows
-    past, future = windows[:, :history], windows[:, history:]
+    windows, counts = (
+        Windows(rows[start - history :], history, horizon).spread(max_windows).windows for rows in (values, measured.float())
+    )
+    past, future, counts = windows[:, :history], windows[:, history:], counts[:, history:]
     errors = (forecast(past[:, -lookback:]) - future).abs()
     naive_errors = (seasonal_naive(past, season, horizon) - future).abs()
     return Backtest(
         names=tuple(names),
         season=season,
         windows=len(windows),
-        mae=_by_variable(errors),
-        mse=_by_variable(errors.square()),
-        naive_mae=_by_variable(naive_errors),
-        naive_mse=_by_variable(naive_errors.square()),
-        coverage={level: (errors <= torch.tensor(margin)).float().mean().item() for level, margin in quantiles.items()},
+        mae=_by_variable(errors, counts),
+        mse=_by_variable(errors.square(), counts),
+        naive_mae=_by_variable(naive_errors, counts),
+        naive_mse=_by_variable(naive_errors.square(), counts),
+        coverage={
+            level: ((errors <= torch.tensor(margin)) * counts).sum().item() / max(counts.sum().item(), 1)
+            for level, margin in quantiles.items()
+        },
     )
 
 
@@ -85,14 +92,19 @@ def seasonal_naive(past: Tensor, season: int, horizon: int) -> Tensor:
     return past[:, -season:].repeat(1, math.ceil(horizon / season), 1)[:, :horizon]
 
 
-def absolute_quantiles(errors: Tensor, level: float) -> Tensor:
+def absolute_quantiles(errors: Tensor, level: float, measured: Tensor | None = None) -> Tensor:
     """The margin that covers a share `level` of new errors if they are like these (split conformal prediction).
 
-    errors: (N, horizon, variables), not negative -> (horizon, variables): the ceil((N + 1) * level)-th smallest, at most the largest.
+    errors: (N, horizon, variables), not negative -> (horizon, variables): the ceil((N + 1) * level)-th smallest, at most the largest, of
+    the N that were measured (None: all); where a step has none, the largest margin of its variable's other steps.
     """
-    rank = min(math.ceil((len(errors) + 1) * level), len(errors))
-    return errors.kthvalue(rank, dim=0).values
+    measured = torch.ones_like(errors, dtype=torch.bool) if measured is None else measured
+    count = measured.sum(dim=0)
+    rank = torch.minimum(((count + 1) * level).ceil().long(), count).clamp(min=1)
+    margins = errors.masked_fill(~measured, math.inf).sort(dim=0).values.gather(0, rank[None] - 1)[0]
+    largest = margins.masked_fill(count == 0, 0).amax(dim=0)
+    return torch.where(count == 0, largest, margins)
 
 
-def _by_variable(errors: Tensor) -> tuple[float, ...]:
-    return tuple(errors.mean(dim=(0, 1)).tolist())
+def _by_variable(errors: Tensor, counts: Tensor) -> tuple[float, ...]:
+    return tuple(((errors * counts).sum(dim=(0, 1)) / counts.sum(dim=(0, 1)).clamp(min=1)).tolist())

@@ -98,9 +98,14 @@ def save_network(network: nn.Module, info: dict[str, Any], path: str | Path) -> 
             raise OSError(str(error)) from None
 
 
-def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> None:
-    """Start a network from a file, ours or a published one; `new_classifier` keeps the network's own last layer instead."""
+def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> dict[str, Any]:
+    """Start a network from a file, ours or a published one; `new_classifier` keeps the network's own last layer instead.
+
+    Gives what our file tells of its network, without the classes where their layer stays out.
+    """
     state, info = _read(Path(path))
+    if info.get("fused"):
+        raise InputError(f"{path}: a deploy form, expected the checkpoint that it was made of")
     if not info:
         reference = create_model(network.pretrained_cfg["architecture"]) if new_classifier else network
         load_published(reference, path)
@@ -111,6 +116,18 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
         own = network.state_dict()
         state = {key: own[key] if key.startswith(classifiers) else value for key, value in state.items()}
     _load_exactly(network, state, Path(path))
+    return {**info, "classes": None} if new_classifier else info
+
+
+def expect_training_checkpoint(path: str | Path, network: nn.Module | None = None) -> None:
+    """Raises InputError where a file is no checkpoint of a training run, or, where `network` is known, one of another network."""
+    path = Path(path)
+    if path.suffix == ".safetensors" or "pytorch-lightning_version" not in read_torch_file(path):
+        raise InputError(
+            f"{path}: not a checkpoint of a training run, expected best.ckpt or last.ckpt of one; --model.initial takes other files"
+        )
+    if network is not None:
+        _compare_keys(network, _read(path)[0], path)
 
 
 def _read(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
@@ -139,6 +156,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    _compare_keys(network, state, path)
+    network.load_state_dict(state)
+
+
+def _compare_keys(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     own = network.state_dict()
     missing = [key for key in own if key not in state]
     extra = [key for key in state if key not in own]
@@ -151,4 +173,3 @@ def _load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -
         if keys:
             listed = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
             raise InputError(f"{path}: a checkpoint of another network: {len(keys)} keys {what}: {listed}")
-    network.load_state_dict(state)

@@ -40,8 +40,11 @@ def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
 
 def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite: bool) -> None:
     """Refuse to write over what exists, unless that is allowed, and over one of the sources in any case."""
-    inputs = {source.resolve() for source in sources}
+    inputs, results = {source.resolve() for source in sources}, set()
     for target in targets:
+        if target.resolve() in results:
+            raise InputError(f"{target}: named for two results, expected a name for each")
+        results.add(target.resolve())
         blocked = next((parent for parent in target.parents if parent.is_file()), None)
         if target.is_dir() or blocked:
             what = f"{blocked} is a file" if blocked else "it is a folder"

@@ -1,12 +1,13 @@
 """A forecaster with the interface that users of forecasting tools know: a table in, a table of the future out."""
 
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Forecaster:
     """Forecasts several series together: `Forecaster(horizon=96).fit(table).predict()`.
 
     A table is a pandas or polars DataFrame, wide (a column of dates, a column a series) or long (`unique_id`, `ds`, `y`). What is
-    missing in `fit` is filled along a straight line, with a warning; in `predict` it is an error.
+    missing in `fit` is filled, with a warning (`fill_missing`), and counts in no error; in `predict` it is an error.
 
     Args:
         horizon, lookback: steps to forecast, and steps to forecast from.
@@ -91,11 +92,10 @@ class Forecaster:
     ):
         if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
             raise InputError(f"horizon {horizon}, lookback {lookback}, expected whole numbers, at least 1 each")
-        if not isinstance(levels, Iterable) or not all(0 < level < 100 for level in levels):
+        self.levels = tuple(levels) if isinstance(levels, Iterable) and not isinstance(levels, str) else (levels,)
+        if isinstance(levels, Real) or not all(isinstance(level, Real) and 0 < level < 100 for level in self.levels):
             raise InputError(f"levels {levels!r}, expected several percents between 0 and 100, such as (80, 95)")
-        self.horizon = horizon
-        self.lookback = lookback
-        self.levels = tuple(levels)
+        self.horizon, self.lookback = int(horizon), int(lookback)
         self.time = time
         self.model = model
         self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
@@ -108,11 +108,17 @@ class Forecaster:
         """Learn from a table; the last rows are kept back for `backtest`."""
         series, layout = read_frame(table, time=self.time)
         frequency = Frequency.of(series)
-        series, filled = fill_missing(series)
-        if filled:
-            warnings.warn(f"{filled} missing values filled along a straight line between their neighbours", InputWarning, stacklevel=2)
-        warn_of_sentinels(series)
         split = self._split(len(series))
+        measured = ~np.isnan(series.values)
+        series = fill_missing(series, learned=split[0])
+        if not measured.all():
+            warnings.warn(
+                f"{(~measured).sum()} missing values filled: along a straight line between their neighbours, in the last fifth of the rows "
+                "by the value before",
+                InputWarning,
+                stacklevel=2,
+            )
+        warn_of_sentinels(series)
         refuse_constant(series.rows(0, split[0]))
         data = SeriesData.of(
             series,
@@ -125,8 +131,8 @@ class Forecaster:
         )
         self.network = fuse(self._train(data))
         self.series, self.layout, self.frequency, self.scaling, self.names = series, layout, frequency, data.scaling, series.names
-        self.borders = data.borders
-        self.quantiles = self._calibrate(data.windows("val").spread(self.training.max_windows))
+        self.borders, self.measured = data.borders, torch.from_numpy(measured)
+        self.quantiles = self._calibrate(data)
         return self
 
     def predict(self, table: Any = None) -> Any:
@@ -137,6 +143,7 @@ class Forecaster:
         """
         series, layout = self._future_of(table)
         window = last_window(series, self.lookback)
+        warn_of_sentinels(window, first_row=len(series) - self.lookback + 1)
         forecast = self.scaling.invert(self.forecast_windows(self.scaling.apply(window.values)[None])[0])
         columns = {"": forecast}
         for level, quantile in self.quantiles.items():
@@ -150,6 +157,7 @@ class Forecaster:
             raise InputError("backtest of a forecaster that wasn't fitted here, expected fit before it")
         return backtest(
             self.scaling.apply(self.series.values),
+            self.measured,
             self.forecast_windows,
             names=self.names,
             start=self.borders[1],
@@ -175,10 +183,11 @@ class Forecaster:
             "names": list(self.names),
             "time": self.layout.time,
             "scaling": asdict(self.scaling),
-            "frequency": self.frequency.name,
             "layout": asdict(self.layout),
             "quantiles": {f"{level:g}": quantile for level, quantile in self.quantiles.items()},
         }
+        if self.frequency is not None:
+            preprocessing["frequency"] = self.frequency.name
         info = network_info(self.model, self._model_args(), task="forecasting", preprocessing=preprocessing)
         save_network(network, {**info, "fused": True}, path)
 
@@ -199,7 +208,8 @@ class Forecaster:
         args.pop("variables")
         quantiles = {float(level): values for level, values in preprocessing.get("quantiles", {}).items()}
         forecaster = cls(horizon, lookback=lookback, levels=tuple(quantiles), model=info["model"], model_args=args, device=device)
-        forecaster.network, forecaster.names, forecaster.quantiles = network, tuple(names), quantiles
+        forecaster.network = network if info["fused"] else fuse(network)
+        forecaster.names, forecaster.quantiles = tuple(names), quantiles
         forecaster.scaling = Scaling(**{key: tuple(values) for key, values in preprocessing["scaling"].items()})
         forecaster.layout = Layout(**preprocessing.get("layout", {"time": preprocessing["time"]}))
         forecaster.time = forecaster.layout.time
@@ -225,7 +235,8 @@ class Forecaster:
         series = same_variables(series, self.names)
         if self.frequency is None:
             self.frequency = Frequency.of(series)
-        self.frequency.check(series.rows(-self.lookback) if len(series) > self.lookback else series)
+        start = max(len(series) - self.lookback, 0)
+        self.frequency.check(series.rows(start), first_row=start + 1)
         return series, layout
 
     def _split(self, rows: int) -> tuple[int, int, int]:
@@ -271,13 +282,23 @@ class Forecaster:
             network, _ = load_checkpoint(best.best_model_path)
         return network
 
-    def _calibrate(self, windows: Windows) -> dict[float, list]:
+    def _calibrate(self, data: SeriesData) -> dict[float, list]:
         """For each level the margin of each step and variable, in units of deviation, that held so often in validation."""
         if not self.levels:
             return {}
-        targets = windows.windows[:, self.lookback :]
-        errors = (self.forecast_windows(windows.windows[:, : self.lookback]) - targets).abs()
-        return {level: absolute_quantiles(errors, level / 100).tolist() for level in self.levels}
+        windows = data.windows("val").spread(self.training.max_windows).windows
+        rows = self.measured[data.borders[0] - self.lookback : data.borders[1]]
+        measured = Windows(rows, self.lookback, self.horizon).spread(self.training.max_windows).windows[:, self.lookback :]
+        errors = (self.forecast_windows(windows[:, : self.lookback]) - windows[:, self.lookback :]).abs()
+        highest, most = max(self.levels), 100 * len(errors) / (len(errors) + 1)
+        if highest > most:
+            warnings.warn(
+                f"level {highest:g}: {len(errors)} windows to calibrate on, expected at least {math.ceil(highest / (100 - highest))}: "
+                "the interval is too narrow; a longer table has more windows",
+                InputWarning,
+                stacklevel=3,
+            )
+        return {level: absolute_quantiles(errors, level / 100, measured).tolist() for level in self.levels}
 
 
 @contextmanager

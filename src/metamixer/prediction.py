@@ -5,13 +5,14 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
 from .checkpoints import expect_task, load_for_task
 from .data.images import images_below, read_image
 from .data.preprocessing import Preprocessing
+from .decoding import decoding
 from .deployment.fastest import deploy
 from .deployment.formats import is_exported, load_exported
 from .deployment.samples import without_normalization
@@ -84,14 +85,21 @@ class Classifier:
         example = torch.zeros(shape, device=self.device) + 0.5
         self.network = deploy(self.network, example, "fp32", backend=backend)
 
+    def read(self, picture: Picture) -> Image.Image:
+        """The picture as it is to be seen, turned upright where its EXIF remark says so; raises InputError that names it."""
+        name = str(picture) if isinstance(picture, str | Path) else "image"
+        with decoding(name):
+            image = picture if isinstance(picture, Image.Image) else Image.open(picture)
+            upright = ImageOps.exif_transpose(image)
+        return read_image(upright, mode=self.preprocessing.mode, name=name)
+
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[Picture]) -> Tensor:
         """pictures: paths or Pillow images -> probabilities (N, classes)."""
         if len(pictures) == 0:
             raise InputError("no pictures, expected at least one")
         transform = self.preprocessing.transform()
-        mode = self.preprocessing.mode
-        images = [transform(read_image(picture, mode=mode, name=str(picture))) for picture in pictures]
+        images = [transform(self.read(picture)) for picture in pictures]
         return self.network(torch.stack(images).to(self.device)).softmax(dim=1).cpu()
 
     def top(self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = 32) -> Iterator[list[tuple[str, float]]]:

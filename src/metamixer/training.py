@@ -3,8 +3,8 @@
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from lightning_utilities.core.imports import RequirementCache
 
 from . import data, tasks  # noqa: F401  their classes can be named in a recipe without a path
 from .allocator import keep_freed_memory
+from .checkpoints import expect_training_checkpoint
 from .errors import InputError, InputWarning
 from .files import written_whole
 from .machine import computes_bfloat16
+from .tasks.task import Task
 
 
 class TrainingCLI(LightningCLI):
@@ -49,6 +51,17 @@ class TrainingCLI(LightningCLI):
             }
         )
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        self.words = list(args)
+        super().parse_arguments(parser, args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning looks into the checkpoint for settings before anything else does."""
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path and Path(path).is_file():
+            expect_training_checkpoint(path)
+        super()._parse_ckpt_path()
+
     def before_instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
         config.checkpoint.dirpath = config.last_checkpoint.dirpath = config.out
@@ -56,7 +69,8 @@ class TrainingCLI(LightningCLI):
         last = Path(config.out, "last.ckpt")
         if self.config.subcommand != "fit":
             config.trainer.logger = False
-            if not config.ckpt_path and last.with_name("best.ckpt").is_file():
+            named = any(word.startswith(("--model.initial", "--model.init_args.initial")) for word in self.words)
+            if not config.ckpt_path and not named and last.with_name("best.ckpt").is_file():
                 config.ckpt_path = str(last.with_name("best.ckpt"))
         elif config.resume:
             if not last.is_file():
@@ -76,6 +90,10 @@ class TrainingCLI(LightningCLI):
             best = Path(config.out, "best.ckpt")
             raise InputError(f"{best}: no such file, expected a checkpoint there, or one that --ckpt_path or --model.initial names")
         super().instantiate_classes()
+        if config.ckpt_path and isinstance(self.model, Task):
+            expect_training_checkpoint(config.ckpt_path, self.model.network)
+        if self.config.subcommand != "fit":
+            print(f"weights: {config.ckpt_path or config.model.init_args.get('initial') or 'the published ones'}")
 
     def instantiate_trainer(self, **kwargs):
         config = self.config[self.config.subcommand]
@@ -104,16 +122,42 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class SaveConfigInRun(SaveConfigCallback):
-    """The configuration beside the checkpoints, where `metamixer draw` reads it."""
+    """The configuration beside the checkpoints, where `metamixer draw` reads it; an earlier run there makes way."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs, save_to_log_dir=False)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Nothing yet: a run that is refused leaves the folder as it was."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            if trainer.ckpt_path is None:
+                logs = {Path(logger.log_dir).resolve() for logger in trainer.loggers if logger.log_dir}
+                keep_earlier_run(Path(trainer.default_root_dir), logs=logs)
+            self.save_config(trainer, pl_module, "fit")
+
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            path = Path(trainer.default_root_dir, self.config_filename)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.parser.save(self.config, path, skip_none=False, overwrite=True, multifile=self.multifile)
+        path = Path(trainer.default_root_dir, self.config_filename)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A run by this file is a new one, also where this run went on from a checkpoint.
+        config = self.config.clone()
+        config.resume, config.ckpt_path = False, None
+        self.parser.save(config, path, skip_none=False, overwrite=True, multifile=self.multifile)
+
+
+def keep_earlier_run(out: Path, *, logs: Container[Path]) -> None:
+    """Move what a run left in a folder into `earlier_run_N` there; logs: folders of the run that begins, which stay."""
+    earlier = [out / name for name in ("best.ckpt", "last.ckpt", "config.yaml") if (out / name).is_file()]
+    earlier += [path for path in out.glob("logs/version_*") if path.resolve() not in logs]
+    if not earlier:
+        return
+    folder = next(folder for i in count(1) if not (folder := out / f"earlier_run_{i}").exists())
+    for path in earlier:
+        target = folder / path.relative_to(out)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    print(f"{out}: held an earlier run, which is in {folder} now")
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:

@@ -1,11 +1,16 @@
 """metamixer predict"""
 
 import json as json_format
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import at_least
 from ..files import check_targets, write_text
+from .batch import Batch
+
+if TYPE_CHECKING:
+    from ..prediction import Classifier
 
 
 def predict(
@@ -45,11 +50,25 @@ def predict(
     if backend:
         classifier.deploy(backend)
     results = []
-    for path, classes in zip(paths, classifier.top(paths, top, batch_size=batch_size), strict=True):
-        results.append({"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]})
-        if json != "-":
-            print(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in classes))
-    if json == "-":
-        print(json_format.dumps(results, indent=1))
-    elif json:
-        write_text(json, json_format.dumps(results, indent=1))
+    with Batch(len(paths), json or "the table") as batch:
+        for path, classes in classify(classifier, paths, batch, top=top, batch_size=batch_size):
+            results.append({"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]})
+            if json != "-":
+                print(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in classes))
+        if results and json == "-":
+            print(json_format.dumps(results, indent=1))
+        elif results and json:
+            write_text(json, json_format.dumps(results, indent=1))
+
+
+def classify(
+    classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, top: int, batch_size: int
+) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
+    """Each file that is an image with its likeliest classes."""
+    for start in range(0, len(paths), batch_size):
+        pictures = {}
+        for path in paths[start : start + batch_size]:
+            with batch.file(path):
+                pictures[path] = classifier.read(path)
+        if pictures:
+            yield from zip(pictures, classifier.top(list(pictures.values()), top, batch_size=batch_size), strict=True)

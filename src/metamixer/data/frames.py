@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, InputWarning
-from .tables import Series, dates, import_pandas, numbers, refuse_missing, stamp, to_series
+from .tables import TIME_COLUMNS, Series, dates, import_pandas, numbers, refuse_missing, stamp, to_series
 
 LONG = ("unique_id", "ds", "y")
 """The columns of a long table, the layout of the Nixtla tools: which series, when, how much."""
@@ -34,6 +34,14 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
     library = type(frame).__module__.split(".")[0]
     if library not in ("pandas", "polars") or not hasattr(frame, "columns"):
         raise InputError(f"table of type {type(frame).__name__}, expected a pandas or polars DataFrame")
+    if type(frame).__name__ == "LazyFrame":
+        raise InputError("table of type LazyFrame, expected a DataFrame: collect() gives it")
+    if library == "pandas" and (any(name is not None for name in frame.index.names) or frame.index.dtype.kind == "M"):
+        frame = frame.reset_index(names=[name or TIME_COLUMNS[0] for name in frame.index.names])
+    names = [str(name) for name in frame.columns]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise InputError(f"column {repeated!r}: {names.count(repeated)} of this name, expected every name once")
     if library == "polars":
         frame = import_pandas().DataFrame({name: frame[name].to_numpy() for name in frame.columns})
     long = set(LONG) <= set(frame.columns)
@@ -47,6 +55,9 @@ def pivot(frame: Any) -> Series:
     identifier, time, value = LONG
     if len(frame) == 0:
         raise InputError("table of 0 rows, expected series")
+    nameless = frame[identifier].isna().to_numpy()
+    if nameless.any():
+        raise InputError(f"column {identifier!r}, row {int(nameless.argmax()) + 1}: no value, expected the name of a series")
     table = pandas.DataFrame(
         {identifier: frame[identifier].astype(str), time: dates(frame[time], time), value: numbers(frame[value], value)}
     )
@@ -81,21 +92,25 @@ def write_frame(times: np.ndarray, columns: Mapping[str, np.ndarray], names: Seq
     return pandas.DataFrame(data)
 
 
-def fill_missing(series: Series) -> tuple[Series, int]:
-    """Missing values on a straight line between their neighbours, before the first and after the last as these; and how many.
+def fill_missing(series: Series, *, learned: int) -> Series:
+    """Missing values of the first `learned` rows on a straight line between their neighbours there, before the first and after the last
+    as these; in the rows behind, where no later value may be known, as the last value before.
 
-    Raises InputError for a column without any value.
+    Raises InputError for a column without any value to learn from.
     """
     missing = np.isnan(series.values)
     if not missing.any():
-        return series, 0
+        return series
     values, rows = series.values.copy(), np.arange(len(series))
     for i, name in enumerate(series.names):
         known = ~missing[:, i]
-        if not known.any():
-            raise InputError(f"column {name!r}: no value in {len(series)} rows, expected numbers: leave it out")
-        values[~known, i] = np.interp(rows[~known], rows[known], values[known, i])
-    return Series(series.times, values, series.names, series.time), int(missing.sum())
+        if not known[:learned].any():
+            raise InputError(f"column {name!r}: no value in {learned} rows to learn from, expected numbers: leave it out")
+        first, gaps = known & (rows < learned), ~known & (rows < learned)
+        values[gaps, i] = np.interp(rows[gaps], rows[first], values[first, i])
+        last_known = np.maximum.accumulate(np.where(known | (rows < learned), rows, 0))
+        values[:, i] = values[last_known, i]
+    return Series(series.times, values, series.names, series.time)
 
 
 def refuse_constant(series: Series) -> None:
@@ -130,16 +145,16 @@ def last_window(series: Series, lookback: int) -> Series:
     return window
 
 
-def warn_of_sentinels(series: Series) -> None:
-    """Warn of numbers such as -9999 that stand far outside their column and may mean a missing value."""
+def warn_of_sentinels(series: Series, first_row: int = 1) -> None:
+    """Warn of numbers such as -9999 that stand far outside their column and may mean a missing value; first_row: its number for users."""
     median = np.nanmedian(series.values, axis=0)
     deviation = np.nanmedian(np.abs(series.values - median), axis=0)
     far = np.abs(series.values - median) > 20 * np.maximum(deviation, 1e-9)
     for row, column in np.argwhere(far & np.isin(series.values, SENTINELS))[:1]:
         count = int((far & np.isin(series.values, SENTINELS)).sum())
         warnings.warn(
-            f"column {series.names[column]!r}, row {row + 1}: {series.values[row, column]:g} ({count} such values in the table) "
-            "looks like a missing value and is taken as it stands; missing_values names what to leave out",
+            f"column {series.names[column]!r}, row {first_row + row}: {series.values[row, column]:g} ({count} such values in the table) "
+            "looks like a missing value and is taken as it stands; leave it empty where it is one (--missing_values of `forecast`)",
             InputWarning,
             stacklevel=3,
         )

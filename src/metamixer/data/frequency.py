@@ -15,8 +15,12 @@ SEASONS = {
     **dict.fromkeys(("SME", "SMS"), 24),
     "W": 52,
     "B": 5,
+    "bh": 8,
 }
 """Steps in the season that a naive forecast repeats, by pandas' name of the frequency: a year, or a week of business days."""
+
+CALENDAR = ("B", "MS", "ME", "QS", "QE", "YS", "YE")
+"""Frequencies whose steps differ in length, which a table with gaps may have."""
 
 DAY = np.timedelta64(1, "D")
 
@@ -41,20 +45,24 @@ class Frequency:
         with warnings.catch_warnings():  # pandas 4 will give an offset in place of its name
             warnings.simplefilter("ignore")
             found = pandas.infer_freq(pandas.DatetimeIndex(times))
-        if found is None:
+        frequency = cls(pandas.tseries.frequencies.to_offset(found).freqstr) if found else None
+        if frequency is None or (frequency.after(times[0], len(times) - 1) != times[1:]).any():
             raise InputError(irregularity(times, steps, column))
-        return cls(pandas.tseries.frequencies.to_offset(found).freqstr)
+        return frequency
 
-    def check(self, series: Series) -> None:
-        """Raise InputError that names the first row which doesn't follow the one before it at this frequency."""
+    def check(self, series: Series, first_row: int = 1) -> None:
+        """Raise InputError that names the first row which doesn't follow the one before it at this frequency.
+
+        first_row: the number of the first row in the user's table.
+        """
         steps = np.diff(series.times)
-        refuse_disorder(series.times, steps, series.time)
+        refuse_disorder(series.times, steps, series.time, first_row=first_row)
         expected = self.after(series.times[0], len(series) - 1)
         wrong = expected != series.times[1:]
         if wrong.any():
             row = int(wrong.argmax()) + 1
             raise InputError(
-                f"column {series.time!r}, row {row + 1}: {stamp(series.times[row])} follows {stamp(series.times[row - 1])}, "
+                f"column {series.time!r}, row {first_row + row}: {stamp(series.times[row])} follows {stamp(series.times[row - 1])}, "
                 f"expected {stamp(expected[row - 1])} at the frequency {self.name}"
             )
 
@@ -74,20 +82,29 @@ class Frequency:
         return max(int(DAY / step), 1) if step < DAY else max(int(7 * DAY / step), 1)
 
 
-def refuse_disorder(times: np.ndarray, steps: np.ndarray, column: str) -> None:
+def refuse_disorder(times: np.ndarray, steps: np.ndarray, column: str, *, first_row: int = 1) -> None:
     """Raise InputError that names the first row which repeats or precedes the one before it."""
     wrong = steps <= np.timedelta64(0)
     if wrong.any():
         row = int(wrong.argmax()) + 1
         relation = "repeats" if times[row] == times[row - 1] else "is before"
         raise InputError(
-            f"column {column!r}, row {row + 1}: {stamp(times[row])} {relation} {stamp(times[row - 1])} of the row above, "
+            f"column {column!r}, row {first_row + row}: {stamp(times[row])} {relation} {stamp(times[row - 1])} of the row above, "
             "expected every date once, in order"
         )
 
 
 def irregularity(times: np.ndarray, steps: np.ndarray, column: str) -> str:
     """What is wrong with time stamps of no frequency: the first gap, or that none is usual."""
+    for name in CALENDAR:
+        dates = import_pandas().date_range(times[0], times[-1], freq=name).to_numpy()
+        if len(dates) < 1.5 * len(times) and np.isin(times, dates).all():
+            missing = dates[~np.isin(dates, times)][0]
+            row = int((times > missing).argmax()) + 1
+            return (
+                f"column {column!r}, row {row}: {stamp(times[row - 1])} follows {stamp(times[row - 2])}, expected {stamp(missing)} at the "
+                f"frequency {name}: fill the gap in, with empty values where there are none"
+            )
     kinds, counts = np.unique(steps, return_counts=True)
     usual = kinds[counts.argmax()]
     if counts.max() < 0.5 * len(steps):

@@ -1,6 +1,5 @@
 """Labelled images: folders, Hugging Face data sets, WebDataset shards, and handwritten digits that need no download."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,8 +139,12 @@ class ImageData(L.LightningDataModule):
         return self._classes
 
     def training_dataset(self) -> Dataset:
-        """The training split with augmentation."""
-        return self._read("train", self.preprocessing.training_transform(self.augmentation))
+        """The training split with augmentation; raises InputError where it doesn't go with the validation split."""
+        images = self._read("train", self.preprocessing.training_transform(self.augmentation))
+        names = class_names(getattr(images, "reader", None))
+        if names and self.classes:
+            expect_same_classes(names, self.classes)
+        return images
 
     def evaluation_dataset(self, split: str) -> Dataset:
         """A split ("train", "val" or "test") as the network is to see it in evaluation."""
@@ -166,6 +169,8 @@ class ImageData(L.LightningDataModule):
         return evaluation_loader(self.evaluation_dataset(split), batch_size=self.batch_size, num_workers=self.num_workers)
 
     def _read(self, split: str, transform: Transform) -> Dataset:
+        if split == "train" and not self.dataset:
+            expect_two_splits(self.root, self.splits["train"], self.splits["val"])
         return read_dataset(
             self.root,
             self.dataset,
@@ -212,11 +217,20 @@ def read_dataset(
     transform: Transform,
 ) -> Dataset:
     """One split of a data set through timm's readers; raises InputError where there is nothing to read."""
-    if not dataset and not os.path.isdir(root):
-        raise InputError(f"{root}: no such folder, expected one with a folder for each class")
+    # timm's reader of folders takes suffixes by this name; its own are only three.
+    reader_options = {} if dataset else {"input_key": ";".join(IMAGE_SUFFIXES)}
+    if not dataset:
+        split_folder(root, split)
     try:
         images = create_dataset(
-            dataset, root=root, split=split, is_training=is_training, batch_size=batch_size, seed=seed, input_img_mode=mode
+            dataset,
+            root=root,
+            split=split,
+            is_training=is_training,
+            batch_size=batch_size,
+            seed=seed,
+            input_img_mode=mode,
+            **reader_options,
         )
     except (RuntimeError, FileNotFoundError, ValueError) as error:
         raise InputError(f"{root}: no labelled images for split {split!r} ({str(error).strip().splitlines()[0]})") from None
@@ -226,6 +240,42 @@ def read_dataset(
     if not dataset and len(class_names(images.reader) or []) < 2:
         raise InputError(f"{Path(root)}: no class folders for split {split!r}, expected {split}/CLASS/IMAGE with at least two classes")
     return LabelledImages(images.reader, mode=mode, transform=transform)
+
+
+def split_folder(root: str | Path, split: str) -> Path:
+    """Where timm's reader finds a split: a folder of its name or of a synonym; the root itself, where it is not divided.
+
+    Raises InputError where there is no root, or where it is divided into other splits.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder, expected one with a folder for each class")
+    names = [split, *next((synonyms for synonyms in SPLITS if split in synonyms), ())]
+    found = [root / name for name in names if (root / name).is_dir()]
+    others = [name for synonyms in (*SPLITS, ("test",)) for name in synonyms if (root / name).is_dir()]
+    if not found and others:
+        raise InputError(f"{root}: no folder for split {split!r}, expected {root / split}; there are {', '.join(others)}")
+    return found[0] if found else root
+
+
+SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))
+"""Names of folders that stand for the same split."""
+
+
+def expect_two_splits(root: str, train: str, val: str) -> None:
+    """Raises InputError where a folder that is not divided would be trained on and measured with the same images."""
+    if train != val and split_folder(root, train) == split_folder(root, val):
+        raise InputError(f"{root}: no folders for splits {train!r} and {val!r}, expected {train}/CLASS/IMAGE and {val}/CLASS/IMAGE")
+
+
+def expect_same_classes(train: Sequence[str], val: Sequence[str]) -> None:
+    """Raises InputError that names a class which only one of the splits holds: numbers would mean different classes."""
+    for names, others, here, there in ((train, val, "training", "validation"), (val, train, "validation", "training")):
+        lone = [name for name in names if name not in others]
+        if lone:
+            raise InputError(
+                f"class {lone[0]!r} ({len(lone)} such) of the {here} split: no images in the {there} split, expected some in both"
+            )
 
 
 def class_names(reader) -> list[str] | None:

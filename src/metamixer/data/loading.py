@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, default_collate
 
+from ..errors import at_least
+
 
 class EpochSampler(DistributedSampler):
     """A shuffle that depends on (seed, epoch) alone, so that a resumed run sees what an unbroken one would have seen.
@@ -37,6 +39,14 @@ class EpochSampler(DistributedSampler):
         return (self.seed * 1_000_003 + self.epoch) * 1_009 + self.rank
 
 
+class EpochLoader(DataLoader):
+    """Begins an epoch with its first batch: Lightning makes the iterator before it knows where a resumed run stands, and workers would
+    begin at once, in the order of the first epoch."""
+
+    def __iter__(self) -> Iterator:
+        yield from super().__iter__()
+
+
 def place_in(trainer: L.Trainer | None) -> dict[str, int]:
     """The epoch and the process at which a training stands, as `EpochSampler` takes them; without one the beginning."""
     if trainer is None:
@@ -54,6 +64,7 @@ def training_loader(
     collate_fn: Callable = default_collate,
 ) -> DataLoader:
     """Shuffled full batches, from where the trainer stands; a last, smaller one is dropped unless it is the only one."""
+    at_least("batch_size", batch_size, 1)
     generator = torch.Generator()
     place = place_in(trainer)
     sampler = None
@@ -61,7 +72,7 @@ def training_loader(
         sampler = EpochSampler(dataset, seed=seed, generator=generator, **place)
     elif hasattr(dataset, "set_epoch"):
         dataset.set_epoch(place["first_epoch"])
-    return DataLoader(
+    return EpochLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
@@ -69,19 +80,23 @@ def training_loader(
         generator=generator,
         drop_last=sampler is None or len(sampler) >= batch_size,
         collate_fn=collate_fn,
-        **_worker_settings(num_workers),
+        # Workers that stay keep the seed of their first epoch, which a resumed run doesn't have.
+        **_worker_settings(num_workers, persistent=False),
     )
 
 
 def evaluation_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn: Callable = default_collate) -> DataLoader:
     """Every item once, in order."""
-    return DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_fn, **_worker_settings(num_workers))
+    at_least("batch_size", batch_size, 1)
+    settings = _worker_settings(num_workers, persistent=num_workers > 0)
+    return DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_fn, **settings)
 
 
-def _worker_settings(num_workers: int) -> dict:
+def _worker_settings(num_workers: int, *, persistent: bool) -> dict:
+    at_least("num_workers", num_workers, 0)
     return {
         "pin_memory": torch.cuda.is_available(),
-        "persistent_workers": num_workers > 0,
+        "persistent_workers": persistent,
         "worker_init_fn": _use_one_thread,
     }
 

@@ -67,6 +67,9 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
         frame = (
             pandas.read_parquet(path) if path.suffix == ".parquet" else pandas.read_csv(path, encoding_errors="replace", low_memory=False)
         )
+        unnamed = frame.columns[:1] == ["Unnamed: 0"]
+        if unnamed.any() and frame.iloc[:, 0].tolist() == list(range(len(frame))):  # pandas' own index, which its to_csv writes
+            frame = frame.iloc[:, 1:]
         return frame.replace(list(missing_values), np.nan) if missing_values else frame
     except (OSError, ValueError, EOFError, ImportError, zlib.error) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: not a readable table ({str(error).strip().splitlines()[0]})") from None
@@ -102,6 +105,8 @@ def time_column(columns: Sequence[Any], time: str | None = None) -> str:
 def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
     """float64, missing values NaN; raises InputError that names the first that is no number."""
     pandas = import_pandas()
+    if getattr(column.dtype, "kind", "O") in "mM":
+        raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a number: a table has one column of dates")
     result = pandas.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = (np.isnan(result) & column.notna().to_numpy()) | np.isinf(result)
     if wrong.any():
@@ -111,15 +116,34 @@ def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
 
 
 def dates(column: "pandas.Series", name: Any) -> np.ndarray:
-    """datetime64, with a time zone in UTC; raises InputError that names the first that is no date."""
+    """datetime64; with a time zone the local dates where each row is another day, else in UTC.
+
+    Raises InputError that names the first that is no date.
+    """
     pandas = import_pandas()
     if pandas.api.types.is_numeric_dtype(column):
         raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a date such as 2016-07-01 00:00")
     result = pandas.to_datetime(column, errors="coerce", utc=True)
+    if result.isna().any():  # the format of the first row, which may leave out what others have
+        result = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
     if result.isna().any():
         row = int(result.isna().to_numpy().argmax())
         raise InputError(f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a date such as 2016-07-01 00:00")
-    return result.dt.tz_convert(None).to_numpy()
+    local = local_dates(column, result)
+    return (result.dt.tz_convert(None) if local is None else local).to_numpy()
+
+
+def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series | None":
+    """The dates without their zone, where all have one time of day there: in UTC summer time would move it. Else None."""
+    pandas = import_pandas()
+    if len(utc) < 2 or (utc - utc.dt.normalize()).nunique() > 2:  # a zone has two offsets at most but for history
+        return None
+    if isinstance(column.dtype, pandas.DatetimeTZDtype):
+        local = column.dt.tz_localize(None)
+    else:
+        text = column.astype(str).str.replace(r"(:\S*?)([+-]\d{2}:?\d{2})$", r"\1", regex=True)
+        local = pandas.to_datetime(text, errors="coerce")
+    return local if (local - local.dt.normalize()).nunique() == 1 and local.notna().all() else None
 
 
 def refuse_missing(series: Series, first_row: int = 1) -> None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..errors import InputError
-from .loading import EpochSampler, place_in
+from ..errors import InputError, at_least
+from .loading import EpochLoader, EpochSampler, place_in
 from .tables import Series, read_series, refuse_missing
 
 
@@ -153,7 +153,8 @@ class SeriesData(L.LightningDataModule):
         return self._loader(self.windows("test"))
 
     def _loader(self, windows: Windows, **settings) -> DataLoader:
-        return DataLoader(windows, self.batch_size, num_workers=self.num_workers, collate_fn=as_fetched, **settings)
+        at_least("batch_size", self.batch_size, 1)
+        return EpochLoader(windows, self.batch_size, num_workers=self.num_workers, collate_fn=as_fetched, **settings)
 
 
 def split_rows(rows: int, split: Sequence[float]) -> tuple[int, int, int]:

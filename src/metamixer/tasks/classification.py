@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from timm.data import Mixup
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from ..errors import InputError
 from .class_subset import match_classes
 from .distillation import Distillation
 from .optimization import Optimization
@@ -64,16 +66,28 @@ class Classification(Task):
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
     def setup(self, stage: str) -> None:
-        classes = getattr(self.trainer.datamodule, "classes", None)
         if stage == "fit":
             self.expect_classes(self.num_classes)
-        elif classes is not None:
-            self.class_indices = match_classes(classes, self.info_classes, self.num_classes)
+
+    def on_validation_start(self) -> None:
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            self.match_data()
+
+    def on_test_start(self) -> None:
+        self.match_data()
+
+    def match_data(self) -> None:
+        """Find the data's classes among the network's, which the checkpoint told; raises InputError where they are none of them."""
+        classes = getattr(self.trainer.datamodule, "classes", None)
+        if classes is not None:
+            self.class_indices = match_classes(classes, self.loaded_info.get("classes"), self.num_classes)
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         if self.mixing is not None:
             even = len(images) // 2 * 2
+            if not even:
+                raise InputError("a batch of 1 image to train on, expected at least 2 for mixup and cutmix: --data.batch_size 2")
             images, targets = self.mixing(images[:even], labels[:even])
         else:
             targets = labels
@@ -81,20 +95,16 @@ class Classification(Task):
         loss = F.cross_entropy(logits, targets, label_smoothing=0.0 if self.mixing else self.label_smoothing)
         if self.distillation is not None:
             teacher_logits = self.distillation.teacher(images, self.trainer.datamodule.preprocessing)
+            if teacher_logits.shape[1] != self.num_classes:
+                raise InputError(
+                    f"distillation.teacher of {teacher_logits.shape[1]} classes, expected {self.num_classes}: `classes` picks the student's"
+                )
             loss = self.distillation.loss(loss, logits, teacher_logits)
         return self.log_loss(loss, batch_size=len(images))
 
     def on_fit_start(self) -> None:
         if self.distillation is not None:
             self.distillation.teacher.to(self.device)
-
-    @property
-    def info_classes(self) -> list[str] | None:
-        """The class names that came with the loaded checkpoint, if any."""
-        return self._info.get("classes") if hasattr(self, "_info") else None
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._info = checkpoint.get("metamixer", {})
 
     def evaluate(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """(images, labels) -> logits and labels by the network's numbers; where the data has a part of its classes, no other can win."""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, list_optimizers
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -36,6 +36,9 @@ class Optimization:
     def __post_init__(self):
         if self.schedule not in ("cosine", "constant", "exponential"):
             raise InputError(f"schedule {self.schedule!r}, expected 'cosine', 'constant' or 'exponential'")
+
+        if self.name not in list_optimizers():
+            raise InputError(f"optimizer {self.name!r}, expected one of timm's, such as adamw, adam, sgd or lamb")
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """Norms, biases and other vectors don't decay."""

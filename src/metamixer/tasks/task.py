@@ -1,5 +1,6 @@
 """What all tasks have in common: a network, its optimiser and its checkpoints; two splits that are measured."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -58,8 +59,7 @@ class Task(L.LightningModule, ABC):
         self.model_args = dict(model_args)
         self.optimization = optimization
         self.network = create_model(model, **{**self.model_args, **start})
-        if initial:
-            load_initial(self.network, initial, new_classifier=new_classifier)
+        self.loaded_info = load_initial(self.network, initial, new_classifier=new_classifier) if initial else {}
         if compile:
             self.network.compile()
 
@@ -109,10 +109,18 @@ class Task(L.LightningModule, ABC):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.optimization.optimizer(self.network)
-        steps = int(self.trainer.estimated_stepping_batches)
-        steps_per_epoch = steps / max(self.trainer.max_epochs or 1, 1)
-        scheduler = self.optimization.scheduler(optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise InputError(
+                f"trainer.max_epochs {self.trainer.max_epochs}, expected a number of epochs or of steps, which the schedule needs"
+            )
+        batches = self.trainer.num_training_batches  # infinite where the data doesn't tell its length
+        steps_per_epoch = math.ceil(batches / self.trainer.accumulate_grad_batches) if math.isfinite(batches) else steps
+        scheduler = self.optimization.scheduler(optimizer, steps=int(steps), steps_per_epoch=steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.loaded_info = checkpoint.get("metamixer", {})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task=self.title) | self.data_info()
