@@ -113,6 +113,7 @@ def test_models_lists_the_papers_table(capsys):
         (["paint"], "command 'paint', expected one of fit"),
         (["predict", "{pictures}"], "expected a model name, a checkpoint or both"),
         (["predict", "--model", "ffnet_9", "--checkpoint", "{checkpoint}", "{pictures}"], "expected ffnet_9"),
+        (["predict", "--model", "ffnet_sr_light", "{pictures}"], "model 'ffnet_sr_light': no image classifier"),
         (["predict", "--checkpoint", "{checkpoint}", "{empty}"], "no images in this folder"),
         (["predict", "--checkpoint", "{checkpoint}", "nowhere.jpg"], "nowhere.jpg: no such file"),
         (["predict", "--checkpoint", "{checkpoint}", "{pictures}/notes.txt"], "notes.txt: not a readable image"),

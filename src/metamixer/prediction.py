@@ -39,7 +39,7 @@ class Classifier:
         if checkpoint is None:
             if model is None:
                 raise InputError("no network, expected a model name, a checkpoint or both")
-            return cls.of_imagenet(create_model(model, pretrained=True))
+            return cls.of_imagenet(published_classifier(model))
         if is_exported(checkpoint):
             return cls.of_exported(checkpoint, model=model)
         ours = load_for_task(checkpoint, "classification", model=model)
@@ -108,6 +108,16 @@ class Classifier:
             probabilities, indices = self(pictures[start : start + batch_size]).topk(min(k, len(self.classes)))
             for row in zip(indices.tolist(), probabilities.tolist(), strict=True):
                 yield [(self.classes[index], probability) for index, probability in zip(*row, strict=True)]
+
+
+def published_classifier(model: str) -> nn.Module:
+    """A network with its published weights; raises InputError where it is no classifier or they can't be fetched."""
+    try:
+        return create_model(model, pretrained=True)
+    except TypeError:  # networks of other tasks have no such keyword
+        raise InputError(f"model {model!r}: no image classifier, expected one, or a checkpoint of `fit`") from None
+    except OSError as error:
+        raise InputError(f"model {model!r}: its weights can't be fetched ({str(error).strip().splitlines()[0]})") from None
 
 
 def imagenet_names(num_classes: int) -> list[str]:

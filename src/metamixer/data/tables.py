@@ -71,7 +71,9 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
         if unnamed.any() and frame.iloc[:, 0].tolist() == list(range(len(frame))):  # pandas' own index, which its to_csv writes
             frame = frame.iloc[:, 1:]
         return frame.replace(list(missing_values), np.nan) if missing_values else frame
-    except (OSError, ValueError, EOFError, ImportError, zlib.error) as error:  # pandas' own errors are ValueErrors
+    except ImportError:
+        raise InputError(f"{path}: pandas has nothing to read Parquet with, expected pyarrow: pip install pyarrow") from None
+    except (OSError, ValueError, EOFError, zlib.error) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: not a readable table ({str(error).strip().splitlines()[0]})") from None
 
 
