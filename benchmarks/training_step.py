@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from metamixer.machine import describe_machine
+from metamixer.machine import computes_bfloat16, describe_machine
 
 ROOT = Path(__file__).parent.parent
 CLASSES = 1000
@@ -228,8 +228,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--warmup", type=int, default=2, help="rounds before those that count")
     parser.add_argument("--rounds", type=int, default=7)
+    usual = [title for title in list(CONTENDERS)[:4] if "bf16" not in title or computes_bfloat16()]
     parser.add_argument(
-        "--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS)[:4], help="contenders; compiled ones on request"
+        "--only", nargs="+", choices=list(CONTENDERS), default=usual, help="contenders; compiled ones, and emulated bfloat16, on request"
     )
     parser.add_argument("--out", type=Path, help="where to write instead, without a suffix")
     options = parser.parse_args()

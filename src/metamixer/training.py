@@ -218,6 +218,7 @@ def quieten_lightning() -> None:
     """Leave out what a user of ours can't act on: advertisements, and remarks on our own calls."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # what --trainer.profiler asks for
     for message in (
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
