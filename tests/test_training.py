@@ -240,6 +240,8 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         (["--ckpt_path", "{root}/weights.pth"], "weights.pth: not a checkpoint of a training run"),
         (["--data.train_split", "trian"], "no folder for split 'trian', expected {root}/trian; there are train, val"),
         (["--data.root", "{root}/train"], "no folders for splits 'train' and 'validation'"),
+        (["--data.preprocessing.interpolation", "bicubics"], "preprocessing.interpolation 'bicubics', expected one of nearest"),
+        (["--data.augmentation.auto_augment", "foo"], "augmentation.auto_augment 'foo': Unknown AA policy foo"),
         (["--data.batch_size", "0"], "batch_size 0, expected at least 1"),
         (["--data.batch_size", "1"], "a batch of 1 image to train on, expected at least 2 for mixup and cutmix"),
         (["--trainer.max_epochs", "-1", "--trainer.limit_train_batches", "1.0"], "trainer.max_epochs -1, expected a number of epochs"),

@@ -10,6 +10,8 @@ from timm.data import create_transform
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from ..errors import InputError
+
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -44,7 +46,7 @@ class Preprocessing(Kept):
     """What a network was trained to see.
 
     size: side of the square image in pixels; crop_pct: the share of the resized image that the centre crop keeps;
-    interpolation: "bicubic" or "bilinear"; mean, std: per channel, of values in [0, 1].
+    interpolation: one of Pillow's, such as "bicubic" or "bilinear"; mean, std: per channel, of values in [0, 1].
     """
 
     size: int = 256
@@ -52,6 +54,11 @@ class Preprocessing(Kept):
     interpolation: str = "bicubic"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self):
+        names = [kind.name.lower() for kind in Image.Resampling]
+        if self.interpolation not in names:
+            raise InputError(f"preprocessing.interpolation {self.interpolation!r}, expected one of {', '.join(names)}")
 
     @property
     def in_chans(self) -> int:
@@ -69,18 +76,21 @@ class Preprocessing(Kept):
 
     def training_transform(self, augmentation: "Augmentation") -> Transform:
         """The same after random changes: Pillow image -> (C, size, size)."""
-        return create_transform(
-            input_size=(self.in_chans, self.size, self.size),
-            is_training=True,
-            scale=augmentation.scale,
-            ratio=augmentation.ratio,
-            hflip=augmentation.hflip,
-            color_jitter=augmentation.color_jitter,
-            auto_augment=augmentation.auto_augment,
-            re_prob=augmentation.random_erasing,
-            re_mode="pixel",
-            **self._shared(),
-        )
+        try:
+            return create_transform(
+                input_size=(self.in_chans, self.size, self.size),
+                is_training=True,
+                scale=augmentation.scale,
+                ratio=augmentation.ratio,
+                hflip=augmentation.hflip,
+                color_jitter=augmentation.color_jitter,
+                auto_augment=augmentation.auto_augment,
+                re_prob=augmentation.random_erasing,
+                re_mode="pixel",
+                **self._shared(),
+            )
+        except AssertionError as error:  # timm's word for a policy that it doesn't know
+            raise InputError(f"augmentation.auto_augment {augmentation.auto_augment!r}: {error}") from None
 
     def _shared(self) -> dict:
         return {"interpolation": self.interpolation, "mean": self.mean, "std": self.std, "crop_pct": self.crop_pct}
