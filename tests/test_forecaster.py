@@ -216,7 +216,9 @@ def test_a_table_as_long_as_the_message_asks_for_is_enough(rows, horizon, lookba
     assert len(fit(wide(rows), horizon, lookback=lookback).predict()) == horizon
 
 
-@pytest.mark.parametrize("settings", [{"horizon": 0}, {"horizon": 1.5}, {"lookback": 0}, {"levels": (120,)}, {"levels": 80}])
+@pytest.mark.parametrize(
+    "settings", [{"horizon": 0}, {"horizon": 1.5}, {"lookback": 0}, {"levels": (120,)}, {"levels": 80}, {"levels": "80"}]
+)
 def test_refuses_settings_that_do_not_fit(settings):
     with pytest.raises(InputError, match="expected"):
         Forecaster(**settings)

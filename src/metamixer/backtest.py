@@ -47,9 +47,9 @@ class Backtest:
 
 def backtest(
     values: Tensor,
-    measured: Tensor,
     forecast: Callable[[Tensor], Tensor],
     *,
+    measured: Tensor,
     names: Sequence[str],
     start: int,
     lookback: int,

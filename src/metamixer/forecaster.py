@@ -92,10 +92,10 @@ class Forecaster:
     ):
         if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
             raise InputError(f"horizon {horizon}, lookback {lookback}, expected whole numbers, at least 1 each")
-        self.levels = tuple(levels) if isinstance(levels, Iterable) and not isinstance(levels, str) else (levels,)
-        if isinstance(levels, Real) or not all(isinstance(level, Real) and 0 < level < 100 for level in self.levels):
+        listed = tuple(levels) if isinstance(levels, Iterable) else None
+        if listed is None or not all(isinstance(level, Real) and 0 < level < 100 for level in listed):
             raise InputError(f"levels {levels!r}, expected several percents between 0 and 100, such as (80, 95)")
-        self.horizon, self.lookback = int(horizon), int(lookback)
+        self.horizon, self.lookback, self.levels = int(horizon), int(lookback), listed
         self.time = time
         self.model = model
         self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
@@ -157,8 +157,8 @@ class Forecaster:
             raise InputError("backtest of a forecaster that wasn't fitted here, expected fit before it")
         return backtest(
             self.scaling.apply(self.series.values),
-            self.measured,
             self.forecast_windows,
+            measured=self.measured,
             names=self.names,
             start=self.borders[1],
             lookback=self.lookback,

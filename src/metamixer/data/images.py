@@ -18,6 +18,9 @@ from .preprocessing import Augmentation, Preprocessing, Transform
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """What files are taken for images in a folder."""
 
+SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))
+"""Names of folders that stand for the same split, as timm has them."""
+
 
 def images_below(folder: str | Path) -> list[Path]:
     """The images in a folder and its subfolders, in order; raises InputError where there is none."""
@@ -256,10 +259,6 @@ def split_folder(root: str | Path, split: str) -> Path:
     if not found and others:
         raise InputError(f"{root}: no folder for split {split!r}, expected {root / split}; there are {', '.join(others)}")
     return found[0] if found else root
-
-
-SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))
-"""Names of folders that stand for the same split."""
 
 
 def expect_two_splits(root: str, train: str, val: str) -> None:

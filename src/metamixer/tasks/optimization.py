@@ -36,7 +36,6 @@ class Optimization:
     def __post_init__(self):
         if self.schedule not in ("cosine", "constant", "exponential"):
             raise InputError(f"schedule {self.schedule!r}, expected 'cosine', 'constant' or 'exponential'")
-
         if self.name not in list_optimizers():
             raise InputError(f"optimizer {self.name!r}, expected one of timm's, such as adamw, adam, sgd or lamb")
 
