@@ -145,11 +145,17 @@ def test_a_backtest_knows_nothing_of_what_was_filled_in():
 
 
 def test_dates_of_a_zone_are_its_own_where_a_row_is_a_day():
-    daily = wide(LONG_ENOUGH, "D")
+    """March 29 of 2020 has 23 hours in Berlin."""
+    daily = wide(LONG_ENOUGH, "D", start="2019-03-01")
     expected = fit(daily).predict()["date"]
-    daily["date"] = daily["date"].dt.tz_localize("Europe/Berlin")
-    for dates in daily["date"], daily["date"].astype(str):
-        pandas.testing.assert_series_equal(fit(daily.assign(date=dates)).predict()["date"], expected)
+    zoned = daily.assign(date=daily["date"].dt.tz_localize("Europe/Berlin"))
+    pandas.testing.assert_series_equal(fit(zoned).predict()["date"], expected.dt.tz_localize("Europe/Berlin"))
+    pandas.testing.assert_series_equal(fit(zoned.astype({"date": str})).predict()["date"], expected)
+
+
+def test_misspelt_keywords_of_the_network_are_named(table):
+    with pytest.raises(InputError, match=r"model 'ffnet_ts', model_args .*expansion_rate"):
+        fit(table, model_args={"expansion_rate": 2})
 
 
 def test_an_index_of_dates_is_the_column_of_dates(table, fitted):

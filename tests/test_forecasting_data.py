@@ -194,6 +194,10 @@ class TestFrequency:
                 lambda table: table.iloc[np.cumsum(np.arange(20))],
                 "column 'date': unknown frequency, steps from 0 days 01:00:00 to 0 days 19",
             ),
+            (
+                lambda table: wide(40, "MS").assign(date=lambda table: table["date"] + np.timedelta64(14, "D")),
+                "column 'date': day 15 of each month, expected the first or the last day",
+            ),
             (lambda table: table.iloc[:2], "table of 2 rows, expected at least 3"),
         ],
     )
@@ -206,12 +210,18 @@ class TestFrequency:
             Frequency("h").check(to_series(wide(frequency="30min")))
 
 
+def polars_of(table, zone=None):
+    """The same table in polars, its dates in a zone."""
+    frame = polars.DataFrame({name: table[name].to_list() for name in table})
+    return frame.with_columns(polars.col("date").dt.convert_time_zone(zone)) if zone else frame
+
+
 class TestFrames:
     @pytest.mark.parametrize("library", ["pandas", "polars"])
     @pytest.mark.parametrize("long", [False, True])
     def test_reads_and_writes_every_layout(self, library, long):
         table = to_long(wide()) if long else wide()
-        frame = polars.DataFrame({name: table[name].to_list() for name in table}) if library == "polars" else table
+        frame = polars_of(table) if library == "polars" else table
         series, layout = read_frame(frame)
         assert (layout.library, layout.long, layout.time) == (library, long, "ds" if long else "date")
         expected = to_series(wide())
@@ -223,6 +233,42 @@ class TestFrames:
         if long:
             written = written.rename({"ffnet_ts": "y"}) if library == "polars" else written.rename(columns={"ffnet_ts": "y"})
         np.testing.assert_allclose(read_frame(written)[0].values, series.values)
+
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    @pytest.mark.parametrize("frequency", ["h", "D"])
+    def test_time_zones_come_back(self, library, frequency):
+        table = wide(rows=60, frequency=frequency, start="2024-03-01")
+        table["date"] = table["date"].dt.tz_localize("Europe/Berlin" if frequency == "D" else "UTC").dt.tz_convert("Europe/Berlin")
+        frame = polars_of(table, zone="Europe/Berlin") if library == "polars" else table
+        series, layout = read_frame(frame)
+        assert (layout.zone, layout.local) == ("Europe/Berlin", frequency == "D")
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert written["date"].to_list() == frame["date"].to_list()
+        assert written["date"].dtype == frame["date"].dtype
+
+    def test_text_in_utc_comes_back_in_utc(self):
+        table = wide(rows=60)
+        series, layout = read_frame(table.assign(date=table["date"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert written["date"].tolist() == table["date"].dt.tz_localize("UTC").tolist()
+
+    def test_polars_dates_come_back_as_dates(self):
+        table = wide(rows=60, frequency="D", start="2024-03-01")
+        frame = polars_of(table).with_columns(polars.col("date").cast(polars.Date))
+        series, layout = read_frame(frame)
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert written["date"].dtype == polars.Date
+        assert written["date"].equals(frame["date"])
+
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    def test_numbers_that_name_series_come_back_as_numbers(self, library):
+        table = to_long(wide(rows=60))
+        table["unique_id"] = table["unique_id"].map({"load": 3, "wind": 20, "price": 100})
+        frame = polars_of(table) if library == "polars" else table
+        series, layout = read_frame(frame)
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert written["unique_id"].dtype == frame["unique_id"].dtype
+        assert set(written["unique_id"].to_list()) == {3, 20, 100}
 
     def test_a_long_table_repeats_no_date(self):
         table = to_long(wide())

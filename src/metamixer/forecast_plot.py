@@ -19,6 +19,7 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
     """
     history, layout = read_frame(table, time=forecaster.time if not forecaster.layout.long else None)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
+    times = forecaster.frequency.after(history.times[-1], forecaster.horizon)
     names = forecaster.names[:MOST_SERIES]
     columns = 1 if len(names) == 1 else 2
     rows = -(-len(names) // columns)
@@ -26,8 +27,8 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
     for axis in axes.flat[len(names) :]:
         axis.axis("off")
     for axis, name in zip(axes.flat, names, strict=False):
-        one = forecast[forecast[LONG[0]] == name] if layout.long else forecast
-        prefix, times = (FORECAST, one[LONG[1]]) if layout.long else (name, one[layout.time])
+        one = forecast[forecast[LONG[0]].astype(str) == name] if layout.long else forecast
+        prefix = FORECAST if layout.long else name
         axis.plot(history.times, history.values[:, history.names.index(name)], color="0.35", linewidth=1)
         for level in sorted(forecaster.quantiles, reverse=True):
             low, high = (one[f"{prefix}-{side}-{level:g}"] for side in ("lo", "hi"))

@@ -255,15 +255,7 @@ class Forecaster:
         training, variables = self.training, len(data.series.names)
         with isolate_rng(), quiet_lightning(), tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(self.seed)
-            task = Forecasting(
-                self.model,
-                variables,
-                lookback=self.lookback,
-                horizon=self.horizon,
-                model_args=self.model_args,
-                optimization=Optimization("adam", lr=training.lr, min_lr=0.0, weight_decay=0.0, warmup_epochs=0.1, warmup_lr=0.0),
-                loss=training.loss,
-            )
+            task = self._task(variables)
             best = ModelCheckpoint(folder, "best", monitor="val/mse", save_weights_only=True)
             trainer = Trainer(
                 max_steps=training.steps,
@@ -281,6 +273,21 @@ class Forecaster:
             trainer.fit(task, data)
             network, _ = load_checkpoint(best.best_model_path)
         return network
+
+    def _task(self, variables: int) -> Forecasting:
+        training = self.training
+        try:
+            return Forecasting(
+                self.model,
+                variables,
+                lookback=self.lookback,
+                horizon=self.horizon,
+                model_args=self.model_args,
+                optimization=Optimization("adam", lr=training.lr, min_lr=0.0, weight_decay=0.0, warmup_epochs=0.1, warmup_lr=0.0),
+                loss=training.loss,
+            )
+        except TypeError as error:  # a keyword that the network doesn't have
+            raise InputError(f"model {self.model!r}, model_args {self.model_args}: {error}") from None
 
     def _calibrate(self, data: SeriesData) -> dict[float, list]:
         """For each level the margin of each step and variable, in units of deviation, that held so often in validation."""

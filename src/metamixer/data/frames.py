@@ -1,14 +1,18 @@
 """Tables of users, pandas or polars, wide or long, -> series, and forecasts -> tables of the same kind."""
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError, InputWarning
-from .tables import TIME_COLUMNS, Series, dates, import_pandas, numbers, refuse_missing, stamp, to_series
+from .tables import TIME_COLUMNS, Series, dates, import_pandas, local_dates, numbers, refuse_missing, stamp, to_series, utc_dates
+
+if TYPE_CHECKING:
+    import pandas
 
 LONG = ("unique_id", "ds", "y")
 """The columns of a long table, the layout of the Nixtla tools: which series, when, how much."""
@@ -22,31 +26,64 @@ FORECAST = "ffnet_ts"
 
 @dataclass(frozen=True)
 class Layout:
-    """What kind of table came in, so that forecasts go out alike: library "pandas" or "polars", long or wide, column of dates."""
+    """What kind of table came in, so that forecasts go out alike.
+
+    library: "pandas" or "polars"; long: or wide; time: the column of dates; zone: its time zone, None without one; local: the series'
+    times are that zone's, else UTC; days: dates without a time of day (polars.Date); identifier: numpy's type of a long table's names.
+    """
 
     library: str = "pandas"
     long: bool = False
     time: str = "date"
+    zone: str | None = None
+    local: bool = False
+    days: bool = False
+    identifier: str = "str"
 
 
 def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
     """The series of a pandas or polars table, and its layout; missing values are NaN."""
     library = type(frame).__module__.split(".")[0]
-    if library not in ("pandas", "polars") or not hasattr(frame, "columns"):
-        raise InputError(f"table of type {type(frame).__name__}, expected a pandas or polars DataFrame")
     if type(frame).__name__ == "LazyFrame":
         raise InputError("table of type LazyFrame, expected a DataFrame: collect() gives it")
+    if library not in ("pandas", "polars") or not hasattr(frame, "columns"):
+        raise InputError(f"table of type {type(frame).__name__}, expected a pandas or polars DataFrame")
     if library == "pandas" and (any(name is not None for name in frame.index.names) or frame.index.dtype.kind == "M"):
         frame = frame.reset_index(names=[name or TIME_COLUMNS[0] for name in frame.index.names])
     names = [str(name) for name in frame.columns]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise InputError(f"column {repeated!r}: {names.count(repeated)} of this name, expected every name once")
-    if library == "polars":
-        frame = import_pandas().DataFrame({name: frame[name].to_numpy() for name in frame.columns})
-    long = set(LONG) <= set(frame.columns)
-    series = pivot(frame) if long else to_series(frame, time=time)
-    return series, Layout(library, long, series.time)
+    table = from_polars(frame) if library == "polars" else frame
+    long = set(LONG) <= set(table.columns)
+    series = pivot(table) if long else to_series(table, time=time)
+    zone, local = zone_of(table[series.time], series.time)
+    days = library == "polars" and str(frame.schema[series.time]) == "Date"
+    kind = table[LONG[0]].dtype if long else None
+    identifier = str(kind) if getattr(kind, "kind", "O") in "iu" else "str"
+    return series, Layout(library, long, series.time, zone=zone, local=local, days=days, identifier=identifier)
+
+
+def from_polars(frame: Any) -> "pandas.DataFrame":
+    """The same table in pandas, without the Arrow library that polars' own way needs."""
+    pandas = import_pandas()
+    columns = {name: pandas.Series(frame[name].to_numpy()) for name in frame.columns}
+    for name, kind in frame.schema.items():
+        if getattr(kind, "time_zone", None):
+            columns[name] = columns[name].dt.tz_localize("UTC").dt.tz_convert(kind.time_zone)
+    return pandas.DataFrame(columns)
+
+
+def zone_of(column: "pandas.Series", name: Any) -> tuple[str | None, bool]:
+    """The time zone of a column of dates, None without one, and whether `dates` gives its local dates.
+
+    Text with an offset, which may change with the clock, is of UTC, or of no zone where the dates are local ones.
+    """
+    local = local_dates(column, utc_dates(column, name)) is not None
+    if isinstance(column.dtype, import_pandas().DatetimeTZDtype):
+        return str(column.dt.tz), local
+    text = isinstance(column.iloc[0], str) and re.search(r":\S*(Z|[+-]\d{2}:?\d{2})$", column.iloc[0])
+    return ("UTC" if text and not local else None), False
 
 
 def pivot(frame: Any) -> Series:
@@ -80,16 +117,29 @@ def write_frame(times: np.ndarray, columns: Mapping[str, np.ndarray], names: Seq
     pandas = import_pandas()
     times = times.astype("datetime64[us]")
     if layout.long:
-        data = {LONG[0]: np.repeat(names, len(times)), LONG[1]: np.tile(times, len(names))}
+        data = {LONG[0]: np.repeat(np.array(names, layout.identifier), len(times)), LONG[1]: np.tile(times, len(names))}
         data |= {f"{FORECAST}{suffix}": values.T.reshape(-1) for suffix, values in columns.items()}
     else:
         data = {layout.time: times}
         data |= {f"{name}{suffix}": values[:, i] for i, name in enumerate(names) for suffix, values in columns.items()}
-    if layout.library == "polars":
-        import polars
+    table = pandas.DataFrame(data)
+    if layout.zone and layout.local:
+        table[layout.time] = table[layout.time].dt.tz_localize(layout.zone, ambiguous=True, nonexistent="shift_forward")
+    elif layout.zone:
+        table[layout.time] = table[layout.time].dt.tz_localize("UTC").dt.tz_convert(layout.zone)
+    return to_polars(table, layout) if layout.library == "polars" else table
 
-        return polars.DataFrame({name: values.tolist() if values.dtype.kind == "U" else values for name, values in data.items()})
-    return pandas.DataFrame(data)
+
+def to_polars(table: "pandas.DataFrame", layout: Layout) -> Any:
+    """The same table in polars."""
+    import polars
+
+    stamps = table[layout.time].dt.tz_convert(None) if layout.zone else table[layout.time]
+    stamps = polars.Series(stamps.to_numpy().astype("datetime64[us]"))
+    if layout.zone:
+        stamps = stamps.dt.replace_time_zone("UTC").dt.convert_time_zone(layout.zone)
+    columns = {name: table[name].to_list() if table[name].dtype.kind == "O" else table[name].to_numpy() for name in table}
+    return polars.DataFrame({**columns, layout.time: stamps.cast(polars.Date) if layout.days else stamps})
 
 
 def fill_missing(series: Series, *, learned: int) -> Series:

@@ -105,6 +105,11 @@ def irregularity(times: np.ndarray, steps: np.ndarray, column: str) -> str:
                 f"column {column!r}, row {row}: {stamp(times[row - 1])} follows {stamp(times[row - 2])}, expected {stamp(missing)} at the "
                 f"frequency {name}: fill the gap in, with empty values where there are none"
             )
+    days = times.astype("datetime64[D]") - times.astype("datetime64[M]")
+    if (days == days[0]).all() and steps.min() >= 28 * DAY:
+        return (
+            f"column {column!r}: day {days[0].astype(int) + 1} of each month, expected the first or the last day for dates of a month each"
+        )
     kinds, counts = np.unique(steps, return_counts=True)
     usual = kinds[counts.argmax()]
     if counts.max() < 0.5 * len(steps):

@@ -122,6 +122,13 @@ def dates(column: "pandas.Series", name: Any) -> np.ndarray:
 
     Raises InputError that names the first that is no date.
     """
+    utc = utc_dates(column, name)
+    local = local_dates(column, utc)
+    return (utc.dt.tz_convert(None) if local is None else local).to_numpy()
+
+
+def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
+    """The dates in UTC; raises InputError that names the first that is no date."""
     pandas = import_pandas()
     if pandas.api.types.is_numeric_dtype(column):
         raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a date such as 2016-07-01 00:00")
@@ -131,8 +138,7 @@ def dates(column: "pandas.Series", name: Any) -> np.ndarray:
     if result.isna().any():
         row = int(result.isna().to_numpy().argmax())
         raise InputError(f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a date such as 2016-07-01 00:00")
-    local = local_dates(column, result)
-    return (result.dt.tz_convert(None) if local is None else local).to_numpy()
+    return result
 
 
 def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series | None":
