@@ -2,8 +2,8 @@
 
     python benchmarks/imagenette.py --data imagenette_96
 
-Trains what has no result yet by `imagenette.yaml`, then by `imagenette_finish.yaml` (about 90 minutes each on one core), and writes
-benchmarks/results/imagenette.{json,md}.
+Trains what has no result yet by `imagenette.yaml`, then by `imagenette_finish.yaml` (about 90 minutes each on one core), and
+writes it into benchmarks/results/imagenette.{json,md} beside the rows that stand there.
 `--data` is the unpacked folder with train/ and val/.
 """
 
@@ -60,6 +60,7 @@ def result(contender: Contender, runs: Sequence[Path]) -> dict:
         "epochs": " + ".join(str(int(row["epoch"]) + 1) for row in found),
         "top1": round(100 * float(found[-1]["val/top1"]), 2),
         **size_of(contender),
+        "machine": describe_machine(),
         **{name: round(sum(cost[name] for cost in costs), 1) for name in costs[0]},
     }
 
@@ -74,16 +75,15 @@ def size_of(contender: Contender) -> dict:
 def write(rows: dict[str, dict]) -> None:
     """The result as JSON and as a table."""
     lines = [
-        f"Imagenette, {SIZE} px, recipes `imagenette.yaml` (or `imagenette_distilled.yaml`), then `imagenette_finish.yaml`, seed 0. "
-        f"Measured on: {describe_machine()}.",
+        f"Imagenette, {SIZE} px, recipes `imagenette.yaml` (or `imagenette_distilled.yaml`), then `imagenette_finish.yaml`, seed 0.",
         "",
-        "| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | CPU minutes | wall minutes |",
-        "|---|---|---|---|---|---|---|",
+        "| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | CPU minutes | wall minutes | measured on |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for title, row in rows.items():
         lines.append(
             f"| {title} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M | {row['epochs']} | {row['top1']:.2f} % "
-            f"| {row['cpu_minutes']} | {row['wall_minutes']} |"
+            f"| {row['cpu_minutes']} | {row['wall_minutes']} | {row['machine']} |"
         )
     write_results(RESULTS, lines, {"rows": rows})
 
@@ -94,10 +94,10 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/imagenette"), help="folder for the runs; finished ones are kept")
     parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
     options = parser.parse_args()
-    rows = {}
+    rows = json.loads(RESULTS.with_suffix(".json").read_text())["rows"] if RESULTS.with_suffix(".json").is_file() else {}
     for title, contender in CONTENDERS.items():
         first, second = options.runs / contender.run, options.runs / f"{contender.run}_finish"
-        if options.only in (None, title):
+        if title == options.only or (options.only is None and title not in rows):
             settings = settings_of(contender, options.data)
             train(RECIPES / f"{contender.recipe}.yaml", settings, out=first)
             train(RECIPES / f"{FINISH}.yaml", {**settings, "model.init_args.initial": first / "last.ckpt"}, out=second)

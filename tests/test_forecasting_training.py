@@ -7,6 +7,7 @@ import yaml
 from metamixer import Forecaster
 from metamixer.cli import main
 from metamixer.tasks import Forecasting, Optimization
+from metamixer.training import run
 from tables import wide
 
 LOOKBACK, HORIZON = 24, 8
@@ -53,6 +54,20 @@ def test_a_recipe_fits_and_tests_and_its_checkpoint_forecasts(recipe, tmp_path, 
     future = Forecaster.load(tmp_path / "run" / "best.ckpt").predict(wide())
     assert len(future) == HORIZON
     assert main(["predict", str(tmp_path), "--checkpoint", str(tmp_path / "run" / "best.ckpt")]) == 2
+
+
+def test_a_test_behind_a_training_measures_the_averaged_weights(recipe):
+    content = yaml.safe_load(recipe.read_text())
+    content["trainer"]["callbacks"] = [{"class_path": "MovingAverage", "init_args": {"decay": 0.9}}]
+    recipe.write_text(yaml.safe_dump(content))
+    command_line = run(["fit", "--config", str(recipe)])
+    best = command_line.trainer.checkpoint_callback.best_model_path
+    command_line.trainer.test(command_line.model, datamodule=command_line.datamodule, ckpt_path=best, verbose=False)
+    kept = torch.load(best, weights_only=True)
+    assert not torch.equal(kept["state_dict"]["network.head.linear.weight"], kept["current_model_state"]["network.head.linear.weight"])
+    for name, value in command_line.model.state_dict().items():
+        if name in kept["state_dict"]:
+            assert torch.equal(value, kept["state_dict"][name]), name
 
 
 @pytest.mark.parametrize("words", ["--config {} --horizon 4", "--config={} --horizon=4", "-c {} --horizon 4"])

@@ -1,5 +1,6 @@
 """The moving average of the weights, which is what is validated and kept."""
 
+import lightning as L
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -17,3 +18,9 @@ class MovingAverage(WeightAveraging):
             get_ema_multi_avg_fn(min(decay, (1 + int(steps)) / (10 + int(steps))))(averaged, current, steps)
 
         super().__init__(multi_avg_fn=average)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Forget the average, which the network holds from the end of training on: Lightning's own goes on, and a test behind `fit` would
+        load the weights that were not averaged."""
+        super().teardown(trainer, pl_module, stage)
+        self._average_model = None
