@@ -65,10 +65,22 @@ def test_numbers_out_of_range_are_refused_before_anything_is_built(option, value
     assert capsys.readouterr().err == f"metamixer: error: {option} {value}, expected at least {least}\n"
 
 
-def test_a_picture_of_no_format_is_refused_before_anything_is_built(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--picture", "pareto.xyz"], "pareto.xyz: expected a name that ends in one of"),
+        (["--picture", "old.png"], "old.png: exists, expected another name or folder, or --overwrite"),
+        (["--json", "old.png"], "old.png: exists, expected another name or folder, or --overwrite"),
+        (["--json", "folder", "--overwrite"], "folder: can't be written, it is a folder"),
+    ],
+)
+def test_results_that_cannot_be_written_are_refused_before_anything_is_built(options, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.png").touch()
+    (tmp_path / "folder").mkdir()
     monkeypatch.setattr("metamixer.bench.Worker", lambda *args, **kwargs: pytest.fail("a form is built"))
-    assert main(["bench", "ffnet_nano", "--picture", "pareto.xyz"]) == 2
-    assert "pareto.xyz: expected a name that ends in one of" in capsys.readouterr().err
+    assert main(["bench", "ffnet_nano", *options]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_form_whose_process_ended_is_named():

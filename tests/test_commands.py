@@ -43,17 +43,25 @@ def pictures(tmp_path):
     return folder
 
 
-def test_predict_never_writes_over_a_picture(checkpoint, pictures, capsys):
-    picture = next(path for path in sorted(pictures.rglob("*")) if path.is_file())
-    before = picture.read_bytes()
-    assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(picture), str(pictures)]) == 2
-    assert "is one of the inputs, which would be lost" in capsys.readouterr().err
-    assert picture.read_bytes() == before
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("pictures/a.png", ["--overwrite"], "is one of the inputs, which would be lost"),
+        ("shapes.safetensors", ["--overwrite"], "is one of the inputs, which would be lost"),
+        ("pictures/notes.txt", [], "exists, expected another name or folder, or --overwrite"),
+    ],
+)
+def test_predict_writes_over_no_input_and_over_nothing_unasked(name, options, said, checkpoint, pictures, tmp_path, capsys):
+    before = (tmp_path / name).read_bytes()
+    assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(tmp_path / name), *options, str(pictures)]) == 2
+    assert said in capsys.readouterr().err
+    assert (tmp_path / name).read_bytes() == before
 
 
 def test_predict_prints_and_writes_what_the_network_says(checkpoint, pictures, tmp_path, capsys):
     out = tmp_path / "result.json"
-    assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(out), str(pictures)]) == 0
+    out.touch()
+    assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(out), "--overwrite", str(pictures)]) == 0
     printed = capsys.readouterr().out
     results = json.loads(out.read_text())
     assert [result["image"] for result in results] == [str(pictures / "a.png"), str(pictures / "below" / "b.jpg")]

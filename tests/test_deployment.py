@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from metamixer.deployment.program import Normalize
 from metamixer.deployment.quantization import Quantization, layer_costs
 from metamixer.deployment.runtime import in_batches
 from metamixer.deployment.source import info_of
+from metamixer.deployment.targets import MANIFEST, written_whole
 from metamixer.fusion import fuse
 from metamixer.machine import multiplies_int8
 from random_statistics import randomize
@@ -76,6 +78,37 @@ def test_int8_calibrates_in_a_fixed_batch(name, tmp_path):
     example, path = torch.rand(4, 3, 8, 8), tmp_path / f"net{FORMATS[name].suffix}"
     quantization = Quantization(torch.rand(6, 3, 8, 8))
     assert export(network, path, format=name, example=example, dynamic=False, quantization=quantization).shape == (4, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "standing", "overwrite", "said"),
+    [
+        ("torch", "net.pt2", False, "exists, expected another name or folder, or --overwrite"),
+        ("torch", "net.pt2/thesis.txt", True, "it is a folder"),
+        pytest.param("openvino", "net.bin", False, "net.bin: exists", marks=needs["openvino"]),
+        pytest.param("coreml", "net.mlpackage/thesis.txt", True, "it is a folder", marks=needs["coreml"]),
+        pytest.param("coreml", f"net.mlpackage/{MANIFEST}", False, "net.mlpackage: exists", marks=needs["coreml"]),
+    ],
+)
+def test_what_stands_where_a_file_is_to_go_stays(name, standing, overwrite, said, network, tmp_path):
+    kept = tmp_path / standing
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("a year's work")
+    with pytest.raises(metamixer.InputError, match=said):
+        export(network, tmp_path / f"net{FORMATS[name].suffix}", format=name, info=INFO, overwrite=overwrite)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
+    assert kept.read_text() == "a year's work"
+
+
+def test_a_package_takes_the_place_of_a_package(tmp_path):
+    out = tmp_path / "net.mlpackage"
+    for name in (MANIFEST, "of the first"):
+        out.mkdir(exist_ok=True)
+        (out / name).touch()
+    with written_whole(out) as part:
+        part.mkdir()
+        (part / MANIFEST).touch()
+    assert [path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("*"))] == [Path(out.name), Path(out.name, MANIFEST)]
 
 
 def test_other_batches_than_a_program_takes_are_filled_up_and_cut():

@@ -88,7 +88,7 @@ def test_a_network_of_series_is_calibrated_on_arrays(tmp_path, capsys):
     assert main([*command, "--int8", "--calibration", str(folder)]) == 0
     assert "int8" in capsys.readouterr().out
     np.save(folder / "9.npy", np.zeros((16, 3)))
-    assert main([*command, "--int8", "--calibration", str(folder)]) == 2
+    assert main([*command, "--int8", "--calibration", str(folder), "--overwrite"]) == 2
     assert "9.npy: of shape [16, 3], expected [16, 2]" in capsys.readouterr().err
 
 
@@ -141,12 +141,32 @@ def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-@pytest.mark.parametrize("command", [["fuse"], ["export", "--format", "torch"]])
-def test_a_checkpoint_is_never_written_over(command, checkpoint, capsys):
-    before = checkpoint.read_bytes()
-    assert main([command[0], str(checkpoint), *command[1:], "--out", str(checkpoint)]) == 2
+@pytest.mark.parametrize(
+    ("command", "source", "out"),
+    [
+        (["fuse"], "net.safetensors", "net.safetensors"),
+        (["export", "--format", "torch", "--overwrite"], "net.safetensors", "net.safetensors"),
+        pytest.param(
+            ["export", "--format", "openvino", "--overwrite", "--model", "ffnet_nano"], "net.bin", "net.xml", marks=needs["openvino"]
+        ),
+    ],
+)
+def test_a_checkpoint_is_never_written_over(command, source, out, checkpoint, tmp_path, capsys):
+    source = tmp_path / source
+    source.write_bytes(checkpoint.read_bytes())
+    assert main([command[0], str(source), *command[1:], "--out", str(tmp_path / out)]) == 2
     assert "is one of the inputs, which would be lost" in capsys.readouterr().err
-    assert checkpoint.read_bytes() == before
+    assert source.read_bytes() == checkpoint.read_bytes()
+
+
+def test_a_file_is_replaced_where_that_is_asked_for(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shapes.pt2").touch()
+    command = ["export", str(checkpoint), "--format", "torch"]
+    assert main(command) == 2
+    assert "shapes.pt2: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    assert metamixer.load_exported("shapes.pt2").shape == (None, 3, None, None)
 
 
 def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):

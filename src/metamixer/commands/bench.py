@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..figures import check_figure_name
-from ..files import write_text
+from ..files import check_targets, write_text
 
 
 def bench(
@@ -23,6 +23,7 @@ def bench(
     warmup: int = 3,
     json: str | None = None,
     picture: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Time networks in every form on this machine: interleaved rounds, medians and quartiles, memory, share of the fp32 peak.
 
@@ -33,6 +34,7 @@ def bench(
         warmup: rounds before those.
         json: file for everything that was measured.
         picture: file for a picture of published top-1 against latency.
+        overwrite: replace results that exist.
     """
     from ..bench import choose_forms, time_networks
     from ..bench_report import as_json, draw_pareto, table
@@ -40,6 +42,7 @@ def bench(
 
     if picture:
         check_figure_name(picture)
+    check_targets([Path(name) for name in (json, picture) if name], sources=(), overwrite=overwrite)
     threads = torch.get_num_threads() if threads is None else threads
     results, peak = time_networks(
         [*networks, *vs],

@@ -23,6 +23,7 @@ def export(
     max_drop: float | None = None,
     mixed: bool = False,
     samples: int = 300,
+    overwrite: bool = False,
 ) -> None:
     """Write a network, fused and with its preprocessing, in another library's format, and prove the file equal to the network.
 
@@ -42,6 +43,7 @@ def export(
         max_drop: percentage points of top-1 that int8 may cost; none: 1.
         mixed: leave the costliest layers in floating point where int8 costs more.
         samples: most images to take of `images` and `calibration`.
+        overwrite: replace what exists.
     """
     from ..deployment.request import export_request
 
@@ -63,5 +65,6 @@ def export(
         max_drop=max_drop,
         mixed=mixed,
         samples=samples,
+        overwrite=overwrite,
     )
     print(report)

@@ -20,6 +20,7 @@ def predict(
     checkpoint: str | None = None,
     top: int = 5,
     json: str | None = None,
+    overwrite: bool = False,
     batch_size: int = 32,
     device: str = "cpu",
     backend: str | None = None,
@@ -32,6 +33,7 @@ def predict(
         checkpoint: a file of a training run or of `metamixer export`, which need no model name, or a published one, which does.
         top: how many classes to name for each image.
         json: file to write the result to; "-" for standard output instead of the table.
+        overwrite: replace a result that exists.
         batch_size: images at a time.
         device: where to compute, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
@@ -44,7 +46,7 @@ def predict(
     keep_freed_memory()
     paths = find_images(images)
     if json and json != "-":
-        check_targets([Path(json)], sources=paths, overwrite=True)
+        check_targets([Path(json)], sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
     classifier = Classifier.load(model=model, checkpoint=checkpoint)
     classifier.to(device)
     if backend:

@@ -1,10 +1,6 @@
 """From a network to a file that is proved to be the same function, or to no file at all."""
 
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +15,7 @@ from .parity import TOLERANCE, Parity, compare
 from .program import Normalize, Program, twice
 from .quantization import COSTLIEST, Accuracy, Quantization, layer_costs, quantizable_layers, top1
 from .samples import random_batches
+from .targets import check_out, written_whole
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,7 @@ def export(
     dynamic: bool = True,
     samples: Tensor | None = None,
     quantization: Quantization | None = None,
+    overwrite: bool = False,
 ) -> Report:
     """Fuse a network, write it in one of `FORMATS` and prove that the file is the same function, else write nothing.
 
@@ -78,13 +76,14 @@ def export(
         precision: one of the format's; None: its default, or int8 where `quantization` is given.
         dynamic: leave the batch and, where the format allows, the size free; else both are the example's.
         samples: real inputs (N, ...) to compare on, as the file takes them; None: random ones.
+        quantization: how to make the network int8; None: it stays in floating point.
+        overwrite: replace what exists.
     """
     kind = find_format(format)
     precision = _precision(format, kind, precision, quantization)
     form = import_form(format, kind.module, kind.packages)
     out = Path(out)
-    if out.suffix != kind.suffix:
-        raise InputError(f"out {str(out)!r}, expected a name that ends in {kind.suffix} for format {format}")
+    check_out(out, kind, overwrite=overwrite)
     info = {**(info or {}), "fused": True}
     if example is None:
         from .source import example_of
@@ -122,27 +121,6 @@ def with_preprocessing(network: nn.Module, info: dict[str, Any]) -> nn.Module:
     """The network behind the normalisation that it was trained with, where one is known."""
     preprocessing = info.get("preprocessing") or {}
     return Normalize(network, preprocessing["mean"], preprocessing["std"]) if "mean" in preprocessing else network
-
-
-@contextmanager
-def written_whole(out: Path) -> Iterator[Path]:
-    """A place of the same name to write to; what lies there in the end, one file or several, takes its place beside `out`."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise InputError(f"{out}: can't be written ({error.strerror})") from None
-    try:
-        yield folder / out.name
-        for part in sorted(folder.iterdir(), key=lambda part: part.suffix == out.suffix):
-            target = out.with_name(part.name)
-            if target.is_dir():
-                shutil.rmtree(target)
-            part.replace(target)
-    except OSError as error:
-        raise InputError(f"{out}: can't be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _precision(name: str, kind: Format, precision: str | None, quantization: Quantization | None) -> str:

@@ -16,7 +16,8 @@ class Format:
 
     suffix: how its names end; module: the file of this package with its `write(program, path)` and `read(path)`; packages: what
     must be installed, which the extra of the format's name brings; precisions: what it can compute in, the default first;
-    runs_on: the only `sys.platform` that can run it, None for all.
+    runs_on: the only `sys.platform` that can run it, None for all; sides: suffixes of the files that it writes beside its own;
+    package: a folder that looks like a file.
     """
 
     suffix: str
@@ -24,12 +25,14 @@ class Format:
     packages: tuple[str, ...]
     precisions: tuple[str, ...]
     runs_on: str | None = None
+    sides: tuple[str, ...] = ()
+    package: bool = False
 
 
 FORMATS: dict[str, Format] = {
     "onnx": Format(".onnx", "onnx", ("onnx", "onnxscript", "onnxruntime"), ("fp32", "fp16", "int8")),
-    "openvino": Format(".xml", "openvino", ("openvino", "nncf"), ("fp32", "bf16", "fp16", "int8")),
-    "coreml": Format(".mlpackage", "coreml", ("coremltools",), ("fp16", "fp32"), runs_on="darwin"),
+    "openvino": Format(".xml", "openvino", ("openvino", "nncf"), ("fp32", "bf16", "fp16", "int8"), sides=(".bin",)),
+    "coreml": Format(".mlpackage", "coreml", ("coremltools",), ("fp16", "fp32"), runs_on="darwin", package=True),
     "executorch": Format(".pte", "executorch", ("executorch",), ("fp32", "fp16")),
     "litert": Format(".tflite", "litert", ("litert_torch", "ai_edge_litert"), ("fp32",)),
     "torch": Format(".pt2", "torch_program", (), ("fp32", "bf16", "fp16")),

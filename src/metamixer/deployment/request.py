@@ -6,12 +6,12 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from ..errors import InputError, at_least
-from ..files import check_targets
 from .exporting import Report, export
 from .formats import find_format, import_form
 from .quantization import Quantization
 from .samples import read_labelled, read_samples
 from .source import example_of, image_preprocessing, load_network
+from .targets import check_out
 
 SEVERAL_TENSORS = ("detection", "points")
 """Tasks whose networks take or give more than one tensor, which no format here holds."""
@@ -34,6 +34,7 @@ def export_request(
     max_drop: float | None,
     mixed: bool,
     samples: int,
+    overwrite: bool,
 ) -> Report:
     """Export what the command line names; raises InputError for whatever of it doesn't fit."""
     kind = find_format(format)
@@ -46,8 +47,7 @@ def export_request(
         if least is not None:
             at_least(name, least, 1)
     target = Path(out or Path(source).with_suffix(kind.suffix).name)
-    if not target.is_dir():  # as a Core ML package is
-        check_targets([target], sources=[Path(source)], overwrite=True)
+    check_out(target, kind, sources=[Path(source)], overwrite=overwrite)
     network, info = load_network(source, model=model, pretrained=pretrained)
     if info["task"] in SEVERAL_TENSORS:
         raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
@@ -69,6 +69,7 @@ def export_request(
         dynamic=dynamic,
         samples=read_samples(images, image_preprocessing(info), example, limit=samples) if images else None,
         quantization=quantization,
+        overwrite=overwrite,
     )
 
 

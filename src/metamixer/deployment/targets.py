@@ -1,0 +1,53 @@
+"""Where an exported file goes: what may stand there before, and how it appears whole or not at all."""
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import check_targets
+from .formats import Format
+
+MANIFEST = "Manifest.json"
+"""What every Core ML package holds, and no folder of a user's own."""
+
+
+def check_out(out: Path, format: Format, *, sources: Iterable[Path] = (), overwrite: bool) -> None:
+    """Refuse a name of another format, one of the sources, a folder, and, unless it may be replaced, what exists.
+
+    The same holds for the files that a format writes beside its own.
+    """
+    if not _is_package(out, format):
+        sides = [out.with_suffix(side) for side in format.sides if out.name]
+        check_targets([out, *sides], sources=sources, overwrite=overwrite)
+    elif not overwrite:
+        raise InputError(f"{out}: exists, expected another name, or --overwrite")
+    if out.suffix != format.suffix:
+        raise InputError(f"out {str(out)!r}, expected a name that ends in {format.suffix}")
+
+
+@contextmanager
+def written_whole(out: Path) -> Iterator[Path]:
+    """A place of the same name to write to; what lies there in the end, one file or several, takes its place beside `out`."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"{out}: can't be written ({error.strerror})") from None
+    try:
+        yield folder / out.name
+        for part in sorted(folder.iterdir(), key=lambda part: part.suffix == out.suffix):
+            target = out.with_name(part.name)
+            if part.is_dir() and (target / MANIFEST).is_file():
+                target.rename(folder / "replaced")
+            part.replace(target)
+    except OSError as error:
+        raise InputError(f"{out}: can't be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_package(path: Path, format: Format) -> bool:
+    return format.package and path.suffix == format.suffix and (path / MANIFEST).is_file()
