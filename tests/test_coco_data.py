@@ -9,6 +9,7 @@ from PIL import Image
 
 import coco_scene
 from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
+from metamixer.data.coco import read_pixels
 from metamixer.data.coco_json import decode_mask, encode_mask, read_coco
 from metamixer.data.detection_transforms import keep_visible, resize, wrap
 from metamixer.errors import InputError, InputWarning
@@ -99,7 +100,8 @@ def test_augmentation_moves_boxes_with_their_masks(data):
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "expected"), [(480, 640, (800, 1067)), (427, 640, (800, 1199)), (300, 640, (625, 1333)), (1333, 800, (1333, 800))]
+    ("height", "width", "expected"),
+    [(480, 640, (800, 1067)), (427, 640, (800, 1199)), (300, 640, (625, 1333)), (1333, 800, (1333, 800)), (1, 3000, (1, 1333))],
 )
 def test_sizes_are_the_published_ones(height, width, expected):
     image = torch.zeros(3, height, width, dtype=torch.uint8)
@@ -251,6 +253,14 @@ def test_a_picture_of_another_size_is_refused(data, tmp_path):
         data.training_dataset()[1]
 
 
+def test_a_picture_is_seen_upright(data, tmp_path):
+    path, exif = tmp_path / "images" / "000000000001.png", Image.Exif()
+    before = read_pixels(data.annotations("val").images[1])
+    exif[0x0112] = 6
+    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    assert torch.equal(read_pixels(data.annotations("val").images[1]), before)
+
+
 def test_run_lengths_that_cannot_be_decoded_are_refused(tmp_path):
     coco_scene.write(tmp_path)
     edit(tmp_path, lambda told: told["annotations"][0].update(segmentation={"size": [64, 96], "counts": "abc"}))
@@ -259,13 +269,18 @@ def test_run_lengths_that_cannot_be_decoded_are_refused(tmp_path):
         data.training_dataset()[0]
 
 
-def test_training_and_validation_must_agree_on_the_categories(data, tmp_path):
+@pytest.mark.parametrize(
+    "categories",
+    [[*coco_scene.CATEGORIES, {"id": 30, "name": "star"}], [{**each, "id": 50 - each["id"]} for each in coco_scene.CATEGORIES]],
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_all_splits_must_agree_on_the_categories(split, categories, data, tmp_path):
     told = coco_scene.content()
-    told["categories"] = [*coco_scene.CATEGORIES, {"id": 30, "name": "star"}]
-    (tmp_path / "other.json").write_text(json.dumps(told))
-    data.files["val"] = (tmp_path / "images", tmp_path / "other.json")
-    with pytest.raises(InputError, match=r"objects.json and .*other.json: different categories"):
-        data.training_dataset()
+    objects = [{**each, "category_id": categories[0]["id"]} for each in told["annotations"]]
+    (tmp_path / "other.json").write_text(json.dumps({**told, "categories": categories, "annotations": objects}))
+    data.files[split] = (tmp_path / "images", tmp_path / "other.json")
+    with pytest.raises(InputError, match=r"other.json and .*objects.json: different categories"):
+        data.training_dataset() if split == "train" else data.evaluation_dataset(split)
 
 
 def test_a_test_split_has_pictures_and_a_json(tmp_path):

@@ -145,6 +145,7 @@ def test_a_right_palette_and_a_grey_picture_that_may_be_are_taken(root):
         ("classes: [{name: a, colour: [1, 2, 3]}]", "classes.yaml: 1 classes"),
         ("classes: [{name: a, colour: [1, 2, 3]}, {name: b, colour: [1, 2, 3]}]\nignore_index: 1", r"values \[1\] twice"),
         ("classes: {", "classes.yaml: "),
+        ("classes: [{name: a, colour: [1, 2, 3]}, {name: a, colour: [1, 2, 4]}]", "classes.yaml: class 'a' twice, expected different"),
         (None, "classes 'classes.yaml': no such file, expected a YAML file or one of ade20k, camvid, cityscapes"),
     ],
 )
@@ -164,6 +165,26 @@ def test_refuses_numbers_that_do_not_fit(root):
     torch.nn.init.constant_(broken.network.head.classifier.bias, float("nan"))
     with pytest.raises(InputError, match=r"training loss is nan at step 0"):
         trainer(root, max_epochs=1).fit(broken, data(root))
+
+
+def test_workers_find_pictures_decoded(root, monkeypatch):
+    loader = data(root, num_workers=1, in_memory=True).train_dataloader()
+    monkeypatch.setattr("metamixer.data.segmentation.read_colour_image", None)
+    assert len([batch for _ in range(2) for batch in loader]) == 2
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 7])
+def test_a_picture_is_seen_upright(root, orientation):
+    path, exif = root / "val" / "0.png", Image.Exif()
+    before = data(root).evaluation_dataset("val")[0][0]
+    exif[0x0112] = orientation
+    turned = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE}[orientation]
+    Image.open(path).transpose(turned).save(path, exif=exif)
+    assert torch.equal(data(root).evaluation_dataset("val")[0][0], before)
+    (root / "val" / "a folder.png").mkdir()
+    assert len(data(root).evaluation_dataset("val")) == 2
+    Image.new("RGB", (20, 10)).save(root / "odd.jpg", exif=b"Exif\0\0nonsense")
+    assert read_colour_image(root / "odd.jpg").size == (20, 10)
 
 
 def test_sixteen_bits_of_grey_are_brought_to_eight(root):

@@ -126,12 +126,49 @@ class TestPairs:
             (lambda root: save(root / "LR" / "X2" / "greyx2.png", noise(9, 9, 1)), "9x9 pixels, expected 21x20"),
             (lambda root: (root / "HR" / "grey.png").write_bytes(b"x"), "grey.png: not a readable image"),
             (lambda root: save(root / "HR" / "grey.png", noise(1, 9, 1)), "smaller than 2 pixels"),
+            (
+                lambda root: save(root / "LR" / "more" / "greyx2.png", noise(20, 21, 1)),
+                r"HR/grey.png: its small image may be .*LR/X2/greyx2.png or .*LR/more/greyx2.png, expected one",
+            ),
+            (
+                lambda root: save(root / "HR" / "more" / "grey.png", noise(40, 42, 1)),
+                r"greyx2.png: the small image of .*HR/grey.png and of .*HR/more/grey.png, expected one for each",
+            ),
         ],
     )
     def test_names_what_does_not_belong_together(self, root, change, message):
         change(root)
         with pytest.raises(InputError, match=message):
             _ = [ImagePairs([root / "HR"], root / "LR", scale=2)[i] for i in range(2)]
+
+    def test_images_of_one_name_are_paired_by_their_subfolders(self, tmp_path):
+        for place in ("a", "b"):
+            save(tmp_path / "HR" / place / "1.png", noise(8, 8))
+            save(tmp_path / "LR" / place / "1x2.png", noise(4, 4))
+        pairs = ImagePairs([tmp_path / "HR"], tmp_path / "LR", scale=2)
+        assert pairs.small_files == [tmp_path / "LR" / place / "1x2.png" for place in ("a", "b")]
+
+    def test_an_image_too_small_to_be_measured_is_named(self, root):
+        save(root / "HR" / "grey.png", noise(14, 42, 1))
+        with pytest.raises(InputError, match=r"grey.png: 42x14 pixels, expected at least 15 a side for SSIM at x2"):
+            ImagePairs([root / "HR"], scale=2)[1]
+        least = noise(15, 15, 1)
+        assert ssim(least, least, border=2) == pytest.approx(1)
+
+    def test_pairs_are_of_pixels_as_stored(self, root):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(noise(48, 64)).save(root / "HR" / "colour.png", exif=exif)
+        assert ImagePairs([root / "HR"], root / "LR", scale=2)[0][1].shape == (3, 48, 64)
+
+    def test_workers_find_images_decoded(self, root, monkeypatch):
+        data = SuperResolutionData(str(root), train=["HR"], patch_size=16, batch_size=4, patches_per_epoch=8, num_workers=1)
+        loader = data.train_dataloader()
+        monkeypatch.setattr("metamixer.data.super_resolution.read_pixels", None)
+        assert len([batch for _ in range(2) for batch in loader]) == 4
+        data = SuperResolutionData(str(root), train=["HR"], patch_size=16, num_workers=1, keep_decoded=False)
+        data.train_dataloader()
+        assert not data.patches.decoded
 
     def test_names_folders_without_images(self, root, tmp_path):
         (tmp_path / "nothing").mkdir()

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and names for them."""
 
 import csv
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain, count
@@ -35,7 +36,15 @@ def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected files such as *{suffixes[0]} in it")
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
+
+
+def each_once(paths: Iterable[Path]) -> list[Path]:
+    """The paths in order, without those that were there before."""
+    first: dict[str, Path] = {}
+    for path in paths:
+        first.setdefault(os.path.abspath(path), path)
+    return list(first.values())
 
 
 def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite: bool) -> None:

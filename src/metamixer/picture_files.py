@@ -12,6 +12,7 @@ from PIL import Image
 from .decoding import decoding
 from .errors import InputError
 from .files import written_whole
+from .orientation import find_turn
 
 FORMATS = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "TIFF": {}, "BMP": {}}
 """Pillow's formats that are read and written, with what is said to Pillow in writing."""
@@ -59,20 +60,12 @@ class PictureFile:
         colour, alpha = shallow[0], shallow[1] if len(shallow) > 1 else None
         image = replace(self, colour=colour, alpha=alpha).image().convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-        turn = TURNS.get(self._orientation())
+        turn = find_turn(self.exif or b"")
         return image.transpose(turn) if turn is not None else image
 
     def bands(self) -> list[np.ndarray]:
         """The colour and, where there is one, the alpha."""
         return [self.colour] if self.alpha is None else [self.colour, self.alpha]
-
-    def _orientation(self) -> int:
-        exif = Image.Exif()
-        try:
-            exif.load(self.exif or b"")
-            return exif.get(ORIENTATION, 1)
-        except (OSError, SyntaxError, ValueError, struct.error):  # what cameras write is not always EXIF; it is kept as it is
-            return 1
 
     @property
     def is_deep_colour(self) -> bool:
@@ -80,24 +73,11 @@ class PictureFile:
         return self.colour.dtype == np.uint16 and (self.colour.shape[2] > 1 or self.alpha is not None)
 
 
-ORIENTATION = 0x0112
-"""EXIF's tag."""
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes an image upright, by EXIF's orientation."""
-
-
 def read_picture(path: Path) -> PictureFile:
     """A whole image file; raises InputError that names it where it is none, is cut off or of a kind that can't be kept."""
     with decoding(path), Image.open(path) as image:
         _refuse_unknown(image, path)
+        image.load()  # of a PNG the EXIF may follow the pixels
         about = TAKEN_AS.get(image.format, image.format), image.info.get("exif"), image.info.get("icc_profile")
         bands = _decode_deep_png(path) if _is_deep_colour_png(path) else np.asarray(image.convert(_kept_mode(image)))
     bands = bands.reshape(*bands.shape[:2], -1)

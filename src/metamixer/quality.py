@@ -4,6 +4,14 @@ import numpy as np
 import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+WINDOW = 11
+"""Side in pixels of the structural similarity's Gaussian window."""
+
+
+def least_side(border: int) -> int:
+    """Pixels that an image must have on each side for both measures."""
+    return WINDOW + 2 * border
+
 
 def luma(image: np.ndarray) -> np.ndarray:
     """image: (H, W) grey, (H, W, 1) or (H, W, 3) RGB, uint8 -> (H, W) float64.
@@ -24,7 +32,7 @@ def psnr(restored: np.ndarray, original: np.ndarray, *, border: int) -> float:
 def ssim(restored: np.ndarray, original: np.ndarray, *, border: int) -> float:
     """Structural similarity of two uint8 images on Y (Wang et al. 2004: Gaussian window of 11 pixels, deviation 1.5)."""
     pair = (torch.from_numpy(_inner(image, border))[None, None] for image in (restored, original))
-    return structural_similarity_index_measure(*pair, sigma=1.5, kernel_size=11, data_range=255.0).item()
+    return structural_similarity_index_measure(*pair, sigma=1.5, kernel_size=WINDOW, data_range=255.0).item()
 
 
 def _inner(image: np.ndarray, border: int) -> np.ndarray:

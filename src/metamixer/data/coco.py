@@ -51,7 +51,7 @@ def read_pixels(image: CocoImage) -> Tensor:
     pixels = pil_to_tensor(read_image(image.path, name=str(image.path)))
     if tuple(pixels.shape[1:]) != image.size:
         found, said = (f"{width}x{height}" for height, width in (pixels.shape[1:], image.size))
-        raise InputError(f"{image.path}: {found} pixels, expected {said}, the size of image {image.id} in the json")
+        raise InputError(f"{image.path}: {found} pixels, expected {said}, the size of image {image.id} in the json, upright")
     return pixels
 
 
@@ -155,9 +155,8 @@ class CocoData(L.LightningDataModule):
 
     def training_dataset(self) -> CocoImages:
         """The training split with augmentation."""
-        train, val = self.annotations("train"), self.annotations("val")
-        if (train.classes, train.category_ids) != (val.classes, val.category_ids):
-            raise InputError(f"{self.files['train'][1]} and {self.files['val'][1]}: different categories, expected the same in both")
+        train = self.annotations("train")
+        self.expect_same_categories("train")
         if not any(not one.crowd for image in train.images for one in image.objects):
             raise InputError(f"{self.files['train'][1]}: 0 objects that can be learned from, expected at least one")
         images = [image for image in train.images if self.empty_images or any(not one.crowd for one in image.objects)]
@@ -165,7 +164,14 @@ class CocoData(L.LightningDataModule):
 
     def evaluation_dataset(self, split: str) -> CocoImages:
         """A split ("train", "val" or "test") as the network is to see it in evaluation."""
+        self.expect_same_categories(split)
         return CocoImages(self.annotations(split).images[: self.limit], preprocessing=self.preprocessing)
+
+    def expect_same_categories(self, split: str) -> None:
+        """Raises InputError where a split's json has other categories than the validation split's, whose labels are the network's."""
+        found, val = self.annotations(split), self.annotations("val")
+        if (found.classes, found.category_ids) != (val.classes, val.category_ids):
+            raise InputError(f"{self.files[split][1]} and {self.files['val'][1]}: different categories, expected the same in both")
 
     def train_dataloader(self) -> DataLoader:
         return training_loader(

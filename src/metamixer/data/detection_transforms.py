@@ -75,7 +75,7 @@ def resize(sample: Sample, short_side: int, long_side: int) -> Sample:
     height, width = sample["image"].shape[-2:]
     scale = min(long_side / max(height, width), short_side / min(height, width))
     # Without antialiasing, as the published detectors' library resizes.
-    return each(sample, F.resize, [int(height * scale + 0.5), int(width * scale + 0.5)], antialias=False)
+    return each(sample, F.resize, [max(int(side * scale + 0.5), 1) for side in (height, width)], antialias=False)
 
 
 def crop(sample: Sample, low: int, high: int) -> Sample:

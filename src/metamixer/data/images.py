@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from ..decoding import decoding
 from ..errors import InputError
 from ..files import files_below
+from ..orientation import find_turn
 from .loading import evaluation_loader, training_loader
 from .preprocessing import Augmentation, Preprocessing, Transform
 
@@ -53,11 +54,17 @@ class LabelledImages(Dataset):
             return f"image {index}"
 
 
-def read_image(file, *, mode: str = "RGB", name: str = "image") -> Image.Image:
-    """Open and decode a whole image, of an animation the first frame, as `mode`; raises InputError that names it."""
+def read_image(file, *, mode: str = "RGB", name: str = "image", upright: bool = True) -> Image.Image:
+    """Open and decode a whole image, of an animation the first frame, as `mode`; raises InputError that names it.
+
+    upright: turn it as its EXIF remark says, which is how people see and label it.
+    """
     with decoding(name):
         image = file if isinstance(file, Image.Image) else Image.open(file)
-        return as_8_bits(image, name).convert(mode)
+        image.load()  # of a PNG the remark may follow the pixels
+        turn = find_turn(image) if upright else None
+        image = as_8_bits(image, name).convert(mode)
+        return image if turn is None else image.transpose(turn)
 
 
 def as_8_bits(image: Image.Image, name: str) -> Image.Image:

@@ -59,6 +59,9 @@ def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
             f"{path}: {type(error).__name__} {said}, expected classes: [{{name, colour: [r, g, b]}}, ...], ignore_index"
         ) from None
     repeated = {value for value in (*values, *ignored) if (*values, *ignored).count(value) > 1 or not 0 <= value < 2**16}
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: class {twice!r} twice, expected different names")
     if repeated or not 2 <= len(names) <= IGNORED:
         raise InputError(
             f"{path}: {len(names)} classes, values {sorted(repeated)} twice or out of range, expected 2 to 255 classes with one each"
@@ -87,7 +90,7 @@ def read_labels(path: Path, classes: PixelClasses, *, size: tuple[int, int]) -> 
     numbers = np.asarray(image)
     if numbers.shape != size:
         found, wanted = (f"{width}x{height}" for height, width in (numbers.shape, size))
-        raise InputError(f"{path}: {found} pixels, expected {wanted}, the size of its picture")
+        raise InputError(f"{path}: {found} pixels, expected {wanted}, the size of its picture, upright")
     used = np.unique(numbers)
     if image.mode == "P":
         check_palette(path, image.getpalette("RGB"), used.tolist(), classes)

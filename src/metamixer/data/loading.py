@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import lightning as L
 import numpy as np
@@ -83,6 +84,13 @@ def training_loader(
         # Workers that stay keep the seed of their first epoch, which a resumed run doesn't have.
         **_worker_settings(num_workers, persistent=False),
     )
+
+
+def read_ahead(read: Callable[[int], object], count: int, *, threads: int) -> None:
+    """Let a data set that keeps what it reads do so in this process: workers begin with what is there, and end with their epoch."""
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(read, range(count)):
+            pass
 
 
 def evaluation_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn: Callable = default_collate) -> DataLoader:

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..files import files_below
 from .images import IMAGE_SUFFIXES, read_image
 from .label_maps import PixelClasses, read_classes, read_labels
-from .loading import evaluation_loader, training_loader
+from .loading import evaluation_loader, read_ahead, training_loader
 from .segmentation_transforms import SegmentationAugmentation, SegmentationPreprocessing
 
 GREY_MODES = ("1", "L", "LA", "I", "F")
@@ -111,7 +111,8 @@ class SegmentationData(L.LightningDataModule):
         image_ending, label_ending: what names end in before the suffix, as Cityscapes' _leftImg8bit and _gtFine_labelIds.
         batch_size: images in a training batch, in each process; evaluation takes one at a time, whatever its size.
         grey_images: whether a grey picture counts as one of three equal channels, else it is refused.
-        in_memory: decode every training picture once and keep it.
+        in_memory: decode every training picture once and keep it; with workers all are decoded before the first step, and shared where
+            processes are forked (Linux).
         seed: of shuffling and augmentation.
     """
 
@@ -168,8 +169,11 @@ class SegmentationData(L.LightningDataModule):
         return self._read(split)
 
     def train_dataloader(self) -> DataLoader:
+        dataset = self.training_dataset()
+        if self.in_memory and self.num_workers:
+            read_ahead(dataset.pixels, len(dataset), threads=self.num_workers)
         return training_loader(
-            self.training_dataset(),
+            dataset,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             seed=self.seed,

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..decoding import decoding
 from ..errors import InputError
+from ..quality import least_side
 from ..resizing import crop_to_multiple, imresize
 from .images import images_below, read_image
-from .loading import evaluation_loader, training_loader
+from .loading import evaluation_loader, read_ahead, training_loader
 
 GREY = ("1", "L", "LA", "I;16")
 """Pillow's modes of images without colour, which stay so in measuring."""
@@ -25,13 +26,15 @@ class ImagePairs(Dataset):
     """Whole images: (small (3, h, w) in [0, 1], large (C, H, W) uint8), C = 1 for a grey image and 3 else.
 
     large: folders of large images, searched with their subfolders. small: folder of the small ones, each named as its large one,
-    whatever the suffix, or with `x2` (x3, x4) behind it; "": made from the large ones by MATLAB's bicubic.
+    whatever the suffix, or with `x2` (x3, x4) behind it, in the same subfolder or the only one of that name; "": made from the large
+    ones by MATLAB's bicubic.
     """
 
     def __init__(self, large: Sequence[str | Path], small: str | Path = "", *, scale: int):
         self.scale = scale
-        self.files = [file for folder in large for file in images_below(folder)]
-        self.small_files = find_small_files(small, self.files, scale=scale) if small else [None] * len(self.files)
+        places = [(folder, file) for folder in large for file in images_below(folder)]
+        self.files = [file for _, file in places]
+        self.small_files = find_small_files(small, places, scale=scale) if small else [None] * len(self.files)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -54,13 +57,18 @@ class ImagePairs(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         small, large = self.pair(index)
+        height, width = large.shape[:2]
+        least = least_side(self.scale)
+        if min(height, width) < least:
+            raise InputError(f"{self.files[index]}: {width}x{height} pixels, expected at least {least} a side for SSIM at x{self.scale}")
         return as_tensor(small).expand(3, -1, -1).float() / 255, as_tensor(large)
 
 
 class Patches(Dataset):
     """Random patches of the pairs, flipped and turned: (small (3, p / scale, p / scale), large (3, p, p)), both in [0, 1].
 
-    count: patches in an epoch; size: p, of the large patch; keep_decoded: hold every image in memory as uint8 from its first use on.
+    count: patches in an epoch; size: p, of the large patch; keep_decoded: hold every image in memory as uint8 from its first use on,
+    or from `decode_all`.
     An image smaller than a patch is continued by its mirror image.
     """
 
@@ -83,6 +91,11 @@ class Patches(Dataset):
         quarter_turns, flip = int(torch.randint(4, ())), int(torch.randint(2, ()))
         return tuple(as_tensor(np.rot90(patch[:, :: 1 - 2 * flip], quarter_turns)).float() / 255 for patch in (small, large))
 
+    def decode_all(self, *, threads: int) -> None:
+        """Decode what would be decoded at its first use."""
+        if self.keep_decoded:
+            read_ahead(self._pair, len(self.pairs), threads=threads)
+
     def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if index not in self.decoded:
             small, large = self.pairs.pair(index, mode="RGB")
@@ -104,7 +117,8 @@ class SuperResolutionData(L.LightningDataModule):
         patch_size: side of a large patch in pixels; a multiple of the scale.
         batch_size: patches in a batch, in each process.
         patches_per_epoch: as many as an epoch shall have; images take turns.
-        keep_decoded: hold training images decoded in memory, so that no processor starves; False for sets larger than it.
+        keep_decoded: hold training images decoded in memory, so that no processor starves; with workers all are decoded before the first
+            step, and shared where processes are forked (Linux). False for sets larger than memory.
         seed: of shuffling and cropping.
     """
 
@@ -152,6 +166,8 @@ class SuperResolutionData(L.LightningDataModule):
         return Patches(self.pairs("train"), count=self.patches_per_epoch, size=self.patch_size, keep_decoded=self.keep_decoded)
 
     def train_dataloader(self) -> DataLoader:
+        if self.num_workers:
+            self.patches.decode_all(threads=self.num_workers)
         return training_loader(
             self.patches,
             batch_size=self.batch_size,
@@ -167,14 +183,30 @@ class SuperResolutionData(L.LightningDataModule):
         return evaluation_loader(self.pairs("test"), batch_size=1, num_workers=0)
 
 
-def find_small_files(folder: str | Path, large: Sequence[Path], *, scale: int) -> list[Path]:
-    """The small image of each large one, NAMEx2.png or NAME.png; raises InputError where one is missing."""
-    by_stem = {file.stem: file for file in images_below(folder)}
-    found = [by_stem.get(f"{file.stem}x{scale}", by_stem.get(file.stem)) for file in large]
-    if None in found:
-        file = large[found.index(None)]
-        raise InputError(f"{file}: no small image of it in {folder}, expected {file.stem}x{scale}{file.suffix} or {file.name}")
-    return found
+def find_small_files(folder: str | Path, large: Sequence[tuple[str | Path, Path]], *, scale: int) -> list[Path]:
+    """The small image of each large one, NAMEx2.png or NAME.png: in the same subfolder, or anywhere in `folder`.
+
+    large: folders with the files in them. Raises InputError where there is none, more than one, or one for two.
+    """
+    by_place: dict[Path, list[Path]] = {}
+    by_name: dict[str, list[Path]] = {}
+    for file in images_below(folder):
+        place = file.relative_to(folder).with_suffix("")
+        by_place.setdefault(place, []).append(file)
+        by_name.setdefault(place.name, []).append(file)
+    owners: dict[Path, Path] = {}
+    for root, file in large:
+        names = (f"{file.stem}x{scale}", file.stem)
+        near = [by_place.get(file.relative_to(root).with_name(name), []) for name in names]
+        found = next(filter(None, [*near, *(by_name.get(name, []) for name in names)]), [])
+        if not found:
+            raise InputError(f"{file}: no small image of it in {folder}, expected {names[0]}{file.suffix} or {file.name}")
+        if len(found) > 1:
+            raise InputError(f"{file}: its small image may be {found[0]} or {found[1]}, expected one, or the subfolders of {root}")
+        if owners.setdefault(found[0], file) != file:
+            raise InputError(f"{found[0]}: the small image of {owners[found[0]]} and of {file}, expected one for each")
+    small = {file: found for found, file in owners.items()}
+    return [small[file] for _, file in large]
 
 
 def read_pixels(file: Path, *, mode: str | None = None) -> np.ndarray:
@@ -182,7 +214,8 @@ def read_pixels(file: Path, *, mode: str | None = None) -> np.ndarray:
     if mode is None:
         with decoding(file), Image.open(file) as image:
             mode = "L" if image.mode in GREY else "RGB"
-    pixels = np.asarray(read_image(file, mode=mode, name=str(file)))
+    # As stored: of two images of a pair only one may have kept its EXIF remark.
+    pixels = np.asarray(read_image(file, mode=mode, name=str(file), upright=False))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
