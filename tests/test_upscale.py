@@ -95,6 +95,18 @@ class TestFiles:
 
             np.testing.assert_array_equal(read_picture(folder / "turned.png").preview(), ImageOps.exif_transpose(image))
 
+    def test_keep_an_orientation_told_behind_the_pixels(self, folder, tmp_path, upscaler):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture("RGB").save(folder / "a.png", exif=exif)
+        content = (folder / "a.png").read_bytes()
+        start = content.index(b"eXIf") - 4
+        end = start + 12 + struct.unpack(">I", content[start : start + 4])[0]
+        (folder / "a.png").write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
+        upscale_file(upscaler, folder / "a.png", tmp_path / "a.png")
+        with Image.open(tmp_path / "a.png") as enlarged:
+            assert enlarged.getexif()[0x0112] == 6
+
 
 def bad_files(folder):
     """What can't be enlarged: name -> a part of its message."""
@@ -209,6 +221,19 @@ class TestCommand:
         for extra, code in (((), 0), ((), 2), (("--overwrite",), 0)):
             assert self.run(folder, "--checkpoint", checkpoint, "--out", out, *extra) == code
         assert f"{out / 'a.png'}: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
+
+    def test_plans_comparisons_with_the_results(self, checkpoint, folder, tmp_path, capsys):
+        picture("RGB").save(folder / "a.png")
+        picture("RGB").save(folder / "b.png")
+        command = folder, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--compare"
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "b.png_compare.jpg").write_text("before")
+        assert self.run(*command) == 2
+        assert "b.png_compare.jpg: exists, expected another name" in capsys.readouterr().err
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png_compare.jpg"]
+        picture("RGB").save(folder / "a.png_compare.jpg")
+        assert self.run(*command, "--overwrite") == 2
+        assert "a.png_compare.jpg: named for two results" in capsys.readouterr().err
 
     @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
     def test_never_replaces_its_input(self, checkpoint, folder, capsys, overwrite):

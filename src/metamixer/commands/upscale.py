@@ -50,17 +50,17 @@ def upscale(
     """
     from ..upscaling import Upscaler
 
-    jobs = plan(images, Path(out))
+    jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     upscaler = Upscaler(model, scale, checkpoint=checkpoint, memory=memory, backend=backend, precision=precision, device=device)
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
         for source, target in jobs:
             with batch.file(source), shown(progress, source) as show:
-                upscale_file(upscaler, source, target, compare=compare, overwrite=overwrite, on_tile=show)
+                upscale_file(upscaler, source, target, compare=compare, on_tile=show)
                 print(target, flush=True)
 
 
-def plan(images: Sequence[str], out: Path) -> list[tuple[Path, Path]]:
-    """Each image with the file to write, raises InputError where two would be one, or a result one of the images."""
+def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:
+    """Each image with the file to write; raises InputError where two would be one, a result one of the images, or there already."""
     from ..files import check_targets
     from ..prediction import find_images
 
@@ -71,8 +71,14 @@ def plan(images: Sequence[str], out: Path) -> list[tuple[Path, Path]]:
             if target in jobs:
                 raise InputError(f"{source}: its result would be {target}, as that of {jobs[target]}, expected images of different names")
             jobs[target] = source
-    check_targets(jobs, sources=jobs.values(), overwrite=True)
+    comparisons = [comparison_of(target) for target in jobs] if compare else []
+    check_targets([*jobs, *comparisons], sources=jobs.values(), overwrite=overwrite)
     return [(source, target) for target, source in jobs.items()]
+
+
+def comparison_of(target: Path) -> Path:
+    """Where a result stands beside bicubic."""
+    return target.with_name(f"{target.name}_compare.jpg")
 
 
 def upscale_file(
@@ -81,23 +87,20 @@ def upscale_file(
     target: Path,
     *,
     compare: bool = False,
-    overwrite: bool = False,
     on_tile: Callable[[int, int], object] | None = None,
 ) -> None:
     """Read one image, enlarge it, write it; raises InputError that names the file that was wrong."""
-    from ..files import check_targets, write_picture
+    from ..files import write_picture
     from ..picture_files import check_side, read_picture, write_picture_file
     from ..upscaling import enlarge_alpha
 
-    picture_of_both = target.with_name(f"{target.name}_compare.jpg")
-    check_targets([target, *([picture_of_both] if compare else [])], sources=(), overwrite=overwrite)
     picture = read_picture(source)
     check_side(picture, target, scale=upscaler.scale)
     alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, upscaler.scale)
     enlarged = picture.with_pixels(upscaler.enlarge(picture.colour, on_tile=on_tile), alpha)
     write_picture_file(enlarged, target)
     if compare:
-        write_picture(picture_of_both, side_by_side(picture, enlarged))
+        write_picture(comparison_of(target), side_by_side(picture, enlarged))
 
 
 def side_by_side(picture: "PictureFile", enlarged: "PictureFile") -> "Image.Image":
