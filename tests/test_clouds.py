@@ -70,6 +70,38 @@ def test_ply_keeps_all_that_it_holds(tmp_path, form):
     np.testing.assert_array_equal(read_cloud(path).coordinates, POINTS)
 
 
+def test_ply_replaces_its_own_property_alone(tmp_path):
+    path = write_ply(tmp_path / "a.ply", "ascii")
+    face = "property list uchar int vertex_indices\n"
+    text = path.read_text().replace("ushort tag", "ushort prediction").replace(face, face + "property int prediction\n")
+    path.write_text(text.replace("3 0 1 2\n", "3 0 1 2 5\n"))
+    for _ in range(2):
+        write_labelled(path, path, LABELS)
+    ply = read_ply(path)
+    np.testing.assert_array_equal(ply.vertices["prediction"], LABELS)
+    assert [line for line in ply.header if "prediction" in line] == ["property int prediction"] * 2
+    assert ply.header[-3:-1] == [face.strip(), "property int prediction"] and ply.rest == b"3 0 1 2 5\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "colours", "intensity"),
+    [
+        ("uchar", [0, 51, 255], [0, 51, 255]),
+        ("ushort", [0, 257 * 51, 65535], [0, 13107, 65535]),
+        ("float", [0, 0.2, 1], [0, 0.2, 1]),
+        ("double", [0, 51, 255], [0, 0.2, 1]),
+    ],
+)
+def test_colours_and_intensities_have_one_unit(tmp_path, kind, colours, intensity):
+    head = "".join(f"property {kind} {name}\n" for name in ("red", "green", "blue"))
+    head = "property float x\nproperty float y\nproperty float z\n" + head + f"property {kind} intensity\n"
+    rows = "".join(f"0 0 0 {colour} {colour} {colour} {share}\n" for colour, share in zip(colours, intensity, strict=True))
+    (tmp_path / "a.ply").write_text(f"ply\nformat ascii 1.0\nelement vertex 3\n{head}end_header\n{rows}")
+    cloud = read_cloud(tmp_path / "a.ply")
+    np.testing.assert_allclose(cloud.colours, np.repeat([[0], [51], [255]], 3, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(cloud.intensity, [0, 0.2, 1], rtol=1e-6)
+
+
 @pytest.mark.parametrize("suffix", [".las", ".laz"])
 def test_las_keeps_its_own_classes(tmp_path, suffix):
     if suffix == ".laz":
@@ -148,6 +180,10 @@ def ply(right, wrong):
         ("a.npz", npz(coord=[[0, 0, 0], [0, np.nan, 1]]), r"coordinates \[0.0, nan, 1.0\] of point 1, expected finite"),
         ("a.npz", npz(coord=[[np.inf, 0, 0]]), r"coordinates \[inf, 0.0, 0.0\] of point 0"),
         ("a.npz", npz(coord=POINTS, color=np.zeros((2, 3))), r"colours of shape \[2, 3\], expected \[3, 3\]"),
+        ("a.npz", npz(coord=POINTS, color=POINTS * 0 + 256), r"colours \[256.0, 256.0, 256.0\] of point 0, expected 0 to 255, or 0 to 1"),
+        ("a.npz", npz(coord=POINTS, color=POINTS), r"colours \[1.25, -2.0, 3.0\] of point 1, expected 0 to 255"),
+        ("a.npz", npz(coord=POINTS, intensity=[0.5, 1, 1.5]), "intensity 1.5 of point 2, expected 0 to 1, or in arrays whole"),
+        ("a.npz", npz(coord=POINTS, intensity=[0, 101, 5]), "intensity 1.00.* of point 1, expected 0 to 1"),
         ("a.npz", npz(coord=POINTS, label=LABELS[:2]), r"labels of shape \[2\], expected \[3\]"),
         ("a.npz", npz(color=POINTS), "arrays color, expected coordinates under coord"),
         ("a.npz", npz(coord=POINTS.astype(complex)), "array coord of type complex128, expected whole or floating-point numbers"),

@@ -63,6 +63,7 @@ def point_scores(
     fragments: every point is seen itself, as published for tests; else each takes what its voxel's first point gets.
     """
     device = next(network.parameters()).device
+    cloud = preprocessing.placed(cloud)
     total = torch.zeros(len(cloud), 1, device=device)
     for view in views:
         seen = view(cloud)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import written_whole
+from .cloud_units import LIMITS, as_colours, as_share, outside
 from .ply import read_ply, write_ply
 
 PREDICTION = "prediction"
@@ -20,7 +21,7 @@ ARRAYS: dict[str, tuple[str, ...]] = {
     "intensity": ("intensity", "strength"),
     "labels": ("label", "segment", "labels", "classification"),
 }
-"""Names of arrays in NPZ files and folders; `xyz_cm` are coordinates in centimetres, an integer intensity is in percent."""
+"""Names of arrays in NPZ files and folders; `xyz_cm` are coordinates in centimetres, whole-number intensities are in percent."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,14 @@ class Cloud:
         """The points of these rows."""
         return replace(self, **{name: value[rows] for name, value in self.arrays().items()})
 
+    def centred(self) -> "Cloud":
+        """The same with the middle of its ground plan at 0, 0 and its lowest point at height 0."""
+        low, high = self.coordinates.min(axis=0), self.coordinates.max(axis=0)
+        return replace(self, coordinates=self.coordinates - [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
+
 
 def check_cloud(cloud: Cloud, name: str) -> Cloud:
-    """Raises InputError for a cloud without points, of different lengths, or with coordinates that are no numbers."""
+    """Raises InputError for a cloud without points, of different lengths, or with values that are no numbers or out of range."""
     if cloud.coordinates.ndim != 2 or cloud.coordinates.shape[1] != 3:
         raise InputError(f"{name}: coordinates of shape {list(cloud.coordinates.shape)}, expected (points, 3)")
     if not len(cloud):
@@ -62,6 +68,8 @@ def check_cloud(cloud: Cloud, name: str) -> Cloud:
         if kind != "labels" and not np.isfinite(values).all():
             row = int(np.argwhere(~np.isfinite(values))[0, 0])
             raise InputError(f"{name}: {kind} {values[row].tolist()} of point {row}, expected finite numbers")
+        if kind in LIMITS and (row := outside(values, kind)) is not None:
+            raise InputError(f"{name}: {kind} {values[row].tolist()} of point {row}, expected {LIMITS[kind][1]}")
     return cloud
 
 
@@ -97,7 +105,7 @@ def _from_ply(path: Path) -> Cloud:
         coordinates=columns("x", "y", "z"),
         colours=columns("red", "green", "blue"),
         normals=columns("nx", "ny", "nz"),
-        intensity=column("intensity"),
+        intensity=None if (intensity := column("intensity")) is None else as_share(intensity),
         labels=column("labels"),
     )
 
@@ -119,14 +127,11 @@ def _las(path: Path):
 def _from_las(path: Path) -> Cloud:
     file = _las(path)
     names = set(file.point_format.dimension_names)
-    colours = np.stack([file.red, file.green, file.blue], axis=1) if "red" in names else None
-    if colours is not None and colours.size and colours.max() > 255:
-        colours = colours / 257  # the format's 16 bits; many files hold 8
     return _cloud(
         path,
         coordinates=np.asarray(file.xyz),
-        colours=colours,
-        intensity=np.asarray(file.intensity) / 65535,
+        colours=np.stack([file.red, file.green, file.blue], axis=1) if "red" in names else None,
+        intensity=as_share(np.asarray(file.intensity)),
         labels=np.asarray(file.classification),
     )
 
@@ -211,7 +216,9 @@ def _column(values: np.ndarray) -> np.ndarray:
 
 
 def _cloud(path: Path, *, coordinates: np.ndarray, labels: np.ndarray | None = None, **known: np.ndarray | None) -> Cloud:
-    """In the types of a `Cloud`; None where a file doesn't tell."""
+    """In the types and units of a `Cloud`; None where a file doesn't tell."""
+    if known.get("colours") is not None:
+        known["colours"] = as_colours(known["colours"])
     more = {kind: values.astype(np.float32) for kind, values in known.items() if values is not None}
     if "intensity" in more:
         more["intensity"] = _column(more["intensity"])

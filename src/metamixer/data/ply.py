@@ -146,10 +146,11 @@ def write_ply(path: str | Path, ply: Ply, **added: np.ndarray) -> None:
         vertices[name] = ply.vertices[name]
     for name, values in added.items():
         vertices[name] = values
-    header = [line.rstrip("\r") for line in ply.header if line.split()[2:3] not in [[name] for name in added] or line[:8] != "property"]
-    elements = [i for i, line in enumerate(header) if line.startswith("element")]
-    end = elements[1] if len(elements) > 1 else next(i for i in range(len(header), 0, -1) if header[i - 1].strip())
-    header[end:end] = [f"property int {name}" for name in added]
+    lines = [line.rstrip("\r") for line in ply.header]
+    first, end, *_ = [i for i, line in enumerate(lines) if line.split()[:1] == ["element"]] + [len(lines)]
+    replaced = [["property", name] for name in added]
+    own = [line for line in lines[first:end] if line.split()[:3:2] not in replaced]  # other elements may have such properties
+    header = [*lines[:first], *own, *(f"property int {name}" for name in added), *lines[end:]]
     body = vertices.tobytes() if ply.text is None else _as_text(ply, kept, added)
     with written_whole(path) as part:
         part.write_bytes("\n".join([*(line for line in header if line.strip()), "end_header\n"]).encode() + body + ply.rest)

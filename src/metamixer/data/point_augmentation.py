@@ -73,13 +73,8 @@ def rotation(share: float, *, axis: int) -> np.ndarray:
 
 def joined(first: Cloud, second: Cloud) -> Cloud:
     """Both in one place, centred on each other; what only one of them knows is left out."""
-    ours, theirs = (replace(cloud, coordinates=cloud.coordinates - _middle(cloud)).arrays() for cloud in (first, second))
+    ours, theirs = first.centred().arrays(), second.centred().arrays()
     return Cloud(**{name: np.concatenate([value, theirs[name]]) for name, value in ours.items() if name in theirs})
-
-
-def _middle(cloud: Cloud) -> np.ndarray:
-    low, high = cloud.coordinates.min(axis=0), cloud.coordinates.max(axis=0)
-    return np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
 
 
 def nearest(coordinates: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:

@@ -164,7 +164,7 @@ class SemanticKITTIData(PointData):
         self,
         root: str,
         *,
-        preprocessing: PointPreprocessing = PointPreprocessing(0.05, ("position", "intensity")),
+        preprocessing: PointPreprocessing = PointPreprocessing(0.05, ("position", "intensity"), centred=False),
         augmentation: PointAugmentation = PointAugmentation(),
         batch_size: int = 12,
         num_workers: int = 2,

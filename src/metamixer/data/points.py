@@ -61,7 +61,7 @@ class TrainingClouds(Dataset):
         }
 
     def _scene(self, index: int, random: np.random.Generator) -> Cloud:
-        return self.augmentation(self.read(self.paths[index % len(self.paths)]), random)
+        return self.augmentation(self.preprocessing.placed(self.read(self.paths[index % len(self.paths)])), random)
 
 
 def collate_voxels(items: Sequence[Voxels]) -> Voxels:

@@ -27,11 +27,13 @@ Height begins above the lowest 1 % of the points, for scanners see some below th
 class PointPreprocessing:
     """What a network was trained to see.
 
-    grid_size: side of a voxel in metres; features: names of `FEATURES`, in the order of the network's channels.
+    grid_size: side of a voxel in metres; features: names of `FEATURES`, in the order of the network's channels; centred: positions count
+    from the middle of each cloud and its lowest point, else from the files' origin, such as a scanner.
     """
 
     grid_size: float = 0.02
     features: tuple[str, ...] = ("colour", "normal")
+    centred: bool = True
 
     def __post_init__(self):
         unknown = [name for name in self.features if name not in FEATURES]
@@ -66,7 +68,12 @@ class PointPreprocessing:
     @classmethod
     def from_dict(cls, values: dict) -> "PointPreprocessing":
         """The inverse of `as_dict`."""
-        return cls(values["grid_size"], tuple(values["features"]))
+        # Checkpoints that don't tell are of networks that saw the files' own positions.
+        return cls(values["grid_size"], tuple(values["features"]), values.get("centred", False))
+
+    def placed(self, cloud: Cloud) -> Cloud:
+        """The cloud before it is turned and scaled: where the network sees positions, with the origin from which they count."""
+        return cloud.centred() if self.centred and "position" in self.features else cloud
 
     def grid(self, cloud: Cloud) -> "PointGrid":
         """The voxel of every point."""
