@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from metamixer.data.point_sets import S3DIS_CLASSES
-from metamixer.tasks.point_segmentation import class_ious, read_confusion, segmentation_measures
+from metamixer.tasks.confusion import class_ious, read_confusion, segmentation_measures
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from metamixer import create_model
 from metamixer.data.point_sets import KITTI_CLASSES
 from metamixer.files import write_text
 from metamixer.machine import describe_machine
-from metamixer.tasks.point_segmentation import class_ious, read_confusion, segmentation_measures
+from metamixer.tasks.confusion import class_ious, read_confusion, segmentation_measures
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/points/semantickitti_mini.yaml"

@@ -16,9 +16,9 @@ from metamixer.data.points import CloudData, collate_voxels
 from metamixer.errors import InputError
 from metamixer.point_segmenter import VOTES, PointSegmenter, point_scores
 from metamixer.sparse import LARGEST_COORDINATE
+from metamixer.tasks.confusion import class_ious, read_confusion, segmentation_measures
 from metamixer.tasks.lovasz import lovasz_softmax
 from metamixer.tasks.point_optimization import PointOptimization
-from metamixer.tasks.point_segmentation import class_ious, read_confusion, segmentation_measures
 from published_weights import GOLDEN, image
 
 ROOM = 400
@@ -92,6 +92,10 @@ def test_learns_tests_labels_and_fuses(clouds, tmp_path_factory, capsys):
         rows = list(csv.DictReader((labelled / "counts.csv").open()))
         assert sum(int(row["points"]) for row in rows) == 3 * 2 * ROOM
     assert "800 points" in capsys.readouterr().out
+    description = (clouds / "clouds.yaml").read_text()
+    (clouds / "clouds.yaml").write_text(description.replace("['floor, tiled', wall]", "{1: wall, 0: 'floor, tiled'}"))
+    assert cli.main(["test", *arguments]) == 2
+    assert "class 0 of the data is 'wall', expected 'floor, tiled', which the checkpoint learned there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -221,6 +225,32 @@ def test_fragments_let_every_point_speak(tmp_path):
     preprocessing = PointPreprocessing(0.1, ("colour",))
     assert point_scores(Echo(), cloud, preprocessing, fragments=True).argmax(dim=1).tolist() == [0, 1, 0]
     assert point_scores(Echo(), cloud, preprocessing).argmax(dim=1).tolist() == [0, 0, 0]
+
+
+def test_positions_count_from_the_middle_of_the_cloud(clouds):
+    """Far from the map's origin float32 has steps of half a metre."""
+    near, far = room(0), room(0)
+    far["coord"] = far["coord"] + [500_000.0, 5_400_000.0, 300.0]
+    save_checkpoint(clouds / "net.safetensors")
+    segmenter = PointSegmenter.load(clouds / "net.safetensors")
+    scores = [segmenter.scores(read_cloud_of(each), votes=6) for each in (near, far)]
+    torch.testing.assert_close(*scores, rtol=1e-3, atol=1e-4)
+    np.savez(clouds / "room0.npz", **far)
+    augmentation = PointAugmentation(mix=0.0, jitter=0.0, tilt=0.0, scale=(1.0, 1.0))
+    data = CloudData(str(clouds / "clouds.yaml"), augmentation=augmentation, batch_size=2, num_workers=0)
+    positions = next(iter(data.train_dataloader()))["features"]
+    assert positions[:, :2].abs().max() < 1.5 and positions[:, 2].min() >= 0 and positions[:, 2].max() < 2.1
+
+
+def test_scanners_and_older_checkpoints_keep_their_origin():
+    cloud = Cloud(np.array([[5.0, 5, 5], [7, 7, 7]]), intensity=np.zeros(2, np.float32))
+    older = PointPreprocessing.from_dict({"grid_size": 0.1, "features": ["position"]})
+    scanner = SemanticKITTIData("anywhere").preprocessing
+    for preprocessing in (older, scanner, PointPreprocessing.from_dict(scanner.as_dict()), PointPreprocessing(features=("intensity",))):
+        assert preprocessing.placed(cloud) is cloud
+    ours = PointPreprocessing(features=("position",))
+    assert PointPreprocessing.from_dict(ours.as_dict()) == ours
+    np.testing.assert_array_equal(ours.placed(cloud).coordinates, [[-1, -1, 0], [1, 1, 2]])
 
 
 def test_lovasz_loss_is_the_published_one():
@@ -355,7 +385,7 @@ def test_rooms_in_pointcepts_layout(tmp_path):
 
 def test_semantickitti_as_published_and_as_npz(tmp_path):
     raw = np.array([10, 252, 0, 40, 259], dtype="<u4")
-    points = np.random.default_rng(0).normal(size=(5, 4)).astype("<f4")
+    points = np.random.default_rng(0).random((5, 4)).astype("<f4")
     for folder in ("08/velodyne", "08/labels", "00"):
         (tmp_path / folder).mkdir(parents=True)
     points.tofile(tmp_path / "08/velodyne/000000.bin")

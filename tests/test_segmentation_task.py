@@ -3,17 +3,19 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 from lightning import Callback
 from PIL import Image
 from torch.nn import functional as F
 
 import metamixer
-from house_scene import COLOURS, data, task, trainer, write_scene
+from house_scene import COLOURS, MODEL, NARROW, data, task, trainer, write_scene
 from metamixer.checkpoints import load_checkpoint
 from metamixer.data.label_maps import IGNORED
+from metamixer.errors import InputError
 from metamixer.segmenter import Segmenter
-from metamixer.tasks import SegmentationOptimization
-from metamixer.tasks.segmentation import measures
+from metamixer.tasks import Segmentation, SegmentationOptimization
+from metamixer.tasks.confusion import class_ious, segmentation_measures
 
 
 @pytest.fixture
@@ -38,6 +40,28 @@ def test_learns_a_scene_and_writes_a_checkpoint_that_says_what_it_is(root):
     assert (labels == truth)[truth != 9].mean() == pytest.approx(float(run.callback_metrics["val/accuracy"]), abs=0.05)
     (result,) = run.test(learner, data(root), verbose=False)
     assert result["test/miou"] > 0.6
+
+
+def test_weights_are_measured_on_the_classes_that_they_learned(root):
+    learner = task()
+    run = trainer(root, max_epochs=1, limit_val_batches=0)
+    run.fit(learner, data(root))
+    run.save_checkpoint(root / "last.ckpt")
+    listed = yaml.safe_load((root / "classes.yaml").read_text())
+    listed["classes"] = [{**entry, "value": i} for i, entry in enumerate(listed["classes"])][::-1]
+    (root / "turned.yaml").write_text(yaml.safe_dump(listed))
+    turned = data(root, classes="turned.yaml")
+    message = "class 0 of the data is 'house', expected 'sky', which the checkpoint learned there"
+    initial = {"initial": str(root / "last.ckpt")}
+    cases = ("test", learner, None), ("test", task(), root / "last.ckpt"), ("validate", task(**initial), None)
+    for command, weights, path in cases:
+        with pytest.raises(InputError, match=message):
+            getattr(trainer(root), command)(weights, turned, ckpt_path=path, weights_only=True, verbose=False)
+    with pytest.raises(InputError, match=message):
+        trainer(root, max_epochs=2).fit(task(), turned, ckpt_path=root / "last.ckpt", weights_only=True)
+    tuned, run = task(**initial), trainer(root, max_epochs=1, limit_val_batches=0)
+    run.fit(tuned, turned)
+    run.test(tuned, turned, verbose=False)
 
 
 class StopAfterAnEpoch(Callback):
@@ -73,15 +97,26 @@ def test_loss_is_the_weighted_mean_over_the_pixels_that_count():
 def test_measures_are_those_of_the_definition():
     predicted, labels = torch.randint(0, 3, (2, 20, 20)), torch.randint(0, 3, (2, 20, 20))
     labels[0, :5] = IGNORED
-    counter = measures(3)
+    counter = task().measures["val"]
     for one, other in zip(predicted, labels, strict=True):
         counter.update(one, other)
-    found = counter.compute()
+    found = segmentation_measures(counter.compute())
     counts = labels != IGNORED
     iou = [((predicted == k) & (labels == k)).sum() / (((predicted == k) | (labels == k)) & counts).sum() for k in range(3)]
-    torch.testing.assert_close(found["iou"], torch.stack(iou))
+    torch.testing.assert_close(class_ious(counter.compute()), torch.stack(iou))
     torch.testing.assert_close(found["miou"], torch.stack(iou).mean())
     torch.testing.assert_close(found["accuracy"], (predicted == labels)[counts].float().mean())
+
+
+def test_a_class_that_is_nowhere_has_no_measure(root):
+    listed = yaml.safe_load((root / "classes.yaml").read_text())
+    listed["classes"].append({"name": "boat", "colour": [1, 2, 3]})
+    (root / "more.yaml").write_text(yaml.safe_dump(listed))
+    learner = Segmentation(MODEL, 4, model_args=NARROW)
+    torch.nn.init.constant_(learner.network.head.classifier.bias[3:], -1e3)
+    (found,) = trainer(root).validate(learner, data(root, classes="more.yaml"), verbose=False)
+    assert found.keys() == {"val/miou", "val/mean_accuracy", "val/accuracy", *(f"val/iou_{name}" for name in ("sky", "grass", "house"))}
+    assert found["val/miou"] == pytest.approx(sum(found[f"val/iou_{name}"] for name in ("sky", "grass", "house")) / 3)
 
 
 def test_head_and_layers_have_their_rates_and_vectors_do_not_decay():

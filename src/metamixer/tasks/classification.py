@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
 from timm.data import Mixup
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -68,13 +67,6 @@ class Classification(Task):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self.expect_classes(self.num_classes)
-
-    def on_validation_start(self) -> None:
-        if self.trainer.state.fn != TrainerFn.FITTING:
-            self.match_data()
-
-    def on_test_start(self) -> None:
-        self.match_data()
 
     def match_data(self) -> None:
         """Find the data's classes among the network's, which the checkpoint told; raises InputError where they are none of them."""

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..data.label_maps import IGNORED
 from ..errors import InputError
 from ..sliding import probabilities
+from .confusion import class_ious, segmentation_measures
 from .segmentation_optimization import SegmentationOptimization
 from .task import Task, backbone_start
 
@@ -58,9 +58,9 @@ class Segmentation(Task):
         self.network.to(memory_format=torch.channels_last)
         self.auxiliary_weight = auxiliary_weight
         self.views = {"val": {}, "test": {"scales": tuple(scales), "flip": flip}}
+        self.measures = nn.ModuleDict({split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED) for split in self.views})
         weights = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
-        self.measures = nn.ModuleDict({split: measures(num_classes) for split in ("val", "test")})
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, 3, H, W) -> logits (B, classes, H, W)."""
@@ -94,19 +94,9 @@ class Segmentation(Task):
             self.measures[split].update(share.argmax(dim=0), labels)
 
     def log_measures(self, split: str) -> None:
-        found = self.measures[split].compute()
+        counts = self.measures[split].compute()
         names = getattr(self.trainer.datamodule, "classes", None) or range(self.num_classes)
-        self.log_dict({f"{split}/{name}": found[name] for name in ("miou", "accuracy")}, prog_bar=True)
-        self.log_dict({f"{split}/iou_{name}": value for name, value in zip(names, found["iou"], strict=True)})
         self.measures[split].reset()
-
-
-def measures(num_classes: int) -> MetricCollection:
-    """Intersection over union, its mean over the classes that occur, and the share of pixels that are right."""
-    return MetricCollection(
-        {
-            "iou": MulticlassJaccardIndex(num_classes, average="none", ignore_index=IGNORED),
-            "miou": MulticlassJaccardIndex(num_classes, average="macro", ignore_index=IGNORED),
-            "accuracy": MulticlassAccuracy(num_classes, average="micro", ignore_index=IGNORED),
-        }
-    )
+        self.log_dict({f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True)
+        ious = zip(names, class_ious(counts), strict=True)
+        self.log_dict({f"{split}/iou_{name}": iou for name, iou in ious if not iou.isnan()})

@@ -3,10 +3,12 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 import lightning as L
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -16,6 +18,8 @@ from ..errors import InputError
 from ..models import create_model
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+NUMBERED = {"classes": "class", "category_ids": "category id"}
+"""What checkpoints and data tell of each class by its number: the name there, and in messages."""
 
 
 class Recipe(Protocol):
@@ -82,6 +86,20 @@ class Task(L.LightningModule, ABC):
         if classes is not None and len(classes) != number:
             raise InputError(f"model.num_classes {number}, expected {len(classes)}, the data's number of classes")
 
+    def match_data(self) -> None:
+        """Called before weights from a file are measured; raises InputError where the data's classes aren't theirs."""
+        self.expect_known_classes()
+
+    def expect_known_classes(self) -> None:
+        """Raises InputError where the weights learned other classes, or in another order, than the data has."""
+        for key, what in NUMBERED.items():
+            known, found = self.loaded_info.get(key), getattr(self.trainer.datamodule, key, None)
+            if not known or not found:
+                continue
+            for number, (theirs, ours) in enumerate(zip_longest(known, found)):
+                if theirs != ours:
+                    raise InputError(f"{what} {number} of the data is {ours!r}, expected {theirs!r}, which the checkpoint learned there")
+
     def log_loss(self, loss: Tensor, *, batch_size: int, parts: Mapping[str, Tensor] = NOTHING) -> Tensor:
         """Log a training loss, and the losses of which it is the sum; raises InputError that names the step if it is no finite number."""
         if not loss.isfinite():
@@ -94,6 +112,18 @@ class Task(L.LightningModule, ABC):
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=batch_size)
         self.log_dict({f"train/{name}": value for name, value in parts.items()}, on_step=False, on_epoch=True, batch_size=batch_size)
         return loss
+
+    def on_train_start(self) -> None:
+        if self.trainer.ckpt_path:
+            self.expect_known_classes()
+        self.loaded_info = self.data_info()  # what the weights learn from now on
+
+    def on_validation_start(self) -> None:
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            self.match_data()
+
+    def on_test_start(self) -> None:
+        self.match_data()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.measure("val", batch)
