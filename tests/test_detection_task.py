@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from metamixer.cli import main, plain_warnings
 from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
 from metamixer.data.coco_json import decode_mask, encode_mask
 from metamixer.detector import COCO as COCO_CATEGORIES
-from metamixer.detector import Detector
+from metamixer.detector import Detector, image_ids
 from metamixer.errors import InputError, InputWarning
 from metamixer.models.cascade_mask_rcnn import CascadeMaskRCNN, to_file
 from metamixer.tasks import Detection, DetectionOptimization
@@ -149,6 +150,13 @@ def test_refuses_another_number_of_categories(data, tmp_path):
         trainer(tmp_path, max_epochs=1).fit(Detection("cascade_mask_rcnn_ffnet_nano", model_args=NARROW), data)
 
 
+def test_weights_are_measured_on_the_categories_that_they_learned(data, tmp_path):
+    learner = task()
+    learner.loaded_info = {"classes": ["box", "disc", "triangle"], "category_ids": [3, 8, 20]}
+    with pytest.raises(InputError, match="category id 1 of the data is 7, expected 8, which the checkpoint learned there"):
+        trainer(tmp_path).test(learner, data, verbose=False)
+
+
 @pytest.mark.parametrize(
     ("name", "layer"),
     [
@@ -210,7 +218,8 @@ def test_detect_writes_pictures_and_cocos_results(checkpoint, tmp_path, capsys):
     path = coco_scene.write(tmp_path)
     Image.new("L", (71, 33), 90).save(tmp_path / "images" / "000000000777.jpg")
     out = tmp_path / "found"
-    assert main(["detect", str(tmp_path / "images"), "--checkpoint", str(checkpoint), "--out", str(out), "--score_threshold", "0.1"]) == 0
+    given = [str(tmp_path / "images"), str(tmp_path / "images" / "000000000777.jpg")]
+    assert main(["detect", *given, "--checkpoint", str(checkpoint), "--out", str(out), "--score_threshold", "0.1"]) == 0
     printed = capsys.readouterr().out
     pictures = sorted(path.name for path in out.glob("*.jpg"))
     assert pictures == [f"{i:012d}.jpg" for i in (0, 1, 2, 3, 777)]
@@ -220,6 +229,7 @@ def test_detect_writes_pictures_and_cocos_results(checkpoint, tmp_path, capsys):
     assert len(entries) > 5
     for entry in entries:
         assert entry["category_id"] in (3, 7, 20)
+        assert entry["picture"] == f"{entry['image_id']:012d}.jpg"
         assert entry["score"] >= 0.1
         x, y, width, height = entry["bbox"]
         high, wide = entry["segmentation"]["size"]
@@ -228,6 +238,24 @@ def test_detect_writes_pictures_and_cocos_results(checkpoint, tmp_path, capsys):
         assert decode_mask(entry["segmentation"], (high, wide)).shape == (high, wide)
     assert str(tmp_path / "images" / "000000000777.jpg") in printed
     assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["000005.jpg", "7.png"], [5, 7]),
+        (["b.jpg", "a.jpg"], [1, 2]),
+        (["5.jpg", "a.jpg"], "a.jpg"),
+        (["x/5.jpg", "y/005.jpg", "7.jpg"], "y/005.jpg"),
+    ],
+)
+def test_images_are_numbered_by_their_names_or_counted_with_a_warning(names, expected):
+    paths = [Path(name) for name in names]
+    if isinstance(expected, list):
+        assert image_ids(paths) == expected
+        return
+    with pytest.warns(InputWarning, match=f"^{expected}: not named by a number of its own, so that image_id counts the images"):
+        assert image_ids(paths) == list(range(1, len(names) + 1))
 
 
 def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, tmp_path, capsys):

@@ -62,6 +62,14 @@ def test_segment_writes_labels_overlays_and_areas(checkpoint, root, capsys):
     assert (segmenter(root / "val" / "large.png") != numbers).mean() < 0.5
 
 
+def test_results_are_named_where_two_pictures_have_one_name(checkpoint, root):
+    given = [str(root / split / "0.png") for split in ("val", "train", "val")]
+    assert main(["segment", *given, "--checkpoint", str(checkpoint), "--out", str(root / "out"), "--overlays", "false"]) == 0
+    names = [(row["image"], row["labels"]) for row in json.loads((root / "out" / "areas.json").read_text())]
+    assert names == [(given[0], "0_labels.png"), (given[1], "0_2_labels.png")]
+    assert {(row["image"], row["labels"]) for row in csv.DictReader((root / "out" / "areas.csv").open())} == {*names}
+
+
 def test_a_picture_that_is_too_small_is_named(checkpoint, tmp_path, capsys):
     Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
     assert main(["segment", str(tmp_path / "small.png"), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out")]) == 2

@@ -1,5 +1,6 @@
 """Pictures in; objects with boxes, masks, classes and scores out; and pictures of them."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from .checkpoints import load_for_task
 from .data.coco_json import encode_mask
 from .data.detection_transforms import DetectionPreprocessing
 from .data.images import read_image
-from .errors import InputError
+from .errors import InputError, InputWarning
 from .fusion import fuse
 from .models import create_model
 from .models.cascade_mask_rcnn import to_file
@@ -101,6 +102,18 @@ class Detector:
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
-    """COCO's numbers where every file is named by one (000000000139.jpg), else 1, 2, 3 and so on."""
-    named = [int(path.stem) for path in paths if path.stem.isascii() and path.stem.isdigit()]
-    return named if len(set(named)) == len(paths) else list(range(1, len(paths) + 1))
+    """COCO's numbers where every file is named by one of its own (000000000139.jpg), else 1, 2, 3 and so on; warns where some are."""
+    numbers: dict[int, Path] = {}
+    odd = []
+    for path in paths:
+        number = int(path.stem) if path.stem.isascii() and path.stem.isdigit() else None
+        if number is None or number in numbers:
+            odd.append(path)
+        else:
+            numbers[number] = path
+    if not odd:
+        return list(numbers)
+    if len(odd) < len(paths):
+        said = f"{odd[0]}: not named by a number of its own, so that image_id counts the images, 1 to {len(paths)}"
+        warnings.warn(said, InputWarning, stacklevel=2)
+    return list(range(1, len(paths) + 1))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
-from ..files import check_targets, unique_stems, write_picture, write_text
+from ..files import check_targets, each_once, unique_stems, write_picture, write_text
 from .batch import Batch
 
 
@@ -42,7 +42,7 @@ def detect(
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
-    paths = find_images(images)
+    paths = each_once(find_images(images))
     pictures = [Path(out, f"{stem}.jpg") for stem in unique_stems(paths)]
     table = Path(out, "detections.json")
     check_targets([*pictures, table], sources=paths, overwrite=overwrite)
@@ -55,7 +55,8 @@ def detect(
             with batch.file(path):
                 objects = detector(path, score_threshold=score_threshold)
                 write_picture(picture, detector.draw(path, objects))
-                found[path] = [{"image_id": number, "file_name": str(path), **entry} for entry in detector.results(objects)]
+                about = {"image_id": number, "file_name": str(path), "picture": picture.name}
+                found[path] = [{**about, **entry} for entry in detector.results(objects)]
                 print(f"{path}: {named(found[path])}", flush=True)
         if found:
             write_text(table, json.dumps([entry for entries in found.values() for entry in entries]))

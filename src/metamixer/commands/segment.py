@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
-from ..files import check_targets, unique_stems, write_csv, write_png, write_text
+from ..files import check_targets, each_once, unique_stems, write_csv, write_png, write_text
 from .batch import Batch
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def segment(
     for name, value in (("window", window), ("stride", stride)):
         if value is not None and value < 32:
             raise InputError(f"{name} {value}, expected at least 32 pixels")
-    paths = find_images(images)
+    paths = each_once(find_images(images))
     stems = unique_stems(paths)
     pictures = [Path(out, f"{stem}_{kind}.png") for stem in stems for kind in ("labels", "overlay")[: 1 + overlays]]
     check_targets([*pictures, Path(out, "areas.json"), Path(out, "areas.csv")], sources=paths, overwrite=overwrite)
@@ -81,11 +81,16 @@ def segment_file(segmenter: "Segmenter", path: Path, target: Path, *, overlays: 
     write_png(target.with_name(f"{target.name}_labels.png"), paint(labels, segmenter.colours))
     classes = {name: {"pixels": count, "share": count / labels.size} for name, count in segmenter.areas(labels).items()}
     print(f"{path}: " + ", ".join(f"{name} {area['share']:.1%}" for name, area in classes.items()), flush=True)
-    return {"image": str(path), "width": labels.shape[1], "height": labels.shape[0], "classes": classes}
+    height, width = labels.shape
+    return {"image": str(path), "labels": f"{target.name}_labels.png", "width": width, "height": height, "classes": classes}
 
 
 def write_areas(areas: Sequence[dict], out: Path) -> None:
     """Write the areas of all images as JSON and as a table."""
     write_text(out / "areas.json", json.dumps(areas, indent=1))
-    table = [(row["image"], name, area["pixels"], f"{area['share']:.6f}") for row in areas for name, area in row["classes"].items()]
-    write_csv(out / "areas.csv", [("image", "class", "pixels", "share"), *table])
+    table = [
+        (row["image"], name, area["pixels"], f"{area['share']:.6f}", row["labels"])
+        for row in areas
+        for name, area in row["classes"].items()
+    ]
+    write_csv(out / "areas.csv", [("image", "class", "pixels", "share", "labels"), *table])
