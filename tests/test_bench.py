@@ -31,9 +31,14 @@ RESULTS = [
 
 def test_times_forms_beside_the_published_one(tmp_path, capsys):
     out = tmp_path / "bench.json"
-    forms = ["--backends", "eager", "--precisions", "fp32", "--rounds", "2", "--warmup", "1"]
+    forms = ["--backends", "eager", "--precisions", "fp32", "int8", "--rounds", "2", "--warmup", "1"]
     assert main(["bench", "test_convnext", *forms, "--json", str(out), "--sizes", "64", "--threads", "1"]) == 0
-    results = json.loads(out.read_text())["results"]
+    assert "Left out, as the backend doesn't compute in the precision: eager int8." in capsys.readouterr().out
+    told = json.loads(out.read_text())
+    assert (told["threads"], told["rounds"], told["warmup"], told["left_out"]) == (1, 2, 1, ["eager int8"])
+    assert told["versions"]["torch"]
+    results = told["results"]
+    assert all(low <= result["median"] <= high for result in results for low, high in [result["quartiles"]])
     assert [result["entry"]["backend"] for result in results] == ["published", "eager"]
     assert all(result["memory"] > 0 and result["median"] > 0 and result["error"] < 1e-4 for result in results)
     assert main(["bench", "ffnet_nano", "--backends", "abacus"]) == 2
@@ -71,6 +76,7 @@ def test_numbers_out_of_range_are_refused_before_anything_is_built(option, value
         (["--picture", "pareto.xyz"], "pareto.xyz: expected a name that ends in one of"),
         (["--picture", "old.png"], "old.png: exists, expected another name or folder, or --overwrite"),
         (["--json", "old.png"], "old.png: exists, expected another name or folder, or --overwrite"),
+        (["--picture", "new.png"], "picture of ffnet_nano at 96 px: no accuracy of these is published"),
         (["--json", "folder", "--overwrite"], "folder: can't be written, it is a folder"),
     ],
 )
@@ -88,7 +94,7 @@ def test_a_form_whose_process_ended_is_named():
     worker.entry = RESULTS[1].entry
     worker.pipe, theirs = multiprocessing.Pipe()
     theirs.close()
-    with pytest.raises(InputError, match=r"network='ffnet_1'.*its process ended"):
+    with pytest.raises(InputError, match=r"ffnet_1 at 256 px, batch 1, eager fp32: its process ended"):
         worker.run(counts=True)
 
 

@@ -80,8 +80,16 @@ def test_predict_prints_and_writes_what_the_network_says(checkpoint, pictures, t
 
 def test_predict_takes_several_images_and_fewer_classes(checkpoint, pictures, capsys):
     images = [str(pictures / "a.png"), str(pictures / "below" / "b.jpg")]
-    assert main(["predict", *images, "--checkpoint", str(checkpoint), "--top", "1", "--json", "-", "--batch_size", "1"]) == 0
+    assert main(["predict", *images, "--checkpoint", str(checkpoint), "--top", "1", "--json", "-", "--batch-size", "1"]) == 0
     assert [len(result["classes"]) for result in json.loads(capsys.readouterr().out)] == [1, 1]
+
+
+def test_a_backend_is_chosen_on_pictures_in_the_batch_that_is_run(checkpoint, pictures, monkeypatch):
+    seen = []
+    monkeypatch.setattr("metamixer.prediction.deploy", lambda network, example, *args, **settings: seen.append(example) or network)
+    assert main(["predict", "--checkpoint", str(checkpoint), "--backend", "auto", str(pictures)]) == 0
+    assert seen[0].shape == (2, 3, 32, 32)
+    assert seen[0].std() > 0.5
 
 
 def test_fuse_writes_a_deploy_form_that_predicts_the_same(checkpoint, pictures, tmp_path, capsys):

@@ -4,18 +4,21 @@ import json
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import metamixer
 from metamixer.data import Preprocessing
+from metamixer.deployment.backends import build
+from metamixer.deployment.description import Description
 from metamixer.deployment.exporting import export, with_preprocessing
-from metamixer.deployment.fastest import Form, candidates, keep_trial, trial_key, trials_file
+from metamixer.deployment.fastest import Form, candidates, keep_trial, read_trials, trial_key, trials_file
 from metamixer.deployment.formats import FORMATS
-from metamixer.deployment.program import Normalize
+from metamixer.deployment.program import Normalize, Program
 from metamixer.deployment.quantization import Quantization, layer_costs
-from metamixer.deployment.runtime import in_batches
+from metamixer.deployment.runtime import Runtime, in_batches
 from metamixer.deployment.source import info_of
 from metamixer.deployment.targets import MANIFEST, written_whole
 from metamixer.fusion import fuse
@@ -67,8 +70,10 @@ def test_a_file_is_the_same_function_in_its_own_runtime(name, network, tmp_path)
 
 @needs["coreml"]
 def test_a_core_ml_program_is_converted_and_its_structure_checked(network, tmp_path):
-    report = export(network, tmp_path / "net.mlpackage", format="coreml", info=INFO)
+    classes = ["tench, Tinca tinca", "square", "triangle"]
+    report = export(network, tmp_path / "net.mlpackage", format="coreml", info={**INFO, "classes": classes})
     assert "not verifiable on this platform" in str(report) or report.parity
+    assert json.loads(metamixer.load_exported(report.path).model.user_defined_metadata["classes"]) == classes
     assert (tmp_path / "net.mlpackage" / "Manifest.json").is_file()
 
 
@@ -126,7 +131,6 @@ def test_other_batches_than_a_program_takes_are_filled_up_and_cut():
 @needs["coreml"]
 def test_a_core_ml_program_is_given_batches_that_it_lists():
     from metamixer.deployment.coreml import BATCHES, CoreMl
-    from metamixer.deployment.description import Description
 
     class Fake:
         def predict(self, inputs):
@@ -173,15 +177,49 @@ def test_a_truncated_file_is_refused(name, network, tmp_path):
         metamixer.load_exported(whole)
 
 
-def test_a_file_of_another_version_is_refused(onnx_file, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"description_version": 99}, "version 99 of its description, expected 1"),
+        ({"precision": "fp7"}, "its description can't be read"),
+        ({"shape": None}, "its description can't be read"),
+        ({"unheard": "of"}, "its description can't be read"),
+    ],
+)
+def test_a_file_of_another_version_or_altered_is_refused(change, said, onnx_file, tmp_path):
     import onnx
 
     model = onnx.load(onnx_file)
     description = json.loads(model.metadata_props[0].value)
-    onnx.helper.set_model_props(model, {"metamixer": json.dumps({**description, "description_version": 99})})
+    onnx.helper.set_model_props(model, {"metamixer": json.dumps({**description, **change})})
     onnx.save(model, tmp_path / "later.onnx")
-    with pytest.raises(metamixer.InputError, match="version 99 of its description, expected 1"):
+    with pytest.raises(metamixer.InputError, match=said):
         metamixer.load_exported(tmp_path / "later.onnx")
+
+
+@needs["onnx"]
+@pytest.mark.parametrize("use", ["export", "deploy"])
+@pytest.mark.parametrize(
+    ("example", "calibration", "said"),
+    [
+        (np.zeros((1, 3, SIZE, SIZE), np.float32), None, "example is a ndarray, expected a float32 tensor"),
+        (torch.zeros(1, 3, SIZE, SIZE, dtype=torch.float64), None, "example of type torch.float64, expected torch.float32"),
+        (torch.zeros(0, 3, SIZE, SIZE), None, r"example of shape \[0, 3, 64, 64\], expected a batch of at least one"),
+        (torch.zeros(1, 4, SIZE, SIZE), None, r"of shape \[1, 4, 64, 64\], expected"),
+        (torch.zeros(1, SIZE), None, r"of shape \[1, 64\], expected"),
+        (torch.zeros(1, 3, SIZE, SIZE), torch.zeros(0, 3, SIZE, SIZE), r"calibration of shape \[0, 3"),
+        (torch.zeros(1, 3, SIZE, SIZE), torch.zeros(2, 3, 32, 32), r"calibration of shape .*, expected \(batch, 3, 64, 64\)"),
+    ],
+)
+def test_inputs_that_the_network_does_not_take_are_one_line(use, example, calibration, said, network, tmp_path):
+    precision = "fp32" if calibration is None else "int8"
+    with pytest.raises(metamixer.InputError, match=said) as refusal:
+        if use == "deploy":
+            metamixer.deploy(network, example, precision, calibration=calibration)
+        else:
+            quantization = None if calibration is None else Quantization(calibration)
+            export(network, tmp_path / "net.onnx", format="onnx", info=INFO, example=example, quantization=quantization)
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_file_that_is_not_the_network_is_not_written(network, tmp_path, monkeypatch):
@@ -221,7 +259,7 @@ def test_deploy_gives_the_networks_outputs_from_several_threads(backend, precisi
 def test_deploy_keeps_the_result_of_its_trial(network, cache, monkeypatch):
     x = torch.randn(1, 3, SIZE, SIZE)
     first = metamixer.deploy(network, x, "fp32")
-    assert trials_file().is_file()
+    assert list(trials_file().parent.iterdir()) == [trials_file()]
     monkeypatch.setattr("metamixer.deployment.fastest.time_forms", lambda *args: pytest.fail("a second trial"))
     assert metamixer.deploy(network, x, "fp32").name == first.name
     trials_file().write_text("not json")
@@ -235,6 +273,67 @@ def test_a_kept_trial_is_checked_with_the_weights_at_hand(cache):
     forms = candidates("auto", "eager", x, calibrated=False)
     keep_trial(trial_key(fuse(network), x, forms), Form("eager", "bf16"))
     assert metamixer.deploy(network, x, backend="eager").name == "eager fp32"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_cache_that_cannot_be_kept_stops_nothing(known, tmp_path, monkeypatch):
+    def home():
+        if known:
+            return tmp_path
+        raise RuntimeError("no home directory")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    (tmp_path / ".cache").touch()
+    keep_trial("key", Form("eager", "fp32"))
+    assert read_trials() == {}
+
+
+def test_a_library_that_cannot_convert_the_network_costs_no_other(network, monkeypatch):
+    def only_eager(backend, *args, **settings):
+        if backend != "eager":
+            raise RuntimeError("no such operator\nin line 3")
+        return build(backend, *args, **settings)
+
+    monkeypatch.setattr("metamixer.deployment.fastest.build", only_eager)
+    x = torch.randn(1, 3, SIZE, SIZE)
+    assert metamixer.deploy(network, x, "fp32", cache=False).name == "eager fp32"
+    with pytest.raises(metamixer.InputError, match=r"^onnxruntime fp32: no such operator$"):
+        metamixer.deploy(network, x, "fp32", backend="onnxruntime", cache=False)
+
+
+def test_int8_in_openvino_asks_for_nncf(network, monkeypatch):
+    monkeypatch.setattr("metamixer.deployment.formats.find_spec", lambda package: None if package == "nncf" else package)
+    x = torch.randn(1, 3, SIZE, SIZE)
+    with pytest.raises(metamixer.InputError, match=r"nncf is not installed, expected for this: pip install 'metamixer\[openvino\]'"):
+        metamixer.deploy(network, x, "int8", backend="openvino", calibration=x, cache=False)
+
+
+def test_int8_is_compared_on_the_inputs_that_it_is_calibrated_on(monkeypatch):
+    class Cut(Runtime):
+        def run(self, x):
+            return x.clamp(max=1)
+
+    monkeypatch.setattr("metamixer.deployment.fastest.build", lambda *args, **settings: Cut((None, None)))
+    network, example, calibration = nn.Identity(), torch.rand(1, 8), torch.rand(4, 8)
+    settings = {"backend": "onnxruntime", "cache": False}
+    assert metamixer.deploy(network, example, "int8", calibration=calibration, **settings).name == "onnxruntime int8"
+    with pytest.raises(metamixer.InputError, match="dB of signal to noise, expected at least 20 dB in int8"):
+        metamixer.deploy(network, example, "int8", calibration=3 * calibration, **settings)
+
+
+@needs["onnx"]
+@pytest.mark.parametrize(("able", "largest"), [(True, 127), (False, 64)])
+def test_onnx_weights_have_seven_bits_where_products_would_saturate(able, largest, monkeypatch):
+    import onnx
+
+    from metamixer.deployment.onnx import convert
+
+    monkeypatch.setattr("metamixer.deployment.onnx.multiplies_int8", lambda: able)
+    x = torch.rand(2, 3, 8, 8)
+    model, _ = convert(Program(nn.Conv2d(3, 8, 3).eval(), x, Description("int8"), calibration=x))
+    weights = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    assert max(np.abs(weight.astype(int)).max() for weight in weights) == largest
 
 
 def test_layer_costs_name_the_layer_that_int8_hurts():
@@ -253,7 +352,7 @@ def test_int8_depthwise_convolutions_are_right_in_openvino():
     torch.manual_seed(0)
     network = randomize(metamixer.create_model("ffnet_nano", num_classes=10)).eval()
     images = torch.rand(16, 3, 32, 32)
-    runtime = metamixer.deploy(network, images[:1], "int8", backend="openvino", calibration=images)
+    runtime = build("openvino", network, images[:1], precision="int8", calibration=images)
     with torch.no_grad():
         expected = network(images)
     found = torch.cat([runtime(image) for image in images.split(1)])

@@ -45,6 +45,9 @@ class Entry:
     backend: str
     precision: str
 
+    def __str__(self) -> str:
+        return f"{self.network} at {self.size} px, batch {self.batch}, {self.backend} {self.precision}"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -94,12 +97,22 @@ def choose_forms(backends: Sequence[str], precisions: Sequence[str]) -> list[tup
 
     Raises InputError for a backend or precision that there isn't.
     """
-    backends = backends or [name for name in installed_backends() if name != "compile"]
+    backends = backends or default_backends()
     forms = [(name, kind) for name in backends for kind in precisions if kind in find_backend(name).precisions]
     unknown = set(precisions) - {kind for backend in BACKENDS.values() for kind in backend.precisions}
     if unknown or not forms:
         raise InputError(f"precisions {' '.join(precisions)} for {' '.join(backends)}, expected some of fp32 bf16 int8 that these know")
     return [(PUBLISHED, "fp32"), *forms]
+
+
+def default_backends() -> list[str]:
+    """All that are installed but compile, which is slow to build."""
+    return [name for name in installed_backends() if name != "compile"]
+
+
+def left_out(backends: Sequence[str], precisions: Sequence[str]) -> list[str]:
+    """What `choose_forms` leaves out: backends beside a precision that they don't compute in."""
+    return [f"{name} {kind}" for name in backends or default_backends() for kind in precisions if kind not in find_backend(name).precisions]
 
 
 def time_networks(

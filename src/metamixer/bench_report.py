@@ -1,11 +1,13 @@
 """What `metamixer bench` writes: a table, everything as plain values, and a picture of accuracy against latency."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from .bench import Result
+from .bench import Result, own_sizes
+from .deployment.backends import versions
+from .errors import InputError
 from .models.published_accuracy import PUBLISHED
 
 
@@ -29,9 +31,19 @@ def table(results: Sequence[Result], peak: float) -> str:
     return "\n".join(lines)
 
 
-def as_json(results: Sequence[Result], peak: float, machine: str) -> dict:
-    """Everything that was measured, in plain values."""
-    return {"machine": machine, "fp32_peak_gflops": peak, "results": [{**asdict(result), "median": result.median} for result in results]}
+def as_json(results: Sequence[Result], peak: float, about: Mapping[str, object]) -> dict:
+    """Everything that was measured, in plain values; about: on what and how."""
+    rows = [{**asdict(result), "median": result.median, "quartiles": result.quartiles} for result in results]
+    return {**about, "versions": versions(), "fp32_peak_gflops": peak, "results": rows}
+
+
+def check_drawable(networks: Sequence[str], sizes: Sequence[int]) -> None:
+    """Raise InputError where the picture would be empty; sizes: none for each network's own."""
+    own = own_sizes(networks)
+    timed = [(name, size) for name in networks for size in sizes or (own[name],)]
+    if not any(place in PUBLISHED for place in timed):
+        places = ", ".join(f"{name} at {size} px" for name, size in timed)
+        raise InputError(f"picture of {places}: no accuracy of these is published, expected a network and size of which one is")
 
 
 def draw_pareto(results: Sequence[Result], out: Path) -> None:

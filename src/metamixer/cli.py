@@ -1,5 +1,6 @@
 """The command line: a dictionary of functions; training goes through Lightning's."""
 
+import re
 import sys
 import warnings
 from collections.abc import Callable, Container, Iterator, Sequence
@@ -101,10 +102,17 @@ def _call(arguments: list[str]) -> None:
     parser.add_function_arguments(function, skip={*positional, *lists})
     flags = {f"--{key}" for key, parameter in parameters.items() if isinstance(parameter.default, bool)}
     try:
-        options = parser.parse_args(_with_values(rest, flags))
+        options = parser.parse_args(_with_values(_underscored(rest), flags))
     except ArgumentError as error:
         raise InputError(" ".join(str(error).split()) + f"; metamixer {name} --help tells more") from None
     function(**vars(options))
+
+
+def _underscored(arguments: Sequence[str]) -> list[str]:
+    """`--max-drop` means `--max_drop`; what stands behind a bare `--` is no option."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [re.sub("^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), argument) for argument in arguments[:end]]
+    return [*options, *arguments[end:]]
 
 
 def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:

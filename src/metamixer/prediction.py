@@ -69,7 +69,11 @@ class Classifier:
             raise InputError(f"{path}: doesn't tell preprocessing and classes, expected an exported classifier")
         if model not in (None, known.get("model")):
             raise InputError(f"{path}: a file of {known.get('model')}, expected {model}")
-        return cls(runtime.any_batch, without_normalization(Preprocessing.from_dict(known["preprocessing"])), known["classes"])
+        try:
+            preprocessing = Preprocessing.from_dict(known["preprocessing"])
+        except (AttributeError, TypeError):
+            raise InputError(f"{path}: its preprocessing can't be read, expected a file that metamixer export wrote") from None
+        return cls(runtime.any_batch, without_normalization(preprocessing), known["classes"])
 
     def to(self, device: str) -> None:
         """Compute on another device."""
@@ -77,13 +81,13 @@ class Classifier:
         if isinstance(self.network, nn.Module):
             self.network.to(self.device)
 
-    def deploy(self, backend: str) -> None:
-        """Run the network in a backend of `metamixer.deploy`, or the fastest ("auto"), in float32."""
+    def deploy(self, backend: str, *, batch_size: int = 1) -> None:
+        """Run the network in a backend of `metamixer.deploy`, or the fastest ("auto") for batches of such a size, in float32."""
         if not isinstance(self.network, nn.Module):
             raise InputError(f"backend {backend!r}, expected none for an exported file, which brings its own")
-        shape = (1, self.preprocessing.in_chans, self.preprocessing.size, self.preprocessing.size)
-        example = torch.zeros(shape, device=self.device) + 0.5
-        self.network = deploy(self.network, example, "fp32", backend=backend)
+        shape = (batch_size, self.preprocessing.in_chans, self.preprocessing.size, self.preprocessing.size)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))  # as pictures are once they are normalised
+        self.network = deploy(self.network, noise.to(self.device), "fp32", backend=backend)
 
     def read(self, picture: Picture) -> Image.Image:
         """The picture as it is to be seen, turned upright where its EXIF remark says so; raises InputError that names it."""

@@ -36,26 +36,24 @@ def bench(
         picture: file for a picture of published top-1 against latency.
         overwrite: replace results that exist.
     """
-    from ..bench import choose_forms, time_networks
-    from ..bench_report import as_json, draw_pareto, table
+    from ..bench import choose_forms, left_out, time_networks
+    from ..bench_report import as_json, check_drawable, draw_pareto, table
     from ..machine import describe_machine
 
+    names = [*networks, *vs]
+    forms, missing = choose_forms(backends, precisions), left_out(backends, precisions)
+    check_targets([Path(name) for name in (json, picture) if name], sources=(), overwrite=overwrite)
     if picture:
         check_figure_name(picture)
-    check_targets([Path(name) for name in (json, picture) if name], sources=(), overwrite=overwrite)
+        check_drawable(names, sizes)
     threads = torch.get_num_threads() if threads is None else threads
-    results, peak = time_networks(
-        [*networks, *vs],
-        choose_forms(backends, precisions),
-        sizes=sizes,
-        batches=batch,
-        threads=threads,
-        rounds=rounds,
-        warmup=warmup,
-    )
+    results, peak = time_networks(names, forms, sizes=sizes, batches=batch, threads=threads, rounds=rounds, warmup=warmup)
     print(f"{describe_machine()}, {threads} threads, measured fp32 peak {peak:.0f} GFLOP/s\n")
     print(table(results, peak))
+    if missing:
+        print(f"\nLeft out, as the backend doesn't compute in the precision: {', '.join(missing)}.")
     if json:
-        write_text(Path(json), json_format.dumps(as_json(results, peak, describe_machine()), indent=1))
+        about = {"machine": describe_machine(), "threads": threads, "rounds": rounds, "warmup": warmup, "left_out": missing}
+        write_text(Path(json), json_format.dumps(as_json(results, peak, about), indent=1))
     if picture:
         draw_pareto(results, Path(picture))

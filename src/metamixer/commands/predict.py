@@ -50,7 +50,7 @@ def predict(
     classifier = Classifier.load(model=model, checkpoint=checkpoint)
     classifier.to(device)
     if backend:
-        classifier.deploy(backend)
+        classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []
     with Batch(len(paths), json or "the table") as batch:
         for path, classes in classify(classifier, paths, batch, top=top, batch_size=batch_size):

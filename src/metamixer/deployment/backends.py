@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from torch import Tensor, nn
 
@@ -18,17 +19,18 @@ class Backend:
     """A way to run a network.
 
     module: file of this package with `build(program)`; packages: what must be installed; extra: what brings it; precisions: what it
-    computes in.
+    computes in; for_int8: packages that int8 asks for beside those.
     """
 
     module: str
     packages: tuple[str, ...]
     extra: str
     precisions: tuple[str, ...]
+    for_int8: tuple[str, ...] = ()
 
 
 BACKENDS: dict[str, Backend] = {
-    "openvino": Backend("openvino", ("openvino",), "openvino", ("fp32", "bf16", "int8")),
+    "openvino": Backend("openvino", ("openvino",), "openvino", ("fp32", "bf16", "int8"), for_int8=("nncf",)),
     "onnxruntime": Backend("onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", ("fp32", "int8")),
     "eager": Backend("eager", (), "", ("fp32", "bf16", "fp16")),
     "compile": Backend("compiled", (), "", ("fp32", "bf16", "fp16")),
@@ -47,6 +49,11 @@ def installed_backends() -> list[str]:
     return [name for name, backend in BACKENDS.items() if not missing_packages(backend.packages)]
 
 
+def versions() -> dict[str, str]:
+    """Of this package and of what computes, none for a library that isn't installed."""
+    return {package: _version(package) for package in ("metamixer", "torch", "onnxruntime", "openvino")}
+
+
 def build(backend: str, network: nn.Module, example: Tensor, *, precision: str, calibration: Tensor | None = None) -> Runtime:
     """A network, fused, in a backend and a precision; raises InputError where they don't go together or something is missing."""
     way = find_backend(backend)
@@ -54,6 +61,13 @@ def build(backend: str, network: nn.Module, example: Tensor, *, precision: str, 
         raise InputError(f"precision {precision!r}, expected one of {', '.join(way.precisions)} for backend {backend}")
     if precision == "int8" and calibration is None:
         raise InputError("precision 'int8', expected inputs to calibrate on as well: calibration=images")
-    program = Program(fuse(network).requires_grad_(False), twice(example), Description(precision), calibration=calibration)
-    make: Callable[[Program], Runtime] = import_form(way.extra, way.module, way.packages).build
-    return make(program)
+    packages = (*way.packages, *way.for_int8) if precision == "int8" else way.packages
+    make: Callable[[Program], Runtime] = import_form(way.extra, way.module, packages).build
+    return make(Program(fuse(network).requires_grad_(False), twice(example), Description(precision), calibration=calibration))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,5 +1,6 @@
 """Core ML programs (.mlpackage): written anywhere, run on macOS and iOS only."""
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def write(program: Program, path: Path) -> None:
         skip_model_load=True,
     )
     model.user_defined_metadata[KEY] = program.text(shape)
-    model.user_defined_metadata["classes"] = ",".join(program.description.network.get("classes") or ())
+    model.user_defined_metadata["classes"] = json.dumps(program.description.network.get("classes") or [])
     model.save(str(path))
 
 

@@ -10,6 +10,9 @@ from ..errors import InputError
 VERSION = 1
 """Of the description; a file of another version is refused."""
 
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+"""What a network can be made to compute in."""
+
 KEY = "metamixer"
 """The name under which a file keeps its description."""
 
@@ -28,6 +31,11 @@ class Description:
     network: dict[str, Any] = field(default_factory=dict)
     description_version: int = VERSION
 
+    def __post_init__(self):
+        sizes = all(size is None or isinstance(size, int) for size in self.shape)
+        if self.precision not in PRECISIONS or not sizes or not isinstance(self.network, dict):
+            raise InputError(f"description {self}, expected precision, shape and what is known of the network")
+
     def to_json(self) -> str:
         """As text."""
         return json.dumps(asdict(self))
@@ -40,11 +48,11 @@ class Description:
         try:
             values = json.loads(text)
             version = values["description_version"]
+            if version == VERSION:
+                return cls(**{**values, "shape": tuple(values["shape"])})
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}: its description can't be read, expected a file that metamixer export wrote") from None
-        if version != VERSION:
-            raise InputError(f"{path}: written as version {version} of its description, expected {VERSION}: export it again")
-        return cls(**{**values, "shape": tuple(values["shape"])})
+        raise InputError(f"{path}: written as version {version} of its description, expected {VERSION}: export it again")
 
 
 def show_shape(shape: Shape) -> str:

@@ -1,6 +1,7 @@
 """From a network to a file that is proved to be the same function, or to no file at all."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ from ..errors import InputError
 from ..fusion import fuse
 from .description import Description, Shape, show_shape
 from .formats import FORMATS, Format, find_format, import_form, load_exported
-from .parity import TOLERANCE, Parity, compare
+from .inputs import check_inputs
+from .parity import Parity, compare
 from .program import Normalize, Program, twice
 from .quantization import COSTLIEST, Accuracy, Quantization, layer_costs, quantizable_layers, top1
 from .samples import random_batches
+from .source import example_of
 from .targets import check_out, written_whole
+
+Write = Callable[[Program, Path], None]
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,10 @@ class Report:
     path: Path
     format: str
     precision: str
-    shape: Shape
-    size: int
-    parity: Parity | None
-    real_images: bool
+    shape: Shape = ()
+    size: int = 0
+    parity: Parity | None = None
+    real_images: bool = False
     accuracy: Accuracy | None = None
     floating: tuple[str, ...] = ()
 
@@ -40,6 +45,8 @@ class Report:
         if self.parity:
             rows["largest error"] = f"{self.parity.largest:.1e} of the largest output"
             rows["mean error"] = f"{self.parity.mean:.1e}"
+            if self.precision == "int8":
+                rows["signal to noise"] = f"{self.parity.snr:.1f} dB"
             if self.parity.agreement is not None:
                 kind = "images" if self.real_images else "random inputs (--images FOLDER for real ones)"
                 rows["same top-1"] = f"{self.parity.agreement:.2%} of {self.parity.images} {kind}"
@@ -47,8 +54,15 @@ class Report:
             rows["top-1"] = (
                 f"{self.accuracy.int8:.2f} % in int8, {self.accuracy.floating:.2f} % in float32, {self.accuracy.images} validation images"
             )
-        rows["status"] = "verified" if self.parity else f"not verifiable on this platform ({sys.platform}); its structure was checked"
+        rows["status"] = self.status
         return "\n".join([str(self.path), *(f"  {name:16s}{value}" for name, value in rows.items())])
+
+    @property
+    def status(self) -> str:
+        """How far the file is proved."""
+        if not self.parity:
+            return f"not verifiable on this platform ({sys.platform}); its structure was checked"
+        return "verified (int8, no accuracy measured)" if self.precision == "int8" and not self.accuracy else "verified"
 
 
 def export(
@@ -79,42 +93,32 @@ def export(
         quantization: how to make the network int8; None: it stays in floating point.
         overwrite: replace what exists.
     """
-    kind = find_format(format)
+    kind, out = find_format(format), Path(out)
     precision = _precision(format, kind, precision, quantization)
     form = import_form(format, kind.module, kind.packages)
-    out = Path(out)
     check_out(out, kind, overwrite=overwrite)
     info = {**(info or {}), "fused": True}
-    if example is None:
-        from .source import example_of
-
-        example = example_of(info)
+    example = example_of(info) if example is None else example
+    calibration = quantization.calibration if quantization else None
     reference = with_preprocessing(network, info).eval()
+    check_inputs(reference, example, calibration=calibration, samples=samples)
     program = Program(
         module=with_preprocessing(fuse(network), info).eval().requires_grad_(False),
         example=twice(example) if dynamic else example,
         description=Description(precision, network=info),
         dynamic=dynamic,
-        calibration=quantization.calibration if quantization else None,
+        calibration=calibration,
     )
+    report = Report(out, format, precision)
     with written_whole(out) as part:
         form.write(program, part)
-        if kind.runs_on not in (None, sys.platform):
-            form.check_structure(part, program.module)
-            shape, parity, accuracy, inputs = form.read(part).shape, None, None, None
+        if kind.runs_on in (None, sys.platform):
+            report = _proved(report, part, program, reference=reference, quantization=quantization, samples=samples, write=form.write)
         else:
-            program, accuracy = _within_drop(program, form, part, reference, quantization)
-            runtime = load_exported(part)
-            shape = runtime.shape
-            inputs = samples if samples is not None else program.calibration
-            in_every_size = compare(runtime, reference, random_batches(example, shape))
-            parity = in_every_size if inputs is None else compare(runtime.any_batch, reference, inputs.split(16))
-            if accuracy is None:  # what int8 costs a classifier is told by its accuracy
-                far = parity if precision == "int8" or parity.largest > in_every_size.largest else in_every_size
-                _refuse_if_far(far, precision, out)
+            form.check_structure(part, program.module)
+            report = replace(report, shape=form.read(part).shape)
         size = sum(file.stat().st_size for file in part.parent.rglob("*") if file.is_file())
-    kept = _names_of(program)
-    return Report(out, format, precision, shape, size, parity, inputs is not None, accuracy, kept)
+    return replace(report, size=size)
 
 
 def with_preprocessing(network: nn.Module, info: dict[str, Any]) -> nn.Module:
@@ -134,12 +138,37 @@ def _precision(name: str, kind: Format, precision: str | None, quantization: Qua
     return precision
 
 
+def _proved(
+    report: Report,
+    part: Path,
+    program: Program,
+    *,
+    reference: nn.Module,
+    quantization: Quantization | None,
+    samples: Tensor | None,
+    write: Write,
+) -> Report:
+    """The report with what the file at `part` gives beside the network; raises InputError where that is too far."""
+    accuracy = None
+    if quantization and quantization.validation is not None:
+        program, accuracy = _within_drop(program, part, reference, quantization=quantization, write=write)
+    runtime = load_exported(part)
+    inputs = samples if samples is not None else program.calibration
+    in_every_size = compare(runtime, reference, random_batches(program.example, runtime.shape))
+    parity = in_every_size if inputs is None else compare(runtime.any_batch, reference, inputs.split(16))
+    if accuracy is None:  # what int8 costs a classifier is told by its accuracy
+        far = parity if report.precision == "int8" or parity.largest > in_every_size.largest else in_every_size
+        if excess := far.excess(report.precision):
+            raise InputError(f"{report.path}: {excess}: nothing written")
+    return replace(
+        report, shape=runtime.shape, parity=parity, real_images=inputs is not None, accuracy=accuracy, floating=_names_of(program)
+    )
+
+
 def _within_drop(
-    program: Program, form, part: Path, reference: nn.Module, quantization: Quantization | None
-) -> tuple[Program, Accuracy | None]:
+    program: Program, part: Path, reference: nn.Module, *, quantization: Quantization, write: Write
+) -> tuple[Program, Accuracy]:
     """The file at `part` with int8 that costs no more than allowed; layers go back to floating point where that is asked for."""
-    if quantization is None or quantization.validation is None:
-        return program, None
     info = program.description.network
     classes = {"network_classes": info["classes"], "num_classes": info["model_args"]["num_classes"]}
     floating = top1(reference, quantization, **classes)
@@ -162,22 +191,14 @@ def _within_drop(
     count = 1
     while accuracy.drop > quantization.max_drop and count < len(costs):
         program = replace(program, floating=[layers[name].weight for name, _ in costs[:count]])
-        form.write(program, part)
+        write(program, part)
         accuracy, count = measured(), 2 * count
     if accuracy.drop > quantization.max_drop:
         raise InputError(
-            f"int8 top-1 {accuracy.int8:.2f} % with half of the layers in floating point, float32 {accuracy.floating:.2f} %, "
-            f"expected a drop of at most {quantization.max_drop:g} points (--max_drop): nothing written"
+            f"int8 top-1 {accuracy.int8:.2f} % with {len(program.floating)} of {len(costs)} layers in floating point, "
+            f"float32 {accuracy.floating:.2f} %, expected a drop of at most {quantization.max_drop:g} points (--max_drop): nothing written"
         )
     return program, accuracy
-
-
-def _refuse_if_far(parity: Parity, precision: str, out: Path) -> None:
-    if not parity.within(precision):
-        raise InputError(
-            f"{out}: differs from the network by {parity.largest:.1e} of its largest output, expected at most "
-            f"{TOLERANCE[precision]:.0e} in {precision}: nothing written"
-        )
 
 
 def _names_of(program: Program) -> tuple[str, ...]:

@@ -4,11 +4,11 @@ import hashlib
 import json
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -17,14 +17,17 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..fusion import fuse
 from ..machine import processor
-from .backends import BACKENDS, build, find_backend, installed_backends
-from .parity import TOLERANCE, compare
+from .backends import BACKENDS, build, find_backend, installed_backends, versions
+from .description import PRECISIONS
+from .inputs import check_inputs
+from .parity import compare
 from .runtime import Runtime
-
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 WARM_UP, ROUNDS, SECONDS = 2, 15, 2.0
 """Of a trial: calls before those that count, and at most so many rounds or seconds for each form."""
+
+COMPARED = 32
+"""Calibration inputs on which an int8 form is compared: its ranges suit what it was calibrated on, and rare values are cut."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,15 @@ def deploy(
 
     Args:
         model: any network with one tensor in and one out.
-        example: an input of the shape that matters, float32.
+        example: an input of the shape that matters, float32, a batch of one or more.
         precision: fp32, bf16, fp16 or int8; auto: fp32 and bf16, and int8 where `calibration` is given.
         backend: one of `BACKENDS`; auto: all that are installed; `compile`, which is slow to build, where nothing else is.
-        calibration: inputs (N, ...) from which int8 chooses its ranges.
+        calibration: inputs (N, ...) from which int8 chooses its ranges, and on which it is compared with the network.
         cache: use and keep results of trials.
 
     Raises InputError where no form computes what the network does within the precision's tolerance.
     """
+    check_inputs(model, example, calibration=calibration)
     forms = candidates(precision, backend, example, calibrated=calibration is not None)
     model = fuse(model)
     key = trial_key(model, example, forms)
@@ -101,14 +105,17 @@ def build_forms(forms: Sequence[Form], model: nn.Module, example: Tensor, *, cal
     """Those forms that compute what the network does within their precision's tolerance; raises InputError where none does."""
     runtimes, refusals = {}, []
     for form in forms:
-        runtime = build(form.backend, model, example, precision=form.precision, calibration=calibration)
-        parity = compare(runtime, model, [example])
-        if parity.within(form.precision):
+        try:
+            runtime = build(form.backend, model, example, precision=form.precision, calibration=calibration)
+            inputs = calibration[:COMPARED] if form.precision == "int8" else example
+            excess = compare(runtime.any_batch, model, inputs.split(len(example))).excess(form.precision)
+        except Exception as error:  # what one library can't convert another can
+            excess = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if excess:
+            refusals.append(f"{form}: {excess}")
+        else:
             runtime.name = str(form)
             runtimes[form] = runtime
-        else:
-            expected = f"expected at most {TOLERANCE[form.precision]:.0e}"
-            refusals.append(f"{form}: differs from the network by {parity.largest:.1e} of its largest output, {expected}")
     if not runtimes:
         raise InputError("; ".join(refusals))
     return runtimes
@@ -140,20 +147,24 @@ def trial_key(model: nn.Module, example: Tensor, forms: list[Form]) -> str:
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "forms": sorted(map(str, forms)),
-        "versions": {package: _version(package) for package in ("metamixer", "torch", "onnxruntime", "openvino")},
+        "versions": versions(),
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-def trials_file() -> Path:
-    """Where results are kept: below XDG_CACHE_HOME, ~/.cache without it."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "metamixer", "fastest.json")
+def trials_file() -> Path | None:
+    """Where results are kept: below XDG_CACHE_HOME, ~/.cache without it; None where there is no home either."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "metamixer", "fastest.json")
+    except RuntimeError:
+        return None
 
 
 def read_trials() -> dict[str, dict[str, str]]:
     """Kept results; none where the file is missing or isn't ours."""
+    path = trials_file()
     try:
-        content = json.loads(trials_file().read_text())
+        content = json.loads(path.read_text()) if path else {}
         return {key: form for key, form in content.items() if form["backend"] in BACKENDS and form["precision"] in PRECISIONS}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
@@ -162,17 +173,11 @@ def read_trials() -> dict[str, dict[str, str]]:
 def keep_trial(key: str, form: Form) -> None:
     """Add a result; a cache that can't be written costs a trial the next time, no more."""
     path = trials_file()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    if path is None:
+        return
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps({**read_trials(), key: {"backend": form.backend, "precision": form.precision}}, indent=1))
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            part = Path(folder, path.name)
+            part.write_text(json.dumps({**read_trials(), key: {"backend": form.backend, "precision": form.precision}}, indent=1))
+            part.replace(path)

@@ -13,6 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from torch import Tensor
 
 from ..errors import InputError
+from ..machine import multiplies_int8
 from .description import KEY, NAMES, Description, Shape
 from .program import Program, all_free, capture
 from .runtime import Runtime
@@ -90,6 +91,8 @@ def quantize(model: onnx.ModelProto, program: Program) -> onnx.ModelProto:
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm", "MatMul"],
             per_channel=True,
+            # Without instructions for int8 products their sums of pairs saturate at 16 bits, unless weights have 7 bits.
+            reduce_range=not multiplies_int8(),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,

@@ -19,8 +19,6 @@ from .weights import fingerprint
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 """What OpenVINO is to compute in; in an int8 network, the operators that stay in floating point."""
 
-INT8_REST = "bf16"
-
 
 class OpenVino(Runtime):
     """A compiled OpenVINO model on the processor, with as many threads as PyTorch has; each thread has a request of its own."""

@@ -1,39 +1,62 @@
 """How far a runtime is from the network that it was made from."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2, "int8": 0.5}
-"""The largest difference that each precision may make, as a share of the largest output. What int8 costs is told by accuracy."""
+TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
+"""The largest difference that each precision may make, as a share of the largest output."""
+
+LEAST_SNR = 20.0
+"""Decibels that int8 must keep on inputs like those it was calibrated on, where no accuracy tells what it costs. A single largest
+difference says little there: ranges are chosen so that rare values are cut."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """largest, mean: differences as shares of the network's largest output; agreement: share of images with the same best class,
-    None where the outputs are no classes; images: how many were compared."""
+    """largest, mean: differences as shares of the network's largest output; snr: variance of the network's outputs over the mean
+    squared difference, in decibels; agreement: share of images with the same best class, None where the outputs are no classes;
+    images: how many were compared."""
 
     largest: float
     mean: float
+    snr: float
     agreement: float | None
     images: int
 
-    def within(self, precision: str) -> bool:
-        """Whether the difference is what the precision explains."""
-        return self.largest <= TOLERANCE[precision]
+    def excess(self, precision: str) -> str | None:
+        """What is more than the precision explains, for a message; None where nothing is."""
+        if precision == "int8":
+            within, found, bound = self.snr >= LEAST_SNR, f"{self.snr:.1f} dB of signal to noise", f"at least {LEAST_SNR:g} dB"
+        else:
+            within, found = self.largest <= TOLERANCE[precision], f"{self.largest:.1e} of its largest output"
+            bound = f"at most {TOLERANCE[precision]:.0e}"
+        return None if within else f"differs from the network by {found}, expected {bound} in {precision}"
 
 
 @torch.inference_mode()
 def compare(runtime: Callable[[Tensor], Tensor], network: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> Parity:
     """Both on the same inputs; outputs of two dimensions are taken for the scores of classes."""
     expected, actual = zip(*((network(batch).float().cpu(), runtime(batch).float().cpu()) for batch in batches), strict=True)
-    scale = max(answer.abs().max().item() for answer in expected) or 1.0
-    differences = torch.cat([(ours - theirs).abs().flatten() for ours, theirs in zip(actual, expected, strict=True)]) / scale
+    outputs = torch.cat([answer.flatten() for answer in expected])
+    differences = torch.cat([answer.flatten() for answer in actual]) - outputs
+    shares = differences.abs() / (outputs.abs().max() or 1)
     agreement = None
     if expected[0].ndim == 2:
         same = [ours.argmax(1) == theirs.argmax(1) for ours, theirs in zip(actual, expected, strict=True)]
         agreement = torch.cat(same).float().mean().item()
-    largest = differences.max().item() if differences.isfinite().all() else float("inf")
-    return Parity(largest, differences.mean().item(), agreement, sum(len(batch) for batch in expected))
+    largest = shares.max().item() if shares.isfinite().all() else math.inf
+    images = sum(len(batch) for batch in expected)
+    return Parity(largest, shares.mean().item(), _decibels(outputs, differences), agreement, images)
+
+
+def _decibels(signal: Tensor, noise: Tensor) -> float:
+    """Signal to noise: variance against mean square."""
+    noise = noise.double().square().mean().item()
+    signal = signal.double().var(correction=0).item()
+    if not math.isfinite(noise) or (noise and not signal):
+        return -math.inf
+    return 10 * math.log10(signal / noise) if noise else math.inf

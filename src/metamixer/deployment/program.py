@@ -24,7 +24,9 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, H, W) in [0, 1] -> the network's output."""
+        """x: (B, C, H, W) in [0, 1] -> the network's output; raises InputError for other channels, of which one would be spread."""
+        if x.shape[1] != self.mean.shape[1]:
+            raise InputError(f"input of shape {list(x.shape)}, expected {self.mean.shape[1]} channels")
         return self.network((x - self.mean) / self.std)
 
 

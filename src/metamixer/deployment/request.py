@@ -1,5 +1,6 @@
 """What `metamixer export` asks for: folders and names turned into networks, inputs and labels, then `export`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,15 @@ def export_request(
     """Export what the command line names; raises InputError for whatever of it doesn't fit."""
     kind = find_format(format)
     import_form(format, kind.module, kind.packages)
-    if precision == "int8" and not calibration:
-        raise InputError("precision 'int8', expected images to calibrate on as well: --calibration FOLDER")
-    if precision != "int8":
-        _refuse_given(calibration=calibration, validation=validation, max_drop=max_drop, mixed=mixed or None)
-    for name, least in (("samples", samples), ("size", size), ("smallest size of shape", min(shape) if shape else None)):
-        if least is not None:
-            at_least(name, least, 1)
+    only_int8 = {"calibration": calibration, "validation": validation, "max_drop": max_drop, "mixed": mixed or None}
+    _check_precision(precision, only_int8)
+    _check_sizes(samples=samples, size=size, shape=shape)
     target = Path(out or Path(source).with_suffix(kind.suffix).name)
     check_out(target, kind, sources=[Path(source)], overwrite=overwrite)
     network, info = load_network(source, model=model, pretrained=pretrained)
     if info["task"] in SEVERAL_TENSORS:
         raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
-    if size and image_preprocessing(info):
-        info = {**info, "preprocessing": {**info["preprocessing"], "size": size}}
+    info = _with_side(info, size=size, shape=shape)
     example = example_of(info, size=size, shape=shape)
     quantization = None
     if precision == "int8" and calibration:
@@ -83,8 +79,31 @@ def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple[Dataset |
     return read_labelled(folder, preprocessing, limit=None) if folder and preprocessing else (None, [])
 
 
-def _refuse_given(**options: object) -> None:
-    """Options that only int8 has a use for."""
-    for name, value in options.items():
-        if value is not None:
+def _check_precision(precision: str | None, only_int8: Mapping[str, object]) -> None:
+    """Int8 needs images to calibrate on, and no other precision has a use for its options."""
+    if precision == "int8" and not only_int8["calibration"]:
+        raise InputError("precision 'int8', expected images to calibrate on as well: --calibration FOLDER")
+    for name, value in only_int8.items():
+        if precision != "int8" and value is not None:
             raise InputError(f"{name} {value!r}, expected --int8 as well")
+
+
+def _check_sizes(*, samples: int, size: int | None, shape: tuple[int, ...] | None) -> None:
+    for name, least in (("samples", samples), ("size", size), ("smallest size of shape", min(shape) if shape else None)):
+        if least is not None:
+            at_least(name, least, 1)
+    if size and shape:
+        raise InputError(f"size {size} beside shape {_spaced(shape)}, expected one of the two")
+
+
+def _with_side(info: dict[str, Any], *, size: int | None, shape: tuple[int, ...] | None) -> dict[str, Any]:
+    """What is known of a classifier, with the side of the images that its file is made for."""
+    if not image_preprocessing(info) or not (size or shape):
+        return info
+    if shape and (len(shape) != 4 or shape[2] != shape[3]):
+        raise InputError(f"shape {_spaced(shape)} for {info['model']}, expected a batch of square images, such as 1 3 96 96")
+    return {**info, "preprocessing": {**info["preprocessing"], "size": shape[-1] if shape else size}}
+
+
+def _spaced(shape: tuple[int, ...]) -> str:
+    return " ".join(map(str, shape))
