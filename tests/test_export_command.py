@@ -12,6 +12,7 @@ import metamixer
 from metamixer.checkpoints import network_info, save_network
 from metamixer.cli import main
 from metamixer.deployment.exporting import export
+from metamixer.deployment.quantization import quantizable_layers
 from random_statistics import randomize
 from shapes import CLASSES, INFO, SIZE, needs
 
@@ -23,19 +24,19 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(("shape", "batch"), [([], 1), (["--shape", "4", "3", "64", "64"], 4)])
-def test_a_fixed_batch_is_one_or_the_users_and_predicts_any_number(shape, batch, checkpoint, labelled, tmp_path, capsys):
+@pytest.mark.parametrize(("shape", "side"), [((), SIZE), ((4, 3, SIZE, SIZE), SIZE), ((2, 3, 96, 96), 96)])
+def test_a_fixed_batch_is_one_or_the_users_and_predicts_any_number(shape, side, checkpoint, labelled, tmp_path, capsys):
     out = tmp_path / "fixed.pt2"
     command = ["export", str(checkpoint), "--format", "torch", "--out", str(out), "--dynamic", "false"]
-    assert main([*command, *shape, "--images", str(labelled)]) == 0
-    assert metamixer.load_exported(out).shape == (batch, 3, SIZE, SIZE)
+    assert main([*command, *(["--shape", *map(str, shape)] if shape else []), "--images", str(labelled)]) == 0
+    assert metamixer.load_exported(out).shape == (shape or (1, 3, SIZE, SIZE))
     capsys.readouterr()
     answers = []
     for file in (out, checkpoint):
         assert main(["predict", "--checkpoint", str(file), str(labelled), "--json", "-"]) == 0
         answers.append([share["probability"] for result in json.loads(capsys.readouterr().out) for share in result["classes"]])
     assert len(answers[0]) == 9 * len(CLASSES)
-    assert answers[0] == pytest.approx(answers[1], abs=1e-3)
+    assert answers[0] == pytest.approx(answers[1], abs=1e-3 if side == SIZE else 1)
 
 
 @pytest.fixture
@@ -75,18 +76,30 @@ def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(checkpoin
 
 
 @needs["openvino"]
+def test_the_last_refusal_tells_how_many_layers_are_in_floating_point(checkpoint, labelled, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("metamixer.deployment.exporting.top1", lambda *args, answers=iter([90.0, 50.0, 60.0]), **settings: next(answers))
+    costs = "metamixer.deployment.exporting.layer_costs"
+    monkeypatch.setattr(costs, lambda network, _: [(name, 0.5) for name, _ in quantizable_layers(network)][:2])
+    command = ["export", str(checkpoint), "--format", "openvino", "--out", str(tmp_path / "net.xml"), "--int8", "--mixed"]
+    assert main([*command, "--calibration", str(labelled), "--validation", str(labelled)]) == 2
+    assert "int8 top-1 60.00 % with 1 of 2 layers in floating point" in capsys.readouterr().err
+    assert not (tmp_path / "net.xml").exists()
+
+
+@needs["openvino"]
 def test_a_network_of_series_is_calibrated_on_arrays(tmp_path, capsys):
     args = {"variables": 2, "lookback": 16, "horizon": 4, "dims": (8,)}
     scaling = {"names": ["load", "wind"], "time": "date", "scaling": {"mean": [0.0, 0.0], "std": [1.0, 1.0]}}
     info = network_info("ffnet_ts", args, task="forecasting", preprocessing=scaling)
+    torch.manual_seed(0)
     save_network(metamixer.create_model("ffnet_ts", **args), info, tmp_path / "series.safetensors")
     folder = tmp_path / "windows"
     folder.mkdir()
     for i in range(8):
-        np.save(folder / f"{i}.npy", np.random.RandomState(i).rand(16, 2).astype(np.float32))
+        np.save(folder / f"{i}.npy", np.sin((5 * i + np.arange(16)[:, None]) / 6 + np.arange(2)))
     command = ["export", str(tmp_path / "series.safetensors"), "--format", "openvino", "--out", str(tmp_path / "series.xml")]
     assert main([*command, "--int8", "--calibration", str(folder)]) == 0
-    assert "int8" in capsys.readouterr().out
+    assert "verified (int8, no accuracy measured)" in capsys.readouterr().out
     np.save(folder / "9.npy", np.zeros((16, 3)))
     assert main([*command, "--int8", "--calibration", str(folder), "--overwrite"]) == 2
     assert "9.npy: of shape [16, 3], expected [16, 2]" in capsys.readouterr().err
@@ -122,12 +135,16 @@ def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_
         (["--format", "onnx", "--calibration", "{empty}"], "expected --int8 as well"),
         (["--format", "onnx", "--validation", "{empty}"], "expected --int8 as well"),
         (["--format", "onnx", "--max_drop", "0"], "max_drop 0.0, expected --int8 as well"),
+        (["--format", "onnx", "--max-drop=0"], "max_drop 0.0, expected --int8 as well"),
         (["--format", "onnx", "--mixed"], "mixed True, expected --int8 as well"),
         (["--format", "onnx", "--int8", "--precision", "fp16"], "precision 'fp16' with --int8, expected one of the two"),
         (["--format", "torch", "--samples", "0"], "samples 0, expected at least 1"),
         (["--format", "torch", "--size", "0"], "size 0, expected at least 1"),
         (["--format", "torch", "--size", "-5"], "size -5, expected at least 1"),
         (["--format", "torch", "--shape", "1", "3", "0", "64"], "smallest size of shape 0, expected at least 1"),
+        (["--format", "torch", "--shape", "1", "1", "64", "64"], "input of shape [1, 1, 64, 64], expected 3 channels"),
+        (["--format", "torch", "--shape", "1", "3", "64", "96"], "shape 1 3 64 96 for ffnet_nano, expected a batch of square images"),
+        (["--format", "torch", "--shape", "1", "3", "96", "96", "--size", "64"], "size 64 beside shape 1 3 96 96, expected one of the two"),
     ],
 )
 def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint, tmp_path, monkeypatch, capsys):
