@@ -5,14 +5,13 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
 from .checkpoints import expect_task, load_for_task
 from .data.images import images_below, read_image
 from .data.preprocessing import Preprocessing
-from .decoding import decoding
 from .deployment.fastest import deploy
 from .deployment.formats import is_exported, load_exported
 from .deployment.samples import without_normalization
@@ -92,10 +91,7 @@ class Classifier:
     def read(self, picture: Picture) -> Image.Image:
         """The picture as it is to be seen, turned upright where its EXIF remark says so; raises InputError that names it."""
         name = str(picture) if isinstance(picture, str | Path) else "image"
-        with decoding(name):
-            image = picture if isinstance(picture, Image.Image) else Image.open(picture)
-            upright = ImageOps.exif_transpose(image)
-        return read_image(upright, mode=self.preprocessing.mode, name=name)
+        return read_image(picture, mode=self.preprocessing.mode, name=name)
 
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[Picture]) -> Tensor:
