@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# First, so that the other process doesn't wait for it in the end.
+LONGEST := tests/test_timm_suite.py
 DIGITS := recipes/classification/digits.yaml --out runs/digits
 
 .PHONY: help setup demo test lint format types timm-suite clean
@@ -20,7 +22,7 @@ demo: $(INSTALLED)  ## train on handwritten digits, test, fuse and draw, enlarge
 	$(BIN)/python examples/enlarge_photograph.py
 
 test: lint  ## lint, then all tests in two processes of one thread each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 1200
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 1200 $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
 lint: $(INSTALLED)  ## style and common mistakes
 	$(BIN)/ruff check
