@@ -11,6 +11,7 @@ import metamixer
 from metamixer.checkpoints import load_checkpoint, network_info, save_network
 from metamixer.cli import main
 from metamixer.data import Preprocessing
+from metamixer.errors import first_line
 from metamixer.prediction import Classifier
 from random_statistics import randomize
 
@@ -183,3 +184,8 @@ def test_saving_to_a_full_disk_leaves_the_old_file(checkpoint, monkeypatch):
         save_network(metamixer.create_model("ffnet_nano", num_classes=3), {}, checkpoint)
     assert checkpoint.read_bytes() == before
     assert list(checkpoint.parent.glob(".*part")) == []
+
+
+@pytest.mark.parametrize(("said", "line"), [("two\nlines", "two"), ("\n  late", "late"), ("", "ValueError"), ("\n", "ValueError")])
+def test_errors_of_others_are_told_in_one_line(said, line):
+    assert first_line(ValueError(said)) == line

@@ -20,7 +20,7 @@ from metamixer.deployment.program import Normalize, Program
 from metamixer.deployment.quantization import Quantization, layer_costs
 from metamixer.deployment.runtime import Runtime, in_batches
 from metamixer.deployment.source import info_of
-from metamixer.deployment.targets import MANIFEST, written_whole
+from metamixer.deployment.targets import MANIFEST, written_together
 from metamixer.fusion import fuse
 from metamixer.machine import multiplies_int8
 from random_statistics import randomize
@@ -110,7 +110,7 @@ def test_a_package_takes_the_place_of_a_package(tmp_path):
     for name in (MANIFEST, "of the first"):
         out.mkdir(exist_ok=True)
         (out / name).touch()
-    with written_whole(out) as part:
+    with written_together(out) as part:
         part.mkdir()
         (part / MANIFEST).touch()
     assert [path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("*"))] == [Path(out.name), Path(out.name, MANIFEST)]

@@ -20,7 +20,7 @@ from .complexity import measure
 from .deployment.backends import BACKENDS, build, find_backend, installed_backends
 from .deployment.parity import compare
 from .deployment.source import example_of, info_of
-from .errors import InputError, at_least
+from .errors import InputError, at_least, first_line
 from .models import create_model
 
 PUBLISHED = "published"
@@ -208,7 +208,7 @@ def serve(entry: Entry | None, threads: int, pipe: Connection) -> None:
         call, error, gflops = (_matmul(), 0.0, 2 * MATMUL**3 / 1e9) if entry is None else _build(entry)
         call()
     except Exception as problem:
-        pipe.send(str(problem).strip().splitlines()[0] if str(problem) else type(problem).__name__)
+        pipe.send(first_line(problem))
         return
     pipe.send({"error": error, "gflops": gflops, "build_seconds": time.perf_counter() - start})
     _forget_peak()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-from .errors import InputError, at_least
+from .errors import InputError, at_least, first_line
 
 MAX_PIXELS = 178_956_970
 """Of an image, where nothing else is said: Pillow's own bound."""
@@ -40,5 +40,4 @@ def decoding(name: object) -> Iterator[None]:
             f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, expected fewer, or --max_pixels (of detect, segment, upscale)"
         ) from None
     except (OSError, ValueError, SyntaxError, RuntimeError) as error:
-        said = str(error).strip() or type(error).__name__
-        raise InputError(f"{name}: not a readable image ({said.splitlines()[0]})") from None
+        raise InputError(f"{name}: not a readable image ({first_line(error)})") from None

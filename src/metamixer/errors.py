@@ -13,3 +13,8 @@ def at_least(name: str, value: float, least: float) -> None:
     """Raise InputError where an option's number is too small."""
     if value < least:
         raise InputError(f"{name} {value}, expected at least {least}")
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says, in one line; its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

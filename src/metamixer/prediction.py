@@ -15,7 +15,7 @@ from .data.preprocessing import Preprocessing
 from .deployment.fastest import deploy
 from .deployment.formats import is_exported, load_exported
 from .deployment.samples import without_normalization
-from .errors import InputError
+from .errors import InputError, first_line
 from .machine import find_device
 from .models import create_model
 from .published import load_published
@@ -117,7 +117,7 @@ def published_classifier(model: str) -> nn.Module:
     except TypeError:  # networks of other tasks have no such keyword
         raise InputError(f"model {model!r}: no image classifier, expected one, or a checkpoint of `fit`") from None
     except OSError as error:
-        raise InputError(f"model {model!r}: its weights can't be fetched ({str(error).strip().splitlines()[0]})") from None
+        raise InputError(f"model {model!r}: its weights can't be fetched ({first_line(error)})") from None
 
 
 def imagenet_names(num_classes: int) -> list[str]:

@@ -22,7 +22,7 @@ from lightning_utilities.core.imports import RequirementCache
 from . import data, tasks  # noqa: F401  their classes can be named in a recipe without a path
 from .allocator import keep_freed_memory
 from .checkpoints import expect_training_checkpoint
-from .errors import InputError, InputWarning
+from .errors import InputError, InputWarning, first_line
 from .files import written_whole
 from .machine import computes_bfloat16
 from .tasks.task import Task
@@ -205,7 +205,7 @@ def read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: not readable as YAML ({first_line(error)})") from None
 
 
 def loggers(folder: str) -> list[Logger]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 
 IGNORED = -1
 """The label of points that nobody is asked about."""
@@ -51,7 +51,7 @@ def _read(path: Path) -> dict[Any, Any]:
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror}), expected the YAML of a folder of clouds") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: not readable as YAML ({first_line(error)})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds {type(content).__name__}, expected keys such as classes, train and val")
     return content

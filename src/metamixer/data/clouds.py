@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..files import written_whole
 from .cloud_units import LIMITS, as_colours, as_share, outside
 from .ply import read_ply, write_ply
@@ -118,7 +118,7 @@ def _las(path: Path):
     try:
         file = laspy.read(path)
     except Exception as error:  # laspy lets through what its parts raise: struct, NumPy, the decompressor
-        raise InputError(f"{path}: not a readable LAS file ({type(error).__name__}: {str(error).splitlines()[0]}): truncated?") from None
+        raise InputError(f"{path}: not a readable LAS file ({type(error).__name__}: {first_line(error)}): truncated?") from None
     if len(file.points) < file.header.point_count:
         raise InputError(f"{path}: {len(file.points)} points, expected {file.header.point_count}, as its header says: truncated")
     return file
@@ -147,7 +147,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             for name in file.files:
                 arrays[name] = file[name]
     except Exception as error:  # zipfile, zlib and NumPy each raise their own
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = first_line(error)
         raise InputError(f"{path}: not a readable NPZ file ({name}: {said}): truncated, or another kind of file") from None
     return arrays
 

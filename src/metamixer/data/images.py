@@ -10,7 +10,7 @@ from timm.data import create_dataset
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..decoding import decoding
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..files import files_below
 from ..orientation import find_turn
 from .loading import evaluation_loader, training_loader
@@ -243,7 +243,7 @@ def read_dataset(
             **reader_options,
         )
     except (RuntimeError, FileNotFoundError, ValueError) as error:
-        raise InputError(f"{root}: no labelled images for split {split!r} ({str(error).strip().splitlines()[0]})") from None
+        raise InputError(f"{root}: no labelled images for split {split!r} ({first_line(error)})") from None
     images.transform = transform
     if isinstance(images, IterableDataset):
         return images

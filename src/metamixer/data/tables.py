@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 
 if TYPE_CHECKING:
     import pandas
@@ -74,7 +74,7 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
     except ImportError:
         raise InputError(f"{path}: pandas has nothing to read Parquet with, expected pyarrow: pip install pyarrow") from None
     except (OSError, ValueError, EOFError, zlib.error) as error:  # pandas' own errors are ValueErrors
-        raise InputError(f"{path}: not a readable table ({str(error).strip().splitlines()[0]})") from None
+        raise InputError(f"{path}: not a readable table ({first_line(error)})") from None
 
 
 def read_series(path: str | Path) -> Series:

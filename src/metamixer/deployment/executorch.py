@@ -12,7 +12,7 @@ from executorch.runtime import Runtime as Engine
 from executorch.runtime import Verification
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from .description import KEY, Description
 from .program import Program, capture
 from .runtime import Runtime
@@ -56,6 +56,4 @@ def read(path: Path) -> ExecuTorch:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(
-            f"{path}: not a readable ExecuTorch program ({str(error).splitlines()[0]}): truncated, or of another version"
-        ) from None
+        raise InputError(f"{path}: not a readable ExecuTorch program ({first_line(error)}): truncated, or of another version") from None

@@ -18,7 +18,7 @@ from .program import Normalize, Program, twice
 from .quantization import COSTLIEST, Accuracy, Quantization, layer_costs, quantizable_layers, top1
 from .samples import random_batches
 from .source import example_of
-from .targets import check_out, written_whole
+from .targets import check_out, written_together
 
 Write = Callable[[Program, Path], None]
 
@@ -110,7 +110,7 @@ def export(
         calibration=calibration,
     )
     report = Report(out, format, precision)
-    with written_whole(out) as part:
+    with written_together(out) as part:
         form.write(program, part)
         if kind.runs_on in (None, sys.platform):
             report = _proved(report, part, program, reference=reference, quantization=quantization, samples=samples, write=form.write)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..fusion import fuse
 from ..machine import processor
 from .backends import BACKENDS, build, find_backend, installed_backends, versions
@@ -110,7 +110,7 @@ def build_forms(forms: Sequence[Form], model: nn.Module, example: Tensor, *, cal
             inputs = calibration[:COMPARED] if form.precision == "int8" else example
             excess = compare(runtime.any_batch, model, inputs.split(len(example))).excess(form.precision)
         except Exception as error:  # what one library can't convert another can
-            excess = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            excess = first_line(error)
         if excess:
             refusals.append(f"{form}: {excess}")
         else:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from .description import show_shape
 
 
@@ -21,8 +21,7 @@ def check_inputs(network: nn.Module, example: Tensor, *, calibration: Tensor | N
     except InputError:
         raise
     except Exception as error:  # what a network says of an input that doesn't fit is its own affair
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"example of shape {list(example.shape)}, expected one that the network takes ({reason})") from None
+        raise InputError(f"example of shape {list(example.shape)}, expected one that the network takes ({first_line(error)})") from None
 
 
 def _check_tensor(name: str, inputs: object) -> None:

@@ -12,7 +12,7 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..machine import multiplies_int8
 from .description import KEY, NAMES, Description, Shape
 from .program import Program, all_free, capture
@@ -57,7 +57,7 @@ def read(path: Path) -> OnnxRuntime:
     try:
         return OnnxRuntime(content, description.shape, description)
     except Exception as error:
-        raise InputError(f"{path}: ONNX Runtime {onnxruntime.__version__} can't run it ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: ONNX Runtime {onnxruntime.__version__} can't run it ({first_line(error)})") from None
 
 
 def build(program: Program) -> OnnxRuntime:
