@@ -44,7 +44,7 @@ PARTS = (0.8, 0.1, 0.1)
 
 @dataclass(frozen=True)
 class Training:
-    """How a forecaster learns; the defaults take about a minute on two cores, whatever the length of the table.
+    """How a forecaster learns; the defaults take a little over a minute on two cores, whatever the length of the table.
 
     steps: of the optimiser, with a cosine of the rate from `lr` to 0; checks: how often the weights are validated, of which the
     best are kept; max_windows: in a validation and in a backtest.
