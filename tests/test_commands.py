@@ -133,6 +133,7 @@ def test_models_lists_the_papers_table(capsys):
         (["predict", "--model", "ffnet_sr_light", "{pictures}"], "model 'ffnet_sr_light': no image classifier"),
         (["predict", "--checkpoint", "{checkpoint}", "{empty}"], "no images in this folder"),
         (["predict", "--checkpoint", "{checkpoint}", "nowhere.jpg"], "nowhere.jpg: no such file"),
+        (["predict", "--checkpoint", "{pictures}", "{pictures}"], "{pictures}: is a folder, expected a file"),
         (["predict", "--checkpoint", "{checkpoint}", "{pictures}/notes.txt"], "notes.txt: not a readable image"),
         (["predict", "--checkpoint", "{pictures}/notes.txt", "{pictures}"], "notes.txt: not a readable checkpoint"),
         (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--batch_size", "0"], "batch_size 0, expected at least 1"),

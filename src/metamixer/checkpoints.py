@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .errors import InputError
-from .files import written_whole
+from .files import expect_file, written_whole
 from .fusion import fuse
 from .models import create_model
 from .published import load_published, read_torch_file
@@ -145,8 +145,7 @@ def _read(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    expect_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -39,6 +39,12 @@ def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
 
 
+def expect_file(path: Path) -> None:
+    """Raise InputError that names the path where there is no file."""
+    if not path.is_file():
+        raise InputError(f"{path}: is a folder, expected a file" if path.is_dir() else f"{path}: no such file")
+
+
 def each_once(paths: Iterable[Path]) -> list[Path]:
     """The paths in order, without those that were there before."""
     first: dict[str, Path] = {}

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .errors import InputError
+from .files import expect_file
 
 Source = str | Path | Mapping[str, Tensor]
 
@@ -181,8 +182,7 @@ def _read_file(path: Path) -> Mapping:
 
 def read_torch_file(path: Path) -> Mapping:
     """`torch.load` with tensors and plain values only, and `argparse.Namespace`, which the published files hold."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    expect_file(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)

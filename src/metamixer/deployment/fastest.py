@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, first_line
 from ..fusion import fuse
-from ..machine import processor
+from ..machine import computes_bfloat16, describe_machine, multiplies_int8
 from .backends import BACKENDS, build, find_backend, installed_backends, versions
 from .description import PRECISIONS
 from .inputs import check_inputs
@@ -144,7 +144,8 @@ def trial_key(model: nn.Module, example: Tensor, forms: list[Form]) -> str:
         "network": repr(model),
         "shape": list(example.shape),
         "device": str(example.device),
-        "processor": processor(),
+        "machine": describe_machine(),  # whose processors' names alone hide which instructions they have
+        "instructions": [computes_bfloat16(), multiplies_int8()],
         "threads": torch.get_num_threads(),
         "forms": sorted(map(str, forms)),
         "versions": versions(),
