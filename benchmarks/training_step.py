@@ -4,7 +4,7 @@
 
 Each contender lives in a process of its own, since the allocator's setting belongs to a process, and takes a step when it is its turn.
 All start from the same weights and see the same batches, so that their losses can be compared. Writes
-benchmarks/results/training_step_MODEL.{json,md}.
+benchmarks/results/training_step_MODEL_INSTRUCTIONS.{json,md}, avx512 or avx2 as the processor has them.
 """
 
 import argparse
@@ -207,7 +207,8 @@ def write(rows: dict[str, dict], options: argparse.Namespace) -> None:
         low, high = row["quartiles"]
         against = [f"{ratio(other, row):.2f}" if other else "-" for other in (first, second)]
         lines.append(f"| {title} | {row['median']:.3f} s | {low:.3f} to {high:.3f} | {' | '.join(against)} | {row['losses'][-1]:.4f} |")
-    path = options.out or ROOT / f"benchmarks/results/training_step_{options.model}"
+    instructions = torch.backends.cpu.get_cpu_capability().lower()
+    path = options.out or ROOT / f"benchmarks/results/training_step_{options.model}_{instructions}"
     path.parent.mkdir(parents=True, exist_ok=True)
     result = {"machine": describe_machine(), "options": {key: str(value) for key, value in vars(options).items()}, "rows": rows}
     path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")

@@ -54,14 +54,19 @@ def draw_pareto(results: Sequence[Result], out: Path) -> None:
     from .figures import pyplot, save_figure
 
     figure, axes = pyplot().subplots(figsize=(8, 5), layout="constrained")
-    for result in fastest_forms(results):
+    fastest = fastest_forms(results)
+    forms = {result.entry: f"{result.entry.backend} {result.entry.precision}" for result in fastest}
+    same = len(set(forms.values())) == 1
+    for result in fastest:
         entry, accuracy = result.entry, PUBLISHED.get((result.entry.network, result.entry.size))
         if accuracy:
             place = (1e3 * result.median, accuracy.top1)
             axes.scatter(*place, color="crimson" if entry.network.startswith("ffnet") else "steelblue")
-            label = f"{entry.network} {entry.size}px{', distilled' * accuracy.distilled} ({entry.backend} {entry.precision})"
+            label = f"{entry.network} {entry.size}px{', distilled' * accuracy.distilled}{f' ({forms[entry]})' * (not same)}"
             axes.annotate(label, place, fontsize=7, xytext=(4, 3), textcoords="offset points")
-    axes.set(xlabel="milliseconds a call", ylabel="ImageNet-1K top-1, published (%)", title="Each network in its fastest form")
+    title = f"Each network in its fastest form{f', {forms[fastest[0].entry]}' * same}, batch {fastest[0].entry.batch}"
+    axes.set(xlabel="milliseconds a call", ylabel="ImageNet-1K top-1, published (%)", title=title)
+    axes.margins(x=0.15)
     axes.grid(alpha=0.3)
     save_figure(figure, out)
 
