@@ -20,3 +20,11 @@ def to_long(table, time="date"):
     """The same in the layout of the Nixtla tools."""
     long = table.melt(id_vars=time, var_name="unique_id", value_name="y").rename(columns={time: "ds"})
     return long[["unique_id", "ds", "y"]]
+
+
+def changed(row, column, value, table=None):
+    """A table with another value in a place, rows counted from 1."""
+    table = wide() if table is None else table
+    table[column] = table[column].astype(object)
+    table.loc[row - 1, column] = value
+    return table

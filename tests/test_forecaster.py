@@ -1,5 +1,6 @@
 """The forecaster: tables in, tables of the future out, on small networks and waves of a day."""
 
+import signal
 import subprocess
 import sys
 
@@ -10,11 +11,13 @@ import pytest
 import torch
 
 import metamixer
-from metamixer.backtest import absolute_quantiles, seasonal_naive
 from metamixer.checkpoints import network_info, save_network
 from metamixer.cli import main
+from metamixer.embedded_trainer import trainer_place
 from metamixer.errors import InputError
+from metamixer.forecast_plot import draw_forecast
 from metamixer.forecaster import Forecaster, Training
+from metamixer.tasks import Forecasting, Optimization
 from tables import NAMES, to_long, wide
 
 SMALL = {
@@ -122,7 +125,7 @@ def test_one_file_holds_all(fitted, table, tmp_path):
 def test_missing_values_are_filled_in_fit_and_refused_in_predict(table, fitted):
     gaps = table.copy()
     gaps.loc[[100, 101, 395], "wind"] = np.nan
-    with pytest.warns(UserWarning, match="3 missing values filled"):
+    with pytest.warns(UserWarning, match=r"3 missing values \(3 in 'wind'\) filled with the value before"):
         forecaster = fit(gaps)
     assert np.isfinite(values(forecaster.predict())).all()
     with pytest.raises(InputError, match=r"column 'wind', row 396 \(.*\): no value, expected a number"):
@@ -134,14 +137,30 @@ def test_a_backtest_knows_nothing_of_what_was_filled_in():
     sparse = wide(1200)
     sparse.loc[np.arange(1200) % 24 > 0, list(NAMES)] = np.nan
     sparse.loc[::24, list(NAMES)] = np.random.default_rng(0).standard_normal((50, 3))
-    with pytest.warns(UserWarning, match="3450 missing values filled"):
+    with pytest.warns(UserWarning, match="3450 missing values"):
         forecaster = fit(sparse, 24, levels=(50,))
     report = forecaster.backtest()
     assert min(report.mae) > 0.5, "nothing can forecast noise"
-    held = forecaster.measured[forecaster.borders[1] :]
-    assert held.sum() == 3 * 5
+    held = forecaster.measured.rows(forecaster.borders[1])
+    assert np.isfinite(held.values).sum() == 3 * 5
     margins = torch.tensor(forecaster.quantiles[50])
     assert margins.isfinite().all()
+
+
+def test_a_series_without_values_to_validate_on_has_no_interval_and_one_without_any_no_error():
+    gaps = wide(LONG_ENOUGH)
+    gaps.loc[320:359, "wind"] = gaps.loc[360:, "price"] = np.nan
+    with pytest.warns(UserWarning, match=r"series 'wind' \(1 such series\): no value in the rows to calibrate on"):
+        forecaster = fit(gaps, levels=(50,))
+    forecast = forecaster.predict()
+    assert forecast[["wind-lo-50", "wind-hi-50"]].isna().all(axis=None)
+    assert forecast[["load-lo-50", "load-hi-50", "wind", "price"]].notna().all(axis=None)
+    report = forecaster.backtest()
+    assert np.isfinite([*report.mae[:2], report.skill, report.coverage[50]]).all()
+    assert "price      no values\n" in str(report)
+    gaps.loc[320:359, list(NAMES)] = np.nan
+    with pytest.raises(InputError, match=r"no value from .*, expected some: the best weights are chosen there"):
+        fit(gaps)
 
 
 def test_dates_of_a_zone_are_its_own_where_a_row_is_a_day():
@@ -163,12 +182,12 @@ def test_an_index_of_dates_is_the_column_of_dates(table, fitted):
 
 
 def test_too_few_windows_for_an_interval_are_warned_of():
-    with pytest.warns(UserWarning, match="level 95: .* windows to calibrate on, expected at least 19"):
+    with pytest.warns(UserWarning, match="level 95: .* values of series 'load' to calibrate a step on, expected at least 19"):
         fit(wide(100), levels=(50, 95))
 
 
 def test_sentinels_are_warned_of_where_they_are_forecast_from(table, fitted):
-    with pytest.warns(UserWarning, match="column 'wind', row 396: -9999 .* looks like a missing value"):
+    with pytest.warns(UserWarning, match="column 'wind', row 396 .*: -9999 .* looks like a missing value"):
         fitted.predict(table.assign(wind=table["wind"].where(table.index != 395, -9999.0)))
 
 
@@ -186,10 +205,10 @@ def test_a_training_runs_forecaster_can_be_saved(table, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.iloc[:83], "table of 83 rows, expected at least 84: lookback 48"),
-        (lambda table: table.assign(wind=4.0), "column 'wind': 4 in all of 320 training rows"),
+        (lambda table: table.iloc[:83], "table of 83 dates, expected at least 84: lookback 48"),
+        (lambda table: table.assign(wind=4.0), "column 'wind': 4 at all 320 dates to learn from"),
         (lambda table: table.assign(wind=np.nan), "column 'wind': no value"),
-        (lambda table: table.drop(index=7), "row 8: .* after the row above, expected 0 days 01:00:00"),
+        (lambda table: table.drop(index=7), "row 8: .* 02:00:00 after .*, expected 0 days 01:00:00"),
         (lambda table: table.iloc[::-1], "row 2: .* is before"),
         (lambda table: table.rename(columns={"date": "when"}), "no date column"),
         (lambda table: table.assign(when=table["date"]), "column 'when', row 1: .*, expected a number: a table has one column of dates"),
@@ -207,8 +226,8 @@ def test_fit_says_what_is_wrong_with_a_table(table, change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.iloc[:47], "table of 47 rows, expected at least 48, the lookback"),
-        (lambda table: table.drop(columns="wind"), "columns wind missing, none left over"),
+        (lambda table: table.iloc[:47], "table of 47 dates, expected at least 48, the lookback"),
+        (lambda table: table.drop(columns="wind"), "series wind missing, none left over"),
         (lambda table: table.drop(index=390), "row 391: .* at the frequency h"),
     ],
 )
@@ -247,74 +266,45 @@ def test_refuses_a_training_of_no_steps():
         Training(steps=0)
 
 
-def test_seasonal_naive_repeats_the_last_season():
-    past = torch.arange(10.0)[None, :, None]
-    assert seasonal_naive(past, 3, 7)[0, :, 0].tolist() == [7, 8, 9, 7, 8, 9, 7]
+@pytest.mark.parametrize(("device", "place"), [("cpu", ("cpu", 1)), ("cuda", ("auto", 1)), ("cuda:1", ("auto", [1]))])
+def test_trains_on_the_device_of_this_number(device, place):
+    assert tuple(trainer_place(torch.device(device)).values()) == place
 
 
-def test_quantiles_cover_as_many_as_they_say():
-    errors = torch.arange(1.0, 100.0)[:, None, None]
-    assert absolute_quantiles(errors, 0.9).item() == 90
-    assert absolute_quantiles(errors, 0.999).item() == 99
+def test_the_rate_rises_for_a_tenth_of_the_steps(table, monkeypatch):
+    schedule = Optimization.scheduler
+
+    def stop(self, *arguments, **settings):
+        share = schedule(self, *arguments, **settings).lr_lambdas[0]
+        raise InputError(f"full rate at step {next(step for step in range(120) if share(step) == 1)}")
+
+    monkeypatch.setattr(Optimization, "scheduler", stop)
+    with pytest.raises(InputError, match="full rate at step 12"):
+        fit(table, training=Training(steps=120))
+
+
+@pytest.mark.parametrize("hook", ["setup", "training_step"])
+def test_an_interrupt_stays_one(hook, table, tmp_path, monkeypatch, capsys):
+    def stop(self, *_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Forecasting, hook, stop)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(table)
+    assert signal.getsignal(signal.SIGINT) == handler, "a later interrupt is heard"
+    table.to_csv(tmp_path / "table.csv", index=False)
+    assert main(["forecast", str(tmp_path / "table.csv"), "--horizon", "12", "--out", str(tmp_path / "forecast.csv")]) == 130
+    assert capsys.readouterr().err == "metamixer: interrupted\n"
+
+
+@pytest.mark.parametrize(("zone", "said"), [("UTC", True), ("Europe/Berlin", True), (None, False)])
+def test_a_picture_says_where_its_hours_are_of_utc(zone, said, table, fitted, tmp_path):
+    zoned = table.assign(date=table["date"].dt.tz_localize("UTC").dt.tz_convert(zone))
+    draw_forecast(zoned, fitted.predict(zoned), fitted, tmp_path / "plot.svg")
+    assert ("UTC" in (tmp_path / "plot.svg").read_text()) == said
 
 
 def test_importing_metamixer_imports_no_pandas():
     code = "import sys, metamixer; sys.exit('pandas' in sys.modules or 'polars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-class TestCommand:
-    def run(self, *arguments):
-        return main(["forecast", *map(str, arguments)])
-
-    def test_forecasts_draws_saves_and_uses_what_it_saved(self, table, tmp_path, capsys):
-        table.to_csv(tmp_path / "table.csv", index=False)
-        saved = tmp_path / "forecaster.safetensors"
-        learn = ["--horizon", 12, "--lookback", 48, "--steps", 6, "--levels", "[80]", "--save", saved]
-        out, plot = tmp_path / "out" / "forecast.csv", tmp_path / "out" / "forecast.png"
-        assert self.run(tmp_path / "table.csv", *learn, "--out", out, "--plot", plot) == 0
-        assert "seasonal-naive" in capsys.readouterr().out
-        assert plot.read_bytes()[:4] == b"\x89PNG"
-        again = tmp_path / "again.csv"
-        assert self.run(tmp_path / "table.csv", "--checkpoint", saved, "--out", again) == 0
-        assert again.read_text() == out.read_text()
-        assert main(["fuse", str(saved), "--out", str(tmp_path / "fused.safetensors")]) == 0
-
-    def test_names_are_drawn_as_they_are(self, table, tmp_path):
-        table.rename(columns={"load": "a_$x_y_z$"}).to_csv(tmp_path / "table.csv", index=False)
-        learn = ["--horizon", 12, "--lookback", 48, "--steps", 2, "--plot", tmp_path / "plot.svg"]
-        assert self.run(tmp_path / "table.csv", *learn, "--out", tmp_path / "forecast.csv") == 0
-        assert "a_$x_y_z$" in (tmp_path / "plot.svg").read_text()
-
-    def test_the_table_is_never_written_over(self, table, tmp_path, capsys):
-        path = tmp_path / "table.csv"
-        table.to_csv(path, index=False)
-        for option in ("--out", "--plot"):
-            before = path.read_bytes()
-            assert self.run(path, option, path if option == "--out" else tmp_path / "x" / ".." / "table.csv") == 2
-            assert "table.csv" in capsys.readouterr().err
-            assert path.read_bytes() == before
-
-    @pytest.mark.parametrize(
-        ("arguments", "said"),
-        [
-            (["nowhere.csv"], "nowhere.csv: no such file"),
-            (["{table}", "--horizon", "500"], "expected at least 1596"),
-            (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
-            (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
-            (["{table}", "--time", "when"], "time column 'when': no such column"),
-            (["{table}", "--horizon", "0"], "horizon 0, lookback 96, expected whole numbers, at least 1 each"),
-            (["{table}", "--steps", "-5"], "steps -5, expected at least 1"),
-            (["{table}", "--save", "{table}/x.safetensors"], "x.safetensors: can't be written"),
-            (["{table}", "--plot", "forecast.xyz"], "forecast.xyz: expected a name that ends in one of"),
-            (["{table}", "--checkpoint", "x.safetensors", "--levels", "[80]"], "levels [80.0] beside checkpoint x.safetensors"),
-        ],
-    )
-    def test_wrong_input_is_one_line_and_nothing_is_written(self, arguments, said, table, tmp_path, capsys):
-        table.to_csv(tmp_path / "table.csv", index=False)
-        out = tmp_path / "forecast.csv"
-        assert self.run(*[argument.format(table=tmp_path / "table.csv") for argument in arguments], "--out", out) == 2
-        error = capsys.readouterr().err
-        assert said in error
-        assert error.count("\n") == 1
-        assert not out.exists()

@@ -2,25 +2,15 @@
 
 import numpy as np
 import pandas
-import polars
 import pytest
 import torch
 
 from metamixer.data import SeriesData
-from metamixer.data.frames import fill_missing, last_window, read_frame, refuse_constant, same_variables, warn_of_sentinels, write_frame
 from metamixer.data.frequency import Frequency
-from metamixer.data.tables import Series, find_table, read_series, to_series
+from metamixer.data.tables import find_table, read_series, read_table, to_series
 from metamixer.data.windows import Scaling, Windows, split_rows
 from metamixer.errors import InputError
-from tables import NAMES, to_long, wide
-
-
-def changed(row, column, value, table=None):
-    """A table with another value in a place, rows counted from 1."""
-    table = wide() if table is None else table
-    table[column] = table[column].astype(object)
-    table.loc[row - 1, column] = value
-    return table
+from tables import NAMES, changed, wide
 
 
 class TestWindows:
@@ -38,9 +28,16 @@ class TestWindows:
 
     def test_spread_takes_some_from_the_whole_length(self):
         windows = Windows(torch.arange(100.0)[:, None], lookback=5, horizon=3)
-        assert windows.spread(None).windows[:, 0, 0].tolist() == list(range(93))
-        assert windows.spread(10).windows[:, 0, 0].tolist() == list(range(0, 93, 10))
+        assert windows.spread(None).past[:, 0, 0].tolist() == list(range(93))
+        assert windows.spread(10).past[:, 0, 0].tolist() == list(range(0, 93, 10))
+        assert windows.spread(10).future[:, 0, 0].tolist() == list(range(5, 98, 10))
         assert len(windows.spread(500)) == 93
+
+    def test_what_was_filled_in_is_seen_but_not_compared_with(self):
+        filled, measured = torch.tensor([[1.0], [1], [1], [4], [5]]), torch.tensor([[1.0], [np.nan], [np.nan], [4], [5]])
+        past, future = Windows(filled, lookback=2, horizon=2, measured=measured).__getitems__([0, 1])
+        assert past[..., 0].tolist() == [[1, 1], [1, 1]]
+        torch.testing.assert_close(future[..., 0], torch.tensor([[np.nan, 4], [4, 5]]), equal_nan=True)
 
     def test_too_few_rows(self):
         with pytest.raises(InputError, match=r"series of 7 rows, expected at least 8, lookback 5 \+ horizon 3"):
@@ -112,6 +109,11 @@ class TestSeriesData:
 
 
 class TestTables:
+    @pytest.mark.parametrize(("first", "step", "kept"), [(0, 1, False), (1, 1, False), (100, 1, False), (0, 2, True)])
+    def test_pandas_own_index_in_a_file_is_no_series(self, first, step, kept, tmp_path):
+        wide().set_index(first + step * np.arange(260)).to_csv(tmp_path / "table.csv")
+        assert ("Unnamed: 0" in read_table(tmp_path / "table.csv")) == kept
+
     def test_no_such_file(self, monkeypatch):
         monkeypatch.delenv("METAMIXER_DATA", raising=False)
         with pytest.raises(InputError, match=r"nowhere\.csv: no such file"):
@@ -188,7 +190,7 @@ class TestFrequency:
             ),
             (
                 lambda table: table.drop(index=[9, 10]),
-                "row 10: 2020-01-31 09:00:00 is 0 days 03:00:00 after the row above, expected 0 days 01",
+                "row 10: 2020-01-31 09:00:00 is 0 days 03:00:00 after 2020-01-31 06:00:00, expected 0 days 01",
             ),
             (
                 lambda table: table.iloc[np.cumsum(np.arange(20))],
@@ -198,7 +200,7 @@ class TestFrequency:
                 lambda table: wide(40, "MS").assign(date=lambda table: table["date"] + np.timedelta64(14, "D")),
                 "column 'date': day 15 of each month, expected the first or the last day",
             ),
-            (lambda table: table.iloc[:2], "table of 2 rows, expected at least 3"),
+            (lambda table: table.iloc[:2], "table of 2 dates, expected at least 3"),
         ],
     )
     def test_says_where_it_breaks(self, change, message):
@@ -208,110 +210,6 @@ class TestFrequency:
     def test_of_another_table_is_checked(self):
         with pytest.raises(InputError, match=r"row 2: .* follows .*, expected 2020-01-30 23:00:00 at the frequency h"):
             Frequency("h").check(to_series(wide(frequency="30min")))
-
-
-def polars_of(table, zone=None):
-    """The same table in polars, its dates in a zone."""
-    frame = polars.DataFrame({name: table[name].to_list() for name in table})
-    return frame.with_columns(polars.col("date").dt.convert_time_zone(zone)) if zone else frame
-
-
-class TestFrames:
-    @pytest.mark.parametrize("library", ["pandas", "polars"])
-    @pytest.mark.parametrize("long", [False, True])
-    def test_reads_and_writes_every_layout(self, library, long):
-        table = to_long(wide()) if long else wide()
-        frame = polars_of(table) if library == "polars" else table
-        series, layout = read_frame(frame)
-        assert (layout.library, layout.long, layout.time) == (library, long, "ds" if long else "date")
-        expected = to_series(wide())
-        order = [expected.names.index(name) for name in series.names]
-        np.testing.assert_allclose(series.values, expected.values[:, order])
-        assert np.array_equal(series.times, expected.times)
-        written = write_frame(series.times, {"": series.values}, series.names, layout)
-        assert type(written).__module__.split(".")[0] == library
-        if long:
-            written = written.rename({"ffnet_ts": "y"}) if library == "polars" else written.rename(columns={"ffnet_ts": "y"})
-        np.testing.assert_allclose(read_frame(written)[0].values, series.values)
-
-    @pytest.mark.parametrize("library", ["pandas", "polars"])
-    @pytest.mark.parametrize("frequency", ["h", "D"])
-    def test_time_zones_come_back(self, library, frequency):
-        table = wide(rows=60, frequency=frequency, start="2024-03-01")
-        table["date"] = table["date"].dt.tz_localize("Europe/Berlin" if frequency == "D" else "UTC").dt.tz_convert("Europe/Berlin")
-        frame = polars_of(table, zone="Europe/Berlin") if library == "polars" else table
-        series, layout = read_frame(frame)
-        assert (layout.zone, layout.local) == ("Europe/Berlin", frequency == "D")
-        written = write_frame(series.times, {"": series.values}, series.names, layout)
-        assert written["date"].to_list() == frame["date"].to_list()
-        assert written["date"].dtype == frame["date"].dtype
-
-    def test_text_in_utc_comes_back_in_utc(self):
-        table = wide(rows=60)
-        series, layout = read_frame(table.assign(date=table["date"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")))
-        written = write_frame(series.times, {"": series.values}, series.names, layout)
-        assert written["date"].tolist() == table["date"].dt.tz_localize("UTC").tolist()
-
-    def test_polars_dates_come_back_as_dates(self):
-        table = wide(rows=60, frequency="D", start="2024-03-01")
-        frame = polars_of(table).with_columns(polars.col("date").cast(polars.Date))
-        series, layout = read_frame(frame)
-        written = write_frame(series.times, {"": series.values}, series.names, layout)
-        assert written["date"].dtype == polars.Date
-        assert written["date"].equals(frame["date"])
-
-    @pytest.mark.parametrize("library", ["pandas", "polars"])
-    def test_numbers_that_name_series_come_back_as_numbers(self, library):
-        table = to_long(wide(rows=60))
-        table["unique_id"] = table["unique_id"].map({"load": 3, "wind": 20, "price": 100})
-        frame = polars_of(table) if library == "polars" else table
-        series, layout = read_frame(frame)
-        written = write_frame(series.times, {"": series.values}, series.names, layout)
-        assert written["unique_id"].dtype == frame["unique_id"].dtype
-        assert set(written["unique_id"].to_list()) == {3, 20, 100}
-
-    def test_a_long_table_repeats_no_date(self):
-        table = to_long(wide())
-        table.loc[300, "ds"] = table.loc[301, "ds"]
-        with pytest.raises(InputError, match=r"column 'ds', row 302: series 'wind' has 2020-02-01 15:00:00 already"):
-            read_frame(table)
-
-    @pytest.mark.parametrize("frame", [np.zeros((3, 2)), "table.csv", None])
-    def test_refuses_what_is_no_table(self, frame):
-        with pytest.raises(InputError, match="expected a pandas or polars DataFrame"):
-            read_frame(frame)
-
-    def test_missing_values_are_filled_along_a_line(self):
-        times = np.datetime64("2020-01-01") + np.arange(6)
-        values = np.array([np.nan, 1, np.nan, np.nan, 4, np.nan])[:, None]
-        series = Series(times, values, ("x",))
-        assert fill_missing(series, learned=6).values[:, 0].tolist() == [1, 1, 2, 3, 4, 4]
-        assert fill_missing(series, learned=3).values[:, 0].tolist() == [1, 1, 1, 1, 4, 4], "no later value than of the rows to learn from"
-        assert np.isnan(values[0, 0]), "the original is untouched"
-
-    @pytest.mark.parametrize(
-        ("call", "message"),
-        [
-            (lambda: fill_missing(to_series(wide().assign(wind=np.nan)), learned=200), "column 'wind': no value in 200 rows"),
-            (lambda: refuse_constant(to_series(wide().assign(wind=3.0))), "column 'wind': 3 in all of 260 training rows"),
-            (lambda: same_variables(to_series(wide()), ("load", "sun")), "columns sun missing, wind, price left over, expected load, sun"),
-            (lambda: last_window(to_series(wide()), 300), "table of 260 rows, expected at least 300, the lookback"),
-            (lambda: last_window(to_series(changed(250, "wind", np.nan)), 24), r"column 'wind', row 250 \(2020-02-10 07:00:00\): no value"),
-        ],
-    )
-    def test_refuses_with_column_and_row(self, call, message):
-        with pytest.raises(InputError, match=message):
-            call()
-
-    def test_columns_may_come_in_another_order(self):
-        series = to_series(wide())
-        assert np.array_equal(same_variables(to_series(wide()[["price", "date", "wind", "load"]]), NAMES).values, series.values)
-
-    def test_warns_of_sentinels(self, recwarn):
-        warn_of_sentinels(to_series(wide()))
-        assert not recwarn.list
-        with pytest.warns(UserWarning, match=r"column 'wind', row 17: -9999 \(1 such values in the table\) looks like a missing value"):
-            warn_of_sentinels(to_series(changed(17, "wind", -9999.0)))
 
 
 def test_pandas_dates_survive(tmp_path):

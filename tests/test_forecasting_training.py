@@ -43,6 +43,25 @@ def recipe(tmp_path):
     return path
 
 
+def test_what_was_not_measured_counts_in_no_error(monkeypatch):
+    task = Forecasting(variables=3, lookback=LOOKBACK, horizon=HORIZON, model_args={"dims": [8]}).eval()
+    monkeypatch.setattr(task, "log_loss", lambda loss, **_: loss)
+    monkeypatch.setattr(task, "log_dict", lambda *_, **__: None)
+    x, target = torch.randn(4, LOOKBACK, 3), torch.randn(4, HORIZON, 3)
+    whole, known = target.clone(), target[1:]
+    target[0] = torch.nan
+    expected = (task(x)[1:] - known).square().mean()
+    torch.testing.assert_close(task.training_step((x, target), 0), expected)
+    task.measure("val", (x, target))
+    torch.testing.assert_close(task.measures["val"]["mse"].compute(), expected.detach())
+    nothing = task.training_step((x, torch.full_like(target, torch.nan)), 0)
+    nothing.backward()
+    assert nothing == 0
+    assert all(not parameter.grad.any() for parameter in task.parameters())
+    x[1] = torch.nan
+    assert task.training_step((x, whole), 0).isnan(), "what the network makes of it isn't forgiven"
+
+
 def state_of(run):
     return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
 

@@ -20,6 +20,7 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
     history, layout = read_frame(table, time=forecaster.time if not forecaster.layout.long else None)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
     times = forecaster.frequency.after(history.times[-1], forecaster.horizon)
+    clock = "UTC" if layout.zone and not layout.local else ""
     names = forecaster.names[:MOST_SERIES]
     columns = 1 if len(names) == 1 else 2
     rows = -(-len(names) // columns)
@@ -36,12 +37,14 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
         axis.plot(times, one[prefix], color="tab:blue", linewidth=1.4)
         axis.axvline(history.times[-1], color="0.7", linewidth=0.8)
         axis.set_title(name, fontsize=10, loc="left")
+        axis.set_xlabel(clock, fontsize=8)
         axis.tick_params(labelsize=8)
         axis.xaxis.set_major_formatter(_dates(axis.xaxis.get_major_locator()))
     if forecaster.quantiles:
         axes.flat[0].legend(frameon=False, fontsize=8)
     shown = f", {len(names)} of {len(forecaster.names)} series" if len(names) < len(forecaster.names) else ""
-    figure.suptitle(f"{forecaster.horizon} steps after {np.datetime_as_string(history.times[-1], unit='m').replace('T', ' ')}{shown}")
+    last = f"{np.datetime_as_string(history.times[-1], unit='m').replace('T', ' ')} {clock}".rstrip()
+    figure.suptitle(f"{forecaster.horizon} steps after {last}{shown}")
     save_figure(figure, out)
 
 

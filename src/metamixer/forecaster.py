@@ -1,11 +1,7 @@
 """A forecaster with the interface that users of forecasting tools know: a table in, a table of the future out."""
 
-import logging
-import math
 import tempfile
-import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -18,23 +14,17 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from .backtest import Backtest, absolute_quantiles, backtest
+from .backtest import Backtest, backtest
 from .checkpoints import load_checkpoint, network_info, save_network
-from .data.frames import (
-    Layout,
-    fill_missing,
-    last_window,
-    read_frame,
-    refuse_constant,
-    same_variables,
-    warn_of_sentinels,
-    write_frame,
-)
+from .data.frames import Layout, last_window, read_frame, refuse_constant, same_variables, write_frame
 from .data.frequency import Frequency
+from .data.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
 from .data.tables import Series
-from .data.windows import Scaling, SeriesData, Windows
-from .errors import InputError, InputWarning, at_least
+from .data.windows import Scaling, SeriesData
+from .embedded_trainer import interrupts_kept, quiet_lightning, trainer_place
+from .errors import InputError, at_least
 from .fusion import fuse
+from .intervals import interval_margins
 from .machine import find_device
 from .tasks import Forecasting, Optimization
 
@@ -106,22 +96,17 @@ class Forecaster:
 
     def fit(self, table: Any) -> "Forecaster":
         """Learn from a table; the last rows are kept back for `backtest`."""
-        series, layout = read_frame(table, time=self.time)
-        frequency = Frequency.of(series)
-        split = self._split(len(series))
-        measured = ~np.isnan(series.values)
-        series = fill_missing(series, learned=split[0])
-        if not measured.all():
-            warnings.warn(
-                f"{(~measured).sum()} missing values filled: along a straight line between their neighbours, in the last fifth of the rows "
-                "by the value before",
-                InputWarning,
-                stacklevel=2,
-            )
-        warn_of_sentinels(series)
+        measured, layout = read_frame(table, time=self.time)
+        frequency = Frequency.of(measured)
+        split = self._split(len(measured))
+        series = fill_missing(measured, learned=split[0])
         refuse_constant(series.rows(0, split[0]))
+        refuse_unmeasured(measured.rows(split[0], sum(split[:2])))
+        warn_of_missing(measured)
+        warn_of_sentinels(measured)
         data = SeriesData.of(
             series,
+            measured=measured,
             lookback=self.lookback,
             horizon=self.horizon,
             split=split,
@@ -131,8 +116,8 @@ class Forecaster:
         )
         self.network = fuse(self._train(data))
         self.series, self.layout, self.frequency, self.scaling, self.names = series, layout, frequency, data.scaling, series.names
-        self.borders, self.measured = data.borders, torch.from_numpy(measured)
-        self.quantiles = self._calibrate(data)
+        self.borders, self.measured = data.borders, measured
+        self.quantiles = interval_margins(self._validation_errors(data), self.levels, self.names) if self.levels else {}
         return self
 
     def predict(self, table: Any = None) -> Any:
@@ -143,7 +128,7 @@ class Forecaster:
         """
         series, layout = self._future_of(table)
         window = last_window(series, self.lookback)
-        warn_of_sentinels(window, first_row=len(series) - self.lookback + 1)
+        warn_of_sentinels(window)
         forecast = self.scaling.invert(self.forecast_windows(self.scaling.apply(window.values)[None])[0])
         columns = {"": forecast}
         for level, quantile in self.quantiles.items():
@@ -158,7 +143,7 @@ class Forecaster:
         return backtest(
             self.scaling.apply(self.series.values),
             self.forecast_windows,
-            measured=self.measured,
+            measured=self.scaling.apply(self.measured.values),
             names=self.names,
             start=self.borders[1],
             lookback=self.lookback,
@@ -235,8 +220,7 @@ class Forecaster:
         series = same_variables(series, self.names)
         if self.frequency is None:
             self.frequency = Frequency.of(series)
-        start = max(len(series) - self.lookback, 0)
-        self.frequency.check(series.rows(start), first_row=start + 1)
+        self.frequency.check(series.rows(-self.lookback))
         return series, layout
 
     def _split(self, rows: int) -> tuple[int, int, int]:
@@ -244,7 +228,7 @@ class Forecaster:
         needed = self.lookback + 3 * self.horizon
         if rows < needed:
             raise InputError(
-                f"table of {rows} rows, expected at least {needed}: lookback {self.lookback} + horizon {self.horizon} to learn from, "
+                f"table of {rows} dates, expected at least {needed}: lookback {self.lookback} + horizon {self.horizon} to learn from, "
                 "and another horizon each to validate and to backtest"
             )
         most = (rows - self.lookback - self.horizon) // 2
@@ -253,7 +237,7 @@ class Forecaster:
 
     def _train(self, data: SeriesData) -> nn.Module:
         training, variables = self.training, len(data.series.names)
-        with isolate_rng(), quiet_lightning(), tempfile.TemporaryDirectory() as folder:
+        with isolate_rng(), quiet_lightning(), interrupts_kept(), tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(self.seed)
             task = self._task(variables)
             best = ModelCheckpoint(folder, "best", monitor="val/mse", save_weights_only=True)
@@ -261,8 +245,7 @@ class Forecaster:
                 max_steps=training.steps,
                 val_check_interval=max(training.steps // training.checks, 1),
                 check_val_every_n_epoch=None,
-                accelerator="cpu" if self.device.type == "cpu" else "auto",
-                devices=1,
+                **trainer_place(self.device),
                 callbacks=[best],
                 logger=False,
                 num_sanity_val_steps=0,
@@ -289,36 +272,7 @@ class Forecaster:
         except TypeError as error:  # a keyword that the network doesn't have
             raise InputError(f"model {self.model!r}, model_args {self.model_args}: {error}") from None
 
-    def _calibrate(self, data: SeriesData) -> dict[float, list]:
-        """For each level the margin of each step and variable, in units of deviation, that held so often in validation."""
-        if not self.levels:
-            return {}
-        windows = data.windows("val").spread(self.training.max_windows).windows
-        rows = self.measured[data.borders[0] - self.lookback : data.borders[1]]
-        measured = Windows(rows, self.lookback, self.horizon).spread(self.training.max_windows).windows[:, self.lookback :]
-        errors = (self.forecast_windows(windows[:, : self.lookback]) - windows[:, self.lookback :]).abs()
-        highest, most = max(self.levels), 100 * len(errors) / (len(errors) + 1)
-        if highest > most:
-            warnings.warn(
-                f"level {highest:g}: {len(errors)} windows to calibrate on, expected at least {math.ceil(highest / (100 - highest))}: "
-                "the interval is too narrow; a longer table has more windows",
-                InputWarning,
-                stacklevel=3,
-            )
-        return {level: absolute_quantiles(errors, level / 100, measured).tolist() for level in self.levels}
-
-
-@contextmanager
-def quiet_lightning():
-    """Lightning without its hints on devices, loaders and folders."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    def _validation_errors(self, data: SeriesData) -> Tensor:
+        """(N, horizon, variables) in units of deviation, NaN where nothing was measured."""
+        windows = data.windows("val").spread(self.training.max_windows)
+        return (self.forecast_windows(windows.past) - windows.future).abs()

@@ -22,6 +22,7 @@ def forecast(
     steps: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    overwrite: bool = False,
 ) -> None:
     """Learn from a table of series, test that on its last rows, and forecast what comes after it.
 
@@ -39,6 +40,7 @@ def forecast(
         steps: steps of training.
         seed: of everything random.
         device: where to compute, such as cpu or cuda.
+        overwrite: replace results that exist.
     """
     from ..allocator import keep_freed_memory
     from ..data.tables import find_table, read_table
@@ -46,12 +48,13 @@ def forecast(
     from ..forecast_plot import draw_forecast
     from ..forecaster import Forecaster, Training
 
-    if save and Path(save).suffix != ".safetensors":
-        raise InputError(f"save {save!r}, expected a name that ends in .safetensors")
+    for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
+        if name and Path(name).suffix != suffix:
+            raise InputError(f"{what} {name!r}, expected a name that ends in {suffix}")
     if plot:
         check_figure_name(plot)
     targets = [Path(name) for name in (out, plot, save) if name]
-    check_targets(targets, sources=[find_table(table), *([Path(checkpoint)] if checkpoint else [])], overwrite=True)
+    check_targets(targets, sources=[find_table(table), *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:

@@ -1,24 +1,21 @@
 """Tables of users, pandas or polars, wide or long, -> series, and forecasts -> tables of the same kind."""
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, InputWarning
-from .tables import TIME_COLUMNS, Series, dates, import_pandas, local_dates, numbers, refuse_missing, stamp, to_series, utc_dates
+from ..errors import InputError
+from .missing import refuse_missing
+from .tables import TIME_COLUMNS, LongSeries, Series, dates, import_pandas, local_dates, numbers, stamp, to_series, utc_dates
 
 if TYPE_CHECKING:
     import pandas
 
 LONG = ("unique_id", "ds", "y")
 """The columns of a long table, the layout of the Nixtla tools: which series, when, how much."""
-
-SENTINELS = (-9999.0, -999.0, -99999.0, 99999.0)
-"""Numbers that often stand for a missing value."""
 
 FORECAST = "ffnet_ts"
 """The column of the forecast in a long table."""
@@ -29,7 +26,8 @@ class Layout:
     """What kind of table came in, so that forecasts go out alike.
 
     library: "pandas" or "polars"; long: or wide; time: the column of dates; zone: its time zone, None without one; local: the series'
-    times are that zone's, else UTC; days: dates without a time of day (polars.Date); identifier: numpy's type of a long table's names.
+    times are that zone's, else UTC; days: dates without a time of day (polars.Date); unit: of the dates, by numpy's name;
+    identifier: numpy's type of a long table's names.
     """
 
     library: str = "pandas"
@@ -38,6 +36,7 @@ class Layout:
     zone: str | None = None
     local: bool = False
     days: bool = False
+    unit: str = "us"
     identifier: str = "str"
 
 
@@ -48,20 +47,46 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
         raise InputError("table of type LazyFrame, expected a DataFrame: collect() gives it")
     if library not in ("pandas", "polars") or not hasattr(frame, "columns"):
         raise InputError(f"table of type {type(frame).__name__}, expected a pandas or polars DataFrame")
-    if library == "pandas" and (any(name is not None for name in frame.index.names) or frame.index.dtype.kind == "M"):
-        frame = frame.reset_index(names=[name or TIME_COLUMNS[0] for name in frame.index.names])
     names = [str(name) for name in frame.columns]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise InputError(f"column {repeated!r}: {names.count(repeated)} of this name, expected every name once")
-    table = from_polars(frame) if library == "polars" else frame
+    table = from_polars(frame) if library == "polars" else index_to_columns(frame, time)
     long = set(LONG) <= set(table.columns)
     series = pivot(table) if long else to_series(table, time=time)
     zone, local = zone_of(table[series.time], series.time)
     days = library == "polars" and str(frame.schema[series.time]) == "Date"
+    unit = table[series.time].dt.unit if table[series.time].dtype.kind == "M" and not days else "us"
     kind = table[LONG[0]].dtype if long else None
     identifier = str(kind) if getattr(kind, "kind", "O") in "iu" else "str"
-    return series, Layout(library, long, series.time, zone=zone, local=local, days=days, identifier=identifier)
+    return series, Layout(library, long, series.time, zone=zone, local=local, days=days, unit=unit, identifier=identifier)
+
+
+def index_to_columns(frame: "pandas.DataFrame", time: str | None) -> "pandas.DataFrame":
+    """A table with what its index alone knows as columns, dates and names of series; any other index only numbers the rows."""
+    result, dated = frame.reset_index(drop=True), any(is_time(name, time) for name in frame.columns)
+    for level, name in enumerate(frame.index.names):
+        values = frame.index.get_level_values(level)
+        of_dates = values.dtype.kind == "M"
+        name = TIME_COLUMNS[0] if name is None and of_dates else name
+        if name in result.columns:
+            if of_dates:
+                expect_same_dates(values, result[name], name)
+        elif of_dates or name == LONG[0] or (is_time(name, time) and not dated):
+            result.insert(0, name, values)
+    return result
+
+
+def is_time(name: Any, time: str | None) -> bool:
+    """Is this the column of dates, by its name?"""
+    return name == time if time is not None else str(name).lower() in TIME_COLUMNS
+
+
+def expect_same_dates(index: "pandas.Index", column: "pandas.Series", name: Any) -> None:
+    """Raise InputError that names the first row at which an index says another date than the column of its name."""
+    ours, theirs = dates(index.to_series(), name), dates(column, name)
+    for row in np.flatnonzero(ours != theirs)[:1]:
+        raise InputError(f"index {name!r}, row {row + 1}: {stamp(ours[row])}, expected {stamp(theirs[row])}, as in the column of this name")
 
 
 def from_polars(frame: Any) -> "pandas.DataFrame":
@@ -106,7 +131,7 @@ def pivot(frame: Any) -> Series:
             "expected every date once"
         )
     wide = table.pivot(index=time, columns=identifier, values=value).sort_index()
-    return Series(wide.index.to_numpy(), wide.to_numpy(dtype=np.float64), tuple(wide.columns), time)
+    return LongSeries(wide.index.to_numpy(), wide.to_numpy(dtype=np.float64), tuple(wide.columns), time)
 
 
 def write_frame(times: np.ndarray, columns: Mapping[str, np.ndarray], names: Sequence[str], layout: Layout) -> Any:
@@ -115,7 +140,7 @@ def write_frame(times: np.ndarray, columns: Mapping[str, np.ndarray], names: Seq
     columns: suffix, such as "" or "-lo-90", -> (rows, variables).
     """
     pandas = import_pandas()
-    times = times.astype("datetime64[us]")
+    times = times.astype(f"datetime64[{layout.unit}]")
     if layout.long:
         data = {LONG[0]: np.repeat(np.array(names, layout.identifier), len(times)), LONG[1]: np.tile(times, len(names))}
         data |= {f"{FORECAST}{suffix}": values.T.reshape(-1) for suffix, values in columns.items()}
@@ -135,32 +160,11 @@ def to_polars(table: "pandas.DataFrame", layout: Layout) -> Any:
     import polars
 
     stamps = table[layout.time].dt.tz_convert(None) if layout.zone else table[layout.time]
-    stamps = polars.Series(stamps.to_numpy().astype("datetime64[us]"))
+    stamps = polars.Series(stamps.to_numpy())
     if layout.zone:
         stamps = stamps.dt.replace_time_zone("UTC").dt.convert_time_zone(layout.zone)
     columns = {name: table[name].to_list() if table[name].dtype.kind == "O" else table[name].to_numpy() for name in table}
     return polars.DataFrame({**columns, layout.time: stamps.cast(polars.Date) if layout.days else stamps})
-
-
-def fill_missing(series: Series, *, learned: int) -> Series:
-    """Missing values of the first `learned` rows on a straight line between their neighbours there, before the first and after the last
-    as these; in the rows behind, where no later value may be known, as the last value before.
-
-    Raises InputError for a column without any value to learn from.
-    """
-    missing = np.isnan(series.values)
-    if not missing.any():
-        return series
-    values, rows = series.values.copy(), np.arange(len(series))
-    for i, name in enumerate(series.names):
-        known = ~missing[:, i]
-        if not known[:learned].any():
-            raise InputError(f"column {name!r}: no value in {learned} rows to learn from, expected numbers: leave it out")
-        first, gaps = known & (rows < learned), ~known & (rows < learned)
-        values[gaps, i] = np.interp(rows[gaps], rows[first], values[first, i])
-        last_known = np.maximum.accumulate(np.where(known | (rows < learned), rows, 0))
-        values[:, i] = values[last_known, i]
-    return Series(series.times, values, series.names, series.time)
 
 
 def refuse_constant(series: Series) -> None:
@@ -169,7 +173,7 @@ def refuse_constant(series: Series) -> None:
     if constant.any():
         i = int(constant.argmax())
         raise InputError(
-            f"column {series.names[i]!r}: {series.values[0, i]:g} in all of {len(series)} training rows, expected a series that varies: "
+            f"{series.variable(i)}: {series.values[0, i]:g} at all {len(series)} dates to learn from, expected a series that varies: "
             "leave it out"
         )
 
@@ -179,32 +183,17 @@ def same_variables(series: Series, names: Sequence[str]) -> Series:
     missing, extra = [name for name in names if name not in series.names], [name for name in series.names if name not in names]
     if missing or extra:
         raise InputError(
-            f"columns {', '.join(missing) or 'none'} missing, {', '.join(extra) or 'none'} left over, expected {', '.join(names)}, "
+            f"series {', '.join(missing) or 'none'} missing, {', '.join(extra) or 'none'} left over, expected {', '.join(names)}, "
             "those of the training table"
         )
     order = [series.names.index(name) for name in names]
-    return Series(series.times, series.values[:, order], tuple(names), series.time)
+    return replace(series, values=series.values[:, order], names=tuple(names))
 
 
 def last_window(series: Series, lookback: int) -> Series:
     """The last rows; raises InputError where there are too few, or one has no value."""
     if len(series) < lookback:
-        raise InputError(f"table of {len(series)} rows, expected at least {lookback}, the lookback")
+        raise InputError(f"table of {len(series)} dates, expected at least {lookback}, the lookback")
     window = series.rows(-lookback)
-    refuse_missing(window, first_row=len(series) - lookback + 1)
+    refuse_missing(window)
     return window
-
-
-def warn_of_sentinels(series: Series, first_row: int = 1) -> None:
-    """Warn of numbers such as -9999 that stand far outside their column and may mean a missing value; first_row: its number for users."""
-    median = np.nanmedian(series.values, axis=0)
-    deviation = np.nanmedian(np.abs(series.values - median), axis=0)
-    far = np.abs(series.values - median) > 20 * np.maximum(deviation, 1e-9)
-    for row, column in np.argwhere(far & np.isin(series.values, SENTINELS))[:1]:
-        count = int((far & np.isin(series.values, SENTINELS)).sum())
-        warnings.warn(
-            f"column {series.names[column]!r}, row {first_row + row}: {series.values[row, column]:g} ({count} such values in the table) "
-            "looks like a missing value and is taken as it stands; leave it empty where it is one (--missing_values of `forecast`)",
-            InputWarning,
-            stacklevel=3,
-        )

@@ -34,11 +34,11 @@ class Frequency:
     @classmethod
     def of(cls, series: Series) -> "Frequency":
         """The frequency of the time stamps; raises InputError that names the row where there is none."""
-        times, column = series.times, series.time
+        times = series.times
         if len(times) < 3:
-            raise InputError(f"table of {len(times)} rows, expected at least 3 to find the frequency")
+            raise InputError(f"table of {len(times)} dates, expected at least 3 to find the frequency")
         steps = np.diff(times)
-        refuse_disorder(times, steps, column)
+        refuse_disorder(series)
         pandas = import_pandas()
         if (steps == steps[0]).all() and steps[0] < DAY:
             return cls(pandas.tseries.frequencies.to_offset(pandas.Timedelta(steps[0])).freqstr)
@@ -47,23 +47,19 @@ class Frequency:
             found = pandas.infer_freq(pandas.DatetimeIndex(times))
         frequency = cls(pandas.tseries.frequencies.to_offset(found).freqstr) if found else None
         if frequency is None or (frequency.after(times[0], len(times) - 1) != times[1:]).any():
-            raise InputError(irregularity(times, steps, column))
+            raise InputError(irregularity(series))
         return frequency
 
-    def check(self, series: Series, first_row: int = 1) -> None:
-        """Raise InputError that names the first row which doesn't follow the one before it at this frequency.
-
-        first_row: the number of the first row in the user's table.
-        """
-        steps = np.diff(series.times)
-        refuse_disorder(series.times, steps, series.time, first_row=first_row)
+    def check(self, series: Series) -> None:
+        """Raise InputError that names the first row which doesn't follow the one before it at this frequency."""
+        refuse_disorder(series)
         expected = self.after(series.times[0], len(series) - 1)
         wrong = expected != series.times[1:]
         if wrong.any():
             row = int(wrong.argmax()) + 1
             raise InputError(
-                f"column {series.time!r}, row {first_row + row}: {stamp(series.times[row])} follows {stamp(series.times[row - 1])}, "
-                f"expected {stamp(expected[row - 1])} at the frequency {self.name}"
+                f"{series.date(row)} follows {stamp(series.times[row - 1])}, expected {stamp(expected[row - 1])} "
+                f"at the frequency {self.name}"
             )
 
     def after(self, time: np.datetime64, count: int) -> np.ndarray:
@@ -82,42 +78,41 @@ class Frequency:
         return max(int(DAY / step), 1) if step < DAY else max(int(7 * DAY / step), 1)
 
 
-def refuse_disorder(times: np.ndarray, steps: np.ndarray, column: str, *, first_row: int = 1) -> None:
+def refuse_disorder(series: Series) -> None:
     """Raise InputError that names the first row which repeats or precedes the one before it."""
-    wrong = steps <= np.timedelta64(0)
+    times = series.times
+    wrong = np.diff(times) <= np.timedelta64(0)
     if wrong.any():
         row = int(wrong.argmax()) + 1
         relation = "repeats" if times[row] == times[row - 1] else "is before"
-        raise InputError(
-            f"column {column!r}, row {first_row + row}: {stamp(times[row])} {relation} {stamp(times[row - 1])} of the row above, "
-            "expected every date once, in order"
-        )
+        raise InputError(f"{series.date(row)} {relation} {stamp(times[row - 1])} of the row above, expected every date once, in order")
 
 
-def irregularity(times: np.ndarray, steps: np.ndarray, column: str) -> str:
+def irregularity(series: Series) -> str:
     """What is wrong with time stamps of no frequency: the first gap, or that none is usual."""
+    times, steps = series.times, np.diff(series.times)
     for name in CALENDAR:
         dates = import_pandas().date_range(times[0], times[-1], freq=name).to_numpy()
         if len(dates) < 1.5 * len(times) and np.isin(times, dates).all():
             missing = dates[~np.isin(dates, times)][0]
-            row = int((times > missing).argmax()) + 1
+            row = int((times > missing).argmax())
             return (
-                f"column {column!r}, row {row}: {stamp(times[row - 1])} follows {stamp(times[row - 2])}, expected {stamp(missing)} at the "
-                f"frequency {name}: fill the gap in, with empty values where there are none"
+                f"{series.date(row)} follows {stamp(times[row - 1])}, expected {stamp(missing)} at the frequency {name}: "
+                "fill the gap in, with empty values where there are none"
             )
     days = times.astype("datetime64[D]") - times.astype("datetime64[M]")
     if (days == days[0]).all() and steps.min() >= 28 * DAY:
-        return (
-            f"column {column!r}: day {days[0].astype(int) + 1} of each month, expected the first or the last day for dates of a month each"
-        )
+        day = days[0].astype(int) + 1
+        return f"column {series.time!r}: day {day} of each month, expected the first or the last day for dates of a month each"
     kinds, counts = np.unique(steps, return_counts=True)
     usual = kinds[counts.argmax()]
     if counts.max() < 0.5 * len(steps):
-        return f"column {column!r}: unknown frequency, steps from {duration(kinds[0])} to {duration(kinds[-1])}, expected regular dates"
+        shortest, longest = duration(kinds[0]), duration(kinds[-1])
+        return f"column {series.time!r}: unknown frequency, steps from {shortest} to {longest}, expected regular dates"
     row = int((steps != usual).argmax()) + 1
     return (
-        f"column {column!r}, row {row + 1}: {stamp(times[row])} is {duration(steps[row - 1])} after the row above, "
-        f"expected {duration(usual)}: fill the gap in, with empty values where there are none"
+        f"{series.date(row)} is {duration(steps[row - 1])} after {stamp(times[row - 1])}, expected {duration(usual)}: "
+        "fill the gap in, with empty values where there are none"
     )
 
 

@@ -3,9 +3,9 @@
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,23 +20,50 @@ TIME_COLUMNS = ("date", "ds", "time", "timestamp", "datetime")
 
 @dataclass(frozen=True)
 class Series:
-    """Several series on the same time stamps.
+    """Several series on the same time stamps, of a wide table.
 
     times: (rows,) of datetime64; values: (rows, variables) of float64, missing ones NaN; names: of the variables; time: the name of
-    the column of dates.
+    the column of dates; first_row: the number of the first row in the user's table.
     """
 
     times: np.ndarray
     values: np.ndarray
     names: tuple[str, ...]
     time: str = "date"
+    first_row: int = 1
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def rows(self, start: int | None, stop: int | None = None) -> "Series":
-        """Some of the rows."""
-        return Series(self.times[start:stop], self.values[start:stop], self.names, self.time)
+    def rows(self, start: int | None, stop: int | None = None) -> Self:
+        """Some of the rows, which keep their numbers."""
+        first = range(len(self))[start:stop].start
+        return replace(self, times=self.times[start:stop], values=self.values[start:stop], first_row=self.first_row + first)
+
+    def variable(self, column: int) -> str:
+        """One of the series for messages."""
+        return f"column {self.names[column]!r}"
+
+    def place(self, row: int, column: int) -> str:
+        """One of the values for messages."""
+        return f"{self.variable(column)}, row {self.first_row + row} ({stamp(self.times[row])})"
+
+    def date(self, row: int) -> str:
+        """One of the dates for messages."""
+        return f"column {self.time!r}, row {self.first_row + row}: {stamp(self.times[row])}"
+
+
+class LongSeries(Series):
+    """Several series of a long table, where a date has a row in each: messages name series and date."""
+
+    def variable(self, column: int) -> str:
+        return f"series {self.names[column]!r}"
+
+    def place(self, row: int, column: int) -> str:
+        return f"{self.variable(column)}, {stamp(self.times[row])}"
+
+    def date(self, row: int) -> str:
+        return f"column {self.time!r}: {stamp(self.times[row])}"
 
 
 def import_pandas():
@@ -67,14 +94,18 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
         frame = (
             pandas.read_parquet(path) if path.suffix == ".parquet" else pandas.read_csv(path, encoding_errors="replace", low_memory=False)
         )
-        unnamed = frame.columns[:1] == ["Unnamed: 0"]
-        if unnamed.any() and frame.iloc[:, 0].tolist() == list(range(len(frame))):  # pandas' own index, which its to_csv writes
+        if (frame.columns[:1] == ["Unnamed: 0"]).any() and counts_rows(frame.iloc[:, 0]):  # pandas' own index, which its to_csv writes
             frame = frame.iloc[:, 1:]
         return frame.replace(list(missing_values), np.nan) if missing_values else frame
     except ImportError:
         raise InputError(f"{path}: pandas has nothing to read Parquet with, expected pyarrow: pip install pyarrow") from None
     except (OSError, ValueError, EOFError, zlib.error) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: not a readable table ({first_line(error)})") from None
+
+
+def counts_rows(column: "pandas.Series") -> bool:
+    """Whether a column only numbers the rows, from wherever it begins."""
+    return column.dtype.kind == "i" and bool((column.diff().iloc[1:] == 1).all())
 
 
 def read_series(path: str | Path) -> Series:
@@ -152,16 +183,6 @@ def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series
         text = column.astype(str).str.replace(r"(:\S*?)([+-]\d{2}:?\d{2})$", r"\1", regex=True)
         local = pandas.to_datetime(text, errors="coerce")
     return local if (local - local.dt.normalize()).nunique() == 1 and local.notna().all() else None
-
-
-def refuse_missing(series: Series, first_row: int = 1) -> None:
-    """Raise InputError that names the first missing value; first_row: the number of the first row in the user's table."""
-    missing = np.argwhere(np.isnan(series.values))
-    if len(missing):
-        row, column = missing[0]
-        raise InputError(
-            f"column {series.names[column]!r}, row {first_row + row} ({stamp(series.times[row])}): no value, expected a number"
-        )
 
 
 def shown(value: Any) -> str:

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError, at_least
 from .loading import EpochLoader, EpochSampler, place_in
-from .tables import Series, read_series, refuse_missing
+from .missing import refuse_missing
+from .tables import Series, read_series
 
 
 @dataclass(frozen=True)
@@ -38,34 +39,43 @@ class Scaling:
 
 
 class Windows(Dataset):
-    """Every window of `lookback` rows with the `horizon` rows behind it, in order of time; values: (rows, variables)."""
+    """Every window of `lookback` rows with the `horizon` rows behind it, in order of time; values: (rows, variables).
 
-    def __init__(self, values: Tensor, lookback: int, horizon: int):
+    measured: what a forecast is compared with where `values` were filled in: the same, NaN where nothing was measured; None: `values`.
+    """
+
+    def __init__(self, values: Tensor, lookback: int, horizon: int, *, measured: Tensor | None = None):
         if len(values) < lookback + horizon:
             raise InputError(
                 f"series of {len(values)} rows, expected at least {lookback + horizon}, lookback {lookback} + horizon {horizon}"
             )
         self.lookback = lookback
         self.windows = values.unfold(0, lookback + horizon, 1).transpose(1, 2)
+        compared = self.windows if measured is None else measured.unfold(0, lookback + horizon, 1).transpose(1, 2)
+        self.future = compared[:, lookback:]
 
     def spread(self, count: int | None) -> "Windows":
         """At most `count` of them, evenly spread; None: all."""
-        result = copy.copy(self)
-        result.windows = self.windows[:: max(-(-len(self) // count), 1)] if count else self.windows
+        result, step = copy.copy(self), max(-(-len(self) // count), 1) if count else 1
+        result.windows, result.future = self.windows[::step], self.future[::step]
         return result
+
+    @property
+    def past(self) -> Tensor:
+        """(N, lookback, variables)"""
+        return self.windows[:, : self.lookback]
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """(lookback, variables), (horizon, variables)."""
-        window = self.windows[index]
-        return window[: self.lookback], window[self.lookback :]
+        return self.past[index], self.future[index]
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The whole batch at once: (B, lookback, variables), (B, horizon, variables)."""
-        windows = self.windows[torch.as_tensor(indices)]
-        return windows[:, : self.lookback], windows[:, self.lookback :]
+        chosen = torch.as_tensor(indices)
+        return self.past[chosen], self.future[chosen]
 
 
 def as_fetched(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -108,12 +118,13 @@ class SeriesData(L.LightningDataModule):
         self.max_val_windows = max_val_windows
         self.seed = seed
         self._series: Series | None = None
+        self._measured: Series | None = None
 
     @classmethod
-    def of(cls, series: Series, **settings) -> "SeriesData":
-        """Of a table that is in memory; settings as above."""
+    def of(cls, series: Series, *, measured: Series | None = None, **settings) -> "SeriesData":
+        """Of a table that is in memory; measured: the same, NaN where it was filled in; settings as above."""
         data = cls("table", **settings)
-        data._series = series
+        data._series, data._measured = series, measured
         return data
 
     @property
@@ -139,7 +150,9 @@ class SeriesData(L.LightningDataModule):
         """The windows of "train", "val" or "test", scaled."""
         train, val, test = self.borders
         start, stop = {"train": (0, train), "val": (train - self.lookback, val), "test": (val - self.lookback, test)}[part]
-        return Windows(self.scaling.apply(self.series.values[start:stop]), self.lookback, self.horizon)
+        scaling = self.scaling
+        measured = None if self._measured is None else scaling.apply(self._measured.values[start:stop])
+        return Windows(scaling.apply(self.series.values[start:stop]), self.lookback, self.horizon, measured=measured)
 
     def train_dataloader(self) -> DataLoader:
         windows, generator = self.windows("train"), torch.Generator()

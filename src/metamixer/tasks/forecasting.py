@@ -61,7 +61,10 @@ class Forecasting(Task):
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         x, target = batch
-        return self.log_loss(self.loss(self(x), target), batch_size=len(x))
+        forecast, target = where_measured(self(x), target)
+        # The sum of nothing is 0, with gradients; its mean would be NaN.
+        loss = self.loss(forecast, target) if target.numel() else forecast.sum()
+        return self.log_loss(loss, batch_size=len(x))
 
     def data_info(self) -> dict[str, Any]:
         data = self.trainer.datamodule
@@ -70,5 +73,12 @@ class Forecasting(Task):
     def measure(self, split: str, batch: Sequence[Tensor]) -> None:
         x, target = batch
         measures = self.measures[split]
-        measures.update(self(x).contiguous(), target.contiguous())
+        forecast, target = where_measured(self(x), target)
+        measures.update(forecast.contiguous(), target.contiguous())
         self.log_dict(measures, on_epoch=True, prog_bar=True, batch_size=len(x))
+
+
+def where_measured(forecast: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """What counts in an error: both as they are, or, where some of the target is NaN and wasn't measured, the other values in a row."""
+    measured = ~target.isnan()
+    return (forecast, target) if measured.all() else (forecast[measured], target[measured])

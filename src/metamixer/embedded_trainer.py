@@ -1,0 +1,47 @@
+"""Lightning's trainer inside somebody's program: it keeps to one device, is quiet, and an interrupt stays one."""
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+
+def trainer_place(device: torch.device) -> dict[str, Any]:
+    """A device as Lightning's trainer takes it."""
+    if device.type == "cpu":
+        return {"accelerator": "cpu", "devices": 1}
+    return {"accelerator": "auto", "devices": 1 if device.index is None else [device.index]}
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Lightning without its hints on devices, loaders and folders."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Raise KeyboardInterrupt for a training that was interrupted, or that a scheduler ended (SIGTERM); Lightning ends the process."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop, SIGTERMException) and not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)  # Lightning lets the process ignore interrupts from then on
+        raise KeyboardInterrupt from None

@@ -1,0 +1,91 @@
+"""Errors beside those of a naive forecast, and intervals: what was measured counts, what wasn't is told."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from metamixer.backtest import Backtest, backtest, seasonal_naive
+from metamixer.intervals import absolute_quantiles, interval_margins, share_held
+
+
+@pytest.mark.parametrize(("horizon", "expected"), [(7, [7, 8, 9, 7, 8, 9, 7]), (2, [7, 8])])
+def test_seasonal_naive_repeats_the_last_season(horizon, expected):
+    past = torch.arange(10.0)[None, :, None]
+    assert seasonal_naive(past, 3, horizon)[0, :, 0].tolist() == expected
+
+
+def test_seasonal_naive_copies_no_more_than_it_forecasts():
+    assert seasonal_naive(torch.zeros(1, 86400, 1), 86400, 5).untyped_storage().nbytes() == 5 * 4
+
+
+class TestBacktest:
+    def test_counts_what_was_measured(self):
+        """Two series that grow by 1 and by 2 a step, each row forecast as the one before it; the second wasn't measured behind row 12."""
+        values = torch.arange(20.0)[:, None] * torch.tensor([1.0, 2.0])
+        measured = values.clone()
+        measured[12:, 1] = torch.nan
+        report = backtest(
+            values,
+            lambda past: past[:, -1:],
+            measured=measured,
+            names=("one", "two"),
+            start=12,
+            lookback=4,
+            horizon=1,
+            season=3,
+            quantiles={50: [[1.0, 1.0]], 80: [[torch.nan, 1.0]]},
+            max_windows=100,
+        )
+        np.testing.assert_array_equal((report.mae, report.naive_mae), [(1, np.nan), (3, np.nan)])
+        assert report.skill == pytest.approx(2 / 3)
+        np.testing.assert_array_equal([*report.coverage.values()], [1, np.nan])
+        assert "two        no values\n50 % intervals held 100.0% of the values\n80 % intervals weren't tested: no values" in str(report)
+
+    @pytest.mark.parametrize(
+        ("season", "mae", "said"),
+        [
+            (24, 0.5, "50% better than seasonal-naive"),
+            (24, 1.5, "50% worse: use seasonal-naive"),
+            (24, 1.001, "no better than seasonal-naive: use seasonal-naive"),
+            (1, 0.5, "50% better than last value"),
+            (24, np.nan, "no values to compare with"),
+        ],
+    )
+    def test_says_what_to_use(self, season, mae, said):
+        naive = mae if np.isnan(mae) else 1.0
+        report = Backtest(("load",), season, 9, mae=(mae,), mse=(mae,), naive_mae=(naive,), naive_mse=(naive,), coverage={})
+        assert str(report).splitlines()[-1] == said
+        assert ("seasonal" in str(report)) == (season == 24)
+
+
+class TestIntervals:
+    def test_cover_as_many_as_they_say(self):
+        errors = torch.arange(1.0, 100.0)[:, None, None]
+        assert absolute_quantiles(errors, 0.9).item() == 90
+        assert absolute_quantiles(errors, 0.999).item() == 99
+
+    def test_count_what_was_measured(self):
+        """Three windows, two steps, two series; nothing of the second, and one step of the first, was measured."""
+        errors = torch.full((3, 2, 2), torch.nan)
+        errors[:, 0, 0] = torch.tensor([3.0, 1.0, 2.0])
+        margins = absolute_quantiles(errors, 0.5)
+        torch.testing.assert_close(margins, torch.tensor([[2, torch.nan], [2, torch.nan]]), equal_nan=True)
+        assert share_held(errors, margins) == pytest.approx(2 / 3)
+
+    @pytest.mark.parametrize(
+        ("counts", "said"),
+        [
+            ((4, 3), ["level 80: 3 values of series 'wind' to calibrate a step on, expected at least 4"]),
+            ((0, 4), [r"series 'load' \(1 such series\): no value in the rows to calibrate on"]),
+            ((4, 4), []),
+        ],
+    )
+    def test_warn_of_the_series_with_the_fewest_values(self, counts, said, recwarn):
+        errors = torch.ones(4, 2, 2)
+        for i, count in enumerate(counts):
+            errors[count:, :, i] = torch.nan
+        interval_margins(errors, (80,), ("load", "wind"))
+        assert len(recwarn.list) == len(said)
+        assert all(re.match(message, str(warning.message)) for message, warning in zip(said, recwarn.list, strict=True))

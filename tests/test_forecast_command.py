@@ -1,0 +1,78 @@
+"""metamixer forecast: what it writes, and what it refuses before it writes anything."""
+
+import pytest
+
+from metamixer.cli import main
+from tables import wide
+
+
+@pytest.fixture(scope="module")
+def table():
+    return wide(400)
+
+
+class TestCommand:
+    def run(self, *arguments):
+        return main(["forecast", *map(str, arguments)])
+
+    def test_forecasts_draws_saves_and_uses_what_it_saved(self, table, tmp_path, capsys):
+        table.to_csv(tmp_path / "table.csv", index=False)
+        saved = tmp_path / "forecaster.safetensors"
+        learn = ["--horizon", 12, "--lookback", 48, "--steps", 6, "--levels", "[80]", "--save", saved]
+        out, plot = tmp_path / "out" / "forecast.csv", tmp_path / "out" / "forecast.png"
+        assert self.run(tmp_path / "table.csv", *learn, "--out", out, "--plot", plot) == 0
+        assert "seasonal-naive" in capsys.readouterr().out
+        assert plot.read_bytes()[:4] == b"\x89PNG"
+        again = tmp_path / "again.csv"
+        assert self.run(tmp_path / "table.csv", "--checkpoint", saved, "--out", again) == 0
+        assert again.read_text() == out.read_text()
+        assert main(["fuse", str(saved), "--out", str(tmp_path / "fused.safetensors")]) == 0
+
+    def test_names_are_drawn_as_they_are(self, table, tmp_path):
+        table.rename(columns={"load": "a_$x_y_z$"}).to_csv(tmp_path / "table.csv", index=False)
+        learn = ["--horizon", 12, "--lookback", 48, "--steps", 2, "--plot", tmp_path / "plot.svg"]
+        assert self.run(tmp_path / "table.csv", *learn, "--out", tmp_path / "forecast.csv") == 0
+        assert "a_$x_y_z$" in (tmp_path / "plot.svg").read_text()
+
+    def test_the_table_is_never_written_over(self, table, tmp_path, capsys):
+        path = tmp_path / "table.csv"
+        table.to_csv(path, index=False)
+        for option in ("--out", "--plot"):
+            before = path.read_bytes()
+            assert self.run(path, option, path if option == "--out" else tmp_path / "x" / ".." / "table.csv") == 2
+            assert "table.csv" in capsys.readouterr().err
+            assert path.read_bytes() == before
+
+    def test_an_earlier_forecast_stays(self, table, tmp_path, capsys):
+        table.to_csv(tmp_path / "table.csv", index=False)
+        out = tmp_path / "forecast.csv"
+        out.write_text("of yesterday")
+        assert self.run(tmp_path / "table.csv", "--out", out) == 2
+        assert "forecast.csv: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
+        assert out.read_text() == "of yesterday"
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["nowhere.csv"], "nowhere.csv: no such file"),
+            (["{table}", "--horizon", "500"], "expected at least 1596"),
+            (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
+            (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
+            (["{table}", "--time", "when"], "time column 'when': no such column"),
+            (["{table}", "--horizon", "0"], "horizon 0, lookback 96, expected whole numbers, at least 1 each"),
+            (["{table}", "--steps", "-5"], "steps -5, expected at least 1"),
+            (["{table}", "--save", "{table}/x.safetensors"], "x.safetensors: can't be written"),
+            (["{table}", "--out", "forecast.parquet"], "out 'forecast.parquet', expected a name that ends in .csv"),
+            (["{table}", "--out", "forecast.csv.gz"], "out 'forecast.csv.gz', expected a name that ends in .csv"),
+            (["{table}", "--plot", "forecast.xyz"], "forecast.xyz: expected a name that ends in one of"),
+            (["{table}", "--checkpoint", "x.safetensors", "--levels", "[80]"], "levels [80.0] beside checkpoint x.safetensors"),
+        ],
+    )
+    def test_wrong_input_is_one_line_and_nothing_is_written(self, arguments, said, table, tmp_path, capsys):
+        table.to_csv(tmp_path / "table.csv", index=False)
+        out = tmp_path / "forecast.csv"
+        assert self.run("--out", out, *[argument.format(table=tmp_path / "table.csv") for argument in arguments]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+        assert not out.exists()

@@ -1,0 +1,203 @@
+"""Tables of pandas and polars in every layout: read, filled, told, written alike."""
+
+import numpy as np
+import pandas
+import polars
+import pytest
+
+from metamixer.data.frames import last_window, read_frame, refuse_constant, same_variables, write_frame
+from metamixer.data.frequency import Frequency
+from metamixer.data.missing import fill_missing, refuse_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
+from metamixer.data.tables import Series, to_series
+from metamixer.errors import InputError
+from tables import NAMES, changed, to_long, wide
+
+
+def polars_of(table, zone=None):
+    """The same table in polars, its dates in a zone."""
+    frame = polars.DataFrame({name: table[name].to_list() for name in table})
+    return frame.with_columns(polars.col("date").dt.convert_time_zone(zone)) if zone else frame
+
+
+class TestFrames:
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    @pytest.mark.parametrize("long", [False, True])
+    def test_reads_and_writes_every_layout(self, library, long):
+        table = to_long(wide()) if long else wide()
+        frame = polars_of(table) if library == "polars" else table
+        series, layout = read_frame(frame)
+        assert (layout.library, layout.long, layout.time) == (library, long, "ds" if long else "date")
+        expected = to_series(wide())
+        order = [expected.names.index(name) for name in series.names]
+        np.testing.assert_allclose(series.values, expected.values[:, order])
+        assert np.array_equal(series.times, expected.times)
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert type(written).__module__.split(".")[0] == library
+        if long:
+            written = written.rename({"ffnet_ts": "y"}) if library == "polars" else written.rename(columns={"ffnet_ts": "y"})
+        np.testing.assert_allclose(read_frame(written)[0].values, series.values)
+
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    @pytest.mark.parametrize("frequency", ["h", "D"])
+    def test_time_zones_come_back(self, library, frequency):
+        table = wide(rows=60, frequency=frequency, start="2024-03-01")
+        table["date"] = table["date"].dt.tz_localize("Europe/Berlin" if frequency == "D" else "UTC").dt.tz_convert("Europe/Berlin")
+        frame = polars_of(table, zone="Europe/Berlin") if library == "polars" else table
+        series, layout = read_frame(frame)
+        assert (layout.zone, layout.local) == ("Europe/Berlin", frequency == "D")
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert written["date"].to_list() == frame["date"].to_list()
+        assert written["date"].dtype == frame["date"].dtype
+
+    def test_text_in_utc_comes_back_in_utc(self):
+        table = wide(rows=60)
+        series, layout = read_frame(table.assign(date=table["date"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")))
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert written["date"].tolist() == table["date"].dt.tz_localize("UTC").tolist()
+
+    def test_polars_dates_come_back_as_dates(self):
+        table = wide(rows=60, frequency="D", start="2024-03-01")
+        frame = polars_of(table).with_columns(polars.col("date").cast(polars.Date))
+        series, layout = read_frame(frame)
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert written["date"].dtype == polars.Date
+        assert written["date"].equals(frame["date"])
+
+    @pytest.mark.parametrize("library", ["pandas", "polars"])
+    def test_numbers_that_name_series_come_back_as_numbers(self, library):
+        table = to_long(wide(rows=60))
+        table["unique_id"] = table["unique_id"].map({"load": 3, "wind": 20, "price": 100})
+        frame = polars_of(table) if library == "polars" else table
+        series, layout = read_frame(frame)
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert written["unique_id"].dtype == frame["unique_id"].dtype
+        assert set(written["unique_id"].to_list()) == {3, 20, 100}
+
+    def test_a_long_table_repeats_no_date(self):
+        table = to_long(wide())
+        table.loc[300, "ds"] = table.loc[301, "ds"]
+        with pytest.raises(InputError, match=r"column 'ds', row 302: series 'wind' has 2020-02-01 15:00:00 already"):
+            read_frame(table)
+
+    @pytest.mark.parametrize("frame", [np.zeros((3, 2)), "table.csv", None])
+    def test_refuses_what_is_no_table(self, frame):
+        with pytest.raises(InputError, match="expected a pandas or polars DataFrame"):
+            read_frame(frame)
+
+    @pytest.mark.parametrize(
+        ("change", "columns"),
+        [
+            (lambda table: table.set_index(pandas.DatetimeIndex(table["date"])), NAMES),
+            (lambda table: table.set_index("date", drop=False), NAMES),
+            (lambda table: table.set_index(table["date"].to_numpy()), NAMES),
+            (lambda table: table.astype({"date": str}).set_index(pandas.DatetimeIndex(table["date"])), NAMES),
+            (lambda table: table.set_index("date"), NAMES),
+            (lambda table: table.astype({"date": str}).set_index("date"), NAMES),
+            (lambda table: table.rename_axis("id"), NAMES),
+            (lambda table: table.set_index("wind"), ("load", "price")),
+            (lambda table: to_long(table).set_index(["unique_id", "ds"]), tuple(sorted(NAMES))),
+        ],
+    )
+    def test_an_index_is_dates_or_numbers_the_rows(self, change, columns):
+        series, _ = read_frame(change(wide()))
+        assert series.names == columns
+        assert np.array_equal(series.times, to_series(wide()).times)
+
+    def test_an_index_that_contradicts_the_dates_is_refused(self):
+        table = wide().set_index(pandas.DatetimeIndex(wide(start="2021-01-01")["date"]))
+        with pytest.raises(InputError, match="index 'date', row 1: 2021-01-01 00:00:00, expected 2020-01-30 22:00:00, as in the column"):
+            read_frame(table)
+
+    @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+    @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+    def test_the_unit_of_dates_comes_back(self, unit, zone):
+        frame = polars_of(wide()).with_columns(polars.col("date").cast(polars.Datetime(unit)))
+        frame = frame.with_columns(polars.col("date").dt.replace_time_zone(zone)) if zone else frame
+        series, layout = read_frame(frame)
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        assert written["date"].dtype == polars.Datetime(unit, zone)
+        assert written["date"].equals(frame["date"])
+
+    @pytest.mark.parametrize(
+        ("values", "filled"),
+        [
+            ([np.nan, 1, np.nan, np.nan, 4, np.nan], [1, 1, 1, 1, 4, 4]),
+            ([np.nan, np.nan, 3, 4, 5, 6], [3, 3, 3, 4, 5, 6]),
+            ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]),
+        ],
+    )
+    def test_the_value_before_stands_for_a_missing_one(self, values, filled):
+        series = Series(np.datetime64("2020-01-01") + np.arange(6), np.array([values, [7.0] * 6]).T, ("x", "y"))
+        assert fill_missing(series, learned=4).values.T.tolist() == [filled, [7.0] * 6]
+        assert np.array_equal(series.values[:, 0], values, equal_nan=True), "the original is untouched"
+
+    @pytest.mark.parametrize(
+        ("table", "said"),
+        [
+            (
+                changed(17, "wind", np.nan),
+                r"1 missing values \(1 in 'wind'\) filled .*; the first is column 'wind', row 17 \(2020-01-31 14:00:00\)$",
+            ),
+            (
+                to_long(wide()).drop(index=[*range(250, 262)]),
+                r"12 missing values \(10 in 'load', 2 in 'wind'\) filled .*; the first is series 'wind', 2020-01-30 22:00:00; "
+                "series 'wind' begins at 2020-01-31 00:00:00, after others, series 'load' ends at 2020-02-10 07:00:00, before others$",
+            ),
+        ],
+    )
+    def test_warns_of_what_is_filled(self, table, said):
+        with pytest.warns(UserWarning, match=said):
+            warn_of_missing(read_frame(table)[0])
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda series: refuse_missing(series.rows(9)), "series 'wind', 2020-01-31 14:00:00: no value"),
+            (lambda series: fill_missing(series.rows(16), learned=1), "series 'wind': no value at the first 1 dates"),
+            (lambda series: refuse_constant(series.rows(0, 1)), "series 'load': .* at all 1 dates"),
+            (lambda series: Frequency("30min").check(series), "column 'ds': 2020-01-30 23:00:00 follows 2020-01-30 22:00:00"),
+            (lambda series: Frequency.of(series.rows(0, 2)), "table of 2 dates"),
+        ],
+    )
+    def test_of_a_long_table_series_and_date_are_named(self, call, message):
+        series, _ = read_frame(to_long(changed(17, "wind", np.nan)))
+        with pytest.raises(InputError, match=message):
+            call(series)
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda: fill_missing(to_series(wide().assign(wind=np.nan)), learned=200), "column 'wind': no value at the first 200 dates"),
+            (lambda: refuse_constant(to_series(wide().assign(wind=3.0))), "column 'wind': 3 at all 260 dates to learn"),
+            (lambda: same_variables(to_series(wide()), ("load", "sun")), "series sun missing, wind, price left over, expected load, sun"),
+            (lambda: last_window(to_series(wide()), 300), "table of 260 dates, expected at least 300, the lookback"),
+            (lambda: last_window(to_series(changed(250, "wind", np.nan)), 24), r"column 'wind', row 250 \(2020-02-10 07:00:00\): no value"),
+            (
+                lambda: refuse_unmeasured(to_series(wide().assign(load=np.nan, wind=np.nan, price=np.nan)).rows(100, 120)),
+                "no value from 2020-02-04 02:00:00 to 2020-02-04 21:00:00, expected some",
+            ),
+        ],
+    )
+    def test_refuses_with_column_and_row(self, call, message):
+        with pytest.raises(InputError, match=message):
+            call()
+
+    def test_columns_may_come_in_another_order(self):
+        series = to_series(wide())
+        assert np.array_equal(same_variables(to_series(wide()[["price", "date", "wind", "load"]]), NAMES).values, series.values)
+
+    def test_warns_of_sentinels(self, recwarn):
+        warn_of_sentinels(to_series(wide()))
+        assert not recwarn.list
+        with pytest.warns(UserWarning, match=r"column 'wind', row 17 \(.*\): -9999 \(1 such values in the table\) looks like"):
+            warn_of_sentinels(to_series(changed(17, "wind", -9999.0)))
+
+    @pytest.mark.parametrize("count", [130, 200, 260])
+    def test_warns_of_sentinels_that_are_most_of_a_column(self, count):
+        table = wide()
+        with pytest.warns(UserWarning, match=rf"column 'wind', row 1 \(.*\): -999 \({count} such values"):
+            warn_of_sentinels(to_series(table.assign(wind=table["wind"].where(table.index >= count, -999.0))))
+
+    def test_numbers_near_a_sentinel_are_no_missing_values(self, recwarn):
+        warn_of_sentinels(to_series(wide().assign(wind=-999.0 - np.arange(260) % 5)))
+        assert not recwarn.list
