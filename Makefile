@@ -17,12 +17,12 @@ setup: $(INSTALLED)  ## install the package and its tools into .venv
 demo: $(INSTALLED)  ## train on handwritten digits, test, fuse and draw, enlarge a photograph: about 3 minutes on two CPU cores
 	$(BIN)/metamixer fit --config $(DIGITS)
 	$(BIN)/metamixer test --config $(DIGITS)
-	$(BIN)/metamixer fuse runs/digits/best.ckpt --out runs/digits/digits_fused.safetensors
-	$(BIN)/metamixer draw runs/digits/best.ckpt --out runs/digits/sheet.png
+	$(BIN)/metamixer fuse runs/digits/best.ckpt --out runs/digits/digits_fused.safetensors --overwrite
+	$(BIN)/metamixer draw runs/digits/best.ckpt --out runs/digits/sheet.png --overwrite
 	$(BIN)/python examples/enlarge_photograph.py
 
 test: lint  ## lint, then all tests in two processes of one thread each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 1200 $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 1200 --durations 15 $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
 lint: $(INSTALLED)  ## style and common mistakes
 	$(BIN)/ruff check

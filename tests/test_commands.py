@@ -104,6 +104,23 @@ def test_fuse_writes_a_deploy_form_that_predicts_the_same(checkpoint, pictures, 
     assert info["fused"]
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
     assert main(["fuse", str(out), "--out", str(tmp_path / "again.safetensors")]) == 0
+    assert main(["fuse", str(out), "--out", str(tmp_path / "again.safetensors"), "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(("command", "name"), [("fuse", "mine.safetensors"), ("draw", "mine.png")])
+def test_fuse_and_draw_write_over_nothing_unasked(command, name, checkpoint, tmp_path, capsys):
+    (tmp_path / name).write_text("mine")
+    assert main([command, str(checkpoint), "--out", str(tmp_path / name)]) == 2
+    assert f"{name}: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_checkpoint_fetches_no_first_weights(tmp_path):
+    given = {"num_classes": 3, "pretrained": True, "cache_dir": "there"}
+    info = network_info("ffnet_nano", given, task="classification")
+    assert info["model_args"] == {"num_classes": 3}
+    save_network(metamixer.create_model("ffnet_nano", num_classes=3), {**info, "model_args": given}, tmp_path / "older.safetensors")
+    assert load_checkpoint(tmp_path / "older.safetensors")[0].num_classes == 3
 
 
 def test_classifier_of_a_published_checkpoint_knows_imagenet(tmp_path):
@@ -131,6 +148,12 @@ def test_models_lists_the_papers_table(capsys):
         (["predict", "{pictures}"], "expected a model name, a checkpoint or both"),
         (["predict", "--model", "ffnet_9", "--checkpoint", "{checkpoint}", "{pictures}"], "expected ffnet_9"),
         (["predict", "--model", "ffnet_sr_light", "{pictures}"], "model 'ffnet_sr_light': no image classifier"),
+        *(
+            (["predict", "--model", name, "--checkpoint", "{published}", "{pictures}"], f"model '{name}': no image classifier")
+            for name in ("ffnet_sr_light", "upernet_ffnet_1", "ffnet_ts")
+        ),
+        (["predict", "--model", "ffnet_1.pth.tar", "{pictures}"], "no such weights, expected ffnet_1.distilled_in1k or ffnet_1.in1k"),
+        (["predict", "--model", "resnet5O", "{pictures}"], "model 'resnet5O': no such model; did you mean resnet50"),
         (["predict", "--checkpoint", "{checkpoint}", "{empty}"], "no images in this folder"),
         (["predict", "--checkpoint", "{checkpoint}", "nowhere.jpg"], "nowhere.jpg: no such file"),
         (["predict", "--checkpoint", "{pictures}", "{pictures}"], "{pictures}: is a folder, expected a file"),
@@ -146,10 +169,11 @@ def test_models_lists_the_papers_table(capsys):
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, pictures, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    places = {"checkpoint": checkpoint, "pictures": pictures, "empty": tmp_path / "empty"}
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "published.pth")
+    places = {"checkpoint": checkpoint, "pictures": pictures, "empty": tmp_path / "empty", "published": tmp_path / "published.pth"}
     assert main([argument.format(**places) for argument in arguments]) == 2
     captured = capsys.readouterr()
-    assert said in captured.err
+    assert said.format(**places) in captured.err
     assert captured.err.count("\n") == 1
 
 
@@ -162,6 +186,20 @@ def test_a_truncated_image_is_named_and_the_others_classified(checkpoint, pictur
     assert "c.jpg: not a readable image" in error
     assert f"1 of 3 files failed, named above; the others are in {out}" in error
     assert [Path(result["image"]).name for result in json.loads(out.read_text())] == ["a.png", "b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("json", "files", "said"),
+    [
+        ("result.json", ["notes.txt", "notes.txt"], "2 of 2 files failed, named above"),
+        ("-", ["notes.txt", "a.png"], "1 of 2 files failed, named above; the others are in the output"),
+    ],
+)
+def test_where_the_others_are_is_told_if_there_are_some(json, files, said, checkpoint, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "--checkpoint", str(checkpoint), "--json", json, *(str(pictures / name) for name in files)]) == 2
+    assert capsys.readouterr().err.endswith(f"error: {said}\n")
+    assert not (tmp_path / "result.json").exists()
 
 
 def test_a_picture_that_the_camera_took_lying_down_is_seen_upright(checkpoint, tmp_path):

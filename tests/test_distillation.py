@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from metamixer.data.preprocessing import Preprocessing
+from metamixer.errors import InputError
 from metamixer.tasks.distillation import Distillation, Teacher
 from published_weights import GOLDEN, image
 
@@ -42,6 +43,25 @@ def test_loss_is_the_published_one(kind, tau, student, label_loss):
 def test_refuses_an_unknown_kind():
     with pytest.raises(ValueError, match="'firm', expected 'hard' or 'soft'"):
         Distillation(Teacher(nn.Identity()), kind="firm")
+
+
+def no_network(*args, **kwargs):
+    raise ConnectionError("no route to host\nmore of it")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("resnet18.a1_in1k", r"^model 'resnet18.a1_in1k': its weights can't be fetched \(no route to host\), expected"),
+        ("resnet81", "model 'resnet81': no such model; did you mean resnet18"),
+        ("ffnet_sr_light", "model 'ffnet_sr_light': no image classifier"),
+        ("test_distillation:no_network", r"^teacher 'test_distillation:no_network': no route to host, expected a function"),
+    ],
+)
+def test_a_teacher_that_is_not_to_be_had_is_named(model, message, monkeypatch):
+    monkeypatch.setattr("timm.create_model", no_network)
+    with pytest.raises(InputError, match=message):
+        Teacher(model)
 
 
 def test_teacher_sees_its_own_normalisation_and_size_and_never_learns():

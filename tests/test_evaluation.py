@@ -5,15 +5,19 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from timm.data import ImageNetInfo
 
 import metamixer
 from metamixer.cli import main
 from metamixer.data import Preprocessing
+from metamixer.data.corrupted import CorruptedImageData
+from metamixer.tasks.class_subset import match_classes
 from metamixer.tasks.corruption import ALEXNET_ERRORS, mean_corruption_error
 from random_statistics import randomize
 
 SYNSETS = {"n01440764": 0, "n01614925": 22, "n02077923": 150}
 """Three of ImageNet's classes and their numbers."""
+IMAGENET = ImageNetInfo("imagenet-1k")
 PREPROCESSING = Preprocessing(size=32, crop_pct=1.0)
 
 
@@ -95,9 +99,29 @@ def test_a_checkpoints_own_class_names_are_looked_at(way, recipe, tmp_path, caps
     for name in "a", "c":
         write_images(tmp_path / "part" / "val", [name])
     assert main(["validate", *path, *measured, "--data.root", str(tmp_path / "part")]) == 0
+    write_images(tmp_path / "other" / "val", "def")
+    assert main(["validate", *path, *measured, "--data.root", str(tmp_path / "other")]) == 2
+    assert "class 'd' (and 2 more of 3) is none of the network's 3 classes" in capsys.readouterr().err
     write_images(tmp_path / "part" / "val", ["e"])
     assert main(["validate", *path, *measured, "--data.root", str(tmp_path / "part")]) == 2
     assert "class 'e' (and 0 more of 3) is none of the network's 3 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("data", "network", "num_classes", "numbers"),
+    [
+        ("ab", None, 2, None),
+        ("ab", "ab", 2, None),
+        ("ba", "ab", 2, [1, 0]),
+        (IMAGENET.label_names(), None, 1000, None),
+        (IMAGENET.label_descriptions(), None, 1000, None),
+        (IMAGENET.label_descriptions(), IMAGENET.label_names(), 1000, None),
+        (["n01440764", "n01614925"], IMAGENET.label_descriptions(), 1000, [0, 22]),
+        (["tench, Tinca tinca", "crane", "crane2"], None, 1000, [0, 134, 517]),
+    ],
+)
+def test_classes_are_found_by_name(data, network, num_classes, numbers):
+    assert match_classes(data, network, num_classes) == numbers
 
 
 def test_each_corruption_is_measured_over_its_severities(recipe, network, tmp_path, capsys):
@@ -110,6 +134,8 @@ def test_each_corruption_is_measured_over_its_severities(recipe, network, tmp_pa
     for name in ("fog", "snow"):
         errors[name] = 1 - np.mean([accuracy(network, folder) for folder in (tmp_path / "imagenet-c" / name).iterdir()])
         assert results[f"test/error/{name}"] == pytest.approx(errors[name])
+    loaders = CorruptedImageData(str(tmp_path / "imagenet-c"), num_workers=2).test_dataloader()
+    assert not any(loader.persistent_workers for loader in loaders), "the workers of 15 corruptions would live side by side"
     assert results["test/mean_error"] == pytest.approx(np.mean(list(errors.values())))
     assert "test/mce" not in results
 

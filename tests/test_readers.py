@@ -2,13 +2,18 @@
 
 import io
 import json
+import sys
 import tarfile
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
+from metamixer.analysis import spread
 from metamixer.data import Augmentation, ImageData, Preprocessing
+from metamixer.data.images import LabelledImages
+from metamixer.errors import InputError
 
 COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 40), "red": (210, 30, 20)}
 EACH = 6
@@ -113,3 +118,36 @@ def test_epochs_differ_and_the_same_epoch_does_not(data):
 
     assert epoch(0) == epoch(0)
     assert len({tuple(epoch(number)) for number in range(8)}) > 1
+
+
+def test_items_from_the_whole_length_are_to_be_had_from_every_store(data):
+    images, labels = spread(data.evaluation_dataset("val"), 4)
+    assert [colour_of(image) for image in images] == labels
+    assert len(labels) == 4
+    assert len(spread(data.evaluation_dataset("val"), 100)[1]) == 3 * EACH // 2
+
+
+@pytest.mark.parametrize(
+    ("dataset", "missing", "message"),
+    [
+        ("hfds/pets", "datasets", r"data.dataset 'hfds/pets': datasets is not installed, .*pip install 'metamixer\[readers\]'"),
+        ("wds/pets", "webdataset", r"data.dataset 'wds/pets': webdataset is not installed, .*pip install 'metamixer\[readers\]'"),
+        ("hfds/nobody/pets", None, "data.dataset 'hfds/nobody/pets': can't be fetched .*, expected a connection"),
+    ],
+)
+def test_a_store_that_is_out_of_reach_is_named(dataset, missing, message, tmp_path, monkeypatch):
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    else:
+        monkeypatch.setattr(pytest.importorskip("datasets"), "load_dataset", offline)
+    with pytest.raises(InputError, match=message):
+        ImageData(str(tmp_path), dataset).evaluation_dataset("val")
+
+
+def offline(*args, **kwargs):
+    raise ConnectionError("Couldn't reach it on the Hub")
+
+
+def test_an_image_without_a_name_is_told_by_its_number():
+    reader = SimpleNamespace(filename=lambda index, absolute: None)
+    assert LabelledImages(reader, mode="RGB", transform=None).filename(7) == "image 7"

@@ -3,19 +3,25 @@
 import csv
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from PIL import Image
 
 from metamixer.checkpoints import load_checkpoint
 from metamixer.cli import main
 from metamixer.data import DigitsData, ImageData
+from metamixer.errors import InputError
 from metamixer.tasks import Classification
+from metamixer.training import EndTogether
 
 EPOCHS = 3
 STEPS = 4
@@ -126,9 +132,12 @@ def test_an_earlier_run_in_the_same_folder_is_kept_apart(recipe, tmp_path, capsy
     assert len(list(run.glob("logs/version_*"))) == len(list(run.glob("earlier_run_1/logs/version_*"))) == 1
     assert fit(recipe(), run, *one_epoch, "--model.num_classes", "3") == 2
     assert (run / "best.ckpt").is_file(), "a run that is refused moves nothing"
+    first = str(run / "earlier_run_1" / "last.ckpt")
+    assert fit(recipe(), run, "--trainer.max_epochs", "2", "--ckpt_path", first) == 0
+    assert (run / "earlier_run_2" / "last.ckpt").is_file(), "the run here is not the one that is gone on from"
 
 
-def test_the_checkpoint_that_is_named_is_measured(recipe, tmp_path, capsys):
+def test_the_checkpoint_that_is_named_is_measured(recipe, tmp_path, monkeypatch, capsys):
     for name in ("a", "b"):
         assert fit(recipe(), tmp_path / name, "--trainer.max_epochs", "1") == 0
     capsys.readouterr()
@@ -136,6 +145,15 @@ def test_the_checkpoint_that_is_named_is_measured(recipe, tmp_path, capsys):
     for options, measured in ((), "a/best.ckpt"), (["--model.initial", str(tmp_path / "b" / "last.ckpt")], "b/last.ckpt"):
         assert main([*measure, *options]) == 0
         assert f"{measured}\n" in capsys.readouterr().out
+    monkeypatch.setattr(Classification, "measure", lambda *args: interrupt())
+    assert main(measure) == 130
+    assert capsys.readouterr().err.endswith("metamixer: interrupted\n")
+
+
+def test_a_run_that_left_nothing_yet_has_nothing_to_resume(recipe, tmp_path, monkeypatch, capsys):
+    stop_in(monkeypatch, epoch=0, action=interrupt)
+    assert fit(recipe(), tmp_path / "run") == 130
+    assert capsys.readouterr().err.endswith("metamixer: interrupted\n")
 
 
 def test_a_run_that_a_scheduler_ends_does_not_look_finished(recipe, tmp_path, monkeypatch, capsys):
@@ -159,16 +177,28 @@ def test_resuming_without_a_checkpoint_is_an_error(recipe, tmp_path, capsys):
     assert "last.ckpt: no such file, expected the checkpoint to resume from" in capsys.readouterr().err
 
 
-def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(recipe, tmp_path, monkeypatch, capsys):
+def spoil_images(self, batch, batch_idx):
+    if self.current_epoch == 1 and batch_idx == 2:
+        batch[0].fill_(float("nan"))
 
-    def spoil(self, batch, batch_idx):
-        if self.current_epoch == 1 and batch_idx == 2:
-            batch[0].fill_(float("nan"))
 
-    monkeypatch.setattr(Classification, "on_train_batch_start", spoil)
+def spoil_gradients(self, optimizer):
+    if self.global_step == 2 * STEPS - 1:
+        self.network.head.fc.bias.grad.fill_(float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("hook", "spoil", "said"),
+    [
+        ("on_train_batch_start", spoil_images, f"training loss is nan at step {STEPS + 2} (epoch 1), expected a finite number"),
+        ("on_before_optimizer_step", spoil_gradients, f"isn't finite at step {2 * STEPS} (epoch 1), expected a finite number"),
+    ],
+)
+def test_what_is_not_a_number_stops_and_keeps_the_last_checkpoint(hook, spoil, said, recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Classification, hook, spoil)
     assert fit(recipe(), tmp_path / "run") == 2
     error = capsys.readouterr().err
-    assert f"training loss is nan at step {STEPS + 2} (epoch 1), expected a finite number" in error
+    assert said in error
     assert "Traceback" not in error
     network, _ = load_checkpoint(tmp_path / "run" / "last.ckpt")
     assert all(parameter.isfinite().all() for parameter in network.state_dict().values())
@@ -248,6 +278,16 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         (["--model.optimization.name", "adamwx"], "optimizer 'adamwx', expected one of timm's"),
         (["--trainer.accelerator", "mps"], "trainer.accelerator 'mps': none is here, expected --trainer.accelerator cpu"),
         (["--trainer.gradient_clip_algorithm", "nope"], "nope"),
+        (["--model.model", "ffnet_nano.in1k"], "model 'ffnet_nano.in1k': no such weights, expected ffnet_nano.untrained"),
+        (["--model.optimization.lr", "0"], "optimization.lr 0.0, expected a number above 0"),
+        (["--model.optimization.warmup_epochs", "-1"], "optimization.warmup_epochs -1.0, expected at least 0"),
+        (["--model.optimization.betas", "[0.9, 1]"], "optimization.betas [0.9, 1.0], expected two numbers from 0"),
+        (["--data.preprocessing.std", "[0.2]"], "preprocessing.mean of 3 and std of 1 values, expected 1 or 3 of each"),
+        (["--data.preprocessing.std", "[0.2, 0, 0.2]"], "preprocessing.std [0.2, 0.0, 0.2], expected values above 0"),
+        (["--data.preprocessing.crop_pct", "0"], "preprocessing.crop_pct 0.0, expected more than 0"),
+        (["--data.augmentation.scale", "[1, 0.1]"], "augmentation.scale 1.0, 0.1, expected two numbers above 0, the smaller one first"),
+        (["--data.augmentation.hflip", "2"], "augmentation.hflip 2.0, expected a probability"),
+        (["--out", "{root}/weights.pth/run"], "{root}/weights.pth/run: can't be read or written (Not a directory)"),
     ],
 )
 def test_wrong_settings_are_one_line(options, message, recipe, tmp_path, capsys):
@@ -260,6 +300,15 @@ def test_wrong_settings_are_one_line(options, message, recipe, tmp_path, capsys)
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_label_that_no_class_has_is_an_error(recipe, tmp_path, monkeypatch, capsys):
+    root = image_folder(tmp_path / "images")
+    for split in ("train", "val"):
+        shutil.copytree(root / split / "light", root / split / "white")
+    monkeypatch.setattr(ImageData, "classes", None)
+    assert fit_folder(recipe, root, tmp_path / "run", "--data.num_workers", "0", "--trainer.num_sanity_val_steps", "0") == 2
+    assert "label 2 in the data, expected 0 to 1: model.num_classes 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["test", "validate"])
@@ -298,6 +347,14 @@ def test_a_checkpoint_of_another_network_is_not_started_from(recipe, tmp_path, c
     other = ["--model.initial", str(tmp_path / "run" / "last.ckpt"), "--model.model_args.depths", "[1, 1, 2, 1]"]
     assert fit(recipe(), tmp_path / "other", *other) == 2
     assert "last.ckpt: a checkpoint of another network" in capsys.readouterr().err
+
+
+def test_a_process_that_fails_ends_those_that_it_started():
+    launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
+    launcher.procs = [child] = [subprocess.Popen(["sleep", "60"])]
+    trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=launcher))
+    EndTogether().on_exception(trainer, None, InputError("image 7: not a readable image"))
+    assert child.wait(timeout=10) == -signal.SIGKILL
 
 
 def test_two_processes_share_an_epoch(recipe, tmp_path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from lightning import LightningDataModule
 from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
 
 from .checkpoints import expect_task, load_checkpoint
 from .data.preprocessing import Preprocessing
@@ -57,9 +58,14 @@ def load_data(config: Path) -> LightningDataModule:
     return parser.instantiate_classes(parser.parse_object({"data": values["data"]})).data
 
 
-def spread(dataset: Sequence, count: int) -> tuple[Tensor, list[int]]:
-    """Items from the whole length of a data set: images (N, C, H, W) and labels."""
-    items = [dataset[i * len(dataset) // count] for i in range(min(count, len(dataset)))]
+def spread(dataset: Dataset, count: int) -> tuple[Tensor, list[int]]:
+    """Items from the whole length of a data set, also of one that can only be read through: images (N, C, H, W) and labels."""
+    count = min(count, len(dataset))
+    chosen = [i * len(dataset) // count for i in range(count)]
+    if isinstance(dataset, IterableDataset):
+        items = [item for i, item in enumerate(dataset) if i in chosen]
+    else:
+        items = [dataset[i] for i in chosen]
     return torch.stack([image for image, _ in items]), [int(label) for _, label in items]
 
 

@@ -18,6 +18,8 @@ from .published import load_published, read_torch_file
 
 PREFIX = "network."
 """What stands before a network's keys in a training checkpoint."""
+START = ("pretrained", "pretrained_strict", "checkpoint_path", "cache_dir")
+"""timm's keywords for first weights alone; `pretrained_cfg` is none of them, because it can tell the image size that a network is for."""
 
 
 def network_info(
@@ -26,13 +28,19 @@ def network_info(
     """What a checkpoint tells of its network beside the weights; plain values only."""
     return {
         "model": model,
-        "model_args": model_args,
+        "model_args": without_start(model_args),
         "task": task,
         "classes": classes,
         "preprocessing": preprocessing,
         "fused": False,
         "version": package_version(),
     }
+
+
+def without_start(model_args: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's keywords, its backbone's among them, but for those that say where its first weights come from."""
+    kept = {key: value for key, value in model_args.items() if key not in START}
+    return {key: without_start(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
 
 
 def package_version() -> str:
@@ -75,7 +83,7 @@ def load_for_task(path: str | Path, task: str, *, model: str | None = None) -> t
 
 
 def _build(state: Mapping[str, Tensor], info: Mapping[str, Any], path: Path) -> nn.Module:
-    network = create_model(info["model"], **info["model_args"])
+    network = create_model(info["model"], **without_start(info["model_args"]))
     if info["fused"]:
         network = fuse(network)
     _load_exactly(network, state, path)

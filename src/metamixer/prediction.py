@@ -15,9 +15,10 @@ from .data.preprocessing import Preprocessing
 from .deployment.fastest import deploy
 from .deployment.formats import is_exported, load_exported
 from .deployment.samples import without_normalization
-from .errors import InputError, first_line
+from .errors import InputError
 from .machine import find_device
 from .models import create_model
+from .models.registry import expect_classifier
 from .published import load_published
 
 Picture = str | Path | Image.Image
@@ -43,6 +44,7 @@ class Classifier:
             return cls.of_exported(checkpoint, model=model)
         ours = load_for_task(checkpoint, "classification", model=model)
         if ours is None:
+            expect_classifier(model)
             return cls.of_imagenet(load_published(create_model(model), checkpoint))
         network, info = ours
         preprocessing = Preprocessing.from_dict(info["preprocessing"])
@@ -112,12 +114,8 @@ class Classifier:
 
 def published_classifier(model: str) -> nn.Module:
     """A network with its published weights; raises InputError where it is no classifier or they can't be fetched."""
-    try:
-        return create_model(model, pretrained=True)
-    except TypeError:  # networks of other tasks have no such keyword
-        raise InputError(f"model {model!r}: no image classifier, expected one, or a checkpoint of `fit`") from None
-    except OSError as error:
-        raise InputError(f"model {model!r}: its weights can't be fetched ({first_line(error)})") from None
+    expect_classifier(model)
+    return create_model(model, pretrained=True)
 
 
 def imagenet_names(num_classes: int) -> list[str]:

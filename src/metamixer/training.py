@@ -2,9 +2,10 @@
 
 import logging
 import os
+import signal
 import warnings
-from collections.abc import Container, Iterable, Iterator, Mapping
-from itertools import count, pairwise
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ import torch
 import yaml
 from jsonargparse import ArgumentError
 from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from lightning_utilities.core.imports import RequirementCache
 
@@ -23,8 +23,8 @@ from . import data, tasks  # noqa: F401  their classes can be named in a recipe 
 from .allocator import keep_freed_memory
 from .checkpoints import expect_training_checkpoint
 from .errors import InputError, InputWarning, first_line
-from .files import written_whole
 from .machine import computes_bfloat16
+from .run_folder import SaveConfigInRun, WholeCheckpointIO
 from .tasks.task import Task
 
 
@@ -111,53 +111,29 @@ class TrainingCLI(LightningCLI):
             )
         return trainer
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Lightning lets a run that was interrupted or that a scheduler ended (SIGTERM) exit as if it had come to its end."""
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit as stop:
+            if isinstance(stop, SIGTERMException) or isinstance(stop.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt(*self._way_on()) from None
+            raise
 
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that appear whole or not at all; Lightning's own pass through the folder for temporary files, from where a
-    move to another file system is a copy that can end half way."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        with written_whole(path) as part:
-            super().save_checkpoint(checkpoint, part, storage_options)
-
-
-class SaveConfigInRun(SaveConfigCallback):
-    """The configuration beside the checkpoints, where `metamixer draw` reads it; an earlier run there makes way."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs, save_to_log_dir=False)
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Nothing yet: a run that is refused leaves the folder as it was."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            if trainer.ckpt_path is None:
-                logs = {Path(logger.log_dir).resolve() for logger in trainer.loggers if logger.log_dir}
-                keep_earlier_run(Path(trainer.default_root_dir), logs=logs)
-            self.save_config(trainer, pl_module, "fit")
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        path = Path(trainer.default_root_dir, self.config_filename)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A run by this file is a new one, also where this run went on from a checkpoint.
-        config = self.config.clone()
-        config.resume, config.ckpt_path = False, None
-        self.parser.save(config, path, skip_none=False, overwrite=True, multifile=self.multifile)
+    def _way_on(self) -> list[str]:
+        """What an interrupted run tells; nothing where it has left nothing to go on from."""
+        trained = self.config.subcommand == "fit" and self.trainer.global_step > 0
+        return ["go on with --resume true"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
 
 
-def keep_earlier_run(out: Path, *, logs: Container[Path]) -> None:
-    """Move what a run left in a folder into `earlier_run_N` there; logs: folders of the run that begins, which stay."""
-    earlier = [out / name for name in ("best.ckpt", "last.ckpt", "config.yaml") if (out / name).is_file()]
-    earlier += [path for path in out.glob("logs/version_*") if path.resolve() not in logs]
-    if not earlier:
-        return
-    folder = next(folder for i in count(1) if not (folder := out / f"earlier_run_{i}").exists())
-    for path in earlier:
-        target = folder / path.relative_to(out)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
-    print(f"{out}: held an earlier run, which is in {folder} now")
+class EndTogether(Callback):
+    """Where one process of several fails, those that it started end too; they would wait for it without end."""
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        launcher = trainer.strategy.launcher
+        if launcher is not None and isinstance(exception, Exception):  # of interrupts Lightning takes care
+            launcher.kill(signal.SIGKILL)
+            launcher.procs.clear()  # or Lightning's observer, which finds them dead, kills this process before it has said why
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:
@@ -225,6 +201,7 @@ def quieten_lightning() -> None:
         ".*args parameter is intended to run from within Python.*",
         ".*using the WeightAveraging callback, but loading.*",  # our checkpoints hold the averaged weights
         ".*isinstance.treespec, LeafSpec.*",
+        ".*overridden `on_before_batch_transfer`.*",
     ):
         warnings.filterwarnings("ignore", message=message)
 
@@ -247,6 +224,7 @@ def run(arguments: list[str]) -> TrainingCLI:
             args=expand_horizon(arguments),
             subclass_mode_model=True,
             subclass_mode_data=True,
+            trainer_defaults={"callbacks": EndTogether()},
             seed_everything_default=0,
             save_config_callback=SaveConfigInRun,
             save_config_kwargs={"overwrite": True},
@@ -267,8 +245,5 @@ def run(arguments: list[str]) -> TrainingCLI:
         if isinstance(error.__cause__, TypeError):  # a keyword that the network named in the recipe doesn't have
             raise InputError(str(error.__cause__)) from None
         raise
-    except SystemExit as stop:
-        # Lightning lets a run that a scheduler ended (SIGTERM) exit as if it had come to its end.
-        if isinstance(stop, SIGTERMException) or isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt("go on with --resume true") from None
-        raise
+    except OSError as error:
+        raise InputError(f"{error.filename or 'a file of the run'}: can't be read or written ({error.strerror or error})") from None

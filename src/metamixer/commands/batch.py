@@ -39,4 +39,5 @@ class Batch:
         for failure in self.failures:
             print(f"metamixer: failed: {failure}", file=sys.stderr)
         if self.failures and error is None:
-            raise InputError(f"{len(self.failures)} of {self.count} files failed, named above; the others are in {self.out}")
+            others = f"; the others are in {self.out}" if len(self.failures) < self.count else ""
+            raise InputError(f"{len(self.failures)} of {self.count} files failed, named above{others}")

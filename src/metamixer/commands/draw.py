@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
+from ..files import check_targets
 
-def draw(checkpoint: str, *, out: str = "sheet.png", block: str = "stages.2.blocks.0") -> None:
+
+def draw(checkpoint: str, *, out: str = "sheet.png", block: str = "stages.2.blocks.0", overwrite: bool = False) -> None:
     """Draw a training run on one sheet: predictions on test images, training curve, learned kernels.
 
     Args:
         checkpoint: a file in the folder of a training run (its configuration and logs lie beside it).
         out: the picture to write.
         block: the mixer block of which key and value kernels are drawn.
+        overwrite: replace a picture that exists.
     """
     from ..analysis import draw_sheet
 
+    check_targets([Path(out)], sources=[Path(checkpoint)], overwrite=overwrite)
     draw_sheet(Path(checkpoint), Path(out), block=block)
     print(f"{out}: predictions, training curve and kernels of {checkpoint}")

@@ -13,16 +13,17 @@ from ..fusion import fuse as fuse_network
 from ..sparse import SparseVoxels
 
 
-def fuse(checkpoint: str, *, out: str) -> None:
+def fuse(checkpoint: str, *, out: str, overwrite: bool = False) -> None:
     """Write a checkpoint's deploy form and print how far it is from the original.
 
     Args:
         checkpoint: a file of a training run.
         out: the .safetensors file to write; `metamixer predict --checkpoint` (of a detector `detect`, of a segmenter `segment`) takes it.
+        overwrite: replace a file that exists.
     """
     if Path(out).suffix != ".safetensors":
         raise InputError(f"out {out!r}, expected a name that ends in .safetensors")
-    check_targets([Path(out)], sources=[Path(checkpoint)], overwrite=True)
+    check_targets([Path(out)], sources=[Path(checkpoint)], overwrite=overwrite)
     network, info = load_checkpoint(checkpoint)
     fused = fuse_network(network)
     with torch.inference_mode():

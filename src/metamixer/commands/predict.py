@@ -52,7 +52,7 @@ def predict(
     if backend:
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []
-    with Batch(len(paths), json or "the table") as batch:
+    with Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
         for path, classes in classify(classifier, paths, batch, top=top, batch_size=batch_size):
             results.append({"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]})
             if json != "-":

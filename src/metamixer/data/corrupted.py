@@ -53,7 +53,7 @@ class CorruptedImageData(L.LightningDataModule):
 
     def test_dataloader(self) -> list[DataLoader]:
         return [
-            evaluation_loader(ConcatDataset(severities), batch_size=self.batch_size, num_workers=self.num_workers)
+            evaluation_loader(ConcatDataset(severities), batch_size=self.batch_size, num_workers=self.num_workers, persistent=False)
             for severities in self.corruptions.values()
         ]
 

@@ -1,6 +1,8 @@
 """Labelled images: folders, Hugging Face data sets, WebDataset shards, and handwritten digits that need no download."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import lightning as L
@@ -15,12 +17,13 @@ from ..files import files_below
 from ..orientation import find_turn
 from .loading import evaluation_loader, training_loader
 from .preprocessing import Augmentation, Preprocessing, Transform
+from .splits import expect_same_classes, expect_two_splits, split_folder
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """What files are taken for images in a folder."""
 
-SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))
-"""Names of folders that stand for the same split, as timm has them."""
+READERS = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset"}
+"""The library that each of timm's readers needs."""
 
 
 def images_below(folder: str | Path) -> list[Path]:
@@ -48,10 +51,10 @@ class LabelledImages(Dataset):
 
     def filename(self, index: int) -> str:
         """Where the image is, for messages."""
-        try:
-            return self.reader.filename(index, absolute=True)
-        except AssertionError:
-            return f"image {index}"
+        known = None
+        with suppress(AssertionError):  # of a reader that keeps no names
+            known = self.reader.filename(index, absolute=True)
+        return known or f"image {index}"
 
 
 def read_image(file, *, mode: str = "RGB", name: str = "image", upright: bool = True) -> Image.Image:
@@ -231,6 +234,7 @@ def read_dataset(
     reader_options = {} if dataset else {"input_key": ";".join(IMAGE_SUFFIXES)}
     if not dataset:
         split_folder(root, split)
+    expect_reader(dataset)
     try:
         images = create_dataset(
             dataset,
@@ -242,7 +246,9 @@ def read_dataset(
             input_img_mode=mode,
             **reader_options,
         )
-    except (RuntimeError, FileNotFoundError, ValueError) as error:
+    except ConnectionError as error:
+        raise InputError(f"data.dataset {dataset!r}: can't be fetched ({first_line(error)}), expected a connection") from None
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{root}: no labelled images for split {split!r} ({first_line(error)})") from None
     images.transform = transform
     if isinstance(images, IterableDataset):
@@ -252,36 +258,11 @@ def read_dataset(
     return LabelledImages(images.reader, mode=mode, transform=transform)
 
 
-def split_folder(root: str | Path, split: str) -> Path:
-    """Where timm's reader finds a split: a folder of its name or of a synonym; the root itself, where it is not divided.
-
-    Raises InputError where there is no root, or where it is divided into other splits.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder, expected one with a folder for each class")
-    names = [split, *next((synonyms for synonyms in SPLITS if split in synonyms), ())]
-    found = [root / name for name in names if (root / name).is_dir()]
-    others = [name for synonyms in (*SPLITS, ("test",)) for name in synonyms if (root / name).is_dir()]
-    if not found and others:
-        raise InputError(f"{root}: no folder for split {split!r}, expected {root / split}; there are {', '.join(others)}")
-    return found[0] if found else root
-
-
-def expect_two_splits(root: str, train: str, val: str) -> None:
-    """Raises InputError where a folder that is not divided would be trained on and measured with the same images."""
-    if train != val and split_folder(root, train) == split_folder(root, val):
-        raise InputError(f"{root}: no folders for splits {train!r} and {val!r}, expected {train}/CLASS/IMAGE and {val}/CLASS/IMAGE")
-
-
-def expect_same_classes(train: Sequence[str], val: Sequence[str]) -> None:
-    """Raises InputError that names a class which only one of the splits holds: numbers would mean different classes."""
-    for names, others, here, there in ((train, val, "training", "validation"), (val, train, "validation", "training")):
-        lone = [name for name in names if name not in others]
-        if lone:
-            raise InputError(
-                f"class {lone[0]!r} ({len(lone)} such) of the {here} split: no images in the {there} split, expected some in both"
-            )
+def expect_reader(dataset: str) -> None:
+    """Raises InputError where the library that reads such a data set is not installed."""
+    library = READERS.get(dataset.partition("/")[0].lower())
+    if library and find_spec(library) is None:
+        raise InputError(f"data.dataset {dataset!r}: {library} is not installed, expected it: pip install 'metamixer[readers]'")
 
 
 def class_names(reader) -> list[str] | None:

@@ -93,10 +93,12 @@ def read_ahead(read: Callable[[int], object], count: int, *, threads: int) -> No
             pass
 
 
-def evaluation_loader(dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn: Callable = default_collate) -> DataLoader:
-    """Every item once, in order."""
+def evaluation_loader(
+    dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn: Callable = default_collate, persistent: bool = True
+) -> DataLoader:
+    """Every item once, in order; persistent: its workers wait for the next time, which many loaders side by side would do in memory."""
     at_least("batch_size", batch_size, 1)
-    settings = _worker_settings(num_workers, persistent=num_workers > 0)
+    settings = _worker_settings(num_workers, persistent=persistent and num_workers > 0)
     return DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_fn, **settings)
 
 

@@ -1,6 +1,6 @@
 """From a picture to a tensor: the one description that training, evaluation, prediction and checkpoints share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
@@ -10,7 +10,7 @@ from timm.data import create_transform
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from ..errors import InputError
+from ..errors import InputError, at_least
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -29,12 +29,25 @@ class Kept:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
+def expect_statistics(mean: Sequence[float], std: Sequence[float], channels: Sequence[int]) -> None:
+    """Raises InputError where a mean and a deviation aren't given for each of so many channels."""
+    if len(mean) not in channels or len(std) != len(mean):
+        raise InputError(
+            f"preprocessing.mean of {len(mean)} and std of {len(std)} values, expected {' or '.join(map(str, channels))} of each"
+        )
+    if not all(value > 0 for value in std):
+        raise InputError(f"preprocessing.std {list(std)}, expected values above 0")
+
+
 @dataclass(frozen=True)
 class Normalisation(Kept):
     """mean, std: per channel, of values in [0, 1]."""
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self):
+        expect_statistics(self.mean, self.std, (3,))
 
     def normalise(self, image: Tensor) -> Tensor:
         """(3, H, W) uint8 -> float."""
@@ -59,6 +72,10 @@ class Preprocessing(Kept):
         names = [kind.name.lower() for kind in Image.Resampling]
         if self.interpolation not in names:
             raise InputError(f"preprocessing.interpolation {self.interpolation!r}, expected one of {', '.join(names)}")
+        expect_statistics(self.mean, self.std, (1, 3))
+        at_least("preprocessing.size", self.size, 1)
+        if not self.crop_pct > 0:
+            raise InputError(f"preprocessing.crop_pct {self.crop_pct}, expected more than 0")
 
     @property
     def in_chans(self) -> int:
@@ -110,3 +127,13 @@ class Augmentation:
     color_jitter: float = 0.4
     auto_augment: str | None = "rand-m9-mstd0.5-inc1"
     random_erasing: float = 0.25
+
+    def __post_init__(self):
+        for name in ("hflip", "random_erasing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"augmentation.{name} {getattr(self, name)}, expected a probability")
+        for name in ("scale", "ratio"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise InputError(f"augmentation.{name} {low}, {high}, expected two numbers above 0, the smaller one first")
+        at_least("augmentation.color_jitter", self.color_jitter, 0)

@@ -7,7 +7,7 @@ from functools import partial
 import timm
 from torch import nn
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 _TASKS: dict[str, str] = {}
@@ -37,13 +37,28 @@ def task_of(name: str) -> str:
 def create_model(name: str, **kwargs) -> nn.Module:
     """Build a network by name, such as "ffnet_1" or timm's "convnext_atto"; keywords go to the network.
 
-    Raises InputError with the nearest names for an unknown one.
+    Raises InputError with the nearest names for an unknown one, with the tags for an unknown tag, and where weights can't be fetched.
     """
-    base = name.split(".")[0]
-    if base in _BUILDERS:
-        return _BUILDERS[base](**kwargs) if base == name else timm.create_model(name, **kwargs)
-    if timm.is_model(name):
-        return timm.create_model(name, **kwargs)
-    near = difflib.get_close_matches(name, list_models(), n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(list_models())}, or a timm name"
-    raise InputError(f"model {name!r}: no such model; {hint}")
+    base, dot, _ = name.partition(".")
+    if base not in _BUILDERS and not timm.is_model(base):
+        raise InputError(f"model {name!r}: no such model; {_nearest(base)}")
+    if dot and name not in (known := timm.list_models(base, include_tags=True) or [base]):
+        raise InputError(f"model {name!r}: no such weights, expected {' or '.join(known)}")
+    builder = _BUILDERS.get(name) or partial(timm.create_model, name)
+    try:
+        return builder(**kwargs)
+    except OSError as error:
+        raise InputError(
+            f"model {name!r}: its weights can't be fetched ({first_line(error)}), expected a connection, or a file of them"
+        ) from None
+
+
+def expect_classifier(name: str) -> None:
+    """Raises InputError for a network of this package that is made for another task."""
+    if _TASKS.get(name, "classification") != "classification":
+        raise InputError(f"model {name!r}: no image classifier, its task is {_TASKS[name]}, expected one, or a checkpoint of `fit`")
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, {*list_models(), *timm.list_models()}, n=3)
+    return f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(list_models())}, or a timm name"

@@ -74,6 +74,11 @@ class Classification(Task):
         if classes is not None:
             self.class_indices = match_classes(classes, self.loaded_info.get("classes"), self.num_classes)
 
+    def on_before_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int) -> Sequence[Tensor]:
+        """Look at the labels while they are on the CPU, where no GPU waits for it; raises InputError where a class has no number."""
+        expect_labels(batch[1], self.num_classes if self.class_indices is None else len(self.class_indices))
+        return batch
+
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         if self.mixing is not None:
@@ -119,6 +124,13 @@ class Classification(Task):
         if size == images.shape[-1]:
             return images
         return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def expect_labels(labels: Tensor, num_classes: int) -> None:
+    """labels: integers (B,); raises InputError that names one which is no class's number."""
+    low, high = labels.min().item(), labels.max().item()
+    if low < 0 or high >= num_classes:
+        raise InputError(f"label {low if low < 0 else high} in the data, expected 0 to {num_classes - 1}: model.num_classes {num_classes}")
 
 
 def keep_classes(logits: Tensor, labels: Tensor, indices: list[int]) -> tuple[Tensor, Tensor]:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib import import_module
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..data.preprocessing import Preprocessing
-from ..errors import InputError
+from ..errors import InputError, first_line
+from ..models import create_model
+from ..models.registry import expect_classifier
 
 
 class Teacher(nn.Module):
@@ -91,13 +92,12 @@ def soft_loss(logits: Tensor, teacher_logits: Tensor, tau: float) -> Tensor:
 
 
 def build_teacher(name: str) -> nn.Module:
-    """A module from a timm name or from "package.module:function"."""
+    """A module from the name of a classifier with published weights, or from "package.module:function"."""
     if ":" not in name:
-        if not timm.is_model(name):
-            raise InputError(f"teacher {name!r}: unknown to timm, expected a timm name or package.module:function")
-        return timm.create_model(name, pretrained=True)
+        expect_classifier(name)
+        return create_model(name, pretrained=True)
     module, function = name.split(":", 1)
     try:
         return getattr(import_module(module), function)()
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"teacher {name!r}: {error}") from None
+    except (ImportError, AttributeError, OSError) as error:
+        raise InputError(f"teacher {name!r}: {first_line(error)}, expected a function that gives a module") from None

@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..errors import InputError
+from ..errors import InputError, at_least
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,14 @@ class Optimization:
             raise InputError(f"schedule {self.schedule!r}, expected 'cosine', 'constant' or 'exponential'")
         if self.name not in list_optimizers():
             raise InputError(f"optimizer {self.name!r}, expected one of timm's, such as adamw, adam, sgd or lamb")
+        for name in ("lr", "gamma", "layer_decay"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"optimization.{name} {value}, expected a number above 0")
+        for name in ("min_lr", "weight_decay", "warmup_epochs", "warmup_lr", "cooldown_epochs", "hold_epochs"):
+            at_least(f"optimization.{name}", getattr(self, name), 0)
+        if self.betas and not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"optimization.betas {list(self.betas)}, expected two numbers from 0 up to 1, without 1")
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """Norms, biases and other vectors don't decay."""

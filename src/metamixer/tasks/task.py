@@ -21,6 +21,8 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 NUMBERED = {"classes": "class", "category_ids": "category id"}
 """What checkpoints and data tell of each class by its number: the name there, and in messages."""
 
+DIVERGED = "expected a finite number: stopped; the last checkpoint is from before it; try a lower learning rate"
+
 
 class Recipe(Protocol):
     """An optimiser and its schedule, described as data."""
@@ -105,13 +107,16 @@ class Task(L.LightningModule, ABC):
         if not loss.isfinite():
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in parts.items())
             place = "; ".join(filter(None, [f"epoch {self.current_epoch}", values]))
-            raise InputError(
-                f"training loss is {loss.item()} at step {self.global_step} ({place}), expected a finite number: "
-                "stopped; the last checkpoint is from before it; try a lower learning rate"
-            )
+            raise InputError(f"training loss is {loss.item()} at step {self.global_step} ({place}), {DIVERGED}")
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=batch_size)
         self.log_dict({f"train/{name}": value for name, value in parts.items()}, on_step=False, on_epoch=True, batch_size=batch_size)
         return loss
+
+    def expect_finite_weights(self) -> None:
+        """Raises InputError that names what isn't finite: the last step of an epoch can spoil weights, which no loss has told yet."""
+        for name, parameter in self.network.named_parameters():
+            if not parameter.isfinite().all():
+                raise InputError(f"a value in {name} isn't finite at step {self.global_step} (epoch {self.current_epoch}), {DIVERGED}")
 
     def on_train_start(self) -> None:
         if self.trainer.ckpt_path:
@@ -153,6 +158,7 @@ class Task(L.LightningModule, ABC):
         self.loaded_info = checkpoint.get("metamixer", {})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.expect_finite_weights()
         checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task=self.title) | self.data_info()
 
 
