@@ -22,7 +22,7 @@ from metamixer.machine import computes_bfloat16, describe_machine
 
 RESULTS = Path(__file__).parent / "results/layer_times"
 PRECISIONS = ("fp32", "bf16", "int8") if computes_bfloat16() else ("fp32", "int8")
-KINDS = ("1x1 convolutions", "other convolutions", "depthwise convolutions", "the rest")
+KINDS = ("1x1 convolutions", "other convolutions", "depthwise convolutions", "linear layers and the rest")
 RUNS = 20
 
 
