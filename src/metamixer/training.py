@@ -16,12 +16,13 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.imports import RequirementCache
 
 from . import data, tasks  # noqa: F401  their classes can be named in a recipe without a path
 from .allocator import keep_freed_memory
 from .checkpoints import expect_training_checkpoint
+from .embedded_trainer import interrupts_kept
 from .errors import InputError, InputWarning, first_line
 from .machine import computes_bfloat16
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
@@ -112,13 +113,12 @@ class TrainingCLI(LightningCLI):
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Lightning lets a run that was interrupted or that a scheduler ended (SIGTERM) exit as if it had come to its end."""
+        """An interrupted run says how it goes on."""
         try:
-            super()._run_subcommand(subcommand)
-        except SystemExit as stop:
-            if isinstance(stop, SIGTERMException) or isinstance(stop.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt(*self._way_on()) from None
-            raise
+            with interrupts_kept():
+                super()._run_subcommand(subcommand)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(*self._way_on()) from None
 
     def _way_on(self) -> list[str]:
         """What an interrupted run tells; nothing where it has left nothing to go on from."""
