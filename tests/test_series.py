@@ -131,11 +131,13 @@ def test_swapping_axes_twice_gives_the_channels_back(layout):
 
 
 class TestSomeWindowsAtATime:
-    """A hidden layer of 24 channels by 48 patches, two windows of which may be held at once, for 5 windows."""
+    """A hidden layer of 24 channels by 48 patches, two windows of which are computed at once, for 5 windows."""
 
-    @pytest.fixture(autouse=True)
-    def small_memory(self, monkeypatch):
+    @pytest.fixture(autouse=True, params=[True, False], ids=["computed again", "kept"])
+    def computed_again(self, monkeypatch, request) -> bool:
         monkeypatch.setattr(series, "HIDDEN_ELEMENTS", 2 * 24 * 48)
+        monkeypatch.setattr(series, "KEPT_ELEMENTS", (4 if request.param else 5) * 24 * 48)
+        return request.param
 
     @layouts
     def test_is_the_same_function_with_the_same_gradients(self, layout):
@@ -148,10 +150,13 @@ class TestSomeWindowsAtATime:
             results.append((y, *torch.autograd.grad(y.square().sum(), [x, *hidden.parameters()])))
         torch.testing.assert_close(results[1], results[0])
 
-    def test_holds_no_more(self):
+    def test_holds_no_more(self, computed_again):
         seen = []
-        by_windows(lambda x: seen.append(len(x)) or x, image("series", (5, 12, 48)), hidden_channels=24)
+        x = image("series", (5, 12, 48)).requires_grad_()
+        y = by_windows(lambda x: seen.append(len(x)) or x.sin(), x, hidden_channels=24)
         assert seen == [2, 2, 1]
+        y.sum().backward()
+        assert len(seen) == (6 if computed_again else 3)
 
     def test_dropout_has_one_mask_forward_and_backward(self):
         x = torch.ones(5, 12, 48, requires_grad=True)

@@ -18,7 +18,10 @@ TOEPLITZ_GAIN = 512
 """A Toeplitz product is taken where N * N is at most so many times k: measured, two AVX-512 cores, N 24 to 384, k 5 to 51."""
 
 HIDDEN_ELEMENTS = 2**24
-"""Of a hidden layer that is held at once: 64 MiB in float32 (`benchmarks/forecasting_speed.py --memory`)."""
+"""Of a hidden layer that is computed at once: 64 MiB in float32 (`benchmarks/forecasting_speed.py --memory`)."""
+
+KEPT_ELEMENTS = 2**27
+"""Of a hidden layer that is kept for its gradients: 512 MiB in float32; a larger one is computed again."""
 
 
 class Conv1d(nn.Conv1d):
@@ -96,13 +99,14 @@ def runs_eagerly_on_cpu(x: Tensor) -> bool:
 def by_windows(function: Callable[[Tensor], Tensor], x: Tensor, *, hidden_channels: int) -> Tensor:
     """`function` of x: (B, C, N), which treats windows alike, for as many at a time as HIDDEN_ELEMENTS of `hidden_channels` allow.
 
-    What lies between is computed again for the gradients, so that the memory doesn't grow with the batch.
+    What lies between is computed again for the gradients where it would be large, so that the memory doesn't grow with the batch.
     """
     windows = max(1, HIDDEN_ELEMENTS // (hidden_channels * x.shape[2]))
     if not runs_eagerly_on_cpu(x) or len(x) <= windows:
         return function(x)
     slices = (rows.transpose(0, 1) for rows in x.transpose(0, 1).split(windows, 1))
-    outputs = [checkpoint(function, part, use_reentrant=False) if torch.is_grad_enabled() else function(part) for part in slices]
+    again = torch.is_grad_enabled() and len(x) * hidden_channels * x.shape[2] > KEPT_ELEMENTS
+    outputs = [checkpoint(function, part, use_reentrant=False) if again else function(part) for part in slices]
     return torch.cat([part.transpose(0, 1) for part in outputs], 1).transpose(0, 1)
 
 
