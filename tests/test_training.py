@@ -357,6 +357,15 @@ def test_a_process_that_fails_ends_those_that_it_started():
     assert child.wait(timeout=10) == -signal.SIGKILL
 
 
+def test_a_process_that_waited_for_one_with_wrong_input_ends_as_that_does():
+    launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=3, num_nodes=1)
+    launcher.procs = [refused, waiting] = [subprocess.Popen(["sh", "-c", f"sleep {seconds}; exit 2"]) for seconds in (0, 60)]
+    trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=launcher))
+    with pytest.raises(InputError, match="another process of this run"):
+        EndTogether().on_exception(trainer, None, RuntimeError("Connection closed by peer"))
+    assert (refused.wait(timeout=10), waiting.wait(timeout=10)) == (2, -signal.SIGKILL)
+
+
 def test_two_processes_share_an_epoch(recipe, tmp_path):
     """Distributed data parallel on two CPU processes; each sees half of the data, both end with the same weights."""
     command = [sys.executable, "-m", "metamixer", "fit", "--config", recipe(), "--out", str(tmp_path / "run")]

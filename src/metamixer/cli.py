@@ -7,9 +7,8 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from .errors import InputError, InputWarning
+from .errors import USAGE_ERROR, InputError, InputWarning
 
-USAGE_ERROR = 2
 SUMMARIES = {
     "fit": "train by a recipe: metamixer fit --config recipes/classification/digits.yaml",
     "validate": "measure a checkpoint on the validation split",

@@ -1,5 +1,8 @@
 """What means: what you gave me is wrong, not what I did with it."""
 
+USAGE_ERROR = 2
+"""The command line's exit code where its input is wrong."""
+
 
 class InputError(ValueError):
     """A file, name or number from outside that cannot be used; the command line prints it as one line and exits with 2."""

@@ -2,11 +2,11 @@
 
 import logging
 import os
-import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from subprocess import Popen, TimeoutExpired
 from typing import Any
 
 import torch
@@ -23,10 +23,14 @@ from . import data, tasks  # noqa: F401  their classes can be named in a recipe 
 from .allocator import keep_freed_memory
 from .checkpoints import expect_training_checkpoint
 from .embedded_trainer import interrupts_kept
-from .errors import InputError, InputWarning, first_line
+from .errors import USAGE_ERROR, InputError, InputWarning, first_line
 from .machine import computes_bfloat16
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
 from .tasks.task import Task
+
+
+SECONDS_TO_END = 5
+"""A process that has failed takes to let Python end."""
 
 
 class TrainingCLI(LightningCLI):
@@ -127,13 +131,30 @@ class TrainingCLI(LightningCLI):
 
 
 class EndTogether(Callback):
-    """Where one process of several fails, those that it started end too; they would wait for it without end."""
+    """Where one process of several fails, all end; they would wait for it without end.
+
+    Raises InputError where this process fails only because one that it started has met with wrong input and said so.
+    """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         launcher = trainer.strategy.launcher
-        if launcher is not None and isinstance(exception, Exception):  # of interrupts Lightning takes care
-            launcher.kill(signal.SIGKILL)
-            launcher.procs.clear()  # or Lightning's observer, which finds them dead, kills this process before it has said why
+        if launcher is None or not isinstance(exception, Exception):  # of interrupts Lightning takes care
+            return
+        started = list(launcher.procs)
+        launcher.procs.clear()  # or Lightning's observer, which finds them dead, kills this process before it has said why
+        refused = not isinstance(exception, InputError) and any([ends_by_usage_error(process) for process in started])
+        for process in started:
+            process.kill()
+        if refused:
+            raise InputError("another process of this run ended by the error above") from None
+
+
+def ends_by_usage_error(process: Popen) -> bool:
+    """Does a process that may be at its end say of it that its input was wrong?"""
+    try:
+        return process.wait(SECONDS_TO_END) == USAGE_ERROR
+    except TimeoutExpired:
+        return False
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:
