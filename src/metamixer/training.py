@@ -28,7 +28,6 @@ from .machine import computes_bfloat16
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
 from .tasks.task import Task
 
-
 SECONDS_TO_END = 5
 """A process that has failed takes to let Python end."""
 
@@ -142,7 +141,7 @@ class EndTogether(Callback):
             return
         started = list(launcher.procs)
         launcher.procs.clear()  # or Lightning's observer, which finds them dead, kills this process before it has said why
-        refused = not isinstance(exception, InputError) and any([ends_by_usage_error(process) for process in started])
+        refused = not isinstance(exception, InputError) and any(ends_by_usage_error(process) for process in started)
         for process in started:
             process.kill()
         if refused:
