@@ -2,6 +2,7 @@
 
 import csv
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from metamixer import cli, create_model
 from metamixer.data import PointAugmentation, PointPreprocessing, S3DISData, ScanNetData, SemanticKITTIData
 from metamixer.data.clouds import Cloud, read_cloud, write_labelled
 from metamixer.data.point_augmentation import joined, nearest
-from metamixer.data.points import CloudData, collate_voxels
+from metamixer.data.points import CloudData, TrainingClouds, collate_voxels
 from metamixer.errors import InputError
 from metamixer.point_segmenter import VOTES, PointSegmenter, point_scores
-from metamixer.sparse import LARGEST_COORDINATE
+from metamixer.sparse import LARGEST_COORDINATE, SparseVoxels
 from metamixer.tasks.confusion import class_ious, read_confusion, segmentation_measures
 from metamixer.tasks.lovasz import lovasz_softmax
 from metamixer.tasks.point_optimization import PointOptimization
@@ -251,6 +252,42 @@ def test_scanners_and_older_checkpoints_keep_their_origin():
     ours = PointPreprocessing(features=("position",))
     assert PointPreprocessing.from_dict(ours.as_dict()) == ours
     np.testing.assert_array_equal(ours.placed(cloud).coordinates, [[-1, -1, 0], [1, 1, 2]])
+    np.testing.assert_array_equal(joined(cloud, cloud, centred=False).coordinates[:2], cloud.coordinates)
+    np.testing.assert_array_equal(joined(cloud, cloud).coordinates[:2], [[-1, -1, 0], [1, 1, 2]])
+
+
+def test_a_second_scene_is_put_where_the_scanner_saw_it(clouds):
+    still = PointAugmentation(
+        turn_chance=0.0, flip=0.0, scale=(1.0, 1.0), jitter=0.0, drop_chance=0.0, contrast=0.0, colour_shift=0.0, colour_jitter=0.0, mix=1.0
+    )
+    preprocessing = PointPreprocessing(0.1, ("position",), centred=False)
+    scenes = TrainingClouds([Path("first"), Path("second")], lambda _: scan, preprocessing=preprocessing, augmentation=still)
+    scan = Cloud(np.array([[20.0, 5, -1.7], [30, 7, -1.5]]), labels=np.array([0, 1]))
+    torch.testing.assert_close(scenes[0]["features"].unique(dim=0), torch.tensor([[20.0, 5, -1.7], [30, 7, -1.5]]))
+
+
+def test_positions_are_not_rounded_by_half_precision():
+    network = create_model("ffnet_3d_nano", in_chans=3, num_classes=2).eval()
+    seen = []
+    network.stem[0].register_forward_hook(lambda _, inputs, output: seen.append(output.features.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(SparseVoxels.of(torch.rand(20, 3) * 70, torch.arange(60).view(20, 3)))
+    assert seen == [torch.float32] and logits.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (lambda: PointAugmentation(crop=0), "augmentation.crop 0, expected a number above 0"),
+        (lambda: PointAugmentation(scale=(1.1,)), r"augmentation.scale \[1.1\], expected two numbers"),
+        (lambda: PointAugmentation(mix=2.0), "augmentation.mix 2.0, expected 0 to 1"),
+        (lambda: PointOptimization(warmup=2.0), "optimization.warmup 2.0, expected 0 to 1"),
+        (lambda: PointOptimization(lr=0.0), "optimization.lr 0.0, expected a number above 0"),
+    ],
+)
+def test_settings_out_of_range(settings, message):
+    with pytest.raises(InputError, match=message):
+        settings()
 
 
 def test_lovasz_loss_is_the_published_one():
@@ -292,7 +329,7 @@ def test_two_rates_in_one_cycle():
 
 def test_augmentation_keeps_points_labels_and_lengths():
     cloud = read_cloud_of(room(0))
-    rigid = PointAugmentation(scale=(1, 1), jitter=0.0, drop_chance=0.0, contrast=0.0, colour_shift=0.0, colour_jitter=0.0)
+    rigid = PointAugmentation(turn_chance=1.0, scale=(1, 1), jitter=0.0, drop_chance=0.0, contrast=0.0, colour_shift=0.0, colour_jitter=0.0)
     changed = rigid(cloud, np.random.default_rng(0))
     lengths = [np.linalg.norm(np.diff(each.coordinates, axis=0), axis=1) for each in (cloud, changed)]
     np.testing.assert_allclose(*lengths)

@@ -9,11 +9,18 @@ import torch
 from PIL import Image
 
 from house_scene import COLOURS, MODEL, NARROW, data, task, trainer, write_scene
-from metamixer.data import SegmentationAugmentation, SegmentationData, SegmentationPreprocessing
+from metamixer.data import (
+    DetectionAugmentation,
+    DetectionPreprocessing,
+    SegmentationAugmentation,
+    SegmentationData,
+    SegmentationPreprocessing,
+)
 from metamixer.data.label_maps import CLASS_LISTS, IGNORED, paint, read_classes
 from metamixer.data.segmentation import read_colour_image
 from metamixer.errors import InputError
 from metamixer.tasks import Segmentation
+from metamixer.tasks.segmentation_optimization import SegmentationOptimization
 
 
 @pytest.fixture
@@ -31,8 +38,40 @@ def test_augmentation_moves_image_and_labels_together():
         pixels, found = augment(image, labels, settings)
         assert (pixels.shape, found.shape, found.dtype) == ((3, 60, 160), (60, 160), torch.int64)
         seen = found != IGNORED
-        assert torch.equal(pixels[0] == 0, (found == 0) | ~seen) or (pixels[0][seen] / 80 - found[seen]).abs().median() < 0.05
         assert (pixels[0][seen] / 80 - found[seen]).abs().median() < 0.05
+
+
+def test_colours_change_but_not_their_order():
+    torch.manual_seed(0)
+    image = torch.tensor([200, 60, 30], dtype=torch.uint8).view(3, 1, 1).expand(3, 8, 8).contiguous()
+    settings = SegmentationPreprocessing(mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    augment = SegmentationAugmentation(crop=(8, 8), scale=(1.0, 1.0), photometric=1.0)
+    seen = torch.stack([augment(image, torch.zeros(8, 8, dtype=torch.uint8), settings)[0][:, 0, 0] for _ in range(40)])
+    assert (seen[:, 0] > seen[:, 1:].amax(dim=1)).all()
+    assert (seen.std(dim=0) > 5).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (lambda: SegmentationAugmentation(crop=(0, 512)), "augmentation.crop 0, 512, expected numbers above 0"),
+        (lambda: SegmentationAugmentation(scale=(-1.0, -0.5)), "augmentation.scale -1.0, -0.5, expected numbers above 0"),
+        (lambda: SegmentationPreprocessing(window=0), "preprocessing.window 0, expected a number above 0"),
+        (lambda: DetectionAugmentation(short_sides=()), "augmentation.short_sides of nothing, expected numbers above 0"),
+        (lambda: DetectionAugmentation(crop_range=(600, 384)), r"augmentation.crop_range \[600, 384\], expected two numbers"),
+        (lambda: DetectionPreprocessing(short_side=0), "preprocessing sides 0, 1333, expected numbers above 0"),
+        (lambda: SegmentationOptimization(lr=0.0), "optimization.lr 0.0, expected a number above 0"),
+        (lambda: Segmentation(scales=()), "model.scales of nothing, expected numbers above 0"),
+    ],
+)
+def test_settings_out_of_range(settings, message):
+    with pytest.raises(InputError, match=message):
+        settings()
+
+
+def test_a_grey_picture_in_memory_is_refused_as_its_file_is():
+    with pytest.raises(InputError, match=r"a grey image \(mode L\), expected colour"):
+        read_colour_image(Image.new("L", (8, 8)))
 
 
 def test_a_crop_of_mostly_one_class_is_drawn_again():

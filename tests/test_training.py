@@ -145,6 +145,11 @@ def test_the_checkpoint_that_is_named_is_measured(recipe, tmp_path, monkeypatch,
     for options, measured in ((), "a/best.ckpt"), (["--model.initial", str(tmp_path / "b" / "last.ckpt")], "b/last.ckpt"):
         assert main([*measure, *options]) == 0
         assert f"{measured}\n" in capsys.readouterr().out
+    assert main([*measure, "--ckpt_path", str(tmp_path / "b" / "last.ckpt"), "--model.initial", str(tmp_path / "gone.ckpt")]) == 0
+    assert "b/last.ckpt\n" in capsys.readouterr().out, "what a checkpoint takes the place of isn't looked for"
+    untrained = ["--model.initial", str(tmp_path / "b" / "last.ckpt"), "--model.new_classifier", "true"]
+    assert main([*measure[:-1], str(tmp_path / "empty"), *untrained]) == 2
+    assert "empty/best.ckpt: no such file, expected a checkpoint" in capsys.readouterr().err
     monkeypatch.setattr(Classification, "measure", lambda *args: interrupt())
     assert main(measure) == 130
     assert capsys.readouterr().err.endswith("metamixer: interrupted\n")

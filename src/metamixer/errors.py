@@ -1,5 +1,8 @@
 """What means: what you gave me is wrong, not what I did with it."""
 
+import math
+from collections.abc import Sequence
+
 USAGE_ERROR = 2
 """The command line's exit code where its input is wrong."""
 
@@ -16,6 +19,25 @@ def at_least(name: str, value: float, least: float) -> None:
     """Raise InputError where an option's number is too small."""
     if value < least:
         raise InputError(f"{name} {value}, expected at least {least}")
+
+
+def above_zero(name: str, *values: float) -> None:
+    """Raise InputError where one of an option's numbers is no size, rate or factor, or where there is none."""
+    if not values or not all(0 < value < math.inf for value in values):
+        expected = "a number" if len(values) == 1 else "numbers"
+        raise InputError(f"{name} {', '.join(map(str, values)) or 'of nothing'}, expected {expected} above 0")
+
+
+def from_zero_to_one(name: str, *values: float) -> None:
+    """Raise InputError where one of an option's numbers is no share or probability."""
+    if not all(0 <= value <= 1 for value in values):
+        raise InputError(f"{name} {', '.join(map(str, values))}, expected 0 to 1")
+
+
+def rising(name: str, values: Sequence[float]) -> None:
+    """Raise InputError where an option isn't a lower and an upper limit."""
+    if len(values) != 2 or not values[0] <= values[1]:
+        raise InputError(f"{name} {list(values)}, expected two numbers, the smaller one first")
 
 
 def first_line(error: Exception) -> str:

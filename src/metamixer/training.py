@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -90,7 +90,9 @@ class TrainingCLI(LightningCLI):
                 f"trainer.accelerator {config.trainer.accelerator!r}: none is here, "
                 "expected --trainer.accelerator cpu --trainer.devices 1 --trainer.strategy auto"
             )
-        if self.config.subcommand != "fit" and not config.ckpt_path and not starts_from_weights(config.model.init_args):
+        if self.config.subcommand != "fit" and config.ckpt_path:
+            start_bare(config.model.init_args)
+        elif self.config.subcommand != "fit" and not starts_from_weights(config.model.init_args):
             best = Path(config.out, "best.ckpt")
             raise InputError(f"{best}: no such file, expected a checkpoint there, or one that --ckpt_path or --model.initial names")
         super().instantiate_classes()
@@ -157,8 +159,18 @@ def ends_by_usage_error(process: Popen) -> bool:
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:
-    """Does a task's network begin with weights that somebody trained?"""
+    """Does all of a task's network begin with weights that somebody trained?"""
+    if init_args.get("new_classifier") or init_args.get("initial_head") is False:
+        return False
     return bool(init_args.get("initial") or (init_args.get("model_args") or {}).get("pretrained"))
+
+
+def start_bare(init_args: Namespace) -> None:
+    """Weights that a checkpoint will take the place of are neither looked for nor fetched."""
+    for name, value in {"initial": None, "new_classifier": False, "initial_head": True, "pretrained_backbone": False}.items():
+        if name in init_args:
+            init_args[name] = value
+    (init_args.get("model_args") or {}).pop("pretrained", None)
 
 
 def expand_horizon(arguments: list[str]) -> list[str]:

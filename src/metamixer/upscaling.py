@@ -91,7 +91,7 @@ class Upscaler:
 
     def enlarge_picture(self, image: Image.Image, *, on_tile: Callable[[int, int], object] | None = None) -> Image.Image:
         """A Pillow image of one of the modes above; alpha is enlarged by bicubic. on_tile: as in `enlarge`."""
-        if "A" in image.getbands():
+        if image.mode in ("LA", "RGBA"):
             *colours, alpha = image.split()
             colour = self.enlarge_picture(Image.merge("RGB" if len(colours) == 3 else "L", colours), on_tile=on_tile)
             colour.putalpha(Image.fromarray(enlarge_alpha(np.asarray(alpha), self.scale)))

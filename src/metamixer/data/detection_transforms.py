@@ -8,6 +8,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
+from ..errors import above_zero, from_zero_to_one, rising
 from .preprocessing import Normalisation
 
 Sample = dict[str, Tensor]
@@ -23,6 +24,9 @@ class DetectionPreprocessing(Normalisation):
 
     short_side: int = 800
     long_side: int = 1333
+
+    def __post_init__(self):
+        above_zero("preprocessing sides", self.short_side, self.long_side)
 
     def __call__(self, image: Tensor) -> Tensor:
         """(3, H, W) uint8 -> (3, H', W') as the network sees it."""
@@ -43,6 +47,13 @@ class DetectionAugmentation:
     crop_short_sides: tuple[int, ...] = (400, 500, 600)
     crop_range: tuple[int, int] = (384, 600)
     hflip: float = 0.5
+
+    def __post_init__(self):
+        above_zero("augmentation.long_side", self.long_side)
+        for name in ("short_sides", "crop_short_sides", "crop_range"):
+            above_zero(f"augmentation.{name}", *getattr(self, name))
+        rising("augmentation.crop_range", self.crop_range)
+        from_zero_to_one("augmentation.crop_probability, hflip", self.crop_probability, self.hflip)
 
     def __call__(self, sample: Sample) -> Sample:
         """The sample changed, without the objects that are no longer in it."""

@@ -5,14 +5,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..errors import above_zero, at_least, from_zero_to_one, rising
 from .clouds import Cloud
 
 
 @dataclass(frozen=True)
 class PointAugmentation:
-    """The defaults are the published ones for rooms; chances are probabilities.
+    """The defaults are close to the published ones for rooms (docs/points.md); chances are probabilities.
 
-    turn: largest angle around the vertical axis, tilt: around the two others, as shares of a half turn; scale: range of factors;
+    turn: largest angle around the vertical axis, tilt: around the two others, as shares of a half turn; turn_chance: of each of the
+    three; scale: range of factors;
     flip: chance of a mirror, in x and in y; jitter, jitter_limit: deviation and limit of each coordinate in metres; drop: share of
     points that are left out, and drop_chance; contrast, colour_shift, colour_jitter: chance of stretching the colours to the whole
     range, of one shift of all colours by up to 5 %, and of noise of that size; crop: so many voxels nearest to a random point are
@@ -21,6 +23,7 @@ class PointAugmentation:
 
     turn: float = 1.0
     tilt: float = 1 / 64
+    turn_chance: float = 0.5
     scale: tuple[float, float] = (0.9, 1.1)
     flip: float = 0.5
     jitter: float = 0.005
@@ -33,13 +36,24 @@ class PointAugmentation:
     crop: int | None = 102_400
     mix: float = 0.8
 
+    def __post_init__(self):
+        above_zero("augmentation.scale", *self.scale)
+        rising("augmentation.scale", self.scale)
+        if self.crop is not None:
+            above_zero("augmentation.crop", self.crop)
+        for name in ("jitter", "jitter_limit"):
+            at_least(f"augmentation.{name}", getattr(self, name), 0)
+        for name in ("turn_chance", "flip", "drop", "drop_chance", "contrast", "colour_shift", "colour_jitter", "mix"):
+            from_zero_to_one(f"augmentation.{name}", getattr(self, name))
+
     def __call__(self, cloud: Cloud, random: np.random.Generator) -> Cloud:
         """A changed copy."""
         if self.drop > 0 and random.random() < self.drop_chance:
             kept = np.flatnonzero(random.random(len(cloud)) >= self.drop)
             cloud = cloud.take(kept) if len(kept) else cloud  # a tiny cloud could lose every point
-        turn = rotation(random.uniform(-self.turn, self.turn), axis=2)
-        tilts = [rotation(random.uniform(-self.tilt, self.tilt), axis=axis) for axis in (0, 1)]
+        turned = random.random(3) < self.turn_chance
+        shares = random.uniform(-1, 1, 3) * turned * (self.tilt, self.tilt, self.turn)
+        *tilts, turn = (rotation(share, axis=axis) for axis, share in enumerate(shares))
         mirror = np.diag([*np.where(random.random(2) < self.flip, -1.0, 1.0), 1.0])
         matrix = mirror @ tilts[1] @ tilts[0] @ turn
         noise = np.clip(random.normal(0, self.jitter, cloud.coordinates.shape), -self.jitter_limit, self.jitter_limit)
@@ -71,9 +85,9 @@ def rotation(share: float, *, axis: int) -> np.ndarray:
     return matrix
 
 
-def joined(first: Cloud, second: Cloud) -> Cloud:
-    """Both in one place, centred on each other; what only one of them knows is left out."""
-    ours, theirs = first.centred().arrays(), second.centred().arrays()
+def joined(first: Cloud, second: Cloud, *, centred: bool = True) -> Cloud:
+    """Both in one place, centred on each other or where their coordinates are; what only one of them knows is left out."""
+    ours, theirs = ((cloud.centred() if centred else cloud).arrays() for cloud in (first, second))
     return Cloud(**{name: np.concatenate([value, theirs[name]]) for name, value in ours.items() if name in theirs})
 
 

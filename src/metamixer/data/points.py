@@ -48,7 +48,8 @@ class TrainingClouds(Dataset):
         random = np.random.default_rng(int(torch.randint(2**62, ())))
         cloud = self._scene(index, random)
         if random.random() < self.augmentation.mix:
-            cloud = joined(cloud, self._scene(int(random.integers(len(self.paths))), random))
+            other = self._scene(int(random.integers(len(self.paths))), random)
+            cloud = joined(cloud, other, centred=self.preprocessing.centred)
         self.preprocessing.check(cloud, str(self.paths[index % len(self.paths)]))
         grid = self.preprocessing.grid(cloud)
         pick = grid.pick(random.integers(0, 2**31, len(grid.starts)))

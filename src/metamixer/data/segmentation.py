@@ -68,7 +68,9 @@ class LabelledPixels(Dataset):
 
 def read_colour_image(picture, *, grey_images: bool = False) -> Image.Image:
     """Open and decode a whole image as RGB; raises InputError for a grey one unless `grey_images` says that it may be."""
-    if not grey_images and not isinstance(picture, Image.Image):
+    if not grey_images and isinstance(picture, Image.Image):
+        expect_colour(picture.mode, name=str(picture))
+    elif not grey_images:
         check_colour(Path(picture))
     return read_image(picture, name=str(picture))
 
@@ -77,8 +79,13 @@ def check_colour(picture: Path) -> None:
     """Raises InputError for a grey image or one that can't be opened, without decoding it."""
     with decoding(picture), Image.open(picture) as image:
         mode = image.mode
+    expect_colour(mode, name=str(picture))
+
+
+def expect_colour(mode: str, *, name: str) -> None:
+    """Raises InputError for a Pillow mode of grey images."""
     if mode.split(";")[0] in GREY_MODES:
-        raise InputError(f"{picture}: a grey image (mode {mode}), expected colour; grey_images=true takes it as three equal channels")
+        raise InputError(f"{name}: a grey image (mode {mode}), expected colour; grey_images=true takes it as three equal channels")
 
 
 def pair_files(images: Path, labels: Path, *, image_ending: str = "", label_ending: str = "") -> list[tuple[Path, Path]]:

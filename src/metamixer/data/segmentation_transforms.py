@@ -1,6 +1,7 @@
 """Images with a label for each pixel: brought to a network's size, and changed at random for training as the paper does."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch.nn import functional as nn_functional
 from torchvision.transforms.v2 import RandomPhotometricDistort
 from torchvision.transforms.v2 import functional as F
 
+from ..errors import above_zero, from_zero_to_one, rising
 from .detection_transforms import happens, uniform
 from .label_maps import IGNORED
 from .preprocessing import Normalisation
@@ -25,6 +27,11 @@ class SegmentationPreprocessing(Normalisation):
     long_side: int = 2048
     window: int | None = None
     stride: int | None = None
+
+    def __post_init__(self):
+        for name in ("short_side", "long_side", "window", "stride"):
+            if getattr(self, name) is not None:
+                above_zero(f"preprocessing.{name}", getattr(self, name))
 
     def size(self, height: int, width: int, *, scale: float = 1.0) -> tuple[int, int]:
         """Height and width of the image as the network sees it."""
@@ -58,6 +65,13 @@ class SegmentationAugmentation:
     hflip: float = 0.5
     photometric: float = 0.5
 
+    def __post_init__(self):
+        above_zero("augmentation.crop", *self.crop)
+        above_zero("augmentation.scale", *self.scale)
+        rising("augmentation.scale", self.scale)
+        for name in ("category_limit", "hflip", "photometric"):
+            from_zero_to_one(f"augmentation.{name}", getattr(self, name))
+
     def __call__(self, image: Tensor, labels: Tensor, preprocessing: SegmentationPreprocessing) -> tuple[Tensor, Tensor]:
         """image: (3, H, W) uint8; labels: (H, W) uint8 -> (3, *crop) float as the network sees it, (*crop) int64."""
         low, high = self.scale
@@ -71,7 +85,7 @@ class SegmentationAugmentation:
         if happens(self.hflip):
             image, labels = image.flip(2), labels.flip(1)
         if self.photometric > 0:
-            image = photometric_distortion(self.photometric)(image)
+            image = PhotometricDistortion(brightness=(0.875, 1.125), hue=(-0.05, 0.05), p=self.photometric)(image)
         padding = (0, self.crop[1] - target[1], 0, self.crop[0] - target[0])
         return (
             nn_functional.pad(preprocessing.normalise(image), padding),
@@ -89,6 +103,8 @@ class SegmentationAugmentation:
         return top, left, sides[0], sides[1]
 
 
-def photometric_distortion(probability: float) -> RandomPhotometricDistort:
-    """SSD's changes of brightness, contrast, saturation and hue, which the published configuration names."""
-    return RandomPhotometricDistort(brightness=(0.875, 1.125), hue=(-0.05, 0.05), p=probability)
+class PhotometricDistortion(RandomPhotometricDistort):
+    """SSD's changes of brightness, contrast, saturation and hue, which the published configuration names; not of the channels' order."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {**super().make_params(flat_inputs), "channel_permutation": None}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+import torch
 from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
@@ -152,7 +153,9 @@ class FFNet3D(nn.Module):
         """x: features (N, in_chans) -> (N, decoder_dims[0]) of the same voxels in the same order."""
         if x.features.shape[1] != self.in_chans:
             raise InputError(f"voxels of {x.features.shape[1]} features, expected {self.in_chans}, the network's")
-        skips = [self.encoder[0](self.stem(x))]
+        with torch.autocast(x.features.device.type, enabled=False):  # positions in metres are too fine for bfloat16
+            x = self.stem(x)
+        skips = [self.encoder[0](x)]
         for downsample, stage in zip(self.downsamples, self.encoder[1:], strict=True):
             skips.append(stage(downsample(skips[-1])))
         x = skips.pop()

@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..errors import InputError, at_least
+from ..errors import InputError, above_zero, at_least
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,8 @@ class Optimization:
         if self.name not in list_optimizers():
             raise InputError(f"optimizer {self.name!r}, expected one of timm's, such as adamw, adam, sgd or lamb")
         for name in ("lr", "gamma", "layer_decay"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"optimization.{name} {value}, expected a number above 0")
+            if getattr(self, name) is not None:
+                above_zero(f"optimization.{name}", getattr(self, name))
         for name in ("min_lr", "weight_decay", "warmup_epochs", "warmup_lr", "cooldown_epochs", "hold_epochs"):
             at_least(f"optimization.{name}", getattr(self, name), 0)
         if self.betas and not all(0 <= beta < 1 for beta in self.betas):

@@ -6,6 +6,8 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from ..errors import above_zero, at_least, from_zero_to_one
+
 BLOCKS = ("encoder.", "decoder.")
 
 
@@ -22,6 +24,12 @@ class PointOptimization:
     warmup: float = 0.05
     start_factor: float = 10.0
     end_factor: float = 1000.0
+
+    def __post_init__(self):
+        for name in ("lr", "block_lr", "start_factor", "end_factor"):
+            above_zero(f"optimization.{name}", getattr(self, name))
+        at_least("optimization.weight_decay", self.weight_decay, 0)
+        from_zero_to_one("optimization.warmup", self.warmup)
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """As published: everything decays."""

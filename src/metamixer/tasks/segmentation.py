@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..data.label_maps import IGNORED
-from ..errors import InputError
+from ..errors import InputError, above_zero
 from ..sliding import probabilities
 from .confusion import class_ious, segmentation_measures
 from .segmentation_optimization import SegmentationOptimization
@@ -51,6 +51,7 @@ class Segmentation(Task):
     ):
         if class_weights is not None and len(class_weights) != num_classes:
             raise InputError(f"class_weights of {len(class_weights)} numbers, expected {num_classes}, one a class")
+        above_zero("model.scales", *scales)
         args = {**(model_args or {}), "num_classes": num_classes}
         start = backbone_start(args, pretrained=pretrained_backbone)
         super().__init__(model, args, optimization, start=start, initial=initial, new_classifier=new_classifier)

@@ -6,6 +6,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..errors import above_zero, at_least
 from .detection_optimization import layer_number
 
 BACKBONE = "backbone.model."
@@ -27,6 +28,13 @@ class SegmentationOptimization:
     layers: int = 12
     warmup_steps: int = 1500
     power: float = 1.0
+
+    def __post_init__(self):
+        above_zero("optimization.lr", self.lr)
+        for name in ("min_lr", "weight_decay", "warmup_steps", "head_factor"):
+            at_least(f"optimization.{name}", getattr(self, name), 0)
+        if self.layer_decay is not None:
+            above_zero("optimization.layer_decay", self.layer_decay)
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """Norms, biases and other vectors don't decay."""
