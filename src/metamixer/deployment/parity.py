@@ -55,8 +55,7 @@ def compare(runtime: Callable[[Tensor], Tensor], network: Callable[[Tensor], Ten
 
 def _decibels(signal: Tensor, noise: Tensor) -> float:
     """Signal to noise: variance against mean square."""
-    noise = noise.double().square().mean().item()
-    signal = signal.double().var(correction=0).item()
-    if not math.isfinite(noise) or (noise and not signal):
+    power, variance = noise.double().square().mean().item(), signal.double().var(correction=0).item()
+    if not math.isfinite(power) or (power and not variance):
         return -math.inf
-    return 10 * math.log10(signal / noise) if noise else math.inf
+    return 10 * math.log10(variance / power) if power else math.inf
