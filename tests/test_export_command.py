@@ -204,8 +204,13 @@ def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
 
 def test_a_validation_folder_is_for_classifiers(labelled, capsys):
     command = ["export", "ffnet_head_ffnet_nano", "--format", "onnx", "--pretrained", "false", "--int8"]
-    assert main([*command, "--calibration", str(labelled), "--validation", str(labelled)]) == 2
-    assert "for ffnet_head_ffnet_nano, expected a classifier that tells its preprocessing" in capsys.readouterr().err
+    for options, message in (
+        (["--validation", str(labelled)], "for ffnet_head_ffnet_nano, expected a classifier that tells its preprocessing"),
+        (["--max_drop", "0.5"], "max_drop 0.5 for ffnet_head_ffnet_nano, expected a classifier: no accuracy is measured"),
+        (["--mixed"], "mixed True for ffnet_head_ffnet_nano, expected a classifier: no accuracy is measured"),
+    ):
+        assert main([*command, "--calibration", str(labelled), *options]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["ffnet_3d_nano", "cascade_mask_rcnn_ffnet_nano"])

@@ -53,6 +53,7 @@ def export_request(
     quantization = None
     if precision == "int8" and calibration:
         dataset, classes = labelled_images(validation, info)
+        _check_limits({"max_drop": max_drop, "mixed": mixed or None}, info, measured=dataset is not None)
         inputs = read_samples(calibration, image_preprocessing(info), example, limit=samples)
         quantization = Quantization(inputs, dataset, classes, Quantization.max_drop if max_drop is None else max_drop, mixed)
     return export(
@@ -86,6 +87,13 @@ def _check_precision(precision: str | None, only_int8: Mapping[str, object]) -> 
     for name, value in only_int8.items():
         if precision != "int8" and value is not None:
             raise InputError(f"{name} {value!r}, expected --int8 as well")
+
+
+def _check_limits(limits: Mapping[str, object], info: dict[str, Any], *, measured: bool) -> None:
+    """A limit of what int8 may cost in accuracy says nothing where no accuracy is measured."""
+    for name, value in limits.items():
+        if value is not None and not measured:
+            raise InputError(f"{name} {value!r} for {info['model']}, expected a classifier: no accuracy is measured of other networks")
 
 
 def _check_sizes(*, samples: int, size: int | None, shape: tuple[int, ...] | None) -> None:
