@@ -96,6 +96,17 @@ class TestEveryNetwork:
         assert torch.equal(other(pixels(32, 32)), network(pixels(32, 32)))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["fastvit_t8", "repvit_m0_9", "repvgg_a0"])
+def test_fuses_timms_networks_once_and_again(name):
+    network = randomize(timm.create_model(name, num_classes=CLASSES))
+    expected = network(pixels(64, 64))
+    deployed = metamixer.fuse(network)
+    assert sum(p.numel() for p in deployed.parameters()) < sum(p.numel() for p in network.parameters())
+    assert_same(deployed(pixels(64, 64)), expected, tolerance=1e-4)
+    assert_same(metamixer.fuse(deployed)(pixels(64, 64)), expected, tolerance=1e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "size", "millions", "giga_macs"),
     [

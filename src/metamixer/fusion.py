@@ -2,14 +2,19 @@
 
 import copy
 
-from timm.models import reparameterize_model
+from timm.utils import reparameterize_model
 from torch import nn
 
 
 def fuse(model: nn.Module) -> nn.Module:
     """A copy of any network in deploy form and evaluation mode, the same function within float error.
 
-    The original is untouched. What can be folded says so by a method `fuse()` (see `metamixer.ops`); the walk is timm's.
+    The original is untouched, and a fused one is copied as it is. What can be folded says so by a method `fuse()` (see
+    `metamixer.ops`); the walk is timm's.
     """
-    holder = nn.ModuleList([copy.deepcopy(model).eval()])
-    return reparameterize_model(holder, inplace=True)[0]
+    network = copy.deepcopy(model).eval()
+    if getattr(network, "is_fused", False):
+        return network
+    network = reparameterize_model(nn.ModuleList([network]), inplace=True)[0]
+    network.is_fused = True  # some of timm's own modules fail when they are walked again
+    return network
