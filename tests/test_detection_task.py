@@ -10,6 +10,7 @@ import torch
 from faster_coco_eval import COCO, COCOeval_faster
 from lightning import Trainer
 from PIL import Image
+from torchvision.ops import box_iou
 
 import coco_scene
 import metamixer
@@ -284,9 +285,11 @@ def test_detect_finds_in_the_file_what_the_network_finds_in_its_image(checkpoint
         (expected,) = network([PREPROCESSING(pixels)])
     found = Detector.load(checkpoint=checkpoint)(picture)
     assert len(found["scores"]) == len(expected["scores"])
-    torch.testing.assert_close(found["scores"], expected["scores"], rtol=1e-3, atol=1e-4)
     assert found["masks"].shape == (len(found["scores"]), 128, 192)
-    torch.testing.assert_close(found["boxes"][:3], expected["boxes"][:3] * 2, rtol=1e-2, atol=0.2)
+    overlap, partner = box_iou(expected["boxes"] * 2, found["boxes"]).max(dim=1)
+    same = (overlap > 0.99) & (found["labels"][partner] == expected["labels"])
+    same &= (found["scores"][partner] - expected["scores"]).abs() < 1e-3
+    assert same.float().mean() >= 0.95  # a last digit of the fused network can decide which of two boxes the suppression keeps
 
 
 def test_bfloat16_finds_about_the_same(checkpoint, tmp_path):
