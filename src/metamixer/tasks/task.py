@@ -108,8 +108,9 @@ class Task(L.LightningModule, ABC):
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in parts.items())
             place = "; ".join(filter(None, [f"epoch {self.current_epoch}", values]))
             raise InputError(f"training loss is {loss.item()} at step {self.global_step} ({place}), {DIVERGED}")
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=batch_size)
-        self.log_dict({f"train/{name}": value for name, value in parts.items()}, on_step=False, on_epoch=True, batch_size=batch_size)
+        about = {"on_step": False, "on_epoch": True, "batch_size": batch_size, "sync_dist": True}
+        self.log("train/loss", loss, prog_bar=True, **about)
+        self.log_dict({f"train/{name}": value for name, value in parts.items()}, **about)
         return loss
 
     def expect_finite_weights(self) -> None:
