@@ -18,7 +18,7 @@ from trainings import last_validation, train, write_results
 
 from metamixer import create_model
 from metamixer.complexity import measure
-from metamixer.machine import describe_machine
+from metamixer.machine import describe_accelerator, describe_machine
 
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "recipes/classification"
@@ -46,10 +46,10 @@ CONTENDERS: dict[str, Contender] = {
 }
 
 
-def settings_of(contender: Contender, data: Path) -> dict[str, object]:
+def settings_of(contender: Contender, data: Path, *, num_workers: int) -> dict[str, object]:
     """Options of `metamixer fit` beside the recipe."""
     args = {"model.init_args.model_args": json.dumps(contender.model_args)} if contender.model_args else {}
-    return {"data.root": data, "model.init_args.model": contender.model, **args}
+    return {"data.root": data, "data.num_workers": num_workers, "model.init_args.model": contender.model, **args}
 
 
 def result(contender: Contender, runs: Sequence[Path]) -> dict:
@@ -60,7 +60,7 @@ def result(contender: Contender, runs: Sequence[Path]) -> dict:
         "epochs": " + ".join(str(int(row["epoch"]) + 1) for row in found),
         "top1": round(100 * float(found[-1]["val/top1"]), 2),
         **size_of(contender),
-        "machine": describe_machine(),
+        "machine": describe_accelerator() + describe_machine(),
         **{name: round(sum(cost[name] for cost in costs), 1) for name in costs[0]},
     }
 
@@ -72,7 +72,7 @@ def size_of(contender: Contender) -> dict:
     return {"parameters": complexity.params, "macs": complexity.macs}
 
 
-def write(rows: dict[str, dict]) -> None:
+def write(rows: dict[str, dict], out: Path) -> None:
     """The result as JSON and as a table."""
     lines = [
         f"Imagenette, {SIZE} px, recipes `imagenette.yaml` (or `imagenette_distilled.yaml`), then `imagenette_finish.yaml`, seed 0.",
@@ -85,25 +85,27 @@ def write(rows: dict[str, dict]) -> None:
             f"| {title} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M | {row['epochs']} | {row['top1']:.2f} % "
             f"| {row['cpu_minutes']} | {row['wall_minutes']} | {row['machine']} |"
         )
-    write_results(RESULTS, lines, {"rows": rows})
+    write_results(out, lines, {"rows": rows})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("imagenette_96"), help="folder with train/ and val/")
     parser.add_argument("--runs", type=Path, default=Path("runs/imagenette"), help="folder for the runs; finished ones are kept")
+    parser.add_argument("--workers", type=int, default=1, help="processes that load images")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where to write, without a suffix")
     parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
     options = parser.parse_args()
-    rows = json.loads(RESULTS.with_suffix(".json").read_text())["rows"] if RESULTS.with_suffix(".json").is_file() else {}
+    rows = json.loads(options.out.with_suffix(".json").read_text())["rows"] if options.out.with_suffix(".json").is_file() else {}
     for title, contender in CONTENDERS.items():
         first, second = options.runs / contender.run, options.runs / f"{contender.run}_finish"
         if title == options.only or (options.only is None and title not in rows):
-            settings = settings_of(contender, options.data)
+            settings = settings_of(contender, options.data, num_workers=options.workers)
             train(RECIPES / f"{contender.recipe}.yaml", settings, out=first)
             train(RECIPES / f"{FINISH}.yaml", {**settings, "model.init_args.initial": first / "last.ckpt"}, out=second)
         if (second / "done").is_file():
             rows[title] = result(contender, (first, second))
-    write(rows)
+    write(rows, options.out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""A training step of a network on the processor: plain PyTorch, timm's own loop, and `metamixer fit` with its settings, interleaved.
+"""A training step on the processor or a GPU: plain PyTorch, timm's own loop, and `metamixer fit` with its settings, interleaved.
 
     python benchmarks/training_step.py --model ffnet_1 --size 224 --batch 16
+    python benchmarks/training_step.py --device cuda --batch 128
 
 Each contender lives in a process of its own, since the allocator's setting belongs to a process, and takes a step when it is its turn.
 All start from the same weights and see the same batches, so that their losses can be compared. Writes
-benchmarks/results/training_step_MODEL_INSTRUCTIONS.{json,md}, avx512 or avx2 as the processor has them.
+benchmarks/results/training_step_MODEL_INSTRUCTIONS.{json,md}, avx512 or avx2 as the processor has them, cuda
+on a GPU.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from metamixer.machine import computes_bfloat16, describe_machine
+from metamixer.machine import computes_bfloat16, describe_accelerator, describe_machine
 
 ROOT = Path(__file__).parent.parent
 CLASSES = 1000
@@ -47,7 +49,7 @@ def plain(options: argparse.Namespace, pipe: Connection) -> None:
     """What a tutorial writes."""
     from timm.optim import create_optimizer_v2
 
-    model = network(options)
+    model = network(options).to(options.device)
     optimizer = create_optimizer_v2(model, opt="adamw", lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     for images, labels in turns(pipe, options):
         loss = F.cross_entropy(model(images), labels, label_smoothing=SMOOTHING)
@@ -63,8 +65,8 @@ def timm_loop(options: argparse.Namespace, pipe: Connection) -> None:
     from timm.task import ClassificationTask
     from timm.utils import AverageMeter
 
-    model = network(options)
-    task = ClassificationTask(model, criterion_kwargs={"smoothing": SMOOTHING}, device=torch.device("cpu"), verbose=False)
+    model = network(options).to(options.device)
+    task = ClassificationTask(model, criterion_kwargs={"smoothing": SMOOTHING}, device=torch.device(options.device), verbose=False)
     optimizer = create_optimizer_v2(model, opt="adamw", lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     losses = AverageMeter()
     optimizer.zero_grad()
@@ -109,7 +111,7 @@ def fit(options: argparse.Namespace, pipe: Connection, *, precision: str = "32-t
     trainer = L.Trainer(
         max_epochs=1,
         precision=precision,
-        accelerator="cpu",
+        accelerator=options.device,
         callbacks=[Turns()],
         logger=False,
         enable_checkpointing=False,
@@ -137,7 +139,8 @@ def turns(pipe: Connection, options: argparse.Namespace) -> Iterator[tuple[torch
     data = batches(options)
     index = 0
     while wait(pipe):
-        yield data[index % BATCHES]
+        images, labels = data[index % BATCHES]
+        yield images.to(options.device), labels.to(options.device)
         index += 1
 
 
@@ -198,7 +201,7 @@ def write(rows: dict[str, dict], options: argparse.Namespace) -> None:
     first, second = (next((row for title, row in rows.items() if title.startswith(name)), None) for name in ("plain", "timm"))
     lines = [
         f"Training step of `{options.model}`, batch {options.batch} at {options.size} px, {options.threads} threads, {options.rounds} "
-        f"interleaved rounds after {options.warmup}. Measured on: {describe_machine()}.",
+        f"interleaved rounds after {options.warmup}. Measured on: {describe_device(options)}.",
         "",
         "| contender | median | quartiles | speed, plain = 1 | speed, timm = 1 | loss after the last step |",
         "|---|---|---|---|---|---|",
@@ -207,13 +210,18 @@ def write(rows: dict[str, dict], options: argparse.Namespace) -> None:
         low, high = row["quartiles"]
         against = [f"{ratio(other, row):.2f}" if other else "-" for other in (first, second)]
         lines.append(f"| {title} | {row['median']:.3f} s | {low:.3f} to {high:.3f} | {' | '.join(against)} | {row['losses'][-1]:.4f} |")
-    instructions = torch.backends.cpu.get_cpu_capability().lower()
-    path = options.out or ROOT / f"benchmarks/results/training_step_{options.model}_{instructions}"
+    kind = torch.backends.cpu.get_cpu_capability().lower() if options.device == "cpu" else options.device
+    path = options.out or ROOT / f"benchmarks/results/training_step_{options.model}_{kind}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    result = {"machine": describe_machine(), "options": {key: str(value) for key, value in vars(options).items()}, "rows": rows}
+    result = {"machine": describe_device(options), "options": {key: str(value) for key, value in vars(options).items()}, "rows": rows}
     path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
+
+
+def describe_device(options: argparse.Namespace) -> str:
+    """What took the steps."""
+    return describe_machine() if options.device == "cpu" else describe_accelerator() + describe_machine()
 
 
 def ratio(other: dict, row: dict) -> float:
@@ -226,6 +234,7 @@ def main() -> None:
     parser.add_argument("--model", default="ffnet_1")
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--warmup", type=int, default=2, help="rounds before those that count")
     parser.add_argument("--rounds", type=int, default=7)

@@ -25,6 +25,11 @@ def describe_machine() -> str:
     return f"{os.cpu_count()} cores of {processor()} ({instructions}), {platform.system()}, PyTorch {torch.__version__.split('+')[0]}"
 
 
+def describe_accelerator() -> str:
+    """The GPU's name before the machine's, empty without one."""
+    return f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+
+
 def computes_bfloat16() -> bool:
     """Has the processor instructions for bfloat16? Others emulate it, which takes much longer than float32."""
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
