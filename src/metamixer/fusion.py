@@ -15,6 +15,7 @@ def fuse(model: nn.Module) -> nn.Module:
     network = copy.deepcopy(model).eval()
     if getattr(network, "is_fused", False):
         return network
-    network = reparameterize_model(nn.ModuleList([network]), inplace=True)[0]
+    fused = reparameterize_model(nn.ModuleList([network]), inplace=True)[0]
+    network = network if fused is None else fused  # timm's RepViT fuses in place and gives nothing back
     network.is_fused = True  # some of timm's own modules fail when they are walked again
     return network
