@@ -1,6 +1,9 @@
 """The commands beside training: what they print, what they write, what they refuse."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,6 +166,7 @@ def test_models_lists_the_papers_table(capsys):
         (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--batch_size", "-1"], "batch_size -1, expected at least 1"),
         (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--top", "0"], "top 0, expected at least 1"),
         (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--top", "-1"], "top -1, expected at least 1"),
+        (["predict", "--checkpoint", "{checkpoint}", "a" * 300], f"{'a' * 300}: File name too long"),
         (["fuse", "{checkpoint}", "--out", "fused.pth"], "expected a name that ends in .safetensors"),
         (["draw", "{checkpoint}"], "config.yaml: no such file"),
     ],
@@ -175,6 +179,18 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, pi
     captured = capsys.readouterr()
     assert said.format(**places) in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_who_reads_the_output_may_stop_and_names_may_be_any(checkpoint, pictures):
+    (pictures / "m\xe4d.png").write_bytes((pictures / "a.png").read_bytes())
+    command = [sys.executable, "-m", "metamixer", "predict", "--checkpoint", str(checkpoint), str(pictures)]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    result = subprocess.run(command, env=ascii_only, capture_output=True, text=True, check=True)
+    assert "m\\xe4d.png" in result.stdout
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    assert (result.returncode, result.stderr) == (141, "")
 
 
 def test_a_truncated_image_is_named_and_the_others_classified(checkpoint, pictures, tmp_path, capsys):
@@ -214,11 +230,11 @@ def test_a_picture_that_the_camera_took_lying_down_is_seen_upright(checkpoint, t
 def test_saving_to_a_full_disk_leaves_the_old_file(checkpoint, monkeypatch):
     before = checkpoint.read_bytes()
 
-    def no_space(state, path, metadata):
-        path.write_bytes(b"half")
+    def no_space(path, content):
+        path.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("metamixer.checkpoints.save_file", no_space)
+    monkeypatch.setattr(Path, "write_bytes", no_space)
     with pytest.raises(metamixer.InputError, match="No space left"):
         save_network(metamixer.create_model("ffnet_nano", num_classes=3), {}, checkpoint)
     assert checkpoint.read_bytes() == before

@@ -6,21 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
 import metamixer
 from metamixer.data import Preprocessing
-from metamixer.deployment.backends import build
+from metamixer.deployment.backends import BACKENDS, build
 from metamixer.deployment.description import Description
 from metamixer.deployment.exporting import export, with_preprocessing
 from metamixer.deployment.fastest import Form, candidates, keep_trial, read_trials, trial_key, trials_file
-from metamixer.deployment.formats import FORMATS
+from metamixer.deployment.formats import FORMATS, missing_packages
 from metamixer.deployment.program import Normalize, Program
 from metamixer.deployment.quantization import Quantization, layer_costs
 from metamixer.deployment.runtime import Runtime, in_batches
 from metamixer.deployment.source import info_of
 from metamixer.deployment.targets import MANIFEST, written_together
+from metamixer.errors import InputError
 from metamixer.fusion import fuse
 from metamixer.machine import multiplies_int8
 from random_statistics import randomize
@@ -220,6 +222,43 @@ def test_inputs_that_the_network_does_not_take_are_one_line(use, example, calibr
             quantization = None if calibration is None else Quantization(calibration)
             export(network, tmp_path / "net.onnx", format="onnx", info=INFO, example=example, quantization=quantization)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_network_in_training_stays_as_it_is(network, tmp_path):
+    training = randomize(metamixer.create_model("ffnet_nano", num_classes=3, depths=(1, 1, 1, 1))).train()
+    before = {key: value.clone() for key, value in training.state_dict().items()}
+    export(training, tmp_path / "net.pt2", format="torch", info=INFO)
+    metamixer.deploy(training, torch.rand(1, 3, SIZE, SIZE), "fp32", backend="eager", cache=False)
+    assert all(module.training for module in training.modules())
+    assert all(torch.equal(value, before[key]) for key, value in training.state_dict().items())
+
+
+class OneByOne(nn.Module):
+    """A network whose code fixes the batch when it is captured."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return torch.stack([self.layer(row) for row in x])
+
+
+def test_a_network_that_fixes_its_batch_is_captured_in_the_examples(tmp_path):
+    network, example = OneByOne().eval(), torch.rand(1, 8)
+    for backend in (name for name in ("openvino", "onnxruntime") if not missing_packages(BACKENDS[name].packages)):
+        runtime = metamixer.deploy(network, example, "fp32", backend=backend, cache=False)
+        assert torch.allclose(runtime(example), network(example), atol=1e-5)
+    with pytest.raises(InputError, match="leaves no batch free: nothing written; --dynamic false"):
+        export(network, tmp_path / "net.pt2", format="torch", example=example)
+    export(network, tmp_path / "net.pt2", format="torch", example=example, dynamic=False)
+
+
+@needs["openvino"]
+def test_what_a_library_cannot_convert_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"OpenVINO can't hold this network .*No conversion rule found"):
+        export(timm.create_model("test_vit").eval(), tmp_path / "net.xml", format="openvino", example=torch.rand(1, 3, 160, 160))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_not_the_network_is_not_written(network, tmp_path, monkeypatch):

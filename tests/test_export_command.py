@@ -127,6 +127,7 @@ def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_
     ("arguments", "said"),
     [
         (["--format", "pdf"], "format 'pdf', expected one of onnx"),
+        (["--format", "torch", "--model", "resnet18"], "a checkpoint of ffnet_nano, expected resnet18"),
         (["--format", "onnx", "--precision", "bf16"], "precision 'bf16', expected one of fp32, fp16, int8"),
         (["--format", "onnx", "--out", "net.pdf"], "expected a name that ends in .onnx"),
         (["--format", "onnx", "--int8"], "--calibration FOLDER"),
@@ -200,6 +201,37 @@ def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["."], "source '.', expected a checkpoint or a network's name"),
+        (["ffnet_sr_nano"], "ffnet_sr_nano: no weights are published under this name, expected a checkpoint, --pretrained false"),
+        (["ffnet_sr_nano_x2", "--images", "{arrays}"], "a.npy: not a readable .npy array"),
+        (["ffnet_sr_nano_x2", "--images", "{arrays}", "--size", "8", "--samples", "1"], "a.npy: holds NaN or infinite values"),
+        (["levit_128s", "--pretrained", "false"], "in another size than the example's"),
+    ],
+)
+def test_sources_and_inputs_that_cannot_be_used_are_one_line(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.npy").touch()
+    if "--size" in arguments:
+        np.save(tmp_path / "a.npy", np.full((3, 8, 8), np.nan))
+    command = ["export", "--format", "torch", *(argument.format(arrays=tmp_path) for argument in arguments)]
+    assert main(command) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("metamixer: error: ")
+    assert said in error
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_a_classifier_without_names_of_classes_predicts_their_numbers(tmp_path, capsys):
+    save_network(metamixer.create_model("ffnet_nano", num_classes=3), {**INFO, "classes": None}, tmp_path / "net.safetensors")
+    assert main(["export", str(tmp_path / "net.safetensors"), "--format", "torch", "--out", str(tmp_path / "net.pt2")]) == 0
+    Image.new("RGB", (40, 40)).save(tmp_path / "picture.png")
+    assert main(["predict", "--checkpoint", str(tmp_path / "net.pt2"), str(tmp_path / "picture.png")]) == 0
+    assert {line.split()[1] for line in capsys.readouterr().out.splitlines() if "%" in line} >= {"0", "1", "2"}
 
 
 def test_a_validation_folder_is_for_classifiers(labelled, capsys):

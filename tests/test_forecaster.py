@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas
@@ -210,7 +211,7 @@ def test_a_training_runs_forecaster_can_be_saved(table, tmp_path):
         (lambda table: table.assign(wind=np.nan), "column 'wind': no value"),
         (lambda table: table.drop(index=7), "row 8: .* 02:00:00 after .*, expected 0 days 01:00:00"),
         (lambda table: table.iloc[::-1], "row 2: .* is before"),
-        (lambda table: table.rename(columns={"date": "when"}), "no date column"),
+        (lambda table: table.rename(columns={"date": "when"}).astype({"when": str}), "no date column"),
         (lambda table: table.assign(when=table["date"]), "column 'when', row 1: .*, expected a number: a table has one column of dates"),
         (lambda table: table.rename(columns={"wind": "load"}), "column 'load': 2 of this name, expected every name once"),
         (lambda table: polars.from_pandas(table).lazy(), r"LazyFrame, expected a DataFrame: collect\(\)"),
@@ -242,7 +243,18 @@ def test_a_table_as_long_as_the_message_asks_for_is_enough(rows, horizon, lookba
 
 
 @pytest.mark.parametrize(
-    "settings", [{"horizon": 0}, {"horizon": 1.5}, {"lookback": 0}, {"levels": (120,)}, {"levels": 80}, {"levels": "80"}]
+    "settings",
+    [
+        {"horizon": 0},
+        {"horizon": 1.5},
+        {"lookback": 0},
+        {"levels": (120,)},
+        {"levels": 80},
+        {"levels": "80"},
+        {"levels": (0.8,)},
+        {"levels": (80, 80)},
+        {"seed": 1.5},
+    ],
 )
 def test_refuses_settings_that_do_not_fit(settings):
     with pytest.raises(InputError, match="expected"):
@@ -254,6 +266,33 @@ def test_takes_the_numbers_of_numpy(table, tmp_path):
     forecaster.save(tmp_path / "forecaster.safetensors")
     assert Forecaster.load(tmp_path / "forecaster.safetensors").levels == (80, 95)
     assert Forecaster(levels=(level for level in (80, 95))).levels == (80, 95)
+
+
+def test_an_intervals_bound_takes_no_columns_place(table):
+    with pytest.raises(InputError, match="column 'load-lo-80': the name of an interval's bound of another column"):
+        fit(table.rename(columns={"wind": "load-lo-80"}), levels=(80,))
+
+
+def test_fits_in_several_threads_are_those_of_one(table, fitted):
+    before = torch.get_rng_state()
+    with ThreadPoolExecutor(3) as pool:
+        forecasts = list(pool.map(lambda _: fit(table, levels=(50, 90)).predict(), range(3)))
+    assert torch.equal(torch.get_rng_state(), before)
+    for forecast in forecasts:
+        pandas.testing.assert_frame_equal(forecast, fitted.predict())
+
+
+def test_the_group_may_read_what_is_saved(fitted, tmp_path):
+    fitted.save(tmp_path / "forecaster.safetensors")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "forecaster.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_forecaster_of_long_tables_can_learn_a_wide_one(table, tmp_path):
+    fit(to_long(table)).save(tmp_path / "long.safetensors")
+    loaded = Forecaster.load(tmp_path / "long.safetensors")
+    loaded.training = SMALL["training"]
+    assert "load" in loaded.fit(table).predict()
 
 
 def test_saving_what_has_learned_nothing_says_so(tmp_path):

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from metamixer.data import SeriesData
+from metamixer.data.frames import read_frame
 from metamixer.data.frequency import Frequency
 from metamixer.data.tables import find_table, read_series, read_table, to_series
 from metamixer.data.windows import Scaling, Windows, split_rows
 from metamixer.errors import InputError
-from tables import NAMES, changed, wide
+from tables import NAMES, changed, to_long, wide
 
 
 class TestWindows:
@@ -128,7 +129,10 @@ class TestTables:
     @pytest.mark.parametrize(
         ("table", "message"),
         [
-            (wide().rename(columns={"date": "when"}), "no date column among when, load, wind, price, expected one named date, ds"),
+            (
+                wide().astype({"date": str}).rename(columns={"date": "when"}),
+                "no date column among when, load, wind, price, expected one named",
+            ),
             (changed(5, "wind", "strong"), "column 'wind', row 5: 'strong', expected a number"),
             (changed(5, "wind", np.inf), "column 'wind', row 5: inf, expected a number"),
             (changed(5, "date", "yesterday"), "column 'date', row 5: 'yesterday', expected a date such as"),
@@ -160,11 +164,28 @@ class TestTables:
         assert (np.diff(times) == np.timedelta64(1, "h")).all()
 
 
+def test_names_of_series_are_kept_as_a_file_spells_them(tmp_path):
+    for spelt, read in ((("007", "10"), ["007", "10"]), (("10", "9"), [10, 9])):
+        table = to_long(wide(40, names=spelt))
+        table.to_csv(tmp_path / "table.csv", index=False)
+        assert read_table(tmp_path / "table.csv")["unique_id"].unique().tolist() == read
+    (tmp_path / "blank.csv").write_text("unique_id,ds,y\na,2020-01-01,1\n,2020-01-02,2\n")
+    with pytest.raises(InputError, match="column 'unique_id', row 2: no value, expected the name of a series"):
+        read_frame(read_table(tmp_path / "blank.csv"))
+
+
+def test_the_benchmark_refuses_dates_that_fall(tmp_path):
+    wide()[::-1].to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(InputError, match=r"column 'date', row 2: .* is before .* of the row above, expected dates in order"):
+        _ = SeriesData(str(tmp_path / "table.csv")).series
+
+
 class TestFrequency:
     @pytest.mark.parametrize(
         ("name", "season"),
         [
-            *(("h", 24), ("15min", 96), ("10min", 144), ("4h", 6), ("D", 7), ("2D", 3), ("B", 5)),
+            *(("h", 24), ("15min", 96), ("10min", 144), ("4h", 6), ("7min", 206), ("5h", 24)),
+            *(("D", 7), ("2D", 7), ("36h", 14), ("10D", 1), ("B", 5)),
             *(("W-SUN", 52), ("2W-SUN", 26), ("MS", 12), ("ME", 12), ("BME", 12), ("WOM-1MON", 12), ("2MS", 6)),
             *(("QS-JAN", 4), ("BQE-DEC", 4), ("2QS-JAN", 2), ("YE-DEC", 1), ("2YS-JAN", 1)),
         ],

@@ -8,7 +8,7 @@ import pytest
 from metamixer.data.frames import last_window, read_frame, refuse_constant, same_variables, write_frame
 from metamixer.data.frequency import Frequency
 from metamixer.data.missing import fill_missing, refuse_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
-from metamixer.data.tables import Series, to_series
+from metamixer.data.tables import Series, to_series, to_zone
 from metamixer.errors import InputError
 from tables import NAMES, changed, to_long, wide
 
@@ -117,6 +117,61 @@ class TestFrames:
         written = write_frame(series.times, {"": series.values}, series.names, layout)
         assert written["date"].dtype == polars.Datetime(unit, zone)
         assert written["date"].equals(frame["date"])
+
+    @pytest.mark.parametrize(
+        ("kind", "written"),
+        [
+            (lambda dates: dates.astype("timestamp[us][pyarrow]"), "datetime64[us]"),
+            (
+                lambda dates: dates.dt.tz_localize("Europe/Berlin").astype("timestamp[us, Europe/Berlin][pyarrow]"),
+                "datetime64[us, Europe/Berlin]",
+            ),
+            (lambda dates: dates.dt.tz_localize("Europe/Berlin").astype(object), "datetime64[us, Europe/Berlin]"),
+            (lambda dates: dates.dt.normalize().astype("date32[pyarrow]"), "datetime64"),
+        ],
+    )
+    def test_dates_of_arrow_and_python_keep_their_zone(self, kind, written):
+        table = wide(40, "D")
+        series, layout = read_frame(table.assign(date=kind(table["date"])))
+        dates = write_frame(series.times, {"": series.values}, series.names, layout)["date"]
+        assert str(dates.dtype).startswith(written)
+        assert dates.dt.date.tolist() == table["date"].dt.date.tolist()
+
+    @pytest.mark.parametrize("zone", ["America/Santiago", "Africa/Cairo", "Asia/Beirut", "America/Havana", "Europe/Berlin"])
+    def test_days_whose_midnight_the_clock_leaves_out_are_days(self, zone):
+        table = wide(800, "D", start="2023-01-01")
+        table["date"] = to_zone(table["date"], zone)
+        series, layout = read_frame(table)
+        assert Frequency.of(series).name == "D"
+        assert write_frame(series.times, {"": series.values}, series.names, layout)["date"].tolist() == table["date"].tolist()
+
+    @pytest.mark.parametrize("kind", ["int64", "Int64", "int64[pyarrow]", "float64", "category"])
+    def test_numbers_that_name_series_stay_numbers_in_their_order(self, kind):
+        names = (2, 10, 1)
+        long = to_long(wide(40, names=names)).astype({"unique_id": "int64"}).astype({"unique_id": kind})
+        series, layout = read_frame(long)
+        assert [float(name) for name in series.names] == [1, 2, 10]
+        written = write_frame(series.times, {"": series.values}, series.names, layout)
+        merged = written.merge(long.astype({"unique_id": "int64"}), on=["unique_id", "ds"])
+        assert len(merged) == 120
+        assert np.array_equal(merged["y"], merged["ffnet_ts"])
+
+    def test_numbers_that_name_columns_stay_numbers(self):
+        series, layout = read_frame(wide(40, names=(2, 10, 1)))
+        written = write_frame(series.times, {"": series.values, "-lo-80": series.values}, series.names, layout)
+        assert list(written.columns) == ["date", 2, "2-lo-80", 10, "10-lo-80", 1, "1-lo-80"]
+
+    def test_the_only_dates_are_the_dates_whatever_their_name(self):
+        assert read_frame(wide().rename(columns={"date": "Zeit"}).set_index("Zeit"))[1].time == "Zeit"
+
+    def test_days_come_before_months_where_dots_part_them(self):
+        table = wide(40, "D", start="2023-02-01")
+        series, _ = read_frame(table.assign(date=table["date"].dt.strftime("%d.%m.%Y")))
+        assert np.array_equal(series.times, table["date"].to_numpy())
+
+    def test_warns_of_other_columns_of_a_long_table(self):
+        with pytest.warns(UserWarning, match="columns 'wind', 'rain': not used, only unique_id, ds, y are"):
+            read_frame(to_long(wide()).assign(wind=1.0, rain=0.0))
 
     @pytest.mark.parametrize(
         ("values", "filled"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from .errors import InputError
@@ -64,19 +64,27 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def load_for_task(path: str | Path, task: str, *, model: str | None = None) -> tuple[nn.Module, dict[str, Any]] | None:
-    """`load_checkpoint` of a network for a task; None for a file that is not ours, where `model` tells whose published one it is.
+    """`load_ours` of a network for a task."""
+    ours = load_ours(path, model=model)
+    if ours is not None:
+        expect_task(ours[1], task, path)
+    return ours
+
+
+def load_ours(path: str | Path, *, model: str | None = None) -> tuple[nn.Module, dict[str, Any]] | None:
+    """`load_checkpoint`, but None for a file that is not ours, where `model` tells whose published one it is.
 
     Raises InputError where the file holds another network, or where nothing tells which.
     """
-    path = Path(path)
+    path = path if str(path).startswith(("http:", "https:")) else Path(path)
     state, info = _read(path)
     if not info and model is None:
         raise InputError(
-            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's name as well"
+            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's name as well: "
+            "model ffnet_1 or another"
         )
     if not info:
         return None
-    expect_task(info, task, path)
     if model not in (None, info["model"]):
         raise InputError(f"{path}: a checkpoint of {info['model']}, expected {model}")
     return _build(state, info, path), info
@@ -100,10 +108,7 @@ def save_network(network: nn.Module, info: dict[str, Any], path: str | Path) -> 
     """Write weights and info as safetensors; the file appears whole or not at all."""
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
     with written_whole(path) as part:
-        try:
-            save_file(state, part, metadata={"metamixer": json.dumps(info)})
-        except SafetensorError as error:
-            raise OSError(str(error)) from None
+        part.write_bytes(save(state, metadata={"metamixer": json.dumps(info)}))  # save_file makes it readable for its owner alone
 
 
 def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> dict[str, Any]:
@@ -138,9 +143,9 @@ def expect_training_checkpoint(path: str | Path, network: nn.Module | None = Non
         _compare_keys(network, _read(path)[0], path)
 
 
-def _read(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+def _read(path: str | Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
     """State dict and info; no info where the file is not ours."""
-    if str(path).startswith(("http:", "https:")):
+    if isinstance(path, str):  # a URL, of the official release
         return {}, {}
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
@@ -158,7 +163,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         return load_file(path), json.loads(metadata.get("metamixer", "{}"))
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None
 
 

@@ -1,5 +1,7 @@
 """The command line: a dictionary of functions; training goes through Lightning's."""
 
+import io
+import os
 import re
 import sys
 import warnings
@@ -44,11 +46,16 @@ LISTS = {
 }
 """Options that take several values behind one name."""
 
+BROKEN_PIPE = 141
+"""What a shell tells of a command that wrote to one which had ended."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = _commands()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that its encoding doesn't have
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0
@@ -62,8 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InputError(f"command {arguments[0]!r}, expected one of {', '.join(commands)}")
         with plain_warnings():
             commands[arguments[0]](arguments)
+        sys.stdout.flush()
     except InputError as error:
         print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
+        return USAGE_ERROR
+    except BrokenPipeError:  # who reads has seen enough, as `head` does; Python would write the rest at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.strerror is None:  # not the system's word on a file
+            raise
+        print(f"metamixer: error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt as interrupt:
         print(": ".join(["metamixer: interrupted", *map(str, interrupt.args)]), file=sys.stderr)
@@ -118,7 +134,7 @@ def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
     """`--overwrite` alone means `--overwrite true`; what stands behind it is not its value."""
     following = [*arguments[1:], ""]
     return [
-        f"{argument}=true" if argument in flags and after not in ("true", "false") else argument
+        f"{argument}=true" if argument in flags and after.lower() not in ("true", "false", "yes", "no") else argument
         for argument, after in zip(arguments, following, strict=False)
     ]
 

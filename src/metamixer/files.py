@@ -19,7 +19,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Raises InputError where that can't be written (no space, no permission); what stood at `path` before is unchanged then.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # of this process alone
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -64,6 +64,9 @@ def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite
         if target.is_dir() or blocked:
             what = f"{blocked} is a file" if blocked else "it is a folder"
             raise InputError(f"{target}: can't be written, {what}, expected the name of a file in a folder")
+        folder = next(parent for parent in target.absolute().parents if parent.exists())
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"{target}: can't be written, nothing may be written in {folder}, expected another folder")
         if target.resolve() in inputs:
             raise InputError(f"{target}: is one of the inputs, which would be lost, expected another folder for the results")
         if target.exists() and not overwrite:

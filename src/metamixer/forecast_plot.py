@@ -17,11 +17,11 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
 
     What a table has too little room for, more than 12 series, is left out, and the title says so.
     """
-    history, layout = read_frame(table, time=forecaster.time if not forecaster.layout.long else None)
+    history, layout = read_frame(table, time=forecaster.time)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
     times = forecaster.frequency.after(history.times[-1], forecaster.horizon)
     clock = "UTC" if layout.zone and not layout.local else ""
-    names = forecaster.names[:MOST_SERIES]
+    names, forecast = forecaster.names[:MOST_SERIES], forecast.rename(columns=str)
     columns = 1 if len(names) == 1 else 2
     rows = -(-len(names) // columns)
     figure, axes = pyplot().subplots(rows, columns, figsize=(6.5 * columns, 2.1 * rows + 0.6), squeeze=False, layout="constrained")

@@ -1,6 +1,7 @@
 """A forecaster with the interface that users of forecasting tools know: a table in, a table of the future out."""
 
 import tempfile
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
@@ -16,7 +17,16 @@ from torch import Tensor, nn
 
 from .backtest import Backtest, backtest
 from .checkpoints import load_checkpoint, network_info, save_network
-from .data.frames import Layout, last_window, read_frame, refuse_constant, same_variables, write_frame
+from .data.frames import (
+    Layout,
+    bounds_of,
+    last_window,
+    read_frame,
+    refuse_constant,
+    refuse_names_of_bounds,
+    same_variables,
+    write_frame,
+)
 from .data.frequency import Frequency
 from .data.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
 from .data.tables import Series
@@ -30,6 +40,9 @@ from .tasks import Forecasting, Optimization
 
 PARTS = (0.8, 0.1, 0.1)
 """Shares of the rows to train on, to validate and calibrate on, and to backtest on."""
+
+ONE_AT_A_TIME = threading.RLock()
+"""Held by a training: the generator of random numbers and Lightning's log are the process's, not the thread's."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +96,12 @@ class Forecaster:
         if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
             raise InputError(f"horizon {horizon}, lookback {lookback}, expected whole numbers, at least 1 each")
         listed = tuple(levels) if isinstance(levels, Iterable) else None
-        if listed is None or not all(isinstance(level, Real) and 0 < level < 100 for level in listed):
-            raise InputError(f"levels {levels!r}, expected several percents between 0 and 100, such as (80, 95)")
+        if listed is None or not all(isinstance(level, Real) and 1 <= level < 100 for level in listed):
+            raise InputError(f"levels {levels!r}, expected several percents from 1 to below 100, such as (80, 95)")
+        if len({bounds_of(level) for level in listed}) < len(listed):
+            raise InputError(f"levels {levels!r}, expected each once, of at most six digits")
+        if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+            raise InputError(f"seed {seed!r}, expected a whole number from 0 to {2**32 - 1}")
         self.horizon, self.lookback, self.levels = int(horizon), int(lookback), listed
         self.time = time
         self.model = model
@@ -97,6 +114,8 @@ class Forecaster:
     def fit(self, table: Any) -> "Forecaster":
         """Learn from a table; the last rows are kept back for `backtest`."""
         measured, layout = read_frame(table, time=self.time)
+        if not layout.long:
+            refuse_names_of_bounds(measured.names, self.levels)
         frequency = Frequency.of(measured)
         split = self._split(len(measured))
         series = fill_missing(measured, learned=split[0])
@@ -133,7 +152,7 @@ class Forecaster:
         columns = {"": forecast}
         for level, quantile in self.quantiles.items():
             margin = np.array(quantile) * np.array(self.scaling.std)
-            columns |= {f"-lo-{level:g}": forecast - margin, f"-hi-{level:g}": forecast + margin}
+            columns |= dict(zip(bounds_of(level), (forecast - margin, forecast + margin), strict=True))
         return write_frame(self.frequency.after(window.times[-1], self.horizon), columns, self.names, layout)
 
     def backtest(self) -> Backtest:
@@ -197,7 +216,7 @@ class Forecaster:
         forecaster.names, forecaster.quantiles = tuple(names), quantiles
         forecaster.scaling = Scaling(**{key: tuple(values) for key, values in preprocessing["scaling"].items()})
         forecaster.layout = Layout(**preprocessing.get("layout", {"time": preprocessing["time"]}))
-        forecaster.time = forecaster.layout.time
+        forecaster.time = None if forecaster.layout.long else forecaster.layout.time
         forecaster.frequency = Frequency(preprocessing["frequency"]) if "frequency" in preprocessing else None
         return forecaster
 
@@ -216,7 +235,7 @@ class Forecaster:
             if not hasattr(self, "series"):
                 raise InputError("predict without a table, expected one: only a forecaster that was fitted here knows the last rows")
             return self.series, self.layout
-        series, layout = read_frame(table, time=None if self.layout.long else self.time)
+        series, layout = read_frame(table, time=self.time)
         series = same_variables(series, self.names)
         if self.frequency is None:
             self.frequency = Frequency.of(series)
@@ -237,7 +256,7 @@ class Forecaster:
 
     def _train(self, data: SeriesData) -> nn.Module:
         training, variables = self.training, len(data.series.names)
-        with isolate_rng(), quiet_lightning(), interrupts_kept(), tempfile.TemporaryDirectory() as folder:
+        with ONE_AT_A_TIME, isolate_rng(), quiet_lightning(), interrupts_kept(), tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(self.seed)
             task = self._task(variables)
             best = ModelCheckpoint(folder, "best", monitor="val/mse", save_weights_only=True)
@@ -269,7 +288,9 @@ class Forecaster:
                 optimization=Optimization("adam", lr=training.lr, min_lr=0.0, weight_decay=0.0, warmup_epochs=0.1, warmup_lr=0.0),
                 loss=training.loss,
             )
-        except TypeError as error:  # a keyword that the network doesn't have
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:  # a keyword that the network doesn't have, or a value that torch refuses
             raise InputError(f"model {self.model!r}, model_args {self.model_args}: {error}") from None
 
     def _validation_errors(self, data: SeriesData) -> Tensor:

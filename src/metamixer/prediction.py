@@ -31,6 +31,7 @@ class Classifier:
         self.network = network.eval() if isinstance(network, nn.Module) else network
         self.device = torch.device("cpu")
         self.preprocessing = preprocessing
+        self.transform = preprocessing.transform()
         self.classes = list(classes)
 
     @classmethod
@@ -66,7 +67,8 @@ class Classifier:
         known = runtime.description.network
         if "task" in known:
             expect_task(known, "classification", path)
-        if not known.get("preprocessing") or not known.get("classes"):
+        classes = known.get("classes") or imagenet_names(known.get("model_args", {}).get("num_classes", 0))
+        if not known.get("preprocessing") or not classes:
             raise InputError(f"{path}: doesn't tell preprocessing and classes, expected an exported classifier")
         if model not in (None, known.get("model")):
             raise InputError(f"{path}: a file of {known.get('model')}, expected {model}")
@@ -74,7 +76,7 @@ class Classifier:
             preprocessing = Preprocessing.from_dict(known["preprocessing"])
         except (AttributeError, TypeError):
             raise InputError(f"{path}: its preprocessing can't be read, expected a file that metamixer export wrote") from None
-        return cls(runtime.any_batch, without_normalization(preprocessing), known["classes"])
+        return cls(runtime.any_batch, without_normalization(preprocessing), classes)
 
     def to(self, device: str) -> None:
         """Compute on another device."""
@@ -90,26 +92,32 @@ class Classifier:
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))  # as pictures are once they are normalised
         self.network = deploy(self.network, noise.to(self.device), "fp32", backend=backend)
 
-    def read(self, picture: Picture) -> Image.Image:
-        """The picture as it is to be seen, turned upright where its EXIF remark says so; raises InputError that names it."""
+    def read(self, picture: Picture) -> Tensor:
+        """A picture as the network takes it (C, H, W), turned upright by its EXIF remark; raises InputError that names it."""
         name = str(picture) if isinstance(picture, str | Path) else "image"
-        return read_image(picture, mode=self.preprocessing.mode, name=name)
+        return self.transform(read_image(picture, mode=self.preprocessing.mode, name=name))
 
-    @torch.inference_mode()
     def __call__(self, pictures: Sequence[Picture]) -> Tensor:
         """pictures: paths or Pillow images -> probabilities (N, classes)."""
         if len(pictures) == 0:
             raise InputError("no pictures, expected at least one")
-        transform = self.preprocessing.transform()
-        images = [transform(self.read(picture)) for picture in pictures]
-        return self.network(torch.stack(images).to(self.device)).softmax(dim=1).cpu()
+        return self.probabilities([self.read(picture) for picture in pictures])
+
+    @torch.inference_mode()
+    def probabilities(self, images: Sequence[Tensor]) -> Tensor:
+        """images: as `read` gives them -> probabilities (N, classes)."""
+        return self.network(torch.stack(list(images)).to(self.device)).softmax(dim=1).cpu()
 
     def top(self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = 32) -> Iterator[list[tuple[str, float]]]:
         """For each picture the k likeliest classes with their probabilities, likeliest first."""
         for start in range(0, len(pictures), batch_size):
-            probabilities, indices = self(pictures[start : start + batch_size]).topk(min(k, len(self.classes)))
-            for row in zip(indices.tolist(), probabilities.tolist(), strict=True):
-                yield [(self.classes[index], probability) for index, probability in zip(*row, strict=True)]
+            yield from self.likeliest(self(pictures[start : start + batch_size]), k)
+
+    def likeliest(self, probabilities: Tensor, k: int) -> list[list[tuple[str, float]]]:
+        """probabilities: (N, classes) -> for each row the k likeliest classes with theirs, likeliest first."""
+        shares, indices = probabilities.topk(min(k, len(self.classes)))
+        rows = zip(indices.tolist(), shares.tolist(), strict=True)
+        return [[(self.classes[index], share) for index, share in zip(*row, strict=True)] for row in rows]
 
 
 def published_classifier(model: str) -> nn.Module:

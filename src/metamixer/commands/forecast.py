@@ -16,7 +16,7 @@ def forecast(
     plot: str | None = None,
     checkpoint: str | None = None,
     save: str | None = None,
-    levels: Sequence[float] = (),
+    levels: Sequence[float] | float = (),
     time: str | None = None,
     missing_values: Sequence[float] = (),
     steps: int | None = None,
@@ -70,7 +70,7 @@ def forecast(
         forecaster = Forecaster(
             96 if horizon is None else horizon,
             lookback=96 if lookback is None else lookback,
-            levels=levels,
+            levels=levels if isinstance(levels, Sequence) else (levels,),
             time=time,
             training=training,
             seed=seed,
@@ -78,9 +78,9 @@ def forecast(
         )
         result = forecaster.fit(frame).predict()
         print(forecaster.backtest())
+    write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
     if save:
         forecaster.save(save)
-    write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
     if plot:
         draw_forecast(frame, result, forecaster, Path(plot))
     print(f"{out}: {forecaster.horizon} steps of {len(forecaster.names)} series")

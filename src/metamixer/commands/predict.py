@@ -68,9 +68,9 @@ def classify(
 ) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
     """Each file that is an image with its likeliest classes."""
     for start in range(0, len(paths), batch_size):
-        pictures = {}
+        images = {}
         for path in paths[start : start + batch_size]:
             with batch.file(path):
-                pictures[path] = classifier.read(path)
-        if pictures:
-            yield from zip(pictures, classifier.top(list(pictures.values()), top, batch_size=batch_size), strict=True)
+                images[path] = classifier.read(path)
+        if images:
+            yield from zip(images, classifier.likeliest(classifier.probabilities(list(images.values())), top), strict=True)

@@ -1,20 +1,37 @@
 """Tables of users, pandas or polars, wide or long, -> series, and forecasts -> tables of the same kind."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from .missing import refuse_missing
-from .tables import TIME_COLUMNS, LongSeries, Series, dates, import_pandas, local_dates, numbers, stamp, to_series, utc_dates
+from .tables import (
+    IDENTIFIER,
+    TIME_COLUMNS,
+    LongSeries,
+    Series,
+    dates,
+    import_pandas,
+    local_dates,
+    numbers,
+    stamp,
+    time_column,
+    to_series,
+    to_zone,
+    utc_dates,
+)
 
 if TYPE_CHECKING:
     import pandas
 
-LONG = ("unique_id", "ds", "y")
+LONG = (IDENTIFIER, "ds", "y")
 """The columns of a long table, the layout of the Nixtla tools: which series, when, how much."""
 
 FORECAST = "ffnet_ts"
@@ -27,7 +44,7 @@ class Layout:
 
     library: "pandas" or "polars"; long: or wide; time: the column of dates; zone: its time zone, None without one; local: the series'
     times are that zone's, else UTC; days: dates without a time of day (polars.Date); unit: of the dates, by numpy's name;
-    identifier: numpy's type of a long table's names.
+    identifier: numpy's type of the series' names, those of the columns of a wide table.
     """
 
     library: str = "pandas"
@@ -53,13 +70,34 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
         raise InputError(f"column {repeated!r}: {names.count(repeated)} of this name, expected every name once")
     table = from_polars(frame) if library == "polars" else index_to_columns(frame, time)
     long = set(LONG) <= set(table.columns)
+    time = LONG[1] if long else time_column(table, time)
+    table = table.assign(**{time: own_dates(table[time])})
     series = pivot(table) if long else to_series(table, time=time)
-    zone, local = zone_of(table[series.time], series.time)
-    days = library == "polars" and str(frame.schema[series.time]) == "Date"
-    unit = table[series.time].dt.unit if table[series.time].dtype.kind == "M" and not days else "us"
-    kind = table[LONG[0]].dtype if long else None
-    identifier = str(kind) if getattr(kind, "kind", "O") in "iu" else "str"
-    return series, Layout(library, long, series.time, zone=zone, local=local, days=days, unit=unit, identifier=identifier)
+    zone, local = zone_of(table[time], time)
+    days = library == "polars" and str(frame.schema[time]) == "Date"
+    unit = table[time].dt.unit if table[time].dtype.kind == "M" and not days else "us"
+    names = table[LONG[0]] if long else table.columns.drop(time).infer_objects()
+    return series, Layout(library, long, time, zone=zone, local=local, days=days, unit=unit, identifier=type_of_names(names))
+
+
+def own_dates(column: "pandas.Series") -> "pandas.Series":
+    """Dates that Arrow or Python holds, as pandas' own; any other column as it is."""
+    pandas = import_pandas()
+    if not isinstance(column.dtype, pandas.ArrowDtype) and column.dtype != object:
+        return column
+    objects = column.astype(object)
+    if not all(isinstance(value, date) for value in objects):
+        return column
+    with suppress(ValueError):  # of several zones, or none of pandas' dates
+        return pandas.to_datetime(objects)
+    return column
+
+
+def type_of_names(names: Any) -> str:
+    """numpy's type of a long table's identifiers or a wide one's columns where they are numbers, else that of text."""
+    kind = getattr(names.dtype, "categories", names).dtype
+    kind = getattr(kind, "numpy_dtype", kind)  # of Arrow's and pandas' own types
+    return str(kind) if kind.kind in "iuf" else "str"
 
 
 def index_to_columns(frame: "pandas.DataFrame", time: str | None) -> "pandas.DataFrame":
@@ -120,18 +158,23 @@ def pivot(frame: Any) -> Series:
     nameless = frame[identifier].isna().to_numpy()
     if nameless.any():
         raise InputError(f"column {identifier!r}, row {int(nameless.argmax()) + 1}: no value, expected the name of a series")
-    table = pandas.DataFrame(
-        {identifier: frame[identifier].astype(str), time: dates(frame[time], time), value: numbers(frame[value], value)}
-    )
+    warn_of_unused([str(name) for name in frame.columns if name not in LONG])
+    names = frame[identifier].astype(type_of_names(frame[identifier])).to_numpy()
+    table = pandas.DataFrame({identifier: names, time: dates(frame[time], time), value: numbers(frame[value], value)})
     repeated = table.duplicated([identifier, time]).to_numpy()
     if repeated.any():
         row = int(repeated.argmax())
-        raise InputError(
-            f"column {time!r}, row {row + 1}: series {table[identifier].iloc[row]!r} has {stamp(table[time].to_numpy()[row])} already, "
-            "expected every date once"
-        )
+        name, when = str(names[row]), stamp(table[time].to_numpy()[row])
+        raise InputError(f"column {time!r}, row {row + 1}: series {name!r} has {when} already, expected every date once")
     wide = table.pivot(index=time, columns=identifier, values=value).sort_index()
-    return LongSeries(wide.index.to_numpy(), wide.to_numpy(dtype=np.float64), tuple(wide.columns), time)
+    return LongSeries(wide.index.to_numpy(), wide.to_numpy(dtype=np.float64), tuple(map(str, wide.columns)), time)
+
+
+def warn_of_unused(columns: Sequence[str]) -> None:
+    """Say that a long table's other columns are not looked at: other tools take them for causes."""
+    if columns:
+        what = "columns" if len(columns) > 1 else "column"
+        warnings.warn(f"{what} {', '.join(map(repr, columns))}: not used, only {', '.join(LONG)} are", InputWarning, stacklevel=2)
 
 
 def write_frame(times: np.ndarray, columns: Mapping[str, np.ndarray], names: Sequence[str], layout: Layout) -> Any:
@@ -146,10 +189,11 @@ def write_frame(times: np.ndarray, columns: Mapping[str, np.ndarray], names: Seq
         data |= {f"{FORECAST}{suffix}": values.T.reshape(-1) for suffix, values in columns.items()}
     else:
         data = {layout.time: times}
-        data |= {f"{name}{suffix}": values[:, i] for i, name in enumerate(names) for suffix, values in columns.items()}
+        for i, (name, own) in enumerate(zip(names, np.array(names, layout.identifier).tolist(), strict=True)):
+            data |= {f"{name}{suffix}" if suffix else own: values[:, i] for suffix, values in columns.items()}
     table = pandas.DataFrame(data)
     if layout.zone and layout.local:
-        table[layout.time] = table[layout.time].dt.tz_localize(layout.zone, ambiguous=True, nonexistent="shift_forward")
+        table[layout.time] = to_zone(table[layout.time], layout.zone)
     elif layout.zone:
         table[layout.time] = table[layout.time].dt.tz_localize("UTC").dt.tz_convert(layout.zone)
     return to_polars(table, layout) if layout.library == "polars" else table
@@ -165,6 +209,19 @@ def to_polars(table: "pandas.DataFrame", layout: Layout) -> Any:
         stamps = stamps.dt.replace_time_zone("UTC").dt.convert_time_zone(layout.zone)
     columns = {name: table[name].to_list() if table[name].dtype.kind == "O" else table[name].to_numpy() for name in table}
     return polars.DataFrame({**columns, layout.time: stamps.cast(polars.Date) if layout.days else stamps})
+
+
+def refuse_names_of_bounds(names: Sequence[str], levels: Sequence[float]) -> None:
+    """Raise InputError that names a column which an interval's bound would take the place of."""
+    bounds = {f"{name}{suffix}" for name in names for level in levels for suffix in bounds_of(level)}
+    taken = next((name for name in names if name in bounds), None)
+    if taken is not None:
+        raise InputError(f"column {taken!r}: the name of an interval's bound of another column, expected another name")
+
+
+def bounds_of(level: float) -> tuple[str, str]:
+    """What the columns of an interval's bounds end in."""
+    return f"-lo-{level:g}", f"-hi-{level:g}"
 
 
 def refuse_constant(series: Series) -> None:

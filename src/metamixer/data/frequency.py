@@ -69,13 +69,15 @@ class Frequency:
 
     @property
     def season(self) -> int:
-        """Steps in a day where there are several, else in a week or a year."""
+        """Steps in a day where there are several, else in a week or a year; in some of these where one isn't a number of steps."""
         pandas = import_pandas()
         code = self.name.split("-")[0].lstrip("0123456789")
         if code in SEASONS:
             return max(SEASONS[code] // pandas.tseries.frequencies.to_offset(self.name).n, 1)
         step = pandas.Timedelta(pandas.tseries.frequencies.to_offset(self.name)).to_timedelta64()
-        return max(int(DAY / step), 1) if step < DAY else max(int(7 * DAY / step), 1)
+        cycle = float((DAY if step < DAY else 7 * DAY) / step)
+        lengths = [count * cycle for count in range(1, 8)]
+        return max(round(next((length for length in lengths if abs(round(length) - length) < 0.01 * length), cycle)), 1)
 
 
 def refuse_disorder(series: Series) -> None:
@@ -86,6 +88,14 @@ def refuse_disorder(series: Series) -> None:
         row = int(wrong.argmax()) + 1
         relation = "repeats" if times[row] == times[row - 1] else "is before"
         raise InputError(f"{series.date(row)} {relation} {stamp(times[row - 1])} of the row above, expected every date once, in order")
+
+
+def refuse_backward(series: Series) -> None:
+    """Raise InputError that names the first row which precedes the one before it; repeated dates may be those of a lost hour."""
+    wrong = np.diff(series.times) < np.timedelta64(0)
+    if wrong.any():
+        row = int(wrong.argmax()) + 1
+        raise InputError(f"{series.date(row)} is before {stamp(series.times[row - 1])} of the row above, expected dates in order")
 
 
 def irregularity(series: Series) -> str:

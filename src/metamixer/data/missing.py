@@ -1,19 +1,15 @@
 """Values of series that are missing, or look as if they were: filled, told, refused."""
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..errors import InputError, InputWarning
-from .tables import Series, stamp
+from .tables import Series, some, stamp
 
 SENTINELS = (-9999.0, -999.0, -99999.0, 99999.0)
 """Numbers that often stand for a missing value."""
-
-MOST_NAMED = 5
-"""Series that a warning names."""
 
 
 def refuse_missing(series: Series) -> None:
@@ -72,12 +68,6 @@ def shorter_series(series: Series) -> list[str]:
     late, early = np.flatnonzero(first > first.min()), np.flatnonzero(last < last.max())
     begun = [f"{series.variable(i)} begins at {stamp(series.times[first[i]])}, after others" for i in late]
     return begun + [f"{series.variable(i)} ends at {stamp(series.times[last[i]])}, before others" for i in early]
-
-
-def some(parts: Sequence[str]) -> str:
-    """The first few of several, and how many more there are."""
-    more = [f"{len(parts) - MOST_NAMED} more"] if len(parts) > MOST_NAMED else []
-    return ", ".join([*parts[:MOST_NAMED], *more])
 
 
 def warn_of_sentinels(series: Series) -> None:

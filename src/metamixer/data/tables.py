@@ -1,6 +1,7 @@
 """Tables with a column of dates and columns of numbers -> several series; what is wrong is said by column and row, from row 1."""
 
 import os
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 TIME_COLUMNS = ("date", "ds", "time", "timestamp", "datetime")
 """Names by which a column of dates is known, in any case."""
+
+MOST_NAMED = 5
+"""Columns or series that a message names."""
+
+IDENTIFIER = "unique_id"
+"""The column that says which series a row of a long table belongs to."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +99,25 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
     path = find_table(path)
     try:
         frame = (
-            pandas.read_parquet(path) if path.suffix == ".parquet" else pandas.read_csv(path, encoding_errors="replace", low_memory=False)
+            pandas.read_parquet(path)
+            if path.suffix == ".parquet"
+            else pandas.read_csv(path, encoding_errors="replace", low_memory=False, dtype={IDENTIFIER: str})
         )
         if (frame.columns[:1] == ["Unnamed: 0"]).any() and counts_rows(frame.iloc[:, 0]):  # pandas' own index, which its to_csv writes
             frame = frame.iloc[:, 1:]
+        if IDENTIFIER in frame and path.suffix != ".parquet":
+            frame[IDENTIFIER] = identifiers(frame[IDENTIFIER])
         return frame.replace(list(missing_values), np.nan) if missing_values else frame
     except ImportError:
         raise InputError(f"{path}: pandas has nothing to read Parquet with, expected pyarrow: pip install pyarrow") from None
     except (OSError, ValueError, EOFError, zlib.error) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: not a readable table ({first_line(error)})") from None
+
+
+def identifiers(column: "pandas.Series") -> "pandas.Series":
+    """Names of series as a file spells them: text, such as 007, but numbers where that loses nothing."""
+    numeric = import_pandas().to_numeric(column, errors="coerce")
+    return numeric if (numeric.astype(str) == column).all() else column
 
 
 def counts_rows(column: "pandas.Series") -> bool:
@@ -115,7 +132,7 @@ def read_series(path: str | Path) -> Series:
 
 def to_series(frame: "pandas.DataFrame", *, time: str | None = None) -> Series:
     """A wide table, a column a series, by the names of its columns."""
-    time = time_column(list(frame.columns), time)
+    time = time_column(frame, time)
     names = [name for name in frame.columns if name != time]
     if not names or len(frame) == 0:
         raise InputError(f"table of {len(frame)} rows and {len(names)} columns beside {time!r}, expected series")
@@ -123,16 +140,24 @@ def to_series(frame: "pandas.DataFrame", *, time: str | None = None) -> Series:
     return Series(dates(frame[time], time), values, tuple(map(str, names)), time)
 
 
-def time_column(columns: Sequence[Any], time: str | None = None) -> str:
-    """The column of dates: the one named, else the first of a usual name."""
+def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
+    """The column of dates: the one named, else the first of a usual name, else the only one that holds dates."""
+    columns = list(frame.columns)
     if time is not None:
         if time not in columns:
-            raise InputError(f"time column {time!r}: no such column, expected one of {', '.join(map(str, columns))}")
+            raise InputError(f"time column {time!r}: no such column, expected one of {some(columns)}")
         return time
-    for column in columns:
-        if str(column).lower() in TIME_COLUMNS:
-            return column
-    raise InputError(f"no date column among {', '.join(map(str, columns))}, expected one named {', '.join(TIME_COLUMNS)}, or its name")
+    usual = [column for column in columns if str(column).lower() in TIME_COLUMNS]
+    dated = [column for column in columns if frame[column].dtype.kind == "M"]
+    if usual or len(dated) == 1:
+        return (usual or dated)[0]
+    raise InputError(f"no date column among {some(columns)}, expected one named {', '.join(TIME_COLUMNS)}, or its name")
+
+
+def some(names: Sequence[Any]) -> str:
+    """The first few of several, and how many more there are."""
+    more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    return ", ".join([*map(str, names[:MOST_NAMED]), *more])
 
 
 def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
@@ -163,7 +188,8 @@ def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
     pandas = import_pandas()
     if pandas.api.types.is_numeric_dtype(column):
         raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a date such as 2016-07-01 00:00")
-    result = pandas.to_datetime(column, errors="coerce", utc=True)
+    days_first = isinstance(column.iloc[0], str) and re.match(r"\d{1,2}\.\d{1,2}\.\d{4}", column.iloc[0]) is not None  # 31.12.2016
+    result = pandas.to_datetime(column, errors="coerce", utc=True, dayfirst=days_first)
     if result.isna().any():  # the format of the first row, which may leave out what others have
         result = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
     if result.isna().any():
@@ -179,10 +205,18 @@ def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series
         return None
     if isinstance(column.dtype, pandas.DatetimeTZDtype):
         local = column.dt.tz_localize(None)
+        days = local.dt.normalize()
+        if (to_zone(days, column.dt.tz) == column).all():  # a midnight that the clock leaves out is one o'clock
+            return days
     else:
         text = column.astype(str).str.replace(r"(:\S*?)([+-]\d{2}:?\d{2})$", r"\1", regex=True)
         local = pandas.to_datetime(text, errors="coerce")
     return local if (local - local.dt.normalize()).nunique() == 1 and local.notna().all() else None
+
+
+def to_zone(local: "pandas.Series", zone: Any) -> "pandas.Series":
+    """Local dates in their zone: the first of two hours of one name, the next where there is none."""
+    return local.dt.tz_localize(zone, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward")
 
 
 def shown(value: Any) -> str:

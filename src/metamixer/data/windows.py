@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError, at_least
+from .frequency import refuse_backward
 from .loading import EpochLoader, EpochSampler, place_in
 from .missing import refuse_missing
 from .tables import Series, read_series
@@ -133,6 +134,7 @@ class SeriesData(L.LightningDataModule):
         if self._series is None:
             series = read_series(self.path)
             refuse_missing(series)
+            refuse_backward(series)
             self._series = series
         return self._series
 

@@ -1,7 +1,7 @@
 """Ways to run a network on this machine; what a way needs is imported when it is asked for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 from torch import Tensor, nn
@@ -63,7 +63,11 @@ def build(backend: str, network: nn.Module, example: Tensor, *, precision: str, 
         raise InputError("precision 'int8', expected inputs to calibrate on as well: calibration=images")
     packages = (*way.packages, *way.for_int8) if precision == "int8" else way.packages
     make: Callable[[Program], Runtime] = import_form(way.extra, way.module, packages).build
-    return make(Program(fuse(network).requires_grad_(False), twice(example), Description(precision), calibration=calibration))
+    program = Program(fuse(network).requires_grad_(False), twice(example), Description(precision), calibration=calibration)
+    runtime = make(program)
+    if runtime.shape[0] in (None, len(example)):
+        return runtime
+    return make(replace(program, example=example, dynamic=False))  # the network's code leaves no batch free
 
 
 def _version(package: str) -> str:

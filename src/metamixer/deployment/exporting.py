@@ -1,14 +1,16 @@
 """From a network to a file that is proved to be the same function, or to no file at all."""
 
+import copy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from ..fusion import fuse
 from .description import Description, Shape, show_shape
 from .formats import FORMATS, Format, find_format, import_form, load_exported
@@ -16,6 +18,7 @@ from .inputs import check_inputs
 from .parity import Parity, compare
 from .program import Normalize, Program, twice
 from .quantization import COSTLIEST, Accuracy, Quantization, layer_costs, quantizable_layers, top1
+from .runtime import Runtime
 from .samples import random_batches
 from .source import example_of
 from .targets import check_out, written_together
@@ -100,7 +103,7 @@ def export(
     info = {**(info or {}), "fused": True}
     example = example_of(info) if example is None else example
     calibration = quantization.calibration if quantization else None
-    reference = with_preprocessing(network, info).eval()
+    reference = with_preprocessing(copy.deepcopy(network), info).eval()
     check_inputs(reference, example, calibration=calibration, samples=samples)
     program = Program(
         module=with_preprocessing(fuse(network), info).eval().requires_grad_(False),
@@ -110,15 +113,26 @@ def export(
         calibration=calibration,
     )
     report = Report(out, format, precision)
+    write = partial(write_program, form.write, format)
     with written_together(out) as part:
-        form.write(program, part)
+        write(program, part)
         if kind.runs_on in (None, sys.platform):
-            report = _proved(report, part, program, reference=reference, quantization=quantization, samples=samples, write=form.write)
+            report = _proved(report, part, program, reference=reference, quantization=quantization, samples=samples, write=write)
         else:
             form.check_structure(part, program.module)
             report = replace(report, shape=form.read(part).shape)
         size = sum(file.stat().st_size for file in part.parent.rglob("*") if file.is_file())
     return replace(report, size=size)
+
+
+def write_program(write: Write, name: str, program: Program, path: Path) -> None:
+    """Write a program in a format; raises InputError with what its library says where that can't hold the network."""
+    try:
+        write(program, path)
+    except (InputError, OSError):
+        raise
+    except Exception as error:
+        raise InputError(f"format {name!r} can't hold this network ({first_line(error)}): nothing written") from error
 
 
 def with_preprocessing(network: nn.Module, info: dict[str, Any]) -> nn.Module:
@@ -154,7 +168,7 @@ def _proved(
         program, accuracy = _within_drop(program, part, reference, quantization=quantization, write=write)
     runtime = load_exported(part)
     inputs = samples if samples is not None else program.calibration
-    in_every_size = compare(runtime, reference, random_batches(program.example, runtime.shape))
+    in_every_size = _compared_in_every_size(report, runtime, program, reference)
     parity = in_every_size if inputs is None else compare(runtime.any_batch, reference, inputs.split(16))
     if accuracy is None:  # what int8 costs a classifier is told by its accuracy
         far = parity if report.precision == "int8" or parity.largest > in_every_size.largest else in_every_size
@@ -163,6 +177,20 @@ def _proved(
     return replace(
         report, shape=runtime.shape, parity=parity, real_images=inputs is not None, accuracy=accuracy, floating=_names_of(program)
     )
+
+
+def _compared_in_every_size(report: Report, runtime: Runtime, program: Program, reference: nn.Module) -> Parity:
+    """File and network on random inputs of what sizes the file takes; raises InputError where one of them can't."""
+    if program.dynamic and runtime.shape[0] is not None:
+        raise InputError(f"{report.path}: the network leaves no batch free: nothing written; --dynamic false fixes it at the example's")
+    try:
+        return compare(runtime, reference, random_batches(program.example, runtime.shape))
+    except InputError:
+        raise
+    except Exception as error:  # a size that the graph takes and the network's own code doesn't, or the other way round
+        raise InputError(
+            f"{report.path}: in another size than the example's ({first_line(error)}): nothing written; --dynamic false fixes the sizes"
+        ) from error
 
 
 def _within_drop(

@@ -64,9 +64,9 @@ def deploy(
 
     Raises InputError where no form computes what the network does within the precision's tolerance.
     """
+    model = fuse(model)
     check_inputs(model, example, calibration=calibration)
     forms = candidates(precision, backend, example, calibrated=calibration is not None)
-    model = fuse(model)
     key = trial_key(model, example, forms)
     kept = read_trials().get(key) if cache else None
     if kept:
@@ -107,6 +107,7 @@ def build_forms(forms: Sequence[Form], model: nn.Module, example: Tensor, *, cal
     for form in forms:
         try:
             runtime = build(form.backend, model, example, precision=form.precision, calibration=calibration)
+            runtime(example)  # which a captured graph of another batch refuses
             inputs = calibration[:COMPARED] if form.precision == "int8" else example
             excess = compare(runtime.any_batch, model, inputs.split(len(example))).excess(form.precision)
         except Exception as error:  # what one library can't convert another can

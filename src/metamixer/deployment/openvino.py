@@ -51,7 +51,10 @@ def write(program: Program, path: Path) -> None:
     """Write the model and, beside it, its weights (.bin)."""
     model, shape = convert(program)
     model.set_rt_info(program.text(shape), [KEY])
-    ov.save_model(model, path, compress_to_fp16=program.precision == "fp16")
+    try:
+        ov.save_model(model, path, compress_to_fp16=program.precision == "fp16")
+    except RuntimeError as error:  # no space, no permission
+        raise OSError(_last_line(error)) from None
 
 
 def read(path: Path) -> OpenVino:
@@ -61,7 +64,7 @@ def read(path: Path) -> OpenVino:
     try:
         model = core().read_model(path)
     except Exception as error:
-        raise InputError(f"{path}: not a readable OpenVINO file ({_first_line(error)}): truncated, or another kind of file") from None
+        raise InputError(f"{path}: not a readable OpenVINO file ({_last_line(error)}): truncated, or another kind of file") from None
     text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
     description = Description.from_json(text, path)
     return OpenVino(model, description.precision, description.shape, description)
@@ -76,7 +79,10 @@ def build(program: Program) -> OpenVino:
 def convert(program: Program) -> tuple[ov.Model, Shape]:
     """The model and the shape that it takes; in int8 where the program says so."""
     exported, shape = capture(program.module, program.example, all_free(program.example, dynamic=program.dynamic))
-    model = ov.convert_model(exported)
+    try:
+        model = ov.convert_model(exported)
+    except Exception as error:
+        raise InputError(f"OpenVINO can't hold this network ({_last_line(error)})") from None
     model.inputs[0].get_tensor().set_names({"input"})
     model.outputs[0].get_tensor().set_names({"output"})
     return (quantize(model, program) if program.precision == "int8" else model), shape
@@ -110,6 +116,7 @@ def _constants(op: ov.Node) -> list[np.ndarray]:
     return [source.data for source in sources if source.get_type_name() == "Constant"]
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
+    """The cause: places in OpenVINO's source stand before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -43,6 +43,8 @@ def export_request(
     only_int8 = {"calibration": calibration, "validation": validation, "max_drop": max_drop, "mixed": mixed or None}
     _check_precision(precision, only_int8)
     _check_sizes(samples=samples, size=size, shape=shape)
+    if not Path(source).name:
+        raise InputError(f"source {source!r}, expected a checkpoint or a network's name")
     target = Path(out or Path(source).with_suffix(kind.suffix).name)
     check_out(target, kind, sources=[Path(source)], overwrite=overwrite)
     network, info = load_network(source, model=model, pretrained=pretrained)

@@ -78,8 +78,10 @@ def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...
     else:
         try:
             sample = torch.from_numpy(np.load(file, allow_pickle=False)).float()
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, EOFError) as error:
             raise InputError(f"{file}: not a readable .npy array ({error})") from None
+        if not sample.isfinite().all():
+            raise InputError(f"{file}: holds NaN or infinite values, expected numbers")
     if tuple(sample.shape) != shape:
         raise InputError(f"{file}: of shape {list(sample.shape)}, expected {list(shape)} as the network takes it")
     return sample

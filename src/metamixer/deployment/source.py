@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints import load_checkpoint, network_info
+from ..checkpoints import load_ours, network_info
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
 from ..models import create_model
@@ -26,17 +26,18 @@ def load_network(source: str, *, model: str | None = None, pretrained: bool = Tr
     source: a checkpoint, a network's name or one of `packaged_names()`; model: the name that a published checkpoint needs;
     pretrained: the published weights of a name, else first values from seed 0.
     """
-    path = Path(source)
-    if source in packaged_names():
-        path = packaged_weights(source)
-    if path.suffix in OURS:
-        return load_checkpoint(path)
-    if model is not None or path.is_file():
-        if model is None:
-            raise InputError(f"{source}: a published checkpoint, expected its network's name as well: --model ffnet_1")
-        return load_published(create_model(model).eval(), path), info_of(model)
+    file = str(packaged_weights(source)) if source in packaged_names() else source
+    if model is not None or Path(file).suffix in OURS or Path(file).is_file():
+        ours = load_ours(file, model=model)
+        return ours or (load_published(create_model(model).eval(), file), info_of(model))
     torch.manual_seed(0)
-    network = create_model(source, pretrained=True) if pretrained else create_model(source)
+    try:
+        network = create_model(source, pretrained=True) if pretrained else create_model(source)
+    except TypeError:  # no such keyword
+        raise InputError(
+            f"{source}: no weights are published under this name, expected a checkpoint, --pretrained false for first values, "
+            f"or one of {', '.join(packaged_names())}"
+        ) from None
     return network.eval(), info_of(source)
 
 
@@ -94,6 +95,8 @@ def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[in
             side = size or preprocessing.size
             shape = (1, preprocessing.in_chans, side, side)
         elif info["task"] == "forecasting" and {"lookback", "variables"} <= args.keys():
+            if size:
+                raise InputError(f"size {size} for {info['model']}, expected none: a forecaster's windows have the size of its checkpoint")
             shape = (1, args["lookback"], args["variables"])
         elif side:
             shape = (1, 3, side, side)

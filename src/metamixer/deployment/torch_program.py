@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from .description import KEY, Description
 from .program import Program, all_free, capture
 from .runtime import Runtime
@@ -28,15 +28,22 @@ class TorchProgram(Runtime):
 
     @torch.inference_mode()
     def run(self, x: Tensor) -> Tensor:
-        """x: float32 -> float32."""
-        return self.module(x)
+        """x: float32 -> float32; raises InputError for a size that the captured graph doesn't take."""
+        try:
+            return self.module(x)
+        except RuntimeError as error:
+            if "Expected input" not in str(error):
+                raise
+            raise InputError(f"input of shape {list(x.shape)}, expected one that the file takes ({first_line(error)})") from None
 
 
 def write(program: Program, path: Path) -> None:
     """Write the captured graph with its weights."""
     exported, shape = capture(program.computing(), program.example, all_free(program.example, dynamic=program.dynamic))
     exported.example_inputs = None
-    torch.export.save(exported, path, extra_files={KEY: program.text(shape)})
+    file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
+    torch.export.save(exported, file, extra_files={KEY: program.text(shape)})
+    path.write_bytes(file.getbuffer())
 
 
 def read(path: Path) -> TorchProgram:
