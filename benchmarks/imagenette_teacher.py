@@ -28,7 +28,5 @@ def efficientnet_lite2() -> nn.Module:
 def fold(parent: nn.Module, convolution: str, norm: str) -> None:
     """Put the norm's scale and shift into the convolution before it (torch's own folder wants plain Conv2d modules)."""
     conv, bn = getattr(parent, convolution), getattr(parent, norm)
-    conv.weight, conv.bias = fuse_conv_bn_weights(
-        conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
-    )
+    conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
     setattr(parent, norm, nn.Identity())

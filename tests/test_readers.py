@@ -107,17 +107,26 @@ def test_class_names_are_known_where_the_store_tells_them(data):
     assert data.classes == (None if data.dataset.startswith("wds/") else list(COLOURS))
 
 
-def test_epochs_differ_and_the_same_epoch_does_not(data):
-    """Two shards may come in the same order in two epochs, but not in eight."""
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_every_epoch_is_its_own_and_a_resumed_run_sees_the_same(num_workers, data):
+    """A loader is asked as Lightning does it: its sampler, where it has one, is told the epoch, its data set isn't.
 
-    def epoch(number):
+    Two shards may come in the same order in two epochs, but not in all of four.
+    """
+    data.num_workers = num_workers
+
+    def epochs(numbers):
+        place = SimpleNamespace(current_epoch=numbers[0], world_size=1, global_rank=0)
+        data.trainer = place
         loader = data.train_dataloader()
-        source = loader.sampler if hasattr(loader.sampler, "set_epoch") else loader.dataset
-        source.set_epoch(number)
-        return torch.cat([images.mean(dim=(1, 2, 3)) for images, _ in loader]).tolist()
+        for place.current_epoch in numbers:
+            if hasattr(loader.sampler, "set_epoch"):
+                loader.sampler.set_epoch(place.current_epoch)
+            yield torch.cat([images.mean(dim=(1, 2, 3)) for images, _ in loader]).tolist()
 
-    assert epoch(0) == epoch(0)
-    assert len({tuple(epoch(number)) for number in range(8)}) > 1
+    unbroken = list(epochs([0, 1, 2, 3]))
+    assert len(set(map(tuple, unbroken))) > 1
+    assert list(epochs([2, 3])) == unbroken[2:]
 
 
 def test_items_from_the_whole_length_are_to_be_had_from_every_store(data):

@@ -30,22 +30,51 @@ class EpochSampler(DistributedSampler):
         self.generator.manual_seed(self._seed())
 
     def __iter__(self) -> Iterator[int]:
-        seed = self._seed()
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        seed_generators(self._seed())
         return super().__iter__()
 
     def _seed(self) -> int:
-        return (self.seed * 1_000_003 + self.epoch) * 1_009 + self.rank
+        return epoch_seed(self.seed, self.epoch, self.rank)
+
+
+def epoch_seed(seed: int, epoch: int, rank: int) -> int:
+    """Another seed for every epoch and process."""
+    return (seed * 1_000_003 + epoch) * 1_009 + rank
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the generators of Python, NumPy and PyTorch in this process."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 class EpochLoader(DataLoader):
     """Begins an epoch with its first batch: Lightning makes the iterator before it knows where a resumed run stands, and workers would
-    begin at once, in the order of the first epoch."""
+    begin at once, in the order of the first epoch.
+
+    begin: called before that; a sampler does it for a data set that has one.
+    """
+
+    begin: Callable[[], None] | None = None
 
     def __iter__(self) -> Iterator:
+        if self.begin is not None:
+            self.begin()
         yield from super().__iter__()
+
+
+def begin_stream(
+    dataset: IterableDataset, generator: torch.Generator, *, seed: int, first_epoch: int, num_replicas: int, rank: int
+) -> None:
+    """Do for shards what `EpochSampler` does for a data set with numbered items: their order and all chances follow from the epoch."""
+    own = epoch_seed(seed, first_epoch, rank)
+    generator.manual_seed(own)
+    seed_generators(own)
+    if hasattr(dataset, "set_epoch"):
+        dataset.set_epoch(first_epoch)
+    if hasattr(getattr(dataset, "reader", None), "ds"):
+        dataset.reader.ds = None  # timm's reader goes on in its stream, where a resumed run can't be
 
 
 def place_in(trainer: L.Trainer | None) -> dict[str, int]:
@@ -67,13 +96,10 @@ def training_loader(
     """Shuffled full batches, from where the trainer stands; a last, smaller one is dropped unless it is the only one."""
     at_least("batch_size", batch_size, 1)
     generator = torch.Generator()
-    place = place_in(trainer)
     sampler = None
     if not isinstance(dataset, IterableDataset):
-        sampler = EpochSampler(dataset, seed=seed, generator=generator, **place)
-    elif hasattr(dataset, "set_epoch"):
-        dataset.set_epoch(place["first_epoch"])
-    return EpochLoader(
+        sampler = EpochSampler(dataset, seed=seed, generator=generator, **place_in(trainer))
+    loader = EpochLoader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
@@ -84,6 +110,9 @@ def training_loader(
         # Workers that stay keep the seed of their first epoch, which a resumed run doesn't have.
         **_worker_settings(num_workers, persistent=False),
     )
+    if isinstance(dataset, IterableDataset):
+        loader.begin = lambda: begin_stream(dataset, generator, seed=seed, **place_in(trainer))
+    return loader
 
 
 def read_ahead(read: Callable[[int], object], count: int, *, threads: int) -> None:

@@ -47,7 +47,7 @@ class Optimization:
             raise InputError(f"optimization.betas {list(self.betas)}, expected two numbers from 0 up to 1, without 1")
 
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """Norms, biases and other vectors don't decay."""
+        """Parameters of one dimension, norms and biases, don't decay, by timm's rule; layer scales of shape (C, 1, 1) do."""
         # On a CPU PyTorch would step through the tensors one by one.
         on_cpu = next(network.parameters()).device.type == "cpu"
         options = {"fused": True} if self.name == "adamw" and on_cpu else {}
