@@ -122,6 +122,17 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(workers, recipe,
     assert (configuration["resume"], configuration["ckpt_path"]) == (False, None)
 
 
+def test_a_resumed_run_needs_the_weights_no_more_that_it_started_from(recipe, tmp_path):
+    path, run = recipe(), tmp_path / "run"
+    assert fit(path, tmp_path / "first", "--trainer.max_epochs", "1") == 0
+    initial = (tmp_path / "first" / "last.ckpt").rename(tmp_path / "initial.ckpt")
+    start = ["--model.initial", str(initial)]
+    assert fit(path, run, *start, "--trainer.max_epochs", "1") == 0
+    initial.unlink()
+    assert fit(path, run, *start, "--resume", "true", "--trainer.max_epochs", "2") == 0
+    assert str(initial) in (run / "config.yaml").read_text()
+
+
 def test_an_earlier_run_in_the_same_folder_is_kept_apart(recipe, tmp_path, capsys):
     run, one_epoch = tmp_path / "run", ("--trainer.max_epochs", "1")
     assert fit(recipe(), run, *one_epoch) == 0

@@ -1,5 +1,6 @@
 """Training and evaluation from YAML recipes, on Lightning's command line."""
 
+import copy
 import logging
 import os
 import warnings
@@ -90,12 +91,15 @@ class TrainingCLI(LightningCLI):
                 f"trainer.accelerator {config.trainer.accelerator!r}: none is here, "
                 "expected --trainer.accelerator cpu --trainer.devices 1 --trainer.strategy auto"
             )
-        if self.config.subcommand != "fit" and config.ckpt_path:
+        asked = copy.deepcopy(config.model.init_args)
+        if config.ckpt_path:
             start_bare(config.model.init_args)
         elif self.config.subcommand != "fit" and not starts_from_weights(config.model.init_args):
             best = Path(config.out, "best.ckpt")
             raise InputError(f"{best}: no such file, expected a checkpoint there, or one that --ckpt_path or --model.initial names")
         super().instantiate_classes()
+        if self.config.subcommand == "fit":
+            config.model.init_args = asked  # for config.yaml, which tells the whole run
         if config.ckpt_path and isinstance(self.model, Task):
             expect_training_checkpoint(config.ckpt_path, self.model.network)
         if self.config.subcommand != "fit":

@@ -58,8 +58,12 @@ class Normalisation(Kept):
 class Preprocessing(Kept):
     """What a network was trained to see.
 
-    size: side of the square image in pixels; crop_pct: the share of the resized image that the centre crop keeps;
-    interpolation: one of Pillow's, such as "bicubic" or "bilinear"; mean, std: per channel, of values in [0, 1].
+    Args:
+        size: side of the square image in pixels.
+        crop_pct: the share of the resized image that the centre crop keeps.
+        interpolation: one of Pillow's, such as bicubic or bilinear.
+        mean: per channel, of values in [0, 1].
+        std: per channel, of values in [0, 1].
     """
 
     size: int = 256
@@ -117,8 +121,13 @@ class Preprocessing(Kept):
 class Augmentation:
     """Random changes of training images; the defaults are the paper's.
 
-    scale, ratio: area and aspect of the random crop; hflip: probability; color_jitter: strength; auto_augment: timm's policy
-    string, None for none; random_erasing: probability.
+    Args:
+        scale: area of the random crop, as a share of the image's.
+        ratio: aspect of the random crop.
+        hflip: probability of a mirror image.
+        color_jitter: strength.
+        auto_augment: timm's policy string; none for no policy.
+        random_erasing: probability.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)

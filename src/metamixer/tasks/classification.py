@@ -21,11 +21,16 @@ class Classification(Task):
     """Train and measure any image classifier of metamixer or timm.
 
     Args:
-        model, model_args: name and keywords for `metamixer.create_model`.
+        model: a network's name, of metamixer or timm.
         num_classes: must be the data's number of classes.
-        initial: a checkpoint to start from (ours or published); its classifier is kept where the class count is the same, and
-            replaced where `new_classifier` says so.
-        mixup, cutmix: strength of the two mixings; 0 for none.
+        model_args: keywords for `metamixer.create_model`.
+        initial: a checkpoint to start from (ours or published).
+        new_classifier: give `initial` a new last layer, for other classes.
+        optimization: optimiser and schedule.
+        label_smoothing: share of a label that all classes have alike.
+        mixup: strength of mixup; 0 for none.
+        cutmix: strength of CutMix; 0 for none.
+        distillation: a teacher and its share of the loss; none: the labels alone.
         train_sizes: image sides in pixels through which training goes in equal shares; empty: the data's own all the time.
         compile: let torch.compile have the network.
     """

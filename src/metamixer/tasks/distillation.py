@@ -20,7 +20,8 @@ class Teacher(nn.Module):
     Args:
         model: a module, a timm name (pretrained weights are loaded) or "package.module:function" that gives a module.
         size: side of the teacher's images in pixels; None: as the student's.
-        mean, std: the teacher's normalisation; None: what a timm model says of itself, else ImageNet's.
+        mean: of the teacher's normalisation; None: what a timm model says of itself, else ImageNet's.
+        std: likewise.
         classes: the teacher's numbers of the student's classes, in their order; None: the same classes.
         bfloat16: compute in bfloat16, whatever the student's precision.
     """
@@ -63,7 +64,11 @@ class Teacher(nn.Module):
 class Distillation:
     """(1 - alpha) * loss on the labels + alpha * loss on the teacher's word.
 
-    kind "hard": cross entropy with the teacher's class; "soft": divergence from its probabilities at temperature tau.
+    Args:
+        teacher: a trained classifier.
+        kind: hard, cross entropy with the teacher's class; soft, divergence from its probabilities.
+        alpha: the teacher's share of the loss.
+        tau: temperature of soft probabilities.
     """
 
     def __init__(self, teacher: Teacher, *, kind: str = "hard", alpha: float = 0.5, tau: float = 1.0):

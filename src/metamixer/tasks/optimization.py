@@ -15,9 +15,19 @@ from ..errors import InputError, above_zero, at_least
 class Optimization:
     """AdamW with a cosine and a warm-up, as published; `lr` is for the whole batch over all processes.
 
-    schedule: "cosine" down to `min_lr`, "constant", or "exponential": `lr` for `hold_epochs`, then times `gamma` from epoch to epoch.
-    layer_decay: factor from each layer to the one before it, for fine-tuning; None: the same rate everywhere.
-    betas: memory of Adam's two averages; None: the optimiser's own.
+    Args:
+        name: one of timm's optimisers, such as adamw, adam, sgd or lamb.
+        lr: the highest rate, for the whole batch over all processes.
+        min_lr: the rate at the end of a cosine.
+        weight_decay: of weights; norms and biases don't decay.
+        warmup_epochs: in which the rate rises from `warmup_lr` to `lr`.
+        warmup_lr: the rate of the first step.
+        cooldown_epochs: at the end, at `min_lr`.
+        schedule: cosine down to `min_lr`, constant, or exponential: `lr` for `hold_epochs`, then times `gamma` from epoch to epoch.
+        hold_epochs: at `lr` before an exponential schedule falls.
+        gamma: factor of an exponential schedule.
+        layer_decay: factor from each layer to the one before it, for fine-tuning; none: the same rate everywhere.
+        betas: memory of Adam's two averages; none: the optimiser's own.
     """
 
     name: str = "adamw"
