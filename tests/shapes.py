@@ -3,10 +3,13 @@
 from importlib.util import find_spec
 
 import pytest
+from torch import nn
 
+import metamixer
 from metamixer.checkpoints import network_info
 from metamixer.data import Preprocessing
 from metamixer.deployment.formats import FORMATS
+from random_statistics import randomize
 
 SIZE = 64
 CLASSES = ["circle", "square", "triangle"]
@@ -21,3 +24,8 @@ needs = {
     name: pytest.mark.skipif(any(find_spec(p) is None for p in f.packages), reason=f"{name}: {f.packages} not installed")
     for name, f in FORMATS.items()
 }
+
+
+def classifier(seed: int = 0) -> nn.Module:
+    """A small one as if trained."""
+    return randomize(metamixer.create_model("ffnet_nano", num_classes=3, depths=(1, 1, 1, 1)), seed=seed)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import metamixer
-from metamixer.checkpoints import load_checkpoint, network_info, save_network
+from metamixer.checkpoints import load_checkpoint, load_initial, network_info, save_network
 from metamixer.cli import main
 from metamixer.data import Preprocessing
 from metamixer.errors import first_line
@@ -134,6 +134,13 @@ def test_classifier_of_a_published_checkpoint_knows_imagenet(tmp_path):
     assert len(classifier.classes) == 1000
     assert classifier.classes[0].startswith("tench")
     assert classifier([Image.new("RGB", (50, 70))]).shape == (1, 1000)
+
+
+def test_a_training_may_start_from_a_published_file_by_its_url(monkeypatch):
+    asked = []
+    monkeypatch.setattr("metamixer.checkpoints.load_published", lambda network, source: asked.append(source))
+    load_initial(metamixer.create_model("ffnet_nano"), "https://host/ffnet.pth.tar")
+    assert asked == ["https://host/ffnet.pth.tar"]
 
 
 def test_models_lists_the_papers_table(capsys):

@@ -1,7 +1,6 @@
-"""Exported files and deployed networks compute what the network computes, and refuse what doesn't fit."""
+"""Exported files compute what the network computes, and refuse what doesn't fit."""
 
 import json
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,27 +11,24 @@ from torch import nn
 
 import metamixer
 from metamixer.data import Preprocessing
-from metamixer.deployment.backends import BACKENDS, build
+from metamixer.deployment.backends import BACKENDS
 from metamixer.deployment.description import Description
 from metamixer.deployment.exporting import export, with_preprocessing
-from metamixer.deployment.fastest import Form, candidates, keep_trial, read_trials, trial_key, trials_file
 from metamixer.deployment.formats import FORMATS, missing_packages
-from metamixer.deployment.program import Normalize, Program
-from metamixer.deployment.quantization import Quantization, layer_costs
-from metamixer.deployment.runtime import Runtime, in_batches
+from metamixer.deployment.program import Normalize
+from metamixer.deployment.quantization import Quantization
+from metamixer.deployment.runtime import in_batches
 from metamixer.deployment.source import info_of
 from metamixer.deployment.targets import MANIFEST, written_together
 from metamixer.errors import InputError
-from metamixer.fusion import fuse
-from metamixer.machine import multiplies_int8
 from random_statistics import randomize
-from shapes import CLASSES, INFO, SIZE, needs
+from shapes import CLASSES, INFO, SIZE, classifier, needs
 
 
 @pytest.fixture(scope="module")
 def network():
-    """As if trained; no test may change it."""
-    return randomize(metamixer.create_model("ffnet_nano", num_classes=3, depths=(1, 1, 1, 1)))
+    """No test may change it."""
+    return classifier()
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +36,6 @@ def onnx_file(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "net.onnx"
     export(network, path, format="onnx", info=INFO)
     return path
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def expected(network, x):
@@ -79,14 +70,6 @@ def test_a_core_ml_program_is_converted_and_its_structure_checked(network, tmp_p
     assert (tmp_path / "net.mlpackage" / "Manifest.json").is_file()
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in ("onnx", "openvino")])
-def test_int8_calibrates_in_a_fixed_batch(name, tmp_path):
-    network = randomize(nn.Sequential(nn.Conv2d(3, 8, 3), nn.GELU(), nn.Flatten(), nn.Linear(288, 3)))
-    example, path = torch.rand(4, 3, 8, 8), tmp_path / f"net{FORMATS[name].suffix}"
-    quantization = Quantization(torch.rand(6, 3, 8, 8))
-    assert export(network, path, format=name, example=example, dynamic=False, quantization=quantization).shape == (4, 3, 8, 8)
-
-
 @pytest.mark.parametrize(
     ("name", "standing", "overwrite", "said"),
     [
@@ -101,7 +84,7 @@ def test_what_stands_where_a_file_is_to_go_stays(name, standing, overwrite, said
     kept = tmp_path / standing
     kept.parent.mkdir(exist_ok=True)
     kept.write_text("a year's work")
-    with pytest.raises(metamixer.InputError, match=said):
+    with pytest.raises(InputError, match=said):
         export(network, tmp_path / f"net{FORMATS[name].suffix}", format=name, info=INFO, overwrite=overwrite)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
     assert kept.read_text() == "a year's work"
@@ -148,7 +131,7 @@ def test_a_network_of_another_shape_exports(tmp_path):
     series = randomize(nn.Sequential(nn.Linear(5, 8), nn.GELU(), nn.Linear(8, 5)))
     report = export(series, tmp_path / "series.xml", format="openvino", example=torch.rand(1, 24, 5))
     assert report.shape[2] == 5
-    with pytest.raises(metamixer.InputError, match=r"expected .*5"):
+    with pytest.raises(InputError, match=r"expected .*5"):
         metamixer.load_exported(tmp_path / "series.xml")(torch.rand(1, 24, 6))
 
 
@@ -166,7 +149,7 @@ def test_onnx_file_tells_no_path_of_this_machine(onnx_file):
     ],
 )
 def test_a_runtime_refuses_what_does_not_fit(x, said, onnx_file):
-    with pytest.raises(metamixer.InputError, match=said):
+    with pytest.raises(InputError, match=said):
         metamixer.load_exported(onnx_file)(x)
 
 
@@ -175,7 +158,7 @@ def test_a_truncated_file_is_refused(name, network, tmp_path):
     whole = tmp_path / f"cut{FORMATS[name].suffix}"
     export(network, whole, format=name, info=INFO)
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    with pytest.raises(metamixer.InputError, match=r"cut\."):
+    with pytest.raises(InputError, match=r"cut\."):
         metamixer.load_exported(whole)
 
 
@@ -195,7 +178,7 @@ def test_a_file_of_another_version_or_altered_is_refused(change, said, onnx_file
     description = json.loads(model.metadata_props[0].value)
     onnx.helper.set_model_props(model, {"metamixer": json.dumps({**description, **change})})
     onnx.save(model, tmp_path / "later.onnx")
-    with pytest.raises(metamixer.InputError, match=said):
+    with pytest.raises(InputError, match=said):
         metamixer.load_exported(tmp_path / "later.onnx")
 
 
@@ -215,7 +198,7 @@ def test_a_file_of_another_version_or_altered_is_refused(change, said, onnx_file
 )
 def test_inputs_that_the_network_does_not_take_are_one_line(use, example, calibration, said, network, tmp_path):
     precision = "fp32" if calibration is None else "int8"
-    with pytest.raises(metamixer.InputError, match=said) as refusal:
+    with pytest.raises(InputError, match=said) as refusal:
         if use == "deploy":
             metamixer.deploy(network, example, precision, calibration=calibration)
         else:
@@ -224,8 +207,8 @@ def test_inputs_that_the_network_does_not_take_are_one_line(use, example, calibr
     assert "\n" not in str(refusal.value)
 
 
-def test_a_network_in_training_stays_as_it_is(network, tmp_path):
-    training = randomize(metamixer.create_model("ffnet_nano", num_classes=3, depths=(1, 1, 1, 1))).train()
+def test_a_network_in_training_stays_as_it_is(tmp_path):
+    training = classifier().train()
     before = {key: value.clone() for key, value in training.state_dict().items()}
     export(training, tmp_path / "net.pt2", format="torch", info=INFO)
     metamixer.deploy(training, torch.rand(1, 3, SIZE, SIZE), "fp32", backend="eager", cache=False)
@@ -262,141 +245,11 @@ def test_what_a_library_cannot_convert_is_one_line(tmp_path):
 
 
 def test_a_file_that_is_not_the_network_is_not_written(network, tmp_path, monkeypatch):
-    wrong = randomize(metamixer.create_model("ffnet_nano", num_classes=3, depths=(1, 1, 1, 1)), seed=1)
+    wrong = classifier(seed=1)
     monkeypatch.setattr("metamixer.deployment.exporting.fuse", lambda model: wrong)
-    with pytest.raises(metamixer.InputError, match="nothing written"):
+    with pytest.raises(InputError, match="nothing written"):
         export(network, tmp_path / "net.pt2", format="torch", info=INFO)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "eager"])
-def test_deploy_gives_the_networks_outputs_from_several_threads(backend, precision, network):
-    x = torch.randn(2, 3, SIZE, SIZE)
-    if backend == "onnxruntime" and precision == "bf16":
-        with pytest.raises(metamixer.InputError, match="precision 'bf16', expected one of fp32, int8"):
-            metamixer.deploy(network, x, precision, backend=backend)
-        return
-    runtime = metamixer.deploy(network, x, precision, backend=backend)
-    with torch.inference_mode():
-        wanted = network(x)
-    answers = [None] * 4
-
-    def ask(i):
-        answers[i] = runtime(x[i % 2 : i % 2 + 1])
-
-    threads = [threading.Thread(target=ask, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    tolerance = {"fp32": 1e-4, "bf16": 5e-2}[precision] * wanted.abs().max().item()
-    for i, answer in enumerate(answers):
-        assert (answer - wanted[i % 2]).abs().max() <= tolerance
-
-
-def test_deploy_keeps_the_result_of_its_trial(network, cache, monkeypatch):
-    x = torch.randn(1, 3, SIZE, SIZE)
-    first = metamixer.deploy(network, x, "fp32")
-    assert list(trials_file().parent.iterdir()) == [trials_file()]
-    monkeypatch.setattr("metamixer.deployment.fastest.time_forms", lambda *args: pytest.fail("a second trial"))
-    assert metamixer.deploy(network, x, "fp32").name == first.name
-    trials_file().write_text("not json")
-    with pytest.raises(pytest.fail.Exception, match="a second trial"):
-        metamixer.deploy(network, x, "fp32")
-
-
-def test_a_kept_trial_is_checked_with_the_weights_at_hand(cache):
-    network, x = nn.Linear(2, 1, bias=False).eval(), torch.tensor([[1.0, 1.001]])
-    network.weight.data = torch.tensor([[1000.0, -1000.0]])
-    forms = candidates("auto", "eager", x, calibrated=False)
-    keep_trial(trial_key(fuse(network), x, forms), Form("eager", "bf16"))
-    assert metamixer.deploy(network, x, backend="eager").name == "eager fp32"
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_a_cache_that_cannot_be_kept_stops_nothing(known, tmp_path, monkeypatch):
-    def home():
-        if known:
-            return tmp_path
-        raise RuntimeError("no home directory")
-
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", home)
-    (tmp_path / ".cache").touch()
-    keep_trial("key", Form("eager", "fp32"))
-    assert read_trials() == {}
-
-
-def test_a_library_that_cannot_convert_the_network_costs_no_other(network, monkeypatch):
-    def only_eager(backend, *args, **settings):
-        if backend != "eager":
-            raise RuntimeError("no such operator\nin line 3")
-        return build(backend, *args, **settings)
-
-    monkeypatch.setattr("metamixer.deployment.fastest.build", only_eager)
-    x = torch.randn(1, 3, SIZE, SIZE)
-    assert metamixer.deploy(network, x, "fp32", cache=False).name == "eager fp32"
-    with pytest.raises(metamixer.InputError, match=r"^onnxruntime fp32: no such operator$"):
-        metamixer.deploy(network, x, "fp32", backend="onnxruntime", cache=False)
-
-
-def test_int8_in_openvino_asks_for_nncf(network, monkeypatch):
-    monkeypatch.setattr("metamixer.deployment.formats.find_spec", lambda package: None if package == "nncf" else package)
-    x = torch.randn(1, 3, SIZE, SIZE)
-    with pytest.raises(metamixer.InputError, match=r"nncf is not installed, expected for this: pip install 'metamixer\[openvino\]'"):
-        metamixer.deploy(network, x, "int8", backend="openvino", calibration=x, cache=False)
-
-
-def test_int8_is_compared_on_the_inputs_that_it_is_calibrated_on(monkeypatch):
-    class Cut(Runtime):
-        def run(self, x):
-            return x.clamp(max=1)
-
-    monkeypatch.setattr("metamixer.deployment.fastest.build", lambda *args, **settings: Cut((None, None)))
-    network, example, calibration = nn.Identity(), torch.rand(1, 8), torch.rand(4, 8)
-    settings = {"backend": "onnxruntime", "cache": False}
-    assert metamixer.deploy(network, example, "int8", calibration=calibration, **settings).name == "onnxruntime int8"
-    with pytest.raises(metamixer.InputError, match="dB of signal to noise, expected at least 20 dB in int8"):
-        metamixer.deploy(network, example, "int8", calibration=3 * calibration, **settings)
-
-
-@needs["onnx"]
-@pytest.mark.parametrize(("able", "largest"), [(True, 127), (False, 64)])
-def test_onnx_weights_have_seven_bits_where_products_would_saturate(able, largest, monkeypatch):
-    import onnx
-
-    from metamixer.deployment.onnx import convert
-
-    monkeypatch.setattr("metamixer.deployment.onnx.multiplies_int8", lambda: able)
-    x = torch.rand(2, 3, 8, 8)
-    model, _ = convert(Program(nn.Conv2d(3, 8, 3).eval(), x, Description("int8"), calibration=x))
-    weights = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
-    assert max(np.abs(weight.astype(int)).max() for weight in weights) == largest
-
-
-def test_layer_costs_name_the_layer_that_int8_hurts():
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)).eval()
-    network[1].weight.data[0, 0] = 200.0
-    x = torch.rand(4, 3, 8, 8)
-    before = [layer.weight.clone() for layer in network]
-    assert layer_costs(network, x)[-1][1] >= 0
-    assert {name for name, _ in layer_costs(network, x)} == {"0", "1", "2"}
-    assert all(torch.equal(layer.weight, weight) for layer, weight in zip(network, before, strict=True))
-
-
-@needs["openvino"]
-def test_int8_depthwise_convolutions_are_right_in_openvino():
-    torch.manual_seed(0)
-    network = randomize(metamixer.create_model("ffnet_nano", num_classes=10)).eval()
-    images = torch.rand(16, 3, 32, 32)
-    runtime = build("openvino", network, images[:1], precision="int8", calibration=images)
-    with torch.no_grad():
-        expected = network(images)
-    found = torch.cat([runtime(image) for image in images.split(1)])
-    tolerance = 0.08 if multiplies_int8() else 0.1  # weights of 7 bits
-    assert (found - expected).abs().mean() < tolerance * expected.abs().max()
 
 
 @pytest.mark.parametrize(("name", "classes"), [("ffnet_seg_ade20k", 150), ("ffnet_seg_cityscapes", 19)])

@@ -163,6 +163,7 @@ class TestFrames:
 
     def test_the_only_dates_are_the_dates_whatever_their_name(self):
         assert read_frame(wide().rename(columns={"date": "Zeit"}).set_index("Zeit"))[1].time == "Zeit"
+        assert read_frame(wide().set_axis(range(4), axis=1))[1].time == 0
 
     def test_days_come_before_months_where_dots_part_them(self):
         table = wide(40, "D", start="2023-02-01")

@@ -63,20 +63,12 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return _build(state, info, path), info
 
 
-def load_for_task(path: str | Path, task: str, *, model: str | None = None) -> tuple[nn.Module, dict[str, Any]] | None:
-    """`load_ours` of a network for a task."""
-    ours = load_ours(path, model=model)
-    if ours is not None:
-        expect_task(ours[1], task, path)
-    return ours
-
-
-def load_ours(path: str | Path, *, model: str | None = None) -> tuple[nn.Module, dict[str, Any]] | None:
-    """`load_checkpoint`, but None for a file that is not ours, where `model` tells whose published one it is.
+def load_ours(path: str | Path, *, task: str | None = None, model: str | None = None) -> tuple[nn.Module, dict[str, Any]] | None:
+    """`load_checkpoint` of a network, of `task` and `model` where they are given; None for a file that is not ours, of a `model`.
 
     Raises InputError where the file holds another network, or where nothing tells which.
     """
-    path = path if str(path).startswith(("http:", "https:")) else Path(path)
+    path = Path(path)
     state, info = _read(path)
     if not info and model is None:
         raise InputError(
@@ -85,6 +77,8 @@ def load_ours(path: str | Path, *, model: str | None = None) -> tuple[nn.Module,
         )
     if not info:
         return None
+    if task is not None:
+        expect_task(info, task, path)
     if model not in (None, info["model"]):
         raise InputError(f"{path}: a checkpoint of {info['model']}, expected {model}")
     return _build(state, info, path), info
@@ -143,9 +137,9 @@ def expect_training_checkpoint(path: str | Path, network: nn.Module | None = Non
         _compare_keys(network, _read(path)[0], path)
 
 
-def _read(path: str | Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+def _read(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
     """State dict and info; no info where the file is not ours."""
-    if isinstance(path, str):  # a URL, of the official release
+    if str(path).startswith(("http:", "https:")):
         return {}, {}
     if path.suffix == ".safetensors":
         return _read_safetensors(path)

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.strerror is None:  # not the system's word on a file
             raise
-        print(f"metamixer: error: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+        print(": ".join(["metamixer: error", *filter(None, [error.filename, error.strerror])]), file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt as interrupt:
         print(": ".join(["metamixer: interrupted", *map(str, interrupt.args)]), file=sys.stderr)

@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 from .autocast import computing_in, find_precision
-from .checkpoints import load_for_task
+from .checkpoints import load_ours
 from .data.coco_json import encode_mask
 from .data.detection_transforms import DetectionPreprocessing
 from .data.images import read_image
@@ -52,7 +52,7 @@ class Detector:
     @classmethod
     def load(cls, *, model: str | None = None, checkpoint: str | Path, precision: str = "fp32") -> "Detector":
         """From a checkpoint of ours; or from a published one, with its `model`: its categories are COCO's."""
-        ours = load_for_task(checkpoint, "detection", model=model)
+        ours = load_ours(checkpoint, task="detection", model=model)
         if ours is None:
             network = create_model(model)
             if not hasattr(network, "convert_published"):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import load_for_task
+from .checkpoints import load_ours
 from .data.clouds import Cloud, check_cloud, read_cloud
 from .data.point_sets import S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
 from .data.voxelization import PointPreprocessing
@@ -105,7 +105,7 @@ class PointSegmenter:
     @classmethod
     def load(cls, checkpoint: str | Path, *, model: str | None = None) -> "PointSegmenter":
         """From a checkpoint of ours; or from a published one, with its `model`, whose classes are ScanNet's, ScanNet200's or S3DIS's."""
-        ours = load_for_task(checkpoint, "points", model=model)
+        ours = load_ours(checkpoint, task="points", model=model)
         if ours is None:
             return cls.of_published(checkpoint, model=model)
         network, info = ours

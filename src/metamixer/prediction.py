@@ -9,7 +9,7 @@ from PIL import Image
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
-from .checkpoints import expect_task, load_for_task
+from .checkpoints import expect_task, load_ours
 from .data.images import images_below, read_image
 from .data.preprocessing import Preprocessing
 from .deployment.fastest import deploy
@@ -43,7 +43,7 @@ class Classifier:
             return cls.of_imagenet(published_classifier(model))
         if is_exported(checkpoint):
             return cls.of_exported(checkpoint, model=model)
-        ours = load_for_task(checkpoint, "classification", model=model)
+        ours = load_ours(checkpoint, task="classification", model=model)
         if ours is None:
             expect_classifier(model)
             return cls.of_imagenet(load_published(create_model(model), checkpoint))

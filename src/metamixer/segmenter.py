@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from .autocast import computing_in, find_precision
-from .checkpoints import load_for_task
+from .checkpoints import load_ours
 from .data.label_maps import paint, read_classes
 from .data.segmentation import read_colour_image
 from .data.segmentation_transforms import SegmentationPreprocessing
@@ -60,7 +60,7 @@ class Segmenter:
     @classmethod
     def load(cls, *, model: str | None = None, checkpoint: str | Path, precision: str = "fp32") -> "Segmenter":
         """From a checkpoint of ours; or from a published one, with its `model`, whose classes are ADE20K's or Cityscapes'."""
-        ours = load_for_task(checkpoint, "segmentation", model=model)
+        ours = load_ours(checkpoint, task="segmentation", model=model)
         if ours is None:
             network = create_model(model)
             if not isinstance(network, SegmentationNetwork) or network.num_classes not in PUBLISHED:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .allocator import keep_freed_memory
-from .checkpoints import load_for_task
+from .checkpoints import load_ours
 from .deployment.fastest import deploy
 from .errors import InputError
 from .fusion import fuse
@@ -175,7 +175,7 @@ def load_upscaling_network(model: str | None, scale: int | None, *, checkpoint: 
         raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
     if checkpoint is None:
         checkpoint = packaged_weights(f"{model or 'ffnet_sr_nano'}_x{scale or 2}")
-    ours = load_for_task(checkpoint, "super_resolution", model=model)
+    ours = load_ours(checkpoint, task="super_resolution", model=model)
     if ours is None:
         return load_published(create_model(model, scale=scale or 2).eval(), checkpoint)
     network, info = ours

@@ -71,7 +71,8 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
     table = from_polars(frame) if library == "polars" else index_to_columns(frame, time)
     long = set(LONG) <= set(table.columns)
     time = LONG[1] if long else time_column(table, time)
-    table = table.assign(**{time: own_dates(table[time])})
+    table = table.copy(deep=False)
+    table[time] = own_dates(table[time])
     series = pivot(table) if long else to_series(table, time=time)
     zone, local = zone_of(table[time], time)
     days = library == "polars" and str(frame.schema[time]) == "Date"

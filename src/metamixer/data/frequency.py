@@ -81,20 +81,19 @@ class Frequency:
 
 
 def refuse_disorder(series: Series) -> None:
-    """Raise InputError that names the first row which repeats or precedes the one before it."""
-    times = series.times
-    wrong = np.diff(times) <= np.timedelta64(0)
-    if wrong.any():
-        row = int(wrong.argmax()) + 1
-        relation = "repeats" if times[row] == times[row - 1] else "is before"
-        raise InputError(f"{series.date(row)} {relation} {stamp(times[row - 1])} of the row above, expected every date once, in order")
+    """Raise InputError that names the first row which precedes or repeats the one before it."""
+    refuse_backward(series)
+    repeated = np.diff(series.times) == np.timedelta64(0)
+    if repeated.any():
+        row = int(repeated.argmax()) + 1
+        raise InputError(f"{series.date(row)} repeats {stamp(series.times[row - 1])} of the row above, expected every date once, in order")
 
 
 def refuse_backward(series: Series) -> None:
     """Raise InputError that names the first row which precedes the one before it; repeated dates may be those of a lost hour."""
-    wrong = np.diff(series.times) < np.timedelta64(0)
-    if wrong.any():
-        row = int(wrong.argmax()) + 1
+    backward = np.diff(series.times) < np.timedelta64(0)
+    if backward.any():
+        row = int(backward.argmax()) + 1
         raise InputError(f"{series.date(row)} is before {stamp(series.times[row - 1])} of the row above, expected dates in order")
 
 
