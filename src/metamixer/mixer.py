@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import InputError
-from .ops import IMAGE, LayerScale, Operators, fused, output_layer, scale_output
+from .ops import IMAGE, LayerScale, Operators, form_of, fused, key_gelu_value, output_layer, scale_output
 
 
 class MetaMixer(nn.Module):
@@ -49,6 +49,15 @@ class FFNifiedAttention(MetaMixer):
             act=operators.act(),
             value=operators.depthwise(dim, kernel_size),
         )
+
+
+@form_of(FFNifiedAttention, lambda mixer: isinstance(mixer.act, nn.GELU) and mixer.act.approximate == "none")
+class FusedFFNifiedAttention(FFNifiedAttention):
+    """The same mixer in the kernels of a GPU (`metamixer.ops.accelerate`), which compute GELU with the key."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W) -> the same shape; the inherited equation."""
+        return key_gelu_value(self.key, self.value, self.query(x))
 
 
 class ConvNeXtFFN(MetaMixer):

@@ -5,7 +5,7 @@ timm, whose `reparameterize_model` calls `fuse()` wherever a module has one.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -148,7 +148,7 @@ class ParallelConv(nn.Module):
             if isinstance(conv, nn.Identity):
                 weight = weight + _identity_kernel(weight, groups=first.groups)
             else:
-                weight = weight + _centred(conv.weight.double(), weight.shape[2:])
+                weight = weight + centered(conv.weight.double(), weight.shape[2:])
                 bias = bias + _bias_of(conv)
         return with_weights(first, weight, bias)
 
@@ -223,7 +223,7 @@ def _bias_of(conv: nn.Module) -> Tensor:
     return conv.bias.double()
 
 
-def _centred(weight: Tensor, size: torch.Size) -> Tensor:
+def centered(weight: Tensor, size: Sequence[int]) -> Tensor:
     """The kernel in the middle of a larger one of zeros."""
     margins = [(large - small) // 2 for large, small in zip(size, weight.shape[2:], strict=True)]
     return F.pad(weight, [margin for margin in reversed(margins) for _ in range(2)])
