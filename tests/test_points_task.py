@@ -15,8 +15,9 @@ from metamixer.data.points.augmentation import joined, nearest
 from metamixer.data.points.clouds import Cloud, read_cloud, write_labelled
 from metamixer.data.points.scenes import CloudData, TrainingClouds, collate_voxels
 from metamixer.errors import InputError
+from metamixer.inference.voting import VOTES, point_scores
 from metamixer.ops.sparse import LARGEST_COORDINATE, SparseVoxels
-from metamixer.predictors.point_segmenter import VOTES, PointSegmenter, point_scores
+from metamixer.predictors.point_segmenter import PointSegmenter
 from metamixer.tasks.confusion import class_ious, read_confusion, segmentation_measures
 from metamixer.tasks.lovasz import lovasz_softmax
 from metamixer.tasks.optimization.points import PointOptimization

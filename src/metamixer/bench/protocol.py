@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..checkpoints.source import example_of, info_of
+from ..checkpoints.source import info_of
 from ..deployment.backends import BACKENDS, build, find_backend, installed_backends
 from ..deployment.parity import compare
+from ..deployment.samples import example_of
 from ..errors import InputError, at_least, first_line
 from ..models import create_model
 from .complexity import measure

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..checkpoints.source import example_of
 from ..errors import InputError, first_line
 from ..ops.fusion import fuse
 from .description import Description, Shape, show_shape
@@ -20,7 +19,7 @@ from .parity import Parity, compare
 from .program import Normalize, Program, twice
 from .quantization import COSTLIEST, Accuracy, Quantization, layer_costs, quantizable_layers, top1
 from .runtime import Runtime
-from .samples import random_batches
+from .samples import example_of, random_batches
 from .targets import check_out, written_together
 
 Write = Callable[[Program, Path], None]

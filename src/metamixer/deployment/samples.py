@@ -1,8 +1,8 @@
 """Inputs for calibration and comparison: images of a folder as a network sees them, or arrays."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,14 +10,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from ..data.images.labelled import IMAGE_SUFFIXES, read_dataset, read_image
-from ..data.preprocessing import Preprocessing
+from ..data.preprocessing import Preprocessing, without_normalization
 from ..errors import InputError
 from ..system.files import files_below
 
-
-def without_normalization(preprocessing: Preprocessing) -> Preprocessing:
-    """The same up to values in [0, 1], which is what an exported file takes."""
-    return replace(preprocessing, mean=(0.0,) * preprocessing.in_chans, std=(1.0,) * preprocessing.in_chans)
+SIDES = {"super_resolution": 64, "segmentation": 256}
+"""Pixels a side of the example, by task, for networks that take any size and tell none."""
 
 
 def read_samples(folder: str | Path, preprocessing: Preprocessing | None, example: Tensor, *, limit: int) -> Tensor:
@@ -85,3 +83,26 @@ def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...
     if tuple(sample.shape) != shape:
         raise InputError(f"{file}: of shape {list(sample.shape)}, expected {list(shape)} as the network takes it")
     return sample
+
+
+def image_preprocessing(info: dict[str, Any]) -> Preprocessing | None:
+    """What a classifier does to an image before it sees it; None for a network of another task."""
+    return Preprocessing.from_dict(info["preprocessing"]) if info["task"] == "classification" and info["preprocessing"] else None
+
+
+def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Tensor:
+    """Seeded values in [0, 1] as the network takes them, a batch of one or the shape's; raises InputError where nothing says how large."""
+    if shape is None:
+        preprocessing, args, side = image_preprocessing(info), info["model_args"], size or SIDES.get(info["task"])
+        if preprocessing:
+            side = size or preprocessing.size
+            shape = (1, preprocessing.in_chans, side, side)
+        elif info["task"] == "forecasting" and {"lookback", "variables"} <= args.keys():
+            if size:
+                raise InputError(f"size {size} for {info['model']}, expected none: a forecaster's windows have the size of its checkpoint")
+            shape = (1, args["lookback"], args["variables"])
+        elif side:
+            shape = (1, 3, side, side)
+        else:
+            raise InputError(f"{info['model']}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))

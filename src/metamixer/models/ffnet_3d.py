@@ -12,12 +12,12 @@ import torch
 from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
-from ..checkpoints.published import rename_published
 from ..errors import InputError
 from ..mixer import MetaMixer, MixerBlock
 from ..ops import ConvNorm, Operators, same_padding
 from ..ops.sparse import SparseVoxels
 from ..ops.voxels import ACTIVATIONS, VOXELS, LayerNorm, Unpool
+from .published_names import rename_published
 
 VoxelMixer = Callable[[int, int, Operators], nn.Module]
 """Makes a token mixer of voxels from (dim, kernel_size, operators)."""

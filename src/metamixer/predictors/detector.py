@@ -16,13 +16,12 @@ from ..checkpoints.ours import load_ours
 from ..checkpoints.published import load_published
 from ..data.detection.coco_json import encode_mask
 from ..data.detection.transforms import DetectionPreprocessing
-from ..data.images.labelled import read_image
+from ..data.images.labelled import Picture, read_image
 from ..errors import InputError, InputWarning
 from ..models import create_model
 from ..models.cascade_mask_rcnn import to_file
 from ..ops.fusion import fuse
 from ..system.device import computing_in, find_precision
-from .classifier import Picture
 
 COCO = {
     number: name

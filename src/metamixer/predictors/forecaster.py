@@ -32,7 +32,7 @@ from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
 from ..errors import InputError, at_least
 from ..ops.fusion import fuse
-from ..system.machine import find_device
+from ..system.device import find_device
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 from .backtest import Backtest, backtest

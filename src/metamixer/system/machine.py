@@ -6,8 +6,6 @@ from pathlib import Path
 
 import torch
 
-from ..errors import InputError
-
 
 def processor() -> str:
     """The processor's own name."""
@@ -42,17 +40,3 @@ def multiplies_int8() -> bool:
     info = Path("/proc/cpuinfo")
     known = info.read_text() if info.is_file() else "avx512_vnni"
     return any(name in known for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
-
-
-def find_device(name: str) -> torch.device:
-    """A device by name, such as cpu or cuda:1; raises InputError for one that is not here."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    here = ["cpu", *([accelerator.type] if accelerator else [])]
-    try:
-        device = torch.device(name)
-        if device.type in here:
-            torch.empty(0, device=device)
-            return device
-    except RuntimeError:
-        pass
-    raise InputError(f"device {name!r}, expected one that is here: {', '.join(here)}")

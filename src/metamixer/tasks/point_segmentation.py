@@ -11,8 +11,8 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from ..data.points.clouds import Cloud
 from ..data.points.scenes import IGNORED, Voxels
 from ..errors import InputError
+from ..inference.voting import point_scores, voting
 from ..ops.sparse import SparseVoxels
-from ..predictors.point_segmenter import point_scores, voting
 from .confusion import class_ious, segmentation_measures, write_confusion
 from .lovasz import lovasz_softmax
 from .optimization.points import PointOptimization

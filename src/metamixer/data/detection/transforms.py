@@ -1,14 +1,14 @@
 """Images with their objects: brought to a network's size, and changed at random for training (DETR's way, as the paper does)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from ...errors import above_zero, from_zero_to_one, rising
+from ..chance import choose, happens, uniform
 from ..preprocessing import Normalisation
 
 Sample = dict[str, Tensor]
@@ -106,18 +106,3 @@ def keep_visible(sample: Sample) -> Sample:
         "masks": tv_tensors.wrap(masks[visible], like=masks),
         "labels": sample["labels"][visible],
     }
-
-
-def happens(probability: float) -> bool:
-    """True with this probability, by PyTorch's generator."""
-    return torch.rand(()).item() < probability
-
-
-def uniform(low: int, high: int) -> int:
-    """A whole number from low to high, both included."""
-    return int(torch.randint(low, high + 1, ()))
-
-
-def choose(values: Sequence[int]) -> int:
-    """One of the values."""
-    return values[uniform(0, len(values) - 1)]

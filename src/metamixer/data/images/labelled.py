@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 
 import lightning as L
@@ -18,6 +19,8 @@ from ..preprocessing import Augmentation, Preprocessing, Transform
 from .decoding import decoding
 from .orientation import find_turn
 from .splits import expect_same_classes, expect_two_splits, split_folder
+
+Picture = str | Path | Image.Image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """What files are taken for images in a folder."""
@@ -273,3 +276,17 @@ def class_names(reader) -> list[str] | None:
     features = getattr(getattr(reader, "dataset", None), "features", None)
     label = (features or {}).get(getattr(reader, "label_key", "label"))
     return list(label.names) if hasattr(label, "names") else None
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """Files as they are, folders as the images below them in order; raises InputError where there is none."""
+    found = list(chain.from_iterable(_images_at(Path(path)) for path in paths))
+    if not found:
+        raise InputError("no images given, expected files or folders")
+    return found
+
+
+def _images_at(path: Path) -> list[Path]:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder, expected images")
+    return [path] if path.is_file() else images_below(path)

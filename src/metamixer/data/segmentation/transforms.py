@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import RandomPhotometricDistort
 from torchvision.transforms.v2 import functional as F
 
 from ...errors import above_zero, from_zero_to_one, rising
-from ..detection.transforms import happens, uniform
+from ..chance import happens, uniform
 from ..preprocessing import Normalisation
 from .label_maps import IGNORED
 

@@ -13,8 +13,8 @@ from ...errors import InputError
 from ...system.machine import multiplies_int8
 from ..description import KEY, Description, Shape
 from ..program import Program, all_free, capture
+from ..quantization import fingerprint
 from ..runtime import Runtime
-from ..weights import fingerprint
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 """What OpenVINO is to compute in; in an int8 network, the operators that stay in floating point."""

@@ -8,9 +8,9 @@ from timm.layers import SelectAdaptivePool2d, trunc_normal_
 from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
-from ...checkpoints.published import FFNET_NAMES, FFNET_SEG_NAMES
 from ...errors import InputError
 from ...ops import IMAGE, IMAGE_WITH_STRIPS, Operators, ParallelConv, norm_as_affine
+from ..published_names import FFNET_NAMES, FFNET_SEG_NAMES
 
 STRIDE = 32
 """The last stage sees the image at this stride; a smaller image is refused."""

@@ -6,8 +6,9 @@ import torch
 from timm.models import resolve_pretrained_cfg
 from torch import Tensor, nn
 
-from ...checkpoints.published import convert_published, read_published
 from ...errors import InputError
+from ...system.weight_files import read_published
+from ..published_names import convert_published
 
 OPTIONAL_PARTS = ("head.norm.", "head.expand.", "head.hidden.", "head.fc.", "feature_norms.")
 """A classifier's checkpoint has no feature norms and a dense network's no head; what it lacks stays as the model began."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ...checkpoints.published import rename
 from ...errors import InputWarning
+from ..published_names import rename
 
 NAMES: tuple[tuple[str, str], ...] = (
     (r"^(?!residual|trend)", "model."),

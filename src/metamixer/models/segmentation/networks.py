@@ -10,10 +10,10 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...checkpoints.published import FFNET_NAMES, FFNET_SEG_NAMES, published_name, rename_published
 from ...errors import InputError
 from ..ffnet.backbones import build_backbone
 from ..ffnet.parts import STRIDE
+from ..published_names import FFNET_NAMES, FFNET_SEG_NAMES, published_name, rename_published
 from .heads import FFNET_HEAD_STRIDES, UPERNET_STRIDES, AuxiliaryHead, FFNetHead, UPerNetHead, segmentation_models
 
 PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ...checkpoints.published import published_name
+from ...models.published_names import published_name
 
 BACKBONE = "pyramid.backbone.model."
 
