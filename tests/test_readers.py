@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from metamixer.data import Augmentation, ImageData, Preprocessing
-from metamixer.data.images.labelled import LabelledImages
+from metamixer.data.images.reading import LabelledImages
 from metamixer.errors import InputError
 from metamixer.training.run_sheet import spread
 

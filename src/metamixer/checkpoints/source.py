@@ -68,8 +68,6 @@ def info_of(name: str) -> dict[str, Any]:
 
 def _published_segmenter(name: str) -> dict[str, Any]:
     """Classes and preprocessing of the authors' segmenters, which their number of classes tells."""
-    from ..predictors.segmenter import PUBLISHED  # which imports this package
-
     with torch.device("meta"):
         num_classes = create_model(name).num_classes
     if num_classes not in PUBLISHED:

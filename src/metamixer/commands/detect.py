@@ -35,7 +35,7 @@ def detect(
         precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
     """
-    from ..data.images.labelled import find_images
+    from ..data.images.reading import find_images
     from ..predictors.detector import Detector, image_ids
     from ..system.allocator import keep_freed_memory
     from ..system.device import find_device

@@ -38,7 +38,7 @@ def predict(
         device: where to compute, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
     """
-    from ..data.images.labelled import find_images
+    from ..data.images.reading import find_images
     from ..predictors.classifier import Classifier
     from ..system.allocator import keep_freed_memory
 

@@ -3,13 +3,16 @@
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-import lightning as L
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, default_collate
 
 from ..errors import at_least
+
+if TYPE_CHECKING:
+    import lightning as L
 
 
 class EpochSampler(DistributedSampler):
@@ -77,7 +80,7 @@ def begin_stream(
         dataset.reader.ds = None  # timm's reader goes on in its stream, where a resumed run can't be
 
 
-def place_in(trainer: L.Trainer | None) -> dict[str, int]:
+def place_in(trainer: "L.Trainer | None") -> dict[str, int]:
     """The epoch and the process at which a training stands, as `EpochSampler` takes them; without one the beginning."""
     if trainer is None:
         return {"first_epoch": 0, "num_replicas": 1, "rank": 0}
@@ -90,7 +93,7 @@ def training_loader(
     batch_size: int,
     num_workers: int,
     seed: int,
-    trainer: L.Trainer | None = None,
+    trainer: "L.Trainer | None" = None,
     collate_fn: Callable = default_collate,
 ) -> DataLoader:
     """Shuffled full batches, from where the trainer stands; a last, smaller one is dropped unless it is the only one."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from ..data.images.labelled import IMAGE_SUFFIXES, read_dataset, read_image
+from ..data.images.reading import IMAGE_SUFFIXES, read_dataset, read_image
 from ..data.preprocessing import Preprocessing, without_normalization
 from ..errors import InputError
 from ..system.files import files_below

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..checkpoints.ours import expect_task, load_ours
 from ..checkpoints.published import load_published
 from ..data.images.class_names import imagenet_names
-from ..data.images.labelled import Picture, read_image
+from ..data.images.reading import Picture, read_image
 from ..data.preprocessing import Preprocessing, without_normalization
 from ..deployment.fastest import deploy
 from ..deployment.formats import is_exported, load_exported

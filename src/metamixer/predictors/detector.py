@@ -16,7 +16,7 @@ from ..checkpoints.ours import load_ours
 from ..checkpoints.published import load_published
 from ..data.detection.coco_json import encode_mask
 from ..data.detection.transforms import DetectionPreprocessing
-from ..data.images.labelled import Picture, read_image
+from ..data.images.reading import Picture, read_image
 from ..errors import InputError, InputWarning
 from ..models import create_model
 from ..models.cascade_mask_rcnn import to_file

@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from ..checkpoints.ours import load_ours
 from ..checkpoints.published import load_published
 from ..checkpoints.source import PUBLISHED
-from ..data.images.labelled import Picture
+from ..data.images.reading import Picture
 from ..data.segmentation.label_maps import paint, read_classes
 from ..data.segmentation.pixels import read_colour_image
 from ..data.segmentation.transforms import SegmentationPreprocessing

@@ -20,8 +20,9 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.imports import RequirementCache
 
-from .. import data, tasks  # noqa: F401  their classes can be named in a recipe without a path
+from .. import tasks  # noqa: F401  its classes can be named in a recipe without a path
 from ..checkpoints.ours import expect_training_checkpoint
+from ..data import import_all
 from ..errors import USAGE_ERROR, InputError, InputWarning, first_line
 from ..system.allocator import keep_freed_memory
 from ..system.machine import computes_bfloat16
@@ -250,6 +251,7 @@ def use_fast_settings() -> None:
 
 def run(arguments: list[str]) -> TrainingCLI:
     """`fit`, `validate` or `test` with their arguments."""
+    import_all()
     use_fast_settings()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     quieten_lightning()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 from ..checkpoints.ours import expect_task, load_checkpoint
+from ..data import import_all
 from ..data.preprocessing import Preprocessing
 from ..drawing.figures import check_figure_name, pyplot, save_figure
 from ..errors import InputError
@@ -48,8 +49,7 @@ def load_data(config: Path) -> LightningDataModule:
     """The data module of a run, from the configuration that the run wrote."""
     from jsonargparse import ArgumentParser
 
-    from .. import data  # noqa: F401  its classes can be named without a path
-
+    import_all()
     if not config.is_file():
         raise InputError(f"{config}: no such file, expected the configuration of the training run beside the checkpoint")
     parser = ArgumentParser(exit_on_error=False)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ...errors import InputError
-from ..images.labelled import read_image
+from ..images.reading import read_image
 from ..loading import evaluation_loader, training_loader
 from .coco_json import CocoFile, CocoImage, CocoObject, decode_mask, read_coco
 from .transforms import DetectionAugmentation, DetectionPreprocessing, keep_visible, wrap

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ...errors import InputError
 from ...system.files import files_below
 from ..images.decoding import decoding
-from ..images.labelled import IMAGE_SUFFIXES, read_image
+from ..images.reading import IMAGE_SUFFIXES, read_image
 from ..loading import evaluation_loader, read_ahead, training_loader
 from .label_maps import PixelClasses, read_classes, read_labels
 from .transforms import SegmentationAugmentation, SegmentationPreprocessing

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...errors import InputError
 from ..images.decoding import decoding
-from ..images.labelled import images_below, read_image
+from ..images.reading import images_below, read_image
 from ..loading import evaluation_loader, read_ahead, training_loader
 from .quality import least_side
 from .resizing import crop_to_multiple, imresize
