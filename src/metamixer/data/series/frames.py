@@ -1,32 +1,16 @@
 """Tables of users, pandas or polars, wide or long, -> series, and forecasts -> tables of the same kind."""
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import InputError, InputWarning
+from .dates import TIME_COLUMNS, dates, expect_same_dates, import_pandas, is_time, own_dates, stamp, time_column, to_zone, zone_of
 from .missing import refuse_missing
-from .tables import (
-    IDENTIFIER,
-    TIME_COLUMNS,
-    LongSeries,
-    Series,
-    dates,
-    import_pandas,
-    local_dates,
-    numbers,
-    stamp,
-    time_column,
-    to_series,
-    to_zone,
-    utc_dates,
-)
+from .tables import IDENTIFIER, LongSeries, Series, numbers, to_series
 
 if TYPE_CHECKING:
     import pandas
@@ -81,19 +65,6 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
     return series, Layout(library, long, time, zone=zone, local=local, days=days, unit=unit, identifier=type_of_names(names))
 
 
-def own_dates(column: "pandas.Series") -> "pandas.Series":
-    """Dates that Arrow or Python holds, as pandas' own; any other column as it is."""
-    pandas = import_pandas()
-    if not isinstance(column.dtype, pandas.ArrowDtype) and column.dtype != object:
-        return column
-    objects = column.astype(object)
-    if not all(isinstance(value, date) for value in objects):
-        return column
-    with suppress(ValueError):  # of several zones, or none of pandas' dates
-        return pandas.to_datetime(objects)
-    return column
-
-
 def type_of_names(names: Any) -> str:
     """numpy's type of a long table's identifiers or a wide one's columns where they are numbers, else that of text."""
     kind = getattr(names.dtype, "categories", names).dtype
@@ -116,18 +87,6 @@ def index_to_columns(frame: "pandas.DataFrame", time: str | None) -> "pandas.Dat
     return result
 
 
-def is_time(name: Any, time: str | None) -> bool:
-    """Is this the column of dates, by its name?"""
-    return name == time if time is not None else str(name).lower() in TIME_COLUMNS
-
-
-def expect_same_dates(index: "pandas.Index", column: "pandas.Series", name: Any) -> None:
-    """Raise InputError that names the first row at which an index says another date than the column of its name."""
-    ours, theirs = dates(index.to_series(), name), dates(column, name)
-    for row in np.flatnonzero(ours != theirs)[:1]:
-        raise InputError(f"index {name!r}, row {row + 1}: {stamp(ours[row])}, expected {stamp(theirs[row])}, as in the column of this name")
-
-
 def from_polars(frame: Any) -> "pandas.DataFrame":
     """The same table in pandas, without the Arrow library that polars' own way needs."""
     pandas = import_pandas()
@@ -136,18 +95,6 @@ def from_polars(frame: Any) -> "pandas.DataFrame":
         if getattr(kind, "time_zone", None):
             columns[name] = columns[name].dt.tz_localize("UTC").dt.tz_convert(kind.time_zone)
     return pandas.DataFrame(columns)
-
-
-def zone_of(column: "pandas.Series", name: Any) -> tuple[str | None, bool]:
-    """The time zone of a column of dates, None without one, and whether `dates` gives its local dates.
-
-    Text with an offset, which may change with the clock, is of UTC, or of no zone where the dates are local ones.
-    """
-    local = local_dates(column, utc_dates(column, name)) is not None
-    if isinstance(column.dtype, import_pandas().DatetimeTZDtype):
-        return str(column.dt.tz), local
-    text = isinstance(column.iloc[0], str) and re.search(r":\S*(Z|[+-]\d{2}:?\d{2})$", column.iloc[0])
-    return ("UTC" if text and not local else None), False
 
 
 def pivot(frame: Any) -> Series:
