@@ -1,5 +1,6 @@
 """Query-key-value mixers and the FFNet family (arXiv 2406.02021)."""
 
+import sys as _sys
 from importlib import import_module as _import_module
 
 from .checkpoints.ours import load_checkpoint as load_checkpoint
@@ -11,7 +12,11 @@ from .mixer import TOKEN_MIXERS as TOKEN_MIXERS
 from .mixer import MetaMixer as MetaMixer
 from .models import create_model as create_model
 from .models import list_models as list_models
+from .moved import MOVED as _MOVED
+from .moved import MovedModules as _MovedModules
 from .ops.fusion import fuse as fuse
+
+_sys.meta_path.append(_MovedModules())
 
 _ON_USE = {
     "Classifier": "classifier",
@@ -25,6 +30,8 @@ _ON_USE = {
 
 
 def __getattr__(name: str):
+    if f"{__name__}.{name}" in _MOVED:
+        return _import_module(f".{name}", __name__)
     if name not in _ON_USE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_import_module(f".predictors.{_ON_USE[name]}", __name__), name)
