@@ -1,4 +1,4 @@
-"""Modules that the pages of 0.1.0 name and that stand elsewhere now; their old paths still import, with a warning."""
+"""Modules that the pages and the example of 0.1.0 name and that stand elsewhere now; their old paths still import, with a warning."""
 
 import sys
 import warnings
@@ -8,8 +8,12 @@ from importlib.machinery import ModuleSpec
 
 MOVED = {
     "metamixer.detector": "metamixer.predictors.detector",
+    "metamixer.files": "metamixer.system.files",
     "metamixer.forecaster": "metamixer.predictors.forecaster",
+    "metamixer.packaged": "metamixer.checkpoints.packaged",
     "metamixer.point_segmenter": "metamixer.predictors.point_segmenter",
+    "metamixer.quality": "metamixer.data.super_resolution.quality",
+    "metamixer.resizing": "metamixer.data.super_resolution.resizing",
     "metamixer.segmenter": "metamixer.predictors.segmenter",
     "metamixer.series": "metamixer.ops.series",
     "metamixer.spandrel_architecture": "metamixer.checkpoints.spandrel",
