@@ -69,22 +69,6 @@ def spread(count: int, limit: int) -> list[int]:
     return [i * count // taken for i in range(taken)]
 
 
-def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...]) -> Tensor:
-    if preprocessing:
-        image = read_image(file, mode=preprocessing.mode, name=str(file))
-        sample = without_normalization(preprocessing).transform()(image)
-    else:
-        try:
-            sample = torch.from_numpy(np.load(file, allow_pickle=False)).float()
-        except (OSError, ValueError, TypeError, EOFError) as error:
-            raise InputError(f"{file}: not a readable .npy array ({error})") from None
-        if not sample.isfinite().all():
-            raise InputError(f"{file}: holds NaN or infinite values, expected numbers")
-    if tuple(sample.shape) != shape:
-        raise InputError(f"{file}: of shape {list(sample.shape)}, expected {list(shape)} as the network takes it")
-    return sample
-
-
 def image_preprocessing(info: dict[str, Any]) -> Preprocessing | None:
     """What a classifier does to an image before it sees it; None for a network of another task."""
     return Preprocessing.from_dict(info["preprocessing"]) if info["task"] == "classification" and info["preprocessing"] else None
@@ -106,3 +90,19 @@ def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[in
         else:
             raise InputError(f"{info['model']}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...]) -> Tensor:
+    if preprocessing:
+        image = read_image(file, mode=preprocessing.mode, name=str(file))
+        sample = without_normalization(preprocessing).transform()(image)
+    else:
+        try:
+            sample = torch.from_numpy(np.load(file, allow_pickle=False)).float()
+        except (OSError, ValueError, TypeError, EOFError) as error:
+            raise InputError(f"{file}: not a readable .npy array ({error})") from None
+        if not sample.isfinite().all():
+            raise InputError(f"{file}: holds NaN or infinite values, expected numbers")
+    if tuple(sample.shape) != shape:
+        raise InputError(f"{file}: of shape {list(sample.shape)}, expected {list(shape)} as the network takes it")
+    return sample

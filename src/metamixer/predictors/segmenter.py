@@ -29,6 +29,8 @@ WINDOW = 1024
 """Side in pixels of the windows through which a larger picture is seen where the checkpoint names none."""
 OVERLAP = 0.25
 OPACITY = 0.55
+
+
 class Segmenter:
     """A network in deploy form with preprocessing, classes and colours: `Segmenter.load(checkpoint="best.ckpt")("street.jpg")`.
 
