@@ -72,7 +72,7 @@ def test_pooling_takes_the_largest_and_unpooling_gives_it_back(voxels):
 
 
 def test_maps_are_made_once_and_shared(voxels):
-    assert voxels.grid.neighbours(3) is voxels.with_features(voxels.features).grid.neighbours(3)
+    assert voxels.grid.neighbors(3) is voxels.with_features(voxels.features).grid.neighbors(3)
     assert voxels.grid.pooled() is voxels.grid.pooled()
 
 
@@ -146,5 +146,5 @@ def test_refuses_what_does_not_fit(voxels):
 
 def test_voxels_at_the_edges_of_the_keys():
     corners = torch.tensor([[0, 0, 0], [0, 0, LARGEST_COORDINATE], [0, 1, 0], [LARGEST_COORDINATE] * 3])
-    pairs = VoxelGrid.of(corners).neighbours(5).both_ways()
+    pairs = VoxelGrid.of(corners).neighbors(5).both_ways()
     assert sorted((int(a), int(b)) for _, rows, others in pairs for a, b in zip(rows, others, strict=True)) == [(0, 2), (2, 0)]
