@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError, at_least
+from ...mixer import Mixers
 from ...published import published_name, rename_published
 from ..backbones import build_backbone
 from .boxes import ANCHOR_SCALE, DIVISOR, Size, check_targets
@@ -52,7 +53,8 @@ class CascadeMaskRCNN(nn.Module):
 
     Args:
         num_classes: kinds of objects, numbered from 0.
-        backbone, backbone_args: a name of ours or timm's, and keywords for `timm.create_model`.
+        backbone, backbone_args: name of our network or timm's, and keywords for `build_backbone`.
+        mixers: token mixers of the backbone's stages, if it is ours; None: its own.
         channels: of the pyramid and the heads; hidden_dim: of the box heads' hidden layer.
         anchor_scale: side of the square anchor in strides of its level; objects of a few pixels ask for smaller ones than the published.
         proposal_samples, region_samples: anchors, and regions in each stage, that are learned from in each image.
@@ -64,6 +66,7 @@ class CascadeMaskRCNN(nn.Module):
         backbone: str = "ffnet_2",
         *,
         backbone_args: Mapping | None = None,
+        mixers: Mixers | None = None,
         channels: int = 256,
         hidden_dim: int = 1024,
         anchor_scale: float = ANCHOR_SCALE,
@@ -74,7 +77,8 @@ class CascadeMaskRCNN(nn.Module):
         for name, value in (("num_classes", num_classes), ("anchor_scale", anchor_scale)):
             at_least(name, value, 1)
         self.num_classes = num_classes
-        self.pyramid = Pyramid(build_backbone(backbone, **{"feature_norms": True, **(backbone_args or {})}), channels)
+        backbone_args = {"feature_norms": True, "mixers": mixers, **(backbone_args or {})}
+        self.pyramid = Pyramid(build_backbone(backbone, **backbone_args), channels)
         self.proposals = ProposalNetwork(channels, anchor_scale=anchor_scale, samples=proposal_samples)
         self.cascade = Cascade(channels, hidden_dim, num_classes, samples=region_samples)
 
