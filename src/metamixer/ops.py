@@ -26,8 +26,8 @@ KernelSize = int | tuple[int, ...]
 
 
 def _half(kernel_size: int) -> tuple[KernelSize, ...]:
-    """A 3x3 branch for a 7x7 (paper, section 3.3: structural re-parameterization of large kernels)."""
-    return (kernel_size // 2,) if kernel_size >= 7 else ()
+    """A 3x3 branch for a 7x7 (paper, section 3.3), an odd one of about half the size for larger kernels."""
+    return (kernel_size // 2 | 1,) if kernel_size >= 7 else ()
 
 
 def _strips(kernel_size: int) -> tuple[KernelSize, ...]:

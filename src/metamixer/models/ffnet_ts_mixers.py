@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from ..mixer import MetaMixer
@@ -31,6 +32,17 @@ class VariableOperators(Operators):
     variables: int = 1
     channels: Operators = SERIES
     drop_rates: Sequence[float] = (0.0, 0.0)
+
+    def on(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Operators:
+        """The same layers, created on `device` as `dtype`."""
+        made = variable_operators(
+            self.variables,
+            drop_rates=self.drop_rates,
+            parallel_kernels=self.parallel_kernels,
+            device=device,
+            dtype=dtype,
+        )
+        return replace(made, act=self.act, drop_path=self.drop_path)
 
     def projection(self, dim: int) -> nn.Module:
         """A feed-forward network over variables, then dims."""
