@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN: images in, boxes, classes and masks of objects out (paper, table 4).
 
-Equal to the published detectors, which are mmdet 2.28's; what torchvision does otherwise is written out in the files beside this.
+Equal to the published detectors, which are mmdet 2.28's; where torchvision differs, this folder has its own code.
 """
 
 import re
@@ -38,7 +38,7 @@ PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
     (r"(bbox_head\.\d)\.deltas\.", r"\1.fc_reg."),
     (r"(mask_head\.\d)\.logits\.", r"\1.conv_logits."),
 )
-"""Our name -> the published one, beside the backbone's."""
+"""Our name -> the published one, except the backbone's."""
 
 CLASSIFIERS = tuple(
     f"cascade.{layer}"
@@ -49,15 +49,15 @@ CLASSIFIERS = tuple(
 
 
 class CascadeMaskRCNN(nn.Module):
-    """Finds the objects of 3-channel images, normalised as the backbone wants them.
+    """The detector; it takes 3-channel images normalized for the backbone.
 
     Args:
-        num_classes: kinds of objects, numbered from 0.
+        num_classes: classes of objects, numbered from 0.
         backbone, backbone_args: name of our network or timm's, and keywords for `build_backbone`.
         mixers: token mixers of the backbone's stages, if it is ours; None: its own.
         channels: of the pyramid and the heads; hidden_dim: of the box heads' hidden layer.
-        anchor_scale: side of the square anchor in strides of its level; objects of a few pixels ask for smaller ones than the published.
-        proposal_samples, region_samples: anchors, and regions in each stage, that are learned from in each image.
+        anchor_scale: side of the square anchor in strides of its level; objects of a few pixels need a smaller one.
+        proposal_samples, region_samples: anchors, and regions of each stage, sampled per image for training.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class CascadeMaskRCNN(nn.Module):
         getattr(backbone, "model", backbone).set_grad_checkpointing(enable)
 
     def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A published detector's state dict under our names, complete in both directions; FFNet-4's `ema_*` copies are left."""
+        """A published detector's state dict under our names, complete in both directions; FFNet-4's `ema_*` copies are ignored."""
         state = {key: value for key, value in state.items() if not key.startswith(("ema_", "backbone.ema_"))}
         return rename_published(state, self.state_dict(), name_of=published_detector_name)
 
@@ -123,7 +123,7 @@ def published_detector_name(name: str) -> str:
 
 
 def pad_images(images: Sequence[Tensor]) -> tuple[Tensor, list[Size]]:
-    """Images (3, H, W) in one batch, zeros at the right and below up to a multiple of 32, and their sizes."""
+    """Pad images (3, H, W) with zeros, right and bottom, to one batch with sides of a multiple of 32; also their sizes."""
     wrong = [list(image.shape) for image in images if image.ndim != 3 or image.shape[0] != 3 or not image.numel()]
     if not len(images) or wrong:
         raise InputError(
@@ -141,11 +141,11 @@ VARIANTS: dict[str, dict] = {
     "cascade_mask_rcnn_ffnet_3": {"backbone": "ffnet_3"},
     "cascade_mask_rcnn_ffnet_4": {"backbone": "ffnet_4"},
 }
-"""What makes a variant; `cascade_mask_rcnn_ffnet_nano` is ours, the others are the paper's (table 4)."""
+"""Keywords of each variant; `cascade_mask_rcnn_ffnet_nano` is ours, the others are the paper's (table 4)."""
 
 
 def build_detector(variant: str, **kwargs) -> CascadeMaskRCNN:
-    """A variant's numbers, changed by the caller's keywords."""
+    """A variant's keywords, overridden by the caller's."""
     network = CascadeMaskRCNN(**{**VARIANTS[variant], **kwargs})
     network.pretrained_cfg = {"architecture": variant, "classifier": CLASSIFIERS}
     return network

@@ -1,4 +1,4 @@
-"""The region proposal network (Ren et al., 2015): which of the anchors hold an object, whatever it is."""
+"""The region proposal network (Ren et al., 2015): which anchors contain an object of any class."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +19,7 @@ SMOOTH_L1_BETA = 1 / 9
 CODER = BoxCoder()
 
 Maps = tuple[Tensor, Tensor]
-"""Of all levels in one row: logits (B, anchors) and deltas (B, anchors, 4)."""
+"""Of all levels, concatenated: logits (B, anchors) and deltas (B, anchors, 4)."""
 
 
 class ProposalNetwork(nn.Module):
@@ -51,7 +51,7 @@ class ProposalNetwork(nn.Module):
 
     @torch.no_grad()
     def propose(self, maps: Sequence[Maps], anchors: Sequence[Tensor], sizes: Sequence[Size], *, count: int) -> list[Tensor]:
-        """For each image at most `count` boxes (N, 4), likeliest first; `count` a level compete."""
+        """For each image at most `count` boxes (N, 4), most confident first; the best `count` of each level compete."""
         return [
             self._propose([(logits[i], deltas[i]) for logits, deltas in maps], anchors, size, count=count) for i, size in enumerate(sizes)
         ]
