@@ -1,4 +1,4 @@
-"""Every mixer in every family of networks: it runs, every parameter gets a gradient, and the fused form computes the same."""
+"""Every mixer in every family of networks: it runs, all parameters get gradients, the fused form computes the same."""
 
 import pytest
 import torch
@@ -85,7 +85,9 @@ def outputs(network: nn.Module, family: str) -> torch.Tensor:
 def test_runs_learns_and_folds(family, mixer):
     name, settings = FAMILIES[family]
     torch.manual_seed(0)
-    network = randomize(metamixer.create_model(name, mixers=MIXERS[mixer] if mixer == "a user's" else mixer, **settings))
+    network = randomize(
+        metamixer.create_model(name, mixers=MIXERS[mixer] if mixer == "a user's" else mixer, **settings)
+    )
     expected = outputs(network, family)
     expected.square().mean().backward()
     parts = network.pyramid if family == "detection" else network
@@ -215,7 +217,9 @@ class TestAttentionOnVoxels:
         x = cloud(DIM, cells=ATTENTION_WINDOW)
         mixer = randomize(SelfAttention(DIM, operators=VOXELS))
         scene = x.features[x.grid.batch == 1]
-        query, key, value = (part[None, None] for part in features(mixer.query.projection(x))[x.grid.batch == 1].chunk(3, 1))
+        query, key, value = (
+            part[None, None] for part in features(mixer.query.projection(x))[x.grid.batch == 1].chunk(3, 1)
+        )
         answer = nn.functional.scaled_dot_product_attention(query, key, value)[0, 0]
         expected = nn.functional.linear(answer, mixer.value.projection.weight, mixer.value.projection.bias)
         assert len(scene) == len(expected)

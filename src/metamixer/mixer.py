@@ -2,12 +2,12 @@
 
     MetaMixer(x) = value(act(key(query(x))))
 
-The query is computed from x, the key interaction compares it with the keys, the activation turns the result into weights,
-and the value interaction combines the values with these weights. Keys and values are static, i.e. weights of a
+The query is computed from x, the key interaction compares it with the keys, the activation turns the result into
+weights, and the value interaction combines the values with these weights. Keys and values are static, i.e. weights of a
 convolution, or dynamic, i.e. computed from x together with the query (`SelfAttention`).
 
-Every mixer takes its layers from `operators`, so the same class runs on images (B, C, H, W), series (B, C, N) and sparse
-voxels. "Spatial" below is the operators' spatial convolution: depthwise on images and series, full on voxels.
+Every mixer takes its layers from `operators`, so the same class runs on images (B, C, H, W), series (B, C, N) and
+sparse voxels. "Spatial" below is the operators' spatial convolution: depthwise on images and series, full on voxels.
 """
 
 import copy
@@ -54,9 +54,7 @@ class FFNifiedAttention(MetaMixer):
 class ConvNeXtFFN(MetaMixer):
     """Channel mixer: the query is a spatial convolution, keys and values are pointwise ones (paper, section 3.2)."""
 
-    def __init__(
-        self, dim: int, kernel_size: int = 7, operators: Operators = IMAGE, *, expansion_ratio: float = 3
-    ):
+    def __init__(self, dim: int, kernel_size: int = 7, operators: Operators = IMAGE, *, expansion_ratio: float = 3):
         hidden_dim = int(dim * expansion_ratio)
         super().__init__(
             query=operators.spatial_norm(dim, kernel_size),
@@ -103,20 +101,18 @@ class NoTokenMixing(MetaMixer):
     """Token mixer of the ablation that mixes no tokens: a projection and an activation."""
 
     def __init__(self, dim: int, operators: Operators = IMAGE):
-        super().__init__(
-            query=operators.projection(dim), key=nn.Identity(), act=operators.act(), value=nn.Identity()
-        )
+        super().__init__(query=operators.projection(dim), key=nn.Identity(), act=operators.act(), value=nn.Identity())
 
 
 Memory = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]
-"""What attention passes on: query (or scores), keys, values, the mask of real tokens, and the mixer's input for its layout."""
+"""What attention passes on: query, keys, values, mask of real tokens, and the mixer's input for its layout."""
 
 
 class SelfAttention(MetaMixer):
     """Multi-head self-attention: keys and values are dynamic, and the activation is softmax.
 
-    On images and series, attention is global. On voxels it is within windows of `metamixer.sparse_layers.ATTENTION_WINDOW`
-    voxels a side, and never across the scenes of a batch.
+    On images and series, attention is global. On voxels it is within windows of
+    `metamixer.sparse_layers.ATTENTION_WINDOW` voxels a side, and never across the scenes of a batch.
     """
 
     def __init__(self, dim: int, *, head_dim: int = 32, operators: Operators = IMAGE):

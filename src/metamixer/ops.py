@@ -4,9 +4,9 @@
 `metamixer.sparse_layers.VOXELS` for `SparseVoxels`. A mixer that takes its layers from there is written once for all.
 
 `module.fuse()` returns the deploy form of the module and of everything inside it: the same function in evaluation mode,
-with fewer operators. The module itself never changes; parts without anything to fold are shared with it. `fused(module)`
-is the same for any module, and `metamixer.fuse(network)` for a whole network. The name follows timm, whose
-`reparameterize_model` calls `fuse()` wherever a module has one.
+with fewer operators. The module itself never changes; parts without anything to fold are shared with it.
+`fused(module)` is the same for any module, and `metamixer.fuse(network)` for a whole network. The name follows timm,
+whose `reparameterize_model` calls `fuse()` wherever a module has one.
 """
 
 import copy
@@ -96,7 +96,9 @@ class Operators:
         factory = {"device": device, "dtype": dtype}
         return replace(self, **{name: partial(getattr(self, name), **factory) for name in self.parametrized})
 
-    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> nn.Module:
+    def conv_norm(
+        self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1
+    ) -> nn.Module:
         """A convolution that keeps the size at stride 1, followed by a norm."""
         conv = self.conv(dim, out_dim, kernel_size, stride, same_padding(kernel_size), groups=groups, bias=False)
         return ConvNorm(conv, self.norm(out_dim))
@@ -106,7 +108,7 @@ class Operators:
         return NormConv(self.norm(dim), self.conv(dim, out_dim, 1, bias=False))
 
     def depthwise(self, dim: int, kernel_size: int) -> nn.Module:
-        """One filter per channel: parallel branches with norms for a large kernel, else a single convolution with bias."""
+        """One filter per channel: parallel branches with norms for a large kernel, else one convolution with bias."""
         if self.parallel_kernels(kernel_size):
             return self.depthwise_norm(dim, dim, kernel_size)
         return self.conv(dim, dim, kernel_size, 1, same_padding(kernel_size), groups=dim)
@@ -122,7 +124,7 @@ class Operators:
         return self.conv_norm(dim, dim, 1)
 
     def spatial(self, dim: int, kernel_size: int) -> nn.Module:
-        """The spatial convolution of this data, a token mixer's keys or values: depthwise unless the data overrides it."""
+        """The spatial convolution of this data, a token mixer's keys or values; depthwise by default."""
         return self.depthwise(dim, kernel_size)
 
     def spatial_norm(self, dim: int, kernel_size: int) -> nn.Module:
@@ -132,9 +134,7 @@ class Operators:
 
 IMAGE = Operators(nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d)
 IMAGE_WITH_STRIPS = replace(IMAGE, parallel_kernels=_strips)
-SERIES = Operators(
-    Conv1d, BatchNorm1d, nn.AvgPool1d, layer_scale=partial(LayerScale, spatial_dims=1), spatial_dims=1
-)
+SERIES = Operators(Conv1d, BatchNorm1d, nn.AvgPool1d, layer_scale=partial(LayerScale, spatial_dims=1), spatial_dims=1)
 
 
 class ConvNorm(nn.Module):
@@ -167,7 +167,9 @@ class NormConv(nn.Module):
     def __init__(self, norm: nn.Module, conv: nn.Module):
         super().__init__()
         if any(conv.padding):
-            raise ValueError(f"NormConv: padding {tuple(conv.padding)}, expected 0: zero padding hides the norm's shift")
+            raise ValueError(
+                f"NormConv: padding {tuple(conv.padding)}, expected 0: zero padding hides the norm's shift"
+            )
         self.norm = norm
         self.conv = conv
 
@@ -191,8 +193,8 @@ class NormConv(nn.Module):
 class ParallelConv(nn.Module):
     """The sum of branches over the same input; fuses into one convolution.
 
-    Branches are convolutions, ConvNorms, NormConvs or an identity. Their kernels may differ in size and shape (7x7 and 3x3;
-    9x9, 1x9 and 9x1); the first is the largest.
+    Branches are convolutions, ConvNorms, NormConvs or an identity. Their kernels may differ in size and shape (7x7 and
+    3x3; 9x9, 1x9 and 9x1); the first is the largest.
     """
 
     def __init__(self, *branches: nn.Module):
@@ -262,7 +264,9 @@ def norm_as_affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     A norm shared by the variables of a series (`metamixer.series.SharedNorm`) repeats both for each variable.
     """
     if norm.running_mean is None or norm.running_var is None:
-        raise ValueError(f"{type(norm).__name__}: no running statistics, expected a norm that keeps them: it can't be folded")
+        raise ValueError(
+            f"{type(norm).__name__}: no running statistics, expected a norm that keeps them: it can't be folded"
+        )
     std = (norm.running_var.double() + norm.eps).sqrt()
     scale = norm.weight.double() / std
     shift = norm.bias.double() - norm.running_mean.double() * scale

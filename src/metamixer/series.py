@@ -1,9 +1,10 @@
 """Layers for series (B, C, N), computed in the fastest form for their size and device.
 
-Parameters, checkpoints and results are those of PyTorch's layers. Three things differ on a CPU: a depthwise convolution is a
-banded Toeplitz matrix per channel, a pointwise one a matrix per group, and a dropout mask takes 16 random bits per element.
-Results are then laid out channel by channel, (C, B, N), so that each of these is one batched product without a copy
-(`benchmarks/forecasting_speed.py` compares the forms). A large hidden layer is computed for some windows at a time.
+Parameters, checkpoints and results are those of PyTorch's layers. Three things differ on a CPU: a depthwise convolution
+is a banded Toeplitz matrix per channel, a pointwise one a matrix per group, and a dropout mask takes 16 random bits per
+element. Results are then laid out channel by channel, (C, B, N), so that each of these is one batched product without a
+copy (`benchmarks/forecasting_speed.py` compares the forms). A large hidden layer is computed for some windows at a
+time.
 """
 
 from collections.abc import Callable
@@ -54,7 +55,7 @@ class BatchNorm1d(nn.BatchNorm1d):
 
 
 class SharedNorm(nn.BatchNorm1d):
-    """One norm of `dim` channels shared by all variables of a series, whose channels are variable by variable."""
+    """One norm of `dim` channels, shared by all variables: channels are variables * dim, variable by variable."""
 
     def __init__(self, dim: int, *, variables: int, device=None, dtype=None):
         super().__init__(dim, device=device, dtype=dtype)
@@ -77,7 +78,7 @@ class Dropout(nn.Dropout):
 
 
 class SwapAxes(nn.Module):
-    """Channels (first, second) -> (second, first), so that a grouped convolution mixes along the other axis (ShuffleNet)."""
+    """Channels (first, second) -> (second, first): a grouped convolution then mixes the other axis (ShuffleNet)."""
 
     def __init__(self, first: int):
         super().__init__()
@@ -92,7 +93,7 @@ class SwapAxes(nn.Module):
 
 
 def runs_eagerly_on_cpu(x: Tensor) -> bool:
-    """False while a graph is captured, which should contain plain operators, and on accelerators, which have fast ones."""
+    """False while a graph is captured, which needs plain operators, and on accelerators, which have fast ones."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
 
 
@@ -143,7 +144,7 @@ def toeplitz(kernels: Tensor, length: int) -> Tensor:
 
 
 def random_mask(x: Tensor, *, keep: float) -> Tensor:
-    """True with probability `keep`, in the layout of x, 16 random bits per element; PyTorch's generator seeds a faster one."""
+    """True with probability `keep`, in the layout of x, 16 random bits each; PyTorch's generator gives the seed."""
     generator = np.random.Generator(np.random.SFC64(torch.randint(2**62, ()).item()))
     numbers = generator.integers(0, 2**64, (x.numel() + 3) // 4, dtype=np.uint64).view(np.int16)
     mask = torch.from_numpy(numbers)[: x.numel()] < round(keep * 2**16) - 2**15

@@ -1,8 +1,9 @@
 """Sparse voxels and their submanifold convolution in plain PyTorch: forward, backward, any device, any odd kernel size.
 
 A submanifold convolution computes outputs only where there is a voxel, and reads only voxels (Graham et al., 2018).
-Neighbors are searched once per resolution and kernel size (`NeighborMap`); each kernel offset is then a gather, a product
-and an add. The rows of one offset are all different, so additions never collide and the result doesn't depend on threads.
+Neighbors are searched once per resolution and kernel size (`NeighborMap`); each kernel offset is then a gather, a
+product and an add. The rows of one offset are all different, so additions never collide and the result doesn't depend
+on threads.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ _outside_inference = torch.inference_mode(False)
 
 @dataclass(frozen=True, eq=False)
 class NeighborMap:
-    """For one offset of each opposite pair: the rows that have a neighbor at that offset, and the rows of those neighbors.
+    """For one offset of each opposite pair: rows that have a neighbor at that offset, and the rows of the neighbors.
 
     pairs: (offset number, rows, neighbors), rows and neighbors (P,) int64; the opposite offset has them swapped.
     """
@@ -42,7 +43,7 @@ class NeighborMap:
 
 @dataclass(frozen=True, eq=False)
 class Coarsening:
-    """The step to a coarser resolution: its voxels, and for each fine voxel the row of the coarse one that contains it."""
+    """The step to a coarser resolution: its voxels, and for each fine voxel the row of the coarse one around it."""
 
     voxels: "VoxelGrid"
     rows: Tensor
@@ -83,7 +84,8 @@ class Windows:
 class VoxelGrid:
     """Positions of voxels; caches their neighbors, coarser grids and windows.
 
-    coordinates: (N, 3) integers from 0 to LARGEST_COORDINATE; batch: (N,) index of each voxel's scene. Voxels are unique.
+    coordinates: (N, 3) integers from 0 to LARGEST_COORDINATE; batch: (N,) index of each voxel's scene.
+    Voxels are unique.
     """
 
     coordinates: Tensor
@@ -167,7 +169,8 @@ class SparseVoxels:
     def of(cls, features: Tensor, coordinates: Tensor, batch: Tensor | None = None) -> "SparseVoxels":
         """Check and combine features and positions.
 
-        features: (N, C); coordinates: (N, 3) non-negative integers; batch: (N,) index of each voxel's scene, None for one scene.
+        features: (N, C); coordinates: (N, 3) non-negative integers; batch: (N,) index of each voxel's scene, None for
+        a single scene.
 
         Raises InputError if their lengths differ or a voxel is negative, out of range or duplicated.
         """
@@ -193,7 +196,9 @@ class SparseVoxels:
 
     def _same_grid(self, other: "SparseVoxels", name: str) -> Tensor:
         if other.grid is not self.grid:
-            raise InputError(f"a {name} of {len(self)} and {len(other)} voxels of different grids, expected the same grid")
+            raise InputError(
+                f"a {name} of {len(self)} and {len(other)} voxels of different grids, expected the same grid"
+            )
         return other.features
 
     def to(self, device: torch.device | str) -> "SparseVoxels":
@@ -319,7 +324,7 @@ def _sum_type(product: Tensor) -> Tensor:
 def submanifold_convolution(
     voxels: SparseVoxels, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1
 ) -> SparseVoxels:
-    """weight: (out, k, k, k, in / groups) with an odd k -> features (N, out) of the same voxels; missing voxels are zero.
+    """weight: (out, k, k, k, in / groups), k odd -> features (N, out) of the same voxels; missing voxels are zero.
 
     Under autocast, it computes in autocast's precision.
     """
@@ -335,7 +340,7 @@ def submanifold_convolution(
 
 
 def pool_mean(voxels: SparseVoxels, kernel_size: int, *, count_empty: bool = False) -> SparseVoxels:
-    """The mean over the voxels of each neighborhood, `kernel_size` voxels wide and odd; count_empty: over all its cells."""
+    """The mean over the voxels, or with `count_empty` all cells, of neighborhoods of an odd `kernel_size`."""
     channels = voxels.features.shape[1]
     ones = voxels.features.new_ones(1, 1, 1, 1, 1).expand(channels, *[kernel_size] * 3, 1)
     total = submanifold_convolution(voxels, ones, groups=channels)

@@ -14,14 +14,14 @@ from .ops import ConvNorm, LayerScale, Operators, same_padding
 from .sparse import LARGEST_KERNEL, SparseVoxels, VoxelGrid, pool_max, pool_mean, submanifold_convolution, unpool
 
 ATTENTION_WINDOW = 8
-"""Side, in voxels, of the cube within which attention relates voxels: at most 512 tokens each, so cost grows linearly."""
+"""Side, in voxels, of the cubes within which attention relates voxels: 512 tokens at most, so its cost is linear."""
 
 
 class SubmanifoldConv3d(nn.Module):
     """A submanifold convolution with an odd kernel size.
 
-    weight: (out, k, k, k, in / groups), or (out, in / groups) for kernel size 1, a linear layer. The signature is that of
-    PyTorch's convolutions, but the size is always kept: stride is 1 and padding is half the kernel.
+    weight: (out, k, k, k, in / groups), or (out, in / groups) for kernel size 1, a linear layer. The signature is that
+    of PyTorch's convolutions, but the size is always kept: stride is 1 and padding is half the kernel.
     """
 
     def __init__(
@@ -134,12 +134,16 @@ class VoxelScale(_OnFeatures, LayerScale):
 class AveragePool(nn.Module):
     """The mean of each voxel's neighborhood, with the signature of PyTorch's average pooling; the size is kept."""
 
-    def __init__(self, kernel_size: int, stride: int = 1, padding: int | None = None, *, count_include_pad: bool = True):
+    def __init__(
+        self, kernel_size: int, stride: int = 1, padding: int | None = None, *, count_include_pad: bool = True
+    ):
         super().__init__()
         if kernel_size % 2 == 0 or not 1 <= kernel_size <= LARGEST_KERNEL:
             raise InputError(f"kernel_size {kernel_size}, expected an odd number up to {LARGEST_KERNEL}")
         if stride != 1 or padding not in (None, kernel_size // 2):
-            raise InputError(f"stride {stride}, padding {padding}, expected 1 and {kernel_size // 2}: it keeps the voxels")
+            raise InputError(
+                f"stride {stride}, padding {padding}, expected 1 and {kernel_size // 2}: it keeps the voxels"
+            )
         self.kernel_size, self.count_include_pad = kernel_size, count_include_pad
 
     def forward(self, x: SparseVoxels) -> SparseVoxels:
@@ -188,7 +192,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"gelu": GELU, "relu": ReLU}
 
 @dataclass(frozen=True)
 class VoxelOperators(Operators):
-    """Layers of sparse voxels; the spatial convolution is full, with a norm, and starts from a LayerNorm, as published."""
+    """Layers of sparse voxels; the spatial convolution is full and normed, with LayerNorms before it, as published."""
 
     first_norm: Callable[..., nn.Module] = LayerNorm
 

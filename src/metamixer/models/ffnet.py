@@ -29,8 +29,8 @@ class FFNet(nn.Module):
 
     Args:
         depths, dims: blocks and width of each stage.
-        token_kernels, channel_kernels: kernel size of the token and the channel mixer in each stage; kernels of 7 and more
-            train with a parallel branch of half the size.
+        token_kernels, channel_kernels: kernel size of the token and the channel mixer in each stage; kernels of 7 and
+            more train with a parallel branch of half the size.
         mixers: token mixer of each stage, or one for all: a name of `metamixer.TOKEN_MIXERS` or a function
             (dim, kernel_size, operators).
         layer_scale: initial value of the layer scales; None: no layer scales.
@@ -102,7 +102,7 @@ class FFNet(nn.Module):
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict:
-        """Groups for layer-wise learning rates: stem, stages (`coarse`) or blocks (downsampling with the first), the rest."""
+        """Groups for layer-wise learning rates: the stem, stages (`coarse`) or blocks with downsampling, the rest."""
         blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
 
@@ -123,7 +123,11 @@ class FFNet(nn.Module):
         if global_pool is not None:
             self.head.reset_pool(global_pool)
         like = next(self.stem.parameters())
-        fc = nn.Linear(self.head_hidden_size, num_classes, device=like.device, dtype=like.dtype) if num_classes > 0 else nn.Identity()
+        fc = (
+            nn.Linear(self.head_hidden_size, num_classes, device=like.device, dtype=like.dtype)
+            if num_classes > 0
+            else nn.Identity()
+        )
         self.head.fc = fc.apply(init_weights).train(self.training)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -167,11 +171,15 @@ class FFNet(nn.Module):
                 intermediates.append(self.head.norm(x) if norm and is_last else feature_norm(x))
         return intermediates if intermediates_only else (x, intermediates)
 
-    def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
         """Remove what the features in `indices` don't need; returns them as non-negative indices."""
         wanted, last = feature_take_indices(len(self.stages), indices)
         self.stages = self.stages[: last + 1]
-        self.feature_norms = nn.ModuleList(norm if i in wanted else nn.Identity() for i, norm in enumerate(self.feature_norms[: last + 1]))
+        self.feature_norms = nn.ModuleList(
+            norm if i in wanted else nn.Identity() for i, norm in enumerate(self.feature_norms[: last + 1])
+        )
         if prune_norm:
             self.head.norm = nn.Identity()
         if prune_head:
@@ -201,7 +209,7 @@ VARIANTS: dict[str, dict] = {
         "parts": SEGMENTATION_PARTS,
     },
 }
-"""Keywords of each variant; `ffnet_nano` and `ffnet_1_hybrid` are ours, the others the paper's (table 2, segmentation)."""
+"""Keywords of each variant; `ffnet_nano` and `ffnet_1_hybrid` are ours, the others the paper's."""
 
 _RELEASE = "https://github.com/ysj9909/FFNet/releases/download/v1.0"
 

@@ -25,8 +25,12 @@ class Merge(nn.Module):
 
     def __init__(self, dim: int, skip_dim: int, out_dim: int, operators: Operators):
         super().__init__()
-        self.projection = nn.Sequential(ConvNorm(operators.conv(dim, out_dim, 1), operators.norm(out_dim)), operators.act())
-        self.skip = nn.Sequential(ConvNorm(operators.conv(skip_dim, out_dim, 1), operators.norm(out_dim)), operators.act())
+        self.projection = nn.Sequential(
+            ConvNorm(operators.conv(dim, out_dim, 1), operators.norm(out_dim)), operators.act()
+        )
+        self.skip = nn.Sequential(
+            ConvNorm(operators.conv(skip_dim, out_dim, 1), operators.norm(out_dim)), operators.act()
+        )
         self.unpool = Unpool()
 
     def forward(self, x: SparseVoxels, skip: SparseVoxels) -> SparseVoxels:
@@ -43,9 +47,9 @@ class FFNet3D(nn.Module):
         depths, dims: blocks and width of each encoder stage; each stage doubles the size of the voxels.
         decoder_depths, decoder_dims: the same for the decoder, finest first; it has one stage less.
         kernel_size: of the mixers' convolutions; stem_kernel_size: of the first.
-        act: activation of the mixers, "gelu" (published for ScanNet) or "relu" (for S3DIS); the rest of the network has GELU.
-        mixers: token mixer of each encoder stage and of the decoder stage of the same resolution, or one for all: a name of
-            `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators).
+        act: of the mixers, "gelu" (published for ScanNet) or "relu" (for S3DIS); the rest of the network has GELU.
+        mixers: token mixer of each encoder stage and of the decoder stage of the same resolution, or one for all: a
+            name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators).
     """
 
     def __init__(
@@ -100,7 +104,8 @@ class FFNet3D(nn.Module):
         rates = calculate_drop_path_rates(drop_path_rate, list(decoder_depths), stagewise=True)
         coarser = (*decoder_dims[1:], dims[-1])
         self.merges = nn.ModuleList(
-            Merge(dim, skip, out_dim, operators) for dim, skip, out_dim in zip(coarser, dims[:-1], decoder_dims, strict=True)
+            Merge(dim, skip, out_dim, operators)
+            for dim, skip, out_dim in zip(coarser, dims[:-1], decoder_dims, strict=True)
         )
         self.decoder = nn.ModuleList(blocks(i, dim, rates[i][::-1]) for i, dim in enumerate(decoder_dims))
         self.head = operators.conv(decoder_dims[0], num_classes, 1) if num_classes else nn.Identity()
@@ -181,11 +186,11 @@ VARIANTS: dict[str, dict] = {
     "ffnet_3d_nano": _NANO,
     "sparse_unet_nano": {**_NANO, "dims": (20, 38, 77, 116), "decoder_dims": (20, 38, 77), "mixers": "convolution"},
 }
-"""Keywords of each variant; `ffnet_3d` is the paper's, ours are a small one and a plain sparse U-Net of the same size."""
+"""Keywords of each variant; `ffnet_3d` is the paper's, ours are a small one and a sparse U-Net of its size."""
 
 
 def build_ffnet_3d(variant: str, **network) -> FFNet3D:
-    """A variant's keywords, overridden by the caller's. `mixer` is the name of `mixers` in files of version 0.1.0."""
+    """A variant's keywords, overridden by the caller's. Files of version 0.1.0 have `mixer` for `mixers`."""
     if "mixer" in network:
         network["mixers"] = network.pop("mixer")
     built = FFNet3D(**{**VARIANTS[variant], **network})

@@ -1,6 +1,7 @@
 """FFNet-SR: an image in, a `scale` times larger one out (paper, section 4.3 and its super-resolution table).
 
-The body works at the size of the small image. Its result is added to the repeated image and enlarged by a pixel shuffle.
+The body works at the size of the small image. Its result is added to the repeated image and enlarged by a pixel
+shuffle.
 """
 
 import re
@@ -24,7 +25,9 @@ SCALES = (2, 3, 4)
 class WithoutNorm(Operators):
     """Convolutions with a bias and no norm."""
 
-    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> nn.Module:
+    def conv_norm(
+        self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1
+    ) -> nn.Module:
         """A convolution that keeps the size at stride 1."""
         return self.conv(dim, out_dim, kernel_size, stride, same_padding(kernel_size), groups=groups)
 
@@ -33,7 +36,9 @@ class WithoutNorm(Operators):
 class NormBefore(WithoutNorm):
     """The norm precedes the convolution, as published for LayerNorm, which can't be folded anyway."""
 
-    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> nn.Module:
+    def conv_norm(
+        self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1
+    ) -> nn.Module:
         """A norm, then a convolution that keeps the size at stride 1."""
         return nn.Sequential(self.norm(dim), super().conv_norm(dim, out_dim, kernel_size, stride=stride, groups=groups))
 
@@ -42,12 +47,18 @@ class NormBefore(WithoutNorm):
 class NormAfter(WithoutNorm):
     """The norm follows the convolution, which keeps its bias, as published for BatchNorm."""
 
-    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> nn.Module:
+    def conv_norm(
+        self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1
+    ) -> nn.Module:
         """A convolution that keeps the size at stride 1, then a norm."""
         return ConvNorm(super().conv_norm(dim, out_dim, kernel_size, stride=stride, groups=groups), self.norm(out_dim))
 
 
-PLACES: dict[type[nn.Module] | None, type[Operators]] = {None: WithoutNorm, LayerNorm2d: NormBefore, nn.BatchNorm2d: NormAfter}
+PLACES: dict[type[nn.Module] | None, type[Operators]] = {
+    None: WithoutNorm,
+    LayerNorm2d: NormBefore,
+    nn.BatchNorm2d: NormAfter,
+}
 """The place of a norm, by its class."""
 
 
@@ -59,7 +70,7 @@ class FFNetSR(nn.Module):
         dim, depth: width and number of blocks.
         token_kernel, channel_kernel: kernel sizes of the token and the channel mixer.
         expansion_ratio: of the channel mixer.
-        mixers: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators); the network is one stage.
+        mixers: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators), for the only stage.
         norm: a class of `PLACES`, or its name in timm ("layernorm2d", "batchnorm2d"); None: no norm.
     """
 
@@ -184,7 +195,7 @@ VARIANTS: dict[str, dict] = {
 
 
 def build_ffnet_sr(variant: str, *, scale: int = 2, **network) -> FFNetSR:
-    """A variant by name; other keywords are those of `FFNetSR`. `mixer` is the name of `mixers` in files of version 0.1.0."""
+    """A variant by name; other keywords are those of `FFNetSR`. Files of version 0.1.0 have `mixer` for `mixers`."""
     if "mixer" in network:
         network["mixers"] = network.pop("mixer")
     model = FFNetSR(scale, **{**VARIANTS[variant], **network})

@@ -1,6 +1,7 @@
 """FFNet-TS: a window of several series in, their next values out (paper, section 4.4 and table 5).
 
-Each series is cut into patches; blocks then mix patches, dims and variables. Channels hold dims and variables, variable by
+Each series is cut into patches; blocks then mix patches, dims and variables. Channels hold dims and variables, variable
+by
 variable: x is (B, variables * dim, patches), so that the mixers are those of every other network.
 """
 
@@ -28,7 +29,9 @@ from .parts import Stage
 
 HEADS: dict[str, Callable[..., nn.Module]] = {
     "shared": lambda features, horizon, variables, **factory: nn.Linear(features, horizon, **factory),
-    "individual": lambda features, horizon, variables, **factory: LinearPerVariable(features, horizon, variables=variables, **factory),
+    "individual": lambda features, horizon, variables, **factory: LinearPerVariable(
+        features, horizon, variables=variables, **factory
+    ),
 }
 """The head's linear layer: one for all variables, or one for each."""
 
@@ -39,8 +42,8 @@ class FFNetTS(nn.Module):
     Args:
         variables: number of series, forecast together.
         lookback, horizon: steps in and steps out.
-        depths, dims, kernel_sizes, parallel_kernel_sizes: blocks, width of each variable, kernel size and kernel size of the
-            parallel branch, for each stage; later stages halve the number of patches.
+        depths, dims, kernel_sizes, parallel_kernel_sizes: blocks, width of each variable, kernel size and kernel size
+            of the parallel branch, for each stage; later stages halve the number of patches.
         mixers: token mixer of each stage, or one for all: a name of `metamixer.TOKEN_MIXERS` or a function
             (dim, kernel_size, operators), where dim is the width of one variable.
         expansion_ratio: of the channel mixer's feed-forward network.
@@ -78,14 +81,15 @@ class FFNetTS(nn.Module):
         super().__init__()
         if not len(depths) == len(dims) == len(kernel_sizes) == len(parallel_kernel_sizes):
             raise InputError(
-                f"depths {depths}, dims {dims}, kernel_sizes {kernel_sizes}, parallel_kernel_sizes {parallel_kernel_sizes}: "
-                "expected one entry a stage in each"
+                f"depths {depths}, dims {dims}, kernel_sizes {kernel_sizes}, "
+                f"parallel_kernel_sizes {parallel_kernel_sizes}: expected one entry a stage in each"
             )
         if head not in HEADS:
             raise InputError(f"head {head!r}, expected one of {', '.join(HEADS)}")
         if lookback < patch_size or patch_size < patch_stride:
             raise InputError(
-                f"lookback {lookback}, patch_size {patch_size}, patch_stride {patch_stride}: expected them in falling order"
+                f"lookback {lookback}, patch_size {patch_size}, patch_stride {patch_stride}: "
+                "expected them in falling order"
             )
         self.variables, self.lookback, self.horizon = variables, lookback, horizon
         self.patch_overlap = patch_size - patch_stride
@@ -100,8 +104,12 @@ class FFNetTS(nn.Module):
         self.stem = PerVariable(ConvNorm(patch, operators.norm(dims[0])), variables)
         self.stages = nn.Sequential()
         patches = lookback // patch_stride
-        for i, (depth, dim, kernel_size, small) in enumerate(zip(depths, dims, kernel_sizes, parallel_kernel_sizes, strict=True)):
-            downsample = HalvePatches(dims[i - 1], dim, variables=variables, operators=operators) if i else nn.Identity()
+        for i, (depth, dim, kernel_size, small) in enumerate(
+            zip(depths, dims, kernel_sizes, parallel_kernel_sizes, strict=True)
+        ):
+            downsample = (
+                HalvePatches(dims[i - 1], dim, variables=variables, operators=operators) if i else nn.Identity()
+            )
             patches = (patches + 1) // 2 if i else patches
             in_channel_mixers = in_mixers(
                 drop_rates=(drop_rate, mixing_drop_rates[2]), parallel_kernels=lambda _, small=small: (small,)
@@ -152,7 +160,7 @@ class Decomposition(nn.Module):
 
 
 def ffnet_ts(*, decomposition: int | None = None, **network) -> nn.Module:
-    """FFNet-TS with the keywords of `FFNetTS`; decomposition: steps of the moving average, None for a single network."""
+    """Build FFNet-TS; decomposition: steps of the moving average, None for a single network."""
     if decomposition is None:
         return FFNetTS(**network)
     return Decomposition(FFNetTS(**network), FFNetTS(**network), width=decomposition)

@@ -1,7 +1,7 @@
 """The mixers of the forecasting network: the equation on channels that hold variables and dims, variable by variable.
 
-A pointwise convolution with one group per variable mixes the dims of each variable; one with one group per dim, on channels
-whose two axes are swapped, mixes the variables of each dim.
+A pointwise convolution with one group per variable mixes the dims of each variable; one with one group per dim, on
+channels whose two axes are swapped, mixes the variables of each dim.
 """
 
 from collections.abc import Callable, Sequence
@@ -107,7 +107,7 @@ class PatchesOfVariables(Positions):
 
 
 class VariableFFN(MetaMixer):
-    """The query of the token mixer, a feed-forward network: keys across the variables of each dim, values across dims."""
+    """The query of the token mixer, a feed-forward network: keys go across variables, values across dims."""
 
     def __init__(self, dim: int, operators: VariableOperators, *, expansion_ratio: int = 2):
         variables, (drop_hidden, drop_output) = operators.variables, operators.drop_rates
@@ -122,7 +122,7 @@ class VariableFFN(MetaMixer):
 
 
 class SeriesFFN(MetaMixer):
-    """Channel mixer: the query is a long convolution, keys go across the dims of each variable, values across variables."""
+    """Channel mixer: the query is a long convolution, keys go across dims, values across variables."""
 
     def __init__(self, dim: int, kernel_size: int, operators: VariableOperators, *, expansion_ratio: int):
         variables, (drop_hidden, drop_output) = operators.variables, operators.drop_rates
@@ -140,7 +140,7 @@ class SeriesFFN(MetaMixer):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, variables * dim, N) -> the same shape; the equation, split by windows if the hidden layer is too large."""
+        """x: (B, variables * dim, N) -> the same shape; the equation, for some windows at a time if x is large."""
         hidden_channels = self.key.out_channels
         return by_windows(
             lambda query: self.value(self.act(self.key(query))), self.query(x), hidden_channels=hidden_channels

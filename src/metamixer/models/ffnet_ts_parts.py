@@ -117,4 +117,6 @@ def repeat_last(x: Tensor, count: int) -> Tensor:
 def check_window(x: Tensor, lookback: int, variables: int) -> None:
     """Raise InputError for a batch of the wrong shape."""
     if x.ndim != 3 or x.shape[1] != lookback or x.shape[2] != variables:
-        raise InputError(f"series batch of shape {list(x.shape)}, expected (batch, {lookback} steps, {variables} variables)")
+        raise InputError(
+            f"series batch of shape {list(x.shape)}, expected (batch, {lookback} steps, {variables} variables)"
+        )

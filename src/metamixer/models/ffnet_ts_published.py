@@ -42,8 +42,8 @@ STEM_BIAS = "downsample_layers.0.0.bias"
 def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A published state dict under our names; unused modules are left out with a warning.
 
-    The published stem adds a bias right before a norm; ours subtracts it from the norm's mean. Raises InputError that lists
-    missing keys, unexpected keys and keys of another shape.
+    The published stem adds a bias right before a norm; ours subtracts it from the norm's mean. Raises InputError that
+    lists missing keys, unexpected keys and keys of another shape.
     """
     names = {name: published_name(name) for name in expected}
     wanted = set(names.values())
@@ -55,7 +55,9 @@ def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor
     if left_out:
         parts = ", ".join(sorted(set(left_out.values())))
         warnings.warn(
-            f"left out {len(left_out)} keys of modules that the published network never uses: {parts}", InputWarning, stacklevel=4
+            f"left out {len(left_out)} keys of modules that the published network never uses: {parts}",
+            InputWarning,
+            stacklevel=4,
         )
     return rename(used, names, expected)
 

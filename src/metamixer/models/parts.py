@@ -9,7 +9,16 @@ from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..ops import IMAGE, IMAGE_WITH_STRIPS, Operators, ParallelConv, kernel_of, norm_as_affine, with_children, with_kernel
+from ..ops import (
+    IMAGE,
+    IMAGE_WITH_STRIPS,
+    Operators,
+    ParallelConv,
+    kernel_of,
+    norm_as_affine,
+    with_children,
+    with_kernel,
+)
 from ..published import FFNET_NAMES, FFNET_SEG_NAMES
 
 STRIDE = 32
@@ -25,7 +34,9 @@ def check_image(x: Tensor, in_chans: int) -> None:
     if x.ndim != 4 or x.shape[1] != in_chans:
         raise InputError(f"image batch of shape {list(x.shape)}, expected (batch, {in_chans}, height, width)")
     if x.shape[2] < STRIDE or x.shape[3] < STRIDE:
-        raise InputError(f"image of {x.shape[2]}x{x.shape[3]} pixels, expected at least {STRIDE}x{STRIDE}, the network's stride")
+        raise InputError(
+            f"image of {x.shape[2]}x{x.shape[3]} pixels, expected at least {STRIDE}x{STRIDE}, the network's stride"
+        )
 
 
 class Stage(nn.Module):
@@ -46,9 +57,11 @@ class Stage(nn.Module):
 
 
 class Head(nn.Module):
-    """Norm, average pooling, classifier; the norm folds into the classifier, since pooling and an affine map commute."""
+    """Norm, average pooling, classifier; the norm folds into the classifier, since pooling commutes with it."""
 
-    def __init__(self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None):
+    def __init__(
+        self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None
+    ):
         super().__init__()
         factory = {"device": device, "dtype": dtype}
         self.hidden_size = dim
@@ -79,7 +92,9 @@ class Head(nn.Module):
 class HiddenHead(nn.Module):
     """Pointwise convolution, pooling, hidden layer, classifier; without pooling the features pass through unchanged."""
 
-    def __init__(self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None):
+    def __init__(
+        self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None
+    ):
         super().__init__()
         factory = {"device": device, "dtype": dtype}
         operators = IMAGE.on(**factory)

@@ -16,15 +16,18 @@ OPTIONAL_PARTS = ("head.norm.", "head.expand.", "head.hidden.", "head.fc.", "fea
 def overlay_with_weights(variant: str, pretrained_cfg: str | dict | None, overlay: dict | None) -> dict:
     """The caller's overlay of timm's configuration, with the weights themselves if it names a file or a URL.
 
-    timm's own loader supports neither our checksums nor the published files' Namespace. Other sources, such as the Hugging
-    Face hub, are left to timm. Raises InputError for a variant without published weights.
+    timm's own loader supports neither our checksums nor the published files' Namespace. Other sources, such as the
+    Hugging Face hub, are left to timm. Raises InputError for a variant without published weights.
     """
     overlay = dict(overlay or {})
     config = resolve_pretrained_cfg(variant, pretrained_cfg, overlay)
     if config.source or config.state_dict or (config.hf_hub_id and not config.file):
         return overlay
     if not config.has_weights:
-        raise InputError(f"{variant}: no published weights, expected pretrained=False or a pretrained_cfg_overlay with 'file' or 'url'")
+        raise InputError(
+            f"{variant}: no published weights, expected pretrained=False or a pretrained_cfg_overlay "
+            "with 'file' or 'url'"
+        )
     return {**overlay, "state_dict": dict(read_published(config.file or config.url))}
 
 

@@ -45,22 +45,29 @@ def create_model(name: str, **kwargs) -> nn.Module:
     if dot and name not in (known := timm.list_models(base, include_tags=True) or [base]):
         raise InputError(f"model {name!r}: no such weights, expected {' or '.join(known)}")
     if kwargs.get("mixers") is not None and base not in _BUILDERS:
-        raise InputError(f"mixers {kwargs['mixers']!r}, expected none for {name}: only this package's networks take them")
+        raise InputError(
+            f"mixers {kwargs['mixers']!r}, expected none for {name}: only this package's networks take them"
+        )
     builder = _BUILDERS.get(name) or partial(timm.create_model, name)
     try:
         return builder(**kwargs)
     except OSError as error:
         raise InputError(
-            f"model {name!r}: its weights can't be fetched ({first_line(error)}), expected a connection, or a file of them"
+            f"model {name!r}: its weights can't be fetched ({first_line(error)}), "
+            "expected a connection, or a file of them"
         ) from None
 
 
 def expect_classifier(name: str) -> None:
     """Raises InputError for a network of this package that is made for another task."""
     if _TASKS.get(name, "classification") != "classification":
-        raise InputError(f"model {name!r}: no image classifier, its task is {_TASKS[name]}, expected one, or a checkpoint of `fit`")
+        raise InputError(
+            f"model {name!r}: no image classifier, its task is {_TASKS[name]}, expected one, or a checkpoint of `fit`"
+        )
 
 
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name, {*list_models(), *timm.list_models()}, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(list_models())}, or a timm name"
+    return (
+        f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(list_models())}, or a timm name"
+    )

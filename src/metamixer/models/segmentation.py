@@ -1,6 +1,7 @@
 """Segmentation networks: images in, logits for every pixel out (paper, semantic segmentation).
 
-The FFNet head on FFNet-seg or another backbone, UPerNet on FFNet, and for comparison segmentation_models_pytorch's U-Net.
+The FFNet head on FFNet-seg or another backbone, UPerNet on FFNet, and for comparison segmentation_models_pytorch's
+U-Net.
 """
 
 import re
@@ -16,7 +17,14 @@ from ..ops import fused, with_children
 from ..published import FFNET_NAMES, FFNET_SEG_NAMES, published_name, rename_published
 from .backbones import build_backbone
 from .parts import STRIDE
-from .segmentation_heads import FFNET_HEAD_STRIDES, UPERNET_STRIDES, AuxiliaryHead, FFNetHead, UPerNetHead, segmentation_models
+from .segmentation_heads import (
+    FFNET_HEAD_STRIDES,
+    UPERNET_STRIDES,
+    AuxiliaryHead,
+    FFNetHead,
+    UPerNetHead,
+    segmentation_models,
+)
 
 PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
     (r"\.classifier\.", ".conv_seg."),
@@ -31,8 +39,14 @@ PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
     (r"fpn_lateral_blocks\.(\w+)\.conv_norm_relu\.", r"lateral_convs.\1."),
     (r"fpn_conv_blocks\.", "fpn_convs."),
     (r"_convs\.two\.", "_convs.2."),
-    (r"^(decode_head\.(?:psp_modules\.\d\.1|bottleneck|fpn_bottleneck|lateral_convs\.\d|fpn_convs\.\d))\.0\.conv\.", r"\1.conv."),
-    (r"^(decode_head\.(?:psp_modules\.\d\.1|bottleneck|fpn_bottleneck|lateral_convs\.\d|fpn_convs\.\d))\.0\.norm\.", r"\1.bn."),
+    (
+        r"^(decode_head\.(?:psp_modules\.\d\.1|bottleneck|fpn_bottleneck|lateral_convs\.\d|fpn_convs\.\d))\.0\.conv\.",
+        r"\1.conv.",
+    ),
+    (
+        r"^(decode_head\.(?:psp_modules\.\d\.1|bottleneck|fpn_bottleneck|lateral_convs\.\d|fpn_convs\.\d))\.0\.norm\.",
+        r"\1.bn.",
+    ),
     (r"^head\.(?!decoder)", "decode_head."),
 )
 """Our name -> the published one, besides the backbone and the FFNet head's blocks; the decoder reverses the levels."""
@@ -41,7 +55,9 @@ PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
 class SegmentationNetwork(nn.Module):
     """A backbone, a head on its features, and optionally an auxiliary head on one of them for training."""
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, *, auxiliary_head: nn.Module | None = None, auxiliary_index: int = 2):
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module, *, auxiliary_head: nn.Module | None = None, auxiliary_index: int = 2
+    ):
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -68,7 +84,9 @@ class SegmentationNetwork(nn.Module):
     def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A published segmenter's state dict under our names, complete in both directions."""
         names = getattr(getattr(self.backbone, "model", None), "published_names", FFNET_NAMES)
-        return rename_published(state, self.state_dict(), name_of=partial(published_segmenter_name, backbone_names=names))
+        return rename_published(
+            state, self.state_dict(), name_of=partial(published_segmenter_name, backbone_names=names)
+        )
 
 
 def published_segmenter_name(name: str, backbone_names: tuple[tuple[str, str], ...] = FFNET_NAMES) -> str:
@@ -112,8 +130,8 @@ def ffnet_head_network(
 ) -> nn.Module:
     """The paper's head on the features of a backbone at strides 8, 16 and 32.
 
-    mixers: one for the backbone and the head, or one for each stage of the backbone; None: their own. `backbone_args` and
-    `head_args`, the keywords of `build_backbone` and `FFNetHead`, can set them separately.
+    mixers: one for the backbone and the head, or one for each stage of the backbone; None: their own. `backbone_args`
+    and `head_args`, the keywords of `build_backbone` and `FFNetHead`, can set them separately.
     """
     features = build_backbone(backbone, strides=FFNET_HEAD_STRIDES, **{"mixers": mixers, **(backbone_args or {})})
     shared = {"mixers": mixers} if isinstance(mixers, str) or callable(mixers) else {}
@@ -138,7 +156,9 @@ def upernet(
     features = build_backbone(backbone, strides=UPERNET_STRIDES, **backbone_args)
     dims = features.feature_info.channels()
     return SegmentationNetwork(
-        features, UPerNetHead(dims, num_classes, dim=dim), auxiliary_head=AuxiliaryHead(dims[2], num_classes, dim=auxiliary_dim)
+        features,
+        UPerNetHead(dims, num_classes, dim=dim),
+        auxiliary_head=AuxiliaryHead(dims[2], num_classes, dim=auxiliary_dim),
     )
 
 
@@ -155,7 +175,12 @@ def unet(
         raise InputError(f"mixers {mixers!r}, expected none for a U-Net: its layers are fixed")
     smp = segmentation_models()
     return UNet(
-        smp.Unet(f"tu-{backbone}", encoder_weights="imagenet" if pretrained else None, classes=num_classes, decoder_channels=tuple(dims))
+        smp.Unet(
+            f"tu-{backbone}",
+            encoder_weights="imagenet" if pretrained else None,
+            classes=num_classes,
+            decoder_channels=tuple(dims),
+        )
     )
 
 
@@ -164,19 +189,29 @@ _NARROW_HEAD = {"dim": 96, "depth": 2, "out_dim": 192, "expansion_ratio": 2}
 VARIANTS: dict[str, tuple] = {
     "ffnet_seg_ade20k": (
         ffnet_head_network,
-        {"num_classes": 150, "backbone": "ffnet_seg", "head_args": {"depth": 3, "expansion_ratio": 4, "drop_path_rate": 0.1}},
+        {
+            "num_classes": 150,
+            "backbone": "ffnet_seg",
+            "head_args": {"depth": 3, "expansion_ratio": 4, "drop_path_rate": 0.1},
+        },
     ),
     "ffnet_seg_cityscapes": (
         ffnet_head_network,
         {"num_classes": 19, "backbone": "ffnet_seg", "head_args": {"depth": 5, "expansion_ratio": 1}},
     ),
-    "ffnet_head_ffnet_nano": (ffnet_head_network, {"num_classes": 11, "backbone": "ffnet_nano", "head_args": _NARROW_HEAD}),
+    "ffnet_head_ffnet_nano": (
+        ffnet_head_network,
+        {"num_classes": 11, "backbone": "ffnet_nano", "head_args": _NARROW_HEAD},
+    ),
     "ffnet_head_ffnet_1": (ffnet_head_network, {"num_classes": 11, "backbone": "ffnet_1", "head_args": _NARROW_HEAD}),
     "upernet_ffnet_1": (upernet, {"backbone": "ffnet_1"}),
     "upernet_ffnet_2": (upernet, {"backbone": "ffnet_2"}),
     "upernet_ffnet_3": (upernet, {"backbone": "ffnet_3"}),
     "upernet_ffnet_4": (upernet, {"backbone": "ffnet_4"}),
-    "unet_mobilenetv3_small": (unet, {"num_classes": 11, "backbone": "mobilenetv3_small_100", "dims": (128, 64, 32, 12, 8)}),
+    "unet_mobilenetv3_small": (
+        unet,
+        {"num_classes": 11, "backbone": "mobilenetv3_small_100", "dims": (128, 64, 32, 12, 8)},
+    ),
 }
 """Builder and default keywords of each variant."""
 
@@ -187,7 +222,10 @@ CLASSIFIERS = ("head.classifier", "auxiliary_head.classifier", "unet.segmentatio
 def build_segmenter(variant: str, **kwargs) -> nn.Module:
     """A variant's keywords, overridden by the caller's; `head_args` and `backbone_args` are merged key by key."""
     builder, defaults = VARIANTS[variant]
-    merged = {key: {**defaults[key], **value} if isinstance(defaults.get(key), dict) else value for key, value in kwargs.items()}
+    merged = {
+        key: {**defaults[key], **value} if isinstance(defaults.get(key), dict) else value
+        for key, value in kwargs.items()
+    }
     if merged.get("num_classes", 2) < 2:
         raise InputError(f"num_classes {merged['num_classes']}, expected at least 2")
     network = builder(**{**defaults, **merged})

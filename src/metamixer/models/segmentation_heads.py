@@ -99,7 +99,7 @@ _NO_FINER = (None, None)
 
 
 def build_upernet_decoder(feature_dims: Sequence[int], dim: int) -> nn.Module:
-    """segmentation_models_pytorch's UPerNet decoder with foldable batch norms, without the norms that our backbones have."""
+    """segmentation_models_pytorch's UPerNet decoder with foldable norms, and none on its input features."""
     smp = segmentation_models()
     decoder = smp.decoders.upernet.decoder.UPerNetDecoder((0, 0, *feature_dims), encoder_depth=5, decoder_channels=dim)
     decoder.feature_norms = nn.ModuleList(nn.Identity() for _ in feature_dims)
@@ -115,7 +115,8 @@ def segmentation_models():
         import segmentation_models_pytorch
     except ImportError:
         raise InputError(
-            "segmentation_models_pytorch is not installed, expected it for UPerNet and U-Net: pip install 'metamixer[segmentation]'"
+            "segmentation_models_pytorch is not installed, expected it for UPerNet and U-Net: "
+            "pip install 'metamixer[segmentation]'"
         ) from None
     return segmentation_models_pytorch
 

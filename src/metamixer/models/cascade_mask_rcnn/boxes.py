@@ -45,7 +45,7 @@ class BoxCoder:
 
 
 def make_anchors(size: Size, stride: int, *, scale: float = ANCHOR_SCALE, device: torch.device) -> Tensor:
-    """The anchors of a level of `size` cells: (height * width * ratios, 4), not rounded; scale: side of the square one in strides."""
+    """The anchors of a level of `size` cells: (height * width * ratios, 4); scale: the square one's side in strides."""
     ratios = torch.tensor(RATIOS, device=device).sqrt()
     half_extent = torch.stack([1 / ratios, ratios], dim=1) * (scale * stride / 2)
     rows, columns = (torch.arange(count, device=device) * stride for count in size)

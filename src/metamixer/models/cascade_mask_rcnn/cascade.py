@@ -22,7 +22,7 @@ BOX_LOSS_WEIGHT = 10.0
 Target = Mapping[str, Tensor]
 """The objects of an image: boxes (N, 4), labels (N,), masks (N, H, W)."""
 Detections = dict[str, Tensor]
-"""Detections in an image: boxes (N, 4), scores (N,), labels (N,), masks (N, 28, 28) of probabilities within the boxes."""
+"""Detections in an image: boxes (N, 4), scores (N,), labels (N,), masks (N, 28, 28): probabilities within the boxes."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ STAGES = (
 class RegionSample:
     """The regions of an image that a stage is trained on: first those that match an object, then background.
 
-    boxes: (N, 4); objects: (P,) index of the object that each of the first matches; given: (P,) whether the box is its own.
+    boxes: (N, 4); objects: (P,) index of the object that each of the first matches; given: (P,) whether the box is the
+    object's own.
     """
 
     boxes: Tensor
@@ -66,7 +67,7 @@ class Cascade(nn.Module):
         self.samples = samples
 
     def detect(self, levels: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Sequence[Size]) -> list[Detections]:
-        """levels: (B, C, H, W) each; proposals: (N, 4) of each image -> detections of each image, most confident first."""
+        """levels: (B, C, H, W) each; proposals: (N, 4) of each image -> detections per image, most confident first."""
         boxes = list(proposals)
         counts = [len(each) for each in boxes]
         total = 0
@@ -74,7 +75,9 @@ class Cascade(nn.Module):
             logits, deltas = head(region_features(levels, with_image_index(boxes), BOX_GRID))
             total = total + logits
             last = boxes
-            boxes = refine(stage.coder, last, deltas.split(counts), [best_class(part) for part in logits.split(counts)], sizes)
+            boxes = refine(
+                stage.coder, last, deltas.split(counts), [best_class(part) for part in logits.split(counts)], sizes
+            )
         probabilities = (total / len(STAGES)).softmax(dim=1).split(counts)
         found = [
             select(each, clip_boxes_to_image(STAGES[-1].coder.decode(delta, start[:, None]), size))
@@ -101,9 +104,13 @@ class Cascade(nn.Module):
             samples = [self._sample(each, target, stage) for each, target in zip(boxes, targets, strict=True)]
             starts = [one.boxes for one in samples]
             logits, deltas = box_head(region_features(levels, with_image_index(starts), BOX_GRID))
-            labels = [sample_labels(one, target, logits.shape[1] - 1) for one, target in zip(samples, targets, strict=True)]
+            labels = [
+                sample_labels(one, target, logits.shape[1] - 1) for one, target in zip(samples, targets, strict=True)
+            ]
             losses[f"class_{i}"] = stage.weight * class_loss(logits, torch.cat(labels))
-            losses[f"box_{i}"] = stage.weight * BOX_LOSS_WEIGHT * box_loss(stage.coder, deltas, samples, labels, targets)
+            losses[f"box_{i}"] = (
+                stage.weight * BOX_LOSS_WEIGHT * box_loss(stage.coder, deltas, samples, labels, targets)
+            )
             mask_rois = with_image_index([one.boxes[: len(one.objects)] for one in samples])
             mask_logits = mask_head(region_features(levels, mask_rois, MASK_GRID))
             losses[f"mask_{i}"] = stage.weight * mask_loss(mask_logits, samples, labels, targets)
@@ -158,8 +165,14 @@ def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
 
 
-def box_loss(coder: BoxCoder, deltas: Tensor, samples: Sequence[RegionSample], labels: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
-    """Generalized IoU loss of the decoded boxes of the objects' classes, not clipped, over all sampled regions: scalar."""
+def box_loss(
+    coder: BoxCoder,
+    deltas: Tensor,
+    samples: Sequence[RegionSample],
+    labels: Sequence[Tensor],
+    targets: Sequence[Target],
+) -> Tensor:
+    """Generalized IoU loss of the decoded, unclipped boxes of the objects' classes over all sampled regions: scalar."""
     counts = [len(one.boxes) for one in samples]
     total = deltas.sum() * 0
     for one, delta, label, target in zip(samples, deltas.split(counts), labels, targets, strict=True):
@@ -170,8 +183,10 @@ def box_loss(coder: BoxCoder, deltas: Tensor, samples: Sequence[RegionSample], l
     return total / max(sum(counts), 1)
 
 
-def mask_loss(logits: Tensor, samples: Sequence[RegionSample], labels: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
-    """Cross entropy of the masks (P, classes, 28, 28) of the objects' classes: scalar, 0 if no region matches an object."""
+def mask_loss(
+    logits: Tensor, samples: Sequence[RegionSample], labels: Sequence[Tensor], targets: Sequence[Target]
+) -> Tensor:
+    """Cross entropy of the masks (P, classes, 28, 28) of the objects' classes: scalar, 0 if no region matches."""
     if not len(logits):
         return logits.sum()
     wanted = torch.cat(
@@ -195,6 +210,12 @@ def next_boxes(
     """The regions of the next stage: the sampled ones refined by their class, without the ground-truth boxes."""
     counts = [len(one.boxes) for one in samples]
     background = logits.shape[1] - 1
-    classes = [torch.where(label == background, best_class(part), label) for label, part in zip(labels, logits.split(counts), strict=True)]
+    classes = [
+        torch.where(label == background, best_class(part), label)
+        for label, part in zip(labels, logits.split(counts), strict=True)
+    ]
     moved = refine(coder, [one.boxes for one in samples], deltas.split(counts), classes, sizes)
-    return [torch.cat([boxes[: len(one.given)][~one.given], boxes[len(one.given) :]]) for one, boxes in zip(samples, moved, strict=True)]
+    return [
+        torch.cat([boxes[: len(one.given)][~one.given], boxes[len(one.given) :]])
+        for one, boxes in zip(samples, moved, strict=True)
+    ]

@@ -18,7 +18,7 @@ MASK_SIZE = 2 * MASK_GRID
 
 
 def region_features(levels: Sequence[Tensor], rois: Tensor, grid: int) -> Tensor:
-    """levels: (B, C, H, W) each; rois: (N, 5) of image index and box -> (N, C, grid, grid), each from the level of its size."""
+    """levels (B, C, H, W) each; rois (N, 5): image index, box -> (N, C, grid, grid), from the level of its size."""
     extent = rois[:, 3:] - rois[:, 1:3]
     level = torch.log2(extent.prod(dim=1).sqrt() / FINEST_SCALE + 1e-6).floor().clamp(0, len(REGION_STRIDES) - 1)
     features = rois.new_zeros(len(rois), levels[0].shape[1], grid, grid)

@@ -14,7 +14,7 @@ THRESHOLD = 0.5
 
 @torch.no_grad()
 def crop_masks(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Tensor:
-    """masks: (N, H, W); boxes: (P, 4); objects: (P,), whose mask is cropped to each box -> (P, size, size) of 0 and 1."""
+    """masks (N, H, W); boxes (P, 4); objects (P,): whose mask is cropped to each box -> (P, size, size) of 0 and 1."""
     boxes = clip_boxes_to_image(boxes, masks.shape[1:])
     rois = torch.cat([objects[:, None].to(boxes.dtype), boxes], dim=1)
     # Zeros beyond the border, as in the padded image.
@@ -41,7 +41,7 @@ def paste_masks(probabilities: Tensor, boxes: Tensor, size: Size) -> Tensor:
 
 
 def to_file(found: Mapping[str, Tensor], image: Tensor, size: Sequence[int]) -> dict[str, Tensor]:
-    """Detections in pixels of the network's image (3, H, W) -> in pixels of the file of `size`, with masks (N, height, width) bool."""
+    """Detections in the network's image (3, H, W) -> in the file's of `size`, with masks (N, height, width) bool."""
     height, width = size
     scale = found["boxes"].new_tensor([width / image.shape[2], height / image.shape[1]] * 2)
     boxes = found["boxes"] * scale

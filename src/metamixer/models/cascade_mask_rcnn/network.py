@@ -82,8 +82,10 @@ class CascadeMaskRCNN(nn.Module):
         self.proposals = ProposalNetwork(channels, anchor_scale=anchor_scale, samples=proposal_samples)
         self.cascade = Cascade(channels, hidden_dim, num_classes, samples=region_samples)
 
-    def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Detections] | dict[str, Tensor]:
-        """images: (3, H, W) each, of any sizes -> detections of each image in its pixels; with targets: the losses by name.
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+    ) -> list[Detections] | dict[str, Tensor]:
+        """images: (3, H, W) each, of any sizes -> detections in pixels of each image; with targets: the losses by name.
 
         targets: for each image boxes (N, 4) as x1, y1, x2, y2, labels (N,) and masks (N, H, W); N may be 0.
         """
@@ -95,7 +97,9 @@ class CascadeMaskRCNN(nn.Module):
             return self.cascade.detect(levels, self.proposals.propose(maps, anchors, sizes, count=PROPOSALS), sizes)
         check_targets(targets, sizes, self.num_classes)
         regions = self.proposals.propose(maps, anchors, sizes, count=TRAINING_PROPOSALS)
-        return self.proposals.losses(maps, anchors, sizes, targets) | self.cascade.losses(levels, regions, sizes, targets)
+        return self.proposals.losses(maps, anchors, sizes, targets) | self.cascade.losses(
+            levels, regions, sizes, targets
+        )
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
         """x: (B, 3, H, W), H and W multiples of 32 -> (B, channels, H / stride, W / stride) at strides 4 to 64."""
@@ -107,7 +111,7 @@ class CascadeMaskRCNN(nn.Module):
         getattr(backbone, "model", backbone).set_grad_checkpointing(enable)
 
     def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A published detector's state dict under our names, complete in both directions; FFNet-4's `ema_*` copies are ignored."""
+        """A published detector's state dict under our names, with all keys checked, except FFNet-4's `ema_*` copies."""
         state = {key: value for key, value in state.items() if not key.startswith(("ema_", "backbone.ema_"))}
         return rename_published(state, self.state_dict(), name_of=published_detector_name)
 
@@ -123,11 +127,12 @@ def published_detector_name(name: str) -> str:
 
 
 def pad_images(images: Sequence[Tensor]) -> tuple[Tensor, list[Size]]:
-    """Pad images (3, H, W) with zeros, right and bottom, to one batch with sides of a multiple of 32; also their sizes."""
+    """Pad images (3, H, W) right and bottom to one batch with sides of a multiple of 32; also returns their sizes."""
     wrong = [list(image.shape) for image in images if image.ndim != 3 or image.shape[0] != 3 or not image.numel()]
     if not len(images) or wrong:
         raise InputError(
-            f"{len(images)} images{f', one of shape {wrong[0]}' if wrong else ''}, expected at least one, each (3, height, width)"
+            f"{len(images)} images{f', one of shape {wrong[0]}' if wrong else ''}, "
+            "expected at least one, each (3, height, width)"
         )
     sizes = [(image.shape[1], image.shape[2]) for image in images]
     height, width = (-(-max(sides) // DIVISOR) * DIVISOR for sides in zip(*sizes, strict=True))

@@ -19,6 +19,6 @@ class Pyramid(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """x: (B, 3, H, W), H and W multiples of 32 -> (B, channels, H / stride, W / stride) for each of STRIDES, rounded up."""
+        """x: (B, 3, H, W), H and W multiples of 32 -> (B, channels, H / stride, W / stride) per stride, rounded up."""
         features = self.backbone(x)
         return list(self.fpn({str(i): feature for i, feature in enumerate(features)}).values())
