@@ -14,7 +14,8 @@ from collections.abc import Callable
 import torch
 
 from metamixer.machine import describe_machine
-from metamixer.sparse import SparseVoxels, VoxelGrid, submanifold_convolution
+from metamixer.sparse import SparseVoxels, VoxelGrid
+from metamixer.submanifold import submanifold_convolution
 
 VOXELS, CHANNELS, KERNEL = 100_000, 64, 3
 

@@ -7,16 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from metamixer.errors import InputError
-from metamixer.sparse import (
-    LARGEST_COORDINATE,
-    SparseVoxels,
-    VoxelGrid,
-    pool_max,
-    pool_mean,
-    submanifold_convolution,
-    unpool,
-)
+from metamixer.sparse import LARGEST_COORDINATE, SparseVoxels, VoxelGrid
 from metamixer.sparse_layers import AveragePool, SubmanifoldConv3d
+from metamixer.submanifold import pool_max, pool_mean, submanifold_convolution, unpool
 
 SIZE = 9
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from .errors import InputError
 from .ops import ConvNorm, LayerScale, Operators, same_padding
-from .sparse import LARGEST_KERNEL, SparseVoxels, VoxelGrid, pool_max, pool_mean, submanifold_convolution, unpool
+from .sparse import LARGEST_KERNEL, SparseVoxels, VoxelGrid
+from .submanifold import pool_max, pool_mean, submanifold_convolution, unpool
 
 ATTENTION_WINDOW = 8
 """Side, in voxels, of the cubes within which attention relates voxels: 512 tokens at most, so its cost is linear."""
