@@ -42,7 +42,7 @@ class FFNet3D(nn.Module):
     """The network for point clouds.
 
     Args:
-        in_chans: features of a voxel, such as colour and normal.
+        in_chans: features per voxel, such as color and normal.
         num_classes: 0 for the features alone.
         depths, dims: blocks and width of each encoder stage; each stage doubles the size of the voxels.
         decoder_depths, decoder_dims: the same for the decoder, finest first; it has one stage less.

@@ -112,12 +112,14 @@ class VariableFFN(MetaMixer):
     def __init__(self, dim: int, operators: VariableOperators, *, expansion_ratio: int = 2):
         variables, (drop_hidden, drop_output) = operators.variables, operators.drop_rates
         channels, hidden_dim = variables * dim, dim * expansion_ratio
-        value = operators.conv(hidden_dim, dim, 1)
         super().__init__(
             query=SwapAxes(variables),
             key=operators.channels.conv(channels, variables * hidden_dim, 1, groups=dim),
             act=nn.Sequential(Dropout(drop_hidden), operators.act()),
-            value=nn.Sequential(SwapAxes(dim), ConvNorm(value, operators.norm(dim), drop=Dropout(drop_output))),
+            value=nn.Sequential(
+                SwapAxes(dim),
+                ConvNorm(operators.conv(hidden_dim, dim, 1), operators.norm(dim), drop=Dropout(drop_output)),
+            ),
         )
 
 

@@ -25,7 +25,7 @@ Maps = tuple[Tensor, Tensor]
 class ProposalNetwork(nn.Module):
     """Scores and moves the anchors of every level.
 
-    anchor_scale: side of the square anchor in strides of its level; samples: anchors of an image that are learned from.
+    anchor_scale: side of the square anchor in strides of its level; samples: anchors per image sampled for training.
     """
 
     def __init__(self, channels: int, *, anchor_scale: float = ANCHOR_SCALE, samples: int = 256):
