@@ -148,6 +148,6 @@ def test_refuses_what_does_not_fit(scenes):
     with pytest.raises(InputError, match="act 'tanh'"):
         FFNet3D(act="tanh")
     with pytest.raises(InputError, match="mixer 'conv'"):
-        FFNet3D(mixer="conv")
+        FFNet3D(mixers="conv")
     with pytest.raises(InputError, match="one stage less"):
         FFNet3D(depths=(1, 1))

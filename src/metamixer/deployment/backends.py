@@ -55,7 +55,11 @@ def versions() -> dict[str, str]:
 
 
 def build(backend: str, network: nn.Module, example: Tensor, *, precision: str, calibration: Tensor | None = None) -> Runtime:
-    """A network, fused, in a backend and a precision; raises InputError where they don't go together or something is missing."""
+    """A network, fused, in a backend and a precision.
+
+    A fused network is used without a copy, so that several backends share it: it stops training and may change its memory
+    layout. Raises InputError where backend and precision don't go together or a package is missing.
+    """
     way = find_backend(backend)
     if precision not in way.precisions:
         raise InputError(f"precision {precision!r}, expected one of {', '.join(way.precisions)} for backend {backend}")

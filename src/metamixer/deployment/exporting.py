@@ -102,7 +102,8 @@ def export(
     info = {**(info or {}), "fused": True}
     example = example_of(info) if example is None else example
     calibration = quantization.calibration if quantization else None
-    reference = with_preprocessing(copy.deepcopy(network), info).eval()
+    network = copy.deepcopy(network)  # the caller's never changes
+    reference = with_preprocessing(network, info).eval()
     check_inputs(reference, example, calibration=calibration, samples=samples)
     program = Program(
         module=with_preprocessing(fuse(network), info).eval().requires_grad_(False),

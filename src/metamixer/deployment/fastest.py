@@ -1,5 +1,6 @@
 """`deploy`: the fastest form of a network on this machine, found by a short trial whose result is kept."""
 
+import copy
 import hashlib
 import json
 import os
@@ -64,7 +65,7 @@ def deploy(
 
     Raises InputError where no form computes what the network does within the precision's tolerance.
     """
-    model = fuse(model)
+    model = fuse(copy.deepcopy(model))  # the caller's never changes; all forms share this one
     check_inputs(model, example, calibration=calibration)
     forms = candidates(precision, backend, example, calibrated=calibration is not None)
     key = trial_key(model, example, forms)

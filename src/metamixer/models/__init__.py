@@ -1,4 +1,4 @@
-"""One file a network; importing this package makes every network known by name, the image networks in timm too."""
+"""One file per network; importing this package registers every network by name, the image networks in timm as well."""
 
 from functools import partial as _partial
 
