@@ -24,8 +24,8 @@ from . import data, tasks  # noqa: F401  their classes can be named in a recipe 
 from .allocator import keep_freed_memory
 from .checkpoints import expect_training_checkpoint
 from .embedded_trainer import interrupts_kept
-from .errors import USAGE_ERROR, InputError, InputWarning, first_line
-from .machine import computes_bfloat16
+from .errors import USAGE_ERROR, InputError, first_line
+from .machine import computes_bfloat16, warn_of_emulation
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
 from .tasks.task import Task
 
@@ -113,12 +113,7 @@ class TrainingCLI(LightningCLI):
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)
         if trainer.precision.startswith("bf16") and trainer.strategy.root_device.type == "cpu" and not computes_bfloat16():
-            warnings.warn(
-                f"trainer.precision {trainer.precision!r}: this processor has no instructions for bfloat16 and emulates it, "
-                "much slower than float32; --trainer.precision 32-true trains the same network",
-                InputWarning,
-                stacklevel=2,
-            )
+            warn_of_emulation(f"trainer.precision {trainer.precision!r}", "--trainer.precision 32-true trains the same network")
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:

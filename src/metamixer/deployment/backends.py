@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
+import torch
 from torch import Tensor, nn
 
+from .. import machine
 from ..errors import InputError
 from ..fusion import fuse
 from .description import Description
@@ -47,6 +49,17 @@ def find_backend(name: str) -> Backend:
 def installed_backends() -> list[str]:
     """Those of which everything is there."""
     return [name for name, backend in BACKENDS.items() if not missing_packages(backend.packages)]
+
+
+def computes_bfloat16(backend: str, device: torch.device) -> bool:
+    """Whether a backend computes in bfloat16 on a device; if not, bfloat16 is emulated there or replaced by float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return True
+    way = find_backend(backend)
+    own = import_form(way.extra, way.module, way.packages)
+    return getattr(own, "computes_bfloat16", machine.computes_bfloat16)()
 
 
 def versions() -> dict[str, str]:
