@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..checkpoints import load_initial, network_info
 from ..errors import InputError
 from ..models import create_model
+from .parameter_groups import Groups, regroup
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 NUMBERED = {"classes": "class", "category_ids": "category id"}
@@ -28,6 +29,14 @@ class Recipe(Protocol):
     """An optimiser and its schedule, described as data."""
 
     def optimizer(self, network: nn.Module) -> Optimizer: ...
+
+    def groups(self, network: nn.Module) -> Groups:
+        """The optimizer's groups, of named parameters."""
+        ...
+
+    def groups_before(self, network: nn.Module) -> list[list[str]]:
+        """The parameters of each group of version 0.1.0, whose checkpoints don't name them."""
+        ...
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LRScheduler:
         """steps: of the whole training; the schedule goes on with every step."""
@@ -157,6 +166,11 @@ class Task(L.LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loaded_info = checkpoint.get("metamixer", {})
+        if self.trainer.state.fn == TrainerFn.FITTING and checkpoint.get("optimizer_states"):
+            groups = checkpoint["optimizer_states"][0]["param_groups"]
+            named = all("param_names" in group for group in groups)
+            before = [group["param_names"] for group in groups] if named else self.optimization.groups_before(self.network)
+            regroup(checkpoint, before, self.optimization.groups(self.network))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.expect_finite_weights()
