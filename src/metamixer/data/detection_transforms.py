@@ -26,6 +26,7 @@ class DetectionPreprocessing(Normalisation):
     long_side: int = 1333
 
     def __post_init__(self):
+        super().__post_init__()
         above_zero("preprocessing sides", self.short_side, self.long_side)
 
     def __call__(self, image: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class SegmentationPreprocessing(Normalisation):
     stride: int | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         for name in ("short_side", "long_side", "window", "stride"):
             if getattr(self, name) is not None:
                 above_zero(f"preprocessing.{name}", getattr(self, name))
