@@ -110,6 +110,31 @@ def test_fuse_writes_a_deploy_form_that_predicts_the_same(checkpoint, pictures, 
     assert main(["fuse", str(out), "--out", str(tmp_path / "again.safetensors"), "--overwrite"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("data: [", "not a run's configuration"),
+        ("just words", "not a run's configuration"),
+        ("model: {}", "not a run's configuration"),
+        ("data: {class_path: NoSuchData}", "not a run's configuration"),
+        ("data: {class_path: DigitsData, init_args: {size: 3}}", "not a run's configuration"),
+        (
+            "data: {class_path: DigitsData, init_args: {preprocessing: {std: [0, 0, 0]}}}",
+            "preprocessing.std [0.0, 0.0, 0.0], expected values above 0",
+        ),
+    ],
+)
+def test_draw_tells_of_a_broken_configuration(content, message, checkpoint, tmp_path, capsys):
+    config = Path(checkpoint).with_name("config.yaml")
+    config.write_text(content)
+    try:
+        assert main(["draw", str(checkpoint), "--out", str(tmp_path / "sheet.png")]) == 2
+    finally:
+        config.unlink()
+    error = capsys.readouterr().err
+    assert error.startswith(f"metamixer: error: {config}: ") and message in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize(("command", "name"), [("fuse", "mine.safetensors"), ("draw", "mine.png")])
 def test_fuse_and_draw_write_over_nothing_unasked(command, name, checkpoint, tmp_path, capsys):
     (tmp_path / name).write_text("mine")

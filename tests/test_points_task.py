@@ -82,6 +82,7 @@ def test_learns_tests_labels_and_fuses(clouds, tmp_path_factory, capsys):
     assert counts.shape == (2, 2) and counts.sum() == 2 * ROOM - 20
     assert np.trace(counts) > 0.9 * counts.sum(), "a floor and a wall of two colours are soon told apart"
     assert cli.main(["fuse", str(out / "best.ckpt"), "--out", str(out / "deploy.safetensors")]) == 0
+    assert "parity on random voxels" in capsys.readouterr().out
     for name in ("best.ckpt", "deploy.safetensors"):
         labelled = runs / f"labelled_{name}"
         assert cli.main(["points", str(clouds), "--checkpoint", str(out / name), "--out", str(labelled), "--votes", "2"]) == 0
