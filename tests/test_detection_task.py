@@ -20,7 +20,7 @@ from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessi
 from metamixer.data.coco_json import decode_mask, encode_mask
 from metamixer.detector import COCO as COCO_CATEGORIES
 from metamixer.detector import Detector, image_ids
-from metamixer.errors import InputError, InputWarning
+from metamixer.errors import DivergenceError, InputError, InputWarning
 from metamixer.models.cascade_mask_rcnn import CascadeMaskRCNN, to_file
 from metamixer.tasks import Detection, DetectionOptimization
 from metamixer.tasks.detection import MEASURES, average_precision, coco_numbers
@@ -130,7 +130,7 @@ def test_the_numbers_are_those_of_faster_coco_eval_on_the_files(data, tmp_path):
 def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path):
     broken = task()
     torch.nn.init.constant_(broken.network.cascade.mask_heads[1].logits.bias, float("nan"))
-    with pytest.raises(InputError, match=r"training loss is nan at step 0 .*mask_1 nan.*expected a finite number"):
+    with pytest.raises(DivergenceError, match=r"training loss is nan at step 0 .*mask_1 nan.*expected a finite number"):
         trainer(tmp_path, max_epochs=1).fit(broken, data)
 
 

@@ -18,7 +18,7 @@ from metamixer.data import (
 )
 from metamixer.data.label_maps import CLASS_LISTS, IGNORED, paint, read_classes
 from metamixer.data.segmentation import read_colour_image
-from metamixer.errors import InputError
+from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Segmentation
 from metamixer.tasks.segmentation_optimization import SegmentationOptimization
 
@@ -206,7 +206,7 @@ def test_refuses_numbers_that_do_not_fit(root):
         task(class_weights=[1.0, 2.0])
     broken = task()
     torch.nn.init.constant_(broken.network.head.classifier.bias, float("nan"))
-    with pytest.raises(InputError, match=r"training loss is nan at step 0"):
+    with pytest.raises(DivergenceError, match=r"training loss is nan at step 0"):
         trainer(root, max_epochs=1).fit(broken, data(root))
 
 

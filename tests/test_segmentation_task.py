@@ -5,6 +5,7 @@ import pytest
 import torch
 import yaml
 from lightning import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from torch.nn import functional as F
 
@@ -29,7 +30,7 @@ def test_learns_a_scene_and_writes_a_checkpoint_that_says_what_it_is(root):
     learner = task(class_weights=[1.0, 1.0, 2.0], scales=(1.0, 1.5), flip=True)
     run.fit(learner, data(root))
     assert run.callback_metrics["val/miou"] > 0.8
-    each = [run.callback_metrics[f"val/iou_{name}"] for name in ("sky", "grass", "house")]
+    each = [run.callback_metrics[f"val/iou/{name}"] for name in ("sky", "grass", "house")]
     assert run.callback_metrics["val/miou"] == pytest.approx(sum(each) / 3)
     run.save_checkpoint(root / "last.ckpt")
     network, info = load_checkpoint(root / "last.ckpt")
@@ -115,8 +116,15 @@ def test_a_class_that_is_nowhere_has_no_measure(root):
     learner = Segmentation(MODEL, 4, model_args=NARROW)
     torch.nn.init.constant_(learner.network.head.classifier.bias[3:], -1e3)
     (found,) = trainer(root).validate(learner, data(root, classes="more.yaml"), verbose=False)
-    assert found.keys() == {"val/miou", "val/mean_accuracy", "val/accuracy", *(f"val/iou_{name}" for name in ("sky", "grass", "house"))}
-    assert found["val/miou"] == pytest.approx(sum(found[f"val/iou_{name}"] for name in ("sky", "grass", "house")) / 3)
+    assert found.keys() == {"val/miou", "val/mean_accuracy", "val/accuracy", *(f"val/iou/{name}" for name in ("sky", "grass", "house"))}
+    assert found["val/miou"] == pytest.approx(sum(found[f"val/iou/{name}"] for name in ("sky", "grass", "house")) / 3)
+
+
+def test_a_monitor_of_0_1_0_is_still_logged(root):
+    best = ModelCheckpoint(root / "best", monitor="val/iou_house", mode="max")
+    run = trainer(root, max_epochs=1, callbacks=[best])
+    run.fit(task(), data(root))
+    assert best.best_model_score == run.callback_metrics["val/iou/house"]
 
 
 def test_head_and_layers_have_their_rates_and_vectors_do_not_decay():

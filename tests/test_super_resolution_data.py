@@ -10,7 +10,7 @@ from metamixer.checkpoints import load_checkpoint
 from metamixer.cli import main
 from metamixer.data import SuperResolutionData
 from metamixer.data.super_resolution import ImagePairs, Patches
-from metamixer.errors import InputError
+from metamixer.errors import DivergenceError, InputError
 from metamixer.quality import luma, psnr, ssim
 from metamixer.resizing import imresize
 
@@ -231,5 +231,5 @@ class TestTraining:
             fit(root, "--data.scale=3")
 
     def test_a_loss_that_is_not_finite_stops_it(self, root):
-        with pytest.raises(InputError, match=r"training loss is (nan|inf) at step"):
+        with pytest.raises(DivergenceError, match=r"training loss is (nan|inf) at step"):
             fit(root, "--model.optimization.lr=1e30")

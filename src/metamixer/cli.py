@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from .errors import USAGE_ERROR, InputError, InputWarning
+from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning
 
 SUMMARIES = {
     "fit": "train by a recipe: metamixer fit --config recipes/classification/digits.yaml",
@@ -51,7 +51,7 @@ BROKEN_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2."""
+    """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2, a training that diverges 3."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = _commands()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -73,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
         return USAGE_ERROR
+    except DivergenceError as error:
+        print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
+        return DIVERGED
     except BrokenPipeError:  # who reads has seen enough, as `head` does; Python would write the rest at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
@@ -159,6 +162,6 @@ def _help() -> str:
     return "\n".join(["usage: metamixer COMMAND ...", "", *lines, "", "metamixer COMMAND --help tells more."])
 
 
-def _one_line(error: InputError) -> str:
+def _one_line(error: Exception) -> str:
     """The message alone, also where it comes from a data loader's worker with that process's traceback before it."""
     return str(error).strip().splitlines()[-1].split("InputError: ", 1)[-1]

@@ -24,13 +24,16 @@ from . import data, tasks  # noqa: F401  their classes can be named in a recipe 
 from .allocator import keep_freed_memory
 from .checkpoints import expect_training_checkpoint
 from .embedded_trainer import interrupts_kept
-from .errors import USAGE_ERROR, InputError, first_line
+from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, first_line
 from .machine import computes_bfloat16, warn_of_emulation
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
 from .tasks.task import Task
 
 SECONDS_TO_END = 5
 """A process that has failed takes to let Python end."""
+
+ERRORS = {USAGE_ERROR: InputError, DIVERGED: DivergenceError}
+"""What an exit code says of the process that ended with it."""
 
 
 class TrainingCLI(LightningCLI):
@@ -133,7 +136,7 @@ class TrainingCLI(LightningCLI):
 class EndTogether(Callback):
     """Where one process of several fails, all end; they would wait for it without end.
 
-    Raises InputError where this process fails only because one that it started has met with wrong input and said so.
+    Raises the error of a process that it started, wrong input or a divergence, where this one fails only because of it.
     """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -142,19 +145,20 @@ class EndTogether(Callback):
             return
         started = list(launcher.procs)
         launcher.procs.clear()  # or Lightning's observer, which finds them dead, kills this process before it has said why
-        refused = not isinstance(exception, InputError) and any(ends_by_usage_error(process) for process in started)
+        own = isinstance(exception, tuple(ERRORS.values()))
+        error = None if own else next((ERRORS[code] for code in map(exit_code, started) if code in ERRORS), None)
         for process in started:
             process.kill()
-        if refused:
-            raise InputError("another process of this run ended by the error above") from None
+        if error:
+            raise error("another process of this run ended by the error above") from None
 
 
-def ends_by_usage_error(process: Popen) -> bool:
-    """Does a process that may be at its end say of it that its input was wrong?"""
+def exit_code(process: Popen) -> int | None:
+    """Of a process that may be about to exit; None where it goes on."""
     try:
-        return process.wait(SECONDS_TO_END) == USAGE_ERROR
+        return process.wait(SECONDS_TO_END)
     except TimeoutExpired:
-        return False
+        return None
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:

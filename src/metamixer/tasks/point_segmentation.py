@@ -81,7 +81,6 @@ class PointSegmentation(Task):
         counts, names = self.measures[split].compute(), self.trainer.datamodule.classes
         self.measures[split].reset()
         self.log_dict({f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True)
-        ious = zip(names, class_ious(counts), strict=True)
-        self.log_dict({f"{split}/iou/{name}": iou for name, iou in ious if not iou.isnan()})
+        self.log_ious(split, dict(zip(names, class_ious(counts), strict=True)))
         if split == "test" and self.trainer.is_global_zero:
             write_confusion(Path(self.trainer.default_root_dir, "test_confusion.csv"), counts, names)

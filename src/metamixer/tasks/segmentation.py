@@ -99,5 +99,4 @@ class Segmentation(Task):
         names = getattr(self.trainer.datamodule, "classes", None) or range(self.num_classes)
         self.measures[split].reset()
         self.log_dict({f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True)
-        ious = zip(names, class_ious(counts), strict=True)
-        self.log_dict({f"{split}/iou_{name}": iou for name, iou in ious if not iou.isnan()})
+        self.log_ious(split, dict(zip(map(str, names), class_ious(counts), strict=True)))
