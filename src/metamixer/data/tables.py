@@ -30,7 +30,8 @@ class Series:
     """Several series on the same time stamps, of a wide table.
 
     times: (rows,) of datetime64; values: (rows, variables) of float64, missing ones NaN; names: of the variables; time: the name of
-    the column of dates; first_row: the number of the first row in the user's table.
+    the column of dates; first_row: the number of the first row in the user's table; zone: the time zone of the dates, None without
+    one; local: the times are that zone's, else UTC.
     """
 
     times: np.ndarray
@@ -38,6 +39,8 @@ class Series:
     names: tuple[str, ...]
     time: str = "date"
     first_row: int = 1
+    zone: str | None = None
+    local: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -137,7 +140,8 @@ def to_series(frame: "pandas.DataFrame", *, time: str | None = None) -> Series:
     if not names or len(frame) == 0:
         raise InputError(f"table of {len(frame)} rows and {len(names)} columns beside {time!r}, expected series")
     values = np.column_stack([numbers(frame[name], name) for name in names])
-    return Series(dates(frame[time], time), values, tuple(map(str, names)), time)
+    dated = Dates.of(frame[time], time)
+    return Series(dated.times, values, tuple(map(str, names)), time, zone=dated.zone, local=dated.local)
 
 
 def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
@@ -173,14 +177,28 @@ def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
     return result
 
 
-def dates(column: "pandas.Series", name: Any) -> np.ndarray:
-    """datetime64; with a time zone the local dates where each row is another day, else in UTC.
+@dataclass(frozen=True)
+class Dates:
+    """A column of dates, parsed once.
 
-    Raises InputError that names the first that is no date.
+    times: datetime64, the local dates where each row is another day, else in UTC; zone: the time zone, None without one; local: the
+    times are that zone's. Text with an offset, which may change with the clock, is of UTC, or of no zone where the dates are local.
     """
-    utc = utc_dates(column, name)
-    local = local_dates(column, utc)
-    return (utc.dt.tz_convert(None) if local is None else local).to_numpy()
+
+    times: np.ndarray
+    zone: str | None
+    local: bool
+
+    @classmethod
+    def of(cls, column: "pandas.Series", name: Any) -> "Dates":
+        """Raises InputError that names the first that is no date."""
+        utc = utc_dates(column, name)
+        local = local_dates(column, utc)
+        times = (utc.dt.tz_convert(None) if local is None else local).to_numpy()
+        if isinstance(column.dtype, import_pandas().DatetimeTZDtype):
+            return cls(times, str(column.dt.tz), local is not None)
+        text = isinstance(column.iloc[0], str) and re.search(r":\S*(Z|[+-]\d{2}:?\d{2})$", column.iloc[0])
+        return cls(times, "UTC" if text and local is None else None, False)
 
 
 def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
