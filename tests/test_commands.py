@@ -1,5 +1,6 @@
 """The commands beside training: what they print, what they write, what they refuse."""
 
+import functools
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from PIL import Image
 import metamixer
 from metamixer.checkpoints import load_checkpoint, load_initial, network_info, save_network
 from metamixer.cli import main
+from metamixer.commands.forecast import forecast
 from metamixer.data import Preprocessing
 from metamixer.errors import first_line
 from metamixer.prediction import Classifier
@@ -276,3 +278,16 @@ def test_saving_to_a_full_disk_leaves_the_old_file(checkpoint, monkeypatch):
 @pytest.mark.parametrize(("said", "line"), [("two\nlines", "two"), ("\n  late", "late"), ("", "ValueError"), ("\n", "ValueError")])
 def test_errors_of_others_are_told_in_one_line(said, line):
     assert first_line(ValueError(said)) == line
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [["--levels", "80", "95"], ["--levels", "[80, 95]"], ["--levels=[80, 95]"], ["--levels=[80,95]"]],
+    ids=" ".join,
+)
+def test_lists_are_words_after_their_option_or_one_in_brackets(levels, monkeypatch):
+    seen = {}
+    stand_in = functools.wraps(forecast)(lambda **options: seen.update(options))
+    monkeypatch.setattr("metamixer.commands.forecast.forecast", stand_in)
+    assert main(["forecast", *levels, "table.csv", "--missing-values", "-9999", "1e9", "--overwrite"]) == 0
+    assert (seen["table"], seen["levels"], seen["missing_values"], seen["overwrite"]) == ("table.csv", [80, 95], [-9999, 1e9], True)

@@ -1,6 +1,7 @@
 """The command line: a dictionary of functions; training goes through Lightning's."""
 
 import io
+import json
 import os
 import re
 import sys
@@ -43,8 +44,10 @@ LISTS = {
     "backends": {"type": str, "help": "backends; none: all that are installed but compile, which is slow to build"},
     "precisions": {"type": str, "help": "precisions of fp32, bf16, int8"},
     "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for a network that doesn't tell it"},
+    "levels": {"type": float, "help": "coverage in percent of intervals to give beside, such as 80 95"},
+    "missing_values": {"type": float, "help": "numbers that stand for a missing value, such as -9999"},
 }
-"""Options that take several values behind one name."""
+"""Options that take several values after one name: --levels 80 95; one word in brackets, --levels "[80, 95]", means the same."""
 
 BROKEN_PIPE = 141
 """What a shell tells of a command that wrote to one which had ended."""
@@ -98,7 +101,7 @@ def _commands() -> dict[str, Callable[[list[str]], object]]:
 def _train(arguments: list[str]) -> None:
     from .training import run
 
-    run(arguments)
+    run(_with_values(arguments, {"--resume"}))
 
 
 def _call(arguments: list[str]) -> None:
@@ -116,11 +119,12 @@ def _call(arguments: list[str]) -> None:
         parser.add_argument(key, **POSITIONAL[key])
     lists = {key: list(parameters[key].default or ()) for key in parameters if key in LISTS}
     for key, default in lists.items():
-        parser.add_argument(f"--{key}", nargs="+", default=default, **LISTS[key])
+        about = {**LISTS[key], "type": list[LISTS[key]["type"]]}
+        parser.add_argument(f"--{key}", default=default, metavar=f"{key.upper()} ...", **about)
     parser.add_function_arguments(function, skip={*positional, *lists})
     flags = {f"--{key}" for key, parameter in parameters.items() if isinstance(parameter.default, bool)}
     try:
-        options = parser.parse_args(_with_values(_underscored(rest), flags))
+        options = parser.parse_args(_in_one_word(_with_values(_underscored(rest), flags), lists))
     except ArgumentError as error:
         raise InputError(" ".join(str(error).split()) + f"; metamixer {name} --help tells more") from None
     function(**vars(options))
@@ -131,6 +135,32 @@ def _underscored(arguments: Sequence[str]) -> list[str]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = [re.sub("^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), argument) for argument in arguments[:end]]
     return [*options, *arguments[end:]]
+
+
+def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
+    """`--levels 80 95`, `--levels=80` and `--levels "[80, 95]"` as `--levels=[80, 95]`.
+
+    Values end at the next option; values that are numbers end at the first word that is none, such as the table.
+    """
+    result, rest = [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, assigned, value = argument.partition("=")
+        if argument == "--" or not (name.startswith("--") and name[2:] in lists):
+            result.append(argument)
+            if argument == "--":
+                return [*result, *rest]
+            continue
+        values = [value] if assigned else rest[:1]
+        del rest[: 0 if assigned else 1]
+        if values and values[0].startswith("["):
+            result.append(f"{name}={values[0]}")
+            continue
+        text = LISTS[name[2:]]["type"] is str
+        while not assigned and rest and not rest[0].startswith("--") and (text or re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", rest[0])):
+            values.append(rest.pop(0))
+        result.append(f"{name}=[{', '.join(map(json.dumps, values) if text else values)}]")
+    return result
 
 
 def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:

@@ -130,7 +130,7 @@ class TrainingCLI(LightningCLI):
     def _way_on(self) -> list[str]:
         """What an interrupted run tells; nothing where it has left nothing to go on from."""
         trained = self.config.subcommand == "fit" and self.trainer.global_step > 0
-        return ["go on with --resume true"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
+        return ["go on with --resume"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
 
 
 class EndTogether(Callback):
