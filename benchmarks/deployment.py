@@ -17,8 +17,7 @@ import torch
 from trainings import write_results
 
 import metamixer
-from metamixer.bench import PUBLISHED as PUBLISHED_FORM
-from metamixer.bench import Entry, Result, choose_forms, time_networks
+from metamixer.bench import PUBLISHED_FORM, Entry, Result, choose_forms, time_networks
 from metamixer.bench_report import draw_pareto, fastest_forms, table
 from metamixer.machine import computes_bfloat16, describe_machine
 from metamixer.models.published_accuracy import PUBLISHED

@@ -6,8 +6,7 @@ import multiprocessing
 import pytest
 from PIL import Image
 
-from metamixer.bench import PUBLISHED as PUBLISHED_FORM
-from metamixer.bench import Entry, Result, Worker, own_sizes
+from metamixer.bench import PUBLISHED_FORM, Entry, Result, Worker, own_sizes
 from metamixer.bench_report import draw_pareto, fastest_forms, table
 from metamixer.cli import main
 from metamixer.errors import InputError

@@ -16,7 +16,7 @@ from metamixer.data import (
     SegmentationData,
     SegmentationPreprocessing,
 )
-from metamixer.data.label_maps import CLASS_LISTS, IGNORED, paint, read_classes
+from metamixer.data.label_maps import CLASS_LISTS, IGNORED_PIXEL, paint, read_classes
 from metamixer.data.segmentation import read_colour_image
 from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Segmentation
@@ -37,7 +37,7 @@ def test_augmentation_moves_image_and_labels_together():
     for _ in range(5):
         pixels, found = augment(image, labels, settings)
         assert (pixels.shape, found.shape, found.dtype) == ((3, 60, 160), (60, 160), torch.int64)
-        seen = found != IGNORED
+        seen = found != IGNORED_PIXEL
         assert (pixels[0][seen] / 80 - found[seen]).abs().median() < 0.05
 
 
@@ -177,7 +177,7 @@ def test_a_right_palette_and_a_grey_picture_that_may_be_are_taken(root):
     spoil_grey(root)
     image, found = data(root, grey_images=True).evaluation_dataset("val")[0]
     assert image.shape == (3, 48, 64)
-    assert torch.equal(found, torch.from_numpy(np.where(labels == 9, IGNORED, labels).astype(np.int64)))
+    assert torch.equal(found, torch.from_numpy(np.where(labels == 9, IGNORED_PIXEL, labels).astype(np.int64)))
 
 
 @pytest.mark.parametrize(

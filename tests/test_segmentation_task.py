@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import metamixer
 from house_scene import COLOURS, MODEL, NARROW, data, task, trainer, write_scene
 from metamixer.checkpoints import load_checkpoint
-from metamixer.data.label_maps import IGNORED
+from metamixer.data.label_maps import IGNORED_PIXEL
 from metamixer.errors import InputError
 from metamixer.segmenter import Segmenter
 from metamixer.tasks import Segmentation, SegmentationOptimization
@@ -89,20 +89,20 @@ def test_loss_is_the_weighted_mean_over_the_pixels_that_count():
     learner = task(class_weights=[1.0, 2.0, 3.0])
     logits = torch.randn(2, 3, 4, 6)
     labels = torch.randint(0, 3, (2, 4, 6))
-    labels[0, :2] = IGNORED
-    expected = F.cross_entropy(logits, labels, torch.tensor([1.0, 2.0, 3.0]), ignore_index=IGNORED)
+    labels[0, :2] = IGNORED_PIXEL
+    expected = F.cross_entropy(logits, labels, torch.tensor([1.0, 2.0, 3.0]), ignore_index=IGNORED_PIXEL)
     torch.testing.assert_close(learner.loss(logits, labels), expected)
-    assert learner.loss(logits, torch.full_like(labels, IGNORED)) == 0
+    assert learner.loss(logits, torch.full_like(labels, IGNORED_PIXEL)) == 0
 
 
 def test_measures_are_those_of_the_definition():
     predicted, labels = torch.randint(0, 3, (2, 20, 20)), torch.randint(0, 3, (2, 20, 20))
-    labels[0, :5] = IGNORED
+    labels[0, :5] = IGNORED_PIXEL
     counter = task().measures["val"]
     for one, other in zip(predicted, labels, strict=True):
         counter.update(one, other)
     found = segmentation_measures(counter.compute())
-    counts = labels != IGNORED
+    counts = labels != IGNORED_PIXEL
     iou = [((predicted == k) & (labels == k)).sum() / (((predicted == k) | (labels == k)) & counts).sum() for k in range(3)]
     torch.testing.assert_close(class_ious(counter.compute()), torch.stack(iou))
     torch.testing.assert_close(found["miou"], torch.stack(iou).mean())

@@ -27,7 +27,7 @@ WINDOW = 1024
 """Side in pixels of the windows through which a larger picture is seen where the checkpoint names none."""
 OVERLAP = 0.25
 OPACITY = 0.55
-PUBLISHED = {
+PUBLISHED_DATA = {
     150: ("ade20k", SegmentationPreprocessing(short_side=512)),
     19: ("cityscapes", SegmentationPreprocessing(window=1024, stride=768)),
 }
@@ -63,9 +63,9 @@ class Segmenter:
         ours = load_ours(checkpoint, task="segmentation", model=model)
         if ours is None:
             network = create_model(model)
-            if not isinstance(network, SegmentationNetwork) or network.num_classes not in PUBLISHED:
+            if not isinstance(network, SegmentationNetwork) or network.num_classes not in PUBLISHED_DATA:
                 raise InputError(f"model {model!r}, expected a published segmenter such as ffnet_seg_ade20k or upernet_ffnet_2")
-            name, preprocessing = PUBLISHED[network.num_classes]
+            name, preprocessing = PUBLISHED_DATA[network.num_classes]
             classes = read_classes(name)
             return cls(load_published(network, checkpoint), preprocessing, classes.names, classes.colours, precision=precision)
         network, info = ours

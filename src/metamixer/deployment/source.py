@@ -65,13 +65,13 @@ def info_of(name: str) -> dict[str, Any]:
 def _published_segmenter(name: str) -> dict[str, Any]:
     """Classes and preprocessing of the authors' segmenters, which their number of classes tells."""
     from ..data.label_maps import read_classes
-    from ..segmenter import PUBLISHED  # which imports this package
+    from ..segmenter import PUBLISHED_DATA  # which imports this package
 
     with torch.device("meta"):
         num_classes = create_model(name).num_classes
-    if num_classes not in PUBLISHED:
+    if num_classes not in PUBLISHED_DATA:
         return {}
-    classes, preprocessing = PUBLISHED[num_classes]
+    classes, preprocessing = PUBLISHED_DATA[num_classes]
     return {"classes": list(read_classes(classes).names), "preprocessing": preprocessing.as_dict()}
 
 
