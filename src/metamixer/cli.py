@@ -151,9 +151,13 @@ def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
             if argument == "--":
                 return [*result, *rest]
             continue
-        values = [value] if assigned else rest[:1]
-        del rest[: 0 if assigned else 1]
-        if values and values[0].startswith("["):
+        values = [value] if assigned else [word for word in rest[:1] if not word.startswith("--")]
+        if not values:
+            result.append(argument)
+            continue
+        if not assigned:
+            del rest[0]
+        if values[0].startswith("["):
             result.append(f"{name}={values[0]}")
             continue
         text = LISTS[name[2:]]["type"] is str
