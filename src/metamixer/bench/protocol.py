@@ -24,7 +24,7 @@ from ..errors import InputError, at_least, first_line
 from ..models import create_model
 from .complexity import measure
 
-PUBLISHED = "published"
+PUBLISHED_FORM = "published"
 """The form in which the authors run their networks: eager, not fused, as PyTorch lays memory out by itself."""
 
 SHORTEST = 0.02
@@ -103,7 +103,7 @@ def choose_forms(backends: Sequence[str], precisions: Sequence[str]) -> list[tup
     unknown = set(precisions) - {kind for backend in BACKENDS.values() for kind in backend.precisions}
     if unknown or not forms:
         raise InputError(f"precisions {' '.join(precisions)} for {' '.join(backends)}, expected some of fp32 bf16 int8 that these know")
-    return [(PUBLISHED, "fp32"), *forms]
+    return [(PUBLISHED_FORM, "fp32"), *forms]
 
 
 def default_backends() -> list[str]:
@@ -241,7 +241,7 @@ def _build(entry: Entry):
     x = torch.randn(entry.batch, network.in_chans if hasattr(network, "in_chans") else 3, entry.size, entry.size)
     calibration = torch.randn(8, *x.shape[1:]) if entry.precision == "int8" else None
     build_form = partial(build, entry.backend, precision=entry.precision, calibration=calibration)
-    runtime = Unfused(network) if entry.backend == PUBLISHED else build_form(network, x)
+    runtime = Unfused(network) if entry.backend == PUBLISHED_FORM else build_form(network, x)
     error = compare(runtime, network, [x]).largest
     gflops = 2 * entry.batch * measure(network, x[:1]).macs / 1e9
     del network

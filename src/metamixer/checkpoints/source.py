@@ -19,7 +19,7 @@ from .published import load_published
 
 OURS = (".ckpt", ".safetensors")
 
-PUBLISHED = {
+PUBLISHED_DATA = {
     150: ("ade20k", SegmentationPreprocessing(short_side=512)),
     19: ("cityscapes", SegmentationPreprocessing(window=1024, stride=768)),
 }
@@ -70,9 +70,9 @@ def _published_segmenter(name: str) -> dict[str, Any]:
     """Classes and preprocessing of the authors' segmenters, which their number of classes tells."""
     with torch.device("meta"):
         num_classes = create_model(name).num_classes
-    if num_classes not in PUBLISHED:
+    if num_classes not in PUBLISHED_DATA:
         return {}
-    classes, preprocessing = PUBLISHED[num_classes]
+    classes, preprocessing = PUBLISHED_DATA[num_classes]
     return {"classes": list(read_classes(classes).names), "preprocessing": preprocessing.as_dict()}
 
 

@@ -26,14 +26,15 @@ def fuse(checkpoint: str, *, out: str, overwrite: bool = False) -> None:
     check_targets([Path(out)], sources=[Path(checkpoint)], overwrite=overwrite)
     network, info = load_checkpoint(checkpoint)
     fused = fuse_network(network)
+    inputs, probe = FUSE_PROBES[info["task"]]
     with torch.inference_mode():
-        expected, actual = (FUSE_PROBES[info["task"]](net, info) for net in (network, fused))
+        expected, actual = (probe(net, info) for net in (network, fused))
     difference = ((actual - expected).abs().max() / expected.abs().max()).item()
     save_network(fused, {**info, "fused": True}, out)
     before, after = (sum(parameter.numel() for parameter in net.parameters()) for net in (network, fused))
     modules = [sum(1 for module in net.modules() if not list(module.children())) for net in (network, fused)]
     print(f"{out}: {after:,} parameters (were {before:,}), {modules[1]} operators (were {modules[0]})")
-    print(f"parity on random images: largest difference {difference:.1e} of the largest value")
+    print(f"parity on {inputs}: largest difference {difference:.1e} of the largest value")
 
 
 def _classifier_probe(network: nn.Module, info: dict) -> torch.Tensor:
@@ -74,11 +75,11 @@ def _super_resolution_probe(network: nn.Module, info: dict) -> torch.Tensor:
 
 
 FUSE_PROBES = {
-    "classification": _classifier_probe,
-    "detection": _detector_probe,
-    "forecasting": _forecaster_probe,
-    "segmentation": _segmenter_probe,
-    "points": _points_probe,
-    "super_resolution": _super_resolution_probe,
+    "classification": ("random images", _classifier_probe),
+    "detection": ("random images", _detector_probe),
+    "forecasting": ("random windows of series", _forecaster_probe),
+    "segmentation": ("random images", _segmenter_probe),
+    "points": ("random voxels", _points_probe),
+    "super_resolution": ("random images", _super_resolution_probe),
 }
-"""What a network of a task gives for fixed random input, by which its deploy form is compared with it."""
+"""A task's fixed random inputs in words, and what a network gives for them, by which its deploy form is compared with it."""

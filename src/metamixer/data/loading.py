@@ -95,8 +95,12 @@ def training_loader(
     seed: int,
     trainer: "L.Trainer | None" = None,
     collate_fn: Callable = default_collate,
+    keep_last: bool = False,
 ) -> DataLoader:
-    """Shuffled full batches, from where the trainer stands; a last, smaller one is dropped unless it is the only one."""
+    """Shuffled full batches, from where the trainer stands; a last, smaller one is dropped unless it is the only one.
+
+    keep_last: don't drop it.
+    """
     at_least("batch_size", batch_size, 1)
     generator = torch.Generator()
     sampler = None
@@ -108,7 +112,7 @@ def training_loader(
         sampler=sampler,
         num_workers=num_workers,
         generator=generator,
-        drop_last=sampler is None or len(sampler) >= batch_size,
+        drop_last=not keep_last and (sampler is None or len(sampler) >= batch_size),
         collate_fn=collate_fn,
         # Workers that stay keep the seed of their first epoch, which a resumed run doesn't have.
         **_worker_settings(num_workers, persistent=False),

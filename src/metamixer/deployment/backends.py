@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..ops.fusion import fuse
+from ..system import machine
 from .description import Description
 from .formats import import_form, missing_packages
 from .program import Program, twice
@@ -47,6 +49,17 @@ def find_backend(name: str) -> Backend:
 def installed_backends() -> list[str]:
     """Those of which everything is there."""
     return [name for name, backend in BACKENDS.items() if not missing_packages(backend.packages)]
+
+
+def computes_bfloat16(backend: str, device: torch.device) -> bool:
+    """Whether a backend computes in bfloat16 on a device; if not, bfloat16 is emulated there or replaced by float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return True
+    way = find_backend(backend)
+    own = import_form(way.extra, way.module, way.packages)
+    return getattr(own, "computes_bfloat16", machine.computes_bfloat16)()
 
 
 def versions() -> dict[str, str]:

@@ -18,7 +18,7 @@ from ..models import create_model
 from ..ops.fusion import fuse
 from ..system.weight_files import read_published
 
-PUBLISHED: dict[int, tuple[tuple[str, ...], str]] = {
+PUBLISHED_CLASSES: dict[int, tuple[tuple[str, ...], str]] = {
     13: (S3DIS_CLASSES, "relu"),
     20: (SCANNET_CLASSES, "gelu"),
     200: (SCANNET200_CLASSES, "gelu"),
@@ -52,10 +52,10 @@ class PointSegmenter:
             raise InputError(f"model {model!r}, expected {PUBLISHED_MODEL}, the only published point network")
         state = read_published(checkpoint)
         head = next((value for key, value in state.items() if key.endswith("head.weight")), None)
-        if head is None or len(head) not in PUBLISHED:
+        if head is None or len(head) not in PUBLISHED_CLASSES:
             found = "no head" if head is None else f"a head of {len(head)} classes"
             raise InputError(f"{checkpoint}: {found}, expected one of 13 (S3DIS), 20 (ScanNet) or 200 (ScanNet200) classes")
-        classes, act = PUBLISHED[len(head)]
+        classes, act = PUBLISHED_CLASSES[len(head)]
         preprocessing = PointPreprocessing()
         network = create_model(model, in_chans=preprocessing.in_chans, num_classes=len(classes), act=act)
         return cls(load_published(network.eval(), state), preprocessing, classes)

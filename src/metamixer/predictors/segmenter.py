@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..checkpoints.ours import load_ours
 from ..checkpoints.published import load_published
-from ..checkpoints.source import PUBLISHED
+from ..checkpoints.source import PUBLISHED_DATA
 from ..data.images.reading import Picture
 from ..data.segmentation.label_maps import paint, read_classes
 from ..data.segmentation.pixels import read_colour_image
@@ -59,9 +59,9 @@ class Segmenter:
         ours = load_ours(checkpoint, task="segmentation", model=model)
         if ours is None:
             network = create_model(model)
-            if not isinstance(network, SegmentationNetwork) or network.num_classes not in PUBLISHED:
+            if not isinstance(network, SegmentationNetwork) or network.num_classes not in PUBLISHED_DATA:
                 raise InputError(f"model {model!r}, expected a published segmenter such as ffnet_seg_ade20k or upernet_ffnet_2")
-            name, preprocessing = PUBLISHED[network.num_classes]
+            name, preprocessing = PUBLISHED_DATA[network.num_classes]
             classes = read_classes(name)
             return cls(load_published(network, checkpoint), preprocessing, classes.names, classes.colours, precision=precision)
         network, info = ours

@@ -3,6 +3,7 @@
 import torch
 
 from ..errors import InputError
+from .machine import computes_bfloat16, warn_of_emulation
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -16,6 +17,8 @@ def find_precision(name: str) -> torch.dtype:
 
 def computing_in(precision: torch.dtype, device: torch.device) -> torch.autocast:
     """Where convolutions and matrix products are of that type, and the rest as PyTorch holds to be exact enough."""
+    if precision == torch.bfloat16 and device.type == "cpu" and not computes_bfloat16():
+        warn_of_emulation("precision 'bf16'", "fp32 is faster and more exact")
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 

@@ -23,15 +23,18 @@ from lightning_utilities.core.imports import RequirementCache
 from .. import tasks  # noqa: F401  its classes can be named in a recipe without a path
 from ..checkpoints.ours import expect_training_checkpoint
 from ..data import import_all
-from ..errors import USAGE_ERROR, InputError, InputWarning, first_line
+from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, first_line
 from ..system.allocator import keep_freed_memory
-from ..system.machine import computes_bfloat16
+from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
 from .embedded import interrupts_kept
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
 
 SECONDS_TO_END = 5
 """A process that has failed takes to let Python end."""
+
+ERRORS = {USAGE_ERROR: InputError, DIVERGED: DivergenceError}
+"""What an exit code says of the process that ended with it."""
 
 
 class TrainingCLI(LightningCLI):
@@ -114,12 +117,7 @@ class TrainingCLI(LightningCLI):
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)
         if trainer.precision.startswith("bf16") and trainer.strategy.root_device.type == "cpu" and not computes_bfloat16():
-            warnings.warn(
-                f"trainer.precision {trainer.precision!r}: this processor has no instructions for bfloat16 and emulates it, "
-                "much slower than float32; --trainer.precision 32-true trains the same network",
-                InputWarning,
-                stacklevel=2,
-            )
+            warn_of_emulation(f"trainer.precision {trainer.precision!r}", "--trainer.precision 32-true trains the same network")
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -133,13 +131,13 @@ class TrainingCLI(LightningCLI):
     def _way_on(self) -> list[str]:
         """What an interrupted run tells; nothing where it has left nothing to go on from."""
         trained = self.config.subcommand == "fit" and self.trainer.global_step > 0
-        return ["go on with --resume true"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
+        return ["go on with --resume"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
 
 
 class EndTogether(Callback):
     """Where one process of several fails, all end; they would wait for it without end.
 
-    Raises InputError where this process fails only because one that it started has met with wrong input and said so.
+    Raises the error of a process that it started, wrong input or a divergence, where this one fails only because of it.
     """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -148,19 +146,20 @@ class EndTogether(Callback):
             return
         started = list(launcher.procs)
         launcher.procs.clear()  # or Lightning's observer, which finds them dead, kills this process before it has said why
-        refused = not isinstance(exception, InputError) and any(ends_by_usage_error(process) for process in started)
+        own = isinstance(exception, tuple(ERRORS.values()))
+        error = None if own else next((ERRORS[code] for code in map(exit_code, started) if code in ERRORS), None)
         for process in started:
             process.kill()
-        if refused:
-            raise InputError("another process of this run ended by the error above") from None
+        if error:
+            raise error("another process of this run ended by the error above") from None
 
 
-def ends_by_usage_error(process: Popen) -> bool:
-    """Does a process that may be at its end say of it that its input was wrong?"""
+def exit_code(process: Popen) -> int | None:
+    """Of a process that may be about to exit; None where it goes on."""
     try:
-        return process.wait(SECONDS_TO_END) == USAGE_ERROR
+        return process.wait(SECONDS_TO_END)
     except TimeoutExpired:
-        return False
+        return None
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:

@@ -47,15 +47,22 @@ def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0")
 
 def load_data(config: Path) -> LightningDataModule:
     """The data module of a run, from the configuration that the run wrote."""
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser
+    from yaml import YAMLError
 
     import_all()
     if not config.is_file():
         raise InputError(f"{config}: no such file, expected the configuration of the training run beside the checkpoint")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    values = _read_yaml(config)
-    return parser.instantiate_classes(parser.parse_object({"data": values["data"]})).data
+    try:
+        return parser.instantiate_classes(parser.parse_object({"data": _read_yaml(config)["data"]})).data
+    except InputError as error:
+        raise InputError(f"{config}: {error}") from None
+    except (YAMLError, ArgumentError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error.__cause__, InputError):
+            raise InputError(f"{config}: {error.__cause__}") from None
+        raise InputError(f"{config}: not a run's configuration ({' '.join(str(error).split())}), expected data as in a recipe") from None
 
 
 def spread(dataset: Dataset, count: int) -> tuple[Tensor, list[int]]:

@@ -38,7 +38,7 @@ class CocoImages(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         image = self.images[index]
-        pixels = read_pixels(image)
+        pixels = read_coco_image(image)
         if self.augmentation is None:
             return self.preprocessing(pixels), whole_target(image)
         sample = self.augmentation(keep_visible(wrap(pixels, **objects_target(image, crowds=False))))
@@ -46,7 +46,7 @@ class CocoImages(Dataset):
         return self.preprocessing.normalise(sample["image"]).as_subclass(Tensor), target
 
 
-def read_pixels(image: CocoImage) -> Tensor:
+def read_coco_image(image: CocoImage) -> Tensor:
     """(3, H, W) uint8; raises InputError where the picture is not of the size that the json says."""
     pixels = pil_to_tensor(read_image(image.path, name=str(image.path)))
     if tuple(pixels.shape[1:]) != image.size:

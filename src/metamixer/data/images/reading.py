@@ -23,6 +23,9 @@ Picture = str | Path | Image.Image
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 """What files are taken for images in a folder."""
 
+GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+"""Pillow's modes of images without colour; I;16 and its kin are I."""
+
 READERS = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset"}
 """The library that each of timm's readers needs."""
 
@@ -69,6 +72,11 @@ def read_image(file, *, mode: str = "RGB", name: str = "image", upright: bool = 
         turn = find_turn(image) if upright else None
         image = as_8_bits(image, name).convert(mode)
         return image if turn is None else image.transpose(turn)
+
+
+def is_grey(mode: str) -> bool:
+    """Whether images of a Pillow mode are without colour."""
+    return mode.split(";")[0] in GREY_MODES
 
 
 def as_8_bits(image: Image.Image, name: str) -> Image.Image:

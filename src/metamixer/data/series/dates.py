@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -49,14 +50,29 @@ def some(names: Sequence[Any]) -> str:
     return ", ".join([*map(str, names[:MOST_NAMED]), *more])
 
 
-def dates(column: "pandas.Series", name: Any) -> np.ndarray:
-    """datetime64; with a time zone the local dates where each row is another day, else in UTC.
+@dataclass(frozen=True)
+class Dates:
+    """A column of dates, parsed once.
 
-    Raises InputError that names the first that is no date.
+    times: datetime64, the local dates where each row is another day, else in UTC; zone: the time zone, None without one;
+    local: the times are that zone's. Text with an offset, which may change with the clock, is of UTC, or of no zone where
+    the dates are local.
     """
-    utc = utc_dates(column, name)
-    local = local_dates(column, utc)
-    return (utc.dt.tz_convert(None) if local is None else local).to_numpy()
+
+    times: np.ndarray
+    zone: str | None
+    local: bool
+
+    @classmethod
+    def of(cls, column: "pandas.Series", name: Any) -> "Dates":
+        """Raises InputError that names the first that is no date."""
+        utc = utc_dates(column, name)
+        local = local_dates(column, utc)
+        times = (utc.dt.tz_convert(None) if local is None else local).to_numpy()
+        if isinstance(column.dtype, import_pandas().DatetimeTZDtype):
+            return cls(times, str(column.dt.tz), local is not None)
+        text = isinstance(column.iloc[0], str) and re.search(r":\S*(Z|[+-]\d{2}:?\d{2})$", column.iloc[0])
+        return cls(times, "UTC" if text and local is None else None, False)
 
 
 def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
@@ -125,18 +141,6 @@ def is_time(name: Any, time: str | None) -> bool:
 
 def expect_same_dates(index: "pandas.Index", column: "pandas.Series", name: Any) -> None:
     """Raise InputError that names the first row at which an index says another date than the column of its name."""
-    ours, theirs = dates(index.to_series(), name), dates(column, name)
+    ours, theirs = (Dates.of(values, name).times for values in (index.to_series(), column))
     for row in np.flatnonzero(ours != theirs)[:1]:
         raise InputError(f"index {name!r}, row {row + 1}: {stamp(ours[row])}, expected {stamp(theirs[row])}, as in the column of this name")
-
-
-def zone_of(column: "pandas.Series", name: Any) -> tuple[str | None, bool]:
-    """The time zone of a column of dates, None without one, and whether `dates` gives its local dates.
-
-    Text with an offset, which may change with the clock, is of UTC, or of no zone where the dates are local ones.
-    """
-    local = local_dates(column, utc_dates(column, name)) is not None
-    if isinstance(column.dtype, import_pandas().DatetimeTZDtype):
-        return str(column.dt.tz), local
-    text = isinstance(column.iloc[0], str) and re.search(r":\S*(Z|[+-]\d{2}:?\d{2})$", column.iloc[0])
-    return ("UTC" if text and not local else None), False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InputError, InputWarning
-from .dates import TIME_COLUMNS, dates, expect_same_dates, import_pandas, is_time, own_dates, stamp, time_column, to_zone, zone_of
+from .dates import TIME_COLUMNS, Dates, expect_same_dates, import_pandas, is_time, own_dates, stamp, time_column, to_zone
 from .missing import refuse_missing
 from .tables import IDENTIFIER, LongSeries, Series, numbers, to_series
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 LONG = (IDENTIFIER, "ds", "y")
 """The columns of a long table, the layout of the Nixtla tools: which series, when, how much."""
-
-FORECAST = "ffnet_ts"
-"""The column of the forecast in a long table."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +55,11 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
     table = table.copy(deep=False)
     table[time] = own_dates(table[time])
     series = pivot(table) if long else to_series(table, time=time)
-    zone, local = zone_of(table[time], time)
     days = library == "polars" and str(frame.schema[time]) == "Date"
     unit = table[time].dt.unit if table[time].dtype.kind == "M" and not days else "us"
     names = table[LONG[0]] if long else table.columns.drop(time).infer_objects()
-    return series, Layout(library, long, time, zone=zone, local=local, days=days, unit=unit, identifier=type_of_names(names))
+    zone, identifier = {"zone": series.zone, "local": series.local}, type_of_names(names)
+    return series, Layout(library, long, time, **zone, days=days, unit=unit, identifier=identifier)
 
 
 def type_of_names(names: Any) -> str:
@@ -108,14 +105,16 @@ def pivot(frame: Any) -> Series:
         raise InputError(f"column {identifier!r}, row {int(nameless.argmax()) + 1}: no value, expected the name of a series")
     warn_of_unused([str(name) for name in frame.columns if name not in LONG])
     names = frame[identifier].astype(type_of_names(frame[identifier])).to_numpy()
-    table = pandas.DataFrame({identifier: names, time: dates(frame[time], time), value: numbers(frame[value], value)})
+    dated = Dates.of(frame[time], time)
+    table = pandas.DataFrame({identifier: names, time: dated.times, value: numbers(frame[value], value)})
     repeated = table.duplicated([identifier, time]).to_numpy()
     if repeated.any():
         row = int(repeated.argmax())
         name, when = str(names[row]), stamp(table[time].to_numpy()[row])
         raise InputError(f"column {time!r}, row {row + 1}: series {name!r} has {when} already, expected every date once")
     wide = table.pivot(index=time, columns=identifier, values=value).sort_index()
-    return LongSeries(wide.index.to_numpy(), wide.to_numpy(dtype=np.float64), tuple(map(str, wide.columns)), time)
+    values, series = wide.to_numpy(dtype=np.float64), tuple(map(str, wide.columns))
+    return LongSeries(wide.index.to_numpy(), values, series, time, zone=dated.zone, local=dated.local)
 
 
 def warn_of_unused(columns: Sequence[str]) -> None:
@@ -125,16 +124,23 @@ def warn_of_unused(columns: Sequence[str]) -> None:
         warnings.warn(f"{what} {', '.join(map(repr, columns))}: not used, only {', '.join(LONG)} are", InputWarning, stacklevel=2)
 
 
-def write_frame(times: np.ndarray, columns: Mapping[str, np.ndarray], names: Sequence[str], layout: Layout) -> Any:
+def write_frame(
+    times: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    layout: Layout,
+    *,
+    model: str = "ffnet_ts",
+) -> Any:
     """A forecast as a table of this layout.
 
-    columns: suffix, such as "" or "-lo-90", -> (rows, variables).
+    columns: suffix, such as "" or "-lo-90", -> (rows, variables); model: the column of the forecast in a long table.
     """
     pandas = import_pandas()
     times = times.astype(f"datetime64[{layout.unit}]")
     if layout.long:
         data = {LONG[0]: np.repeat(np.array(names, layout.identifier), len(times)), LONG[1]: np.tile(times, len(names))}
-        data |= {f"{FORECAST}{suffix}": values.T.reshape(-1) for suffix, values in columns.items()}
+        data |= {f"{model}{suffix}": values.T.reshape(-1) for suffix, values in columns.items()}
     else:
         data = {layout.time: times}
         for i, (name, own) in enumerate(zip(names, np.array(names, layout.identifier).tolist(), strict=True)):

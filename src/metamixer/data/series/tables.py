@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ...errors import InputError, first_line
-from .dates import dates, import_pandas, shown, stamp, time_column
+from .dates import Dates, import_pandas, shown, stamp, time_column
 
 if TYPE_CHECKING:
     import pandas
@@ -24,7 +24,8 @@ class Series:
     """Several series on the same time stamps, of a wide table.
 
     times: (rows,) of datetime64; values: (rows, variables) of float64, missing ones NaN; names: of the variables; time: the name of
-    the column of dates; first_row: the number of the first row in the user's table.
+    the column of dates; first_row: the number of the first row in the user's table; zone: the time zone of the dates, None without
+    one; local: the times are that zone's, else UTC.
     """
 
     times: np.ndarray
@@ -32,6 +33,8 @@ class Series:
     names: tuple[str, ...]
     time: str = "date"
     first_row: int = 1
+    zone: str | None = None
+    local: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -122,7 +125,8 @@ def to_series(frame: "pandas.DataFrame", *, time: str | None = None) -> Series:
     if not names or len(frame) == 0:
         raise InputError(f"table of {len(frame)} rows and {len(names)} columns beside {time!r}, expected series")
     values = np.column_stack([numbers(frame[name], name) for name in names])
-    return Series(dates(frame[time], time), values, tuple(map(str, names)), time)
+    dated = Dates.of(frame[time], time)
+    return Series(dated.times, values, tuple(map(str, names)), time, zone=dated.zone, local=dated.local)
 
 
 def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
