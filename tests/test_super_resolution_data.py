@@ -216,7 +216,7 @@ class TestTraining:
         with Image.open(tmp_path / "out" / "colour.png") as image:
             assert image.size == (130, 98)
         assert main(["fuse", str(root / "run" / "best.ckpt"), "--out", str(tmp_path / "x2.safetensors")]) == 0
-        assert "parity on random images" in capsys.readouterr().out
+        assert "parity on a random example" in capsys.readouterr().out
 
     def test_another_scale_starts_from_its_weights(self, root):
         fit(root, "--trainer.max_epochs=1", "--data.patches_per_epoch=4")
