@@ -30,7 +30,7 @@ class Paper:
     pixels: Callable[[str], tuple[int, int]] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskSpec:
     """A row of the table.
 
@@ -102,10 +102,12 @@ def unknown_input(info: Info) -> InputError:
 
 
 def detector_outputs(network: nn.Module, images: list[Tensor]) -> Tensor:
-    """The pyramid and the box heads' classes of a few regions: detections jump where non-maximum suppression decides anew."""
+    """The pyramid, and what all heads give for a few regions: detections jump where non-maximum suppression decides anew."""
     levels = network.forward_features(torch.stack(images))
     regions = levels[0][:, :, :7, :7]
-    return torch.cat([part.flatten() for part in (*levels, *(head(regions)[0] for head in network.cascade.box_heads))])
+    boxes = (part for head in network.cascade.box_heads for part in head(regions))
+    masks = (head(regions) for head in network.cascade.mask_heads)
+    return torch.cat([part.flatten() for part in (*levels, *boxes, *masks)])
 
 
 def trained_pixels(tag: str) -> tuple[int, int]:

@@ -171,7 +171,7 @@ def make_pool(global_pool: str) -> nn.Module:
 
 def init_weights(module: nn.Module) -> None:
     """Normal weights of deviation 0.02 and no bias, as published."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:  # where drawing takes long and gives nothing
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
