@@ -67,22 +67,6 @@ def spread(count: int, limit: int) -> list[int]:
     return [i * count // taken for i in range(taken)]
 
 
-def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...]) -> Tensor:
-    if preprocessing:
-        image = read_image(file, mode=preprocessing.mode, name=str(file))
-        sample = without_normalization(preprocessing).transform()(image)
-    else:
-        try:
-            sample = torch.from_numpy(np.load(file, allow_pickle=False)).float()
-        except (OSError, ValueError, TypeError, EOFError) as error:
-            raise InputError(f"{file}: not a readable .npy array ({error})") from None
-        if not sample.isfinite().all():
-            raise InputError(f"{file}: holds NaN or infinite values, expected numbers")
-    if tuple(sample.shape) != shape:
-        raise InputError(f"{file}: of shape {list(sample.shape)}, expected {list(shape)} as the network takes it")
-    return sample
-
-
 def image_preprocessing(info: Mapping[str, Any]) -> Preprocessing | None:
     """What a classifier does to an image before it sees it; None for a network of another task."""
     classifies = info["task"] == CLASSIFICATION.name and info["preprocessing"]
@@ -99,3 +83,19 @@ def example_of(network: nn.Module, info: Mapping[str, Any], *, size: int | None 
     if info.get("task") not in TASKS:
         raise unknown_input(info)
     return TASKS[info["task"]].example(network, info, size)
+
+
+def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...]) -> Tensor:
+    if preprocessing:
+        image = read_image(file, mode=preprocessing.mode, name=str(file))
+        sample = without_normalization(preprocessing).transform()(image)
+    else:
+        try:
+            sample = torch.from_numpy(np.load(file, allow_pickle=False)).float()
+        except (OSError, ValueError, TypeError, EOFError) as error:
+            raise InputError(f"{file}: not a readable .npy array ({error})") from None
+        if not sample.isfinite().all():
+            raise InputError(f"{file}: holds NaN or infinite values, expected numbers")
+    if tuple(sample.shape) != shape:
+        raise InputError(f"{file}: of shape {list(sample.shape)}, expected {list(shape)} as the network takes it")
+    return sample

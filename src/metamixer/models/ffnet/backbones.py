@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ...errors import InputError
-from .network import VARIANTS as FFNETS
+from .ffnet import VARIANTS as FFNETS
 
 
 def build_backbone(name: str, *, strides: Sequence[int] = (4, 8, 16, 32), feature_norms: bool = False, **backbone_args) -> nn.Module:
