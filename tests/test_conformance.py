@@ -1,4 +1,4 @@
-"""What every network of `list_models()` promises, whichever its task; a new network is tested by being in that list.
+"""What every network of `list_models()` promises, whichever its task; a new network is tested because it is in that list.
 
 Large networks are made small here, in width and depth and not in kind; what a network does beyond this is tested in its own file.
 """
