@@ -11,21 +11,17 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning
+from .models.tasks import TASKS
 
 SUMMARIES = {
     "fit": "train by a recipe: metamixer fit --config recipes/classification/digits.yaml",
     "validate": "measure a checkpoint on the validation split",
     "test": "measure a checkpoint on the test split",
-    "predict": "classify images and folders",
-    "detect": "find objects in images and folders: boxes, masks, COCO results",
-    "segment": "give each pixel of images a class: label PNGs, overlays, areas",
-    "upscale": "enlarge images, keeping what they are: metamixer upscale photo.jpg --scale 2 --out upscaled",
+    **{task.command: task.summary for task in TASKS.values()},
     "fuse": "write a checkpoint's deploy form",
     "export": "write a checkpoint in another library's format, proved equal",
     "bench": "time networks in every form on this machine",
     "models": "list the networks with their sizes and the paper's accuracy",
-    "forecast": "learn from a table of series, backtest, forecast",
-    "points": "label every point of point clouds: labelled files, class counts, pictures",
     "draw": "draw a checkpoint: predictions, training curve, learned kernels",
 }
 """The commands; each but the three of training is a function of its name in the module of its name in `commands`."""

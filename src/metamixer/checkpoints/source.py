@@ -13,6 +13,7 @@ from ..data.segmentation.transforms import SegmentationPreprocessing
 from ..errors import InputError
 from ..models import create_model
 from ..models.registry import task_of
+from ..models.tasks import CLASSIFICATION, SEGMENTATION
 from .ours import load_ours, network_info
 from .packaged import packaged_names, packaged_weights
 from .published import load_published
@@ -50,8 +51,9 @@ def load_network(source: str, *, model: str | None = None, pretrained: bool = Tr
 def info_of(name: str) -> dict[str, Any]:
     """What a network by name tells of itself; a classifier of 1000 classes has ImageNet's, a segmenter the authors'."""
     if not is_timm(name):
-        known = _published_segmenter(name) if task_of(name) == "segmentation" else {}
-        return network_info(name, {}, task=task_of(name), **known)
+        task = task_of(name)
+        known = _published_segmenter(name) if task is SEGMENTATION else {}
+        return network_info(name, {}, task=task.name, **known)
     network = create_model(name, device="meta")
     config = network.pretrained_cfg
     preprocessing = Preprocessing(
@@ -60,7 +62,7 @@ def info_of(name: str) -> dict[str, Any]:
     return network_info(
         name,
         {"num_classes": network.num_classes},
-        task="classification",
+        task=CLASSIFICATION.name,
         classes=imagenet_names(network.num_classes),
         preprocessing=preprocessing.as_dict(),
     )

@@ -13,9 +13,7 @@ from ..deployment.quantization import Quantization
 from ..deployment.samples import example_of, image_preprocessing, read_labelled, read_samples
 from ..deployment.targets import check_out
 from ..errors import InputError, at_least
-
-SEVERAL_TENSORS = ("detection", "points")
-"""Tasks whose networks take or give more than one tensor, which no format here holds."""
+from ..models.tasks import CLASSIFICATION, TASKS
 
 
 def export(
@@ -71,10 +69,10 @@ def export(
     target = Path(out or Path(source).with_suffix(kind.suffix).name)
     check_out(target, kind, sources=[Path(source)], overwrite=overwrite)
     network, info = load_network(source, model=model, pretrained=pretrained)
-    if info["task"] in SEVERAL_TENSORS:
+    if not TASKS[info["task"]].exportable:
         raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
     info = _with_side(info, size=size, shape=shape)
-    example = example_of(info, size=size, shape=shape)
+    example = example_of(network, info, size=size, shape=shape)
     quantization = None
     if precision == "int8" and calibration:
         dataset, classes = labelled_images(validation, info)
@@ -99,7 +97,7 @@ def export(
 def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple[Dataset | None, list[str]]:
     """What int8's accuracy is measured on, with the folder's classes: a classifier needs it, no other network can use it."""
     preprocessing = image_preprocessing(info)
-    if info["task"] == "classification" and not folder:
+    if info["task"] == CLASSIFICATION.name and not folder:
         raise InputError("precision 'int8', expected labelled images to measure its accuracy on as well: --validation FOLDER")
     if folder and not preprocessing:
         raise InputError(f"validation {folder!r} for {info['model']}, expected a classifier that tells its preprocessing")

@@ -100,7 +100,7 @@ def export(
     form = import_form(format, kind.module, kind.packages)
     check_out(out, kind, overwrite=overwrite)
     info = {**(info or {}), "fused": True}
-    example = example_of(info) if example is None else example
+    example = example_of(network, info) if example is None else example
     calibration = quantization.calibration if quantization else None
     network = copy.deepcopy(network)  # the caller's never changes
     reference = with_preprocessing(network, info).eval()

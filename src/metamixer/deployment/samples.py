@@ -1,21 +1,19 @@
 """Inputs for calibration and comparison: images of a folder as a network sees them, or arrays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
 from ..data.images.reading import IMAGE_SUFFIXES, read_dataset, read_image
 from ..data.preprocessing import Preprocessing, without_normalization
 from ..errors import InputError
+from ..models.tasks import CLASSIFICATION, TASKS, uniform, unknown_input
 from ..system.files import files_below
-
-SIDES = {"super_resolution": 64, "segmentation": 256}
-"""Pixels a side of the example, by task, for networks that take any size and tell none."""
 
 
 def read_samples(folder: str | Path, preprocessing: Preprocessing | None, example: Tensor, *, limit: int) -> Tensor:
@@ -69,27 +67,22 @@ def spread(count: int, limit: int) -> list[int]:
     return [i * count // taken for i in range(taken)]
 
 
-def image_preprocessing(info: dict[str, Any]) -> Preprocessing | None:
+def image_preprocessing(info: Mapping[str, Any]) -> Preprocessing | None:
     """What a classifier does to an image before it sees it; None for a network of another task."""
-    return Preprocessing.from_dict(info["preprocessing"]) if info["task"] == "classification" and info["preprocessing"] else None
+    classifies = info["task"] == CLASSIFICATION.name and info["preprocessing"]
+    return Preprocessing.from_dict(info["preprocessing"]) if classifies else None
 
 
-def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Tensor:
-    """Seeded values in [0, 1] as the network takes them, a batch of one or the shape's; raises InputError where nothing says how large."""
-    if shape is None:
-        preprocessing, args, side = image_preprocessing(info), info["model_args"], size or SIDES.get(info["task"])
-        if preprocessing:
-            side = size or preprocessing.size
-            shape = (1, preprocessing.in_chans, side, side)
-        elif info["task"] == "forecasting" and {"lookback", "variables"} <= args.keys():
-            if size:
-                raise InputError(f"size {size} for {info['model']}, expected none: a forecaster's windows have the size of its checkpoint")
-            shape = (1, args["lookback"], args["variables"])
-        elif side:
-            shape = (1, 3, side, side)
-        else:
-            raise InputError(f"{info['model']}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
-    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+def example_of(network: nn.Module, info: Mapping[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Any:
+    """The example input of the network's task (`models.tasks`), or seeded values in [0, 1] of `shape`.
+
+    Raises InputError where nothing says how large it is.
+    """
+    if shape is not None:
+        return uniform(*shape)
+    if info.get("task") not in TASKS:
+        raise unknown_input(info)
+    return TASKS[info["task"]].example(network, info, size)
 
 
 def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...]) -> Tensor:

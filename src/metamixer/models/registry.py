@@ -8,12 +8,13 @@ import timm
 from torch import nn
 
 from ..errors import InputError, first_line
+from .tasks import CLASSIFICATION, TaskSpec
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
-_TASKS: dict[str, str] = {}
+_TASKS: dict[str, TaskSpec] = {}
 
 
-def register(name: str, builder: Callable[..., nn.Module], *, task: str) -> None:
+def register(name: str, builder: Callable[..., nn.Module], *, task: TaskSpec) -> None:
     """Register a network; `builder` takes its keywords."""
     _BUILDERS[name] = builder
     _TASKS[name] = task
@@ -21,15 +22,15 @@ def register(name: str, builder: Callable[..., nn.Module], *, task: str) -> None
 
 def register_timm(name: str) -> None:
     """Register an image network that timm already knows."""
-    register(name, partial(timm.create_model, name), task="classification")
+    register(name, partial(timm.create_model, name), task=CLASSIFICATION)
 
 
 def list_models(task: str | None = None) -> list[str]:
     """The names of this package's networks, of one task or all; timm's own are not listed."""
-    return sorted(name for name in _BUILDERS if task in (None, _TASKS[name]))
+    return sorted(name for name in _BUILDERS if task in (None, _TASKS[name].name))
 
 
-def task_of(name: str) -> str:
+def task_of(name: str) -> TaskSpec:
     """The task of a network of this package; raises KeyError for other names."""
     return _TASKS[name]
 
@@ -60,9 +61,10 @@ def create_model(name: str, **kwargs) -> nn.Module:
 
 def expect_classifier(name: str) -> None:
     """Raises InputError for a network of this package that is made for another task."""
-    if _TASKS.get(name, "classification") != "classification":
+    task = _TASKS.get(name, CLASSIFICATION)
+    if task is not CLASSIFICATION:
         raise InputError(
-            f"model {name!r}: no image classifier, its task is {_TASKS[name]}, expected one, or a checkpoint of `fit`"
+            f"model {name!r}: no image classifier, its task is {task.name}, expected one, or a checkpoint of `fit`"
         )
 
 

@@ -16,6 +16,7 @@ from ..deployment.formats import is_exported, load_exported
 from ..errors import InputError
 from ..models import create_model
 from ..models.registry import expect_classifier
+from ..models.tasks import CLASSIFICATION
 from ..system.device import find_device
 
 
@@ -38,7 +39,7 @@ class Classifier:
             return cls.of_imagenet(published_classifier(model))
         if is_exported(checkpoint):
             return cls.of_exported(checkpoint, model=model)
-        ours = load_ours(checkpoint, task="classification", model=model)
+        ours = load_ours(checkpoint, task=CLASSIFICATION.name, model=model)
         if ours is None:
             expect_classifier(model)
             return cls.of_imagenet(load_published(create_model(model), checkpoint))
@@ -61,7 +62,7 @@ class Classifier:
         runtime = load_exported(path)
         known = runtime.description.network
         if "task" in known:
-            expect_task(known, "classification", path)
+            expect_task(known, CLASSIFICATION.name, path)
         classes = known.get("classes") or imagenet_names(known.get("model_args", {}).get("num_classes", 0))
         if not known.get("preprocessing") or not classes:
             raise InputError(f"{path}: doesn't tell preprocessing and classes, expected an exported classifier")

@@ -31,6 +31,7 @@ from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missi
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
 from ..errors import InputError, at_least
+from ..models.tasks import FORECASTING
 from ..ops.fusion import fuse
 from ..system.device import find_device
 from ..tasks import Forecasting, Optimization
@@ -252,7 +253,7 @@ class Forecaster:
         if fitted.frequency is not None:
             preprocessing["frequency"] = fitted.frequency.name
         args = {"variables": len(fitted.names), "lookback": self.lookback, "horizon": self.horizon, **self.model_args}
-        info = network_info(self.model, args, task="forecasting", preprocessing=preprocessing)
+        info = network_info(self.model, args, task=FORECASTING.name, preprocessing=preprocessing)
         save_network(fitted.network, {**info, "fused": True}, path)
 
     @classmethod
@@ -262,7 +263,7 @@ class Forecaster:
         horizon, lookback: what the caller counts on; InputError where the network has others.
         """
         network, info = load_checkpoint(path)
-        if info["task"] != "forecasting":
+        if info["task"] != FORECASTING.name:
             raise InputError(f"{path}: a checkpoint of {info['task']}, expected one of forecasting")
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
@@ -310,7 +311,7 @@ class Forecaster:
         with ONE_AT_A_TIME, isolate_rng(), quiet_lightning(), interrupts_kept(), tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(self.seed)
             task = self._task(variables)
-            best = ModelCheckpoint(folder, "best", monitor="val/mse", save_weights_only=True)
+            best = ModelCheckpoint(folder, "best", monitor=FORECASTING.monitor, mode=FORECASTING.mode, save_weights_only=True)
             trainer = Trainer(
                 max_steps=training.steps,
                 val_check_interval=max(training.steps // training.checks, 1),

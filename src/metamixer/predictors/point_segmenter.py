@@ -15,6 +15,7 @@ from ..data.points.voxelization import PointPreprocessing
 from ..errors import InputError
 from ..inference.voting import point_scores, voting
 from ..models import create_model
+from ..models.tasks import POINTS
 from ..ops.fusion import fuse
 from ..system.weight_files import read_published
 
@@ -39,7 +40,7 @@ class PointSegmenter:
     @classmethod
     def load(cls, checkpoint: str | Path, *, model: str | None = None) -> "PointSegmenter":
         """From a checkpoint of ours; or from a published one, with its `model`, whose classes are ScanNet's, ScanNet200's or S3DIS's."""
-        ours = load_ours(checkpoint, task="points", model=model)
+        ours = load_ours(checkpoint, task=POINTS.name, model=model)
         if ours is None:
             return cls.of_published(checkpoint, model=model)
         network, info = ours

@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..inference.sliding import check_window, label_map
 from ..models import create_model
 from ..models.segmentation.networks import SegmentationNetwork
+from ..models.tasks import SEGMENTATION
 from ..ops.fusion import fuse
 from ..system.device import computing_in, find_precision
 
@@ -56,7 +57,7 @@ class Segmenter:
     @classmethod
     def load(cls, *, model: str | None = None, checkpoint: str | Path, precision: str = "fp32") -> "Segmenter":
         """From a checkpoint of ours; or from a published one, with its `model`, whose classes are ADE20K's or Cityscapes'."""
-        ours = load_ours(checkpoint, task="segmentation", model=model)
+        ours = load_ours(checkpoint, task=SEGMENTATION.name, model=model)
         if ours is None:
             network = create_model(model)
             if not isinstance(network, SegmentationNetwork) or network.num_classes not in PUBLISHED_DATA:

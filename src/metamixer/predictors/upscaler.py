@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..inference.tiles import split, tile_side
 from ..models import create_model, list_models
 from ..models.ffnet_sr import SCALES, receptive_field
+from ..models.tasks import SUPER_RESOLUTION
 from ..ops.fusion import fuse
 from ..system.allocator import keep_freed_memory
 from ..system.device import find_device
@@ -125,14 +126,14 @@ class Upscaler:
 
 def load_upscaling_network(model: str | None, scale: int | None, *, checkpoint: str | Path | None) -> nn.Module:
     """A super-resolution network in evaluation mode; raises InputError where name, scale and file don't go together."""
-    names = list_models("super_resolution")
+    names = list_models(SUPER_RESOLUTION.name)
     if model is not None and model not in names:
         raise InputError(f"model {model!r}, expected one of {', '.join(names)}")
     if scale is not None and scale not in SCALES:
         raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
     if checkpoint is None:
         checkpoint = packaged_weights(f"{model or 'ffnet_sr_nano'}_x{scale or 2}")
-    ours = load_ours(checkpoint, task="super_resolution", model=model)
+    ours = load_ours(checkpoint, task=SUPER_RESOLUTION.name, model=model)
     if ours is None:
         return load_published(create_model(model, scale=scale or 2).eval(), checkpoint)
     network, info = ours

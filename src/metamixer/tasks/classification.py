@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from ..data.images.class_names import keep_classes, match_classes
 from ..errors import InputError
+from ..models.tasks import CLASSIFICATION
 from .distillation import Distillation
 from .optimization.recipe import Optimization
 from .task import Task
@@ -35,7 +36,7 @@ class Classification(Task):
         compile: let torch.compile have the network.
     """
 
-    title = "classification"
+    spec = CLASSIFICATION
 
     def __init__(
         self,

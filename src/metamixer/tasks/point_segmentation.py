@@ -12,6 +12,7 @@ from ..data.points.clouds import Cloud
 from ..data.points.scenes import IGNORED_POINT, Voxels
 from ..errors import InputError
 from ..inference.voting import point_scores, voting
+from ..models.tasks import POINTS
 from ..ops.sparse import SparseVoxels
 from .confusion import class_ious, segmentation_measures, write_confusion
 from .lovasz import lovasz_softmax
@@ -30,7 +31,7 @@ class PointSegmentation(Task):
         votes: views of a scene that vote in tests, 1 to 13; validation takes one, and one point a voxel.
     """
 
-    title = "points"
+    spec = POINTS
 
     def __init__(
         self,

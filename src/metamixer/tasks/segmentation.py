@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from ..data.segmentation.label_maps import IGNORED_PIXEL
 from ..errors import InputError, above_zero
 from ..inference.sliding import probabilities
+from ..models.tasks import SEGMENTATION
 from .confusion import class_ious, segmentation_measures
 from .optimization.segmentation import SegmentationOptimization
 from .task import Task, backbone_start
@@ -32,7 +33,7 @@ class Segmentation(Task):
         scales, flip: `test` takes the mean over these factors of the image's size, and over the mirrored image.
     """
 
-    title = "segmentation"
+    spec = SEGMENTATION
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..checkpoints.ours import load_initial, network_info
 from ..errors import DivergenceError, InputError
 from ..models import create_model
+from ..models.tasks import TaskSpec
 from .optimization.parameter_groups import Groups, regroup
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -55,8 +56,8 @@ class Task(L.LightningModule, ABC):
         initial: a checkpoint to start from; `new_classifier`: but for its class layers.
     """
 
-    title: ClassVar[str]
-    """The task's name in checkpoints."""
+    spec: ClassVar[TaskSpec]
+    """The task's row in the table of `models.tasks`."""
 
     def __init__(
         self,
@@ -182,7 +183,7 @@ class Task(L.LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.expect_finite_weights()
-        checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task=self.title) | self.data_info()
+        checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task=self.spec.name) | self.data_info()
 
 
 def backbone_start(model_args: Mapping[str, Any], *, pretrained: bool) -> dict[str, Any]:

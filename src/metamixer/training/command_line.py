@@ -4,14 +4,12 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -23,11 +21,13 @@ from lightning_utilities.core.imports import RequirementCache
 from .. import tasks  # noqa: F401  its classes can be named in a recipe without a path
 from ..checkpoints.ours import expect_training_checkpoint
 from ..data import import_all
-from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, first_line
+from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError
+from ..models.tasks import CLASSIFICATION
 from ..system.allocator import keep_freed_memory
 from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
 from .embedded import interrupts_kept
+from .horizon import expand_horizon, expect_forecasting, model_class
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
 
 SECONDS_TO_END = 5
@@ -43,14 +43,15 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--out", type=str, default="runs/latest", help="folder for checkpoints, logs and the configuration")
         parser.add_argument("--resume", type=bool, default=False, help="go on from the last checkpoint in --out")
-        parser.add_argument("--horizon", type=int, help="steps to forecast; --out then ends in it")
-        parser.add_argument("--at_horizon", type=dict[int, dict[str, Any]], default={}, help="what a recipe changes at a horizon")
+        parser.add_argument("--horizon", type=int, help="forecasting: steps to forecast; --out then ends in it")
+        changes = "forecasting: what a recipe changes at a horizon"
+        parser.add_argument("--at_horizon", type=dict[int, dict[str, Any]], default={}, help=changes)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
-                "checkpoint.monitor": "val/top1",
+                "checkpoint.monitor": None,  # the task's, with its mode
                 "checkpoint.mode": "max",
                 "checkpoint.enable_version_counter": False,
                 # Lightning's save_last is written only when "best" is, which can be long before a run was stopped.
@@ -73,6 +74,13 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
+        model = model_class(config.model.class_path)
+        for option in ("horizon", "at_horizon"):
+            if config[option]:
+                expect_forecasting(model, f"{option} {config[option]}")
+        if config.checkpoint.monitor is None:
+            spec = getattr(model, "spec", CLASSIFICATION)
+            config.checkpoint.monitor, config.checkpoint.mode = spec.monitor, spec.mode
         config.checkpoint.dirpath = config.last_checkpoint.dirpath = config.out
         config.trainer.default_root_dir = config.out
         last = Path(config.out, "last.ckpt")
@@ -175,49 +183,6 @@ def start_bare(init_args: Namespace) -> None:
         if name in init_args:
             init_args[name] = value
     (init_args.get("model_args") or {}).pop("pretrained", None)
-
-
-def expand_horizon(arguments: list[str]) -> list[str]:
-    """`--horizon N` as the settings that it stands for: of model, data and --out, and what the recipe changes at this horizon.
-
-    They come right behind the recipe, so that whatever the command line says behind it still counts.
-    """
-    arguments = list(in_two_words(arguments))
-    recipes = [argument for flag, argument in pairwise(arguments) if flag == "--config"]
-    horizons = [argument for flag, argument in pairwise(arguments) if flag == "--horizon"]
-    if not recipes or not horizons:
-        return arguments
-    recipe, horizon = read_yaml(Path(recipes[-1])), horizons[-1]
-    if not isinstance(recipe, dict) or not horizon.isdigit():
-        raise InputError(f"--horizon {horizon}, expected a number of steps and a recipe for forecasting")
-    changes = recipe.get("at_horizon", {}).get(int(horizon), {})
-    settings = {"out": f"{recipe.get('out', 'runs/latest')}_{horizon}", "model.horizon": horizon, "data.horizon": horizon, **changes}
-    expanded = [f"--{key}={value}" for key, value in settings.items()]
-    end = len(arguments) - arguments[::-1].index("--config") + 1
-    return [*arguments[:end], *expanded, *arguments[end:]]
-
-
-def in_two_words(arguments: Iterable[str]) -> Iterator[str]:
-    """`--config=FILE`, `-c FILE` and `--horizon=N` as `--config FILE` and `--horizon N`; all else as it is."""
-    for argument in arguments:
-        name, assigned, value = argument.partition("=")
-        name = "--config" if name == "-c" else name
-        if name in ("--config", "--horizon"):
-            yield name
-            if assigned:
-                yield value
-        else:
-            yield argument
-
-
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a recipe")
-    try:
-        return yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not readable as YAML ({first_line(error)})") from None
 
 
 def loggers(folder: str) -> list[Logger]:

@@ -15,6 +15,7 @@ from ..data import import_all
 from ..data.preprocessing import Preprocessing
 from ..drawing.figures import check_figure_name, pyplot, save_figure
 from ..errors import InputError
+from ..models.tasks import CLASSIFICATION
 from ..ops.fusion import fuse
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0")
     """One picture of a training run: predictions on test images, training curve, key and value kernels of a mixer."""
     check_figure_name(out)
     network, info = load_checkpoint(checkpoint)
-    expect_task(info, "classification", checkpoint)
+    expect_task(info, CLASSIFICATION.name, checkpoint)
     data = load_data(checkpoint.with_name("config.yaml"))
     images, labels = spread(data.evaluation_dataset("test"), PICTURES)
     probabilities = predict_probabilities(network, images)

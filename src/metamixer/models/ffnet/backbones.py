@@ -29,9 +29,10 @@ def build_backbone(
     """
     if not timm.is_model(name):
         raise InputError(f"backbone {name!r}: no such model, expected a timm name such as ffnet_2 or convnext_tiny")
+    shape = {key: value for key, value in backbone_args.items() if not key.startswith(("pretrained", "checkpoint"))}
     try:
         with torch.device("meta"):
-            known = timm.create_model(name, features_only=True).feature_info.reduction()
+            known = timm.create_model(name, features_only=True, **shape).feature_info.reduction()
         indices = tuple(known.index(stride) for stride in strides)
     except (RuntimeError, AttributeError, ValueError) as error:
         raise InputError(f"backbone {name!r}: no features at strides {tuple(strides)} ({error})") from None

@@ -185,7 +185,7 @@ def make_pool(global_pool: str) -> nn.Module:
 
 def init_weights(module: nn.Module) -> None:
     """Initialize weights from a normal distribution of std 0.02 and biases with zero, as published."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:  # drawing takes long and has no effect
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
