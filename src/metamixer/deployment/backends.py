@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..ops.fusion import fuse
+from ..ops.fusion import deploy_form
 from .description import Description
 from .formats import import_form, missing_packages
 from .program import Program, twice
@@ -55,7 +55,10 @@ def versions() -> dict[str, str]:
 
 
 def build(backend: str, network: nn.Module, example: Tensor, *, precision: str, calibration: Tensor | None = None) -> Runtime:
-    """A network, fused, in a backend and a precision; raises InputError where they don't go together or something is missing."""
+    """A network, fused, in a backend and a precision; raises InputError where they don't go together or something is missing.
+
+    A network that is fused already is taken as it is, without a copy: several backends may share it, and it learns no more.
+    """
     way = find_backend(backend)
     if precision not in way.precisions:
         raise InputError(f"precision {precision!r}, expected one of {', '.join(way.precisions)} for backend {backend}")
@@ -63,7 +66,7 @@ def build(backend: str, network: nn.Module, example: Tensor, *, precision: str, 
         raise InputError("precision 'int8', expected inputs to calibrate on as well: calibration=images")
     packages = (*way.packages, *way.for_int8) if precision == "int8" else way.packages
     make: Callable[[Program], Runtime] = import_form(way.extra, way.module, packages).build
-    program = Program(fuse(network).requires_grad_(False), twice(example), Description(precision), calibration=calibration)
+    program = Program(deploy_form(network).requires_grad_(False), twice(example), Description(precision), calibration=calibration)
     runtime = make(program)
     if runtime.shape[0] in (None, len(example)):
         return runtime

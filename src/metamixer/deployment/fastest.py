@@ -64,7 +64,7 @@ def deploy(
 
     Raises InputError where no form computes what the network does within the precision's tolerance.
     """
-    model = fuse(model)
+    model = fuse(model)  # the one copy, which all backends share
     check_inputs(model, example, calibration=calibration)
     forms = candidates(precision, backend, example, calibrated=calibration is not None)
     key = trial_key(model, example, forms)

@@ -9,13 +9,23 @@ from torch import nn
 def fuse(model: nn.Module) -> nn.Module:
     """A copy of any network in deploy form and evaluation mode, the same function within float error.
 
-    The original is untouched, and a fused one is copied as it is. What can be folded says so by a method `fuse()` (see
-    `metamixer.ops`); the walk is timm's.
+    The original is untouched; a network that `is_fused` already is copied as it is. What can be folded says so by a method `fuse()`
+    (see `metamixer.ops`); the walk is timm's.
     """
     network = copy.deepcopy(model).eval()
-    if getattr(network, "is_fused", False):
+    if is_fused(network):
         return network
     fused = reparameterize_model(nn.ModuleList([network]), inplace=True)[0]
     network = network if fused is None else fused  # timm's RepViT fuses in place and gives nothing back
     network.is_fused = True  # some of timm's own modules fail when they are walked again
     return network
+
+
+def is_fused(model: nn.Module) -> bool:
+    """Whether a network is a result of `fuse`, or a copy of one."""
+    return getattr(model, "is_fused", False)
+
+
+def deploy_form(model: nn.Module) -> nn.Module:
+    """`fuse` without the copy where there is nothing left to fold: a fused network itself, in evaluation mode."""
+    return model.eval() if is_fused(model) else fuse(model)

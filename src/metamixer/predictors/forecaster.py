@@ -2,11 +2,11 @@
 
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -31,12 +31,12 @@ from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missi
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
 from ..errors import InputError, at_least
-from ..ops.fusion import fuse
 from ..system.device import find_device
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 from .backtest import Backtest, backtest
 from .intervals import interval_margins
+from .predictor import Network, Predictor
 
 PARTS = (0.8, 0.1, 0.1)
 """Shares of the rows to train on, to validate and calibrate on, and to backtest on."""
@@ -65,7 +65,7 @@ class Training:
             at_least(name, getattr(self, name), 1)
 
 
-class Forecaster:
+class Forecaster(Predictor):
     """Forecasts several series together: `Forecaster(horizon=96).fit(table).predict()`.
 
     A table is a pandas or polars DataFrame, wide (a column of dates, a column a series) or long (`unique_id`, `ds`, `y`). What is
@@ -79,6 +79,10 @@ class Forecaster:
         seed: of everything random; the same table and seed give the same forecast on the same machine.
         device: where to compute, such as "cpu" or "cuda".
     """
+
+    task = "forecasting"
+    device = torch.device("cpu")
+    """Where to learn as well, so that it is known before the network."""
 
     def __init__(
         self,
@@ -109,7 +113,7 @@ class Forecaster:
         self.training = training
         self.seed = seed
         self.device = find_device(device)
-        self.network: nn.Module | None = None
+        self.network: Network | None = None
 
     def fit(self, table: Any) -> "Forecaster":
         """Learn from a table; the last rows are kept back for `backtest`."""
@@ -133,7 +137,8 @@ class Forecaster:
             max_val_windows=self.training.max_windows,
             seed=self.seed,
         )
-        self.network = fuse(self._train(data))
+        self.hold(self._train(data))
+        self.network.to(self.device)
         self.series, self.layout, self.frequency, self.scaling, self.names = series, layout, frequency, data.scaling, series.names
         self.borders, self.measured = data.borders, measured
         self.quantiles = interval_margins(self._validation_errors(data), self.levels, self.names) if self.levels else {}
@@ -155,6 +160,10 @@ class Forecaster:
             columns |= dict(zip(bounds_of(level), (forecast - margin, forecast + margin), strict=True))
         return write_frame(self.frequency.after(window.times[-1], self.horizon), columns, self.names, layout)
 
+    def __call__(self, table: Any) -> Any:
+        """The same for a table."""
+        return self.predict(table)
+
     def backtest(self) -> Backtest:
         """What the forecaster is worth: its errors on the last rows of the table of `fit` beside those of a seasonal-naive forecast."""
         if self.network is None or not hasattr(self, "series"):
@@ -172,17 +181,29 @@ class Forecaster:
             max_windows=self.training.max_windows,
         )
 
+    def to(self, device: str) -> None:
+        self.device = find_device(device)
+        if self.network is not None:
+            super().to(device)
+
+    def example(self) -> Tensor:
+        """A window of noise."""
+        return torch.randn(1, self.lookback, len(self.names), generator=torch.Generator().manual_seed(0))
+
     @torch.inference_mode()
     def forecast_windows(self, windows: Tensor, batch_size: int = 256) -> Tensor:
         """windows: (N, lookback, variables) in units of deviation -> (N, horizon, variables); memory is bounded by the batch."""
-        network = self._fitted().to(self.device)
-        return torch.cat([network(batch.to(self.device)).cpu() for batch in windows.split(batch_size)])
+        self._fitted()
+        with self.computing():
+            return torch.cat([self.run(batch.to(self.device)).float().cpu() for batch in windows.split(batch_size)])
 
     def save(self, path: str | Path) -> None:
         """Write all that predicting needs as one .safetensors file."""
         if Path(path).suffix != ".safetensors":
             raise InputError(f"{path}: expected a name that ends in .safetensors")
         network = self._fitted()
+        if not isinstance(network, nn.Module):
+            raise InputError(f"{path}: of an exported forecaster, expected one of a checkpoint: an exported file holds no weights to save")
         preprocessing = {
             "names": list(self.names),
             "time": self.layout.time,
@@ -196,23 +217,27 @@ class Forecaster:
         save_network(network, {**info, "fused": True}, path)
 
     @classmethod
-    def load(cls, path: str | Path, *, horizon: int | None = None, lookback: int | None = None, device: str = "cpu") -> "Forecaster":
-        """A forecaster that `save` or a training run wrote; the latter has no intervals and takes the frequency from the table.
+    def load(cls, source: str | Path | None = None, *, path: str | Path | None = None, **settings) -> Self:
+        """`Predictor.load` of a forecaster that `save`, `metamixer export` or a training run wrote.
 
-        horizon, lookback: what the caller counts on; InputError where the network has others.
+        path: another name of `source`. settings: `horizon` and `lookback` as well, what the caller counts on; InputError where the
+        network has others. A training run's file has no intervals and takes the frequency from the table.
         """
-        network, info = load_checkpoint(path)
-        if info["task"] != "forecasting":
-            raise InputError(f"{path}: a checkpoint of {info['task']}, expected one of forecasting")
+        return super().load(path if source is None else source, **settings)
+
+    @classmethod
+    def of(cls, network: Network, info: Mapping[str, Any], *, horizon: int | None = None, lookback: int | None = None) -> Self:
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
+        if not preprocessing:
+            raise InputError("doesn't tell names and scaling of its series, expected a forecaster that metamixer wrote")
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
             if wanted not in (None, args[what]):
-                raise InputError(f"{path}: {what} {wanted}, expected {args[what]}, the network's")
+                raise InputError(f"{what} {wanted}, expected {args[what]}, the network's")
         horizon, lookback, names = args.pop("horizon"), args.pop("lookback"), preprocessing["names"]
         args.pop("variables")
         quantiles = {float(level): values for level, values in preprocessing.get("quantiles", {}).items()}
-        forecaster = cls(horizon, lookback=lookback, levels=tuple(quantiles), model=info["model"], model_args=args, device=device)
-        forecaster.network = network if info["fused"] else fuse(network)
+        forecaster = cls(horizon, lookback=lookback, levels=tuple(quantiles), model=info["model"], model_args=args)
+        forecaster.hold(network)
         forecaster.names, forecaster.quantiles = tuple(names), quantiles
         forecaster.scaling = Scaling(**{key: tuple(values) for key, values in preprocessing["scaling"].items()})
         forecaster.layout = Layout(**preprocessing.get("layout", {"time": preprocessing["time"]}))
@@ -220,7 +245,7 @@ class Forecaster:
         forecaster.frequency = Frequency(preprocessing["frequency"]) if "frequency" in preprocessing else None
         return forecaster
 
-    def _fitted(self) -> nn.Module:
+    def _fitted(self) -> Network:
         if self.network is None:
             raise InputError("a forecaster that has learned nothing, expected fit or load before this")
         return self.network
