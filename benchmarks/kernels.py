@@ -153,7 +153,10 @@ def measure(shape: tuple[int, int, int], jobs: dict, refused: dict, rate: float,
         take(chosen)
         ordered = sorted(taken.items(), key=lambda item: item[1])
         found[name] = {"limit_ms": limit, "chosen_ms": taken.get(chosen), "ms": {str(dict(setting)): ms for setting, ms in ordered}}
-        print(f"{shape} {name:15s} limit {limit:.4f} chosen {taken.get(chosen, -1):.4f} best {taken[best]:.4f} {list(dict(best).values())}", flush=True)
+        print(
+            f"{shape} {name:15s} limit {limit:.4f} chosen {taken.get(chosen, -1):.4f} best {taken[best]:.4f} {list(dict(best).values())}",
+            flush=True,
+        )
     for name, action in references(*shape).items():
         found[name] = {"ms": triton.testing.do_bench(action, warmup=4, rep=12, return_mode="median")}
         print(f"{shape} {name} {found[name]['ms']:.4f}", flush=True)

@@ -1,6 +1,6 @@
 """Compile the kernels for GPUs that needn't be here, and print what the assembler says of each: registers, spills, shared memory.
 
-    python benchmarks/kernels_compile.py --capability 90
+python benchmarks/kernels_compile.py --capability 90
 """
 
 import argparse

@@ -25,7 +25,12 @@ from metamixer.ops import accelerate, fused
 from metamixer.ops.kernels import operators
 
 RESULTS = Path(__file__).parent / "results/token_mixer"
-SHAPES = {"7x7 at 14x14": (128, 320, 14, 7), "7x7 at 7x7": (128, 640, 7, 7), "3x3 at 56x56": (128, 80, 56, 3), "3x3 at 28x28": (128, 160, 28, 3)}
+SHAPES = {
+    "7x7 at 14x14": (128, 320, 14, 7),
+    "7x7 at 7x7": (128, 640, 7, 7),
+    "3x3 at 56x56": (128, 80, 56, 3),
+    "3x3 at 28x28": (128, 160, 28, 3),
+}
 """Batch, channels, side and kernel: ffnet_1's token mixers at 224 px."""
 
 
@@ -44,7 +49,11 @@ class Memory(nn.Module):
 def equality() -> dict[str, float]:
     """Largest difference from float64 as a fraction of the largest value: outputs and gradients."""
     found = {}
-    for dtype, (kh, kw, side) in [(d, s) for d in (torch.bfloat16, torch.float16, torch.float32) for s in ((7, 7, 14), (3, 3, 56), (5, 5, 33), (9, 9, 70), (1, 51, 48))]:
+    for dtype, (kh, kw, side) in [
+        (d, s)
+        for d in (torch.bfloat16, torch.float16, torch.float32)
+        for s in ((7, 7, 14), (3, 3, 56), (5, 5, 33), (9, 9, 70), (1, 51, 48))
+    ]:
         torch.manual_seed(0)
         x = torch.randn(20, 24, 1 if kh == 1 else side, side, device="cuda", dtype=dtype, requires_grad=True)
         w = (torch.randn(24, 1, kh, kw, device="cuda") / (kh * kw) ** 0.5).to(dtype).requires_grad_()
@@ -59,7 +68,9 @@ def equality() -> dict[str, float]:
         means, variances = operators.moments(x.detach(), both)
         z = torch.stack([F.conv2d(x64.detach(), v.double()[:, None], padding=(kh // 2, kw // 2), groups=24) for v in both])
         actual, expected = (*actual, means, variances), (*expected, z.mean((1, 3, 4)), z.var((1, 3, 4), unbiased=False))
-        found[f"{dtype} {kh}x{kw} at {side}"] = [float((a.double() - e).abs().max() / e.abs().max()) for a, e in zip(actual, expected, strict=True)]
+        found[f"{dtype} {kh}x{kw} at {side}"] = [
+            float((a.double() - e).abs().max() / e.abs().max()) for a, e in zip(actual, expected, strict=True)
+        ]
     return found
 
 
@@ -150,7 +161,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    content = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "equality": {} if options.no_equality else equality(), "shapes": {}}
+    content = {
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "equality": {} if options.no_equality else equality(),
+        "shapes": {},
+    }
     for name, values in content["equality"].items():
         print(name, " ".join(f"{value:.1e}" for value in values), flush=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -80,13 +80,19 @@ def test_moments_and_their_gradients_are_those_of_the_convolutions(operators, sh
     expected = (outputs.mean((1, 3, 4)), outputs.var((1, 3, 4), unbiased=False))
     factors = [torch.randn_like(value) for value in actual]
     losses = [sum((value * factor).sum() for value, factor in zip(values, factors, strict=True)) for values in (actual, expected)]
-    for ours, theirs in zip((*actual, *torch.autograd.grad(losses[0], (x, weights))), (*expected, *torch.autograd.grad(losses[1], (x, weights))), strict=True):
+    gradients = [torch.autograd.grad(loss, (x, weights)) for loss in losses]
+    for ours, theirs in zip((*actual, *gradients[0]), (*expected, *gradients[1]), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(
-    st.integers(1, 3), st.integers(1, 2), st.integers(1, 11), st.integers(1, 11), st.sampled_from([1, 3, 5, 7]), st.sampled_from([1, 3, 5, 9])
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(1, 11),
+    st.integers(1, 11),
+    st.sampled_from([1, 3, 5, 7]),
+    st.sampled_from([1, 3, 5, 9]),
 )
 def test_any_size(batch, channels, height, width, rows, columns):
     from metamixer.ops.kernels import operators
@@ -161,7 +167,7 @@ def test_a_network_trains_as_before(pair):
     x = torch.randn(3, 3, 48, 32, dtype=torch.float64)
     expected, actual = network(x), fast(x)
     torch.testing.assert_close(actual, expected)
-    for model, y in ((network, expected), (fast, actual)):
+    for y in (expected, actual):
         y.square().sum().backward()
     for ours, theirs in zip(fast.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-9)
@@ -240,6 +246,7 @@ def test_an_accelerated_network_runs_where_no_kernel_does(monkeypatch):
 
 def test_the_kernels_compile_for_gpus_that_are_not_here():
     script = Path(__file__).parent.parent / "benchmarks/kernels_compile.py"
-    found = subprocess.run([sys.executable, script, "--quick"], env=os.environ | {"TRITON_INTERPRET": "0"}, capture_output=True, text=True, timeout=300)
+    environment = os.environ | {"TRITON_INTERPRET": "0"}
+    found = subprocess.run([sys.executable, script, "--quick"], env=environment, capture_output=True, text=True, timeout=300)
     assert found.returncode == 0, found.stderr
     assert "convolve" in found.stdout

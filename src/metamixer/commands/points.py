@@ -36,14 +36,13 @@ def points(
         device: where to compute, such as cpu or cuda.
     """
     from ..data.points.clouds import read_cloud
-    from ..predictors.point_segmenter import PointSegmenter, voting
+    from ..inference.voting import voting
+    from ..predictors.point_segmenter import PointSegmenter
     from ..system.files import write_csv
-    from ..system.machine import find_device
 
     voting(votes)
     jobs = plan(clouds, Path(out), overwrite=overwrite)
-    segmenter = PointSegmenter.load(checkpoint, model=model)
-    segmenter.network.to(find_device(device))
+    segmenter = PointSegmenter.load(checkpoint, model=model, device=device)
     for source, _ in jobs:  # read again later: all of them together may be larger than memory
         segmenter.check(read_cloud(source), str(source), votes=votes)
     rows = [("file", "class", "points", "share")]

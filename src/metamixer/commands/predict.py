@@ -38,7 +38,8 @@ def predict(
         device: where to compute, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
     """
-    from ..predictors.classifier import Classifier, find_images
+    from ..data.images.reading import find_images
+    from ..predictors.classifier import Classifier
     from ..system.allocator import keep_freed_memory
 
     at_least("top", top, 1)
@@ -47,8 +48,7 @@ def predict(
     paths = find_images(images)
     if json and json != "-":
         check_targets([Path(json)], sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
-    classifier = Classifier.load(model=model, checkpoint=checkpoint)
-    classifier.to(device)
+    classifier = Classifier.load(checkpoint, model=model, device=device)
     if backend:
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []

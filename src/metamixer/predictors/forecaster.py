@@ -2,11 +2,11 @@
 
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -31,12 +31,13 @@ from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missi
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
 from ..errors import InputError, at_least
-from ..ops.fusion import fuse
-from ..system.machine import find_device
+from ..models.tasks import FORECASTING
+from ..system.device import find_device
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 from .backtest import Backtest, backtest
 from .intervals import interval_margins
+from .predictor import Network, Predictor
 
 PARTS = (0.8, 0.1, 0.1)
 """Shares of the rows to train on, to validate and calibrate on, and to backtest on."""
@@ -65,7 +66,36 @@ class Training:
             at_least(name, getattr(self, name), 1)
 
 
-class Forecaster:
+@dataclass(frozen=True)
+class Table:
+    """What a forecaster was fitted on.
+
+    series: without gaps; measured: the same, NaN where a value was missing; borders: the rows at which the training, the
+    validation and the backtest part end.
+    """
+
+    series: Series
+    measured: Series
+    borders: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """All that predicting needs besides the network.
+
+    names: of the series, in the network's order; quantiles: margins (horizon, series) of each level in percent;
+    frequency: None for a network of a training run, whose tables tell; table: None for one that was loaded.
+    """
+
+    names: tuple[str, ...]
+    scaling: Scaling
+    layout: Layout
+    quantiles: Mapping[float, list]
+    frequency: Frequency | None = None
+    table: Table | None = None
+
+
+class Forecaster(Predictor):
     """Forecasts several series together: `Forecaster(horizon=96).fit(table).predict()`.
 
     A table is a pandas or polars DataFrame, wide (a column of dates, a column a series) or long (`unique_id`, `ds`, `y`). What is
@@ -79,6 +109,10 @@ class Forecaster:
         seed: of everything random; the same table and seed give the same forecast on the same machine.
         device: where to compute, such as "cpu" or "cuda".
     """
+
+    task = FORECASTING.name
+    device = torch.device("cpu")
+    """Where to learn as well, so that it is known before the network."""
 
     def __init__(
         self,
@@ -109,7 +143,25 @@ class Forecaster:
         self.training = training
         self.seed = seed
         self.device = find_device(device)
-        self.network: nn.Module | None = None
+        self.network: Network | None = None
+        self._state: Fitted | None = None
+
+    @property
+    def fitted(self) -> Fitted:
+        """What `fit` or `load` found; raises InputError before either."""
+        if self._state is None:
+            raise InputError("a forecaster that has learned nothing, expected fit or load before this")
+        return self._state
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the series."""
+        return self.fitted.names
+
+    @property
+    def quantiles(self) -> Mapping[float, list]:
+        """The intervals' margins (horizon, series) in units of std, by level in percent."""
+        return self.fitted.quantiles
 
     def fit(self, table: Any) -> "Forecaster":
         """Learn from a table; the last rows are kept back for `backtest`."""
@@ -133,10 +185,11 @@ class Forecaster:
             max_val_windows=self.training.max_windows,
             seed=self.seed,
         )
-        self.network = fuse(self._train(data))
-        self.series, self.layout, self.frequency, self.scaling, self.names = series, layout, frequency, data.scaling, series.names
-        self.borders, self.measured = data.borders, measured
-        self.quantiles = interval_margins(self._validation_errors(data), self.levels, self.names) if self.levels else {}
+        self.hold(self._train(data))
+        self.network.to(self.device)
+        quantiles = interval_margins(self._validation_errors(data), self.levels, series.names) if self.levels else {}
+        table = Table(series, measured, data.borders)
+        self._state = Fitted(series.names, data.scaling, layout, quantiles, frequency, table)
         return self
 
     def predict(self, table: Any = None) -> Any:
@@ -145,102 +198,126 @@ class Forecaster:
         With levels, columns that end in -lo-80 and -hi-80 and so on stand beside the forecast's. Raises InputError that names column
         and row of what can't be used.
         """
-        series, layout = self._future_of(table)
+        fitted = self.fitted
+        series, layout = self._history(table)
+        frequency = self.frequency_of(series)
         window = last_window(series, self.lookback)
         warn_of_sentinels(window)
-        forecast = self.scaling.invert(self.forecast_windows(self.scaling.apply(window.values)[None])[0])
+        forecast = fitted.scaling.invert(self.forecast_windows(fitted.scaling.apply(window.values)[None])[0])
         columns = {"": forecast}
-        for level, quantile in self.quantiles.items():
-            margin = np.array(quantile) * np.array(self.scaling.std)
+        for level, quantile in fitted.quantiles.items():
+            margin = np.array(quantile) * np.array(fitted.scaling.std)
             columns |= dict(zip(bounds_of(level), (forecast - margin, forecast + margin), strict=True))
-        return write_frame(self.frequency.after(window.times[-1], self.horizon), columns, self.names, layout)
+        times = frequency.after(window.times[-1], self.horizon)
+        return write_frame(times, columns, fitted.names, layout, model=self.model)
+
+    def __call__(self, table: Any) -> Any:
+        """The same for a table."""
+        return self.predict(table)
 
     def backtest(self) -> Backtest:
         """What the forecaster is worth: its errors on the last rows of the table of `fit` beside those of a seasonal-naive forecast."""
-        if self.network is None or not hasattr(self, "series"):
+        fitted = self._state
+        if fitted is None or fitted.table is None:
             raise InputError("backtest of a forecaster that wasn't fitted here, expected fit before it")
+        table, scaling = fitted.table, fitted.scaling
         return backtest(
-            self.scaling.apply(self.series.values),
+            scaling.apply(table.series.values),
             self.forecast_windows,
-            measured=self.scaling.apply(self.measured.values),
-            names=self.names,
-            start=self.borders[1],
+            measured=scaling.apply(table.measured.values),
+            names=fitted.names,
+            start=table.borders[1],
             lookback=self.lookback,
             horizon=self.horizon,
-            season=self.frequency.season,
-            quantiles=self.quantiles,
+            season=self.frequency_of(table.series).season,
+            quantiles=fitted.quantiles,
             max_windows=self.training.max_windows,
         )
 
+    def frequency_of(self, series: Series) -> Frequency:
+        """The frequency that was learned, or the series' own; raises InputError that names the first row off it."""
+        frequency = self.fitted.frequency or Frequency.of(series)
+        frequency.check(series.rows(-self.lookback))
+        return frequency
+
+    def to(self, device: str) -> None:
+        self.device = find_device(device)
+        if self.network is not None:
+            super().to(device)
+
+    def example(self) -> Tensor:
+        """A window of noise."""
+        return torch.randn(1, self.lookback, len(self.names), generator=torch.Generator().manual_seed(0))
+
     @torch.inference_mode()
     def forecast_windows(self, windows: Tensor, batch_size: int = 256) -> Tensor:
-        """windows: (N, lookback, variables) in units of deviation -> (N, horizon, variables); memory is bounded by the batch."""
-        network = self._fitted().to(self.device)
-        return torch.cat([network(batch.to(self.device)).cpu() for batch in windows.split(batch_size)])
+        """windows: (N, lookback, variables) in units of std -> (N, horizon, variables); the batch bounds memory."""
+        with self.computing():
+            return torch.cat([self.run(batch.to(self.device)).float().cpu() for batch in windows.split(batch_size)])
 
     def save(self, path: str | Path) -> None:
         """Write all that predicting needs as one .safetensors file."""
         if Path(path).suffix != ".safetensors":
             raise InputError(f"{path}: expected a name that ends in .safetensors")
-        network = self._fitted()
+        fitted = self.fitted
+        if not isinstance(self.network, nn.Module):
+            raise InputError(
+                f"{path}: of an exported forecaster, expected one of a checkpoint: an exported file holds no weights to save"
+            )
         preprocessing = {
-            "names": list(self.names),
-            "time": self.layout.time,
-            "scaling": asdict(self.scaling),
-            "layout": asdict(self.layout),
-            "quantiles": {f"{level:g}": quantile for level, quantile in self.quantiles.items()},
+            "names": list(fitted.names),
+            "time": fitted.layout.time,
+            "scaling": asdict(fitted.scaling),
+            "layout": asdict(fitted.layout),
+            "quantiles": {f"{level:g}": quantile for level, quantile in fitted.quantiles.items()},
         }
-        if self.frequency is not None:
-            preprocessing["frequency"] = self.frequency.name
-        info = network_info(self.model, self._model_args(), task="forecasting", preprocessing=preprocessing)
-        save_network(network, {**info, "fused": True}, path)
+        if fitted.frequency is not None:
+            preprocessing["frequency"] = fitted.frequency.name
+        args = {"variables": len(fitted.names), "lookback": self.lookback, "horizon": self.horizon, **self.model_args}
+        info = network_info(self.model, args, task=FORECASTING.name, preprocessing=preprocessing)
+        save_network(self.network, {**info, "fused": True}, path)
 
     @classmethod
-    def load(cls, path: str | Path, *, horizon: int | None = None, lookback: int | None = None, device: str = "cpu") -> "Forecaster":
-        """A forecaster that `save` or a training run wrote; the latter has no intervals and takes the frequency from the table.
+    def load(cls, source: str | Path | None = None, *, path: str | Path | None = None, **settings) -> Self:
+        """`Predictor.load` of a forecaster that `save`, `metamixer export` or a training run wrote.
 
-        horizon, lookback: what the caller counts on; InputError where the network has others.
+        path: another name of `source`. settings: `horizon` and `lookback` as well, what the caller counts on; InputError where the
+        network has others. A training run's file has no intervals and takes the frequency from the table.
         """
-        network, info = load_checkpoint(path)
-        if info["task"] != "forecasting":
-            raise InputError(f"{path}: a checkpoint of {info['task']}, expected one of forecasting")
+        return super().load(path if source is None else source, **settings)
+
+    @classmethod
+    def of(cls, network: Network, info: Mapping[str, Any], *, horizon: int | None = None, lookback: int | None = None) -> Self:
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
+        if not preprocessing:
+            raise InputError("doesn't tell names and scaling of its series, expected a forecaster that metamixer wrote")
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
             if wanted not in (None, args[what]):
-                raise InputError(f"{path}: {what} {wanted}, expected {args[what]}, the network's")
+                raise InputError(f"{what} {wanted}, expected {args[what]}, the network's")
         horizon, lookback, names = args.pop("horizon"), args.pop("lookback"), preprocessing["names"]
         args.pop("variables")
         quantiles = {float(level): values for level, values in preprocessing.get("quantiles", {}).items()}
-        forecaster = cls(horizon, lookback=lookback, levels=tuple(quantiles), model=info["model"], model_args=args, device=device)
-        forecaster.network = network if info["fused"] else fuse(network)
-        forecaster.names, forecaster.quantiles = tuple(names), quantiles
-        forecaster.scaling = Scaling(**{key: tuple(values) for key, values in preprocessing["scaling"].items()})
-        forecaster.layout = Layout(**preprocessing.get("layout", {"time": preprocessing["time"]}))
-        forecaster.time = None if forecaster.layout.long else forecaster.layout.time
-        forecaster.frequency = Frequency(preprocessing["frequency"]) if "frequency" in preprocessing else None
+        forecaster = cls(horizon, lookback=lookback, levels=tuple(quantiles), model=info["model"], model_args=args)
+        forecaster.hold(network)
+        layout = Layout(**preprocessing.get("layout", {"time": preprocessing["time"]}))
+        forecaster.time = None if layout.long else layout.time
+        forecaster._state = Fitted(
+            tuple(names),
+            Scaling(**{key: tuple(values) for key, values in preprocessing["scaling"].items()}),
+            layout,
+            quantiles,
+            Frequency(preprocessing["frequency"]) if "frequency" in preprocessing else None,
+        )
         return forecaster
 
-    def _fitted(self) -> nn.Module:
-        if self.network is None:
-            raise InputError("a forecaster that has learned nothing, expected fit or load before this")
-        return self.network
-
-    def _model_args(self, variables: int | None = None) -> dict[str, Any]:
-        own = {"variables": variables or len(self.names), "lookback": self.lookback, "horizon": self.horizon}
-        return {**own, **self.model_args}
-
-    def _future_of(self, table: Any) -> tuple[Series, Layout]:
-        self._fitted()
-        if table is None:
-            if not hasattr(self, "series"):
-                raise InputError("predict without a table, expected one: only a forecaster that was fitted here knows the last rows")
-            return self.series, self.layout
-        series, layout = read_frame(table, time=self.time)
-        series = same_variables(series, self.names)
-        if self.frequency is None:
-            self.frequency = Frequency.of(series)
-        self.frequency.check(series.rows(-self.lookback))
-        return series, layout
+    def _history(self, table: Any) -> tuple[Series, Layout]:
+        fitted = self.fitted
+        if table is not None:
+            series, layout = read_frame(table, time=self.time)
+            return same_variables(series, fitted.names), layout
+        if fitted.table is None:
+            raise InputError("predict without a table, expected one: only a forecaster that was fitted here knows the last rows")
+        return fitted.table.series, fitted.layout
 
     def _split(self, rows: int) -> tuple[int, int, int]:
         """Rows of each part; validation and backtest hold at least one window's future."""
@@ -259,7 +336,7 @@ class Forecaster:
         with ONE_AT_A_TIME, isolate_rng(), quiet_lightning(), interrupts_kept(), tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(self.seed)
             task = self._task(variables)
-            best = ModelCheckpoint(folder, "best", monitor="val/mse", save_weights_only=True)
+            best = ModelCheckpoint(folder, "best", monitor=FORECASTING.monitor, mode=FORECASTING.mode, save_weights_only=True)
             trainer = Trainer(
                 max_steps=training.steps,
                 val_check_interval=max(training.steps // training.checks, 1),
@@ -294,6 +371,6 @@ class Forecaster:
             raise InputError(f"model {self.model!r}, model_args {self.model_args}: {error}") from None
 
     def _validation_errors(self, data: SeriesData) -> Tensor:
-        """(N, horizon, variables) in units of deviation, NaN where nothing was measured."""
+        """(N, horizon, variables) in units of std, NaN where nothing was measured."""
         windows = data.windows("val").spread(self.training.max_windows)
         return (self.forecast_windows(windows.past) - windows.future).abs()

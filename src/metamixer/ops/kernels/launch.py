@@ -64,7 +64,8 @@ def correlate(x: Tensor, grad: Tensor, kernel: tuple[int, int]) -> tuple[Tensor,
     sizes = constants(found, kernel, x)
     run(windows.gather_taps, (kernel[0] * kernel[1], channels, 1))(
         products, weight, grid[0], WINDOW_ROWS=found.window_rows,
-        **{name: sizes[name] for name in ("KH", "KW", "TOP", "LEFT", "WINDOW_COLUMNS", "ROWS", "COLUMNS", "N", "K", "SUM")},
+        **{name: sizes[name] for name in ("KH", "KW", "TOP", "LEFT", "WINDOW_COLUMNS", "ROWS", "COLUMNS", "N", "K",
+        "SUM")},
         num_warps=1,
     )  # fmt: skip
     return weight, sums.sum(0)
@@ -79,7 +80,8 @@ def convolve_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, valu
     run(windows.convolve_twice, (*grid, 1))(
         x, key.contiguous(), key_bias, value.contiguous(), value_bias, out,
         batch, height, width, loops, *x.stride()[:2], *out.stride()[:2],
-        KH=key.shape[1], KW=key.shape[2], WINDOW=height * width, COLUMNS=width, M=M, K=found.k, PRECISION=precision(x), SUM=sum_type(x), num_warps=WARPS,
+        KH=key.shape[1], KW=key.shape[2], WINDOW=height * width, COLUMNS=width, M=M, K=found.k,
+        PRECISION=precision(x), SUM=sum_type(x), num_warps=WARPS,
     )  # fmt: skip
     return out
 
@@ -104,9 +106,11 @@ def programs(tiles: int, channels: int, wanted: int) -> tuple[tuple[int, int], i
 def constants(found: Cut, kernel: tuple[int, int], x: Tensor) -> dict:
     """What a kernel is compiled for."""
     return {
-        "KH": kernel[0], "KW": kernel[1], "TILES_Y": found.tiles_y, "TILES_X": found.tiles_x, "TOP": found.top, "LEFT": found.left, "WINDOW": found.window_rows * found.window_columns,
+        "KH": kernel[0], "KW": kernel[1], "TILES_Y": found.tiles_y, "TILES_X": found.tiles_x, "TOP": found.top,
+        "LEFT": found.left, "WINDOW": found.window_rows * found.window_columns,
         "WINDOW_COLUMNS": found.window_columns, "ROWS": found.rows, "COLUMNS": found.columns, "M": M, "N": found.n, "K": found.k,
-        "CHUNK": min(CHUNK, found.k), "CLIP_Y": found.tiles_y > 1, "CLIP_X": found.tiles_x > 1, "PRECISION": precision(x), "SUM": sum_type(x), "num_warps": WARPS,
+        "CHUNK": min(CHUNK, found.k), "CLIP_Y": found.tiles_y > 1, "CLIP_X": found.tiles_x > 1, "PRECISION":
+        precision(x), "SUM": sum_type(x), "num_warps": WARPS,
     }  # fmt: skip
 
 

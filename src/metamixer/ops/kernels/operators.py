@@ -12,7 +12,6 @@ from torch import Tensor
 
 from . import INTERPRETED, launch, windows
 
-
 operator = torch.library.custom_op if INTERPRETED else torch.library.triton_op
 """A triton_op's kernels are seen by torch.compile, which launches them itself."""
 
@@ -28,9 +27,7 @@ def _(x, weight, bias, gelu):
 
 
 @operator("metamixer::depthwise_backward", mutates_args=())
-def _depthwise_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _depthwise_backward(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> tuple[Tensor, Tensor, Tensor]:
     if gelu:
         grad = launch.convolve(x, weight, bias, epilogue=windows.GELU_BACKWARD, grad=grad)
     grad_x = launch.convolve(grad, weight, None, epilogue=windows.PLAIN, flip=True)

@@ -40,9 +40,7 @@ def place(m, first, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, ROWS: tl.const
 
 
 @triton.jit
-def pixels_inside(
-    top, left, k, H, W, inside, PIXELS: tl.constexpr, COLUMNS: tl.constexpr, CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr
-):
+def pixels_inside(top, left, k, H, W, inside, PIXELS: tl.constexpr, COLUMNS: tl.constexpr, CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr):
     """Which pixels k of areas COLUMNS wide that begin at (top, left) lie in the image; CLIP: the area may pass its border."""
     mask = inside[:, None] & (k < PIXELS)[None, :]
     if CLIP_Y:
@@ -73,7 +71,8 @@ def load_pixels(
 @triton.jit
 def load_matrix(
     weight, k, n, KH: tl.constexpr, KW: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr,
-    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, FLIP: tl.constexpr,
+    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, FLIP:
+    tl.constexpr,
 ):  # fmt: skip
     """Rows k of the matrix (K, N) of a kernel (KH, KW); FLIP: of the transposed convolution."""
     dy = (k // WINDOW_COLUMNS)[:, None] - (n // COLUMNS)[None, :] + KH // 2 - TOP
@@ -102,16 +101,17 @@ def load_matrices(
 @triton.jit
 def convolve(
     x, weight, bias, grad, out, B, C, H, W, LOOPS, x_b, x_c, grad_b, grad_c, out_b, out_c,
-    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr,
-    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
-    CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, FLIP: tl.constexpr, BIAS: tl.constexpr, EPILOGUE: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
+    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr, LEFT:
+    tl.constexpr,
+    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr,
+    N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
+    CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, FLIP: tl.constexpr, BIAS: tl.constexpr, EPILOGUE: tl.constexpr,
+    PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
     """out = epilogue(conv(x) + bias); grid: (parts of M, channels). A program takes LOOPS tiles of M with one matrix."""
     c = tl.program_id(1).to(tl.int64)
     n = tl.arange(0, N)
-    matrices = load_matrices(
-        weight + c * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, FLIP, K, CHUNK
-    )
+    matrices = load_matrices(weight + c * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, FLIP, K, CHUNK)
     shift = tl.load(bias + c).to(SUM) if BIAS else 0.0
     tiles: tl.constexpr = TILES_Y * TILES_X
     for loop in range(LOOPS):
@@ -144,16 +144,16 @@ def convolve(
 @triton.jit
 def moments(
     x, weight, out, B, C, H, W, LOOPS, x_b, x_c,
-    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr,
-    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
+    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr, LEFT:
+    tl.constexpr,
+    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr,
+    N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
     CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
     """out[:, part, kernel * C + c] = sums of conv(x) and of its square; grid: (parts of M, kernels * C)."""
     filter = tl.program_id(1).to(tl.int64)
     n = tl.arange(0, N)
-    matrices = load_matrices(
-        weight + filter * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, False, K, CHUNK
-    )
+    matrices = load_matrices(weight + filter * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, False, K, CHUNK)
     tiles: tl.constexpr = TILES_Y * TILES_X
     total = tl.zeros((M, N), SUM)
     squares = tl.zeros((M, N), SUM)
@@ -182,8 +182,10 @@ def moments(
 @triton.jit
 def correlate(
     x, grad, out, grad_sums, B, C, H, W, LOOPS, x_b, x_c, grad_b, grad_c,
-    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr,
-    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
+    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr, LEFT:
+    tl.constexpr,
+    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr,
+    N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
     CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
     """out[part, c, k, n] = sum over windows of pixel k times the gradient of pixel n; grid: (parts of M, channels, chunks of K)."""
@@ -218,7 +220,8 @@ def correlate(
 def gather_taps(
     products, out, PARTS,
     KH: tl.constexpr, KW: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr, WINDOW_ROWS: tl.constexpr,
-    WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, N: tl.constexpr, K: tl.constexpr, SUM: tl.constexpr,
+    WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, N: tl.constexpr, K: tl.constexpr, SUM:
+    tl.constexpr,
 ):  # fmt: skip
     """out[c, tap] = sum of products[part, c, k, n] over parts and where the tap stands in the matrix; grid: (taps, channels)."""
     tap, c, channels = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
@@ -236,7 +239,8 @@ def gather_taps(
 @triton.jit
 def convolve_twice(
     x, key, key_bias, value, value_bias, out, B, H, W, LOOPS, x_b, x_c, out_b, out_c,
-    KH: tl.constexpr, KW: tl.constexpr, WINDOW: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
+    KH: tl.constexpr, KW: tl.constexpr, WINDOW: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr, K:
+    tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
     """out = conv(gelu(conv(x) + key_bias)) + value_bias, for images that are their own window; grid: (parts of M, channels).
 
