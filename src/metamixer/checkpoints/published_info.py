@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..data.detection.categories import coco_categories
 from ..data.detection.transforms import DetectionPreprocessing
 from ..data.images.class_names import imagenet_names
-from ..data.points.benchmarks import S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
+from ..data.points.class_names import S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
 from ..data.points.voxelization import PointPreprocessing
 from ..data.preprocessing import Preprocessing
 from ..data.segmentation.label_maps import read_classes
