@@ -24,9 +24,9 @@ class ZeroShot:
         batch_size: windows that are computed at once; it bounds the memory.
     """
 
-    def __init__(self, network: FFNetTSZero, *, contexts: Sequence[int] = (512,), batch_size: int = 256, flip: bool = False):
+    def __init__(self, network: FFNetTSZero, *, contexts: Sequence[int] = (512,), batch_size: int = 256):
         self.network = network.eval()
-        self.contexts, self.batch_size, self.flip = tuple(contexts), batch_size, flip
+        self.contexts, self.batch_size = tuple(contexts), batch_size
 
     def forecast(self, series: Sequence[np.ndarray], horizon: int, *, season: int = 0) -> np.ndarray:
         """series: arrays (T,) of any length, NaN where missing; season: steps, 0: unknown -> (N, quantiles, horizon)."""

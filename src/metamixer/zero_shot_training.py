@@ -37,15 +37,15 @@ class Recipe:
     """How the network learns.
 
     network: keywords of `FFNetTSZero`; windows: (context, horizon, batch size) of the batches, which take turns; lr: of the
-    matrices, in Muon's units; adam_lr: of all else; warmup: steps; average: decay of the averaged weights; clip: norm of the
+    matrices, in Muon's units; adam_lr: of all else; weight_decay: of the matrices; warmup: steps; average: decay of the averaged weights; clip: norm of the
     gradient; precision: of the blocks; drawn: batches that are drawn at once.
     """
 
     network: Mapping[str, Any] = field(default_factory=dict)
-    windows: Sequence[tuple[int, int, int]] = ((512, 128, 96), (128, 32, 384), (512, 64, 96), (256, 64, 192), (512, 128, 96), (64, 16, 768))
+    windows: Sequence[tuple[int, int, int]] = ((512, 128, 96), (128, 32, 384))
     lr: float = 0.01
     adam_lr: float = 2e-3
-    weight_decay: float = 0.01
+    weight_decay: float = 0.05
     warmup: int = 100
     average: float = 0.998
     clip: float = 1.0
@@ -115,7 +115,7 @@ class ZeroShotTraining:
         others = [weight for weight in self.network.parameters() if id(weight) not in chosen]
         self.optimizers = [
             Muon(matrices, lr=recipe.lr, weight_decay=recipe.weight_decay),
-            torch.optim.AdamW(others, lr=recipe.adam_lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay),
+            torch.optim.AdamW(others, lr=recipe.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
         ]
         self.averaged = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.step, self.seconds = 0, 0.0

@@ -166,7 +166,7 @@ def spectral(chance: Chance, length: int, *, smooth: float = 0.0) -> Tensor:
 
 def noise(chance: Chance, length: int) -> Tensor:
     """White noise, (B, L): Gaussian in most rows, else a power law of random index on one side or both."""
-    return mixture(chance, length, [(68, gaussian), (24, power_law), (8, lambda *at: power_law(*at).abs() - 0.8)])
+    return mixture(chance, length, [(76, gaussian), (18, power_law), (6, lambda *at: power_law(*at).abs() - 0.8)])
 
 
 def gaussian(chance: Chance, length: int) -> Tensor:
@@ -361,7 +361,7 @@ def observed(chance: Chance, series: Tensor) -> Tensor:
 def outliers(chance: Chance, length: int) -> Tensor:
     """A few errors of measurement, large and alone; (B, L)."""
     places = chance.happens(chance.log_uniform(0.3, 6) / length, columns=length)
-    return places * noise(chance, length) * chance.log_uniform(1, 15)
+    return places * noise(chance, length) * chance.log_uniform(1, 100)
 
 
 def with_gaps(chance: Chance, context: Tensor) -> Tensor:

@@ -149,12 +149,18 @@ class FFNetTSZero(nn.Module):
     def forecast(self, series: Tensor, season: Tensor | None = None, horizon: int | None = None) -> tuple[Tensor, Tensor]:
         """The forecast and the error of a naive one in the context, (B, 1): the unit in which errors count."""
         horizon = horizon or self.horizon
-        future = -(-horizon // self.patch_size)
+        future = self.future_tokens(horizon)
         with torch.no_grad():
             scaled, features, bases, unit = self.prepare(series, season, future * self.patch_size)
         tokens = self.blocks(self.stem(features, future))[:, :, -future:]
         quantiles = self.head(tokens, bases[:, :, -future * self.patch_size :], unit)[:, :, :horizon]
         return scaled.invert(quantiles).sort(1).values, (unit * scaled.scale).abs()
+
+    def future_tokens(self, horizon: int) -> int:
+        """Tokens that a horizon takes: 1, 2, 4 and so on, since the network was trained on these."""
+        if not 1 <= horizon <= self.horizon:
+            raise InputError(f"horizon {horizon}, expected 1 to {self.horizon} steps at once")
+        return min(1 << (-(-horizon // self.patch_size) - 1).bit_length(), self.horizon // self.patch_size)
 
     def prepare(self, series: Tensor, season: Tensor | None, horizon: int) -> tuple[Scaled, Tensor, Tensor, Tensor]:
         """The scaled series, features (B, channels, T + horizon), bases (B, bases, T + horizon) and unit (B, 1)."""
