@@ -9,11 +9,15 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..mixer import MetaMixer
 
 CYCLES = 4
 """Cycles that a seasonal memory looks back."""
+
+LEAST_STEPS = 8
+"""Steps that a growth is an average over, at least."""
 
 TINY = 1e-30
 """The least magnitude of a series: below it, it is constant."""
@@ -91,15 +95,18 @@ class Periods(nn.Module):
 class SeasonalMemory(MetaMixer):
     """The frame with a phase for a query: the keys are the steps of the same phase, the values what was observed there.
 
-    Two answers a period: the latest value of the phase and the mean of the last `CYCLES`. Steps of the context look one cycle
-    back, those of the future as many as lead into the context, so that both see only what came before.
+    Three answers a period: the latest value of the phase, that value and how much the series grew since, and the mean of the last
+    `CYCLES`. Steps of the context look one cycle back, those of the future as many as lead into the context, so that both see
+    only what came before.
     """
+
+    answers = 3
 
     def __init__(self):
         super().__init__(query=Phases(), key=SamePhase(), act=Recency(), value=WeightedValues())
 
     def forward(self, series: Scaled, periods: Tensor, horizon: int) -> Tensor:
-        """series of T steps, periods (B, P) -> (B, 2 * P, T + horizon)."""
+        """series of T steps, periods (B, P) -> (B, answers * P, T + horizon)."""
         return super().forward((series, periods, horizon))
 
 
@@ -107,46 +114,64 @@ class Phases(nn.Module):
     """The latest step of the same phase that a step may know of."""
 
     def forward(self, x: tuple[Scaled, Tensor, int]) -> tuple[Scaled, Tensor, Tensor]:
-        """(series, periods, horizon) -> series, periods (B, P, 1), steps (B, P, T + horizon)."""
+        """(series, periods, horizon) -> series, periods (B, P, 1), cycles back to these steps (B, P, T + horizon)."""
         series, periods, horizon = x
         length = series.values.shape[1]
         time = torch.arange(length + horizon, device=periods.device)
         periods = periods[:, :, None]
         cycles = torch.where(time < length, 1, torch.div(time - length, periods, rounding_mode="floor") + 1)
-        return series, periods, time - cycles * periods
+        return series, periods, cycles.expand(*periods.shape[:2], -1)
 
 
 class SamePhase(nn.Module):
-    """Values and observed flags at the last `CYCLES` steps of the phase."""
+    """Values and observed flags at the last `CYCLES` steps of the phase, and the growth since the latest of them."""
 
-    def forward(self, x: tuple[Scaled, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """(series, periods, steps) -> values and flags, each (B, P, CYCLES, T + horizon)."""
-        series, periods, steps = x
+    def forward(self, x: tuple[Scaled, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """(series, periods, cycles) -> values and flags, each (B, P, CYCLES, T + horizon), growth (B, P, T + horizon)."""
+        series, periods, cycles = x
+        time = torch.arange(cycles.shape[2], device=periods.device)
         back = torch.arange(CYCLES, device=periods.device)[:, None]
-        steps = steps[:, :, None] - back * periods[:, :, None]
+        steps = (time - cycles * periods)[:, :, None] - back * periods[:, :, None]
         index = steps.clamp_min(0).flatten(1)
         values = series.values.gather(1, index).view(steps.shape)
-        return values, series.observed.gather(1, index).view(steps.shape) * (steps >= 0)
+        flags = series.observed.gather(1, index).view(steps.shape) * (steps >= 0)
+        return values, flags, cycles * growth(series, values[:, :, 0], flags[:, :, 0], periods)
 
 
 class Recency(nn.Module):
     """All the weight for the latest observed value, and the same weight for each."""
 
-    def forward(self, x: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """(values, flags) -> values, weights (B, P, 2, CYCLES, T + horizon)."""
-        values, flags = x
+    def forward(self, x: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """(values, flags, growth) -> values, weights (B, P, 2, CYCLES, T + horizon), growth."""
+        values, flags, growth = x
         earlier = flags.cumsum(2)
         latest = flags * (earlier <= 1)
-        return values, torch.stack([latest, flags / earlier[:, :, -1:].clamp_min(1)], 2)
+        return values, torch.stack([latest, flags / earlier[:, :, -1:].clamp_min(1)], 2), growth
 
 
 class WeightedValues(nn.Module):
-    """The weighted sum of the values; 0, the center of the series, where none was observed."""
+    """The weighted sums of the values, and the latest with its growth; 0, the center of the series, where none was observed."""
 
-    def forward(self, x: tuple[Tensor, Tensor]) -> Tensor:
-        """(values, weights) -> (B, 2 * P, T + horizon)."""
-        values, weights = x
-        return (values[:, :, None] * weights).sum(3).flatten(1, 2)
+    def forward(self, x: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """(values, weights, growth) -> (B, 3 * P, T + horizon)."""
+        values, weights, growth = x
+        latest, mean = (values[:, :, None] * weights).sum(3).unbind(2)
+        return torch.stack([latest, latest + growth, mean], 2).flatten(1, 2)
+
+
+def growth(series: Scaled, before: Tensor, known: Tensor, periods: Tensor) -> Tensor:
+    """What the series gained in a cycle, on average over the last cycle or `LEAST_STEPS`, as each step knows it.
+
+    before, known: the values a cycle before the steps of the context, and whether they were observed, (B, P, T + H) -> the same.
+    """
+    length = series.values.shape[1]
+    pairs = known[:, :, :length] * series.observed[:, None]
+    gains = (series.values[:, None] - before[:, :, :length]) * pairs
+    totals = F.pad(torch.stack([gains, pairs]).cumsum(3), (1, 0))
+    end = torch.arange(before.shape[2], device=periods.device).clamp_max(length).expand(before.shape)
+    start = (end - periods.clamp_min(LEAST_STEPS)).clamp_min(0)
+    gain, count = (total.gather(2, end) - total.gather(2, start) for total in totals)
+    return gain / count.clamp_min(1)
 
 
 def last_observed(values: Tensor, observed: Tensor) -> Tensor:

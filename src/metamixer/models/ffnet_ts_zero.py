@@ -124,7 +124,7 @@ class FFNetTSZero(nn.Module):
             raise InputError(f"context {context}, horizon {horizon}, expected multiples of patch_size {patch_size}")
         self.context, self.horizon, self.patch_size = context, horizon, patch_size
         operators = TOKENS.on(device, dtype)
-        bases = 2 * PERIODS
+        bases = SeasonalMemory.answers * PERIODS
         self.scale, self.periods, self.memory = RobustScale(), Periods(), SeasonalMemory()
         self.stem = PatchStem(3 + 2 * bases, dim, patch_size=patch_size, future=horizon // patch_size, operators=operators)
         self.blocks = nn.Sequential(
@@ -174,7 +174,7 @@ class FFNetTSZero(nn.Module):
         bases = self.memory(scaled, torch.cat([torch.stack([naive, known], 1), found], 1), horizon)
         values, observed = F.pad(scaled.values, (0, horizon)), F.pad(scaled.observed, (0, horizon))
         missed = (values[:, None] - bases) * observed[:, None]
-        errors = missed[:, ::2].abs().clamp_max(10).sum(2) / observed.sum(1, keepdim=True).clamp_min(1)
+        errors = missed[:, :: SeasonalMemory.answers].abs().clamp_max(10).sum(2) / observed.sum(1, keepdim=True).clamp_min(1)
         unit = errors.amin(1, keepdim=True).clamp_min(FLOOR)
         last = last_observed(scaled.values, scaled.observed)
         local = (values - last) / unit * observed
