@@ -14,8 +14,8 @@ import yaml
 from trainings import last_validation, train, write_results
 
 from metamixer import create_model
-from metamixer.complexity import measure
-from metamixer.machine import describe_machine
+from metamixer.bench.complexity import measure
+from metamixer.system.machine import describe_machine
 
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "recipes/segmentation"

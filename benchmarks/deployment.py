@@ -17,11 +17,11 @@ import torch
 from trainings import write_results
 
 import metamixer
-from metamixer.bench import PUBLISHED as PUBLISHED_FORM
-from metamixer.bench import Entry, Result, choose_forms, time_networks
-from metamixer.bench_report import draw_pareto, fastest_forms, table
-from metamixer.machine import computes_bfloat16, describe_machine
-from metamixer.models.published_accuracy import PUBLISHED
+from metamixer.bench.accuracy import PUBLISHED
+from metamixer.bench.protocol import PUBLISHED as PUBLISHED_FORM
+from metamixer.bench.protocol import Entry, Result, choose_forms, time_networks
+from metamixer.bench.report import draw_pareto, fastest_forms, table
+from metamixer.system.machine import computes_bfloat16, describe_machine
 
 RESULTS = Path(__file__).parent / f"results/deployment_{torch.backends.cpu.get_cpu_capability().lower()}"
 OURS = ("ffnet_1", "ffnet_2", "ffnet_3")

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from trainings import add_cost, cost
 
-from metamixer.files import write_text
-from metamixer.machine import describe_machine
-from metamixer.training import run
+from metamixer.system.files import write_text
+from metamixer.system.machine import describe_machine
+from metamixer.training.command_line import run
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results/forecasting"

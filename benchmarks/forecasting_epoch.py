@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from trainings import write_results
 
 from metamixer import create_model, load_published
-from metamixer.allocator import keep_freed_memory
-from metamixer.data.windows import SeriesData
-from metamixer.machine import describe_machine
-from metamixer.series import Dropout
+from metamixer.data.series.windows import SeriesData
+from metamixer.ops.series import Dropout
+from metamixer.system.allocator import keep_freed_memory
+from metamixer.system.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results/forecasting_epoch"
 SPLIT = (8640, 2880, 2880)

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from metamixer import create_model, fuse
-from metamixer.allocator import keep_freed_memory
-from metamixer.machine import describe_machine
-from metamixer.series import Conv1d, Dropout
+from metamixer.ops.series import Conv1d, Dropout
+from metamixer.system.allocator import keep_freed_memory
+from metamixer.system.machine import describe_machine
 
 BATCH, BATCH_ETTM1 = 512, 2048
 PUBLISHED_ETTH1 = {

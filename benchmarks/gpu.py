@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from trainings import write_results
 
 from metamixer import create_model, deploy, list_models
-from metamixer.sparse import SparseVoxels, VoxelGrid
+from metamixer.ops.sparse import SparseVoxels, VoxelGrid
 
 RESULTS = Path(__file__).parent / "results/gpu"
 PEERS = ("convnext_tiny", "swin_tiny_patch4_window7_224", "repvit_m1_5", "fastvit_sa12", "efficientvit_b2")

@@ -14,11 +14,11 @@ from torch import nn
 from trainings import write_results
 
 import metamixer
-from metamixer.bench import own_sizes
+from metamixer.bench.protocol import own_sizes
 from metamixer.deployment.description import Description
-from metamixer.deployment.openvino import HINTS, convert, core
 from metamixer.deployment.program import Program, twice
-from metamixer.machine import computes_bfloat16, describe_machine
+from metamixer.deployment.runtimes.openvino import HINTS, convert, core
+from metamixer.system.machine import computes_bfloat16, describe_machine
 
 RESULTS = Path(__file__).parent / "results/layer_times"
 PRECISIONS = ("fp32", "bf16", "int8") if computes_bfloat16() else ("fp32", "int8")

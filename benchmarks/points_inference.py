@@ -13,8 +13,8 @@ import torch
 from sparse_convolution import VOXELS, surface
 
 from metamixer import create_model, fuse
-from metamixer.machine import describe_machine
-from metamixer.sparse import SparseVoxels, VoxelGrid
+from metamixer.ops.sparse import SparseVoxels, VoxelGrid
+from metamixer.system.machine import describe_machine
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from trainings import command, train, write_results
 
 from metamixer import create_model
-from metamixer.data.point_sets import KITTI_CLASSES
-from metamixer.files import write_text
-from metamixer.machine import describe_machine
+from metamixer.data.points.benchmarks import KITTI_CLASSES
+from metamixer.system.files import write_text
+from metamixer.system.machine import describe_machine
 from metamixer.tasks.confusion import class_ious, read_confusion, segmentation_measures
 
 ROOT = Path(__file__).parent.parent

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import torch
 
-from metamixer.machine import describe_machine
-from metamixer.sparse import SparseVoxels, VoxelGrid, submanifold_convolution
+from metamixer.ops.sparse import SparseVoxels, VoxelGrid, submanifold_convolution
+from metamixer.system.machine import describe_machine
 
 VOXELS, CHANNELS, KERNEL = 100_000, 64, 3
 

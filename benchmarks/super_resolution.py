@@ -16,12 +16,12 @@ import numpy as np
 from trainings import write_results
 
 from metamixer import Upscaler
-from metamixer.data.super_resolution import ImagePairs
+from metamixer.data.super_resolution.pairs import ImagePairs
+from metamixer.data.super_resolution.quality import psnr, ssim
+from metamixer.data.super_resolution.resizing import imresize
 from metamixer.errors import InputError
-from metamixer.machine import describe_machine
 from metamixer.models.ffnet_sr import SCALES
-from metamixer.quality import psnr, ssim
-from metamixer.resizing import imresize
+from metamixer.system.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results/super_resolution"
 SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")

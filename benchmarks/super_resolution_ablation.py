@@ -13,7 +13,7 @@ from pathlib import Path
 from trainings import cost, last_validation, train, write_results
 
 from metamixer import create_model
-from metamixer.machine import computes_bfloat16, describe_machine
+from metamixer.system.machine import computes_bfloat16, describe_machine
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/super_resolution/291_images_x2.yaml"

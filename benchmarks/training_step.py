@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from metamixer.machine import computes_bfloat16, describe_accelerator, describe_machine
+from metamixer.system.machine import computes_bfloat16, describe_accelerator, describe_machine
 
 ROOT = Path(__file__).parent.parent
 CLASSES = 1000
@@ -85,7 +85,7 @@ def fit(options: argparse.Namespace, pipe: Connection, *, precision: str = "32-t
     from torch.utils.data import DataLoader
 
     from metamixer.tasks import Classification, Optimization
-    from metamixer.training import use_fast_settings
+    from metamixer.training.command_line import use_fast_settings
 
     use_fast_settings()
 

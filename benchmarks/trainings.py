@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from metamixer.files import write_text
-from metamixer.machine import describe_machine
+from metamixer.system.files import write_text
+from metamixer.system.machine import describe_machine
 
 FOLDER = Path(__file__).parent
 

@@ -18,8 +18,8 @@ from forms import serve, take_turns
 from trainings import write_results
 
 import metamixer
-from metamixer.allocator import keep_freed_memory
-from metamixer.machine import describe_machine
+from metamixer.system.allocator import keep_freed_memory
+from metamixer.system.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results/upscaling"
 PHOTOGRAPH = (3000, 4000)

@@ -13,10 +13,10 @@ from PIL import Image
 from skimage import data
 
 from metamixer import Upscaler
-from metamixer.files import write_png
-from metamixer.packaged import packaged_scales
-from metamixer.quality import psnr
-from metamixer.resizing import crop_to_multiple, imresize
+from metamixer.checkpoints.packaged import packaged_scales
+from metamixer.data.super_resolution.quality import psnr
+from metamixer.data.super_resolution.resizing import crop_to_multiple, imresize
+from metamixer.system.files import write_png
 
 MODEL = "ffnet_sr_nano"
 DETAIL = (slice(10, 230), slice(130, 330))

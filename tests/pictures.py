@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 import metamixer
-from metamixer.checkpoints import network_info, save_network
+from metamixer.checkpoints.ours import network_info, save_network
 from random_statistics import randomize
 
 MODEL = "ffnet_sr_nano"

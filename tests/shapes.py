@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 import metamixer
-from metamixer.checkpoints import network_info
+from metamixer.checkpoints.ours import network_info
 from metamixer.data import Preprocessing
 from metamixer.deployment.formats import FORMATS
 from random_statistics import randomize

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from metamixer.backtest import Backtest, backtest, seasonal_naive
-from metamixer.intervals import absolute_quantiles, interval_margins, share_held
+from metamixer.predictors.backtest import Backtest, backtest, seasonal_naive
+from metamixer.predictors.intervals import absolute_quantiles, interval_margins, share_held
 
 
 @pytest.mark.parametrize(("horizon", "expected"), [(7, [7, 8, 9, 7, 8, 9, 7]), (2, [7, 8])])

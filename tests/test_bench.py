@@ -6,12 +6,12 @@ import multiprocessing
 import pytest
 from PIL import Image
 
-from metamixer.bench import PUBLISHED as PUBLISHED_FORM
-from metamixer.bench import Entry, Result, Worker, own_sizes
-from metamixer.bench_report import draw_pareto, fastest_forms, table
+from metamixer.bench.accuracy import PUBLISHED
+from metamixer.bench.protocol import PUBLISHED as PUBLISHED_FORM
+from metamixer.bench.protocol import Entry, Result, Worker, own_sizes
+from metamixer.bench.report import draw_pareto, fastest_forms, table
 from metamixer.cli import main
 from metamixer.errors import InputError
-from metamixer.models.published_accuracy import PUBLISHED
 
 
 def result(network, backend, seconds, *, size=256, batch=1):
@@ -65,7 +65,7 @@ def test_names_what_takes_no_images(name, message, capsys):
     [("rounds", 0, 1), ("threads", -1, 1), ("threads", 0, 1), ("sizes", 0, 1), ("batch", 0, 1), ("warmup", -1, 0)],
 )
 def test_numbers_out_of_range_are_refused_before_anything_is_built(option, value, least, monkeypatch, capsys):
-    monkeypatch.setattr("metamixer.bench.Worker", lambda *args, **kwargs: pytest.fail("a form is built"))
+    monkeypatch.setattr("metamixer.bench.protocol.Worker", lambda *args, **kwargs: pytest.fail("a form is built"))
     assert main(["bench", "ffnet_nano", f"--{option}", str(value)]) == 2
     assert capsys.readouterr().err == f"metamixer: error: {option} {value}, expected at least {least}\n"
 
@@ -84,7 +84,7 @@ def test_results_that_cannot_be_written_are_refused_before_anything_is_built(opt
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.png").touch()
     (tmp_path / "folder").mkdir()
-    monkeypatch.setattr("metamixer.bench.Worker", lambda *args, **kwargs: pytest.fail("a form is built"))
+    monkeypatch.setattr("metamixer.bench.protocol.Worker", lambda *args, **kwargs: pytest.fail("a form is built"))
     assert main(["bench", "ffnet_nano", *options]) == 2
     assert said in capsys.readouterr().err
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from metamixer.data.clouds import Cloud, find_clouds, read_cloud, write_labelled
-from metamixer.data.ply import read_ply
-from metamixer.data.voxelization import PointPreprocessing
+from metamixer.data.points.clouds import Cloud, find_clouds, read_cloud, write_labelled
+from metamixer.data.points.ply import read_ply
+from metamixer.data.points.voxelization import PointPreprocessing
 from metamixer.errors import InputError
 
 POINTS = np.array([[0.0, 0, 0], [1.25, -2, 3], [0.5, 7, 100.125]])

@@ -9,9 +9,9 @@ from PIL import Image
 
 import coco_scene
 from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
-from metamixer.data.coco import read_pixels
-from metamixer.data.coco_json import decode_mask, encode_mask, read_coco
-from metamixer.data.detection_transforms import keep_visible, resize, wrap
+from metamixer.data.detection.coco import read_pixels
+from metamixer.data.detection.coco_json import decode_mask, encode_mask, read_coco
+from metamixer.data.detection.transforms import keep_visible, resize, wrap
 from metamixer.errors import InputError, InputWarning
 
 AS_THEY_ARE = DetectionPreprocessing(short_side=64, long_side=96)

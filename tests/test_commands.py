@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 import metamixer
-from metamixer.checkpoints import load_checkpoint, load_initial, network_info, save_network
+from metamixer.checkpoints.ours import load_checkpoint, load_initial, network_info, save_network
 from metamixer.cli import main
 from metamixer.data import Preprocessing
 from metamixer.errors import first_line
-from metamixer.prediction import Classifier
+from metamixer.predictors.classifier import Classifier
 from random_statistics import randomize
 
 CLASSES = ["circle", "square", "triangle"]
@@ -90,7 +90,8 @@ def test_predict_takes_several_images_and_fewer_classes(checkpoint, pictures, ca
 
 def test_a_backend_is_chosen_on_pictures_in_the_batch_that_is_run(checkpoint, pictures, monkeypatch):
     seen = []
-    monkeypatch.setattr("metamixer.prediction.deploy", lambda network, example, *args, **settings: seen.append(example) or network)
+    deploy = "metamixer.predictors.classifier.deploy"
+    monkeypatch.setattr(deploy, lambda network, example, *args, **settings: seen.append(example) or network)
     assert main(["predict", "--checkpoint", str(checkpoint), "--backend", "auto", str(pictures)]) == 0
     assert seen[0].shape == (2, 3, 32, 32)
     assert seen[0].std() > 0.5
@@ -138,7 +139,7 @@ def test_classifier_of_a_published_checkpoint_knows_imagenet(tmp_path):
 
 def test_a_training_may_start_from_a_published_file_by_its_url(monkeypatch):
     asked = []
-    monkeypatch.setattr("metamixer.checkpoints.load_published", lambda network, source: asked.append(source))
+    monkeypatch.setattr("metamixer.checkpoints.ours.load_published", lambda network, source: asked.append(source))
     load_initial(metamixer.create_model("ffnet_nano"), "https://host/ffnet.pth.tar")
     assert asked == ["https://host/ffnet.pth.tar"]
 

@@ -12,7 +12,7 @@ from metamixer.deployment.backends import build
 from metamixer.deployment.fastest import Form, candidates, keep_trial, read_trials, trial_key, trials_file
 from metamixer.deployment.runtime import Runtime
 from metamixer.errors import InputError
-from metamixer.fusion import fuse
+from metamixer.ops.fusion import fuse
 from shapes import SIZE, classifier
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import metamixer
+from metamixer.checkpoints.source import info_of
 from metamixer.data import Preprocessing
 from metamixer.deployment.backends import BACKENDS
 from metamixer.deployment.description import Description
@@ -18,7 +19,6 @@ from metamixer.deployment.formats import FORMATS, missing_packages
 from metamixer.deployment.program import Normalize
 from metamixer.deployment.quantization import Quantization
 from metamixer.deployment.runtime import in_batches
-from metamixer.deployment.source import info_of
 from metamixer.deployment.targets import MANIFEST, written_together
 from metamixer.errors import InputError
 from random_statistics import randomize
@@ -115,7 +115,7 @@ def test_other_batches_than_a_program_takes_are_filled_up_and_cut():
 
 @needs["coreml"]
 def test_a_core_ml_program_is_given_batches_that_it_lists():
-    from metamixer.deployment.coreml import BATCHES, CoreMl
+    from metamixer.deployment.runtimes.coreml import BATCHES, CoreMl
 
     class Fake:
         def predict(self, inputs):

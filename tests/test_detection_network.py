@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.ops import box_iou
 
 import metamixer
-from metamixer.checkpoints import load_initial
+from metamixer.checkpoints.ours import load_initial
 from metamixer.errors import InputError
 from metamixer.models.cascade_mask_rcnn import paste_masks
 from metamixer.models.cascade_mask_rcnn.cascade import STAGES, best_class, refine

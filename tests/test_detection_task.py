@@ -14,17 +14,17 @@ from torchvision.ops import box_iou
 
 import coco_scene
 import metamixer
-from metamixer.checkpoints import load_checkpoint, network_info, save_network
+from metamixer.checkpoints.ours import load_checkpoint, network_info, save_network
 from metamixer.cli import main, plain_warnings
 from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
-from metamixer.data.coco_json import decode_mask, encode_mask
-from metamixer.detector import COCO as COCO_CATEGORIES
-from metamixer.detector import Detector, image_ids
+from metamixer.data.detection.coco_json import decode_mask, encode_mask
 from metamixer.errors import InputError, InputWarning
 from metamixer.models.cascade_mask_rcnn import CascadeMaskRCNN, to_file
+from metamixer.predictors.detector import COCO as COCO_CATEGORIES
+from metamixer.predictors.detector import Detector, image_ids
 from metamixer.tasks import Detection, DetectionOptimization
 from metamixer.tasks.detection import MEASURES, average_precision, coco_numbers
-from metamixer.tasks.detection_optimization import layer_number
+from metamixer.tasks.optimization.detection import layer_number
 from random_statistics import randomize
 
 NARROW = {"channels": 16, "hidden_dim": 32}

@@ -10,8 +10,8 @@ from timm.data import ImageNetInfo
 import metamixer
 from metamixer.cli import main
 from metamixer.data import Preprocessing
-from metamixer.data.corrupted import CorruptedImageData
-from metamixer.tasks.class_subset import match_classes
+from metamixer.data.images.class_names import match_classes
+from metamixer.data.images.corrupted import CorruptedImageData
 from metamixer.tasks.corruption import ALEXNET_ERRORS, mean_corruption_error
 from random_statistics import randomize
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 import metamixer
-from metamixer.checkpoints import network_info, save_network
+from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.cli import main
 from metamixer.deployment.exporting import export
 from metamixer.deployment.quantization import quantizable_layers

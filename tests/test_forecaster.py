@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import metamixer
-from metamixer.checkpoints import network_info, save_network
+from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.cli import main
-from metamixer.embedded_trainer import trainer_place
 from metamixer.errors import InputError
-from metamixer.forecast_plot import draw_forecast
-from metamixer.forecaster import Forecaster, Training
+from metamixer.predictors.forecast_plot import draw_forecast
+from metamixer.predictors.forecaster import Forecaster, Training
 from metamixer.tasks import Forecasting, Optimization
+from metamixer.training.embedded import trainer_place
 from tables import NAMES, to_long, wide
 
 SMALL = {

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from metamixer.data import SeriesData
-from metamixer.data.frames import read_frame
-from metamixer.data.frequency import Frequency
-from metamixer.data.tables import find_table, read_series, read_table, to_series
-from metamixer.data.windows import Scaling, Windows, split_rows
+from metamixer.data.series.frames import read_frame
+from metamixer.data.series.frequency import Frequency
+from metamixer.data.series.tables import find_table, read_series, read_table, to_series
+from metamixer.data.series.windows import Scaling, Windows, split_rows
 from metamixer.errors import InputError
 from tables import NAMES, changed, to_long, wide
 

@@ -10,7 +10,7 @@ from torch import nn
 import metamixer
 from metamixer.errors import InputError
 from metamixer.ops import ParallelConv
-from metamixer.series import SharedNorm
+from metamixer.ops.series import SharedNorm
 from published_weights import GOLDEN, image, state_dict
 from random_statistics import randomize
 

@@ -7,7 +7,7 @@ import yaml
 from metamixer import Forecaster
 from metamixer.cli import main
 from metamixer.tasks import Forecasting, Optimization
-from metamixer.training import run
+from metamixer.training.command_line import run
 from tables import wide
 
 LOOKBACK, HORIZON = 24, 8

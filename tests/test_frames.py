@@ -5,10 +5,10 @@ import pandas
 import polars
 import pytest
 
-from metamixer.data.frames import last_window, read_frame, refuse_constant, same_variables, write_frame
-from metamixer.data.frequency import Frequency
-from metamixer.data.missing import fill_missing, refuse_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
-from metamixer.data.tables import Series, to_series, to_zone
+from metamixer.data.series.frames import last_window, read_frame, refuse_constant, same_variables, write_frame
+from metamixer.data.series.frequency import Frequency
+from metamixer.data.series.missing import fill_missing, refuse_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
+from metamixer.data.series.tables import Series, to_series, to_zone
 from metamixer.errors import InputError
 from tables import NAMES, changed, to_long, wide
 

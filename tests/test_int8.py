@@ -12,7 +12,7 @@ from metamixer.deployment.exporting import export
 from metamixer.deployment.formats import FORMATS
 from metamixer.deployment.program import Program
 from metamixer.deployment.quantization import Quantization, layer_costs
-from metamixer.machine import multiplies_int8
+from metamixer.system.machine import multiplies_int8
 from random_statistics import randomize
 from shapes import needs
 
@@ -30,9 +30,9 @@ def test_int8_calibrates_in_a_fixed_batch(name, tmp_path):
 def test_onnx_weights_have_seven_bits_where_products_would_saturate(able, largest, monkeypatch):
     import onnx
 
-    from metamixer.deployment.onnx import convert
+    from metamixer.deployment.runtimes.onnx import convert
 
-    monkeypatch.setattr("metamixer.deployment.onnx.multiplies_int8", lambda: able)
+    monkeypatch.setattr("metamixer.deployment.runtimes.onnx.multiplies_int8", lambda: able)
     x = torch.rand(2, 3, 8, 8)
     model, _ = convert(Program(nn.Conv2d(3, 8, 3).eval(), x, Description("int8"), calibration=x))
     weights = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]

@@ -9,12 +9,12 @@ import torch
 import published_weights
 from metamixer import cli, create_model, fuse, list_models, load_published
 from metamixer.data import PointPreprocessing
-from metamixer.data.point_sets import S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
+from metamixer.data.points.benchmarks import S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
 from metamixer.errors import InputError
 from metamixer.models import FFNet3D
 from metamixer.models.ffnet_3d import VARIANTS
-from metamixer.point_segmenter import PointSegmenter
-from metamixer.sparse import SparseVoxels
+from metamixer.ops.sparse import SparseVoxels
+from metamixer.predictors.point_segmenter import PointSegmenter
 from published_weights import GOLDEN
 from random_statistics import randomize
 

@@ -11,15 +11,15 @@ import yaml
 
 from metamixer import cli, create_model
 from metamixer.data import PointAugmentation, PointPreprocessing, S3DISData, ScanNetData, SemanticKITTIData
-from metamixer.data.clouds import Cloud, read_cloud, write_labelled
-from metamixer.data.point_augmentation import joined, nearest
-from metamixer.data.points import CloudData, TrainingClouds, collate_voxels
+from metamixer.data.points.augmentation import joined, nearest
+from metamixer.data.points.clouds import Cloud, read_cloud, write_labelled
+from metamixer.data.points.scenes import CloudData, TrainingClouds, collate_voxels
 from metamixer.errors import InputError
-from metamixer.point_segmenter import VOTES, PointSegmenter, point_scores
-from metamixer.sparse import LARGEST_COORDINATE, SparseVoxels
+from metamixer.ops.sparse import LARGEST_COORDINATE, SparseVoxels
+from metamixer.predictors.point_segmenter import VOTES, PointSegmenter, point_scores
 from metamixer.tasks.confusion import class_ious, read_confusion, segmentation_measures
 from metamixer.tasks.lovasz import lovasz_softmax
-from metamixer.tasks.point_optimization import PointOptimization
+from metamixer.tasks.optimization.points import PointOptimization
 from published_weights import GOLDEN, image
 
 ROOM = 400
@@ -152,7 +152,7 @@ def test_a_cloud_that_fails_costs_no_other(clouds, capsys, monkeypatch):
             raise RuntimeError("odd")
         write_labelled(source, target, labels)
 
-    monkeypatch.setattr("metamixer.data.clouds.write_labelled", write)
+    monkeypatch.setattr("metamixer.data.points.clouds.write_labelled", write)
     code, error = label(clouds, capsys, str(clouds))
     assert code == 2 and "room1.npz: RuntimeError: odd" in error and "1 of 3 files failed" in error
     files = [row["file"] for row in csv.DictReader((clouds / "out/counts.csv").open())]
@@ -171,7 +171,7 @@ def test_one_cloud_is_in_memory_at_a_time(clouds, capsys, monkeypatch):
         read.append(weakref.ref(cloud))
         return cloud
 
-    monkeypatch.setattr("metamixer.data.clouds.read_cloud", read_alone)
+    monkeypatch.setattr("metamixer.data.points.clouds.read_cloud", read_alone)
     assert label(clouds, capsys, str(clouds)) == (0, "")
     assert len(read) == 6, "each is checked first and read again"
 
@@ -188,7 +188,7 @@ def test_a_cloud_must_fit_the_grid_in_its_largest_view(tmp_path, capsys):
 
 
 def save_checkpoint(path):
-    from metamixer.checkpoints import network_info, save_network
+    from metamixer.checkpoints.ours import network_info, save_network
 
     preprocessing = PointPreprocessing(0.1, ("position", "colour"))
     arguments = {"in_chans": 6, "num_classes": 2}

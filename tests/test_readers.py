@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from metamixer.analysis import spread
 from metamixer.data import Augmentation, ImageData, Preprocessing
-from metamixer.data.images import LabelledImages
+from metamixer.data.images.labelled import LabelledImages
 from metamixer.errors import InputError
+from metamixer.training.run_sheet import spread
 
 COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 40), "red": (210, 30, 20)}
 EACH = 6

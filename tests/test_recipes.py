@@ -11,8 +11,9 @@ import timm
 import torch
 import yaml
 
-from metamixer import create_model, training
+from metamixer import create_model
 from metamixer.errors import InputError
+from metamixer.training import command_line
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 BENCHMARKS = RECIPES.parent / "benchmarks"
@@ -30,13 +31,13 @@ HEADER = {
 def parse(monkeypatch):
     """The command line up to the parsed configuration; nothing is built, nothing runs."""
     for step in ("instantiate_classes", "_run_subcommand"):
-        monkeypatch.setattr(training.TrainingCLI, step, lambda self, *args: None)
+        monkeypatch.setattr(command_line.TrainingCLI, step, lambda self, *args: None)
 
     monkeypatch.setattr(sys, "argv", ["metamixer"])
 
     def parse(path: Path, command: str = "fit", horizon: int | None = None):
         extra = ["--horizon", str(horizon)] if horizon else []
-        return training.run([command, "--config", str(path), *extra]).config[command]
+        return command_line.run([command, "--config", str(path), *extra]).config[command]
 
     return parse
 

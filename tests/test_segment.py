@@ -11,10 +11,10 @@ from PIL import Image
 
 import metamixer
 from house_scene import COLOURS, MODEL, NARROW, write_scene
-from metamixer.checkpoints import network_info, save_network
+from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.cli import main
 from metamixer.data import SegmentationPreprocessing
-from metamixer.segmenter import Segmenter
+from metamixer.predictors.segmenter import Segmenter
 from random_statistics import randomize
 
 
@@ -110,7 +110,7 @@ def test_segmenter_of_a_published_checkpoint_knows_its_classes(tmp_path):
     network = metamixer.create_model("upernet_ffnet_1", backbone="ffnet_nano", dim=16)
     torch.save({"state_dict": network.state_dict()}, tmp_path / "published.pth")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metamixer.segmenter.create_model", partial(metamixer.create_model, backbone="ffnet_nano", dim=16))
+        patch.setattr("metamixer.predictors.segmenter.create_model", partial(metamixer.create_model, backbone="ffnet_nano", dim=16))
         segmenter = Segmenter.load(model="upernet_ffnet_1", checkpoint=tmp_path / "published.pth")
     assert (len(segmenter.classes), segmenter.classes[0]) == (150, "wall")
     assert segmenter.preprocessing.short_side == 512

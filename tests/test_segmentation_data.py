@@ -16,11 +16,11 @@ from metamixer.data import (
     SegmentationData,
     SegmentationPreprocessing,
 )
-from metamixer.data.label_maps import CLASS_LISTS, IGNORED, paint, read_classes
-from metamixer.data.segmentation import read_colour_image
+from metamixer.data.segmentation.label_maps import CLASS_LISTS, IGNORED, paint, read_classes
+from metamixer.data.segmentation.pixels import read_colour_image
 from metamixer.errors import InputError
 from metamixer.tasks import Segmentation
-from metamixer.tasks.segmentation_optimization import SegmentationOptimization
+from metamixer.tasks.optimization.segmentation import SegmentationOptimization
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_refuses_numbers_that_do_not_fit(root):
 
 def test_workers_find_pictures_decoded(root, monkeypatch):
     loader = data(root, num_workers=1, in_memory=True).train_dataloader()
-    monkeypatch.setattr("metamixer.data.segmentation.read_colour_image", None)
+    monkeypatch.setattr("metamixer.data.segmentation.pixels.read_colour_image", None)
     assert len([batch for _ in range(2) for batch in loader]) == 2
 
 

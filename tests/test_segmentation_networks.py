@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import metamixer
-from metamixer.complexity import measure
+from metamixer.bench.complexity import measure
 from metamixer.errors import InputError
-from metamixer.models.segmentation_heads import FFNetHead
+from metamixer.models.segmentation.heads import FFNetHead
 from metamixer.ops import IMAGE_WITH_STRIPS, ParallelConv
 from published_weights import GOLDEN, image, state_dict
 from random_statistics import randomize

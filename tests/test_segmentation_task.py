@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 import metamixer
 from house_scene import COLOURS, MODEL, NARROW, data, task, trainer, write_scene
-from metamixer.checkpoints import load_checkpoint
-from metamixer.data.label_maps import IGNORED
+from metamixer.checkpoints.ours import load_checkpoint
+from metamixer.data.segmentation.label_maps import IGNORED
 from metamixer.errors import InputError
-from metamixer.segmenter import Segmenter
+from metamixer.predictors.segmenter import Segmenter
 from metamixer.tasks import Segmentation, SegmentationOptimization
 from metamixer.tasks.confusion import class_ious, segmentation_measures
 

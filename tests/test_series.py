@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from metamixer import series
-from metamixer.series import BatchNorm1d, Conv1d, Dropout, SharedNorm, SwapAxes, by_windows, grouped_product, toeplitz_product
+from metamixer.ops import series
+from metamixer.ops.series import BatchNorm1d, Conv1d, Dropout, SharedNorm, SwapAxes, by_windows, grouped_product, toeplitz_product
 from published_weights import image
 
 CONVOLUTIONS = {

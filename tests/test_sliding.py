@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from metamixer.data import SegmentationPreprocessing
-from metamixer.sliding import COLUMNS, label_map, probabilities, resized_argmax, tiles, whole
+from metamixer.inference.sliding import COLUMNS, label_map, probabilities, resized_argmax, tiles, whole
 
 
 class Local(torch.nn.Module):

@@ -20,7 +20,7 @@ KINDS = {
 @pytest.mark.parametrize("published", [False, True])
 @torch.no_grad()
 def test_opens_weights(kind, published, tmp_path):
-    from metamixer.spandrel_architecture import register
+    from metamixer.checkpoints.spandrel import register
 
     register()
     register()
@@ -36,7 +36,7 @@ def test_opens_weights(kind, published, tmp_path):
 @pytest.mark.parametrize("mixer", ["identity", "pooling", "depthwise"])
 @pytest.mark.parametrize("published", [False, True])
 def test_leaves_other_mixers_alone(mixer, published):
-    from metamixer.spandrel_architecture import is_ffnet_sr
+    from metamixer.checkpoints.spandrel import is_ffnet_sr
 
     network = metamixer.create_model("ffnet_sr_nano", dim=16, depth=2, mixer=mixer)
     assert not is_ffnet_sr({network.published_name(name) if published else name: tensor for name, tensor in network.state_dict().items()})

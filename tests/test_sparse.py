@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from metamixer.errors import InputError
-from metamixer.sparse import LARGEST_COORDINATE, SparseVoxels, VoxelGrid, pool_max, submanifold_convolution, unpool
-from metamixer.sparse_layers import SubmanifoldConv3d
+from metamixer.ops.sparse import LARGEST_COORDINATE, SparseVoxels, VoxelGrid, pool_max, submanifold_convolution, unpool
+from metamixer.ops.voxels import SubmanifoldConv3d
 
 SIZE = 9
 

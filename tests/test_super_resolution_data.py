@@ -5,14 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from metamixer import training
-from metamixer.checkpoints import load_checkpoint
+from metamixer.checkpoints.ours import load_checkpoint
 from metamixer.cli import main
 from metamixer.data import SuperResolutionData
-from metamixer.data.super_resolution import ImagePairs, Patches
+from metamixer.data.super_resolution.pairs import ImagePairs, Patches
+from metamixer.data.super_resolution.quality import luma, psnr, ssim
+from metamixer.data.super_resolution.resizing import imresize
 from metamixer.errors import InputError
-from metamixer.quality import luma, psnr, ssim
-from metamixer.resizing import imresize
+from metamixer.training import command_line
 
 
 def noise(height, width, channels=3, seed=0):
@@ -164,7 +164,7 @@ class TestPairs:
     def test_workers_find_images_decoded(self, root, monkeypatch):
         data = SuperResolutionData(str(root), train=["HR"], patch_size=16, batch_size=4, patches_per_epoch=8, num_workers=1)
         loader = data.train_dataloader()
-        monkeypatch.setattr("metamixer.data.super_resolution.read_pixels", None)
+        monkeypatch.setattr("metamixer.data.super_resolution.pairs.read_pixels", None)
         assert len([batch for _ in range(2) for batch in loader]) == 4
         data = SuperResolutionData(str(root), train=["HR"], patch_size=16, num_workers=1, keep_decoded=False)
         data.train_dataloader()
@@ -200,7 +200,7 @@ def fit(root, *extra, command="fit"):
     }
     given = {argument.split("=")[0].removeprefix("--") for argument in extra}
     flags = [f"--{key}={value}" for key, value in arguments.items() if key not in given]
-    return training.run([command, *flags, *extra])
+    return command_line.run([command, *flags, *extra])
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -16,12 +16,12 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from PIL import Image
 
-from metamixer.checkpoints import load_checkpoint
+from metamixer.checkpoints.ours import load_checkpoint
 from metamixer.cli import main
 from metamixer.data import DigitsData, ImageData
 from metamixer.errors import InputError
 from metamixer.tasks import Classification
-from metamixer.training import EndTogether
+from metamixer.training.command_line import EndTogether
 
 EPOCHS = 3
 STEPS = 4
@@ -181,7 +181,7 @@ def test_a_run_that_a_scheduler_ends_does_not_look_finished(recipe, tmp_path, mo
 
 @pytest.mark.parametrize("instructions", [True, False])
 def test_bfloat16_where_it_is_emulated_is_warned_of(instructions, recipe, tmp_path, monkeypatch, recwarn):
-    monkeypatch.setattr("metamixer.training.computes_bfloat16", lambda: instructions)
+    monkeypatch.setattr("metamixer.training.command_line.computes_bfloat16", lambda: instructions)
     options = ("--trainer.precision", "bf16-mixed", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1")
     assert fit(recipe(), tmp_path / "run", *options) == 0
     warned = [str(warning.message) for warning in recwarn if "no instructions for bfloat16" in str(warning.message)]

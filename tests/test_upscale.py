@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from metamixer import picture_files
 from metamixer.cli import main
 from metamixer.commands.upscale import upscale_file
+from metamixer.data.images import lossless
+from metamixer.data.images.lossless import PictureFile, read_picture, write_picture_file
 from metamixer.errors import InputError
-from metamixer.picture_files import PictureFile, read_picture, write_picture_file
-from metamixer.upscaling import Upscaler
+from metamixer.predictors.upscaler import Upscaler
 from pictures import noise, picture, save_small_upscaler
 
 
@@ -117,7 +117,7 @@ def bad_files(folder):
     (folder / "whole.png").unlink()
     header = struct.pack(">2I5B", 0, 10, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
-    zero = picture_files.PNG_SIGNATURE + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    zero = lossless.PNG_SIGNATURE + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     (folder / "zero.png").write_bytes(zero)
     picture("RGB").convert("CMYK").save(folder / "print.jpg")
     frames = [picture("RGB"), picture("RGB").transpose(Image.Transpose.ROTATE_180)]

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 import metamixer
-from metamixer import packaged
+from metamixer.checkpoints import packaged
 from metamixer.errors import InputError
-from metamixer.upscaling import Upscaler, split
+from metamixer.predictors.upscaler import Upscaler, split
 from pictures import noise, picture, save_small_upscaler
 
 

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     if arguments[0] == "--version":
-        from .checkpoints import package_version
+        from .checkpoints.ours import package_version
 
         print(f"metamixer {package_version()}")
         return 0
@@ -93,7 +93,7 @@ def _commands() -> dict[str, Callable[[list[str]], object]]:
 
 
 def _train(arguments: list[str]) -> None:
-    from .training import run
+    from .training.command_line import run
 
     run(arguments)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ..figures import check_figure_name
-from ..files import check_targets, write_text
+from ..drawing.figures import check_figure_name
+from ..system.files import check_targets, write_text
 
 
 def bench(
@@ -36,9 +36,9 @@ def bench(
         picture: file for a picture of published top-1 against latency.
         overwrite: replace results that exist.
     """
-    from ..bench import choose_forms, left_out, time_networks
-    from ..bench_report import as_json, check_drawable, draw_pareto, table
-    from ..machine import describe_machine
+    from ..bench.protocol import choose_forms, left_out, time_networks
+    from ..bench.report import as_json, check_drawable, draw_pareto, table
+    from ..system.machine import describe_machine
 
     names = [*networks, *vs]
     forms, missing = choose_forms(backends, precisions), left_out(backends, precisions)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..decoding import MAX_PIXELS, bomb_guard
+from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
-from ..files import check_targets, each_once, unique_stems, write_picture, write_text
+from ..system.files import check_targets, each_once, unique_stems, write_picture, write_text
 from .batch import Batch
 
 
@@ -35,10 +35,10 @@ def detect(
         precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
     """
-    from ..allocator import keep_freed_memory
-    from ..detector import Detector, image_ids
-    from ..machine import find_device
-    from ..prediction import find_images
+    from ..predictors.classifier import find_images
+    from ..predictors.detector import Detector, image_ids
+    from ..system.allocator import keep_freed_memory
+    from ..system.machine import find_device
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")

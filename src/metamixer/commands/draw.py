@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..files import check_targets
+from ..system.files import check_targets
 
 
 def draw(checkpoint: str, *, out: str = "sheet.png", block: str = "stages.2.blocks.0", overwrite: bool = False) -> None:
@@ -14,7 +14,7 @@ def draw(checkpoint: str, *, out: str = "sheet.png", block: str = "stages.2.bloc
         block: the mixer block of which key and value kernels are drawn.
         overwrite: replace a picture that exists.
     """
-    from ..analysis import draw_sheet
+    from ..training.run_sheet import draw_sheet
 
     check_targets([Path(out)], sources=[Path(checkpoint)], overwrite=overwrite)
     draw_sheet(Path(checkpoint), Path(out), block=block)

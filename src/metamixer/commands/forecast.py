@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import check_targets, write_text
+from ..system.files import check_targets, write_text
 
 
 def forecast(
@@ -42,11 +42,11 @@ def forecast(
         device: where to compute, such as cpu or cuda.
         overwrite: replace results that exist.
     """
-    from ..allocator import keep_freed_memory
-    from ..data.tables import find_table, read_table
-    from ..figures import check_figure_name
-    from ..forecast_plot import draw_forecast
-    from ..forecaster import Forecaster, Training
+    from ..data.series.tables import find_table, read_table
+    from ..drawing.figures import check_figure_name
+    from ..predictors.forecast_plot import draw_forecast
+    from ..predictors.forecaster import Forecaster, Training
+    from ..system.allocator import keep_freed_memory
 
     for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
         if name and Path(name).suffix != suffix:

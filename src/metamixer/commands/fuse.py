@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..checkpoints import load_checkpoint, save_network
+from ..checkpoints.ours import load_checkpoint, save_network
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
-from ..files import check_targets
-from ..fusion import fuse as fuse_network
-from ..sparse import SparseVoxels
+from ..ops.fusion import fuse as fuse_network
+from ..ops.sparse import SparseVoxels
+from ..system.files import check_targets
 
 
 def fuse(checkpoint: str, *, out: str, overwrite: bool = False) -> None:

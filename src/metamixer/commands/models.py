@@ -4,11 +4,11 @@ import timm
 import torch
 from torch import nn
 
-from ..complexity import measure, measure_deploy_form
+from ..bench.complexity import measure, measure_deploy_form
 from ..errors import InputError
-from ..fusion import fuse
 from ..models import create_model, list_models
 from ..models.paper import BOX_AND_MASK_AP, ETT_MSE_AND_MAE, MIOU, POINTS_MIOU, SET5_PSNR, TOP1
+from ..ops.fusion import fuse
 
 OURS = "ours"
 

@@ -9,7 +9,7 @@ from .batch import Batch
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..point_segmenter import PointSegmenter
+    from ..predictors.point_segmenter import PointSegmenter
 
 
 def points(
@@ -35,10 +35,10 @@ def points(
         overwrite: replace results that exist.
         device: where to compute, such as cpu or cuda.
     """
-    from ..data.clouds import read_cloud
-    from ..files import write_csv
-    from ..machine import find_device
-    from ..point_segmenter import PointSegmenter, voting
+    from ..data.points.clouds import read_cloud
+    from ..predictors.point_segmenter import PointSegmenter, voting
+    from ..system.files import write_csv
+    from ..system.machine import find_device
 
     voting(votes)
     jobs = plan(clouds, Path(out), overwrite=overwrite)
@@ -61,8 +61,8 @@ COUNTS = "counts.csv"
 
 def plan(clouds: Sequence[str], out: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
     """Each cloud with its labelled copy; raises InputError where a result is one of the inputs, or there already."""
-    from ..data.clouds import find_clouds, source_files
-    from ..files import check_targets
+    from ..data.points.clouds import find_clouds, source_files
+    from ..system.files import check_targets
 
     paths = find_clouds(clouds)
     targets = [out / name for name in labelled_names(paths)]
@@ -73,8 +73,8 @@ def plan(clouds: Sequence[str], out: Path, *, overwrite: bool) -> list[tuple[Pat
 
 def labelled_names(paths: Sequence[Path]) -> list[str]:
     """A file name for each cloud; of arrays an NPZ is made."""
-    from ..data.clouds import kind_of
-    from ..files import unique_stems
+    from ..data.points.clouds import kind_of
+    from ..system.files import unique_stems
 
     suffixes = [path.suffix if kind_of(path) in (".ply", ".las", ".laz") else ".npz" for path in paths]
     return [stem + suffix for stem, suffix in zip(unique_stems(paths), suffixes, strict=True)]
@@ -82,9 +82,9 @@ def labelled_names(paths: Sequence[Path]) -> list[str]:
 
 def label_file(segmenter: "PointSegmenter", source: Path, target: Path, *, votes: int, fragments: bool) -> "np.ndarray":
     """The class of every point of one cloud; writes its labelled copy and its picture."""
-    from ..data.clouds import read_cloud, write_labelled
-    from ..files import write_picture
-    from ..point_picture import draw_cloud
+    from ..data.points.clouds import read_cloud, write_labelled
+    from ..drawing.clouds import draw_cloud
+    from ..system.files import write_picture
 
     cloud = read_cloud(source)
     labels = segmenter(cloud, votes=votes, fragments=fragments)

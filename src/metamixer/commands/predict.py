@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import at_least
-from ..files import check_targets, write_text
+from ..system.files import check_targets, write_text
 from .batch import Batch
 
 if TYPE_CHECKING:
-    from ..prediction import Classifier
+    from ..predictors.classifier import Classifier
 
 
 def predict(
@@ -38,8 +38,8 @@ def predict(
         device: where to compute, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
     """
-    from ..allocator import keep_freed_memory
-    from ..prediction import Classifier, find_images
+    from ..predictors.classifier import Classifier, find_images
+    from ..system.allocator import keep_freed_memory
 
     at_least("top", top, 1)
     at_least("batch_size", batch_size, 1)

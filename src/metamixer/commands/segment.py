@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..decoding import MAX_PIXELS, bomb_guard
+from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
-from ..files import check_targets, each_once, unique_stems, write_csv, write_png, write_text
+from ..system.files import check_targets, each_once, unique_stems, write_csv, write_png, write_text
 from .batch import Batch
 
 if TYPE_CHECKING:
-    from ..segmenter import Segmenter
+    from ..predictors.segmenter import Segmenter
 
 
 def segment(
@@ -45,10 +45,10 @@ def segment(
         precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
     """
-    from ..allocator import keep_freed_memory
-    from ..machine import find_device
-    from ..prediction import find_images
-    from ..segmenter import Segmenter
+    from ..predictors.classifier import find_images
+    from ..predictors.segmenter import Segmenter
+    from ..system.allocator import keep_freed_memory
+    from ..system.machine import find_device
 
     for name, value in (("window", window), ("stride", stride)):
         if value is not None and value < 32:
@@ -73,7 +73,7 @@ def segment(
 
 def segment_file(segmenter: "Segmenter", path: Path, target: Path, *, overlays: bool, grey_images: bool) -> dict:
     """Write what is made of one image beside `target`, which has no suffix, and give its areas."""
-    from ..data.label_maps import paint
+    from ..data.segmentation.label_maps import paint
 
     labels = segmenter(path, grey_images=grey_images)
     if overlays:

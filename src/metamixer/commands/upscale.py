@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..decoding import MAX_PIXELS, bomb_guard
+from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from .batch import Batch
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.progress import Progress
 
-    from ..picture_files import PictureFile
-    from ..upscaling import Upscaler
+    from ..data.images.lossless import PictureFile
+    from ..predictors.upscaler import Upscaler
 
 
 def upscale(
@@ -48,7 +48,7 @@ def upscale(
         precision: fp32, bf16 or auto for the faster one, with a backend.
         device: where to compute, such as cpu or cuda.
     """
-    from ..upscaling import Upscaler
+    from ..predictors.upscaler import Upscaler
 
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     upscaler = Upscaler(model, scale, checkpoint=checkpoint, memory=memory, backend=backend, precision=precision, device=device)
@@ -61,8 +61,8 @@ def upscale(
 
 def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:
     """Each image with the file to write; raises InputError where two would be one, a result one of the images, or there already."""
-    from ..files import check_targets
-    from ..prediction import find_images
+    from ..predictors.classifier import find_images
+    from ..system.files import check_targets
 
     jobs: dict[Path, Path] = {}
     for given in map(Path, images):
@@ -90,9 +90,9 @@ def upscale_file(
     on_tile: Callable[[int, int], object] | None = None,
 ) -> None:
     """Read one image, enlarge it, write it; raises InputError that names the file that was wrong."""
-    from ..files import write_picture
-    from ..picture_files import check_side, read_picture, write_picture_file
-    from ..upscaling import enlarge_alpha
+    from ..data.images.lossless import check_side, read_picture, write_picture_file
+    from ..predictors.upscaler import enlarge_alpha
+    from ..system.files import write_picture
 
     picture = read_picture(source)
     check_side(picture, target, scale=upscaler.scale)

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..fusion import fuse
+from ..ops.fusion import fuse
 from .description import Description
 from .formats import import_form, missing_packages
 from .program import Program, twice

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..checkpoints.source import example_of
 from ..errors import InputError, first_line
-from ..fusion import fuse
+from ..ops.fusion import fuse
 from .description import Description, Shape, show_shape
 from .formats import FORMATS, Format, find_format, import_form, load_exported
 from .inputs import check_inputs
@@ -20,7 +21,6 @@ from .program import Normalize, Program, twice
 from .quantization import COSTLIEST, Accuracy, Quantization, layer_costs, quantizable_layers, top1
 from .runtime import Runtime
 from .samples import random_batches
-from .source import example_of
 from .targets import check_out, written_together
 
 Write = Callable[[Program, Path], None]

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, first_line
-from ..fusion import fuse
-from ..machine import computes_bfloat16, describe_machine, multiplies_int8
+from ..ops.fusion import fuse
+from ..system.machine import computes_bfloat16, describe_machine, multiplies_int8
 from .backends import BACKENDS, build, find_backend, installed_backends, versions
 from .description import PRECISIONS
 from .inputs import check_inputs

@@ -71,7 +71,7 @@ def import_form(name: str, module: str, packages: tuple[str, ...]) -> ModuleType
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise InputError(f"{name}: {', '.join(missing)} {verb} not installed, expected for this: pip install 'metamixer[{name}]'")
-    return import_module(f"{__package__}.{module}")
+    return import_module(f"{__package__}.runtimes.{module}")
 
 
 def missing_packages(packages: tuple[str, ...]) -> list[str]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from ..data.images.class_names import match_classes
 from ..data.loading import evaluation_loader
-from ..tasks.class_subset import match_classes
 from ..tasks.classification import keep_classes
 
 Function = Callable[[Tensor], Tensor]

@@ -6,12 +6,12 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from ..checkpoints.source import example_of, image_preprocessing, load_network
 from ..errors import InputError, at_least
 from .exporting import Report, export
 from .formats import find_format, import_form
 from .quantization import Quantization
 from .samples import read_labelled, read_samples
-from .source import example_of, image_preprocessing, load_network
 from .targets import check_out
 
 SEVERAL_TENSORS = ("detection", "points")

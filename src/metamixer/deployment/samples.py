@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from ..data.images import IMAGE_SUFFIXES, read_dataset, read_image
+from ..data.images.labelled import IMAGE_SUFFIXES, read_dataset, read_image
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
-from ..files import files_below
+from ..system.files import files_below
 
 
 def without_normalization(preprocessing: Preprocessing) -> Preprocessing:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import check_targets
+from ..system.files import check_targets
 from .formats import Format
 
 MANIFEST = "Manifest.json"

@@ -12,12 +12,12 @@ import torch
 from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
+from ..checkpoints.published import rename_published
 from ..errors import InputError
 from ..mixer import MetaMixer, MixerBlock
 from ..ops import ConvNorm, Operators, same_padding
-from ..published import rename_published
-from ..sparse import SparseVoxels
-from ..sparse_layers import ACTIVATIONS, VOXELS, LayerNorm, Unpool
+from ..ops.sparse import SparseVoxels
+from ..ops.voxels import ACTIVATIONS, VOXELS, LayerNorm, Unpool
 
 VoxelMixer = Callable[[int, int, Operators], nn.Module]
 """Makes a token mixer of voxels from (dim, kernel_size, operators)."""

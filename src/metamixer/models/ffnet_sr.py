@@ -12,10 +12,10 @@ from timm.layers import LayerNorm2d, get_norm_layer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checkpoints.published import rename_published
 from ..errors import InputError
 from ..mixer import ConvNeXtFFN, MixerBlock, SelfAttention, TokenMixer, token_mixer
 from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, same_padding
-from ..published import rename_published
 
 SCALES = (2, 3, 4)
 

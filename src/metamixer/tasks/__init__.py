@@ -4,13 +4,13 @@ from .averaging import MovingAverage as MovingAverage
 from .classification import Classification as Classification
 from .corruption import CorruptionRobustness as CorruptionRobustness
 from .detection import Detection as Detection
-from .detection_optimization import DetectionOptimization as DetectionOptimization
 from .distillation import Distillation as Distillation
 from .distillation import Teacher as Teacher
 from .forecasting import Forecasting as Forecasting
-from .optimization import Optimization as Optimization
-from .point_optimization import PointOptimization as PointOptimization
+from .optimization.detection import DetectionOptimization as DetectionOptimization
+from .optimization.points import PointOptimization as PointOptimization
+from .optimization.recipe import Optimization as Optimization
+from .optimization.segmentation import SegmentationOptimization as SegmentationOptimization
 from .point_segmentation import PointSegmentation as PointSegmentation
 from .segmentation import Segmentation as Segmentation
-from .segmentation_optimization import SegmentationOptimization as SegmentationOptimization
 from .super_resolution import SuperResolution as SuperResolution

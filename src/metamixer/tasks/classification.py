@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from ..data.images.class_names import match_classes
 from ..errors import InputError
-from .class_subset import match_classes
 from .distillation import Distillation
-from .optimization import Optimization
+from .optimization.recipe import Optimization
 from .task import Task
 
 

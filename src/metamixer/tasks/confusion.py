@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..files import write_csv
+from ..system.files import write_csv
 
 
 def class_ious(counts: Tensor) -> Tensor:

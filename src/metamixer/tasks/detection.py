@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.detection import MeanAveragePrecision
 
-from ..data.coco_json import mask_codec
+from ..data.detection.coco_json import mask_codec
 from ..models.cascade_mask_rcnn import to_file
-from .detection_optimization import DetectionOptimization
+from .optimization.detection import DetectionOptimization
 from .task import Task, backbone_start
 
 MEASURES = {

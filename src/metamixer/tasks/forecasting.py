@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from ..errors import InputError
-from .optimization import Optimization
+from .optimization.recipe import Optimization
 from .task import Task
 
 LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from ..data.clouds import Cloud
-from ..data.points import IGNORED, Voxels
+from ..data.points.clouds import Cloud
+from ..data.points.scenes import IGNORED, Voxels
 from ..errors import InputError
-from ..point_segmenter import point_scores, voting
-from ..sparse import SparseVoxels
+from ..ops.sparse import SparseVoxels
+from ..predictors.point_segmenter import point_scores, voting
 from .confusion import class_ious, segmentation_measures, write_confusion
 from .lovasz import lovasz_softmax
-from .point_optimization import PointOptimization
+from .optimization.points import PointOptimization
 from .task import Task
 
 

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from ..data.label_maps import IGNORED
+from ..data.segmentation.label_maps import IGNORED
 from ..errors import InputError, above_zero
-from ..sliding import probabilities
+from ..inference.sliding import probabilities
 from .confusion import class_ious, segmentation_measures
-from .segmentation_optimization import SegmentationOptimization
+from .optimization.segmentation import SegmentationOptimization
 from .task import Task, backbone_start
 
 Batch = tuple[Tensor, Tensor]

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 
+from ..data.super_resolution.quality import psnr, ssim, to_pixels
 from ..errors import InputError
-from ..quality import psnr, ssim, to_pixels
-from .optimization import Optimization
+from .optimization.recipe import Optimization
 from .task import Task
 
 

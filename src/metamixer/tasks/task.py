@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..checkpoints import load_initial, network_info
+from ..checkpoints.ours import load_initial, network_info
 from ..errors import InputError
 from ..models import create_model
 

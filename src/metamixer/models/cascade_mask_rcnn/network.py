@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...checkpoints.published import published_name, rename_published
 from ...errors import InputError, at_least
-from ...published import published_name, rename_published
-from ..backbones import build_backbone
+from ..ffnet.backbones import build_backbone
 from .boxes import ANCHOR_SCALE, DIVISOR, Size, check_targets
 from .cascade import STAGES, Cascade, Detections, Target
 from .proposals import ProposalNetwork

@@ -1,0 +1,1 @@
+"""Timing networks in every form on this machine."""

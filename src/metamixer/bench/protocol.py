@@ -1,0 +1,271 @@
+"""How fast networks are on this machine: one protocol for every network and every form of it.
+
+Each form is built in a process of its own and runs when it is its turn, so that all see the same machine in every round and none the
+threads or the memory of another.
+"""
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..checkpoints.source import example_of, info_of
+from ..deployment.backends import BACKENDS, build, find_backend, installed_backends
+from ..deployment.parity import compare
+from ..errors import InputError, at_least, first_line
+from ..models import create_model
+from .complexity import measure
+
+PUBLISHED = "published"
+"""The form in which the authors run their networks: eager, not fused, as PyTorch lays memory out by itself."""
+
+SHORTEST = 0.02
+"""Seconds that one measurement lasts at least, over as many calls as that takes."""
+
+MATMUL = 1536
+
+IMAGE_TASKS = ("classification", "segmentation", "super_resolution")
+"""Tasks whose networks take one batch of images and give one tensor."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network in a form: what is timed."""
+
+    network: str
+    size: int
+    batch: int
+    backend: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.network} at {self.size} px, batch {self.batch}, {self.backend} {self.precision}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of an entry: seconds a call (median and quartiles), error as a share of the largest output, operations, peak memory in bytes."""
+
+    entry: Entry
+    seconds: tuple[float, ...]
+    error: float
+    gflops: float
+    memory: int
+    build_seconds: float
+
+    @property
+    def median(self) -> float:
+        """Seconds a call."""
+        return statistics.median(self.seconds)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """Seconds a call, the lower and the upper quartile."""
+        if len(self.seconds) < 2:
+            return self.median, self.median
+        low, _, high = statistics.quantiles(self.seconds, n=4)
+        return low, high
+
+    @property
+    def rate(self) -> float:
+        """Effective GFLOP/s: the network's multiply-accumulates, two operations each, in the time taken."""
+        return self.gflops / self.median
+
+
+class Unfused(nn.Module):
+    """The published form as a runtime."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    @torch.inference_mode()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: (B, C, H, W) -> the network's output."""
+        return self.network(x)
+
+
+def choose_forms(backends: Sequence[str], precisions: Sequence[str]) -> list[tuple[str, str]]:
+    """Backend and precision of each form, the published one first; no backends: all that are installed but compile.
+
+    Raises InputError for a backend or precision that there isn't.
+    """
+    backends = backends or default_backends()
+    forms = [(name, kind) for name in backends for kind in precisions if kind in find_backend(name).precisions]
+    unknown = set(precisions) - {kind for backend in BACKENDS.values() for kind in backend.precisions}
+    if unknown or not forms:
+        raise InputError(f"precisions {' '.join(precisions)} for {' '.join(backends)}, expected some of fp32 bf16 int8 that these know")
+    return [(PUBLISHED, "fp32"), *forms]
+
+
+def default_backends() -> list[str]:
+    """All that are installed but compile, which is slow to build."""
+    return [name for name in installed_backends() if name != "compile"]
+
+
+def left_out(backends: Sequence[str], precisions: Sequence[str]) -> list[str]:
+    """What `choose_forms` leaves out: backends beside a precision that they don't compute in."""
+    return [f"{name} {kind}" for name in backends or default_backends() for kind in precisions if kind not in find_backend(name).precisions]
+
+
+def time_networks(
+    networks: Sequence[str],
+    forms: Sequence[tuple[str, str]],
+    *,
+    sizes: Sequence[int],
+    batches: Sequence[int],
+    threads: int,
+    rounds: int,
+    warmup: int,
+) -> tuple[list[Result], float]:
+    """All forms of a network in one size and batch take turns, then those of the next; sizes: none for each network's own."""
+    smallest = {"threads": threads, "rounds": rounds, "sizes": min(sizes, default=1), "batch": min(batches, default=1)}
+    for name, value in smallest.items():
+        at_least(name, value, 1)
+    at_least("warmup", warmup, 0)
+    own = own_sizes(networks)
+    results, peaks = [], []
+    for name in networks:
+        for size in sizes or (own[name],):
+            for batch in batches:
+                entries = [Entry(name, size, batch, *form) for form in forms]
+                measured, peak = run_bench(entries, threads=threads, rounds=rounds, warmup=warmup)
+                results += measured
+                peaks.append(peak)
+    return results, max(peaks)
+
+
+def run_bench(entries: Sequence[Entry], *, threads: int, rounds: int, warmup: int) -> tuple[list[Result], float]:
+    """Time every entry in turn, round by round; also the machine's fp32 peak in GFLOP/s, a large matrix product in the same rounds.
+
+    Raises InputError that names the entry which can't be built.
+    """
+    workers = [Worker(entry, threads=threads) for entry in (None, *entries)]
+    try:
+        for worker in workers:
+            worker.wait_until_built()
+        for i in range(warmup + rounds):
+            for worker in workers:
+                worker.run(counts=i >= warmup)
+        results = [worker.finish() for worker in workers]
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+    return results[1:], max(2 * MATMUL**3 / 1e9 / seconds for seconds in results[0].seconds)
+
+
+class Worker:
+    """A process that holds one form and runs it on demand."""
+
+    def __init__(self, entry: Entry | None, *, threads: int):
+        context = multiprocessing.get_context("spawn")
+        self.entry = entry
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(entry, threads, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.seconds: list[float] = []
+
+    def wait_until_built(self) -> None:
+        """Take what the process tells of its form; one form at a time is built."""
+        self.about = self._ask("build")
+        if isinstance(self.about, str):
+            raise InputError(f"{self.entry}: {self.about}")
+
+    def run(self, *, counts: bool) -> None:
+        """One measurement."""
+        seconds = self._ask("run")
+        if counts:
+            self.seconds.append(seconds)
+
+    def finish(self) -> Result:
+        """What was measured."""
+        memory = self._ask("finish")
+        self.process.join()
+        return Result(self.entry, tuple(self.seconds), memory=memory, **self.about)
+
+    def _ask(self, what: str):
+        try:
+            self.pipe.send(what)
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            raise InputError(f"{self.entry or 'matrix product'}: its process ended (out of memory?)") from None
+
+
+def serve(entry: Entry | None, threads: int, pipe: Connection) -> None:
+    """The worker's side: build, then run whenever asked, then tell the peak of memory."""
+    torch.set_num_threads(threads)
+    pipe.recv()
+    start = time.perf_counter()
+    try:
+        call, error, gflops = (_matmul(), 0.0, 2 * MATMUL**3 / 1e9) if entry is None else _build(entry)
+        call()
+    except Exception as problem:
+        pipe.send(first_line(problem))
+        return
+    pipe.send({"error": error, "gflops": gflops, "build_seconds": time.perf_counter() - start})
+    _forget_peak()
+    while pipe.recv() == "run":
+        calls, start = 0, time.perf_counter()
+        while time.perf_counter() - start < SHORTEST or not calls:
+            call()
+            calls += 1
+        pipe.send((time.perf_counter() - start) / calls)
+    pipe.send(_peak_memory())
+
+
+def own_sizes(networks: Sequence[str]) -> dict[str, int]:
+    """The side in pixels at which each network is timed where none is given; raises InputError for one that isn't a network of images."""
+    sizes = {}
+    for name in networks:
+        with torch.device("meta"):
+            create_model(name)
+        info = info_of(name)
+        if info["task"] not in IMAGE_TASKS:
+            raise InputError(f"network {name!r} for {info['task']}, expected one for {', '.join(IMAGE_TASKS)}")
+        sizes[name] = example_of(info).shape[-1]
+    return sizes
+
+
+def _build(entry: Entry):
+    torch.manual_seed(0)
+    network = create_model(entry.network).eval()
+    x = torch.randn(entry.batch, network.in_chans if hasattr(network, "in_chans") else 3, entry.size, entry.size)
+    calibration = torch.randn(8, *x.shape[1:]) if entry.precision == "int8" else None
+    build_form = partial(build, entry.backend, precision=entry.precision, calibration=calibration)
+    runtime = Unfused(network) if entry.backend == PUBLISHED else build_form(network, x)
+    error = compare(runtime, network, [x]).largest
+    gflops = 2 * entry.batch * measure(network, x[:1]).macs / 1e9
+    del network
+    return (lambda: runtime(x)), error, gflops
+
+
+def _matmul():
+    a, b = torch.randn(2, MATMUL, MATMUL)
+    return lambda: a @ b
+
+
+def _forget_peak() -> None:
+    """Let the kernel count the peak of memory anew, so that building doesn't count; elsewhere than on Linux it does."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _peak_memory() -> int:
+    """Bytes of this process at their peak."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,181 @@
+"""Our own checkpoints: they say which network they hold, so that a file is all that predicting needs."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..models import create_model
+from ..ops.fusion import fuse
+from ..system.files import expect_file, written_whole
+from .published import load_published, read_torch_file
+
+PREFIX = "network."
+"""What stands before a network's keys in a training checkpoint."""
+START = ("pretrained", "pretrained_strict", "checkpoint_path", "cache_dir")
+"""timm's keywords for first weights alone; `pretrained_cfg` is none of them, because it can tell the image size that a network is for."""
+
+
+def network_info(
+    model: str, model_args: dict[str, Any], *, task: str, classes: list[str] | None = None, preprocessing: dict | None = None
+) -> dict[str, Any]:
+    """What a checkpoint tells of its network beside the weights; plain values only."""
+    return {
+        "model": model,
+        "model_args": without_start(model_args),
+        "task": task,
+        "classes": classes,
+        "preprocessing": preprocessing,
+        "fused": False,
+        "version": package_version(),
+    }
+
+
+def without_start(model_args: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's keywords, its backbone's among them, but for those that say where its first weights come from."""
+    kept = {key: value for key, value in model_args.items() if key not in START}
+    return {key: without_start(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+
+
+def package_version() -> str:
+    """The installed version of metamixer."""
+    try:
+        return version("metamixer")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of one of our files (.ckpt of a training run, .safetensors), in evaluation mode, and its info.
+
+    Raises InputError that names the file where it can't be read or holds something else.
+    """
+    path = Path(path)
+    state, info = _read(path)
+    if not info:
+        raise InputError(f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote")
+    return _build(state, info, path), info
+
+
+def load_ours(path: str | Path, *, task: str | None = None, model: str | None = None) -> tuple[nn.Module, dict[str, Any]] | None:
+    """`load_checkpoint` of a network, of `task` and `model` where they are given; None for a file that is not ours, of a `model`.
+
+    Raises InputError where the file holds another network, or where nothing tells which.
+    """
+    path = Path(path)
+    state, info = _read(path)
+    if not info and model is None:
+        raise InputError(
+            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's name as well: "
+            "model ffnet_1 or another"
+        )
+    if not info:
+        return None
+    if task is not None:
+        expect_task(info, task, path)
+    if model not in (None, info["model"]):
+        raise InputError(f"{path}: a checkpoint of {info['model']}, expected {model}")
+    return _build(state, info, path), info
+
+
+def _build(state: Mapping[str, Tensor], info: Mapping[str, Any], path: Path) -> nn.Module:
+    network = create_model(info["model"], **without_start(info["model_args"]))
+    if info["fused"]:
+        network = fuse(network)
+    _load_exactly(network, state, path)
+    return network.eval()
+
+
+def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:
+    """Refuse a checkpoint of another task; raises InputError that names both."""
+    if info["task"] != task:
+        raise InputError(f"{path}: a checkpoint of {info['model']} for {info['task']}, expected one for {task}")
+
+
+def save_network(network: nn.Module, info: dict[str, Any], path: str | Path) -> None:
+    """Write weights and info as safetensors; the file appears whole or not at all."""
+    state = {key: value.contiguous() for key, value in network.state_dict().items()}
+    with written_whole(path) as part:
+        part.write_bytes(save(state, metadata={"metamixer": json.dumps(info)}))  # save_file makes it readable for its owner alone
+
+
+def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> dict[str, Any]:
+    """Start a network from a file, ours or a published one; `new_classifier` keeps the network's own last layer instead.
+
+    Gives what our file tells of its network, without the classes where their layer stays out.
+    """
+    state, info = _read(Path(path))
+    if info.get("fused"):
+        raise InputError(f"{path}: a deploy form, expected the checkpoint that it was made of")
+    if not info:
+        reference = create_model(network.pretrained_cfg["architecture"]) if new_classifier else network
+        load_published(reference, path)
+        state = reference.state_dict()
+    if new_classifier:
+        named = network.pretrained_cfg["classifier"]
+        classifiers = tuple(f"{name}." for name in ([named] if isinstance(named, str) else named))
+        own = network.state_dict()
+        state = {key: own[key] if key.startswith(classifiers) else value for key, value in state.items()}
+    _load_exactly(network, state, Path(path))
+    return {**info, "classes": None} if new_classifier else info
+
+
+def expect_training_checkpoint(path: str | Path, network: nn.Module | None = None) -> None:
+    """Raises InputError where a file is no checkpoint of a training run, or, where `network` is known, one of another network."""
+    path = Path(path)
+    if path.suffix == ".safetensors" or "pytorch-lightning_version" not in read_torch_file(path):
+        raise InputError(
+            f"{path}: not a checkpoint of a training run, expected best.ckpt or last.ckpt of one; --model.initial takes other files"
+        )
+    if network is not None:
+        _compare_keys(network, _read(path)[0], path)
+
+
+def _read(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+    """State dict and info; no info where the file is not ours."""
+    if str(path).startswith(("http:", "https:")):
+        return {}, {}
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = read_torch_file(path)
+    info = content.get("metamixer", {})
+    state = content.get("state_dict", content)
+    if not info:
+        return state, {}
+    return {key[len(PREFIX) :]: value for key, value in state.items() if key.startswith(PREFIX)}, info
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    expect_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        return load_file(path), json.loads(metadata.get("metamixer", "{}"))
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def _load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    _compare_keys(network, state, path)
+    network.load_state_dict(state)
+
+
+def _compare_keys(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    own = network.state_dict()
+    missing = [key for key in own if key not in state]
+    extra = [key for key in state if key not in own]
+    shapes = [
+        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    for what, keys in (("missing", missing), ("left over", extra), ("of another shape", shapes)):
+        if keys:
+            listed = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
+            raise InputError(f"{path}: a checkpoint of another network: {len(keys)} keys {what}: {listed}")

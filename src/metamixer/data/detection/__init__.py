@@ -1,0 +1,1 @@
+"""Objects in images: COCO files and their transforms."""

@@ -1,0 +1,169 @@
+"""COCO's json: read, judged object by object, and its masks decoded.
+
+What makes a file useless (a part missing or of another type, an unknown category or image, a picture that isn't there) is refused; an
+object that nothing can be learned from (`coco_faults.find_fault`) is dropped, with one warning that counts them.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError, InputWarning
+from .coco_faults import Fault, describe, find_fault, find_lost_polygons, is_whole, shown, usable_polygons
+
+
+@dataclass(frozen=True)
+class CocoObject:
+    """box: x1, y1, x2, y2 within the image; label: number of its category; segmentation: polygons or run lengths, as in the json."""
+
+    id: int
+    box: tuple[float, float, float, float]
+    label: int
+    segmentation: Any
+    area: float
+    crowd: bool
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """size: height and width in pixels."""
+
+    id: int
+    path: Path
+    size: tuple[int, int]
+    objects: tuple[CocoObject, ...]
+
+
+@dataclass(frozen=True)
+class CocoFile:
+    """classes, category_ids: names and the json's own numbers, by label."""
+
+    images: tuple[CocoImage, ...]
+    classes: tuple[str, ...]
+    category_ids: tuple[int, ...]
+
+
+Check = tuple[Callable[[Any], bool], str]
+WHOLE: Check = is_whole, "a whole number"
+NAME: Check = lambda value: isinstance(value, str) and bool(value), "a name"
+SIDE: Check = lambda value: is_whole(value) and value >= 1, "a whole number of pixels"
+ANYTHING: Check = lambda value: True, ""
+PARTS: dict[str, tuple[str, dict[str, Check]]] = {
+    "images": ("image", {"id": WHOLE, "file_name": NAME, "width": SIDE, "height": SIDE}),
+    "annotations": ("annotation", {"id": ANYTHING, "image_id": WHOLE, "category_id": WHOLE, "bbox": ANYTHING}),
+    "categories": ("category", {"id": WHOLE, "name": NAME}),
+}
+"""The json's lists: what one of their entries is called, and what each must tell."""
+
+
+def read_coco(path: Path, folder: Path) -> CocoFile:
+    """The annotations in `path` of the pictures in `folder`; raises InputError that names the file, the id and the value."""
+    content = _load(path)
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    labels = {category["id"]: label for label, category in enumerate(categories)}
+    images = {image["id"]: image for image in content["images"]}
+    if len(images) < len(content["images"]) or len(labels) < len(categories):
+        raise InputError(f"{path}: an id occurs twice among its images or categories, expected each once")
+    for part in ("annotations", "categories"):
+        if not content[part]:
+            raise InputError(f"{path}: no {part}, expected at least one")
+    objects: dict[int, list[CocoObject]] = {number: [] for number in images}
+    dropped: list[tuple[Any, Fault]] = []
+    thinned: list[tuple[Any, Fault]] = []
+    for annotation in content["annotations"]:
+        _refuse_unknown(annotation, path, images, labels)
+        image = images[annotation["image_id"]]
+        size = (image["height"], image["width"])
+        fault = find_fault(annotation, size)
+        lost = None if fault else find_lost_polygons(annotation["segmentation"], size)
+        if fault:
+            dropped.append((annotation["id"], fault))
+        else:
+            objects[image["id"]].append(_object(annotation, labels[annotation["category_id"]], size))
+        if lost:
+            thinned.append((annotation["id"], lost))
+    if dropped or thinned:
+        head = f"{path}: {len(dropped)} of {len(content['annotations'])} annotations dropped, {len(thinned)} without some of their polygons"
+        warnings.warn("\n  ".join([head, *describe(dropped), *describe(thinned)]), InputWarning, stacklevel=2)
+    return CocoFile(
+        tuple(_image(image, path, folder, objects[number]) for number, image in images.items()),
+        tuple(category["name"] for category in categories),
+        tuple(category["id"] for category in categories),
+    )
+
+
+def decode_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
+    """Polygons or run lengths -> (height, width) uint8 of 0 and 1, as COCO's own tools draw them."""
+    codec = mask_codec()
+    height, width = size
+    if not isinstance(segmentation, Mapping):
+        return codec.decode(codec.merge(codec.frPyObjects(segmentation, height, width)))
+    packed = codec.frPyObjects(segmentation, height, width) if isinstance(segmentation["counts"], list) else segmentation
+    return codec.decode(packed)
+
+
+def encode_mask(mask: np.ndarray) -> dict:
+    """(height, width) of 0 and 1 -> compressed run lengths, as COCO's results hold them."""
+    packed = mask_codec().encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in packed["size"]], "counts": packed["counts"].decode()}
+
+
+def mask_codec():
+    """faster-coco-eval's mask functions; raises InputError where it is not installed."""
+    try:
+        from faster_coco_eval.core import mask
+    except ImportError:
+        raise InputError("faster-coco-eval is not installed, expected it for COCO's masks: pip install 'metamixer[detection]'") from None
+    return mask
+
+
+def _load(path: Path) -> dict:
+    """The json, of which all entries tell what PARTS asks for."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected COCO's json") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as json ({error}): truncated, or another kind of file") from None
+    for part, (name, checks) in PARTS.items():
+        if not isinstance(content, dict) or not isinstance(content.get(part), list):
+            raise InputError(f"{path}: no list {part!r}, expected COCO's json with {', '.join(PARTS)}")
+        for entry in content[part]:
+            if not isinstance(entry, dict) or any(key not in entry for key in checks):
+                raise InputError(f"{path}: {part} entry {str(entry)[:60]}, expected {', '.join(checks)} in it")
+            for key, (holds, expected) in checks.items():
+                if not holds(entry[key]):
+                    raise InputError(f"{path}: {name} {shown(entry['id'])}: {key} {shown(entry[key])}, expected {expected}")
+    return content
+
+
+def _refuse_unknown(annotation: Mapping, path: Path, images: Mapping[int, Mapping], labels: Mapping[int, int]) -> None:
+    """Raise InputError for an annotation of an image or category that the file doesn't have."""
+    name, number, category = f"{path}: annotation {annotation['id']}", annotation["image_id"], annotation["category_id"]
+    if number not in images:
+        raise InputError(f"{name}: image_id {number}, expected the id of one of its {len(images)} images")
+    if category not in labels:
+        raise InputError(f"{name}: category_id {category}, expected one of its {len(labels)} categories, such as {next(iter(labels))}")
+
+
+def _image(image: Mapping, path: Path, folder: Path, objects: Sequence[CocoObject]) -> CocoImage:
+    file = folder / image["file_name"]
+    if not file.is_file():
+        raise InputError(f"{path}: image {image['id']}: {file}: no such file")
+    return CocoImage(image["id"], file, (image["height"], image["width"]), tuple(objects))
+
+
+def _object(annotation: Mapping, label: int, size: tuple[int, int]) -> CocoObject:
+    height, width = size
+    x, y, box_width, box_height = annotation["bbox"]
+    box = (max(x, 0.0), max(y, 0.0), min(x + box_width, width), min(y + box_height, height))
+    segmentation = annotation["segmentation"]
+    if not isinstance(segmentation, Mapping):
+        segmentation = usable_polygons(segmentation, size)
+    area = float(annotation.get("area", box_width * box_height))
+    return CocoObject(annotation["id"], box, label, segmentation, area, bool(annotation.get("iscrowd", 0)))

@@ -1,0 +1,123 @@
+"""Images with their objects: brought to a network's size, and changed at random for training (DETR's way, as the paper does)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as F
+
+from ...errors import above_zero, from_zero_to_one, rising
+from ..preprocessing import Normalisation
+
+Sample = dict[str, Tensor]
+"""image (3, H, W) uint8 and, where known, boxes (N, 4), masks (N, H, W), labels (N,); tv_tensors, so that one call changes all."""
+
+
+@dataclass(frozen=True)
+class DetectionPreprocessing(Normalisation):
+    """What a detector was trained to see.
+
+    short_side, long_side: pixels that the image's sides are brought to as far as the other permits.
+    """
+
+    short_side: int = 800
+    long_side: int = 1333
+
+    def __post_init__(self):
+        above_zero("preprocessing sides", self.short_side, self.long_side)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """(3, H, W) uint8 -> (3, H', W') as the network sees it."""
+        return self.normalise(resize({"image": image}, self.short_side, self.long_side)["image"])
+
+
+@dataclass(frozen=True)
+class DetectionAugmentation:
+    """Random changes of training images; the defaults are the paper's.
+
+    short_sides: of the image, one by chance; crop_probability: of cutting it before, at one of crop_short_sides, to sides between the
+    two of crop_range (as far as it reaches); long_side: the most that the other side may have; hflip: probability.
+    """
+
+    short_sides: tuple[int, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
+    long_side: int = 1333
+    crop_probability: float = 0.5
+    crop_short_sides: tuple[int, ...] = (400, 500, 600)
+    crop_range: tuple[int, int] = (384, 600)
+    hflip: float = 0.5
+
+    def __post_init__(self):
+        above_zero("augmentation.long_side", self.long_side)
+        for name in ("short_sides", "crop_short_sides", "crop_range"):
+            above_zero(f"augmentation.{name}", *getattr(self, name))
+        rising("augmentation.crop_range", self.crop_range)
+        from_zero_to_one("augmentation.crop_probability, hflip", self.crop_probability, self.hflip)
+
+    def __call__(self, sample: Sample) -> Sample:
+        """The sample changed, without the objects that are no longer in it."""
+        if happens(self.hflip):
+            sample = each(sample, F.horizontal_flip)
+        if happens(self.crop_probability):
+            sample = resize(sample, choose(self.crop_short_sides), self.long_side)
+            sample = crop(sample, *self.crop_range)
+        return keep_visible(resize(sample, choose(self.short_sides), self.long_side))
+
+
+def wrap(image: Tensor, boxes: Tensor, masks: Tensor, labels: Tensor) -> Sample:
+    """Plain tensors as torchvision's transforms know them."""
+    size = (image.shape[1], image.shape[2])
+    return {
+        "image": tv_tensors.Image(image),
+        "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
+        "masks": tv_tensors.Mask(masks),
+        "labels": labels,
+    }
+
+
+def each(sample: Sample, change: Callable, *args, **kwargs) -> Sample:
+    """Apply one of torchvision's functions to all that lies in the image plane."""
+    return {key: value if key == "labels" else change(value, *args, **kwargs) for key, value in sample.items()}
+
+
+def resize(sample: Sample, short_side: int, long_side: int) -> Sample:
+    """Bring the image's shorter side to `short_side`, as far as the longer one stays within `long_side`."""
+    height, width = sample["image"].shape[-2:]
+    scale = min(long_side / max(height, width), short_side / min(height, width))
+    # Without antialiasing, as the published detectors' library resizes.
+    return each(sample, F.resize, [max(int(side * scale + 0.5), 1) for side in (height, width)], antialias=False)
+
+
+def crop(sample: Sample, low: int, high: int) -> Sample:
+    """Cut to sides between `low` and `high` pixels, as far as the image reaches, anywhere."""
+    height, width = sample["image"].shape[-2:]
+    rows, columns = (uniform(min(side, low), min(side, high)) for side in (height, width))
+    return each(sample, F.crop, uniform(0, height - rows), uniform(0, width - columns), rows, columns)
+
+
+def keep_visible(sample: Sample) -> Sample:
+    """Without the objects whose box or mask has nothing left in the image."""
+    boxes, masks = sample["boxes"], sample["masks"]
+    visible = (boxes[:, 2:] > boxes[:, :2]).all(dim=1) & masks.bool().flatten(1).any(dim=1)
+    return {
+        "image": sample["image"],
+        "boxes": tv_tensors.wrap(boxes[visible], like=boxes),
+        "masks": tv_tensors.wrap(masks[visible], like=masks),
+        "labels": sample["labels"][visible],
+    }
+
+
+def happens(probability: float) -> bool:
+    """True with this probability, by PyTorch's generator."""
+    return torch.rand(()).item() < probability
+
+
+def uniform(low: int, high: int) -> int:
+    """A whole number from low to high, both included."""
+    return int(torch.randint(low, high + 1, ()))
+
+
+def choose(values: Sequence[int]) -> int:
+    """One of the values."""
+    return values[uniform(0, len(values) - 1)]

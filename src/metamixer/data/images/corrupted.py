@@ -1,0 +1,65 @@
+"""ImageNet-C: the validation images under corruptions of five severities (Hendrycks and Dietterich, 2019)."""
+
+from functools import cached_property
+from pathlib import Path
+
+import lightning as L
+from torch.utils.data import ConcatDataset, DataLoader
+
+from ...errors import InputError
+from ..loading import evaluation_loader
+from ..preprocessing import Preprocessing
+from .labelled import LabelledImages, class_names, read_dataset
+
+
+class CorruptedImageData(L.LightningDataModule):
+    """ROOT/CORRUPTION/SEVERITY/CLASS/IMAGE, for evaluation: one loader a corruption, its severities in a row.
+
+    Args:
+        root: the folder with a folder for each corruption.
+        batch_size: images in a batch.
+    """
+
+    def __init__(self, root: str, *, batch_size: int = 128, num_workers: int = 2, preprocessing: Preprocessing = Preprocessing()):
+        super().__init__()
+        self.root = root
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.preprocessing = preprocessing
+
+    @cached_property
+    def corruptions(self) -> dict[str, list[LabelledImages]]:
+        """The severities of each corruption, in the order of the loaders."""
+        transform = self.preprocessing.transform()
+        return {
+            folder.name: [
+                read_dataset(str(severity), batch_size=self.batch_size, mode=self.preprocessing.mode, transform=transform)
+                for severity in _folders(folder, "SEVERITY/CLASS/IMAGE")
+            ]
+            for folder in _folders(Path(self.root), "CORRUPTION/SEVERITY/CLASS/IMAGE")
+        }
+
+    @cached_property
+    def classes(self) -> list[str] | None:
+        """The names of the classes by number; raises InputError where a folder holds others."""
+        first = None
+        for name, severities in self.corruptions.items():
+            for images in severities:
+                classes = class_names(images.reader)
+                first = first or classes
+                if classes != first:
+                    raise InputError(f"{Path(self.root, name)}: other classes than in {next(iter(self.corruptions))}, expected the same")
+        return first
+
+    def test_dataloader(self) -> list[DataLoader]:
+        return [
+            evaluation_loader(ConcatDataset(severities), batch_size=self.batch_size, num_workers=self.num_workers, persistent=False)
+            for severities in self.corruptions.values()
+        ]
+
+
+def _folders(parent: Path, layout: str) -> list[Path]:
+    folders = sorted(path for path in parent.glob("*") if path.is_dir())
+    if not folders:
+        raise InputError(f"{parent}: no folders in it, expected {layout}")
+    return folders

@@ -1,0 +1,43 @@
+"""What Pillow says of a file that it doesn't decode, as one line, and a bound on what it does."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image
+
+from ...errors import InputError, at_least, first_line
+
+MAX_PIXELS = 178_956_970
+"""Of an image, where nothing else is said: Pillow's own bound."""
+
+
+@contextmanager
+def bomb_guard(max_pixels: int) -> Iterator[None]:
+    """Let Pillow refuse images of more pixels than that before it decodes them."""
+    at_least("max_pixels", max_pixels, 1)
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+@contextmanager
+def decoding(name: object) -> Iterator[None]:
+    """Around opening and decoding an image; raises InputError that names it where Pillow fails."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(
+            f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, expected fewer, or --max_pixels (of detect, segment, upscale)"
+        ) from None
+    except (OSError, ValueError, SyntaxError, RuntimeError) as error:
+        raise InputError(f"{name}: not a readable image ({first_line(error)})") from None

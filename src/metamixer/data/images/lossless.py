@@ -1,0 +1,170 @@
+"""Image files with all that should survive a change of their pixels: depth, alpha, orientation, colour profile, format."""
+
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...errors import InputError
+from ...system.files import written_whole
+from .decoding import decoding
+from .orientation import find_turn
+
+FORMATS = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "TIFF": {}, "BMP": {}}
+"""Pillow's formats that are read and written, with what is said to Pillow in writing."""
+
+LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500}
+"""Pixels that a format can hold at most on a side."""
+
+TAKEN_AS = {"MPO": "JPEG"}
+"""Formats that are another one's with more pictures behind the first, such as a camera's preview for 3D: the first is taken."""
+
+MODES = {"1": "L", "P": "RGBA", "PA": "RGBA", "YCbCr": "RGB"}
+"""What other modes of Pillow become; the rest is taken as it is or refused."""
+
+BITS_PER_SAMPLE = 258
+"""TIFF's tag."""
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """colour: (H, W, 1) grey or (H, W, 3), uint8 or uint16; alpha: (H, W) of the same type or None; format: Pillow's name;
+    exif, icc_profile: as in the file, so that the orientation stays a remark in it."""
+
+    colour: np.ndarray
+    alpha: np.ndarray | None
+    format: str
+    exif: bytes | None
+    icc_profile: bytes | None
+
+    def with_pixels(self, colour: np.ndarray, alpha: np.ndarray | None) -> "PictureFile":
+        """Other pixels, all else the same."""
+        return replace(self, colour=colour, alpha=alpha)
+
+    def image(self) -> Image.Image:
+        """As a Pillow image; raises InputError for 16-bit colour, which Pillow doesn't have."""
+        if self.is_deep_colour:
+            raise InputError("16 bits of colour or alpha, expected 8: Pillow has no such image")
+        bands = [*np.moveaxis(self.colour, 2, 0), *([] if self.alpha is None else [self.alpha])]
+        return Image.fromarray(bands[0]) if len(bands) == 1 else Image.merge(_mode(len(bands)), [Image.fromarray(band) for band in bands])
+
+    def preview(self) -> Image.Image:
+        """Upright, RGB, 8 bits, on white."""
+        shallow = [(pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels for pixels in self.bands()]
+        colour, alpha = shallow[0], shallow[1] if len(shallow) > 1 else None
+        image = replace(self, colour=colour, alpha=alpha).image().convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        turn = find_turn(self.exif or b"")
+        return image.transpose(turn) if turn is not None else image
+
+    def bands(self) -> list[np.ndarray]:
+        """The colour and, where there is one, the alpha."""
+        return [self.colour] if self.alpha is None else [self.colour, self.alpha]
+
+    @property
+    def is_deep_colour(self) -> bool:
+        """Whether it has 16 bits and more than one band."""
+        return self.colour.dtype == np.uint16 and (self.colour.shape[2] > 1 or self.alpha is not None)
+
+
+def read_picture(path: Path) -> PictureFile:
+    """A whole image file; raises InputError that names it where it is none, is cut off or of a kind that can't be kept."""
+    with decoding(path), Image.open(path) as image:
+        _refuse_unknown(image, path)
+        image.load()  # of a PNG the EXIF may follow the pixels
+        about = TAKEN_AS.get(image.format, image.format), image.info.get("exif"), image.info.get("icc_profile")
+        bands = _decode_deep_png(path) if _is_deep_colour_png(path) else np.asarray(image.convert(_kept_mode(image)))
+    bands = bands.reshape(*bands.shape[:2], -1)
+    count = bands.shape[2]
+    return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], *about)
+
+
+def check_side(picture: PictureFile, path: Path, *, scale: int) -> None:
+    """Refuse what would be too large for its format once it is enlarged."""
+    height, width = (side * scale for side in picture.colour.shape[:2])
+    limit = LARGEST_SIDE.get(picture.format, height + width)
+    if max(height, width) > limit:
+        raise InputError(f"{path}: would be {width}x{height} pixels, expected at most {limit} a side: {picture.format} holds no more")
+
+
+def write_picture_file(picture: PictureFile, path: Path) -> None:
+    """Write it in its own format; it appears whole or not at all. Raises InputError that names it where that fails."""
+    with written_whole(path) as part:
+        if picture.is_deep_colour:
+            write_deep_png(picture, part)
+            return
+        about = {key: value for key, value in (("exif", picture.exif), ("icc_profile", picture.icc_profile)) if value}
+        try:
+            picture.image().save(part, format=picture.format, **FORMATS[picture.format], **about)
+        except ValueError as error:
+            raise OSError(str(error)) from None
+
+
+def write_deep_png(picture: PictureFile, path: Path) -> None:
+    """A PNG of 16 bits of grey and alpha, RGB or RGBA (ISO 15948), which Pillow doesn't write."""
+    bands = np.dstack(picture.bands()).astype(">u2")
+    height, width, count = bands.shape
+    kind = {2: 4, 3: 2, 4: 6}[count]
+    rows = np.zeros((height, 1 + 2 * count * width), np.uint8)
+    rows[:, 1:] = bands.reshape(height, -1).view(np.uint8)
+    chunks = [(b"IHDR", struct.pack(">2I5B", width, height, 16, kind, 0, 0, 0))]
+    if picture.icc_profile:
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc_profile)))
+    if picture.exif:
+        chunks.append((b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
+    chunks += [(b"IDAT", zlib.compress(rows.data, 6)), (b"IEND", b"")]
+    with path.open("wb") as file:
+        file.write(PNG_SIGNATURE)
+        for name, data in chunks:
+            file.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
+
+
+def _refuse_unknown(image: Image.Image, path: Path) -> None:
+    """Raise InputError for a format, mode or number of frames that can't be kept."""
+    if image.format in TAKEN_AS:
+        return
+    if image.format not in FORMATS:
+        raise InputError(f"{path}: a {image.format} file, expected one of {', '.join(FORMATS)}")
+    if getattr(image, "n_frames", 1) > 1:
+        raise InputError(f"{path}: {image.n_frames} frames (an animation or several pages), expected one image")
+    if image.mode not in (*MODES, "L", "LA", "RGB", "RGBA", "I;16"):
+        raise InputError(f"{path}: colours of mode {image.mode}, expected grey, RGB or a palette: convert it before")
+    bits = max(image.tag_v2.get(BITS_PER_SAMPLE, (8,))) if image.format == "TIFF" else 8
+    if bits > 8 and image.mode != "I;16":  # Pillow would cut them to 8
+        raise InputError(f"{path}: a TIFF of {bits} bits a colour, expected 8: convert it to a PNG of 16 before")
+
+
+def _kept_mode(image: Image.Image) -> str:
+    """The mode in which an image is taken; a palette without transparency is RGB."""
+    if image.mode == "P" and "transparency" not in image.info:
+        return "RGB"
+    if image.mode in ("L", "RGB") and "transparency" in image.info:
+        return "LA" if image.mode == "L" else "RGBA"
+    return MODES.get(image.mode, image.mode)
+
+
+def _is_deep_colour_png(path: Path) -> bool:
+    """Whether it is a PNG of 16 bits and of more than grey, which Pillow would cut to 8."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return head.startswith(PNG_SIGNATURE) and len(head) == 26 and head[24] == 16 and head[25] != 0
+
+
+def _decode_deep_png(path: Path) -> np.ndarray:
+    """(H, W, C) uint16 of a PNG of 16 bits."""
+    from torchvision.io import ImageReadMode, decode_image, read_file
+
+    with warnings.catch_warnings():
+        # torchvision recommends a package for video in its place.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return decode_image(read_file(str(path)), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+
+
+def _mode(bands: int) -> str:
+    return {2: "LA", 3: "RGB", 4: "RGBA"}[bands]

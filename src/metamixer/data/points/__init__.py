@@ -1,0 +1,1 @@
+"""Point clouds: reading, scenes, voxels."""

@@ -1,0 +1,209 @@
+"""The data sets of the field: ScanNet v2 and ScanNet200, S3DIS, SemanticKITTI."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import InputError
+from .augmentation import PointAugmentation
+from .clouds import Cloud, check_cloud, read_cloud, read_labels
+from .scenes import IGNORED, PointData, number_labels
+from .voxelization import PointPreprocessing
+
+SCANNET_CLASSES = (
+    *("wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf", "picture", "counter", "desk"),
+    *("curtain", "refrigerator", "shower curtain", "toilet", "sink", "bathtub", "other furniture"),
+)
+SCANNET200_CLASSES = (
+    *("wall", "chair", "floor", "table", "door", "couch", "cabinet", "shelf", "desk", "office chair", "bed", "pillow", "sink", "picture"),
+    *("window", "toilet", "bookshelf", "monitor", "curtain", "book", "armchair", "coffee table", "box", "refrigerator", "lamp"),
+    *("kitchen cabinet", "towel", "clothes", "tv", "nightstand", "counter", "dresser", "stool", "cushion", "plant", "ceiling", "bathtub"),
+    *("end table", "dining table", "keyboard", "bag", "backpack", "toilet paper", "printer", "tv stand", "whiteboard", "blanket"),
+    *("shower curtain", "trash can", "closet", "stairs", "microwave", "stove", "shoe", "computer tower", "bottle", "bin", "ottoman"),
+    *("bench", "board", "washing machine", "mirror", "copier", "basket", "sofa chair", "file cabinet", "fan", "laptop", "shower"),
+    *("paper", "person", "paper towel dispenser", "oven", "blinds", "rack", "plate", "blackboard", "piano", "suitcase", "rail"),
+    *("radiator", "recycling bin", "container", "wardrobe", "soap dispenser", "telephone", "bucket", "clock", "stand", "light"),
+    *("laundry basket", "pipe", "clothes dryer", "guitar", "toilet paper holder", "seat", "speaker", "column", "bicycle", "ladder"),
+    *("bathroom stall", "shower wall", "cup", "jacket", "storage bin", "coffee maker", "dishwasher", "paper towel roll", "machine"),
+    *("mat", "windowsill", "bar", "toaster", "bulletin board", "ironing board", "fireplace", "soap dish", "kitchen counter", "doorframe"),
+    *("toilet paper dispenser", "mini fridge", "fire extinguisher", "ball", "hat", "shower curtain rod", "water cooler", "paper cutter"),
+    *("tray", "shower door", "pillar", "ledge", "toaster oven", "mouse", "toilet seat cover dispenser", "furniture", "cart"),
+    *("storage container", "scale", "tissue box", "light switch", "crate", "power outlet", "decoration", "sign", "projector"),
+    *("closet door", "vacuum cleaner", "candle", "plunger", "stuffed animal", "headphones", "dish rack", "broom", "guitar case"),
+    *("range hood", "dustpan", "hair dryer", "water bottle", "handicap bar", "purse", "vent", "shower floor", "water pitcher", "mailbox"),
+    *("bowl", "paper bag", "alarm clock", "music stand", "projector screen", "divider", "laundry detergent", "bathroom counter"),
+    *("object", "bathroom vanity", "closet wall", "laundry hamper", "bathroom stall door", "ceiling light", "trash bin", "dumbbell"),
+    *("stair rail", "tube", "bathroom cabinet", "cd case", "closet rod", "coffee kettle", "structure", "shower head", "keyboard piano"),
+    *("case of water bottles", "coat rack", "storage organizer", "folded chair", "fire alarm", "power strip", "calendar", "poster"),
+    *("potted plant", "luggage", "mattress"),
+)
+"""In the order of the benchmark (Rozenberszki and others, 2022), which is that of `segment200.npy`."""
+S3DIS_CLASSES = (
+    *("ceiling", "floor", "wall", "beam", "column", "window", "door", "table", "chair", "sofa", "bookcase", "board", "clutter"),
+)
+KITTI_CLASSES: dict[str, tuple[int, ...]] = {
+    "car": (10, 252),
+    "bicycle": (11,),
+    "motorcycle": (15,),
+    "truck": (18, 258),
+    "other vehicle": (13, 16, 20, 256, 257, 259),
+    "person": (30, 254),
+    "bicyclist": (31, 253),
+    "motorcyclist": (32, 255),
+    "road": (40, 60),
+    "parking": (44,),
+    "sidewalk": (48,),
+    "other ground": (49,),
+    "building": (50,),
+    "fence": (51,),
+    "vegetation": (70,),
+    "trunk": (71,),
+    "terrain": (72,),
+    "pole": (80,),
+    "traffic sign": (81,),
+}
+"""The 19 classes of the benchmark, each with the raw ids of the label files that belong to it."""
+KITTI_IGNORED = (0, 1, 52, 99)
+KITTI_VAL = ("08",)
+
+
+class _RoomData(PointData):
+    """Rooms in Pointcept's preprocessed layout: a folder of coord, color, normal and labels as .npy for each."""
+
+    label_file: str
+    root: Path
+
+    def rooms(self, folders: Sequence[Path]) -> list[Path]:
+        """The rooms in folders, in order."""
+        found = [path.parent for folder in folders for path in sorted(folder.glob("*/coord.npy"))]
+        if not found:
+            raise InputError(f"{folders[0]}: no rooms in it, expected Pointcept's folders such as {folders[0]}/scene/coord.npy")
+        return found
+
+    def read(self, path: Path) -> Cloud:
+        cloud = read_cloud(path)
+        labels = read_labels(path / self.label_file)
+        cloud = check_cloud(replace(cloud, labels=labels), str(path))
+        self.preprocessing.check(cloud, str(path))
+        return replace(cloud, labels=self.numbered(labels, path))
+
+
+class ScanNetData(_RoomData):
+    """ScanNet v2 with 20 classes, or ScanNet200.
+
+    root: the folder of `train` and `val`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        num_classes: int = 20,
+        preprocessing: PointPreprocessing = PointPreprocessing(),
+        augmentation: PointAugmentation = PointAugmentation(),
+        batch_size: int = 12,
+        num_workers: int = 2,
+        repeat: int = 1,
+        seed: int = 0,
+    ):
+        settings = {"batch_size": batch_size, "num_workers": num_workers, "repeat": repeat, "seed": seed}
+        super().__init__(preprocessing=preprocessing, augmentation=augmentation, **settings)
+        if num_classes not in (20, 200):
+            raise InputError(f"num_classes {num_classes}, expected 20 or 200")
+        self.root = Path(root)
+        self.classes = list(SCANNET_CLASSES if num_classes == 20 else SCANNET200_CLASSES)
+        self.label_file = f"segment{num_classes}.npy"
+
+    def scenes(self, split: str) -> list[Path]:
+        return self.rooms([self.root / ("train" if split == "train" else "val")])
+
+
+class S3DISData(_RoomData):
+    """S3DIS: six areas of offices; one is held back, number 5 in most papers, each in turn for the 6-fold number.
+
+    root: the folder of `Area_1` to `Area_6`.
+    """
+
+    label_file = "segment.npy"
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        test_area: int = 5,
+        preprocessing: PointPreprocessing = PointPreprocessing(),
+        augmentation: PointAugmentation = PointAugmentation(),
+        batch_size: int = 12,
+        num_workers: int = 2,
+        repeat: int = 1,
+        seed: int = 0,
+    ):
+        settings = {"batch_size": batch_size, "num_workers": num_workers, "repeat": repeat, "seed": seed}
+        super().__init__(preprocessing=preprocessing, augmentation=augmentation, **settings)
+        if test_area not in range(1, 7):
+            raise InputError(f"test_area {test_area}, expected 1 to 6")
+        self.root = Path(root)
+        self.test_area = test_area
+        self.classes = list(S3DIS_CLASSES)
+
+    def scenes(self, split: str) -> list[Path]:
+        areas = [area for area in range(1, 7) if (area == self.test_area) != (split == "train")]
+        return self.rooms([self.root / f"Area_{area}" for area in areas])
+
+
+class SemanticKITTIData(PointData):
+    """Street scenes of a laser scanner: 19 classes from the raw ids; sequence 08 is for validation.
+
+    root: the folder of the sequences 00 to 10, each with `velodyne/*.bin` and `labels/*.label` as published, or with NPZ files
+    of coordinates, intensity and raw labels.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        preprocessing: PointPreprocessing = PointPreprocessing(0.05, ("position", "intensity"), centred=False),
+        augmentation: PointAugmentation = PointAugmentation(),
+        batch_size: int = 12,
+        num_workers: int = 2,
+        repeat: int = 1,
+        seed: int = 0,
+    ):
+        settings = {"batch_size": batch_size, "num_workers": num_workers, "repeat": repeat, "seed": seed}
+        super().__init__(preprocessing=preprocessing, augmentation=augmentation, **settings)
+        self.root = Path(root)
+        self.classes = list(KITTI_CLASSES)
+
+    def scenes(self, split: str) -> list[Path]:
+        folders = [f"{i:02d}" for i in range(11) if (f"{i:02d}" in KITTI_VAL) != (split == "train")]
+        files = [path for folder in folders for kind in ("*.npz", "velodyne/*.bin") for path in sorted((self.root / folder).glob(kind))]
+        if not files:
+            raise InputError(f"{self.root}: no scans of sequences {', '.join(folders)}, expected folders such as {self.root / folders[0]}")
+        return files
+
+    def read(self, path: Path) -> Cloud:
+        return super().read(path) if path.suffix == ".npz" else self._labelled(read_scan(path), path)
+
+    def _labelled(self, cloud: Cloud, path: Path) -> Cloud:
+        self.preprocessing.check(cloud, str(path))
+        return replace(cloud, labels=self.numbered(cloud.labels, path))
+
+    def numbered(self, labels: np.ndarray, path: Path) -> np.ndarray:
+        numbers = dict.fromkeys(KITTI_IGNORED, IGNORED)
+        numbers |= {raw: i for i, raws in enumerate(KITTI_CLASSES.values()) for raw in raws}
+        return number_labels(labels, numbers, path)
+
+
+def read_scan(path: Path) -> Cloud:
+    """velodyne/N.bin with labels/N.label; the upper 16 bits of a label number the object."""
+    label_path = path.parents[1] / "labels" / f"{path.stem}.label"
+    if not label_path.is_file():
+        raise InputError(f"{label_path}: no such file, expected the labels of {path}")
+    values = np.fromfile(path, dtype="<f4")
+    if len(values) % 4:
+        raise InputError(f"{path}: {len(values)} numbers, expected four a point: truncated")
+    points = values.reshape(-1, 4)
+    labels = np.fromfile(label_path, dtype="<u4") & 0xFFFF
+    return check_cloud(Cloud(points[:, :3].astype(np.float64), intensity=points[:, 3], labels=labels.astype(np.int64)), str(path))

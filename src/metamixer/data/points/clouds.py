@@ -1,0 +1,290 @@
+"""Point clouds in files: PLY, LAS and LAZ, NPZ, NumPy arrays, and Pointcept's folders of arrays."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import InputError, first_line
+from ...system.files import written_whole
+from .ply import read_ply, write_ply
+from .units import LIMITS, as_colours, as_share, outside
+
+PREDICTION = "prediction"
+"""The name of what the network says in the files that are written."""
+
+ARRAYS: dict[str, tuple[str, ...]] = {
+    "coordinates": ("coord", "xyz", "points", "coordinates"),
+    "colours": ("color", "colour", "rgb"),
+    "normals": ("normal", "normals"),
+    "intensity": ("intensity", "strength"),
+    "labels": ("label", "segment", "labels", "classification"),
+}
+"""Names of arrays in NPZ files and folders; `xyz_cm` are coordinates in centimetres, whole-number intensities are in percent."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points with what is known of each.
+
+    coordinates: (N, 3) metres; colours: (N, 3) from 0 to 255; normals: (N, 3); intensity: (N,) from 0 to 1; labels: (N,) integers.
+    """
+
+    coordinates: np.ndarray
+    colours: np.ndarray | None = None
+    normals: np.ndarray | None = None
+    intensity: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is known, by name."""
+        known = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in known.items() if value is not None}
+
+    def take(self, rows: np.ndarray) -> "Cloud":
+        """The points of these rows."""
+        return replace(self, **{name: value[rows] for name, value in self.arrays().items()})
+
+    def centred(self) -> "Cloud":
+        """The same with the middle of its ground plan at 0, 0 and its lowest point at height 0."""
+        low, high = self.coordinates.min(axis=0), self.coordinates.max(axis=0)
+        return replace(self, coordinates=self.coordinates - [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
+
+
+def check_cloud(cloud: Cloud, name: str) -> Cloud:
+    """Raises InputError for a cloud without points, of different lengths, or with values that are no numbers or out of range."""
+    if cloud.coordinates.ndim != 2 or cloud.coordinates.shape[1] != 3:
+        raise InputError(f"{name}: coordinates of shape {list(cloud.coordinates.shape)}, expected (points, 3)")
+    if not len(cloud):
+        raise InputError(f"{name}: no points, expected at least one")
+    for kind, values in cloud.arrays().items():
+        width = (3,) if kind in ("colours", "normals") else ()
+        if kind != "coordinates" and values.shape != (len(cloud), *width):
+            raise InputError(f"{name}: {kind} of shape {list(values.shape)}, expected {[len(cloud), *width]}, one a point")
+        if kind != "labels" and not np.isfinite(values).all():
+            row = int(np.argwhere(~np.isfinite(values))[0, 0])
+            raise InputError(f"{name}: {kind} {values[row].tolist()} of point {row}, expected finite numbers")
+        if kind in LIMITS and (row := outside(values, kind)) is not None:
+            raise InputError(f"{name}: {kind} {values[row].tolist()} of point {row}, expected {LIMITS[kind][1]}")
+    return cloud
+
+
+def read_cloud(path: str | Path) -> Cloud:
+    """A file of a kind in `READERS`, or a folder with coord.npy; raises InputError that names it where it can't be used."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    kind = kind_of(path)
+    if kind not in READERS:
+        raise InputError(f"{path}: kind {kind!r}, expected one of {', '.join(READERS)}")
+    return check_cloud(READERS[kind](path), str(path))
+
+
+def kind_of(path: Path) -> str:
+    """Its key in `READERS`, if it is one: a suffix in small letters, or "folder"."""
+    return "folder" if path.is_dir() else path.suffix.lower()
+
+
+def _from_ply(path: Path) -> Cloud:
+    ply = read_ply(path)
+    if not {"x", "y", "z"} <= set(ply.names()):
+        raise InputError(f"{path}: vertices with {', '.join(ply.names())}, expected x, y and z")
+
+    def columns(*names: str) -> np.ndarray | None:
+        return np.stack([ply.vertices[name] for name in names], axis=1) if set(names) <= set(ply.names()) else None
+
+    def column(kind: str) -> np.ndarray | None:
+        return next((ply.vertices[name] for name in ARRAYS[kind] if name in ply.names()), None)
+
+    return _cloud(
+        path,
+        coordinates=columns("x", "y", "z"),
+        colours=columns("red", "green", "blue"),
+        normals=columns("nx", "ny", "nz"),
+        intensity=None if (intensity := column("intensity")) is None else as_share(intensity),
+        labels=column("labels"),
+    )
+
+
+def _las(path: Path):
+    try:
+        import laspy
+    except ImportError:
+        raise InputError(f"{path}: LAS files need laspy, expected it installed: pip install 'metamixer[points]'") from None
+    try:
+        file = laspy.read(path)
+    except Exception as error:  # laspy lets through what its parts raise: struct, NumPy, the decompressor
+        raise InputError(f"{path}: not a readable LAS file ({type(error).__name__}: {first_line(error)}): truncated?") from None
+    if len(file.points) < file.header.point_count:
+        raise InputError(f"{path}: {len(file.points)} points, expected {file.header.point_count}, as its header says: truncated")
+    return file
+
+
+def _from_las(path: Path) -> Cloud:
+    file = _las(path)
+    names = set(file.point_format.dimension_names)
+    return _cloud(
+        path,
+        coordinates=np.asarray(file.xyz),
+        colours=np.stack([file.red, file.green, file.blue], axis=1) if "red" in names else None,
+        intensity=as_share(np.asarray(file.intensity)),
+        labels=np.asarray(file.classification),
+    )
+
+
+def _from_npz(path: Path) -> Cloud:
+    return _from_arrays(_arrays(path), path)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    arrays, name = {}, "list of arrays"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for name in file.files:
+                arrays[name] = file[name]
+    except Exception as error:  # zipfile, zlib and NumPy each raise their own
+        said = first_line(error)
+        raise InputError(f"{path}: not a readable NPZ file ({name}: {said}): truncated, or another kind of file") from None
+    return arrays
+
+
+def _from_folder(path: Path) -> Cloud:
+    return _from_arrays(_folder_arrays(path), path)
+
+
+def source_files(path: Path) -> list[Path]:
+    """The files that a cloud is read from: itself, or the arrays of a folder."""
+    return sorted(path.glob("*.npy")) if path.is_dir() else [path]
+
+
+def read_array(path: Path) -> np.ndarray:
+    """A .npy file; raises InputError that names it."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a readable array ({error}): truncated, or another kind of file") from None
+
+
+def _from_npy(path: Path) -> Cloud:
+    array = _numeric(read_array(path), str(path))
+    if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
+        raise InputError(f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) with colour")
+    more = {4: {"intensity": array[:, 3]}, 6: {"colours": array[:, 3:]}}.get(array.shape[1], {})
+    return _cloud(path, coordinates=array[:, :3], **more)
+
+
+def _from_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Cloud:
+    names = {kind: next((name for name in known if name in arrays), "") for kind, known in ARRAYS.items()}
+    if "xyz_cm" in arrays:
+        names["coordinates"] = "xyz_cm"
+    if not names["coordinates"]:
+        raise InputError(f"{path}: arrays {', '.join(arrays) or 'none'}, expected coordinates under {', '.join(ARRAYS['coordinates'])}")
+    found = {kind: _numeric(arrays[name], f"{path}: array {name}") for kind, name in names.items() if name}
+    if "xyz_cm" in arrays:
+        found["coordinates"] = found["coordinates"] / 100
+    if "intensity" in found and found["intensity"].dtype.kind in "iu":
+        found["intensity"] = found["intensity"] / 100
+    return _cloud(path, **found)
+
+
+def _numeric(array: np.ndarray, name: str) -> np.ndarray:
+    """The array; raises InputError where it holds truth values, complex numbers, text or times, which NumPy would turn into numbers."""
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{name} of type {array.dtype}, expected whole or floating-point numbers")
+    return array
+
+
+def whole_labels(labels: np.ndarray, path: str | Path) -> np.ndarray:
+    """(N,) int64 from numbers (N,) or (N, 1); raises InputError for NaN, fractions and what int64 can't hold."""
+    wrong = labels[~((labels >= -(2**63)) & (labels < 2**63) & (labels == np.floor(labels)))]
+    if len(wrong):
+        raise InputError(f"{path}: label {wrong.flat[0]}, expected whole numbers of at most 64 bits with sign")
+    return _column(labels).astype(np.int64)
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """(N,) int64 from a .npy file."""
+    return whole_labels(_numeric(read_array(path), str(path)), path)
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+    return values[:, 0] if values.shape[1:] == (1,) else values
+
+
+def _cloud(path: Path, *, coordinates: np.ndarray, labels: np.ndarray | None = None, **known: np.ndarray | None) -> Cloud:
+    """In the types and units of a `Cloud`; None where a file doesn't tell."""
+    if known.get("colours") is not None:
+        known["colours"] = as_colours(known["colours"])
+    more = {kind: values.astype(np.float32) for kind, values in known.items() if values is not None}
+    if "intensity" in more:
+        more["intensity"] = _column(more["intensity"])
+    return Cloud(coordinates.astype(np.float64), labels=None if labels is None else whole_labels(labels, path), **more)
+
+
+READERS: dict[str, Callable[[Path], Cloud]] = {
+    ".ply": _from_ply,
+    ".las": _from_las,
+    ".laz": _from_las,
+    ".npz": _from_npz,
+    ".npy": _from_npy,
+    "folder": _from_folder,
+}
+"""Suffix -> reader."""
+
+
+def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> None:
+    """The source's file with the label of each point beside all that it holds, under the name `prediction`.
+
+    PLY, LAS and LAZ stay what they are; of arrays (NPZ, NPY, a folder) an NPZ is made. The file appears whole or not at all.
+    """
+    source = Path(source)
+    kind = kind_of(source)
+    if kind == ".ply":
+        write_ply(out, read_ply(source), **{PREDICTION: labels})
+    elif kind in (".las", ".laz"):
+        _write_las(source, Path(out), labels)
+    else:
+        arrays = _arrays(source) if kind == ".npz" else _folder_arrays(source)
+        with written_whole(out) as part, part.open("wb") as file:
+            np.savez_compressed(file, **{**arrays, PREDICTION: labels.astype(np.int32)})
+
+
+def _folder_arrays(source: Path) -> dict[str, np.ndarray]:
+    return {file.stem: read_array(file) for file in source_files(source)} if source.is_dir() else {"points": read_array(source)}
+
+
+def _write_las(source: Path, out: Path, labels: np.ndarray) -> None:
+    import laspy
+
+    file = _las(source)
+    if PREDICTION not in file.point_format.dimension_names:
+        file.add_extra_dim(laspy.ExtraBytesParams(PREDICTION, "int32", "class by metamixer"))
+    file[PREDICTION] = labels
+    with written_whole(out) as part, part.open("wb") as stream:
+        file.write(stream, do_compress=out.suffix.lower() == ".laz")
+
+
+def find_clouds(inputs: Sequence[str]) -> list[Path]:
+    """Every cloud among files and folders, a folder of arrays being one; raises InputError where there is none."""
+    paths: list[Path] = []
+    for each in map(Path, inputs):
+        if not each.exists():
+            raise InputError(f"{each}: no such file or folder")
+        inside = _clouds_in(each) if each.is_dir() else [each]
+        if not inside:
+            raise InputError(f"{each}: no point clouds in it, expected files of {', '.join(READERS)}")
+        paths += inside
+    return paths
+
+
+def _clouds_in(folder: Path) -> list[Path]:
+    """Files of clouds, then folders of arrays, whose arrays are no clouds of their own."""
+    if (folder / "coord.npy").is_file():
+        return [folder]
+    rooms = {path.parent for path in folder.rglob("coord.npy")}
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in READERS and path.is_file())
+    return [path for path in files if path.suffix.lower() != ".npy" or path.parent not in rooms] + sorted(rooms)

@@ -1,0 +1,81 @@
+"""The YAML beside a folder of clouds: its classes and which files are for what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...errors import InputError, first_line
+
+IGNORED = -1
+"""The label of points that nobody is asked about."""
+SPLITS = ("train", "val", "test")
+KEYS = ("classes", "ignored", *SPLITS)
+
+
+@dataclass(frozen=True)
+class CloudDescription:
+    """classes: the files' labels -> names, in the classes' order; ignored: labels that nobody is asked about; splits: their files."""
+
+    classes: Mapping[int, str]
+    ignored: tuple[int, ...]
+    splits: Mapping[str, list[str]]
+
+
+def read_description(path: Path) -> CloudDescription:
+    """Raises InputError that names the file, the key and the value where something in it is of another kind."""
+    content = _read(path)
+    unknown = [key for key in content if key not in KEYS]
+    if unknown:
+        raise InputError(f"{path}: {unknown[0]!r} in it, expected some of {', '.join(KEYS)}")
+    content = {key: value for key, value in content.items() if value is not None}
+    missing = [key for key in ("classes", "train", "val") if content.get(key, []) in ([], {}, "")]
+    if missing:
+        raise InputError(f"{path}: no {', '.join(missing)}, expected classes, train and val")
+    classes = _classes(content["classes"], path)
+    ignored = content.get("ignored", [])
+    if not isinstance(ignored, list) or not all(map(_is_label, ignored)):
+        raise InputError(f"{path}: ignored: {ignored!r}, expected a list of whole numbers such as [0, 1]")
+    both = [label for label in (IGNORED, *ignored) if label in classes]
+    if both:
+        raise InputError(f"{path}: label {both[0]} in classes and ignored, expected it in one ({IGNORED} is always ignored)")
+    splits = {key: _files(content[key], key, path=path) for key in SPLITS if content.get(key)}
+    return CloudDescription(classes, (IGNORED, *ignored), splits)
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror}), expected the YAML of a folder of clouds") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as YAML ({first_line(error)})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds {type(content).__name__}, expected keys such as classes, train and val")
+    return content
+
+
+def _classes(classes: Any, path: Path) -> dict[int, str]:
+    named = dict(enumerate(classes)) if isinstance(classes, list) else classes
+    if not isinstance(named, dict):
+        raise InputError(f"{path}: classes: {classes!r}, expected a list of names, or a mapping from labels to names")
+    for label, name in named.items():
+        if not _is_label(label):
+            raise InputError(f"{path}: classes: label {label!r}, expected a whole number before the name, as in 2: ground")
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise InputError(f"{path}: classes: name {name!r} of label {label}, expected text")
+    return {label: str(name) for label, name in named.items()}
+
+
+def _files(files: Any, split: str, *, path: Path) -> list[str]:
+    """One file stands for a list of one."""
+    listed = [files] if isinstance(files, str) else files
+    if not isinstance(listed, list) or not all(isinstance(file, str) for file in listed):
+        raise InputError(f"{path}: {split}: {files!r}, expected a list of files and folders")
+    return listed
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

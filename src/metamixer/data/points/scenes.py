@@ -1,0 +1,221 @@
+"""Labelled point clouds for training and evaluation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ...errors import InputError
+from ..loading import evaluation_loader, training_loader
+from .augmentation import PointAugmentation, joined, nearest
+from .clouds import Cloud, find_clouds, read_cloud
+from .description import IGNORED, CloudDescription, read_description
+from .voxelization import PointPreprocessing
+
+Reader = Callable[[Path], Cloud]
+Voxels = dict[str, Tensor]
+
+
+class TrainingClouds(Dataset):
+    """Augmented scenes as voxels: features (N, C), coordinates (N, 3), labels (N,).
+
+    repeat: how often an epoch goes through the scenes.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        read: Reader,
+        *,
+        preprocessing: PointPreprocessing,
+        augmentation: PointAugmentation,
+        repeat: int = 1,
+    ):
+        self.paths, self.read, self.repeat = list(paths), read, repeat
+        self.preprocessing, self.augmentation = preprocessing, augmentation
+
+    def __len__(self) -> int:
+        return len(self.paths) * self.repeat
+
+    def __getitem__(self, index: int) -> Voxels:
+        # PyTorch's generator follows from the seed, the epoch and the worker; NumPy's is made from it.
+        random = np.random.default_rng(int(torch.randint(2**62, ())))
+        cloud = self._scene(index, random)
+        if random.random() < self.augmentation.mix:
+            other = self._scene(int(random.integers(len(self.paths))), random)
+            cloud = joined(cloud, other, centred=self.preprocessing.centred)
+        self.preprocessing.check(cloud, str(self.paths[index % len(self.paths)]))
+        grid = self.preprocessing.grid(cloud)
+        pick = grid.pick(random.integers(0, 2**31, len(grid.starts)))
+        if self.augmentation.crop is not None:
+            pick = pick[nearest(cloud.coordinates[pick], self.augmentation.crop, random)]
+        return {
+            "features": self.preprocessing.inputs(cloud)[pick],
+            "coordinates": torch.from_numpy(grid.cells[pick] - grid.cells[pick].min(axis=0)),
+            "labels": torch.from_numpy(cloud.labels[pick]),
+        }
+
+    def _scene(self, index: int, random: np.random.Generator) -> Cloud:
+        return self.augmentation(self.preprocessing.placed(self.read(self.paths[index % len(self.paths)])), random)
+
+
+def collate_voxels(items: Sequence[Voxels]) -> Voxels:
+    """Scenes behind one another, with the number of each voxel's scene as `batch`."""
+    batch = torch.arange(len(items)).repeat_interleave(torch.tensor([len(item["labels"]) for item in items]))
+    return {**{name: torch.cat([item[name] for item in items]) for name in items[0]}, "batch": batch}
+
+
+class WholeClouds(Dataset):
+    """Scenes as they are."""
+
+    def __init__(self, paths: Sequence[Path], read: Reader):
+        self.paths, self.read = list(paths), read
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Cloud:
+        return self.read(self.paths[index])
+
+
+def only_item(items: Sequence[Cloud]) -> Cloud:
+    """Whole scenes come one by one."""
+    return items[0]
+
+
+class PointData(L.LightningDataModule):
+    """What the data sets of point clouds share; each says which scenes a split has and how their labels are numbered.
+
+    Args:
+        batch_size: scenes in a batch, in each process.
+        repeat: how often an epoch goes through the training scenes, so that a small set has long epochs.
+        seed: of shuffling and augmentation.
+    """
+
+    classes: list[str]
+
+    def __init__(
+        self,
+        *,
+        preprocessing: PointPreprocessing = PointPreprocessing(),
+        augmentation: PointAugmentation = PointAugmentation(),
+        batch_size: int = 12,
+        num_workers: int = 2,
+        repeat: int = 1,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.preprocessing = preprocessing
+        self.augmentation = augmentation
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.repeat = repeat
+        self.seed = seed
+
+    def scenes(self, split: str) -> list[Path]:
+        """The scenes of "train", "val" or "test"."""
+        raise InputError(f"{type(self).__name__}: no scenes of split {split!r}, expected a data set such as CloudData")
+
+    def read(self, path: Path) -> Cloud:
+        """A scene with labels 0, 1, 2, ... of `classes`, `IGNORED` where nobody is asked."""
+        cloud = read_cloud(path)
+        if cloud.labels is None:
+            raise InputError(f"{path}: no labels, expected one a point")
+        self.preprocessing.check(cloud, str(path))
+        return replace(cloud, labels=self.numbered(cloud.labels, path))
+
+    def numbered(self, labels: np.ndarray, path: Path) -> np.ndarray:
+        """The file's labels as numbers of `classes`; raises InputError for one outside the list."""
+        wrong = labels[(labels < IGNORED) | (labels >= len(self.classes))]
+        if len(wrong):
+            raise InputError(f"{path}: label {wrong[0]}, expected {IGNORED} (ignored) or 0 to {len(self.classes) - 1}")
+        return labels
+
+    def transfer_batch_to_device(self, batch: Voxels | Cloud, device: torch.device, dataloader_idx: int) -> Voxels | Cloud:
+        """A whole scene stays where it is: its views and fragments go to the device one by one."""
+        return batch if isinstance(batch, Cloud) else super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def train_dataloader(self) -> DataLoader:
+        dataset = TrainingClouds(
+            self.scenes("train"), self.read, preprocessing=self.preprocessing, augmentation=self.augmentation, repeat=self.repeat
+        )
+        return training_loader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            trainer=self.trainer,
+            collate_fn=collate_voxels,
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: str) -> DataLoader:
+        dataset = WholeClouds(self.scenes(split), self.read)
+        return evaluation_loader(dataset, batch_size=1, num_workers=self.num_workers, collate_fn=only_item)
+
+
+def number_labels(labels: np.ndarray, numbers: Mapping[int, int], path: Path) -> np.ndarray:
+    """numbers: the file's label -> ours; raises InputError for a label that isn't in it."""
+    present, rows = np.unique(labels, return_inverse=True)
+    unknown = [int(label) for label in present if int(label) not in numbers]
+    if unknown:
+        raise InputError(f"{path}: label {unknown[0]}, expected one of {', '.join(map(str, sorted(numbers)))}")
+    return np.array([numbers[int(label)] for label in present], dtype=np.int64)[rows]
+
+
+class CloudData(PointData):
+    """Any folder of labelled clouds with a YAML file beside them.
+
+    The YAML has `classes`, a list of names or a mapping from the files' labels to names; `ignored`, a list of labels (may be absent);
+    `train` and `val`, lists of files or folders relative to it, or a single one; `test` may be absent: then it is `val`.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        *,
+        preprocessing: PointPreprocessing = PointPreprocessing(features=("position",)),
+        augmentation: PointAugmentation = PointAugmentation(),
+        batch_size: int = 4,
+        num_workers: int = 2,
+        repeat: int = 1,
+        seed: int = 0,
+    ):
+        super().__init__(
+            preprocessing=preprocessing,
+            augmentation=augmentation,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            repeat=repeat,
+            seed=seed,
+        )
+        self.path = Path(description)
+
+    @cached_property
+    def description(self) -> CloudDescription:
+        """The YAML file, read once."""
+        return read_description(self.path)
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes by number."""
+        return list(self.description.classes.values())
+
+    def scenes(self, split: str) -> list[Path]:
+        splits = self.description.splits
+        return find_clouds([str(self.path.parent / file) for file in splits.get(split, splits["val"])])
+
+    def numbered(self, labels: np.ndarray, path: Path) -> np.ndarray:
+        numbers = dict.fromkeys(self.description.ignored, IGNORED)
+        return number_labels(labels, numbers | {label: i for i, label in enumerate(self.description.classes)}, path)

@@ -1,0 +1,117 @@
+"""From points to voxels and back: the one description that training, evaluation, prediction and checkpoints share."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+from ...ops.sparse import LARGEST_COORDINATE
+from .clouds import Cloud
+
+FEATURES: dict[str, tuple[str, int, Callable[[Cloud], np.ndarray | None]]] = {
+    "position": ("coordinates", 3, lambda cloud: cloud.coordinates),
+    "height": ("coordinates", 1, lambda cloud: cloud.coordinates[:, 2:] - np.percentile(cloud.coordinates[:, 2], 1)),
+    "colour": ("colours", 3, lambda cloud: cloud.colours / 127.5 - 1),
+    "normal": ("normals", 3, lambda cloud: cloud.normals),
+    "intensity": ("intensity", 1, lambda cloud: cloud.intensity[:, None]),
+}
+"""A feature's name -> what a cloud must have for it, its width, and how it is made of that.
+
+Height begins above the lowest 1 % of the points, for scanners see some below the ground."""
+
+
+@dataclass(frozen=True)
+class PointPreprocessing:
+    """What a network was trained to see.
+
+    grid_size: side of a voxel in metres; features: names of `FEATURES`, in the order of the network's channels; centred: positions count
+    from the middle of each cloud and its lowest point, else from the files' origin, such as a scanner.
+    """
+
+    grid_size: float = 0.02
+    features: tuple[str, ...] = ("colour", "normal")
+    centred: bool = True
+
+    def __post_init__(self):
+        unknown = [name for name in self.features if name not in FEATURES]
+        if unknown or not self.features:
+            raise InputError(f"features {list(self.features)}, expected some of {', '.join(FEATURES)}")
+        if not self.grid_size > 0:
+            raise InputError(f"grid_size {self.grid_size}, expected a length in metres")
+
+    @property
+    def in_chans(self) -> int:
+        """The number of features of a voxel."""
+        return sum(FEATURES[name][1] for name in self.features)
+
+    def check(self, cloud: Cloud, name: str, *, scale: float = 1.0) -> None:
+        """Raises InputError where the cloud lacks what the network wants, or is too large for the grid when enlarged by `scale`."""
+        for feature in self.features:
+            kind = FEATURES[feature][0]
+            if getattr(cloud, kind) is None:
+                raise InputError(f"{name}: no {kind}, expected them: the network sees {', '.join(self.features)}")
+        size = float(np.ptp(cloud.coordinates, axis=0).max())
+        largest = (LARGEST_COORDINATE - 1) * self.grid_size / scale  # rounding may take a voxel more
+        if size > largest:
+            enlarged = f" and views of {scale:g} times the size" if scale > 1 else ""
+            raise InputError(
+                f"{name}: {size:g} m from end to end, expected at most {largest:g} m with voxels of {self.grid_size:g} m{enlarged}"
+            )
+
+    def as_dict(self) -> dict:
+        """Plain values, as a checkpoint keeps them."""
+        return {**asdict(self), "features": list(self.features)}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "PointPreprocessing":
+        """The inverse of `as_dict`."""
+        # Checkpoints that don't tell are of networks that saw the files' own positions.
+        return cls(values["grid_size"], tuple(values["features"]), values.get("centred", False))
+
+    def placed(self, cloud: Cloud) -> Cloud:
+        """The cloud before it is turned and scaled: where the network sees positions, with the origin from which they count."""
+        return cloud.centred() if self.centred and "position" in self.features else cloud
+
+    def grid(self, cloud: Cloud) -> "PointGrid":
+        """The voxel of every point."""
+        cells = np.floor(cloud.coordinates / self.grid_size)
+        cells = (cells - cells.min(axis=0)).astype(np.int64)
+        side = cells.max(axis=0) + 1
+        keys = (cells[:, 0] * side[1] + cells[:, 1]) * side[2] + cells[:, 2]
+        order = np.argsort(keys, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(keys[order]) > 0])
+        counts = np.diff(np.r_[starts, len(keys)])
+        rows = np.empty(len(keys), dtype=np.int64)
+        rows[order] = np.repeat(np.arange(len(starts)), counts)
+        return PointGrid(cells, order, starts, counts, rows)
+
+    def inputs(self, cloud: Cloud) -> Tensor:
+        """The features of every point, (N, in_chans)."""
+        columns = [FEATURES[name][2](cloud).astype(np.float32) for name in self.features]
+        return torch.from_numpy(np.concatenate(columns, axis=1))
+
+
+@dataclass(frozen=True)
+class PointGrid:
+    """Points by voxel.
+
+    cells: (N, 3) the voxel of each point; order: the points, voxel by voxel; starts, counts: (M,) where in `order` each voxel's
+    points begin and how many they are; rows: (N,) the number of each point's voxel.
+    """
+
+    cells: np.ndarray
+    order: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+    rows: np.ndarray
+
+    def pick(self, turn: int | np.ndarray) -> np.ndarray:
+        """One point of each voxel, (M,): its point number `turn`, counted round and round."""
+        return self.order[self.starts + turn % self.counts]
+
+    def fragments(self) -> list[np.ndarray]:
+        """Picks in which every point is at least once."""
+        return [self.pick(turn) for turn in range(int(self.counts.max()))]

@@ -1,0 +1,1 @@
+"""A class for each pixel: label maps and their transforms."""

@@ -1,0 +1,125 @@
+"""Classes of pixels, described by a small YAML, and label PNGs that hold them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from ...errors import InputError
+from ..images.decoding import decoding
+
+IGNORED = 255
+"""The label, in tensors, of pixels that don't count."""
+CLASS_LISTS = Path(__file__).parent / "class_lists"
+LABEL_MODES = ("L", "P", "I", "I;16")
+
+
+@dataclass(frozen=True)
+class PixelClasses:
+    """names, colours: of each class by its label; values: the number that label files have for it; ignored: those that don't count."""
+
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    values: tuple[int, ...]
+    ignored: tuple[int, ...] = (IGNORED,)
+
+    def table(self) -> np.ndarray:
+        """Label by the number in a file, -1 where the file may not have it; (65536,) int16."""
+        table = np.full(2**16, -1, np.int16)
+        table[list(self.ignored)] = IGNORED
+        table[list(self.values)] = np.arange(len(self.values))
+        return table
+
+
+def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
+    """The classes of "ade20k", "cityscapes" or "camvid", or of a YAML file, looked for below `root` first.
+
+    The file has `classes`, a list of {name, colour, value} (value: its place in the list where it isn't given), and `ignore_index`, a
+    number or a list of them. Raises InputError that names the file and what is wrong in it.
+    """
+    candidates = (CLASS_LISTS / f"{name}.yaml", Path(root, name), Path(name))
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        known = ", ".join(sorted(path.stem for path in CLASS_LISTS.glob("*.yaml")))
+        raise InputError(f"classes {name!r}: no such file, expected a YAML file or one of {known}")
+    try:
+        content = yaml.safe_load(path.read_text())
+        entries = content["classes"]
+        values = tuple(int(entry.get("value", i)) for i, entry in enumerate(entries))
+        names = tuple(str(entry["name"]) for entry in entries)
+        colours = tuple(_colour(entry["colour"]) for entry in entries)
+        ignored = content.get("ignore_index", IGNORED)
+        ignored = tuple(int(value) for value in (ignored if isinstance(ignored, list) else [ignored]))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: {type(error).__name__} {said}, expected classes: [{{name, colour: [r, g, b]}}, ...], ignore_index"
+        ) from None
+    repeated = {value for value in (*values, *ignored) if (*values, *ignored).count(value) > 1 or not 0 <= value < 2**16}
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: class {twice!r} twice, expected different names")
+    if repeated or not 2 <= len(names) <= IGNORED:
+        raise InputError(
+            f"{path}: {len(names)} classes, values {sorted(repeated)} twice or out of range, expected 2 to 255 classes with one each"
+        )
+    return PixelClasses(names, colours, values, ignored)
+
+
+def _colour(value: Sequence[int]) -> tuple[int, int, int]:
+    red, green, blue = (int(part) for part in value)
+    if not all(0 <= part <= 255 for part in (red, green, blue)):
+        raise ValueError(f"colour {value}")
+    return red, green, blue
+
+
+def read_labels(path: Path, classes: PixelClasses, *, size: tuple[int, int]) -> np.ndarray:
+    """The labels (H, W) uint8 of a PNG, IGNORED where they don't count.
+
+    size: (height, width) of the picture. Raises InputError that names the file where it is missing, not an image of numbers, of another
+    size, has a number that is no class, or a palette in which a number has another class's colour.
+    """
+    with decoding(path):
+        image = Image.open(path)
+        image.load()
+    if image.mode not in LABEL_MODES:
+        raise InputError(f"{path}: an image of mode {image.mode}, expected a PNG of class numbers (mode L or P)")
+    numbers = np.asarray(image)
+    if numbers.shape != size:
+        found, wanted = (f"{width}x{height}" for height, width in (numbers.shape, size))
+        raise InputError(f"{path}: {found} pixels, expected {wanted}, the size of its picture, upright")
+    used = np.unique(numbers)
+    if image.mode == "P":
+        check_palette(path, image.getpalette("RGB"), used.tolist(), classes)
+    known = {*classes.values, *classes.ignored}
+    strange = [int(value) for value in used if int(value) not in known]
+    if strange:
+        wanted = f"{min(classes.values)} to {max(classes.values)}"
+        raise InputError(
+            f"{path}: label value {strange[0]}, expected one of the {len(classes.names)} classes ({wanted}) or {_listed(classes.ignored)}"
+        )
+    return classes.table()[numbers].astype(np.uint8)
+
+
+def check_palette(path: Path, palette: Sequence[int], used: Sequence[int], classes: PixelClasses) -> None:
+    """Refuse a palette image whose number has the colour of another class: its numbers were given anew by whoever saved it."""
+    for value in used:
+        colour = tuple(palette[3 * value : 3 * value + 3])
+        own = classes.colours[classes.values.index(value)] if value in classes.values else None
+        if colour != own and colour in classes.colours:
+            name = classes.names[classes.colours.index(colour)]
+            raise InputError(f"{path}: wrong palette: value {value} has the colour of {name} {colour}, expected {own or 'no class'}")
+
+
+def _listed(values: Sequence[int]) -> str:
+    return f"{values[0]} (ignored)" if len(values) == 1 else f"{len(values)} values to ignore"
+
+
+def paint(labels: np.ndarray, colours: Sequence[Sequence[int]]) -> Image.Image:
+    """A palette image of labels (H, W) uint8: its numbers are the labels, its colours the classes'."""
+    image = Image.fromarray(labels)
+    image.putpalette([part for colour in colours for part in colour], "RGB")
+    return image

@@ -1,0 +1,1 @@
+"""Tables of series: reading, dates, windows."""

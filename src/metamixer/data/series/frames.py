@@ -1,0 +1,257 @@
+"""Tables of users, pandas or polars, wide or long, -> series, and forecasts -> tables of the same kind."""
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import InputError, InputWarning
+from .missing import refuse_missing
+from .tables import (
+    IDENTIFIER,
+    TIME_COLUMNS,
+    LongSeries,
+    Series,
+    dates,
+    import_pandas,
+    local_dates,
+    numbers,
+    stamp,
+    time_column,
+    to_series,
+    to_zone,
+    utc_dates,
+)
+
+if TYPE_CHECKING:
+    import pandas
+
+LONG = (IDENTIFIER, "ds", "y")
+"""The columns of a long table, the layout of the Nixtla tools: which series, when, how much."""
+
+FORECAST = "ffnet_ts"
+"""The column of the forecast in a long table."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What kind of table came in, so that forecasts go out alike.
+
+    library: "pandas" or "polars"; long: or wide; time: the column of dates; zone: its time zone, None without one; local: the series'
+    times are that zone's, else UTC; days: dates without a time of day (polars.Date); unit: of the dates, by numpy's name;
+    identifier: numpy's type of the series' names, those of the columns of a wide table.
+    """
+
+    library: str = "pandas"
+    long: bool = False
+    time: str = "date"
+    zone: str | None = None
+    local: bool = False
+    days: bool = False
+    unit: str = "us"
+    identifier: str = "str"
+
+
+def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
+    """The series of a pandas or polars table, and its layout; missing values are NaN."""
+    library = type(frame).__module__.split(".")[0]
+    if type(frame).__name__ == "LazyFrame":
+        raise InputError("table of type LazyFrame, expected a DataFrame: collect() gives it")
+    if library not in ("pandas", "polars") or not hasattr(frame, "columns"):
+        raise InputError(f"table of type {type(frame).__name__}, expected a pandas or polars DataFrame")
+    names = [str(name) for name in frame.columns]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise InputError(f"column {repeated!r}: {names.count(repeated)} of this name, expected every name once")
+    table = from_polars(frame) if library == "polars" else index_to_columns(frame, time)
+    long = set(LONG) <= set(table.columns)
+    time = LONG[1] if long else time_column(table, time)
+    table = table.copy(deep=False)
+    table[time] = own_dates(table[time])
+    series = pivot(table) if long else to_series(table, time=time)
+    zone, local = zone_of(table[time], time)
+    days = library == "polars" and str(frame.schema[time]) == "Date"
+    unit = table[time].dt.unit if table[time].dtype.kind == "M" and not days else "us"
+    names = table[LONG[0]] if long else table.columns.drop(time).infer_objects()
+    return series, Layout(library, long, time, zone=zone, local=local, days=days, unit=unit, identifier=type_of_names(names))
+
+
+def own_dates(column: "pandas.Series") -> "pandas.Series":
+    """Dates that Arrow or Python holds, as pandas' own; any other column as it is."""
+    pandas = import_pandas()
+    if not isinstance(column.dtype, pandas.ArrowDtype) and column.dtype != object:
+        return column
+    objects = column.astype(object)
+    if not all(isinstance(value, date) for value in objects):
+        return column
+    with suppress(ValueError):  # of several zones, or none of pandas' dates
+        return pandas.to_datetime(objects)
+    return column
+
+
+def type_of_names(names: Any) -> str:
+    """numpy's type of a long table's identifiers or a wide one's columns where they are numbers, else that of text."""
+    kind = getattr(names.dtype, "categories", names).dtype
+    kind = getattr(kind, "numpy_dtype", kind)  # of Arrow's and pandas' own types
+    return str(kind) if kind.kind in "iuf" else "str"
+
+
+def index_to_columns(frame: "pandas.DataFrame", time: str | None) -> "pandas.DataFrame":
+    """A table with what its index alone knows as columns, dates and names of series; any other index only numbers the rows."""
+    result, dated = frame.reset_index(drop=True), any(is_time(name, time) for name in frame.columns)
+    for level, name in enumerate(frame.index.names):
+        values = frame.index.get_level_values(level)
+        of_dates = values.dtype.kind == "M"
+        name = TIME_COLUMNS[0] if name is None and of_dates else name
+        if name in result.columns:
+            if of_dates:
+                expect_same_dates(values, result[name], name)
+        elif of_dates or name == LONG[0] or (is_time(name, time) and not dated):
+            result.insert(0, name, values)
+    return result
+
+
+def is_time(name: Any, time: str | None) -> bool:
+    """Is this the column of dates, by its name?"""
+    return name == time if time is not None else str(name).lower() in TIME_COLUMNS
+
+
+def expect_same_dates(index: "pandas.Index", column: "pandas.Series", name: Any) -> None:
+    """Raise InputError that names the first row at which an index says another date than the column of its name."""
+    ours, theirs = dates(index.to_series(), name), dates(column, name)
+    for row in np.flatnonzero(ours != theirs)[:1]:
+        raise InputError(f"index {name!r}, row {row + 1}: {stamp(ours[row])}, expected {stamp(theirs[row])}, as in the column of this name")
+
+
+def from_polars(frame: Any) -> "pandas.DataFrame":
+    """The same table in pandas, without the Arrow library that polars' own way needs."""
+    pandas = import_pandas()
+    columns = {name: pandas.Series(frame[name].to_numpy()) for name in frame.columns}
+    for name, kind in frame.schema.items():
+        if getattr(kind, "time_zone", None):
+            columns[name] = columns[name].dt.tz_localize("UTC").dt.tz_convert(kind.time_zone)
+    return pandas.DataFrame(columns)
+
+
+def zone_of(column: "pandas.Series", name: Any) -> tuple[str | None, bool]:
+    """The time zone of a column of dates, None without one, and whether `dates` gives its local dates.
+
+    Text with an offset, which may change with the clock, is of UTC, or of no zone where the dates are local ones.
+    """
+    local = local_dates(column, utc_dates(column, name)) is not None
+    if isinstance(column.dtype, import_pandas().DatetimeTZDtype):
+        return str(column.dt.tz), local
+    text = isinstance(column.iloc[0], str) and re.search(r":\S*(Z|[+-]\d{2}:?\d{2})$", column.iloc[0])
+    return ("UTC" if text and not local else None), False
+
+
+def pivot(frame: Any) -> Series:
+    """A long table, whatever the order of its rows; a series that has no value at a date of another is missing one there."""
+    pandas = import_pandas()
+    identifier, time, value = LONG
+    if len(frame) == 0:
+        raise InputError("table of 0 rows, expected series")
+    nameless = frame[identifier].isna().to_numpy()
+    if nameless.any():
+        raise InputError(f"column {identifier!r}, row {int(nameless.argmax()) + 1}: no value, expected the name of a series")
+    warn_of_unused([str(name) for name in frame.columns if name not in LONG])
+    names = frame[identifier].astype(type_of_names(frame[identifier])).to_numpy()
+    table = pandas.DataFrame({identifier: names, time: dates(frame[time], time), value: numbers(frame[value], value)})
+    repeated = table.duplicated([identifier, time]).to_numpy()
+    if repeated.any():
+        row = int(repeated.argmax())
+        name, when = str(names[row]), stamp(table[time].to_numpy()[row])
+        raise InputError(f"column {time!r}, row {row + 1}: series {name!r} has {when} already, expected every date once")
+    wide = table.pivot(index=time, columns=identifier, values=value).sort_index()
+    return LongSeries(wide.index.to_numpy(), wide.to_numpy(dtype=np.float64), tuple(map(str, wide.columns)), time)
+
+
+def warn_of_unused(columns: Sequence[str]) -> None:
+    """Say that a long table's other columns are not looked at: other tools take them for causes."""
+    if columns:
+        what = "columns" if len(columns) > 1 else "column"
+        warnings.warn(f"{what} {', '.join(map(repr, columns))}: not used, only {', '.join(LONG)} are", InputWarning, stacklevel=2)
+
+
+def write_frame(times: np.ndarray, columns: Mapping[str, np.ndarray], names: Sequence[str], layout: Layout) -> Any:
+    """A forecast as a table of this layout.
+
+    columns: suffix, such as "" or "-lo-90", -> (rows, variables).
+    """
+    pandas = import_pandas()
+    times = times.astype(f"datetime64[{layout.unit}]")
+    if layout.long:
+        data = {LONG[0]: np.repeat(np.array(names, layout.identifier), len(times)), LONG[1]: np.tile(times, len(names))}
+        data |= {f"{FORECAST}{suffix}": values.T.reshape(-1) for suffix, values in columns.items()}
+    else:
+        data = {layout.time: times}
+        for i, (name, own) in enumerate(zip(names, np.array(names, layout.identifier).tolist(), strict=True)):
+            data |= {f"{name}{suffix}" if suffix else own: values[:, i] for suffix, values in columns.items()}
+    table = pandas.DataFrame(data)
+    if layout.zone and layout.local:
+        table[layout.time] = to_zone(table[layout.time], layout.zone)
+    elif layout.zone:
+        table[layout.time] = table[layout.time].dt.tz_localize("UTC").dt.tz_convert(layout.zone)
+    return to_polars(table, layout) if layout.library == "polars" else table
+
+
+def to_polars(table: "pandas.DataFrame", layout: Layout) -> Any:
+    """The same table in polars."""
+    import polars
+
+    stamps = table[layout.time].dt.tz_convert(None) if layout.zone else table[layout.time]
+    stamps = polars.Series(stamps.to_numpy())
+    if layout.zone:
+        stamps = stamps.dt.replace_time_zone("UTC").dt.convert_time_zone(layout.zone)
+    columns = {name: table[name].to_list() if table[name].dtype.kind == "O" else table[name].to_numpy() for name in table}
+    return polars.DataFrame({**columns, layout.time: stamps.cast(polars.Date) if layout.days else stamps})
+
+
+def refuse_names_of_bounds(names: Sequence[str], levels: Sequence[float]) -> None:
+    """Raise InputError that names a column which an interval's bound would take the place of."""
+    bounds = {f"{name}{suffix}" for name in names for level in levels for suffix in bounds_of(level)}
+    taken = next((name for name in names if name in bounds), None)
+    if taken is not None:
+        raise InputError(f"column {taken!r}: the name of an interval's bound of another column, expected another name")
+
+
+def bounds_of(level: float) -> tuple[str, str]:
+    """What the columns of an interval's bounds end in."""
+    return f"-lo-{level:g}", f"-hi-{level:g}"
+
+
+def refuse_constant(series: Series) -> None:
+    """Raise InputError that names a column of one value only."""
+    constant = np.ptp(series.values, axis=0) == 0
+    if constant.any():
+        i = int(constant.argmax())
+        raise InputError(
+            f"{series.variable(i)}: {series.values[0, i]:g} at all {len(series)} dates to learn from, expected a series that varies: "
+            "leave it out"
+        )
+
+
+def same_variables(series: Series, names: Sequence[str]) -> Series:
+    """The columns in the order of `names`; raises InputError where they aren't the same."""
+    missing, extra = [name for name in names if name not in series.names], [name for name in series.names if name not in names]
+    if missing or extra:
+        raise InputError(
+            f"series {', '.join(missing) or 'none'} missing, {', '.join(extra) or 'none'} left over, expected {', '.join(names)}, "
+            "those of the training table"
+        )
+    order = [series.names.index(name) for name in names]
+    return replace(series, values=series.values[:, order], names=tuple(names))
+
+
+def last_window(series: Series, lookback: int) -> Series:
+    """The last rows; raises InputError where there are too few, or one has no value."""
+    if len(series) < lookback:
+        raise InputError(f"table of {len(series)} dates, expected at least {lookback}, the lookback")
+    window = series.rows(-lookback)
+    refuse_missing(window)
+    return window

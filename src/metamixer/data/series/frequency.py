@@ -1,0 +1,130 @@
+"""The step between time stamps: found, checked row by row, continued into the future."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import InputError
+from .tables import Series, import_pandas, stamp
+
+SEASONS = {
+    **dict.fromkeys(("YE", "YS", "BYE", "BYS"), 1),
+    **dict.fromkeys(("QE", "QS", "BQE", "BQS"), 4),
+    **dict.fromkeys(("ME", "MS", "BME", "BMS", "WOM", "LWOM"), 12),
+    **dict.fromkeys(("SME", "SMS"), 24),
+    "W": 52,
+    "B": 5,
+    "bh": 8,
+}
+"""Steps in the season that a naive forecast repeats, by pandas' name of the frequency: a year, or a week of business days."""
+
+CALENDAR = ("B", "MS", "ME", "QS", "QE", "YS", "YE")
+"""Frequencies whose steps differ in length, which a table with gaps may have."""
+
+DAY = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """A step by pandas' name, such as "h", "15min", "MS" (the first of each month) or "B" (business days)."""
+
+    name: str
+
+    @classmethod
+    def of(cls, series: Series) -> "Frequency":
+        """The frequency of the time stamps; raises InputError that names the row where there is none."""
+        times = series.times
+        if len(times) < 3:
+            raise InputError(f"table of {len(times)} dates, expected at least 3 to find the frequency")
+        steps = np.diff(times)
+        refuse_disorder(series)
+        pandas = import_pandas()
+        if (steps == steps[0]).all() and steps[0] < DAY:
+            return cls(pandas.tseries.frequencies.to_offset(pandas.Timedelta(steps[0])).freqstr)
+        with warnings.catch_warnings():  # pandas 4 will give an offset in place of its name
+            warnings.simplefilter("ignore")
+            found = pandas.infer_freq(pandas.DatetimeIndex(times))
+        frequency = cls(pandas.tseries.frequencies.to_offset(found).freqstr) if found else None
+        if frequency is None or (frequency.after(times[0], len(times) - 1) != times[1:]).any():
+            raise InputError(irregularity(series))
+        return frequency
+
+    def check(self, series: Series) -> None:
+        """Raise InputError that names the first row which doesn't follow the one before it at this frequency."""
+        refuse_disorder(series)
+        expected = self.after(series.times[0], len(series) - 1)
+        wrong = expected != series.times[1:]
+        if wrong.any():
+            row = int(wrong.argmax()) + 1
+            raise InputError(
+                f"{series.date(row)} follows {stamp(series.times[row - 1])}, expected {stamp(expected[row - 1])} "
+                f"at the frequency {self.name}"
+            )
+
+    def after(self, time: np.datetime64, count: int) -> np.ndarray:
+        """The next `count` time stamps."""
+        pandas = import_pandas()
+        return pandas.date_range(time, periods=count + 1, freq=self.name).to_numpy()[1:].astype("datetime64[us]")
+
+    @property
+    def season(self) -> int:
+        """Steps in a day where there are several, else in a week or a year; in some of these where one isn't a number of steps."""
+        pandas = import_pandas()
+        code = self.name.split("-")[0].lstrip("0123456789")
+        if code in SEASONS:
+            return max(SEASONS[code] // pandas.tseries.frequencies.to_offset(self.name).n, 1)
+        step = pandas.Timedelta(pandas.tseries.frequencies.to_offset(self.name)).to_timedelta64()
+        cycle = float((DAY if step < DAY else 7 * DAY) / step)
+        lengths = [count * cycle for count in range(1, 8)]
+        return max(round(next((length for length in lengths if abs(round(length) - length) < 0.01 * length), cycle)), 1)
+
+
+def refuse_disorder(series: Series) -> None:
+    """Raise InputError that names the first row which precedes or repeats the one before it."""
+    refuse_backward(series)
+    repeated = np.diff(series.times) == np.timedelta64(0)
+    if repeated.any():
+        row = int(repeated.argmax()) + 1
+        raise InputError(f"{series.date(row)} repeats {stamp(series.times[row - 1])} of the row above, expected every date once, in order")
+
+
+def refuse_backward(series: Series) -> None:
+    """Raise InputError that names the first row which precedes the one before it; repeated dates may be those of a lost hour."""
+    backward = np.diff(series.times) < np.timedelta64(0)
+    if backward.any():
+        row = int(backward.argmax()) + 1
+        raise InputError(f"{series.date(row)} is before {stamp(series.times[row - 1])} of the row above, expected dates in order")
+
+
+def irregularity(series: Series) -> str:
+    """What is wrong with time stamps of no frequency: the first gap, or that none is usual."""
+    times, steps = series.times, np.diff(series.times)
+    for name in CALENDAR:
+        dates = import_pandas().date_range(times[0], times[-1], freq=name).to_numpy()
+        if len(dates) < 1.5 * len(times) and np.isin(times, dates).all():
+            missing = dates[~np.isin(dates, times)][0]
+            row = int((times > missing).argmax())
+            return (
+                f"{series.date(row)} follows {stamp(times[row - 1])}, expected {stamp(missing)} at the frequency {name}: "
+                "fill the gap in, with empty values where there are none"
+            )
+    days = times.astype("datetime64[D]") - times.astype("datetime64[M]")
+    if (days == days[0]).all() and steps.min() >= 28 * DAY:
+        day = days[0].astype(int) + 1
+        return f"column {series.time!r}: day {day} of each month, expected the first or the last day for dates of a month each"
+    kinds, counts = np.unique(steps, return_counts=True)
+    usual = kinds[counts.argmax()]
+    if counts.max() < 0.5 * len(steps):
+        shortest, longest = duration(kinds[0]), duration(kinds[-1])
+        return f"column {series.time!r}: unknown frequency, steps from {shortest} to {longest}, expected regular dates"
+    row = int((steps != usual).argmax()) + 1
+    return (
+        f"{series.date(row)} is {duration(steps[row - 1])} after {stamp(times[row - 1])}, expected {duration(usual)}: "
+        "fill the gap in, with empty values where there are none"
+    )
+
+
+def duration(step: np.timedelta64) -> str:
+    """A step in words."""
+    return str(import_pandas().Timedelta(step))

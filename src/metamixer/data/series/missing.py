@@ -1,0 +1,94 @@
+"""Values of series that are missing, or look as if they were: filled, told, refused."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from ...errors import InputError, InputWarning
+from .tables import Series, some, stamp
+
+SENTINELS = (-9999.0, -999.0, -99999.0, 99999.0)
+"""Numbers that often stand for a missing value."""
+
+
+def refuse_missing(series: Series) -> None:
+    """Raise InputError that names the first missing value."""
+    for row, column in np.argwhere(np.isnan(series.values))[:1]:
+        raise InputError(f"{series.place(row, column)}: no value, expected a number")
+
+
+def refuse_unmeasured(series: Series) -> None:
+    """Raise InputError where rows that decide which weights are kept hold no value at all."""
+    if np.isnan(series.values).all():
+        raise InputError(
+            f"no value from {stamp(series.times[0])} to {stamp(series.times[-1])}, expected some: the best weights are chosen there"
+        )
+
+
+def fill_missing(series: Series, *, learned: int) -> Series:
+    """Missing values as the last value before, those before a series' first value as that one.
+
+    Only what was known at a time stands in for what wasn't: anything of a later value would tell a window its future. Raises InputError
+    for a series without any value in the first `learned` rows.
+    """
+    missing = np.isnan(series.values)
+    if not missing.any():
+        return series
+    empty = missing[:learned].all(axis=0)
+    if empty.any():
+        raise InputError(
+            f"{series.variable(int(empty.argmax()))}: no value at the first {learned} dates, which are learned from, expected numbers: "
+            "leave it out"
+        )
+    rows = np.arange(len(series))[:, None]
+    known = np.maximum.accumulate(np.where(missing, (~missing).argmax(axis=0), rows), axis=0)
+    return replace(series, values=np.take_along_axis(series.values, known, axis=0))
+
+
+def warn_of_missing(series: Series) -> None:
+    """Warn of the values that `fill_missing` fills: how many in which series, where the first, and which series are shorter than others."""
+    missing = np.isnan(series.values)
+    if not missing.any():
+        return
+    counts = [f"{count} in {name!r}" for name, count in zip(series.names, missing.sum(axis=0).tolist(), strict=True) if count]
+    row, column = np.argwhere(missing)[0]
+    warnings.warn(
+        f"{missing.sum()} missing values ({some(counts)}) filled with the value before, counted in no error; "
+        + "; ".join([f"the first is {series.place(row, column)}", *filter(None, [some(shorter_series(series))])]),
+        InputWarning,
+        stacklevel=3,
+    )
+
+
+def shorter_series(series: Series) -> list[str]:
+    """Which series begin after others or end before others, in words."""
+    known = ~np.isnan(series.values)
+    first, last = known.argmax(axis=0), len(series) - 1 - known[::-1].argmax(axis=0)
+    late, early = np.flatnonzero(first > first.min()), np.flatnonzero(last < last.max())
+    begun = [f"{series.variable(i)} begins at {stamp(series.times[first[i]])}, after others" for i in late]
+    return begun + [f"{series.variable(i)} ends at {stamp(series.times[last[i]])}, before others" for i in early]
+
+
+def warn_of_sentinels(series: Series) -> None:
+    """Warn of numbers such as -9999 that may mean a missing value."""
+    found = sentinels(series.values)
+    for row, column in np.argwhere(found)[:1]:
+        warnings.warn(
+            f"{series.place(row, column)}: {series.values[row, column]:g} ({found.sum()} such values in the table) "
+            "looks like a missing value and is taken as it stands; leave it empty where it is one (--missing_values of `forecast`)",
+            InputWarning,
+            stacklevel=3,
+        )
+
+
+def sentinels(values: np.ndarray) -> np.ndarray:
+    """Where such a number stands far outside the other values of its column, or alone; values: (rows, variables)."""
+    found = np.isin(values, SENTINELS)
+    for i in np.flatnonzero(found.any(axis=0)):
+        # Without the candidates, which may be most of the values.
+        others = values[~found[:, i] & ~np.isnan(values[:, i]), i]
+        if len(others):
+            median = np.median(others)
+            found[:, i] &= np.abs(values[:, i] - median) > 20 * max(np.median(np.abs(others - median)), 1e-9)
+    return found

@@ -1,0 +1,184 @@
+"""Windows over several series: what a forecasting network sees and what came after, for training and for the field's benchmark."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ...errors import InputError, at_least
+from ..loading import EpochLoader, EpochSampler, place_in
+from .frequency import refuse_backward
+from .missing import refuse_missing
+from .tables import Series, read_series
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and deviation of each variable over the training rows; a constant variable keeps its unit."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Scaling":
+        """values: (rows, variables)."""
+        std = values.std(axis=0)
+        return cls(tuple(values.mean(axis=0).tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
+
+    def apply(self, values: np.ndarray) -> Tensor:
+        """Original units -> units of deviation, float32."""
+        return torch.from_numpy(((values - np.array(self.mean)) / np.array(self.std)).astype(np.float32))
+
+    def invert(self, values: Tensor) -> np.ndarray:
+        """Units of deviation -> original units, float64; values: (..., variables)."""
+        return values.double().numpy() * np.array(self.std) + np.array(self.mean)
+
+
+class Windows(Dataset):
+    """Every window of `lookback` rows with the `horizon` rows behind it, in order of time; values: (rows, variables).
+
+    measured: what a forecast is compared with where `values` were filled in: the same, NaN where nothing was measured; None: `values`.
+    """
+
+    def __init__(self, values: Tensor, lookback: int, horizon: int, *, measured: Tensor | None = None):
+        if len(values) < lookback + horizon:
+            raise InputError(
+                f"series of {len(values)} rows, expected at least {lookback + horizon}, lookback {lookback} + horizon {horizon}"
+            )
+        self.lookback = lookback
+        self.windows = values.unfold(0, lookback + horizon, 1).transpose(1, 2)
+        compared = self.windows if measured is None else measured.unfold(0, lookback + horizon, 1).transpose(1, 2)
+        self.future = compared[:, lookback:]
+
+    def spread(self, count: int | None) -> "Windows":
+        """At most `count` of them, evenly spread; None: all."""
+        result, step = copy.copy(self), max(-(-len(self) // count), 1) if count else 1
+        result.windows, result.future = self.windows[::step], self.future[::step]
+        return result
+
+    @property
+    def past(self) -> Tensor:
+        """(N, lookback, variables)"""
+        return self.windows[:, : self.lookback]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """(lookback, variables), (horizon, variables)."""
+        return self.past[index], self.future[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The whole batch at once: (B, lookback, variables), (B, horizon, variables)."""
+        chosen = torch.as_tensor(indices)
+        return self.past[chosen], self.future[chosen]
+
+
+def as_fetched(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """`Windows` gives batches, not items: nothing to collate."""
+    return batch
+
+
+class SeriesData(L.LightningDataModule):
+    """Windows of a file in the layout of the Time-Series-Library, split by time and scaled by the training rows.
+
+    Args:
+        path: CSV (gzip too) with a column `date`; METAMIXER_DATA can name the folder that it is below.
+        lookback, horizon: rows that the network sees and rows to forecast; must be the model's.
+        split: rows of the training, validation and test parts, or their shares. The windows of the later two look back into the
+            part before them; every window counts.
+        batch_size: windows in a batch.
+        max_val_windows: validate on so many windows, spread evenly; None: on every one.
+        seed: of shuffling.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        lookback: int = 96,
+        horizon: int = 96,
+        split: tuple[float, float, float] = (0.7, 0.1, 0.2),
+        batch_size: int = 128,
+        num_workers: int = 0,
+        max_val_windows: int | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.path = path
+        self.lookback = lookback
+        self.horizon = horizon
+        self.split = split
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.max_val_windows = max_val_windows
+        self.seed = seed
+        self._series: Series | None = None
+        self._measured: Series | None = None
+
+    @classmethod
+    def of(cls, series: Series, *, measured: Series | None = None, **settings) -> "SeriesData":
+        """Of a table that is in memory; measured: the same, NaN where it was filled in; settings as above."""
+        data = cls("table", **settings)
+        data._series, data._measured = series, measured
+        return data
+
+    @property
+    def series(self) -> Series:
+        """The whole table, read once."""
+        if self._series is None:
+            series = read_series(self.path)
+            refuse_missing(series)
+            refuse_backward(series)
+            self._series = series
+        return self._series
+
+    @property
+    def borders(self) -> tuple[int, int, int]:
+        """The rows at which the training, the validation and the test part end."""
+        return split_rows(len(self.series), self.split)
+
+    @property
+    def scaling(self) -> Scaling:
+        """Of the training rows."""
+        return Scaling.of(self.series.values[: self.borders[0]])
+
+    def windows(self, part: str) -> Windows:
+        """The windows of "train", "val" or "test", scaled."""
+        train, val, test = self.borders
+        start, stop = {"train": (0, train), "val": (train - self.lookback, val), "test": (val - self.lookback, test)}[part]
+        scaling = self.scaling
+        measured = None if self._measured is None else scaling.apply(self._measured.values[start:stop])
+        return Windows(scaling.apply(self.series.values[start:stop]), self.lookback, self.horizon, measured=measured)
+
+    def train_dataloader(self) -> DataLoader:
+        windows, generator = self.windows("train"), torch.Generator()
+        sampler = EpochSampler(windows, seed=self.seed, generator=generator, **place_in(self.trainer))
+        return self._loader(windows, sampler=sampler, generator=generator)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader(self.windows("val").spread(self.max_val_windows))
+
+    def test_dataloader(self) -> DataLoader:
+        return self._loader(self.windows("test"))
+
+    def _loader(self, windows: Windows, **settings) -> DataLoader:
+        at_least("batch_size", self.batch_size, 1)
+        return EpochLoader(windows, self.batch_size, num_workers=self.num_workers, collate_fn=as_fetched, **settings)
+
+
+def split_rows(rows: int, split: Sequence[float]) -> tuple[int, int, int]:
+    """The ends of three parts, from numbers of rows or from shares of them, rounded as the Time-Series-Library does."""
+    train, val, test = split
+    if max(split) <= 1:
+        train, test = int(rows * train), int(rows * test)
+        return train, rows - test, rows
+    ends = int(train), int(train + val), int(train + val + test)
+    if ends[2] > rows:
+        raise InputError(f"split {list(split)}: {ends[2]} rows, expected at most {rows}, the rows of the table")
+    return ends

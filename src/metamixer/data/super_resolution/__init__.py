@@ -1,0 +1,1 @@
+"""Pairs of a small and a large image."""

@@ -1,0 +1,230 @@
+"""Pairs of a small and a large image: patches for training, whole images for measuring."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ...errors import InputError
+from ..images.decoding import decoding
+from ..images.labelled import images_below, read_image
+from ..loading import evaluation_loader, read_ahead, training_loader
+from .quality import least_side
+from .resizing import crop_to_multiple, imresize
+
+GREY = ("1", "L", "LA", "I;16")
+"""Pillow's modes of images without colour, which stay so in measuring."""
+
+
+class ImagePairs(Dataset):
+    """Whole images: (small (3, h, w) in [0, 1], large (C, H, W) uint8), C = 1 for a grey image and 3 else.
+
+    large: folders of large images, searched with their subfolders. small: folder of the small ones, each named as its large one,
+    whatever the suffix, or with `x2` (x3, x4) behind it, in the same subfolder or the only one of that name; "": made from the large
+    ones by MATLAB's bicubic.
+    """
+
+    def __init__(self, large: Sequence[str | Path], small: str | Path = "", *, scale: int):
+        self.scale = scale
+        places = [(folder, file) for folder in large for file in images_below(folder)]
+        self.files = [file for _, file in places]
+        self.small_files = find_small_files(small, places, scale=scale) if small else [None] * len(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def pair(self, index: int, *, mode: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """small (h, w, C) and large (H, W, C), uint8, sides in the ratio of the scale; mode: Pillow's, None: grey or RGB as they are."""
+        file, small_file = self.files[index], self.small_files[index]
+        large = crop_to_multiple(read_pixels(file, mode=mode), self.scale)
+        if min(large.shape[:2]) == 0:
+            raise InputError(f"{file}: smaller than {self.scale} pixels, expected at least that for scale {self.scale}")
+        if small_file is None:
+            return imresize(large, 1 / self.scale), large
+        small = read_pixels(small_file, mode="L" if large.shape[2] == 1 else "RGB")
+        height, width = (side // self.scale for side in large.shape[:2])
+        if small.shape[:2] != (height, width):
+            raise InputError(
+                f"{small_file}: {small.shape[1]}x{small.shape[0]} pixels, expected {width}x{height}, {file} divided by {self.scale}"
+            )
+        return small, large
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        small, large = self.pair(index)
+        height, width = large.shape[:2]
+        least = least_side(self.scale)
+        if min(height, width) < least:
+            raise InputError(f"{self.files[index]}: {width}x{height} pixels, expected at least {least} a side for SSIM at x{self.scale}")
+        return as_tensor(small).expand(3, -1, -1).float() / 255, as_tensor(large)
+
+
+class Patches(Dataset):
+    """Random patches of the pairs, flipped and turned: (small (3, p / scale, p / scale), large (3, p, p)), both in [0, 1].
+
+    count: patches in an epoch; size: p, of the large patch; keep_decoded: hold every image in memory as uint8 from its first use on,
+    or from `decode_all`.
+    An image smaller than a patch is continued by its mirror image.
+    """
+
+    def __init__(self, pairs: ImagePairs, *, count: int, size: int, keep_decoded: bool = True):
+        self.pairs = pairs
+        self.count = count
+        self.size = size
+        self.keep_decoded = keep_decoded
+        self.decoded: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        small, large = self._pair(index % len(self.pairs))
+        scale, side = self.pairs.scale, self.size // self.pairs.scale
+        top, left = (int(torch.randint(length - side + 1, ())) for length in small.shape[:2])
+        small = small[top : top + side, left : left + side]
+        large = large[top * scale : (top + side) * scale, left * scale : (left + side) * scale]
+        quarter_turns, flip = int(torch.randint(4, ())), int(torch.randint(2, ()))
+        return tuple(as_tensor(np.rot90(patch[:, :: 1 - 2 * flip], quarter_turns)).float() / 255 for patch in (small, large))
+
+    def decode_all(self, *, threads: int) -> None:
+        """Decode what would be decoded at its first use."""
+        if self.keep_decoded:
+            read_ahead(self._pair, len(self.pairs), threads=threads)
+
+    def _pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if index not in self.decoded:
+            small, large = self.pairs.pair(index, mode="RGB")
+            pair = mirrored_up_to(small, self.size // self.pairs.scale), mirrored_up_to(large, self.size)
+            if not self.keep_decoded:
+                return pair
+            self.decoded[index] = pair
+        return self.decoded[index]
+
+
+class SuperResolutionData(L.LightningDataModule):
+    """Images for training and measuring super-resolution.
+
+    Args:
+        root: folder of the data sets, below which the others lie.
+        scale: how many times larger the large images are; must be the task's.
+        train, val: folders of large images; test: the same, empty for those of `val`.
+        train_small, val_small, test_small: folders of small images beside them; "": made by MATLAB's bicubic.
+        patch_size: side of a large patch in pixels; a multiple of the scale.
+        batch_size: patches in a batch, in each process.
+        patches_per_epoch: as many as an epoch shall have; images take turns.
+        keep_decoded: hold training images decoded in memory, so that no processor starves; with workers all are decoded before the first
+            step, and shared where processes are forked (Linux). False for sets larger than memory.
+        seed: of shuffling and cropping.
+    """
+
+    def __init__(
+        self,
+        root: str = ".",
+        *,
+        scale: int = 2,
+        train: Sequence[str] = (),
+        val: Sequence[str] = (),
+        test: Sequence[str] = (),
+        train_small: str = "",
+        val_small: str = "",
+        test_small: str = "",
+        patch_size: int = 192,
+        batch_size: int = 16,
+        patches_per_epoch: int = 16000,
+        num_workers: int = 0,
+        keep_decoded: bool = True,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if patch_size < scale or patch_size % scale:
+            raise InputError(f"patch_size {patch_size}, expected a multiple of the scale, {scale}")
+        self.root = Path(root)
+        self.scale = scale
+        self.folders = {"train": (train, train_small), "val": (val, val_small), "test": (test or val, test_small if test else val_small)}
+        self.patch_size = patch_size
+        self.batch_size = batch_size
+        self.patches_per_epoch = patches_per_epoch
+        self.num_workers = num_workers
+        self.keep_decoded = keep_decoded
+        self.seed = seed
+
+    def pairs(self, split: str) -> ImagePairs:
+        """The whole images of "train", "val" or "test"; raises InputError where none are named or found."""
+        large, small = self.folders[split]
+        if not large:
+            raise InputError(f"data.{split} is empty, expected folders of images")
+        return ImagePairs([self.root / folder for folder in large], self.root / small if small else "", scale=self.scale)
+
+    @cached_property
+    def patches(self) -> Patches:
+        """The training patches."""
+        return Patches(self.pairs("train"), count=self.patches_per_epoch, size=self.patch_size, keep_decoded=self.keep_decoded)
+
+    def train_dataloader(self) -> DataLoader:
+        if self.num_workers:
+            self.patches.decode_all(threads=self.num_workers)
+        return training_loader(
+            self.patches,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            trainer=self.trainer,
+        )
+
+    def val_dataloader(self) -> DataLoader:
+        return evaluation_loader(self.pairs("val"), batch_size=1, num_workers=0)
+
+    def test_dataloader(self) -> DataLoader:
+        return evaluation_loader(self.pairs("test"), batch_size=1, num_workers=0)
+
+
+def find_small_files(folder: str | Path, large: Sequence[tuple[str | Path, Path]], *, scale: int) -> list[Path]:
+    """The small image of each large one, NAMEx2.png or NAME.png: in the same subfolder, or anywhere in `folder`.
+
+    large: folders with the files in them. Raises InputError where there is none, more than one, or one for two.
+    """
+    by_place: dict[Path, list[Path]] = {}
+    by_name: dict[str, list[Path]] = {}
+    for file in images_below(folder):
+        place = file.relative_to(folder).with_suffix("")
+        by_place.setdefault(place, []).append(file)
+        by_name.setdefault(place.name, []).append(file)
+    owners: dict[Path, Path] = {}
+    for root, file in large:
+        names = (f"{file.stem}x{scale}", file.stem)
+        near = [by_place.get(file.relative_to(root).with_name(name), []) for name in names]
+        found = next(filter(None, [*near, *(by_name.get(name, []) for name in names)]), [])
+        if not found:
+            raise InputError(f"{file}: no small image of it in {folder}, expected {names[0]}{file.suffix} or {file.name}")
+        if len(found) > 1:
+            raise InputError(f"{file}: its small image may be {found[0]} or {found[1]}, expected one, or the subfolders of {root}")
+        if owners.setdefault(found[0], file) != file:
+            raise InputError(f"{found[0]}: the small image of {owners[found[0]]} and of {file}, expected one for each")
+    small = {file: found for found, file in owners.items()}
+    return [small[file] for _, file in large]
+
+
+def read_pixels(file: Path, *, mode: str | None = None) -> np.ndarray:
+    """An image file as (H, W, C) uint8; C = 1 for a grey one unless `mode` (Pillow's) says otherwise."""
+    if mode is None:
+        with decoding(file), Image.open(file) as image:
+            mode = "L" if image.mode in GREY else "RGB"
+    # As stored: of two images of a pair only one may have kept its EXIF remark.
+    pixels = np.asarray(read_image(file, mode=mode, name=str(file), upright=False))
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def mirrored_up_to(pixels: np.ndarray, side: int) -> np.ndarray:
+    """(H, W, C), continued by its mirror image where a side is shorter than that."""
+    missing = [(0, max(side - length, 0)) for length in pixels.shape[:2]]
+    return np.pad(pixels, (*missing, (0, 0)), mode="symmetric")
+
+
+def as_tensor(pixels: np.ndarray) -> Tensor:
+    """(H, W, C) -> (C, H, W)."""
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())

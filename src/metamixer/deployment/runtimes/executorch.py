@@ -1,0 +1,59 @@
+"""ExecuTorch programs (.pte) for phones and small devices, with XNNPACK; run here by its Python runtime."""
+# An extra of its own, which the development environment leaves out:
+# pyright: reportMissingImports=false
+
+import threading
+from pathlib import Path
+
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import to_edge_transform_and_lower
+from executorch.runtime import Runtime as Engine
+from executorch.runtime import Verification
+from torch import Tensor
+
+from ...errors import InputError, first_line
+from ..description import KEY, Description
+from ..program import Program, capture
+from ..runtime import Runtime
+
+LARGEST_BATCH = 16
+"""Memory is planned for this batch when the program is written."""
+
+
+class ExecuTorch(Runtime):
+    """A program in ExecuTorch's runtime, which serves one call at a time."""
+
+    def __init__(self, content: bytes, path: Path):
+        program = Engine.get().load_program(content, verification=Verification.InternalConsistency)
+        text = program.load_method(KEY).execute([])[0] if KEY in program.method_names else None
+        description = Description.from_json(text, path)
+        super().__init__(description.shape, description)
+        self.program = program
+        self.method = program.load_method("forward")
+        self.lock = threading.Lock()
+
+    def run(self, x: Tensor) -> Tensor:
+        """x: float32 -> float32; raises InputError for a batch larger than memory was planned for."""
+        if self.shape[0] is None and len(x) > LARGEST_BATCH:
+            raise InputError(f"batch of {len(x)}, expected at most {LARGEST_BATCH}, for which the program has planned its memory")
+        with self.lock:
+            return self.method.execute([x.contiguous()])[0].clone()
+
+
+def write(program: Program, path: Path) -> None:
+    """Write a program with a free batch of up to `LARGEST_BATCH`; what XNNPACK knows runs there, the rest in portable kernels."""
+    free = {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)} if program.dynamic else {}
+    exported, shape = capture(program.computing(), program.example, free)
+    lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()], constant_methods={KEY: program.text(shape)})
+    path.write_bytes(lowered.to_executorch().buffer)
+
+
+def read(path: Path) -> ExecuTorch:
+    """Load a program into ExecuTorch."""
+    try:
+        return ExecuTorch(path.read_bytes(), path)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path}: not a readable ExecuTorch program ({first_line(error)}): truncated, or of another version") from None

@@ -1,0 +1,122 @@
+"""OpenVINO files (.xml with its .bin), and networks run by OpenVINO."""
+
+import threading
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import torch
+from torch import Tensor
+
+from ...errors import InputError
+from ...system.machine import multiplies_int8
+from ..description import KEY, Description, Shape
+from ..program import Program, all_free, capture
+from ..runtime import Runtime
+from ..weights import fingerprint
+
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+"""What OpenVINO is to compute in; in an int8 network, the operators that stay in floating point."""
+
+
+class OpenVino(Runtime):
+    """A compiled OpenVINO model on the processor, with as many threads as PyTorch has; each thread has a request of its own."""
+
+    def __init__(self, model: ov.Model, precision: str, shape: Shape, description: Description | None = None):
+        super().__init__(shape, description)
+        settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self.compiled = core().compile_model(model, "CPU", settings)
+        self.requests = threading.local()
+
+    def run(self, x: Tensor) -> Tensor:
+        """x: float32 -> float32."""
+        if not hasattr(self.requests, "own"):
+            self.requests.own = self.compiled.create_infer_request()
+        answer = self.requests.own.infer([np.ascontiguousarray(x.numpy(force=True))], share_inputs=True)
+        return torch.from_numpy(answer[0])
+
+
+@cache
+def core() -> ov.Core:
+    """OpenVINO's devices and plugins, loaded once."""
+    return ov.Core()
+
+
+def write(program: Program, path: Path) -> None:
+    """Write the model and, beside it, its weights (.bin)."""
+    model, shape = convert(program)
+    model.set_rt_info(program.text(shape), [KEY])
+    try:
+        ov.save_model(model, path, compress_to_fp16=program.precision == "fp16")
+    except RuntimeError as error:  # no space, no permission
+        raise OSError(_last_line(error)) from None
+
+
+def read(path: Path) -> OpenVino:
+    """Load a file into OpenVINO."""
+    if not path.with_suffix(".bin").is_file():
+        raise InputError(f"{path.with_suffix('.bin')}: no such file, expected the weights beside {path.name}")
+    try:
+        model = core().read_model(path)
+    except Exception as error:
+        raise InputError(f"{path}: not a readable OpenVINO file ({_last_line(error)}): truncated, or another kind of file") from None
+    text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
+    description = Description.from_json(text, path)
+    return OpenVino(model, description.precision, description.shape, description)
+
+
+def build(program: Program) -> OpenVino:
+    """The network in OpenVINO, without a file."""
+    model, shape = convert(program)
+    return OpenVino(model, program.precision, shape)
+
+
+def convert(program: Program) -> tuple[ov.Model, Shape]:
+    """The model and the shape that it takes; in int8 where the program says so."""
+    exported, shape = capture(program.module, program.example, all_free(program.example, dynamic=program.dynamic))
+    try:
+        model = ov.convert_model(exported)
+    except Exception as error:
+        raise InputError(f"OpenVINO can't hold this network ({_last_line(error)})") from None
+    model.inputs[0].get_tensor().set_names({"input"})
+    model.outputs[0].get_tensor().set_names({"output"})
+    return (quantize(model, program) if program.precision == "int8" else model), shape
+
+
+def quantize(model: ov.Model, program: Program) -> ov.Model:
+    """Convolutions and matrix products in int8, weights per channel, ranges from the calibration batch."""
+    import nncf
+
+    floating = {fingerprint(weight.numpy(force=True)) for weight in program.floating}
+    batches = [batch.numpy() for batch in program.calibration_batches()]
+    kept = [op.get_friendly_name() for op in model.get_ops() if floating & set(map(fingerprint, _constants(op)))]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(batches),
+        # Symmetric ranges of activations: with others OpenVINO 2026.4 computes depthwise convolutions wrongly on a CPU
+        # (the same file is right when its low-precision transformations are off).
+        preset=nncf.QuantizationPreset.PERFORMANCE,
+        subset_size=len(batches),
+        # Without instructions for int8 products their sums of pairs saturate at 16 bits, unless weights have 7 bits.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=None if multiplies_int8() else nncf.OverflowFix.ENABLE),
+        ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
+    )
+
+
+def _constants(op: ov.Node) -> list[np.ndarray]:
+    """The weights of an operator that int8 could take."""
+    if op.get_type_name() not in ("Convolution", "GroupConvolution", "MatMul"):
+        return []
+    sources = [value.get_source_output().get_node() for value in op.inputs()]
+    return [source.data for source in sources if source.get_type_name() == "Constant"]
+
+
+def _last_line(error: Exception) -> str:
+    """The cause: places in OpenVINO's source stand before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

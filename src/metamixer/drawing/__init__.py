@@ -1,0 +1,1 @@
+"""Figures: point clouds, legends, curves."""

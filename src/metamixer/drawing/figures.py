@@ -1,0 +1,38 @@
+"""Pictures by matplotlib, which only drawing needs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..system.files import written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def pyplot():
+    """matplotlib.pyplot that draws to files, in which names stand as they are, dollar signs too."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise InputError("matplotlib is not installed, expected it for drawing: pip install 'metamixer[demo]'") from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot
+
+    matplotlib.rcParams["text.parse_math"] = False
+    return matplotlib.pyplot
+
+
+def check_figure_name(path: str | Path) -> None:
+    """Raise InputError for a name whose suffix is no format of matplotlib's."""
+    known = pyplot().gcf().canvas.get_supported_filetypes()
+    pyplot().close()
+    if Path(path).suffix[1:].lower() not in known:
+        raise InputError(f"{path}: expected a name that ends in one of {', '.join(sorted(f'.{name}' for name in known))}")
+
+
+def save_figure(figure: "Figure", path: str | Path) -> None:
+    """Write a picture, whole or not at all, in the format that its name tells, and forget the figure."""
+    with written_whole(path) as part:
+        figure.savefig(part, dpi=110, format=Path(path).suffix[1:].lower())
+    pyplot().close(figure)

@@ -1,0 +1,1 @@
+"""A large input in parts, back together."""

@@ -1,0 +1,274 @@
+"""FFNet: images in, classes or a pyramid of features out (paper, section 3.4 and table 2).
+
+Every variant is a timm model: `timm.create_model("ffnet_1", features_only=True)` and all that timm builds on.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from timm.layers import LayerNorm2d, calculate_drop_path_rates
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models._features import feature_take_indices
+from torch import Tensor, nn
+
+from ...errors import InputError
+from ...mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
+from ...ops import IMAGE, LayerScale
+from .parts import PLAIN_PARTS, SEGMENTATION_PARTS, STRIDE, Parts, Stage, check_image, init_weights
+from .pretrained import checkpoint_filter_fn, forget_weights, overlay_with_weights
+
+__all__ = ["VARIANTS", "FFNet"]
+
+# fx looks the name up where it is called.
+torch.fx.wrap("check_image")
+
+
+class FFNet(nn.Module):
+    """The image network; `mixers` names the token mixer of each stage.
+
+    Args:
+        depths, dims: blocks and width of each stage.
+        token_kernels, channel_kernels: kernel size of the token and the channel mixer in each stage; 7 and more train with a
+            parallel half as large.
+        mixers: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators) for each stage, or one for all.
+        layer_scale: first value of the layer scales; None: no layer scales.
+        feature_norms: a LayerNorm on each stage's features, as published for detection and UPerNet (with `features_only=True`).
+        parts: stem, down-sampling, head and the token mixers' operators.
+    """
+
+    def __init__(
+        self,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        global_pool: str = "avg",
+        *,
+        depths: Sequence[int] = (2, 2, 8, 2),
+        dims: Sequence[int] = (80, 160, 320, 640),
+        stem_dim: int = 64,
+        token_kernels: Sequence[int] = (3, 3, 7, 7),
+        channel_kernels: Sequence[int] = (3, 3, 3, 3),
+        expansion_ratio: float = 3,
+        mixers: str | TokenMixer | Sequence[str | TokenMixer] = "ffnified",
+        layer_scale: float | None = None,
+        feature_norms: bool = False,
+        parts: Parts = PLAIN_PARTS,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        device=None,
+        dtype=None,
+    ):
+        super().__init__()
+        factory = {"device": device, "dtype": dtype}
+        operators, token_operators = IMAGE.on(**factory), parts.token_operators.on(**factory)
+        if isinstance(mixers, str) or callable(mixers):
+            mixers = (mixers,) * len(depths)
+        if not len(depths) == len(dims) == len(token_kernels) == len(channel_kernels) == len(mixers):
+            raise InputError(
+                f"depths {depths}, dims {dims}, token_kernels {token_kernels}, channel_kernels {channel_kernels}, "
+                f"mixers {mixers}: expected one entry a stage in each"
+            )
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        self.drop_rate = drop_rate
+        self.num_features = dims[-1]
+        self.published_names = parts.names
+
+        self.stem = parts.stem(in_chans, stem_dim, dims[0], operators)
+        self.stages = nn.Sequential()
+        self.feature_info = []
+        rates = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=False)
+        for i, (depth, dim) in enumerate(zip(depths, dims, strict=True)):
+            scale = partial(LayerScale, dim, layer_scale, **factory) if layer_scale is not None else nn.Identity
+            blocks = [
+                MixerBlock(
+                    token_mixer(mixers[i], dim, kernel_size=token_kernels[i], operators=token_operators),
+                    ConvNeXtFFN(dim, channel_kernels[i], expansion_ratio=expansion_ratio, operators=operators),
+                    scale=scale,
+                    drop_path=rates[sum(depths[:i]) + j],
+                )
+                for j in range(depth)
+            ]
+            downsample = parts.downsample(dims[i - 1], dim, operators) if i else nn.Identity()
+            self.stages.append(Stage(downsample, blocks))
+            self.feature_info.append({"num_chs": dim, "reduction": 4 * 2**i, "module": f"stages.{i}"})
+
+        make_norm = partial(LayerNorm2d, **factory) if feature_norms else lambda dim: nn.Identity()
+        self.feature_norms = nn.ModuleList(make_norm(dim) for dim in dims)
+        self.head = parts.head(self.num_features, num_classes, global_pool=global_pool, drop_rate=drop_rate, **factory)
+        self.head_hidden_size = self.head.hidden_size
+        self.apply(init_weights)
+
+    @torch.jit.ignore
+    def group_matcher(self, coarse: bool = False) -> dict:
+        """Layers for layer-wise rates: the stem, every stage (`coarse`) or block (the first with the down-sampling), the rest."""
+        blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
+        return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
+
+    @torch.jit.ignore
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Trade time for memory: keep no activations inside blocks, compute them again on the way back."""
+        for stage in self.stages:
+            stage.grad_checkpointing = enable
+
+    @torch.jit.ignore
+    def get_classifier(self) -> nn.Module:
+        """The last linear layer."""
+        return self.head.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Put a new classifier (0: none) in place of the last linear layer, on its device and with its dtype."""
+        self.num_classes = num_classes
+        if global_pool is not None:
+            self.head.reset_pool(global_pool)
+        like = next(self.stem.parameters())
+        fc = nn.Linear(self.head_hidden_size, num_classes, device=like.device, dtype=like.dtype) if num_classes > 0 else nn.Identity()
+        self.head.fc = fc.apply(init_weights).train(self.training)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """x: (B, 3, H, W), H and W at least 32 -> (B, C, H/32, W/32)."""
+        check_image(x, self.in_chans)
+        return self.stages(self.stem(x))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """x: (B, C, H, W) -> logits (B, classes)."""
+        return self.head(x, pre_logits=pre_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, 3, H, W) -> logits (B, classes)."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The features of the stages named by `indices` (all; the last n), and what `forward_features` gives.
+
+        norm: the classifier's norm on the last stage's features.
+        """
+        if output_fmt != "NCHW":
+            raise InputError(f"output_fmt {output_fmt!r}, expected 'NCHW'")
+        wanted, last = feature_take_indices(len(self.stages), indices)
+        check_image(x, self.in_chans)
+        x = self.stem(x)
+        intermediates = []
+        for i, (stage, feature_norm) in enumerate(zip(self.stages, self.feature_norms, strict=True)):
+            if stop_early and i > last:
+                break
+            x = stage(x)
+            if i in wanted:
+                is_last = i == len(self.stages) - 1
+                intermediates.append(self.head.norm(x) if norm and is_last else feature_norm(x))
+        return intermediates if intermediates_only else (x, intermediates)
+
+    def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
+        """Drop what the features named by `indices` don't need; returns them as positive indices."""
+        wanted, last = feature_take_indices(len(self.stages), indices)
+        self.stages = self.stages[: last + 1]
+        self.feature_norms = nn.ModuleList(norm if i in wanted else nn.Identity() for i, norm in enumerate(self.feature_norms[: last + 1]))
+        if prune_norm:
+            self.head.norm = nn.Identity()
+        if prune_head:
+            self.reset_classifier(0, "")
+        return wanted
+
+
+_LARGE = {"channel_kernels": (7, 7, 7, 7)}
+
+VARIANTS: dict[str, dict] = {
+    "ffnet_nano": {"depths": (2, 2, 4, 1), "dims": (32, 64, 128, 256), "stem_dim": 16},
+    "ffnet_1": {"depths": (2, 2, 8, 2), "dims": (80, 160, 320, 640)},
+    "ffnet_1_hybrid": {
+        "depths": (2, 2, 8, 2),
+        "dims": (80, 160, 320, 640),
+        "mixers": ("ffnified", "ffnified", "ffnified", "attention"),
+    },
+    "ffnet_2": {"depths": (3, 3, 15, 3), "dims": (88, 176, 352, 704), **_LARGE},
+    "ffnet_3": {"depths": (4, 4, 22, 5), "dims": (96, 192, 384, 768), "layer_scale": 1e-6, **_LARGE},
+    "ffnet_4": {"depths": (4, 4, 27, 3), "dims": (128, 256, 512, 1024), "layer_scale": 1e-6, **_LARGE},
+    "ffnet_seg": {
+        "depths": (3, 4, 18, 5),
+        "dims": (96, 192, 384, 768),
+        "token_kernels": (3, 3, 9, 9),
+        "expansion_ratio": 4,
+        "layer_scale": 1e-6,
+        "parts": SEGMENTATION_PARTS,
+    },
+}
+"""What makes a variant; `ffnet_nano` and `ffnet_1_hybrid` are ours, the others are the paper's (table 2, semantic segmentation)."""
+
+_RELEASE = "https://github.com/ysj9909/FFNet/releases/download/v1.0"
+
+
+def _cfg(file: str = "", *, size: int = 256, crop_pct: float = 0.95) -> dict:
+    return {
+        "url": f"{_RELEASE}/{file}" if file else "",
+        "num_classes": 1000,
+        "input_size": (3, size, size),
+        "pool_size": (size // STRIDE, size // STRIDE),
+        "crop_pct": crop_pct,
+        "interpolation": "bicubic",
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "first_conv": "stem.0.conv",
+        "classifier": "head.fc",
+        "license": "apache-2.0",
+        "paper_ids": "arXiv:2406.02021",
+    }
+
+
+default_cfgs = generate_default_cfgs(
+    {
+        "ffnet_nano.untrained": _cfg(size=96, crop_pct=1.0),
+        "ffnet_1.in1k": _cfg("ffnet_1.pth.tar", crop_pct=0.9),
+        "ffnet_1.distilled_in1k": _cfg("ffnet_1_distillation.pth.tar", crop_pct=0.9),
+        "ffnet_1_hybrid.untrained": _cfg(crop_pct=0.9),
+        "ffnet_2.in1k": _cfg("ffnet_2.pth.tar", crop_pct=0.9),
+        "ffnet_2.distilled_in1k": _cfg("ffnet_2_distillation.pth.tar", crop_pct=0.9),
+        "ffnet_3.in1k": _cfg("ffnet_3.pth.tar"),
+        "ffnet_3.distilled_in1k": _cfg("ffnet_3_distillation.pth.tar"),
+        "ffnet_3.in1k_384": _cfg("ffnet_3_384.pth.tar", size=384),
+        "ffnet_4.in1k_384": _cfg("ffnet_4_384.pth.tar", size=384),
+        "ffnet_seg.in1k": _cfg("ffnet_seg.pth.tar"),
+    }
+)
+
+
+def build_ffnet(
+    variant: str,
+    pretrained: bool = False,
+    pretrained_cfg: str | dict | None = None,
+    pretrained_cfg_overlay: dict | None = None,
+    **kwargs,
+) -> nn.Module:
+    """What timm calls for a registered name: the variant's numbers, changed by the caller's keywords."""
+    if pretrained:
+        pretrained_cfg_overlay = overlay_with_weights(variant, pretrained_cfg, pretrained_cfg_overlay)
+    network = build_model_with_cfg(
+        FFNet,
+        variant,
+        pretrained,
+        pretrained_cfg=pretrained_cfg,
+        pretrained_cfg_overlay=pretrained_cfg_overlay,
+        pretrained_filter_fn=checkpoint_filter_fn,
+        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
+        **{**VARIANTS[variant], **kwargs},
+    )
+    return forget_weights(network)
+
+
+def _register(variant: str) -> None:
+    def entrypoint(pretrained: bool = False, **kwargs) -> nn.Module:
+        return build_ffnet(variant, pretrained, **kwargs)
+
+    entrypoint.__name__ = entrypoint.__qualname__ = variant
+    globals()[variant] = register_model(entrypoint)
+
+
+for _variant in VARIANTS:
+    _register(_variant)

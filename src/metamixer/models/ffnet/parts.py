@@ -1,0 +1,177 @@
+"""The parts of an image network: what each stage is made of, and what stands before and behind the stages."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from timm.layers import SelectAdaptivePool2d, trunc_normal_
+from timm.models import checkpoint_seq
+from torch import Tensor, nn
+
+from ...checkpoints.published import FFNET_NAMES, FFNET_SEG_NAMES
+from ...errors import InputError
+from ...ops import IMAGE, IMAGE_WITH_STRIPS, Operators, ParallelConv, norm_as_affine
+
+STRIDE = 32
+"""The last stage sees the image at this stride; a smaller image is refused."""
+EXPANDED_DIM, HIDDEN_DIM = 1024, 1280
+"""Widths in the segmentation backbone's classifier, as published."""
+
+
+def check_image(x: Tensor, in_chans: int) -> None:
+    """Refuse what a convolution would take without a word (too small) or with an unclear one (wrong channels)."""
+    if torch.jit.is_scripting():
+        return
+    if x.ndim != 4 or x.shape[1] != in_chans:
+        raise InputError(f"image batch of shape {list(x.shape)}, expected (batch, {in_chans}, height, width)")
+    if x.shape[2] < STRIDE or x.shape[3] < STRIDE:
+        raise InputError(f"image of {x.shape[2]}x{x.shape[3]} pixels, expected at least {STRIDE}x{STRIDE}, the network's stride")
+
+
+class Stage(nn.Module):
+    """Down-sampling (all stages but the first), then blocks."""
+
+    def __init__(self, downsample: nn.Module, blocks: Sequence[nn.Module]):
+        super().__init__()
+        self.downsample = downsample
+        self.blocks = nn.Sequential(*blocks)
+        self.grad_checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W) -> (B, C', H', W')."""
+        x = self.downsample(x)
+        if self.grad_checkpointing and not torch.jit.is_scripting():
+            return checkpoint_seq(self.blocks, x)
+        return self.blocks(x)
+
+
+class Head(nn.Module):
+    """Norm, pooling, classifier; the norm folds into the classifier, for an average and an affine map change places."""
+
+    def __init__(self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None):
+        super().__init__()
+        factory = {"device": device, "dtype": dtype}
+        self.hidden_size = dim
+        self.norm = nn.BatchNorm2d(dim, **factory)
+        self.global_pool = make_pool(global_pool)
+        self.drop = nn.Dropout(drop_rate)
+        self.fc = nn.Linear(dim, num_classes, **factory) if num_classes > 0 else nn.Identity()
+
+    def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """x: (B, C, H, W) -> logits (B, classes), or (B, C) with `pre_logits`."""
+        x = self.drop(self.global_pool(self.norm(x)))
+        return x if pre_logits else self.fc(x)
+
+    def reset_pool(self, global_pool: str) -> None:
+        """Another pooling, '' for none."""
+        self.global_pool = make_pool(global_pool)
+
+    @torch.no_grad()
+    def fuse(self) -> nn.Module:
+        if isinstance(self.norm, nn.BatchNorm2d) and isinstance(self.fc, nn.Linear):
+            scale, shift = norm_as_affine(self.norm)
+            weight = self.fc.weight.double()
+            self.fc.bias.add_((weight @ shift).to(self.fc.bias.dtype))
+            self.fc.weight.copy_(weight * scale)
+            self.norm = nn.Identity()
+        return self
+
+
+class HiddenHead(nn.Module):
+    """A pointwise convolution, pooling, a hidden layer, classifier; without pooling the features pass as they are."""
+
+    def __init__(self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None):
+        super().__init__()
+        factory = {"device": device, "dtype": dtype}
+        operators = IMAGE.on(**factory)
+        self.hidden_size = HIDDEN_DIM
+        self.norm = nn.Identity()
+        self.expand = nn.Sequential(operators.conv_norm(dim, EXPANDED_DIM, 1), nn.Hardswish())
+        norm = nn.LayerNorm(HIDDEN_DIM, eps=1e-6, **factory)
+        self.hidden = nn.Sequential(nn.Linear(EXPANDED_DIM, HIDDEN_DIM, **factory), norm, nn.Hardswish())
+        self.reset_pool(global_pool)
+        self.drop = nn.Dropout(drop_rate)
+        self.fc = nn.Linear(self.hidden_size, num_classes, **factory) if num_classes > 0 else nn.Identity()
+
+    def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """x: (B, C, H, W) -> logits (B, classes), or (B, hidden) with `pre_logits`."""
+        x = self.drop(self.hidden(self.global_pool(self.expand(x))))
+        return x if pre_logits else self.fc(x)
+
+    def reset_pool(self, global_pool: str) -> None:
+        """Another pooling; '' for none, and then no hidden layer either, which takes vectors."""
+        self.global_pool = make_pool(global_pool)
+        if not global_pool:
+            self.expand, self.hidden = nn.Identity(), nn.Identity()
+
+
+def make_stem(in_chans: int, stem_dim: int, dim: int, operators: Operators) -> nn.Module:
+    """A quarter of the size in two convolutions."""
+    return nn.Sequential(
+        operators.conv_norm(in_chans, stem_dim, 3, stride=2),
+        operators.act(),
+        operators.conv_norm(stem_dim, dim, 3, stride=2),
+    )
+
+
+def make_deep_stem(in_chans: int, stem_dim: int, dim: int, operators: Operators) -> nn.Module:
+    """A quarter of the size in four convolutions."""
+    return nn.Sequential(
+        operators.conv_norm(in_chans, stem_dim, 3, stride=2),
+        operators.act(),
+        operators.conv_norm(stem_dim, stem_dim, 3),
+        operators.act(),
+        operators.conv_norm(stem_dim, dim, 3),
+        operators.conv_norm(dim, dim, 3, stride=2),
+    )
+
+
+def make_downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
+    """Half the size: a 7x7 depthwise convolution to the new width, then x + conv(norm(x))."""
+    return nn.Sequential(
+        operators.depthwise_norm(dim, out_dim, 7, stride=2),
+        ParallelConv(operators.norm_conv(out_dim, out_dim), nn.Identity()),
+    )
+
+
+def make_wide_downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
+    """Half the size: a 3x3 convolution to twice the new width, then a pointwise one to the new width."""
+    return nn.Sequential(
+        operators.conv_norm(dim, 2 * out_dim, 3, stride=2),
+        operators.act(),
+        operators.conv_norm(2 * out_dim, out_dim, 1),
+    )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an image network has around its blocks, and the operators of its token mixers.
+
+    stem: (in_chans, stem_dim, dim, operators); downsample: (dim, out_dim, operators); head: as `Head` takes them;
+    names: our names -> the published ones.
+    """
+
+    stem: Callable[[int, int, int, Operators], nn.Module] = make_stem
+    downsample: Callable[[int, int, Operators], nn.Module] = make_downsample
+    head: Callable[..., nn.Module] = Head
+    token_operators: Operators = IMAGE
+    names: tuple[tuple[str, str], ...] = FFNET_NAMES
+
+
+PLAIN_PARTS = Parts()
+SEGMENTATION_PARTS = Parts(make_deep_stem, make_wide_downsample, HiddenHead, IMAGE_WITH_STRIPS, FFNET_SEG_NAMES)
+
+
+def make_pool(global_pool: str) -> nn.Module:
+    """'avg', or '' for none; no other kind lets the norm fold into the classifier."""
+    if global_pool not in ("avg", ""):
+        raise InputError(f"global_pool {global_pool!r}, expected 'avg' or ''")
+    return SelectAdaptivePool2d(pool_type=global_pool, flatten=bool(global_pool))
+
+
+def init_weights(module: nn.Module) -> None:
+    """Normal weights of deviation 0.02 and no bias, as published."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,167 @@
+"""Segmentation networks: images in, class scores for every pixel out (paper, semantic segmentation).
+
+The FFNet head on FFNet-seg or another backbone, UPerNet on FFNet, and for comparison segmentation_models_pytorch's U-Net.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...checkpoints.published import FFNET_NAMES, FFNET_SEG_NAMES, published_name, rename_published
+from ...errors import InputError
+from ..ffnet.backbones import build_backbone
+from ..ffnet.parts import STRIDE
+from .heads import FFNET_HEAD_STRIDES, UPERNET_STRIDES, AuxiliaryHead, FFNetHead, UPerNetHead, segmentation_models
+
+PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
+    (r"\.classifier\.", ".conv_seg."),
+    (r"^auxiliary_head\.conv\.0\.conv\.", "auxiliary_head.convs.0.conv."),
+    (r"^auxiliary_head\.conv\.0\.norm\.", "auxiliary_head.convs.0.bn."),
+    (r"^head\.decoder\.psp\.blocks\.(\d)\.1\.", r"decode_head.psp_modules.\1.1."),
+    (r"^head\.decoder\.psp\.out_conv\.", "decode_head.bottleneck."),
+    (r"^head\.decoder\.fusion_block\.", "decode_head.fpn_bottleneck."),
+    (r"^head\.decoder\.(fpn_lateral_blocks|fpn_conv_blocks)\.0\.", r"decode_head.\1.two."),
+    (r"^head\.decoder\.(fpn_lateral_blocks|fpn_conv_blocks)\.2\.", r"decode_head.\1.0."),
+    (r"^head\.decoder\.(fpn_lateral_blocks|fpn_conv_blocks)\.1\.", r"decode_head.\1.1."),
+    (r"fpn_lateral_blocks\.(\w+)\.conv_norm_relu\.", r"lateral_convs.\1."),
+    (r"fpn_conv_blocks\.", "fpn_convs."),
+    (r"_convs\.two\.", "_convs.2."),
+    (r"^(decode_head\.(?:psp_modules\.\d\.1|bottleneck|fpn_bottleneck|lateral_convs\.\d|fpn_convs\.\d))\.0\.conv\.", r"\1.conv."),
+    (r"^(decode_head\.(?:psp_modules\.\d\.1|bottleneck|fpn_bottleneck|lateral_convs\.\d|fpn_convs\.\d))\.0\.norm\.", r"\1.bn."),
+    (r"^head\.(?!decoder)", "decode_head."),
+)
+"""Our name -> the published one, beside the backbone's and the FFNet head's blocks; the decoder counts its levels the other way round."""
+
+
+class SegmentationNetwork(nn.Module):
+    """A backbone, a head on its features, and for training perhaps an auxiliary head on one of them."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, *, auxiliary_head: nn.Module | None = None, auxiliary_index: int = 2):
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.auxiliary_head = auxiliary_head
+        self.auxiliary_index = auxiliary_index
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, 3, H, W), H and W at least 32 -> logits (B, classes, H, W)."""
+        return F.interpolate(self.head(self.backbone(x)), x.shape[2:], mode="bilinear", align_corners=False)
+
+    def forward_heads(self, x: Tensor) -> list[Tensor]:
+        """x: (B, 3, H, W) -> logits of the head, then of the auxiliary head, each at its own stride: what training compares."""
+        features = self.backbone(x)
+        auxiliary = [] if self.auxiliary_head is None else [self.auxiliary_head(features[self.auxiliary_index])]
+        return [self.head(features), *auxiliary]
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Trade time for memory in the backbone."""
+        getattr(self.backbone, "model", self.backbone).set_grad_checkpointing(enable)
+
+    def fuse(self) -> nn.Module:
+        self.auxiliary_head = None
+        return self
+
+    def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A published segmenter's state dict under our names, complete in both directions."""
+        names = getattr(getattr(self.backbone, "model", None), "published_names", FFNET_NAMES)
+        return rename_published(state, self.state_dict(), name_of=partial(published_segmenter_name, backbone_names=names))
+
+
+def published_segmenter_name(name: str, backbone_names: tuple[tuple[str, str], ...] = FFNET_NAMES) -> str:
+    """The published key of one of our segmenter's parameters or buffers."""
+    prefix = "backbone.model."
+    if name.startswith(prefix):
+        return "backbone." + published_name(name.removeprefix(prefix), backbone_names)
+    if name.startswith(("head.squeeze.", "head.blocks.", "head.align.")):
+        part = published_name(name.removeprefix("head."), FFNET_SEG_NAMES).replace("token_mixer.0.", "token_mixer.")
+        return "decode_head." + re.sub(r"^blocks\.", "head_blocks.", part)
+    for pattern, replacement in PUBLISHED_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+class UNet(nn.Module):
+    """segmentation_models_pytorch's U-Net on a timm encoder: what the FFNet head is compared with."""
+
+    def __init__(self, unet: nn.Module):
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, 3, H, W) of any size -> logits (B, classes, H, W)."""
+        height, width = x.shape[2:]
+        padded = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE))
+        return self.unet(padded)[:, :, :height, :width]
+
+    def forward_heads(self, x: Tensor) -> list[Tensor]:
+        """x: (B, 3, H, W) -> logits (B, classes, H, W)."""
+        return [self(x)]
+
+
+def ffnet_head_network(
+    num_classes: int = 150, backbone: str = "ffnet_seg", *, backbone_args: Mapping | None = None, head_args: Mapping | None = None
+) -> nn.Module:
+    """The paper's head on the features of a backbone at strides 8, 16 and 32; keywords go to `build_backbone` and `FFNetHead`."""
+    features = build_backbone(backbone, strides=FFNET_HEAD_STRIDES, **(backbone_args or {}))
+    return SegmentationNetwork(features, FFNetHead(features.feature_info.channels(), num_classes, **(head_args or {})))
+
+
+def upernet(
+    num_classes: int = 150, backbone: str = "ffnet_2", *, backbone_args: Mapping | None = None, dim: int = 512, auxiliary_dim: int = 256
+) -> nn.Module:
+    """UPerNet with its auxiliary head on a backbone's features at strides 4 to 32, with LayerNorms on them where it is ours."""
+    features = build_backbone(backbone, strides=UPERNET_STRIDES, **{"feature_norms": True, **(backbone_args or {})})
+    dims = features.feature_info.channels()
+    return SegmentationNetwork(
+        features, UPerNetHead(dims, num_classes, dim=dim), auxiliary_head=AuxiliaryHead(dims[2], num_classes, dim=auxiliary_dim)
+    )
+
+
+def unet(
+    num_classes: int = 150, backbone: str = "resnet18", *, pretrained: bool = False, dims: tuple[int, ...] = (256, 128, 64, 32, 16)
+) -> nn.Module:
+    """U-Net on the features of a timm network; dims: widths of the decoder, coarsest first."""
+    smp = segmentation_models()
+    return UNet(
+        smp.Unet(f"tu-{backbone}", encoder_weights="imagenet" if pretrained else None, classes=num_classes, decoder_channels=tuple(dims))
+    )
+
+
+_NARROW_HEAD = {"dim": 96, "depth": 2, "out_dim": 192, "expansion_ratio": 2}
+
+VARIANTS: dict[str, tuple] = {
+    "ffnet_seg_ade20k": (
+        ffnet_head_network,
+        {"num_classes": 150, "backbone": "ffnet_seg", "head_args": {"depth": 3, "expansion_ratio": 4, "drop_path_rate": 0.1}},
+    ),
+    "ffnet_seg_cityscapes": (
+        ffnet_head_network,
+        {"num_classes": 19, "backbone": "ffnet_seg", "head_args": {"depth": 5, "expansion_ratio": 1}},
+    ),
+    "ffnet_head_ffnet_nano": (ffnet_head_network, {"num_classes": 11, "backbone": "ffnet_nano", "head_args": _NARROW_HEAD}),
+    "ffnet_head_ffnet_1": (ffnet_head_network, {"num_classes": 11, "backbone": "ffnet_1", "head_args": _NARROW_HEAD}),
+    "upernet_ffnet_1": (upernet, {"backbone": "ffnet_1"}),
+    "upernet_ffnet_2": (upernet, {"backbone": "ffnet_2"}),
+    "upernet_ffnet_3": (upernet, {"backbone": "ffnet_3"}),
+    "upernet_ffnet_4": (upernet, {"backbone": "ffnet_4"}),
+    "unet_mobilenetv3_small": (unet, {"num_classes": 11, "backbone": "mobilenetv3_small_100", "dims": (128, 64, 32, 12, 8)}),
+}
+"""What makes a variant: its builder and the keywords that it starts from."""
+
+CLASSIFIERS = ("head.classifier", "auxiliary_head.classifier", "unet.segmentation_head.0")
+"""The layers whose size depends on the number of classes."""
+
+
+def build_segmenter(variant: str, **kwargs) -> nn.Module:
+    """A variant's numbers, changed by the caller's keywords; `head_args` and `backbone_args` one by one."""
+    builder, defaults = VARIANTS[variant]
+    merged = {key: {**defaults[key], **value} if isinstance(defaults.get(key), dict) else value for key, value in kwargs.items()}
+    if merged.get("num_classes", 2) < 2:
+        raise InputError(f"num_classes {merged['num_classes']}, expected at least 2")
+    network = builder(**{**defaults, **merged})
+    network.num_classes = {**defaults, **merged}.get("num_classes", 150)
+    network.pretrained_cfg = {"architecture": variant, "classifier": CLASSIFIERS}
+    return network

@@ -1,0 +1,119 @@
+"""Pictures in; objects with boxes, masks, classes and scores out; and pictures of them."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights
+from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
+from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+
+from ..checkpoints.ours import load_ours
+from ..checkpoints.published import load_published
+from ..data.detection.coco_json import encode_mask
+from ..data.detection.transforms import DetectionPreprocessing
+from ..data.images.labelled import read_image
+from ..errors import InputError, InputWarning
+from ..models import create_model
+from ..models.cascade_mask_rcnn import to_file
+from ..ops.fusion import fuse
+from ..system.device import computing_in, find_precision
+from .classifier import Picture
+
+COCO = {
+    number: name
+    for number, name in enumerate(MaskRCNN_ResNet50_FPN_V2_Weights.DEFAULT.meta["categories"])
+    if name not in ("__background__", "N/A")
+}
+"""COCO's 80 categories by the numbers of its files."""
+COLOURS = ("crimson", "royalblue", "forestgreen", "darkorange", "mediumorchid", "teal", "goldenrod", "deeppink", "sienna", "slateblue")
+MASK_OPACITY = 0.45
+
+
+class Detector:
+    """A network in deploy form with its preprocessing and categories: `Detector.load(checkpoint="best.ckpt")("street.jpg")`.
+
+    categories: name by the number that a COCO json has for it, in the order of the network's labels. precision: fp32 or bf16.
+    """
+
+    def __init__(
+        self, network: nn.Module, preprocessing: DetectionPreprocessing, categories: Mapping[int, str], *, precision: str = "fp32"
+    ):
+        self.precision = find_precision(precision)
+        self.network = fuse(network).to(memory_format=torch.channels_last)
+        self.preprocessing = preprocessing
+        self.category_ids = list(categories)
+        self.classes = list(categories.values())
+
+    @classmethod
+    def load(cls, *, model: str | None = None, checkpoint: str | Path, precision: str = "fp32") -> "Detector":
+        """From a checkpoint of ours; or from a published one, with its `model`: its categories are COCO's."""
+        ours = load_ours(checkpoint, task="detection", model=model)
+        if ours is None:
+            network = create_model(model)
+            if not hasattr(network, "convert_published"):
+                raise InputError(f"model {model!r}, expected a detector such as cascade_mask_rcnn_ffnet_2")
+            return cls(load_published(network, checkpoint), DetectionPreprocessing(), COCO, precision=precision)
+        network, info = ours
+        names = info["classes"] or [str(label) for label in range(network.num_classes)]
+        numbers = info.get("category_ids") or range(1, len(names) + 1)
+        categories = dict(zip(numbers, names, strict=True))
+        return cls(network, DetectionPreprocessing.from_dict(info["preprocessing"]), categories, precision=precision)
+
+    @torch.inference_mode()
+    def __call__(self, picture: Picture, *, score_threshold: float = 0.05) -> dict[str, Tensor]:
+        """The objects in a path or Pillow image: boxes (N, 4), scores, labels (N,) and masks (N, H, W) bool in its pixels."""
+        pixels = pil_to_tensor(read_image(picture, name=str(picture)))
+        image = self.preprocessing(pixels).to(next(self.network.parameters()).device)
+        with computing_in(self.precision, image.device):
+            found = self.network([image])[0]
+        sure = found["scores"] >= score_threshold
+        return to_file({key: value[sure] for key, value in found.items()}, image, pixels.shape[1:])
+
+    def results(self, found: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+        """Detections as entries of COCO's result files, which lack only the image's id."""
+        return [
+            {
+                "category_id": self.category_ids[label],
+                "category": self.classes[label],
+                "bbox": [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
+                "score": round(score, 5),
+                "segmentation": encode_mask(mask.cpu().numpy()),
+            }
+            for (x1, y1, x2, y2), score, label, mask in zip(
+                found["boxes"].tolist(), found["scores"].tolist(), found["labels"].tolist(), found["masks"], strict=True
+            )
+        ]
+
+    def draw(self, picture: Picture, found: Mapping[str, Tensor]) -> Image.Image:
+        """The picture with its objects."""
+        pixels = pil_to_tensor(read_image(picture, name=str(picture)))
+        labels = found["labels"].tolist()
+        if not labels:
+            return to_pil_image(pixels)
+        colours = [COLOURS[label % len(COLOURS)] for label in labels]
+        texts = [f"{self.classes[label]} {score:.0%}" for label, score in zip(labels, found["scores"].tolist(), strict=True)]
+        pixels = draw_segmentation_masks(pixels, found["masks"].cpu(), alpha=MASK_OPACITY, colors=colours)
+        return to_pil_image(draw_bounding_boxes(pixels, found["boxes"].cpu(), labels=texts, colors=colours, width=2))
+
+
+def image_ids(paths: Sequence[Path]) -> list[int]:
+    """COCO's numbers where every file is named by one of its own (000000000139.jpg), else 1, 2, 3 and so on; warns where some are."""
+    numbers: dict[int, Path] = {}
+    odd = []
+    for path in paths:
+        number = int(path.stem) if path.stem.isascii() and path.stem.isdigit() else None
+        if number is None or number in numbers:
+            odd.append(path)
+        else:
+            numbers[number] = path
+    if not odd:
+        return list(numbers)
+    if len(odd) < len(paths):
+        said = f"{odd[0]}: not named by a number of its own, so that image_id counts the images, 1 to {len(paths)}"
+        warnings.warn(said, InputWarning, stacklevel=2)
+    return list(range(1, len(paths) + 1))

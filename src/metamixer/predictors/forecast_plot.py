@@ -1,0 +1,54 @@
+"""A picture of a forecast: the last rows of each series, what comes next, and the intervals."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.series.frames import FORECAST, LONG, read_frame
+from ..drawing.figures import pyplot, save_figure
+from .forecaster import Forecaster
+
+MOST_SERIES = 12
+
+
+def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) -> None:
+    """Draw the first series of a pandas table with their forecast, as `Forecaster.predict` gave it.
+
+    What a table has too little room for, more than 12 series, is left out, and the title says so.
+    """
+    history, layout = read_frame(table, time=forecaster.time)
+    history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
+    times = forecaster.frequency.after(history.times[-1], forecaster.horizon)
+    clock = "UTC" if layout.zone and not layout.local else ""
+    names, forecast = forecaster.names[:MOST_SERIES], forecast.rename(columns=str)
+    columns = 1 if len(names) == 1 else 2
+    rows = -(-len(names) // columns)
+    figure, axes = pyplot().subplots(rows, columns, figsize=(6.5 * columns, 2.1 * rows + 0.6), squeeze=False, layout="constrained")
+    for axis in axes.flat[len(names) :]:
+        axis.axis("off")
+    for axis, name in zip(axes.flat, names, strict=False):
+        one = forecast[forecast[LONG[0]].astype(str) == name] if layout.long else forecast
+        prefix = FORECAST if layout.long else name
+        axis.plot(history.times, history.values[:, history.names.index(name)], color="0.35", linewidth=1)
+        for level in sorted(forecaster.quantiles, reverse=True):
+            low, high = (one[f"{prefix}-{side}-{level:g}"] for side in ("lo", "hi"))
+            axis.fill_between(times, low, high, color="tab:blue", alpha=0.18, linewidth=0, label=f"{level:g} %")
+        axis.plot(times, one[prefix], color="tab:blue", linewidth=1.4)
+        axis.axvline(history.times[-1], color="0.7", linewidth=0.8)
+        axis.set_title(name, fontsize=10, loc="left")
+        axis.set_xlabel(clock, fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.xaxis.set_major_formatter(_dates(axis.xaxis.get_major_locator()))
+    if forecaster.quantiles:
+        axes.flat[0].legend(frameon=False, fontsize=8)
+    shown = f", {len(names)} of {len(forecaster.names)} series" if len(names) < len(forecaster.names) else ""
+    last = f"{np.datetime_as_string(history.times[-1], unit='m').replace('T', ' ')} {clock}".rstrip()
+    figure.suptitle(f"{forecaster.horizon} steps after {last}{shown}")
+    save_figure(figure, out)
+
+
+def _dates(locator):
+    from matplotlib.dates import ConciseDateFormatter
+
+    return ConciseDateFormatter(locator)

@@ -1,0 +1,299 @@
+"""A forecaster with the interface that users of forecasting tools know: a table in, a table of the future out."""
+
+import tempfile
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor, nn
+
+from ..checkpoints.ours import load_checkpoint, network_info, save_network
+from ..data.series.frames import (
+    Layout,
+    bounds_of,
+    last_window,
+    read_frame,
+    refuse_constant,
+    refuse_names_of_bounds,
+    same_variables,
+    write_frame,
+)
+from ..data.series.frequency import Frequency
+from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
+from ..data.series.tables import Series
+from ..data.series.windows import Scaling, SeriesData
+from ..errors import InputError, at_least
+from ..ops.fusion import fuse
+from ..system.machine import find_device
+from ..tasks import Forecasting, Optimization
+from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
+from .backtest import Backtest, backtest
+from .intervals import interval_margins
+
+PARTS = (0.8, 0.1, 0.1)
+"""Shares of the rows to train on, to validate and calibrate on, and to backtest on."""
+
+ONE_AT_A_TIME = threading.RLock()
+"""Held by a training: the generator of random numbers and Lightning's log are the process's, not the thread's."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a forecaster learns; the defaults take a little over a minute on two cores, whatever the length of the table.
+
+    steps: of the optimiser, with a cosine of the rate from `lr` to 0; checks: how often the weights are validated, of which the
+    best are kept; max_windows: in a validation and in a backtest.
+    """
+
+    steps: int = 120
+    batch_size: int = 128
+    lr: float = 1e-3
+    loss: str = "mse"
+    checks: int = 6
+    max_windows: int = 1024
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "checks", "max_windows"):
+            at_least(name, getattr(self, name), 1)
+
+
+class Forecaster:
+    """Forecasts several series together: `Forecaster(horizon=96).fit(table).predict()`.
+
+    A table is a pandas or polars DataFrame, wide (a column of dates, a column a series) or long (`unique_id`, `ds`, `y`). What is
+    missing in `fit` is filled, with a warning (`fill_missing`), and counts in no error; in `predict` it is an error.
+
+    Args:
+        horizon, lookback: steps to forecast, and steps to forecast from.
+        levels: coverage in percent of the intervals to give beside, such as (80, 95).
+        time: the column of dates of a wide table; None: the one named date, ds, time, timestamp or datetime.
+        model, model_args: the network.
+        seed: of everything random; the same table and seed give the same forecast on the same machine.
+        device: where to compute, such as "cpu" or "cuda".
+    """
+
+    def __init__(
+        self,
+        horizon: int = 96,
+        *,
+        lookback: int = 96,
+        levels: Sequence[float] = (),
+        time: str | None = None,
+        model: str = "ffnet_ts",
+        model_args: dict[str, Any] | None = None,
+        training: Training = Training(),
+        seed: int = 0,
+        device: str = "cpu",
+    ):
+        if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
+            raise InputError(f"horizon {horizon}, lookback {lookback}, expected whole numbers, at least 1 each")
+        listed = tuple(levels) if isinstance(levels, Iterable) else None
+        if listed is None or not all(isinstance(level, Real) and 1 <= level < 100 for level in listed):
+            raise InputError(f"levels {levels!r}, expected several percents from 1 to below 100, such as (80, 95)")
+        if len({bounds_of(level) for level in listed}) < len(listed):
+            raise InputError(f"levels {levels!r}, expected each once, of at most six digits")
+        if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+            raise InputError(f"seed {seed!r}, expected a whole number from 0 to {2**32 - 1}")
+        self.horizon, self.lookback, self.levels = int(horizon), int(lookback), listed
+        self.time = time
+        self.model = model
+        self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
+        self.training = training
+        self.seed = seed
+        self.device = find_device(device)
+        self.network: nn.Module | None = None
+
+    def fit(self, table: Any) -> "Forecaster":
+        """Learn from a table; the last rows are kept back for `backtest`."""
+        measured, layout = read_frame(table, time=self.time)
+        if not layout.long:
+            refuse_names_of_bounds(measured.names, self.levels)
+        frequency = Frequency.of(measured)
+        split = self._split(len(measured))
+        series = fill_missing(measured, learned=split[0])
+        refuse_constant(series.rows(0, split[0]))
+        refuse_unmeasured(measured.rows(split[0], sum(split[:2])))
+        warn_of_missing(measured)
+        warn_of_sentinels(measured)
+        data = SeriesData.of(
+            series,
+            measured=measured,
+            lookback=self.lookback,
+            horizon=self.horizon,
+            split=split,
+            batch_size=self.training.batch_size,
+            max_val_windows=self.training.max_windows,
+            seed=self.seed,
+        )
+        self.network = fuse(self._train(data))
+        self.series, self.layout, self.frequency, self.scaling, self.names = series, layout, frequency, data.scaling, series.names
+        self.borders, self.measured = data.borders, measured
+        self.quantiles = interval_margins(self._validation_errors(data), self.levels, self.names) if self.levels else {}
+        return self
+
+    def predict(self, table: Any = None) -> Any:
+        """The next `horizon` steps after a table, by default the one of `fit`, as a table of its kind, in its units.
+
+        With levels, columns that end in -lo-80 and -hi-80 and so on stand beside the forecast's. Raises InputError that names column
+        and row of what can't be used.
+        """
+        series, layout = self._future_of(table)
+        window = last_window(series, self.lookback)
+        warn_of_sentinels(window)
+        forecast = self.scaling.invert(self.forecast_windows(self.scaling.apply(window.values)[None])[0])
+        columns = {"": forecast}
+        for level, quantile in self.quantiles.items():
+            margin = np.array(quantile) * np.array(self.scaling.std)
+            columns |= dict(zip(bounds_of(level), (forecast - margin, forecast + margin), strict=True))
+        return write_frame(self.frequency.after(window.times[-1], self.horizon), columns, self.names, layout)
+
+    def backtest(self) -> Backtest:
+        """What the forecaster is worth: its errors on the last rows of the table of `fit` beside those of a seasonal-naive forecast."""
+        if self.network is None or not hasattr(self, "series"):
+            raise InputError("backtest of a forecaster that wasn't fitted here, expected fit before it")
+        return backtest(
+            self.scaling.apply(self.series.values),
+            self.forecast_windows,
+            measured=self.scaling.apply(self.measured.values),
+            names=self.names,
+            start=self.borders[1],
+            lookback=self.lookback,
+            horizon=self.horizon,
+            season=self.frequency.season,
+            quantiles=self.quantiles,
+            max_windows=self.training.max_windows,
+        )
+
+    @torch.inference_mode()
+    def forecast_windows(self, windows: Tensor, batch_size: int = 256) -> Tensor:
+        """windows: (N, lookback, variables) in units of deviation -> (N, horizon, variables); memory is bounded by the batch."""
+        network = self._fitted().to(self.device)
+        return torch.cat([network(batch.to(self.device)).cpu() for batch in windows.split(batch_size)])
+
+    def save(self, path: str | Path) -> None:
+        """Write all that predicting needs as one .safetensors file."""
+        if Path(path).suffix != ".safetensors":
+            raise InputError(f"{path}: expected a name that ends in .safetensors")
+        network = self._fitted()
+        preprocessing = {
+            "names": list(self.names),
+            "time": self.layout.time,
+            "scaling": asdict(self.scaling),
+            "layout": asdict(self.layout),
+            "quantiles": {f"{level:g}": quantile for level, quantile in self.quantiles.items()},
+        }
+        if self.frequency is not None:
+            preprocessing["frequency"] = self.frequency.name
+        info = network_info(self.model, self._model_args(), task="forecasting", preprocessing=preprocessing)
+        save_network(network, {**info, "fused": True}, path)
+
+    @classmethod
+    def load(cls, path: str | Path, *, horizon: int | None = None, lookback: int | None = None, device: str = "cpu") -> "Forecaster":
+        """A forecaster that `save` or a training run wrote; the latter has no intervals and takes the frequency from the table.
+
+        horizon, lookback: what the caller counts on; InputError where the network has others.
+        """
+        network, info = load_checkpoint(path)
+        if info["task"] != "forecasting":
+            raise InputError(f"{path}: a checkpoint of {info['task']}, expected one of forecasting")
+        args, preprocessing = dict(info["model_args"]), info["preprocessing"]
+        for what, wanted in (("horizon", horizon), ("lookback", lookback)):
+            if wanted not in (None, args[what]):
+                raise InputError(f"{path}: {what} {wanted}, expected {args[what]}, the network's")
+        horizon, lookback, names = args.pop("horizon"), args.pop("lookback"), preprocessing["names"]
+        args.pop("variables")
+        quantiles = {float(level): values for level, values in preprocessing.get("quantiles", {}).items()}
+        forecaster = cls(horizon, lookback=lookback, levels=tuple(quantiles), model=info["model"], model_args=args, device=device)
+        forecaster.network = network if info["fused"] else fuse(network)
+        forecaster.names, forecaster.quantiles = tuple(names), quantiles
+        forecaster.scaling = Scaling(**{key: tuple(values) for key, values in preprocessing["scaling"].items()})
+        forecaster.layout = Layout(**preprocessing.get("layout", {"time": preprocessing["time"]}))
+        forecaster.time = None if forecaster.layout.long else forecaster.layout.time
+        forecaster.frequency = Frequency(preprocessing["frequency"]) if "frequency" in preprocessing else None
+        return forecaster
+
+    def _fitted(self) -> nn.Module:
+        if self.network is None:
+            raise InputError("a forecaster that has learned nothing, expected fit or load before this")
+        return self.network
+
+    def _model_args(self, variables: int | None = None) -> dict[str, Any]:
+        own = {"variables": variables or len(self.names), "lookback": self.lookback, "horizon": self.horizon}
+        return {**own, **self.model_args}
+
+    def _future_of(self, table: Any) -> tuple[Series, Layout]:
+        self._fitted()
+        if table is None:
+            if not hasattr(self, "series"):
+                raise InputError("predict without a table, expected one: only a forecaster that was fitted here knows the last rows")
+            return self.series, self.layout
+        series, layout = read_frame(table, time=self.time)
+        series = same_variables(series, self.names)
+        if self.frequency is None:
+            self.frequency = Frequency.of(series)
+        self.frequency.check(series.rows(-self.lookback))
+        return series, layout
+
+    def _split(self, rows: int) -> tuple[int, int, int]:
+        """Rows of each part; validation and backtest hold at least one window's future."""
+        needed = self.lookback + 3 * self.horizon
+        if rows < needed:
+            raise InputError(
+                f"table of {rows} dates, expected at least {needed}: lookback {self.lookback} + horizon {self.horizon} to learn from, "
+                "and another horizon each to validate and to backtest"
+            )
+        most = (rows - self.lookback - self.horizon) // 2
+        held = [min(max(int(rows * share), self.horizon), most) for share in PARTS[1:]]
+        return rows - sum(held), held[0], held[1]
+
+    def _train(self, data: SeriesData) -> nn.Module:
+        training, variables = self.training, len(data.series.names)
+        with ONE_AT_A_TIME, isolate_rng(), quiet_lightning(), interrupts_kept(), tempfile.TemporaryDirectory() as folder:
+            torch.manual_seed(self.seed)
+            task = self._task(variables)
+            best = ModelCheckpoint(folder, "best", monitor="val/mse", save_weights_only=True)
+            trainer = Trainer(
+                max_steps=training.steps,
+                val_check_interval=max(training.steps // training.checks, 1),
+                check_val_every_n_epoch=None,
+                **trainer_place(self.device),
+                callbacks=[best],
+                logger=False,
+                num_sanity_val_steps=0,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                default_root_dir=folder,
+            )
+            trainer.fit(task, data)
+            network, _ = load_checkpoint(best.best_model_path)
+        return network
+
+    def _task(self, variables: int) -> Forecasting:
+        training = self.training
+        try:
+            return Forecasting(
+                self.model,
+                variables,
+                lookback=self.lookback,
+                horizon=self.horizon,
+                model_args=self.model_args,
+                optimization=Optimization("adam", lr=training.lr, min_lr=0.0, weight_decay=0.0, warmup_epochs=0.1, warmup_lr=0.0),
+                loss=training.loss,
+            )
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:  # a keyword that the network doesn't have, or a value that torch refuses
+            raise InputError(f"model {self.model!r}, model_args {self.model_args}: {error}") from None
+
+    def _validation_errors(self, data: SeriesData) -> Tensor:
+        """(N, horizon, variables) in units of deviation, NaN where nothing was measured."""
+        windows = data.windows("val").spread(self.training.max_windows)
+        return (self.forecast_windows(windows.past) - windows.future).abs()

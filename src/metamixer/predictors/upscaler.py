@@ -1,0 +1,224 @@
+"""Images in, sharper ones of twice to four times the size out, tile by tile, so that memory has a bound."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..checkpoints.ours import load_ours
+from ..checkpoints.packaged import packaged_weights
+from ..checkpoints.published import load_published
+from ..deployment.fastest import deploy
+from ..errors import InputError
+from ..models import create_model, list_models
+from ..models.ffnet_sr import SCALES, receptive_field
+from ..ops.fusion import fuse
+from ..system.allocator import keep_freed_memory
+from ..system.machine import find_device
+
+FULL = {"uint8": 255, "uint16": 65535}
+"""White in whole numbers; in floating point it is 1."""
+
+COLOUR_MODES = ("L", "RGB", "I;16")
+"""Pillow's modes that are enlarged as they are; LA and RGBA have one of them beside their alpha."""
+
+EXAMPLE_SIDE = 256
+"""Of the tile on which deploy forms are built and timed."""
+
+
+class Upscaler:
+    """A network in deploy form that enlarges: `Upscaler("ffnet_sr_nano", scale=2)(image)`.
+
+    Args:
+        model: a network's name; the weights in the package are used where no checkpoint is given.
+        scale: how many times larger the result is; None: the checkpoint's, 2 without one.
+        checkpoint: a file of a training run, or a published one.
+        memory: bound in MiB on the network's largest tensors at a time, from which the tiles' size follows.
+        backend, precision: of `metamixer.deploy`; None: the network itself in PyTorch.
+        device: where to compute, such as cpu or cuda.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        scale: int | None = None,
+        *,
+        checkpoint: str | Path | None = None,
+        memory: int = 256,
+        backend: str | None = None,
+        precision: str = "fp32",
+        device: str = "cpu",
+    ):
+        if precision != "fp32" and backend is None:
+            raise InputError(f"precision {precision!r} without a backend, expected one: --backend auto, or eager")
+        keep_freed_memory()
+        self.device = find_device(device)
+        self.network = fuse(load_upscaling_network(model, scale, checkpoint=checkpoint)).to(self.device, memory_format=torch.channels_last)
+        self.scale = self.network.scale
+        self.margin = receptive_field(self.network)
+        self.tile = tile_side(self.network, memory, margin=self.margin)
+        self.run: Callable[[Tensor], Tensor] = self.network
+        if backend:
+            side = min(self.tile + 2 * self.margin, EXAMPLE_SIDE)
+            self.run = deploy(self.network, torch.rand(1, 3, side, side, device=self.device), precision, backend=backend)
+
+    def __call__(self, image: Image.Image | np.ndarray | Tensor) -> Image.Image | np.ndarray | Tensor:
+        """The enlarged image, of the kind that came in.
+
+        image: a Pillow image (modes L, LA, RGB, RGBA, I;16); an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16 or float in [0, 1];
+        or a tensor (3, H, W) or (B, 3, H, W), the same types.
+        """
+        if isinstance(image, Image.Image):
+            return self.enlarge_picture(image)
+        if isinstance(image, Tensor):
+            if not image.numel():
+                raise InputError(f"tensor of shape {list(image.shape)}, expected pixels in it")
+            if image.dtype == torch.bfloat16:  # which NumPy doesn't know
+                return self(image.float()).to(image.dtype)
+            if image.ndim == 4:
+                return torch.stack([self(single) for single in image])
+            if image.ndim != 3:
+                raise InputError(f"tensor of shape {list(image.shape)}, expected (3, height, width) or (batch, 3, height, width)")
+            pixels = self.enlarge(image.detach().cpu().permute(1, 2, 0).numpy())
+            return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(image.device)
+        if not isinstance(image, np.ndarray):
+            raise InputError(f"image of type {type(image).__name__}, expected a Pillow image, an array or a tensor")
+        return self.enlarge(image[:, :, None])[:, :, 0] if image.ndim == 2 else self.enlarge(image)
+
+    def enlarge_picture(self, image: Image.Image, *, on_tile: Callable[[int, int], object] | None = None) -> Image.Image:
+        """A Pillow image of one of the modes above; alpha is enlarged by bicubic. on_tile: as in `enlarge`."""
+        if image.mode in ("LA", "RGBA"):
+            *colours, alpha = image.split()
+            colour = self.enlarge_picture(Image.merge("RGB" if len(colours) == 3 else "L", colours), on_tile=on_tile)
+            colour.putalpha(Image.fromarray(enlarge_alpha(np.asarray(alpha), self.scale)))
+            return colour
+        if image.mode not in COLOUR_MODES:
+            raise InputError(f"image of Pillow's mode {image.mode!r}, expected L, LA, RGB, RGBA or I;16")
+        pixels = np.asarray(image)
+        enlarged = self.enlarge(pixels.reshape(*pixels.shape[:2], -1), on_tile=on_tile)
+        return Image.fromarray(enlarged[:, :, 0] if enlarged.shape[2] == 1 else enlarged)
+
+    @torch.inference_mode()
+    def enlarge(self, pixels: np.ndarray, *, on_tile: Callable[[int, int], object] | None = None) -> np.ndarray:
+        """pixels: (H, W, 1) grey or (H, W, 3), uint8, uint16 or float -> (scale * H, scale * W, the same), of the same type.
+
+        on_tile: is called with (number of tiles done, number of all) after each.
+        """
+        check_pixels(pixels)
+        height, width, channels = pixels.shape
+        result = np.empty((height * self.scale, width * self.scale, channels), pixels.dtype)
+        tiles = list(split(height, width, side=self.tile, margin=self.margin))
+        for done, tile in enumerate(tiles, start=1):
+            small = as_network_input(pixels[tile.seen]).to(self.device)
+            large = self.run(small)[0].cpu().float()
+            if channels == 1:
+                large = large.mean(dim=0, keepdim=True)
+            result[tile.written(self.scale)] = as_pixels(large[(slice(None), *tile.kept(self.scale))], pixels.dtype)
+            if on_tile:
+                on_tile(done, len(tiles))
+        return result
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image: rows and columns that it gives, and the larger ones, by the margin, that it must see for that."""
+
+    rows: slice
+    columns: slice
+    seen: tuple[slice, slice]
+
+    def written(self, scale: int) -> tuple[slice, slice]:
+        """Where its result stands in the large image."""
+        return tuple(slice(part.start * scale, part.stop * scale) for part in (self.rows, self.columns))
+
+    def kept(self, scale: int) -> tuple[slice, slice]:
+        """The part of its own result that is right."""
+        pairs = zip((self.rows, self.columns), self.seen, strict=True)
+        return tuple(slice((part.start - seen.start) * scale, (part.stop - seen.start) * scale) for part, seen in pairs)
+
+
+def split(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
+    """Tiles of about equal size, at most `side` pixels a side, that cover an image once."""
+    for rows in _parts(height, side):
+        for columns in _parts(width, side):
+            seen = tuple(
+                slice(max(part.start - margin, 0), min(part.stop + margin, end)) for part, end in ((rows, height), (columns, width))
+            )
+            yield Tile(rows, columns, seen)
+
+
+def tile_side(network: nn.Module, memory: int, *, margin: int) -> int:
+    """Pixels of a tile's side without its margins, so that the network's largest layers fit into `memory` MiB.
+
+    Raises InputError where that is too little for any tile.
+    """
+    channels = max(max(module.in_channels, module.out_channels) for module in network.modules() if isinstance(module, nn.Conv2d))
+    # The widest layer's input, result and activation, and the residual stream beside them, in float32.
+    bytes_per_pixel = 4 * 4 * channels
+    side = int((max(memory, 0) * 2**20 / bytes_per_pixel) ** 0.5) - 2 * margin
+    if side < 16:
+        least = -(-((16 + 2 * margin) ** 2) * bytes_per_pixel // 2**20)
+        raise InputError(f"memory {memory} MiB, expected at least {least} for this network")
+    return side
+
+
+def load_upscaling_network(model: str | None, scale: int | None, *, checkpoint: str | Path | None) -> nn.Module:
+    """A super-resolution network in evaluation mode; raises InputError where name, scale and file don't go together."""
+    names = list_models("super_resolution")
+    if model is not None and model not in names:
+        raise InputError(f"model {model!r}, expected one of {', '.join(names)}")
+    if scale is not None and scale not in SCALES:
+        raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
+    if checkpoint is None:
+        checkpoint = packaged_weights(f"{model or 'ffnet_sr_nano'}_x{scale or 2}")
+    ours = load_ours(checkpoint, task="super_resolution", model=model)
+    if ours is None:
+        return load_published(create_model(model, scale=scale or 2).eval(), checkpoint)
+    network, info = ours
+    found = info["model_args"]["scale"]
+    if scale not in (None, found):
+        raise InputError(f"{checkpoint}: a checkpoint of scale {found}, expected {scale}")
+    return network
+
+
+def check_pixels(pixels: np.ndarray) -> None:
+    """Refuse what is no image; raises InputError that tells what it is."""
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
+        raise InputError(f"image of shape {list(pixels.shape)}, expected (height, width, 1 or 3) with pixels in it")
+    if str(pixels.dtype) not in FULL and not np.issubdtype(pixels.dtype, np.floating):
+        raise InputError(f"image of type {pixels.dtype}, expected uint8, uint16 or floating point")
+    if np.issubdtype(pixels.dtype, np.floating):
+        if not np.isfinite(pixels).all():
+            raise InputError("image with NaN or infinite values, expected values in [0, 1]")
+        if np.abs(pixels).max() > 2:  # another network may have gone a little beyond white; 255 is another scale
+            raise InputError(f"image with values from {pixels.min():g} to {pixels.max():g}, expected values in [0, 1]")
+
+
+def as_network_input(pixels: np.ndarray) -> Tensor:
+    """(H, W, 1 or 3) -> (1, 3, H, W) float32, white = 1."""
+    image = torch.from_numpy(pixels.astype(np.float32) / FULL.get(str(pixels.dtype), 1)).permute(2, 0, 1)
+    return image.expand(3, -1, -1)[None].contiguous(memory_format=torch.channels_last)
+
+
+def as_pixels(image: Tensor, dtype: np.dtype) -> np.ndarray:
+    """(C, H, W), white = 1 -> (H, W, C) of `dtype`; whole numbers are rounded and cut off, floating point stays as it is."""
+    pixels = image.permute(1, 2, 0).numpy()
+    full = FULL.get(str(dtype))
+    return (pixels * full).round().clip(0, full).astype(dtype) if full else pixels.astype(dtype)
+
+
+def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
+    """alpha: (H, W) uint8 or uint16 -> (scale * H, scale * W), by bicubic: the network has seen no transparency."""
+    height, width = alpha.shape
+    smooth = Image.fromarray(alpha.astype(np.float32)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
+    return np.asarray(smooth).round().clip(0, FULL[str(alpha.dtype)]).astype(alpha.dtype)
+
+
+def _parts(length: int, side: int) -> Iterator[slice]:
+    count = -(-length // side)
+    for i in range(count):
+        yield slice(length * i // count, length * (i + 1) // count)

@@ -1,0 +1,1 @@
+"""What the operating system and the processor are asked: files, memory, instructions, devices."""

@@ -1,0 +1,1 @@
+"""One file a recipe of an optimizer."""

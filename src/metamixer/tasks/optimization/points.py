@@ -1,0 +1,54 @@
+"""AdamW with two rates and one cycle: how the published point networks were trained."""
+
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+from ...errors import above_zero, at_least, from_zero_to_one
+
+BLOCKS = ("encoder.", "decoder.")
+
+
+@dataclass(frozen=True)
+class PointOptimization:
+    """lr: the highest rate, block_lr: that of the mixer blocks; both rise for `warmup` of the steps and then fall on a cosine.
+
+    The first rate is the highest over `start_factor`, the last the first over `end_factor`.
+    """
+
+    lr: float = 6e-3
+    block_lr: float = 6e-4
+    weight_decay: float = 0.05
+    warmup: float = 0.05
+    start_factor: float = 10.0
+    end_factor: float = 1000.0
+
+    def __post_init__(self):
+        for name in ("lr", "block_lr", "start_factor", "end_factor"):
+            above_zero(f"optimization.{name}", getattr(self, name))
+        at_least("optimization.weight_decay", self.weight_decay, 0)
+        from_zero_to_one("optimization.warmup", self.warmup)
+
+    def optimizer(self, network: nn.Module) -> Optimizer:
+        """As published: everything decays."""
+        named = list(network.named_parameters())
+        groups = [
+            {"params": [parameter for name, parameter in named if name.startswith(BLOCKS) == in_blocks], "lr": lr}
+            for in_blocks, lr in ((False, self.lr), (True, self.block_lr))
+        ]
+        return AdamW([group for group in groups if group["params"]], lr=self.lr, weight_decay=self.weight_decay)
+
+    def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> OneCycleLR:
+        """One cycle over all steps."""
+        return OneCycleLR(
+            optimizer,
+            [group["lr"] for group in optimizer.param_groups],
+            total_steps=max(steps, 2) + 1,
+            pct_start=self.warmup,
+            anneal_strategy="cos",
+            cycle_momentum=True,
+            div_factor=self.start_factor,
+            final_div_factor=self.end_factor,
+        )

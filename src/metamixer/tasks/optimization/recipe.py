@@ -1,0 +1,89 @@
+"""Optimiser and schedule, described as data."""
+
+import math
+from dataclasses import dataclass
+
+from timm.optim import create_optimizer_v2, list_optimizers
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ...errors import InputError, above_zero, at_least
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """AdamW with a cosine and a warm-up, as published; `lr` is for the whole batch over all processes.
+
+    Args:
+        name: one of timm's optimisers, such as adamw, adam, sgd or lamb.
+        lr: the highest rate, for the whole batch over all processes.
+        min_lr: the rate at the end of a cosine.
+        weight_decay: of weights; norms and biases don't decay.
+        warmup_epochs: in which the rate rises from `warmup_lr` to `lr`.
+        warmup_lr: the rate of the first step.
+        cooldown_epochs: at the end, at `min_lr`.
+        schedule: cosine down to `min_lr`, constant, or exponential: `lr` for `hold_epochs`, then times `gamma` from epoch to epoch.
+        hold_epochs: at `lr` before an exponential schedule falls.
+        gamma: factor of an exponential schedule.
+        layer_decay: factor from each layer to the one before it, for fine-tuning; none: the same rate everywhere.
+        betas: memory of Adam's two averages; none: the optimiser's own.
+    """
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    min_lr: float = 1e-5
+    weight_decay: float = 0.05
+    warmup_epochs: float = 5.0
+    warmup_lr: float = 1e-6
+    cooldown_epochs: float = 0.0
+    schedule: str = "cosine"
+    hold_epochs: int = 4
+    gamma: float = 0.9
+    layer_decay: float | None = None
+    betas: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        if self.schedule not in ("cosine", "constant", "exponential"):
+            raise InputError(f"schedule {self.schedule!r}, expected 'cosine', 'constant' or 'exponential'")
+        if self.name not in list_optimizers():
+            raise InputError(f"optimizer {self.name!r}, expected one of timm's, such as adamw, adam, sgd or lamb")
+        for name in ("lr", "gamma", "layer_decay"):
+            if getattr(self, name) is not None:
+                above_zero(f"optimization.{name}", getattr(self, name))
+        for name in ("min_lr", "weight_decay", "warmup_epochs", "warmup_lr", "cooldown_epochs", "hold_epochs"):
+            at_least(f"optimization.{name}", getattr(self, name), 0)
+        if self.betas and not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(f"optimization.betas {list(self.betas)}, expected two numbers from 0 up to 1, without 1")
+
+    def optimizer(self, network: nn.Module) -> Optimizer:
+        """Parameters of one dimension, norms and biases, don't decay, by timm's rule; layer scales of shape (C, 1, 1) do."""
+        # On a CPU PyTorch would step through the tensors one by one.
+        on_cpu = next(network.parameters()).device.type == "cpu"
+        options = {"fused": True} if self.name == "adamw" and on_cpu else {}
+        if self.betas:
+            options["betas"] = self.betas
+        optimizer = create_optimizer_v2(
+            network, opt=self.name, lr=self.lr, weight_decay=self.weight_decay, layer_decay=self.layer_decay, **options
+        )
+        for group in optimizer.param_groups:
+            group["lr"] *= group.get("lr_scale", 1.0)
+        return optimizer
+
+    def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
+        """The rate as a share of `lr` after each of `steps` steps."""
+        warmup = round(self.warmup_epochs * steps_per_epoch)
+        end = max(steps - round(self.cooldown_epochs * steps_per_epoch), warmup + 1)
+        low, first = self.min_lr / self.lr, self.warmup_lr / self.lr
+
+        def share(step: int) -> float:
+            if step < warmup:
+                return first + (1 - first) * step / warmup
+            if self.schedule == "constant":
+                return 1.0
+            if self.schedule == "exponential":
+                return self.gamma ** max(step // steps_per_epoch - self.hold_epochs + 1, 0)
+            progress = min((step - warmup) / (end - warmup), 1.0)
+            return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
+
+        return LambdaLR(optimizer, share)

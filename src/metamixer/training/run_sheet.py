@@ -1,0 +1,152 @@
+"""Looking at a trained network: what it predicts, how it learned, which kernels it found."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
+
+from ..checkpoints.ours import expect_task, load_checkpoint
+from ..data.preprocessing import Preprocessing
+from ..drawing.figures import check_figure_name, pyplot, save_figure
+from ..errors import InputError
+from ..ops.fusion import fuse
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PICTURES = 24
+KERNELS = 24
+
+
+def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0") -> None:
+    """One picture of a training run: predictions on test images, training curve, key and value kernels of a mixer."""
+    check_figure_name(out)
+    network, info = load_checkpoint(checkpoint)
+    expect_task(info, "classification", checkpoint)
+    data = load_data(checkpoint.with_name("config.yaml"))
+    images, labels = spread(data.evaluation_dataset("test"), PICTURES)
+    probabilities = predict_probabilities(network, images)
+    kernels = mixer_kernels(network, block)
+
+    figure = pyplot().figure(figsize=(12, 14), layout="constrained")
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=(4.2, 3.4, 3.6))
+    names = info["classes"] or [str(index) for index in range(probabilities.shape[1])]
+    preprocessing = Preprocessing.from_dict(info["preprocessing"])
+    draw_predictions(top, denormalise(images, preprocessing), labels, probabilities, names)
+    draw_curve(middle, read_metrics(checkpoint.parent))
+    draw_kernels(bottom, kernels, title=f"{info['model']}: keys and values that {block} learned, deploy form")
+    save_figure(figure, out)
+
+
+def load_data(config: Path) -> LightningDataModule:
+    """The data module of a run, from the configuration that the run wrote."""
+    from jsonargparse import ArgumentParser
+
+    from .. import data  # noqa: F401  its classes can be named without a path
+
+    if not config.is_file():
+        raise InputError(f"{config}: no such file, expected the configuration of the training run beside the checkpoint")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    values = _read_yaml(config)
+    return parser.instantiate_classes(parser.parse_object({"data": values["data"]})).data
+
+
+def spread(dataset: Dataset, count: int) -> tuple[Tensor, list[int]]:
+    """Items from the whole length of a data set, also of one that can only be read through: images (N, C, H, W) and labels."""
+    count = min(count, len(dataset))
+    chosen = [i * len(dataset) // count for i in range(count)]
+    if isinstance(dataset, IterableDataset):
+        items = [item for i, item in enumerate(dataset) if i in chosen]
+    else:
+        items = [dataset[i] for i in chosen]
+    return torch.stack([image for image, _ in items]), [int(label) for _, label in items]
+
+
+@torch.inference_mode()
+def predict_probabilities(network: nn.Module, images: Tensor) -> Tensor:
+    """images: (N, C, H, W) -> (N, classes)."""
+    return network(images).softmax(dim=1)
+
+
+def mixer_kernels(network: nn.Module, block: str) -> dict[str, Tensor]:
+    """Key and value kernels (C, k, k) of a block's token mixer, its branches and norms folded in."""
+    try:
+        mixer = fuse(network).get_submodule(block).token_mixer.mixer
+        return {"key": mixer.key.weight[:, 0].detach(), "value": mixer.value.weight[:, 0].detach()}
+    except AttributeError:
+        raise InputError(f"block {block!r}: has no convolutions as keys and values, expected one such as stages.2.blocks.0") from None
+
+
+def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Each measure of a run by epoch, over all its parts where it was resumed."""
+    measures: dict[str, dict[int, float]] = {}
+    for path in sorted(run.glob("logs/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])):
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if value and name not in ("epoch", "step"):
+                        measures.setdefault(name, {})[int(row["epoch"])] = float(value)
+    return {name: sorted(values.items()) for name, values in measures.items()}
+
+
+def denormalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """(N, C, H, W) as the network sees them -> (N, H, W, C) in [0, 1]."""
+    mean, std = (images.new_tensor(values).view(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    return (images * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
+
+
+def draw_predictions(figure: "Figure", images: Tensor, labels: list[int], probabilities: Tensor, names: Sequence[str]) -> None:
+    """Each image with what the network says and how sure it is; a wrong answer in red with the right one."""
+    figure.suptitle("Predictions on test images")
+    for axes, image, label, row in zip(_grid(figure, 3, 8), images, labels, probabilities, strict=False):
+        share, answer = row.max(dim=0)
+        right = int(answer) == label
+        axes.imshow(image.numpy(), cmap="gray", interpolation="nearest")
+        text = f"{names[int(answer)]}  {share:.0%}" + ("" if right else f"\n(is {names[label]})")
+        axes.set_title(text, fontsize=9, color="black" if right else "crimson")
+
+
+def draw_curve(figure: "Figure", measures: dict[str, list[tuple[int, float]]]) -> None:
+    """Loss and accuracy by epoch."""
+    figure.suptitle("Training")
+    left, right = figure.subplots(1, 2)
+    for axes, names, label in ((left, ("train/loss", "val/loss"), "loss"), (right, ("val/top1", "val/top5"), "accuracy")):
+        for name in names:
+            if name in measures:
+                epochs, values = zip(*measures[name], strict=True)
+                axes.plot(epochs, values, label=name, marker="." if len(epochs) < 40 else "")
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+
+
+def draw_kernels(figure: "Figure", kernels: dict[str, Tensor], *, title: str) -> None:
+    """The kernels of the largest weight, each on its own scale; red: positive, blue: negative."""
+    figure.suptitle(title)
+    parts = figure.subfigures(1, len(kernels))
+    for part, (name, weight) in zip(parts, kernels.items(), strict=True):
+        part.supxlabel(f"{name} ({weight.shape[1]}x{weight.shape[2]})", fontsize=10)
+        strongest = weight.flatten(1).norm(dim=1).argsort(descending=True)[:KERNELS]
+        for axes, kernel in zip(_grid(part, 4, 6), weight[strongest], strict=False):
+            limit = float(kernel.abs().max())
+            axes.imshow(kernel.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
+
+
+def _grid(figure: "Figure", rows: int, columns: int) -> "list[Axes]":
+    axes = list(figure.subplots(rows, columns).flat)
+    for one in axes:
+        one.axis("off")
+    return axes
+
+
+def _read_yaml(path: Path) -> dict:
+    import yaml
+
+    return yaml.safe_load(path.read_text())
