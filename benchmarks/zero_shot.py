@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from metamixer.models.ffnet_ts_zero import QUANTILES
-from metamixer.zero_shot import ZeroShot, load_zero_shot
+from metamixer.models.ffnet_ts.zero import QUANTILES
+from metamixer.inference.rolling import ZeroShot, load_zero_shot
 
 DATA = Path(os.environ.get("METAMIXER_DATA", "../shared/data")) / "forecasting"
 FILES = {"ett1": "ETTm1.csv.gz", "ett2": "ETTm2.csv.gz", "jena_weather": "weather.csv.gz"}

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
-from ..mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
-from ..ops import SERIES, Operators
-from ..series import Conv1d, grouped_product, toeplitz_product
-from .ffnet_ts_seasons import Periods, RobustScale, Scaled, SeasonalMemory, last_observed
+from ...errors import InputError
+from ...mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
+from ...ops import SERIES, Operators
+from ...ops.series import Conv1d, grouped_product, toeplitz_product
+from .seasons import Periods, RobustScale, Scaled, SeasonalMemory, last_observed
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..mixer import MetaMixer
+from ...mixer import MetaMixer
 
 CYCLES = 4
 """Cycles that a seasonal memory looks back."""

@@ -1,6 +1,6 @@
 """Train the zero-shot forecaster on synthetic series: on one CPU core or one GPU, for as many minutes as there are.
 
-    python -m metamixer.zero_shot_training recipes/forecasting/ffnet_ts_zero_gpu.yaml --out runs/zero --minutes 4 --device cuda
+    python -m metamixer.training.zero_shot recipes/forecasting/ffnet_ts_zero_gpu.yaml --out runs/zero --minutes 4 --device cuda
 
 A training that was interrupted goes on from its last checkpoint when it is started again with the same folder. The rate follows
 the time: a cosine that ends at zero after `--minutes` of training, all pieces together.
@@ -23,8 +23,8 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .data.synthetic_series import SeriesBatch, synthetic_batch
-from .models.ffnet_ts_zero import QUANTILES, FFNetTSZero
+from ..data.series.synthetic import SeriesBatch, synthetic_batch
+from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 
 FAR = 30.0
 """Units from a forecast at which a future counts no more than nearer ones."""
@@ -234,7 +234,7 @@ class EndAsked:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m metamixer.zero_shot_training", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m metamixer.training.zero_shot", description=__doc__.splitlines()[0])
     parser.add_argument("recipe", type=Path, help="a .yaml file of the recipe")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, weights and log")
     parser.add_argument("--minutes", type=float, required=True, help="of training, all pieces together")

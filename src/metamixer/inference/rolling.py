@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from .models.ffnet_ts_zero import QUANTILES, FFNetTSZero
+from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 
 LENGTHS = (64, 128, 256, 512)
 """Windows that series are cut or padded to: the shortest that a series fits in."""
