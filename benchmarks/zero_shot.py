@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from metamixer.models.ffnet_ts.zero import QUANTILES
 from metamixer.inference.rolling import ZeroShot, load_zero_shot
+from metamixer.models.ffnet_ts.zero import QUANTILES
 
 DATA = Path(os.environ.get("METAMIXER_DATA", "../shared/data")) / "forecasting"
 FILES = {"ett1": "ETTm1.csv.gz", "ett2": "ETTm2.csv.gz", "jena_weather": "weather.csv.gz"}
@@ -146,7 +146,9 @@ def main() -> None:
         results[configuration] = row
         print(f"{configuration:26}", "  ".join(f"{key} {value:.4f}" for key, value in row.items()), flush=True)
     if forecaster:
-        summary = {key: geometric_mean([row[key] / row[f"published_{key}"] for row in results.values()]) for key in ("mase", "quantile_loss")}
+        summary = {
+            key: geometric_mean([row[key] / row[f"published_{key}"] for row in results.values()]) for key in ("mase", "quantile_loss")
+        }
         summary["coverage"] = float(np.mean([row["coverage"] for row in results.values()]))
         print(summary)
         results["geometric mean"] = summary

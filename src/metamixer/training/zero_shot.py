@@ -37,8 +37,8 @@ class Recipe:
     """How the network learns.
 
     network: keywords of `FFNetTSZero`; windows: (context, horizon, batch size) of the batches, which take turns; lr: of the
-    matrices, in Muon's units; adam_lr: of all else; weight_decay: of the matrices; warmup: steps; average: decay of the averaged weights; clip: norm of the
-    gradient; precision: of the blocks; drawn: batches that are drawn at once.
+    matrices, in Muon's units; adam_lr: of all else; weight_decay: of the matrices; warmup: steps; average: decay of the averaged
+    weights; clip: norm of the gradient; precision: of the blocks; drawn: batches that are drawn at once.
     """
 
     network: Mapping[str, Any] = field(default_factory=dict)

@@ -16,8 +16,11 @@ from ...mixer import MetaMixer
 CYCLES = 4
 """Cycles that a seasonal memory looks back."""
 
-LEAST_STEPS = 8
+LEAST_STEPS = 16
 """Steps that a growth is an average over, at least."""
+
+MOST_GROWTH = 3.0
+"""Growth over a horizon, in scales of the series: beyond it, it is noise that was multiplied."""
 
 TINY = 1e-30
 """The least magnitude of a series: below it, it is constant."""
@@ -135,7 +138,7 @@ class SamePhase(nn.Module):
         index = steps.clamp_min(0).flatten(1)
         values = series.values.gather(1, index).view(steps.shape)
         flags = series.observed.gather(1, index).view(steps.shape) * (steps >= 0)
-        return values, flags, cycles * growth(series, values[:, :, 0], flags[:, :, 0], periods)
+        return values, flags, (cycles * growth(series, values[:, :, 0], flags[:, :, 0], periods)).clamp(-MOST_GROWTH, MOST_GROWTH)
 
 
 class Recency(nn.Module):

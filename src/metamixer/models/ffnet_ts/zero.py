@@ -76,7 +76,10 @@ class PatchStem(nn.Module):
 
 
 class QuantileHead(nn.Module):
-    """Tokens of the future into gates of the seasonal memory and quantiles around it."""
+    """Tokens of the future into gates of the seasonal memory and quantiles around it.
+
+    The gates begin at the mean of the latest values and the means, without growth.
+    """
 
     def __init__(self, dim: int, bases: int, *, patch_size: int, operators: Operators):
         super().__init__()
@@ -84,11 +87,13 @@ class QuantileHead(nn.Module):
         self.linear = operators.norm_conv(dim, (bases + len(QUANTILES)) * patch_size)
         with torch.no_grad():
             self.linear.conv.weight.mul_(0.1)
+        first = torch.tensor([1.0 / (2 * PERIODS), 0.0, 1.0 / (2 * PERIODS)]).repeat(PERIODS)
+        self.register_buffer("first_gates", first[:, None], persistent=False)
 
     def forward(self, tokens: Tensor, bases: Tensor, unit: Tensor) -> Tensor:
         """tokens: (B, dim, N), bases: (B, bases, N * patch_size), unit: (B, 1) -> (B, quantiles, N * patch_size)."""
         out = self.linear(tokens).float().unflatten(1, (-1, self.patch_size)).transpose(2, 3).flatten(2)
-        gates, quantiles = out[:, : self.bases] + 1 / self.bases, out[:, self.bases :]
+        gates, quantiles = out[:, : self.bases] + self.first_gates, out[:, self.bases :]
         return (gates * bases).sum(1, keepdim=True) + unit[:, :, None] * quantiles
 
 
