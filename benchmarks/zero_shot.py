@@ -21,7 +21,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from metamixer.inference.rolling import ZeroShot, load_zero_shot
+from metamixer.checkpoints.ours import load_checkpoint
+from metamixer.checkpoints.packaged import packaged_weights
+from metamixer.inference.rolling import ZeroShot
 from metamixer.models.ffnet_ts.zero import QUANTILES
 
 DATA = Path(os.environ.get("METAMIXER_DATA", "../shared/data")) / "forecasting"
@@ -122,7 +124,7 @@ def main() -> None:
     published = pd.read_csv(DATA / "zero_shot" / "gift_eval_reference.csv").set_index(["model", "dataset"])
     published.columns = ["mase", "quantile_loss"]
     reference = published.loc["seasonal_naive"].sort_index()
-    forecaster = None if options.naive else ZeroShot(load_zero_shot(options.weights))
+    forecaster = None if options.naive else ZeroShot(load_checkpoint(options.weights or packaged_weights("ffnet_ts_zero"))[0])
     torch.set_num_threads(1)
     results = {}
     for configuration in reference.index:

@@ -1,12 +1,9 @@
 """Forecasts of many series by one network that was trained before: windows, batches and horizons of any length."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
@@ -70,11 +67,3 @@ def cut(series: Sequence[np.ndarray], length: int) -> tuple[Tensor, np.ndarray, 
     scale = np.where(known, np.abs(windows - shift), 0).max(1, keepdims=True)
     scale = np.where(scale > 0, scale, 1)
     return torch.from_numpy((windows - shift) / scale).float(), shift[:, :, None], scale[:, :, None]
-
-
-def load_zero_shot(path: Path) -> FFNetTSZero:
-    """The network of a file that the training wrote."""
-    with safe_open(path, "pt") as file:
-        network = FFNetTSZero(**json.loads(file.metadata()["recipe"])["network"])
-        network.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
-    return network

@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..checkpoints.ours import network_info, save_network
 from ..data.series.synthetic import SeriesBatch, synthetic_batch
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 
@@ -190,10 +190,11 @@ class ZeroShotTraining:
         new = self.checkpoint.with_suffix(".new")
         torch.save(state, new)
         os.replace(new, self.checkpoint)
-        weights = {name: value.half().cpu().contiguous() for name, value in self.averaged.items()}
-        metadata = {"recipe": json.dumps(asdict(self.recipe)), "step": str(self.step), "seconds": f"{self.seconds:.0f}"}
-        save_file(weights, self.folder / "weights.new", metadata)
-        os.replace(self.folder / "weights.new", self.folder / "weights.safetensors")
+        network = FFNetTSZero(**self.recipe.network)
+        network.load_state_dict(self.averaged)
+        seen = {"recipe": asdict(self.recipe), "steps": self.step, "minutes": round(self.seconds / 60, 1), "device": self.device.type}
+        info = network_info("ffnet_ts_zero", dict(self.recipe.network), task="zero_shot_forecasting", preprocessing={"training": seen})
+        save_network(network.half(), info, self.folder / "weights.safetensors")
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
