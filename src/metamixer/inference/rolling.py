@@ -1,6 +1,6 @@
-"""Forecasts of many series by one network that was trained before: windows, batches and horizons of any length."""
+"""Forecasts of many series by one trained network: windows, batches, and horizons of any length."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 
-LENGTHS = (64, 128, 256, 512)
-"""Windows that series are cut or padded to: the shortest that a series fits in."""
+WINDOWS = {64: 32, 128: 64, 256: 64, 512: 128}
+"""Steps of a window -> the longest horizon that it was trained with."""
 
 
 class ZeroShot:
@@ -17,43 +17,50 @@ class ZeroShot:
 
     Args:
         network: the trained network.
-        contexts: steps to look back; the forecasts of several are averaged.
+        contexts: steps to look back at most; the forecasts of several are averaged.
         batch_size: windows that are computed at once; it bounds the memory.
+        device: where to compute, such as "cpu" or "cuda".
     """
 
-    def __init__(self, network: FFNetTSZero, *, contexts: Sequence[int] = (512,), batch_size: int = 256):
-        self.network = network.eval()
+    def __init__(self, network: FFNetTSZero, *, contexts: Sequence[int] = (512,), batch_size: int = 256, device: str = "cpu"):
+        self.network = network.eval().to(device)
+        self.device = torch.device(device)
         self.contexts, self.batch_size = tuple(contexts), batch_size
 
     def forecast(self, series: Sequence[np.ndarray], horizon: int, *, season: int = 0) -> np.ndarray:
         """series: arrays (T,) of any length, NaN where missing; season: steps, 0: unknown -> (N, quantiles, horizon)."""
-        forecasts = np.empty((len(series), len(QUANTILES), horizon))
+        forecasts = np.zeros((len(series), len(QUANTILES), horizon))
         for context in self.contexts:
-            needed = [next(length for length in LENGTHS if length >= min(len(values), context)) for values in series]
-            for length in set(needed):
-                rows = [row for row, own in enumerate(needed) if own == length]
-                for start in range(0, len(rows), self.batch_size):
-                    part = rows[start : start + self.batch_size]
-                    windows, shift, scale = cut([series[row][-context:] for row in part], length)
-                    found = self._roll(windows, horizon, season).double().numpy()
-                    forecasts[part] = (forecasts[part] if context != self.contexts[0] else 0) + (found * scale + shift) / len(self.contexts)
+            for length, rows in self._batches([min(len(values), context) for values in series], horizon):
+                windows, shift, scale = cut([series[row][-context:] for row in rows], length)
+                forecast = self._roll(windows.to(self.device), horizon, season).double().cpu().numpy()
+                forecasts[rows] += (forecast * scale + shift) / len(self.contexts)
         return forecasts
+
+    def _batches(self, lengths: Sequence[int], horizon: int) -> Iterator[tuple[int, list[int]]]:
+        """(steps of the windows, rows) of batches of windows that are equally long, the shortest that hold series and horizon."""
+        block = min(horizon, max(WINDOWS.values()))
+        needed = [next(steps for steps, most in WINDOWS.items() if steps >= length and most >= block) for length in lengths]
+        for steps in WINDOWS:
+            rows = [row for row, own in enumerate(needed) if own == steps]
+            for start in range(0, len(rows), self.batch_size):
+                yield steps, rows[start : start + self.batch_size]
 
     @torch.inference_mode()
     def _roll(self, windows: Tensor, horizon: int, season: int) -> Tensor:
         """The forecast of a horizon of any length: beyond the network's, each quantile goes on from its own path."""
-        block = self.network.horizon
+        block = WINDOWS[windows.shape[1]]
+        levels = torch.tensor(QUANTILES, device=windows.device)
         forecast = self._network(windows, min(horizon, block), season)
         while forecast.shape[2] < horizon:
             step = min(horizon - forecast.shape[2], block)
             paths = torch.cat([windows[:, None].expand(-1, len(QUANTILES), -1), forecast], 2)[:, :, -windows.shape[1] :]
             ahead = self._network(paths.flatten(0, 1), step, season).unflatten(0, (-1, len(QUANTILES)))
-            levels = torch.tensor(QUANTILES, dtype=ahead.dtype)
             forecast = torch.cat([forecast, torch.quantile(ahead.flatten(1, 2), levels, dim=1).transpose(0, 1)], 2)
         return forecast
 
     def _network(self, windows: Tensor, horizon: int, season: int) -> Tensor:
-        return self.network(windows, torch.full((len(windows),), season), horizon)
+        return self.network(windows, torch.full((len(windows),), season, device=self.device), horizon)
 
 
 def cut(series: Sequence[np.ndarray], length: int) -> tuple[Tensor, np.ndarray, np.ndarray]:

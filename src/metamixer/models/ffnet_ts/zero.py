@@ -153,7 +153,7 @@ class FFNetTSZero(nn.Module):
 
     def forecast(self, series: Tensor, season: Tensor | None = None, horizon: int | None = None) -> tuple[Tensor, Tensor]:
         """The forecast and the error of a naive one in the context, (B, 1): the unit in which errors count."""
-        horizon = horizon or self.horizon
+        horizon = self.horizon if horizon is None else horizon
         future = self.future_tokens(horizon)
         with torch.no_grad():
             scaled, features, bases, unit = self.prepare(series, season, future * self.patch_size)
