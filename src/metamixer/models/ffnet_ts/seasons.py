@@ -200,14 +200,14 @@ def autocorrelation(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
 
     By products with the matrices of a Fourier transform, which every runtime has.
     """
-    forward, inverse = fourier_matrices(values.shape[1], values.device)
+    matrices = fourier_matrices if torch.compiler.is_compiling() else cached_fourier_matrices  # a traced tensor must not be kept
+    forward, inverse = matrices(values.shape[1], values.device)
     covariance, overlap = (((x @ forward).square().unflatten(1, (2, -1)).sum(1)) @ inverse for x in (values, observed))
     overlap = overlap.round()
     correlation = covariance / overlap.clamp_min(1)
     return correlation / correlation[:, :1].clamp_min(1e-6), overlap
 
 
-@lru_cache(maxsize=16)
 def fourier_matrices(length: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """(T, 2 * (T + 1)) of cosines and sines over 2 * T steps, and (T + 1, T // 2 + 1) from their squares to covariances."""
     angle = math.pi / length
@@ -217,3 +217,6 @@ def fourier_matrices(length: int, device: torch.device) -> tuple[Tensor, Tensor]
     weight[0] = weight[-1] = 0.5 / length
     inverse = weight[:, None] * torch.cos(angle * torch.outer(frequency, time[: length // 2 + 1]))
     return torch.cat([forward.cos(), forward.sin()], 1).to(device), inverse.to(device)
+
+
+cached_fourier_matrices = lru_cache(maxsize=16)(fourier_matrices)

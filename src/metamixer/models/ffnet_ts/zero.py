@@ -184,7 +184,7 @@ class FFNetTSZero(nn.Module):
         last = last_observed(scaled.values, scaled.observed)
         local = (values - last) / unit * observed
         features = torch.cat([values[:, None], local[:, None], bases, missed / unit[:, :, None]], 1)
-        features = features.abs().log1p().copysign(features)
+        features = features.sign() * features.abs().log1p()
         return scaled, torch.cat([features, observed[:, None]], 1), bases, unit
 
 
