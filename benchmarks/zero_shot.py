@@ -30,7 +30,7 @@ DATA = Path(os.environ.get("METAMIXER_DATA", "../shared/data")) / "forecasting"
 FILES = {"ett1": "ETTm1.csv.gz", "ett2": "ETTm2.csv.gz", "jena_weather": "weather.csv.gz"}
 RULES = {"15T": "15min", "10T": "10min", "H": "h", "D": "D", "W": "7D"}
 SEASONS = {"15T": 96, "10T": 144, "H": 24, "D": 1, "W": 1}
-CALENDAR = {"15T": 96, "10T": 144, "H": 24, "D": 7, "W": 52}
+CALENDAR = {"15T": (96, 672), "10T": (144, 1008), "H": (24, 168), "D": (7,), "W": (52,)}
 """What `Forecaster` tells the network of a frequency; MASE counts in the protocol's own seasons."""
 HORIZONS = {"15T": 48, "10T": 48, "H": 48, "D": 30, "W": 8}
 TERMS = {"short": 1, "medium": 10, "long": 15}
@@ -141,7 +141,7 @@ def main() -> None:
             row[f"published_{key}"] = reference.loc[configuration, key]
         if forecaster:
             started, score = time.perf_counter(), Score()
-            forecasts = forecaster.forecast([window.past for window in tests], len(tests[0].future), season=CALENDAR[frequency])
+            forecasts = forecaster.forecast([window.past for window in tests], len(tests[0].future), seasons=CALENDAR[frequency])
             for window, forecast in zip(tests, forecasts, strict=True):
                 score.add(window, forecast, season)
             row |= score.metrics() | {"seconds": time.perf_counter() - started, "windows": len(tests)}

@@ -110,7 +110,7 @@ def test_what_it_refuses(network, shape, horizon):
 @pytest.mark.parametrize(("length", "horizon"), [(1, 1), (5, 12), (100, 300), (700, 129)])
 def test_any_length_and_horizon(network, length, horizon):
     values = [np.arange(length, dtype=float) % 7, np.arange(2 * length, dtype=float) % 5]
-    forecast = ZeroShot(network).forecast(values, horizon, season=7)
+    forecast = ZeroShot(network).forecast(values, horizon, seasons=(7,))
     assert forecast.shape == (2, len(QUANTILES), horizon)
     assert np.isfinite(forecast).all()
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
+from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
 
 WINDOWS = {64: 32, 128: 64, 256: 64, 512: 128}
 """Steps of a window -> the longest horizon that it was trained with."""
@@ -27,8 +27,9 @@ class ZeroShot:
         self.device = torch.device(device)
         self.contexts, self.batch_size = tuple(contexts), batch_size
 
-    def forecast(self, series: Sequence[np.ndarray], horizon: int, *, season: int = 0) -> np.ndarray:
-        """series: arrays (T,) of any length, NaN where missing; season: steps, 0: unknown -> (N, quantiles, horizon)."""
+    def forecast(self, series: Sequence[np.ndarray], horizon: int, *, seasons: Sequence[int] = ()) -> np.ndarray:
+        """series: arrays (T,) of any length, NaN where missing; seasons: at most two, in steps -> (N, quantiles, horizon)."""
+        season = torch.tensor([*seasons, *[0] * (KNOWN_SEASONS - len(seasons))], device=self.device)
         forecasts = np.zeros((len(series), len(QUANTILES), horizon))
         for context in self.contexts:
             for length, rows in self._batches([min(len(values), context) for values in series], horizon):
@@ -47,7 +48,7 @@ class ZeroShot:
                 yield steps, rows[start : start + self.batch_size]
 
     @torch.inference_mode()
-    def _roll(self, windows: Tensor, horizon: int, season: int) -> Tensor:
+    def _roll(self, windows: Tensor, horizon: int, season: Tensor) -> Tensor:
         """The forecast of a horizon of any length: beyond the network's, each quantile goes on from its own path."""
         block = WINDOWS[windows.shape[1]]
         levels = torch.tensor(QUANTILES, device=windows.device)
@@ -59,8 +60,8 @@ class ZeroShot:
             forecast = torch.cat([forecast, torch.quantile(ahead.flatten(1, 2), levels, dim=1).transpose(0, 1)], 2)
         return forecast
 
-    def _network(self, windows: Tensor, horizon: int, season: int) -> Tensor:
-        return self.network(windows, torch.full((len(windows),), season, device=self.device), horizon)
+    def _network(self, windows: Tensor, horizon: int, season: Tensor) -> Tensor:
+        return self.network(windows, season.expand(len(windows), -1), horizon)
 
 
 def cut(series: Sequence[np.ndarray], length: int) -> tuple[Tensor, np.ndarray, np.ndarray]:

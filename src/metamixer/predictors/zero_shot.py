@@ -11,7 +11,7 @@ import numpy as np
 from ..checkpoints.ours import load_checkpoint
 from ..checkpoints.packaged import packaged_weights
 from ..data.series.frames import bounds_of, read_frame, refuse_names_of_bounds, write_frame
-from ..data.series.frequency import Frequency
+from ..data.series.frequency import DAY, Frequency
 from ..data.series.missing import warn_of_sentinels
 from ..data.series.tables import Series
 from ..errors import InputError, InputWarning
@@ -57,9 +57,15 @@ def zero_shot_forecast(
     warn_of_sentinels(series)
     warn_of_little(series)
     forecaster = ZeroShot(network or packaged_network(), device=device)
-    deciles = forecaster.forecast(list(series.values.T), horizon, season=frequency.season)
+    deciles = forecaster.forecast(list(series.values.T), horizon, seasons=seasons_of(frequency, series.times[-1]))
     columns = forecast_columns(np.maximum(deciles, 0) if positive else deciles, levels, quantiles)
     return write_frame(frequency.after(series.times[-1], horizon), columns, series.names, layout)
+
+
+def seasons_of(frequency: Frequency, time: np.datetime64) -> tuple[int, ...]:
+    """Steps in the seasons of a calendar: a day and a week where several steps make a day, else a week or a year."""
+    season, step = frequency.season, frequency.after(time, 1)[0] - time
+    return (season, 7 * season) if season > 1 and season * step == DAY else (season,)
 
 
 def forecast_columns(deciles: np.ndarray, levels: Sequence[float], quantiles: Sequence[float]) -> Mapping[str, np.ndarray]:

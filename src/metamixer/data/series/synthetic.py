@@ -29,7 +29,7 @@ PROFILE_BINS = 256
 
 @dataclass(frozen=True)
 class SeriesBatch:
-    """context (B, T) with NaN where missing; future (B, H), complete; season (B,) steps in the season, 0 where it isn't told."""
+    """context (B, T) with NaN where missing; future (B, H), complete; season (B, 2) steps in the seasons, 0 where none is told."""
 
     context: Tensor
     future: Tensor
@@ -135,13 +135,22 @@ def standard(x: Tensor) -> Tensor:
 
 
 def periods(chance: Chance, context: int) -> tuple[Tensor, Tensor]:
-    """The season of each series in steps, (B, 1), and what the calendar tells of it, (B,): 0 is nothing."""
+    """The season of each series in steps, (B, 1), and what the calendar tells of it and a longer one, (B, 2): 0 is nothing."""
     fitting = {steps: weight for steps, weight in CALENDAR.items() if steps <= context}
     steps = torch.tensor(list(fitting), device=chance.device)[chance.choice(list(fitting.values()))].float()
     free = chance.log_uniform(3, context / 1.5)
     period = torch.where(chance.happens(0.2), free, steps)
     told = torch.where(chance.happens(0.6), period.round(), 0)
-    return period, told[:, 0].long()
+    longer = torch.where(chance.happens(0.7), told * longer_cycles(period), 0)
+    return period, torch.cat([told, longer * (longer <= context)], 1).long()
+
+
+def longer_cycles(period: Tensor) -> Tensor:
+    """How many seasons a longer one holds; (B, 1)."""
+    count = torch.full_like(period, 7)
+    for steps, number in SUPERSEASON.items():
+        count = torch.where(period == steps, number, count)
+    return count
 
 
 def spectral(chance: Chance, length: int, *, smooth: float = 0.0) -> Tensor:
@@ -246,9 +255,7 @@ def season(chance: Chance, length: int, period: Tensor) -> Tensor:
 
 def superseason(chance: Chance, length: int, period: Tensor) -> Tensor:
     """A longer season over a shorter one, one level a short season in many rows, as weekdays are; (B, L), std 1."""
-    count = torch.full_like(period, 7)
-    for steps, number in SUPERSEASON.items():
-        count = torch.where(period == steps, number, count)
+    count = longer_cycles(period)
     cycle = (torch.arange(length, device=chance.device)[None] + (chance.uniform() * 1000 * period).floor()) / period
     levels = chance.normal(max(SUPERSEASON.values()))
     weekend = torch.ones_like(levels)
@@ -268,8 +275,8 @@ def shifts(chance: Chance, length: int) -> Tensor:
 def structural(chance: Chance, length: int, period: Tensor) -> Tensor:
     """Trend, seasons, noise and shifts in random proportions, as a sum, a product or a sum bent afterwards; (B, L)."""
     regular = sometimes(chance, length, 72, season, period)
-    regular = regular * (1 + 0.6 * sometimes(chance, length, 15, superseason, period)).clamp_min(0)
-    regular = regular + sometimes(chance, length, 15, superseason, period) * chance.log_uniform(0.1, 1.5)
+    regular = regular * (1 + 0.6 * sometimes(chance, length, 20, superseason, period)).clamp_min(0)
+    regular = regular + sometimes(chance, length, 20, superseason, period) * chance.log_uniform(0.1, 1.5)
     slow = sometimes(chance, length, 65, trend) * chance.log_uniform(0.05, 8)
     memory = sometimes(chance, length, 68, spectral) * chance.log_uniform(0.05, 2)
     loud = torch.where(chance.happens(0.25), regular.abs() + 0.2, sometimes(chance, length, 15, spectral).exp())

@@ -22,8 +22,12 @@ from .seasons import Periods, RobustScale, Scaled, SeasonalMemory, last_observed
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 NAIVE_PERIOD = 1
-PERIODS = 4
-"""The last value as a season of one step, the season that the caller knows, and the two found."""
+
+KNOWN_SEASONS = 2
+"""Seasons that a calendar may tell of, such as a day and a week of hours."""
+
+PERIODS = 1 + KNOWN_SEASONS + 2
+"""The last value as a season of one step, the seasons that the calendar tells, and the two found."""
 
 FLOOR = 0.04
 """The smallest unit of a forecast, in scales of the series."""
@@ -146,8 +150,8 @@ class FFNetTSZero(nn.Module):
     def forward(self, series: Tensor, season: Tensor | None = None, horizon: int | None = None) -> Tensor:
         """The quantiles of the next steps, in order.
 
-        series: (B, T), T a multiple of the patch size, NaN where missing, as before its beginning; season: (B,) steps in the
-        season that the calendar tells, 0 or None: unknown; horizon: steps, None: all -> (B, quantiles, horizon).
+        series: (B, T), T a multiple of the patch size, NaN where missing, as before its beginning; season: (B, 2) steps in the
+        seasons that the calendar tells, 0: none, None: nothing known; horizon: steps, None: all -> (B, quantiles, horizon).
         """
         return self.forecast(series, season, horizon)[0]
 
@@ -173,10 +177,10 @@ class FFNetTSZero(nn.Module):
             raise InputError(f"series of shape {list(series.shape)}, expected (batch, a multiple of {self.patch_size} steps)")
         scaled = self.scale(series)
         found = self.periods(scaled)
-        known = torch.zeros_like(found[:, 0]) if season is None else season
+        known = torch.zeros_like(found[:, :KNOWN_SEASONS]) if season is None else season
         known = torch.where((known >= 1) & (known <= series.shape[1]), known, NAIVE_PERIOD)
-        naive = torch.full_like(known, NAIVE_PERIOD)
-        bases = self.memory(scaled, torch.cat([torch.stack([naive, known], 1), found], 1), horizon)
+        naive = torch.full_like(known[:, :1], NAIVE_PERIOD)
+        bases = self.memory(scaled, torch.cat([naive, known, found], 1), horizon)
         values, observed = F.pad(scaled.values, (0, horizon)), F.pad(scaled.observed, (0, horizon))
         missed = (values[:, None] - bases) * observed[:, None]
         errors = missed[:, :: SeasonalMemory.answers].abs().clamp_max(10).sum(2) / observed.sum(1, keepdim=True).clamp_min(1)
