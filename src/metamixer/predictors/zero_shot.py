@@ -58,7 +58,9 @@ def zero_shot_forecast(
     warn_of_little(series)
     forecaster = ZeroShot(network or packaged_network(), device=device)
     deciles = forecaster.forecast(list(series.values.T), horizon, seasons=seasons_of(frequency, series.times[-1]))
-    columns = forecast_columns(np.maximum(deciles, 0) if positive else deciles, levels, quantiles)
+    columns = forecast_columns(deciles, levels, quantiles)
+    if positive:
+        columns = {suffix: np.maximum(values, 0) for suffix, values in columns.items()}
     return write_frame(frequency.after(series.times[-1], horizon), columns, series.names, layout)
 
 
