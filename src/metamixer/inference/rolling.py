@@ -17,12 +17,12 @@ class ZeroShot:
 
     Args:
         network: the trained network.
-        contexts: steps to look back at most; the forecasts of several are averaged.
+        contexts: steps to look back at most, the longest first; the forecasts of those shorter than a series are averaged.
         batch_size: windows that are computed at once; it bounds the memory.
         device: where to compute, such as "cpu" or "cuda".
     """
 
-    def __init__(self, network: FFNetTSZero, *, contexts: Sequence[int] = (512,), batch_size: int = 256, device: str = "cpu"):
+    def __init__(self, network: FFNetTSZero, *, contexts: Sequence[int] = (512, 256), batch_size: int = 256, device: str = "cpu"):
         self.network = network.eval().to(device)
         self.device = torch.device(device)
         self.contexts, self.batch_size = tuple(contexts), batch_size
@@ -31,21 +31,23 @@ class ZeroShot:
         """series: arrays (T,) of any length, NaN where missing; seasons: at most two, in steps -> (N, quantiles, horizon)."""
         season = torch.tensor([*seasons, *[0] * (KNOWN_SEASONS - len(seasons))], device=self.device)
         forecasts = np.zeros((len(series), len(QUANTILES), horizon))
-        for context in self.contexts:
-            for length, rows in self._batches([min(len(values), context) for values in series], horizon):
+        lengths = np.array([len(values) for values in series])
+        for i, context in enumerate(self.contexts):
+            seen = np.arange(len(series)) if i == 0 else np.flatnonzero(lengths > context)
+            for length, rows in self._batches(seen, np.minimum(lengths[seen], context), horizon):
                 windows, shift, scale = cut([series[row][-context:] for row in rows], length)
                 forecast = self._roll(windows.to(self.device), horizon, season).double().cpu().numpy()
-                forecasts[rows] += (forecast * scale + shift) / len(self.contexts)
+                forecasts[rows] += (forecast * scale + shift - forecasts[rows]) / (i + 1)
         return forecasts
 
-    def _batches(self, lengths: Sequence[int], horizon: int) -> Iterator[tuple[int, list[int]]]:
+    def _batches(self, rows: np.ndarray, lengths: np.ndarray, horizon: int) -> Iterator[tuple[int, np.ndarray]]:
         """(steps of the windows, rows) of batches of windows that are equally long, the shortest that hold series and horizon."""
         block = min(horizon, max(WINDOWS.values()))
-        needed = [next(steps for steps, most in WINDOWS.items() if steps >= length and most >= block) for length in lengths]
+        needed = np.array([next(steps for steps, most in WINDOWS.items() if steps >= length and most >= block) for length in lengths])
         for steps in WINDOWS:
-            rows = [row for row, own in enumerate(needed) if own == steps]
-            for start in range(0, len(rows), self.batch_size):
-                yield steps, rows[start : start + self.batch_size]
+            alike = rows[needed == steps]
+            for start in range(0, len(alike), self.batch_size):
+                yield steps, alike[start : start + self.batch_size]
 
     @torch.inference_mode()
     def _roll(self, windows: Tensor, horizon: int, season: Tensor) -> Tensor:
