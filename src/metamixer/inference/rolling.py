@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
 
-WINDOWS = {64: 32, 128: 64, 256: 64, 512: 128}
+WINDOWS = {64: 32, 128: 64, 256: 128, 512: 512}
 """Steps of a window -> the longest horizon that it was trained with."""
 
 
@@ -42,7 +42,7 @@ class ZeroShot:
 
     def _batches(self, rows: np.ndarray, lengths: np.ndarray, horizon: int) -> Iterator[tuple[int, np.ndarray]]:
         """(steps of the windows, rows) of batches of windows that are equally long, the shortest that hold series and horizon."""
-        block = min(horizon, max(WINDOWS.values()))
+        block = min(horizon, self.network.horizon, max(WINDOWS.values()))
         needed = np.array([next(steps for steps, most in WINDOWS.items() if steps >= length and most >= block) for length in lengths])
         for steps in WINDOWS:
             alike = rows[needed == steps]
@@ -52,7 +52,7 @@ class ZeroShot:
     @torch.inference_mode()
     def _roll(self, windows: Tensor, horizon: int, season: Tensor) -> Tensor:
         """The forecast of a horizon of any length: beyond the network's, each quantile goes on from its own path."""
-        block = WINDOWS[windows.shape[1]]
+        block = min(WINDOWS[windows.shape[1]], self.network.horizon)
         levels = torch.tensor(QUANTILES, device=windows.device)
         forecast = self._network(windows, min(horizon, block), season)
         while forecast.shape[2] < horizon:
