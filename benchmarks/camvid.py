@@ -28,7 +28,7 @@ CONTENDERS = {"FFNet head on ffnet_nano": "camvid", "U-Net on mobilenetv3_small_
 def last_measures(run: Path) -> dict:
     """What the run's last validation gave: the end of the schedule, not the best of many looks."""
     row = last_validation(run, "val/miou")
-    ious = {key.removeprefix("val/iou_"): round(100 * float(value), 1) for key, value in row.items() if key.startswith("val/iou_")}
+    ious = {key.removeprefix("val/iou/"): round(100 * float(value), 1) for key, value in row.items() if key.startswith("val/iou/")}
     return {"miou": round(100 * float(row["val/miou"]), 2), "accuracy": round(100 * float(row["val/accuracy"]), 2), "ious": ious}
 
 

@@ -18,8 +18,7 @@ from trainings import write_results
 
 import metamixer
 from metamixer.bench.accuracy import PUBLISHED
-from metamixer.bench.protocol import PUBLISHED as PUBLISHED_FORM
-from metamixer.bench.protocol import Entry, Result, choose_forms, time_networks
+from metamixer.bench.protocol import PUBLISHED_FORM, Entry, Result, choose_forms, time_networks
 from metamixer.bench.report import draw_pareto, fastest_forms, table
 from metamixer.system.machine import computes_bfloat16, describe_machine
 

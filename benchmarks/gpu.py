@@ -85,7 +85,7 @@ def measure(action: Callable[[], object]) -> float:
 
 
 def points() -> dict[str, dict]:
-    """Milliseconds and memory of the full ffnet_3d on 100,000 voxels, neighbour maps included."""
+    """Milliseconds and memory of the full ffnet_3d on 100,000 voxels, neighbor maps included."""
     cells = surface(VOXELS).cuda()
     network = create_model("ffnet_3d", num_classes=20).cuda()
     features = torch.randn(len(cells), network.in_chans, device="cuda")

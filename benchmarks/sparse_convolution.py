@@ -1,4 +1,4 @@
-"""A submanifold convolution of 100,000 voxels, 64 to 64 channels, kernel 3: time of the neighbour map, forward, backward, memory.
+"""A submanifold convolution of 100,000 voxels, 64 to 64 channels, kernel 3: time of the neighbor map, forward, backward, memory.
 
     python benchmarks/sparse_convolution.py --threads 2
 
@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import torch
 
-from metamixer.ops.sparse import SparseVoxels, VoxelGrid, submanifold_convolution
+from metamixer.ops.sparse import SparseVoxels, VoxelGrid
+from metamixer.ops.submanifold import submanifold_convolution
 from metamixer.system.machine import describe_machine
 
 VOXELS, CHANNELS, KERNEL = 100_000, 64, 3
@@ -47,8 +48,8 @@ def main() -> None:
     grid = VoxelGrid.of(cells)
     weight = torch.randn(CHANNELS, KERNEL, KERNEL, KERNEL, CHANNELS, requires_grad=True)
     features = torch.randn(len(cells), CHANNELS, requires_grad=True)
-    pairs = sum(len(rows) for _, rows, _ in grid.neighbours(KERNEL).both_ways())
-    print(f"{len(cells):,} voxels, {pairs / len(cells):.1f} neighbours each; {describe_machine()}; {torch.get_num_threads()} threads")
+    pairs = sum(len(rows) for _, rows, _ in grid.neighbors(KERNEL).both_ways())
+    print(f"{len(cells):,} voxels, {pairs / len(cells):.1f} neighbors each; {describe_machine()}; {torch.get_num_threads()} threads")
 
     def forward() -> torch.Tensor:
         return submanifold_convolution(SparseVoxels(features, grid), weight).features
@@ -58,7 +59,7 @@ def main() -> None:
         forward().sum().backward()
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    report("ours, neighbour map", best(lambda: VoxelGrid(grid.coordinates, grid.batch).neighbours(KERNEL)))
+    report("ours, neighbor map", best(lambda: VoxelGrid(grid.coordinates, grid.batch).neighbors(KERNEL)))
     with torch.no_grad():
         report("ours, forward", best(forward))
     report("ours, forward and backward", best(both))
@@ -93,7 +94,7 @@ def compare(cells: torch.Tensor, features: torch.Tensor, weight: torch.Tensor) -
         report("spconv, forward with its map, 1 thread", best(lambda: forward(features.detach())))
         report("spconv, forward alone, 1 thread", best(lambda: forward(features.detach(), known)))
         grid = VoxelGrid.of(cells)
-        grid.neighbours(KERNEL)
+        grid.neighbors(KERNEL)
         report("ours, forward alone, 1 thread", best(lambda: submanifold_convolution(SparseVoxels(features, grid), weight)))
     try:
         forward(features, known).features.sum().backward()

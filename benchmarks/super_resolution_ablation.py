@@ -62,7 +62,7 @@ def main() -> None:
             "data.batch_size": BATCH_SIZE,
             "data.patches_per_epoch": BATCH_SIZE * STEPS,
             "trainer.precision": options.precision,
-            "model.model_args": f"{{mixer: {mixer}}}",
+            "model.model_args": f"{{mixers: {mixer}}}",
             "trainer.max_epochs": options.epochs,
         }
         train(RECIPE, settings, out=options.runs / mixer)
@@ -75,7 +75,7 @@ def finished(runs: Path) -> dict[str, dict]:
     for mixer in MIXERS:
         if (runs / mixer / "done").is_file():
             row = last_validation(runs / mixer, "val/psnr")
-            parameters = sum(parameter.numel() for parameter in create_model("ffnet_sr_nano", mixer=mixer).parameters())
+            parameters = sum(parameter.numel() for parameter in create_model("ffnet_sr_nano", mixers=mixer).parameters())
             rows[mixer] = {
                 "psnr": float(row["val/psnr"]),
                 "ssim": float(row["val/ssim"]),

@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from metamixer.bench.accuracy import PUBLISHED
-from metamixer.bench.protocol import PUBLISHED as PUBLISHED_FORM
-from metamixer.bench.protocol import Entry, Result, Worker, own_sizes
+from metamixer.bench.protocol import PUBLISHED_FORM, Entry, Result, Worker, own_sizes
 from metamixer.bench.report import draw_pareto, fastest_forms, table
 from metamixer.cli import main
 from metamixer.errors import InputError

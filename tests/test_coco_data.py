@@ -9,7 +9,7 @@ from PIL import Image
 
 import coco_scene
 from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
-from metamixer.data.detection.coco import read_pixels
+from metamixer.data.detection.coco import read_coco_image
 from metamixer.data.detection.coco_json import decode_mask, encode_mask, read_coco
 from metamixer.data.detection.transforms import keep_visible, resize, wrap
 from metamixer.errors import InputError, InputWarning
@@ -255,10 +255,10 @@ def test_a_picture_of_another_size_is_refused(data, tmp_path):
 
 def test_a_picture_is_seen_upright(data, tmp_path):
     path, exif = tmp_path / "images" / "000000000001.png", Image.Exif()
-    before = read_pixels(data.annotations("val").images[1])
+    before = read_coco_image(data.annotations("val").images[1])
     exif[0x0112] = 6
     Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
-    assert torch.equal(read_pixels(data.annotations("val").images[1]), before)
+    assert torch.equal(read_coco_image(data.annotations("val").images[1]), before)
 
 
 def test_run_lengths_that_cannot_be_decoded_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """The commands beside training: what they print, what they write, what they refuse."""
 
+import functools
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from PIL import Image
 import metamixer
 from metamixer.checkpoints.ours import load_checkpoint, load_initial, network_info, save_network
 from metamixer.cli import main
+from metamixer.commands.forecast import forecast
 from metamixer.data import Preprocessing
 from metamixer.errors import first_line
 from metamixer.predictors.classifier import Classifier
@@ -109,6 +111,31 @@ def test_fuse_writes_a_deploy_form_that_predicts_the_same(checkpoint, pictures, 
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
     assert main(["fuse", str(out), "--out", str(tmp_path / "again.safetensors")]) == 0
     assert main(["fuse", str(out), "--out", str(tmp_path / "again.safetensors"), "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("data: [", "not a run's configuration"),
+        ("just words", "not a run's configuration"),
+        ("model: {}", "not a run's configuration"),
+        ("data: {class_path: NoSuchData}", "not a run's configuration"),
+        ("data: {class_path: DigitsData, init_args: {size: 3}}", "not a run's configuration"),
+        (
+            "data: {class_path: DigitsData, init_args: {preprocessing: {std: [0, 0, 0]}}}",
+            "preprocessing.std [0.0, 0.0, 0.0], expected values above 0",
+        ),
+    ],
+)
+def test_draw_tells_of_a_broken_configuration(content, message, checkpoint, tmp_path, capsys):
+    config = Path(checkpoint).with_name("config.yaml")
+    config.write_text(content)
+    try:
+        assert main(["draw", str(checkpoint), "--out", str(tmp_path / "sheet.png")]) == 2
+    finally:
+        config.unlink()
+    error = capsys.readouterr().err
+    assert error.startswith(f"metamixer: error: {config}: ") and message in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(("command", "name"), [("fuse", "mine.safetensors"), ("draw", "mine.png")])
@@ -252,3 +279,16 @@ def test_saving_to_a_full_disk_leaves_the_old_file(checkpoint, monkeypatch):
 @pytest.mark.parametrize(("said", "line"), [("two\nlines", "two"), ("\n  late", "late"), ("", "ValueError"), ("\n", "ValueError")])
 def test_errors_of_others_are_told_in_one_line(said, line):
     assert first_line(ValueError(said)) == line
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [["--levels", "80", "95"], ["--levels", "[80, 95]"], ["--levels=[80, 95]"], ["--levels=[80,95]"]],
+    ids=" ".join,
+)
+def test_lists_are_words_after_their_option_or_one_in_brackets(levels, monkeypatch):
+    seen = {}
+    stand_in = functools.wraps(forecast)(lambda **options: seen.update(options))
+    monkeypatch.setattr("metamixer.commands.forecast.forecast", stand_in)
+    assert main(["forecast", *levels, "table.csv", "--missing-values", "-9999", "1e9", "--overwrite"]) == 0
+    assert (seen["table"], seen["levels"], seen["missing_values"], seen["overwrite"]) == ("table.csv", [80, 95], [-9999, 1e9], True)

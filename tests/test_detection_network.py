@@ -1,7 +1,6 @@
 """Cascade Mask R-CNN: the published detectors' numbers, and what every detector promises."""
 
 import copy
-import io
 import json
 
 import numpy as np
@@ -155,15 +154,6 @@ def test_finds_objects_within_images_of_any_size(small, sizes):
         assert ((found["labels"] >= 0) & (found["labels"] < 3)).all()
 
 
-def test_every_parameter_learns(small):
-    images, targets = scene([(288, 320)])  # as large as the largest anchors
-    small.train()
-    losses = small(images, targets)
-    assert len(losses) == 11
-    sum(losses.values()).backward()
-    assert not [name for name, parameter in small.named_parameters() if parameter.grad is None or not parameter.grad.any()]
-
-
 @pytest.mark.parametrize("empty", [(True, False), (True, True)])
 def test_images_without_objects_train(small, empty):
     images, targets = scene([(64, 96), (96, 64)])
@@ -173,6 +163,7 @@ def test_images_without_objects_train(small, empty):
     sum(losses.values()).backward()
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert not [name for name, parameter in small.named_parameters() if parameter.grad is None or not parameter.grad.isfinite().all()]
+    assert len(losses) == 11
     if all(empty):
         assert all(losses[name] == 0 for name in losses if name.startswith(("box", "mask", "proposal_box")))
         assert losses["class_0"] > 0
@@ -203,20 +194,6 @@ def test_processes_agree_on_every_gradient_also_where_an_image_has_no_objects(sm
 
 
 @torch.no_grad()
-def test_deploy_form_is_the_same_function(small):
-    images, _ = scene([(64, 96)])
-    fused = metamixer.fuse(small)
-    assert any(isinstance(module, nn.BatchNorm2d) for module in small.modules())
-    assert not [name for name, module in fused.named_modules() if isinstance(module, nn.BatchNorm2d)]
-    x = torch.stack(images)
-    for expected, actual in zip(small.forward_features(x), fused.forward_features(x), strict=True):
-        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
-    regions = torch.randn(5, 16, 7, 7)
-    for head, deployed in zip(small.cascade.box_heads, fused.cascade.box_heads, strict=True):
-        torch.testing.assert_close(deployed(regions), head(regions), rtol=1e-4, atol=1e-4)
-
-
-@torch.no_grad()
 def test_norms_synchronised_over_processes_fuse_too(small):
     synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(small))
     assert any(isinstance(module, nn.SyncBatchNorm) for module in synchronised.modules())
@@ -225,18 +202,6 @@ def test_norms_synchronised_over_processes_fuse_too(small):
     x = torch.stack(scene([(64, 96)])[0])
     for expected, actual in zip(metamixer.fuse(small).forward_features(x), fused.forward_features(x), strict=True):
         torch.testing.assert_close(actual, expected)
-
-
-@torch.no_grad()
-def test_weights_survive_a_file(small):
-    file = io.BytesIO()
-    torch.save(small.state_dict(), file)
-    file.seek(0)
-    other = CascadeMaskRCNN(**SMALL).eval()
-    other.load_state_dict(torch.load(file, weights_only=True))
-    images, _ = scene([(64, 96)])
-    for key, value in small(images)[0].items():
-        assert torch.equal(other(images)[0][key], value)
 
 
 def test_trains_in_bfloat16_and_saves_memory_in_the_backbone(small):

@@ -18,13 +18,14 @@ from metamixer.checkpoints.ours import load_checkpoint, network_info, save_netwo
 from metamixer.cli import main, plain_warnings
 from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
 from metamixer.data.detection.coco_json import decode_mask, encode_mask
-from metamixer.errors import InputError, InputWarning
+from metamixer.errors import DivergenceError, InputError, InputWarning
 from metamixer.models.cascade_mask_rcnn import CascadeMaskRCNN, to_file
 from metamixer.predictors.detector import COCO as COCO_CATEGORIES
 from metamixer.predictors.detector import Detector, image_ids
 from metamixer.tasks import Detection, DetectionOptimization
 from metamixer.tasks.detection import MEASURES, average_precision, coco_numbers
-from metamixer.tasks.optimization.detection import layer_number
+from metamixer.tasks.optimization.detection import BACKBONE
+from metamixer.tasks.optimization.parameter_groups import layer_numbers
 from random_statistics import randomize
 
 NARROW = {"channels": 16, "hidden_dim": 32}
@@ -129,7 +130,7 @@ def test_the_numbers_are_those_of_faster_coco_eval_on_the_files(data, tmp_path):
 def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path):
     broken = task()
     torch.nn.init.constant_(broken.network.cascade.mask_heads[1].logits.bias, float("nan"))
-    with pytest.raises(InputError, match=r"training loss is nan at step 0 .*mask_1 nan.*expected a finite number"):
+    with pytest.raises(DivergenceError, match=r"training loss is nan at step 0 .*mask_1 nan.*expected a finite number"):
         trainer(tmp_path, max_epochs=1).fit(broken, data)
 
 
@@ -173,8 +174,32 @@ def test_weights_are_measured_on_the_categories_that_they_learned(data, tmp_path
     ],
 )
 def test_layers_are_numbered_as_published(name, layer):
-    assert layer_number(f"pyramid.backbone.model.{name}", 12) == layer
-    assert layer_number(name, 12) == 13
+    with torch.device("meta"):
+        numbers = layer_numbers(metamixer.create_model("cascade_mask_rcnn_ffnet_2"), BACKBONE, 12)
+    assert numbers[f"{BACKBONE}.{name}"] == layer
+    assert numbers["cascade.box_heads.0.hidden.weight"] == 13
+
+
+def test_a_backbone_without_stages_learns_at_one_rate():
+    with pytest.warns(InputWarning, match="layer_decay: Linear doesn't tell four stages"):
+        optimizer = DetectionOptimization().optimizer(torch.nn.Linear(2, 2))
+    assert {group["lr"] for group in optimizer.param_groups} == {1e-4}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lr": -1.0}, "optimization.lr -1.0, expected a number above 0"),
+        ({"weight_decay": -0.1}, "optimization.weight_decay -0.1, expected at least 0"),
+        ({"layer_decay": 0.0}, "optimization.layer_decay 0.0, expected a number above 0"),
+        ({"warmup_steps": -1}, "optimization.warmup_steps -1, expected at least 0"),
+        ({"layers": 0}, "optimization.layers 0, expected at least 1"),
+        ({"milestones": (0, 3)}, r"optimization.milestones \[0, 3\], expected epochs above 0"),
+    ],
+)
+def test_optimization_refuses_what_no_training_can_use(values, message):
+    with pytest.raises(InputError, match=message):
+        DetectionOptimization(**values)
 
 
 def test_rates_fall_with_the_layer_and_vectors_do_not_decay():

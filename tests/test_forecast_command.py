@@ -27,6 +27,7 @@ class TestCommand:
         assert self.run(tmp_path / "table.csv", "--checkpoint", saved, "--out", again) == 0
         assert again.read_text() == out.read_text()
         assert main(["fuse", str(saved), "--out", str(tmp_path / "fused.safetensors")]) == 0
+        assert "parity on random windows of series" in capsys.readouterr().out
 
     def test_names_are_drawn_as_they_are(self, table, tmp_path):
         table.rename(columns={"load": "a_$x_y_z$"}).to_csv(tmp_path / "table.csv", index=False)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pandas
@@ -142,7 +143,8 @@ def test_a_backtest_knows_nothing_of_what_was_filled_in():
         forecaster = fit(sparse, 24, levels=(50,))
     report = forecaster.backtest()
     assert min(report.mae) > 0.5, "nothing can forecast noise"
-    held = forecaster.measured.rows(forecaster.borders[1])
+    kept = forecaster.fitted.table
+    held = kept.measured.rows(kept.borders[1])
     assert np.isfinite(held.values).sum() == 3 * 5
     margins = torch.tensor(forecaster.quantiles[50])
     assert margins.isfinite().all()
@@ -190,6 +192,29 @@ def test_too_few_windows_for_an_interval_are_warned_of():
 def test_sentinels_are_warned_of_where_they_are_forecast_from(table, fitted):
     with pytest.warns(UserWarning, match="column 'wind', row 396 .*: -9999 .* looks like a missing value"):
         fitted.predict(table.assign(wind=table["wind"].where(table.index != 395, -9999.0)))
+
+
+def test_predicting_changes_no_forecaster(tmp_path):
+    """A training run knows no frequency: each table has its own."""
+    args = {"variables": 3, "lookback": 48, "horizon": 12, **SMALL["model_args"]}
+    scaling = {"mean": [0.0] * 3, "std": [1.0] * 3}
+    info = network_info("ffnet_ts", args, task="forecasting", preprocessing={"names": list(NAMES), "time": "date", "scaling": scaling})
+    save_network(metamixer.create_model("ffnet_ts", **args).eval(), info, tmp_path / "run.safetensors")
+    forecaster = Forecaster.load(tmp_path / "run.safetensors")
+    before = forecaster.fitted
+    for frequency in ("D", "h"):
+        history = wide(60, frequency)
+        dates = forecaster.predict(history)["date"]
+        assert (dates - history["date"].iloc[-1] == pandas.Timedelta(1, frequency) * np.arange(1, 13)).all()
+    assert forecaster.fitted is before
+    with pytest.raises(FrozenInstanceError):
+        forecaster.fitted.frequency = None
+
+
+@pytest.mark.parametrize("attribute", ["fitted", "names", "quantiles"])
+def test_a_forecaster_that_was_not_fitted_says_so(attribute):
+    with pytest.raises(InputError, match="expected fit or load before this"):
+        getattr(Forecaster(), attribute)
 
 
 def test_a_training_runs_forecaster_can_be_saved(table, tmp_path):

@@ -236,3 +236,12 @@ class TestFrequency:
 def test_pandas_dates_survive(tmp_path):
     wide().to_csv(tmp_path / "table.csv", index=False)
     assert np.array_equal(read_series(tmp_path / "table.csv").times, pandas.DatetimeIndex(wide()["date"]).to_numpy())
+
+
+def test_batches_come_from_the_loaders_of_all_tasks(tmp_path):
+    wide(200).to_csv(tmp_path / "table.csv", index=False)
+    data = SeriesData(str(tmp_path / "table.csv"), lookback=24, horizon=12, split=(0.6, 0.2, 0.2), batch_size=32, num_workers=1)
+    loaders = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
+    for part, loader in zip(("train", "val", "test"), loaders, strict=True):
+        assert loader.worker_init_fn is not None, "workers of one thread each"
+        assert sum(len(past) for past, _ in loader) == len(data.windows(part)), "every window counts"

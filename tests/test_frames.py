@@ -5,10 +5,11 @@ import pandas
 import polars
 import pytest
 
+from metamixer.data.series.dates import to_zone, utc_dates
 from metamixer.data.series.frames import last_window, read_frame, refuse_constant, same_variables, write_frame
 from metamixer.data.series.frequency import Frequency
 from metamixer.data.series.missing import fill_missing, refuse_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
-from metamixer.data.series.tables import Series, to_series, to_zone
+from metamixer.data.series.tables import Series, to_series
 from metamixer.errors import InputError
 from tables import NAMES, changed, to_long, wide
 
@@ -257,3 +258,16 @@ class TestFrames:
     def test_numbers_near_a_sentinel_are_no_missing_values(self, recwarn):
         warn_of_sentinels(to_series(wide().assign(wind=-999.0 - np.arange(260) % 5)))
         assert not recwarn.list
+
+
+@pytest.mark.parametrize("change", [lambda table: table, to_long], ids=["wide", "long"])
+def test_dates_are_parsed_once(change, monkeypatch):
+    parsed = []
+    monkeypatch.setattr("metamixer.data.series.dates.utc_dates", lambda *column: parsed.append(column) or utc_dates(*column))
+    read_frame(change(wide().assign(date=lambda table: table["date"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))))
+    assert len(parsed) == 1
+
+
+def test_a_long_forecast_has_the_name_of_its_model():
+    series, layout = read_frame(to_long(wide()))
+    assert list(write_frame(series.times, {"": series.values}, series.names, layout, model="mine").columns) == ["unique_id", "ds", "mine"]

@@ -73,8 +73,10 @@ def test_every_parameter_learns(mixer, data):
 def test_fused_mixer_is_the_same_function(mixer, data):
     x = data[1]
     expected = mixer(x)
-    torch.testing.assert_close(fused(mixer)(x), expected, rtol=1e-5, atol=1e-6)
-    assert not [module for module in mixer.modules() if isinstance(module, ConvNorm | NormConv | ParallelConv)]
+    deployed = fused(mixer)
+    torch.testing.assert_close(deployed(x), expected, rtol=1e-5, atol=1e-6)
+    assert not [module for module in deployed.modules() if isinstance(module, ConvNorm | NormConv | ParallelConv)]
+    assert torch.equal(mixer(x), expected), "the original is untouched"
 
 
 @pytest.mark.parametrize("head_dim", [16, 32, 64])
@@ -142,9 +144,8 @@ def test_a_name_added_to_the_table_is_a_mixer(monkeypatch):
 
 
 def test_refuses_an_unknown_mixer():
-    with pytest.raises(
-        InputError, match="mixer 'atention', expected one of ffnified, attention, depthwise, pooling, identity or a function"
-    ):
+    names = "ffnified, attention, depthwise, convolution, pooling, identity"
+    with pytest.raises(InputError, match=f"mixer 'atention', expected one of {names} or a function"):
         metamixer.create_model("ffnet_nano", mixers="atention")
     with pytest.raises(InputError, match="expected one entry a stage"):
         metamixer.create_model("ffnet_nano", mixers=("ffnified", "attention"))

@@ -74,8 +74,10 @@ def test_layer_scale_folds_into_the_last_layer(operators):
     scale = LayerScale(DIM, 1e-6, spatial_dims=operators.spatial_dims)
     module, x = randomize(Residual(ConvNeXtFFN(DIM, 7, operators=operators), scale=scale)), batch(operators)
     expected = module(x)
-    assert isinstance(module.fuse().scale, nn.Identity)
-    torch.testing.assert_close(module(x), expected, rtol=1e-5, atol=1e-5)
+    deployed = module.fuse()
+    assert isinstance(deployed.scale, nn.Identity)
+    torch.testing.assert_close(deployed(x), expected, rtol=1e-5, atol=1e-5)
+    assert torch.equal(module(x), expected), "the original is untouched"
 
 
 def test_layer_scale_stays_where_the_last_layer_is_not_linear():

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from metamixer.data import Augmentation, ImageData, Preprocessing
-from metamixer.data.images.labelled import LabelledImages
+from metamixer.data.images.reading import LabelledImages, is_grey
 from metamixer.errors import InputError
 from metamixer.training.run_sheet import spread
 
@@ -160,3 +160,9 @@ def offline(*args, **kwargs):
 def test_an_image_without_a_name_is_told_by_its_number():
     reader = SimpleNamespace(filename=lambda index, absolute: None)
     assert LabelledImages(reader, mode="RGB", transform=None).filename(7) == "image 7"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "La", "I", "F", "I;16", "I;16B"])
+def test_grey_modes_are_one_list(mode):
+    assert is_grey(mode)
+    assert not any(map(is_grey, ("RGB", "RGBA", "P", "CMYK", "YCbCr")))

@@ -13,6 +13,7 @@ import yaml
 
 from metamixer import create_model
 from metamixer.errors import InputError
+from metamixer.models.tasks import TASKS
 from metamixer.training import command_line
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -124,3 +125,30 @@ def test_an_unknown_key_is_refused(key, parse, tmp_path):
 def test_an_unknown_model_argument_is_refused():
     with torch.device("meta"), pytest.raises(TypeError, match="bogus"):
         create_model("ffnet_nano", bogus=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_best_checkpoint_is_the_tasks(name, parse):
+    checkpoint = parse(RECIPES / name).checkpoint
+    (task,) = (task for task in TASKS.values() if task.name == Path(name).parts[0])
+    assert (checkpoint.monitor, checkpoint.mode) == (task.monitor, task.mode)
+
+
+@pytest.mark.parametrize(("given", "mode"), [({"monitor": "val/loss", "mode": "min"}, "min"), ({"monitor": "val/top5"}, "max")])
+def test_a_recipe_may_choose_its_best_checkpoint_itself(given, mode, parse, tmp_path):
+    recipe = yaml.safe_load((RECIPES / "classification" / "digits.yaml").read_text())
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "checkpoint": given}))
+    checkpoint = parse(tmp_path / "recipe.yaml").checkpoint
+    assert (checkpoint.monitor, checkpoint.mode) == (given["monitor"], mode)
+
+
+def test_a_horizon_is_for_forecasting_alone(parse, tmp_path):
+    digits = RECIPES / "classification" / "digits.yaml"
+    with pytest.raises(InputError, match="--horizon 96 for Classification, expected a recipe for Forecasting"):
+        parse(digits, horizon=96)
+    recipe = yaml.safe_load(digits.read_text())
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "at_horizon": {96: {"trainer.max_epochs": 1}}}))
+    with pytest.raises(InputError, match=r"at_horizon .* for Classification, expected a recipe for Forecasting"):
+        parse(tmp_path / "recipe.yaml")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**recipe, "horizon": None, "at_horizon": {}}))
+    assert parse(tmp_path / "config.yaml").checkpoint.monitor == "val/top1"

@@ -16,9 +16,9 @@ from metamixer.data import (
     SegmentationData,
     SegmentationPreprocessing,
 )
-from metamixer.data.segmentation.label_maps import CLASS_LISTS, IGNORED, paint, read_classes
+from metamixer.data.segmentation.label_maps import CLASS_LISTS, IGNORED_PIXEL, paint, read_classes
 from metamixer.data.segmentation.pixels import read_colour_image
-from metamixer.errors import InputError
+from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Segmentation
 from metamixer.tasks.optimization.segmentation import SegmentationOptimization
 
@@ -37,7 +37,7 @@ def test_augmentation_moves_image_and_labels_together():
     for _ in range(5):
         pixels, found = augment(image, labels, settings)
         assert (pixels.shape, found.shape, found.dtype) == ((3, 60, 160), (60, 160), torch.int64)
-        seen = found != IGNORED
+        seen = found != IGNORED_PIXEL
         assert (pixels[0][seen] / 80 - found[seen]).abs().median() < 0.05
 
 
@@ -60,6 +60,10 @@ def test_colours_change_but_not_their_order():
         (lambda: DetectionAugmentation(short_sides=()), "augmentation.short_sides of nothing, expected numbers above 0"),
         (lambda: DetectionAugmentation(crop_range=(600, 384)), r"augmentation.crop_range \[600, 384\], expected two numbers"),
         (lambda: DetectionPreprocessing(short_side=0), "preprocessing sides 0, 1333, expected numbers above 0"),
+        (lambda: SegmentationPreprocessing(std=(0, 0, 0)), r"preprocessing.std \[0, 0, 0\], expected values above 0"),
+        (lambda: SegmentationPreprocessing(mean=(0, 0)), "preprocessing.mean of 2 and std of 3 values, expected 3 of each"),
+        (lambda: DetectionPreprocessing(std=(0, 0, 0)), r"preprocessing.std \[0, 0, 0\], expected values above 0"),
+        (lambda: DetectionPreprocessing(mean=(0, 0)), "preprocessing.mean of 2 and std of 3 values, expected 3 of each"),
         (lambda: SegmentationOptimization(lr=0.0), "optimization.lr 0.0, expected a number above 0"),
         (lambda: Segmentation(scales=()), "model.scales of nothing, expected numbers above 0"),
     ],
@@ -173,7 +177,7 @@ def test_a_right_palette_and_a_grey_picture_that_may_be_are_taken(root):
     spoil_grey(root)
     image, found = data(root, grey_images=True).evaluation_dataset("val")[0]
     assert image.shape == (3, 48, 64)
-    assert torch.equal(found, torch.from_numpy(np.where(labels == 9, IGNORED, labels).astype(np.int64)))
+    assert torch.equal(found, torch.from_numpy(np.where(labels == 9, IGNORED_PIXEL, labels).astype(np.int64)))
 
 
 @pytest.mark.parametrize(
@@ -202,7 +206,7 @@ def test_refuses_numbers_that_do_not_fit(root):
         task(class_weights=[1.0, 2.0])
     broken = task()
     torch.nn.init.constant_(broken.network.head.classifier.bias, float("nan"))
-    with pytest.raises(InputError, match=r"training loss is nan at step 0"):
+    with pytest.raises(DivergenceError, match=r"training loss is nan at step 0"):
         trainer(root, max_epochs=1).fit(broken, data(root))
 
 

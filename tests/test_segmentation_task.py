@@ -5,13 +5,14 @@ import pytest
 import torch
 import yaml
 from lightning import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from torch.nn import functional as F
 
 import metamixer
 from house_scene import COLOURS, MODEL, NARROW, data, task, trainer, write_scene
 from metamixer.checkpoints.ours import load_checkpoint
-from metamixer.data.segmentation.label_maps import IGNORED
+from metamixer.data.segmentation.label_maps import IGNORED_PIXEL
 from metamixer.errors import InputError
 from metamixer.predictors.segmenter import Segmenter
 from metamixer.tasks import Segmentation, SegmentationOptimization
@@ -29,7 +30,7 @@ def test_learns_a_scene_and_writes_a_checkpoint_that_says_what_it_is(root):
     learner = task(class_weights=[1.0, 1.0, 2.0], scales=(1.0, 1.5), flip=True)
     run.fit(learner, data(root))
     assert run.callback_metrics["val/miou"] > 0.8
-    each = [run.callback_metrics[f"val/iou_{name}"] for name in ("sky", "grass", "house")]
+    each = [run.callback_metrics[f"val/iou/{name}"] for name in ("sky", "grass", "house")]
     assert run.callback_metrics["val/miou"] == pytest.approx(sum(each) / 3)
     run.save_checkpoint(root / "last.ckpt")
     network, info = load_checkpoint(root / "last.ckpt")
@@ -88,20 +89,20 @@ def test_loss_is_the_weighted_mean_over_the_pixels_that_count():
     learner = task(class_weights=[1.0, 2.0, 3.0])
     logits = torch.randn(2, 3, 4, 6)
     labels = torch.randint(0, 3, (2, 4, 6))
-    labels[0, :2] = IGNORED
-    expected = F.cross_entropy(logits, labels, torch.tensor([1.0, 2.0, 3.0]), ignore_index=IGNORED)
+    labels[0, :2] = IGNORED_PIXEL
+    expected = F.cross_entropy(logits, labels, torch.tensor([1.0, 2.0, 3.0]), ignore_index=IGNORED_PIXEL)
     torch.testing.assert_close(learner.loss(logits, labels), expected)
-    assert learner.loss(logits, torch.full_like(labels, IGNORED)) == 0
+    assert learner.loss(logits, torch.full_like(labels, IGNORED_PIXEL)) == 0
 
 
 def test_measures_are_those_of_the_definition():
     predicted, labels = torch.randint(0, 3, (2, 20, 20)), torch.randint(0, 3, (2, 20, 20))
-    labels[0, :5] = IGNORED
+    labels[0, :5] = IGNORED_PIXEL
     counter = task().measures["val"]
     for one, other in zip(predicted, labels, strict=True):
         counter.update(one, other)
     found = segmentation_measures(counter.compute())
-    counts = labels != IGNORED
+    counts = labels != IGNORED_PIXEL
     iou = [((predicted == k) & (labels == k)).sum() / (((predicted == k) | (labels == k)) & counts).sum() for k in range(3)]
     torch.testing.assert_close(class_ious(counter.compute()), torch.stack(iou))
     torch.testing.assert_close(found["miou"], torch.stack(iou).mean())
@@ -115,8 +116,15 @@ def test_a_class_that_is_nowhere_has_no_measure(root):
     learner = Segmentation(MODEL, 4, model_args=NARROW)
     torch.nn.init.constant_(learner.network.head.classifier.bias[3:], -1e3)
     (found,) = trainer(root).validate(learner, data(root, classes="more.yaml"), verbose=False)
-    assert found.keys() == {"val/miou", "val/mean_accuracy", "val/accuracy", *(f"val/iou_{name}" for name in ("sky", "grass", "house"))}
-    assert found["val/miou"] == pytest.approx(sum(found[f"val/iou_{name}"] for name in ("sky", "grass", "house")) / 3)
+    assert found.keys() == {"val/miou", "val/mean_accuracy", "val/accuracy", *(f"val/iou/{name}" for name in ("sky", "grass", "house"))}
+    assert found["val/miou"] == pytest.approx(sum(found[f"val/iou/{name}"] for name in ("sky", "grass", "house")) / 3)
+
+
+def test_a_monitor_of_0_1_0_is_still_logged(root):
+    best = ModelCheckpoint(root / "best", monitor="val/iou_house", mode="max")
+    run = trainer(root, max_epochs=1, callbacks=[best])
+    run.fit(task(), data(root))
+    assert best.best_model_score == run.callback_metrics["val/iou/house"]
 
 
 def test_head_and_layers_have_their_rates_and_vectors_do_not_decay():

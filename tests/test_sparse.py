@@ -1,12 +1,15 @@
 """Submanifold convolution in plain PyTorch: exact against dense convolution, differentiable, repeatable, strict about its input."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from metamixer.errors import InputError
-from metamixer.ops.sparse import LARGEST_COORDINATE, SparseVoxels, VoxelGrid, pool_max, submanifold_convolution, unpool
-from metamixer.ops.voxels import SubmanifoldConv3d
+from metamixer.ops.sparse import LARGEST_COORDINATE, SparseVoxels, VoxelGrid
+from metamixer.ops.submanifold import pool_max, pool_mean, submanifold_convolution, unpool
+from metamixer.ops.voxels import AveragePool, SubmanifoldConv3d
 
 SIZE = 9
 
@@ -29,19 +32,46 @@ def dense(voxels: SparseVoxels) -> torch.Tensor:
     return x.permute(0, 4, 1, 2, 3)
 
 
+def at_voxels(x: torch.Tensor, voxels: SparseVoxels) -> torch.Tensor:
+    """(scenes, C, x, y, z) -> (N, C)."""
+    return x.permute(0, 2, 3, 4, 1)[(voxels.grid.batch, *voxels.grid.coordinates.T)]
+
+
+@pytest.mark.parametrize(("out", "groups"), [(6, 1), (4, 4), (8, 4), (6, 2)], ids=["full", "depthwise", "wider", "groups"])
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
-def test_equals_dense_convolution_with_its_gradients(voxels, kernel_size):
+def test_equals_dense_convolution_with_its_gradients(voxels, kernel_size, out, groups):
     generator = torch.Generator().manual_seed(1)
-    weight = torch.randn(6, *[kernel_size] * 3, 4, dtype=torch.float64, generator=generator, requires_grad=True)
-    bias = torch.randn(6, dtype=torch.float64, generator=generator, requires_grad=True)
+    shape = (out, *[kernel_size] * 3, 4 // groups)
+    weight = torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
+    bias = torch.randn(out, dtype=torch.float64, generator=generator, requires_grad=True)
     features = voxels.features.requires_grad_()
-    ours = submanifold_convolution(voxels, weight, bias).features
-    whole = F.conv3d(dense(voxels), weight.permute(0, 4, 1, 2, 3), bias, padding=kernel_size // 2)
-    theirs = whole.permute(0, 2, 3, 4, 1)[(voxels.grid.batch, *voxels.grid.coordinates.T)]
+    ours = submanifold_convolution(voxels, weight, bias, groups=groups).features
+    kernel = weight.permute(0, 4, 1, 2, 3)
+    theirs = at_voxels(F.conv3d(dense(voxels), kernel, bias, padding=kernel_size // 2, groups=groups), voxels)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     target = torch.randn(ours.shape, dtype=torch.float64, generator=generator)
-    for mine, other in zip(*(torch.autograd.grad((x * target).sum(), (features, weight, bias)) for x in (ours, theirs)), strict=True):
+    gradients = (torch.autograd.grad((x * target).sum(), (features, weight, bias)) for x in (ours, theirs))
+    for mine, other in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("kernel_size", [1, 3])
+def test_a_layers_kernel_is_that_of_dense_convolution(voxels, kernel_size, groups):
+    conv = SubmanifoldConv3d(4, 8, kernel_size, groups=groups, dtype=torch.float64)
+    whole = F.conv3d(dense(voxels), conv.kernel(), conv.bias, padding=kernel_size // 2, groups=groups)
+    torch.testing.assert_close(conv(voxels).features, at_voxels(whole, voxels), rtol=1e-12, atol=1e-12)
+    assert torch.equal(conv.stored(conv.kernel()), conv.weight)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5])
+def test_the_mean_of_a_neighborhood_counts_its_voxels_or_all_its_cells(voxels, kernel_size):
+    x = dense(voxels.with_features(torch.cat([voxels.features, torch.ones_like(voxels.features[:, :1])], dim=1)))
+    over_cells = at_voxels(F.avg_pool3d(x, kernel_size, 1, kernel_size // 2), voxels)
+    ours = pool_mean(voxels, kernel_size, count_empty=True).features
+    torch.testing.assert_close(ours, over_cells[:, :-1], rtol=1e-12, atol=1e-12)
+    ours = pool_mean(voxels, kernel_size).features
+    torch.testing.assert_close(ours, over_cells[:, :-1] / over_cells[:, -1:], rtol=1e-12, atol=1e-12)
 
 
 def test_gradcheck():
@@ -50,11 +80,16 @@ def test_gradcheck():
     weight = torch.randn(3, 3, 3, 3, 2, dtype=torch.float64, requires_grad=True)
     grid = VoxelGrid.of(cells)
     assert torch.autograd.gradcheck(lambda x, w: submanifold_convolution(SparseVoxels(x, grid), w).features, (features, weight))
+    each = weight[..., :1].detach()[:2].requires_grad_()
+    depthwise = partial(submanifold_convolution, groups=2)
+    assert torch.autograd.gradcheck(lambda x, w: depthwise(SparseVoxels(x, grid), w).features, (features, each))
+    assert torch.autograd.gradcheck(lambda x: pool_mean(SparseVoxels(x, grid), 3).features, (features,))
     assert torch.autograd.gradcheck(lambda x: unpool(pool_max(SparseVoxels(x, grid)), grid).features, (features,))
 
 
-def test_scenes_of_a_batch_do_not_see_each_other(voxels):
-    conv = SubmanifoldConv3d(4, 3, dtype=torch.float64)
+@pytest.mark.parametrize("groups", [1, 4])
+def test_scenes_of_a_batch_do_not_see_each_other(voxels, groups):
+    conv = SubmanifoldConv3d(4, 4, groups=groups, dtype=torch.float64)
     alone = voxels.grid.batch == 1
     scene = SparseVoxels.of(voxels.features[alone], voxels.grid.coordinates[alone])
     torch.testing.assert_close(conv(voxels).features[alone], conv(scene).features)
@@ -72,14 +107,15 @@ def test_pooling_takes_the_largest_and_unpooling_gives_it_back(voxels):
 
 
 def test_maps_are_made_once_and_shared(voxels):
-    assert voxels.grid.neighbours(3) is voxels.with_features(voxels.features).grid.neighbours(3)
+    assert voxels.grid.neighbors(3) is voxels.with_features(voxels.features).grid.neighbors(3)
     assert voxels.grid.pooled() is voxels.grid.pooled()
 
 
+@pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_and_half_precision_stay_near_float(voxels, dtype):
+def test_autocast_and_half_precision_stay_near_float(voxels, dtype, groups):
     voxels = voxels.with_features(voxels.features.float())
-    conv = SubmanifoldConv3d(4, 8)
+    conv = SubmanifoldConv3d(4, 8, groups=groups)
     expected = conv(voxels).features
     with torch.autocast("cpu", dtype):
         result = conv(voxels).features
@@ -87,13 +123,14 @@ def test_autocast_and_half_precision_stay_near_float(voxels, dtype):
     torch.testing.assert_close(result.float(), expected, rtol=0.02, atol=0.02)
     result.float().square().sum().backward()
     assert conv.weight.grad.dtype == torch.float32 and conv.weight.grad.isfinite().all()
-    half = SubmanifoldConv3d(4, 8, dtype=dtype)
+    half = SubmanifoldConv3d(4, 8, groups=groups, dtype=dtype)
     half.load_state_dict(conv.state_dict())
     torch.testing.assert_close(half(voxels.with_features(voxels.features.to(dtype))).features.float(), expected, rtol=0.02, atol=0.02)
 
 
-def test_deterministic_algorithms_give_the_same_bits_on_any_number_of_threads(voxels):
-    conv = SubmanifoldConv3d(4, 8, dtype=torch.float64)
+@pytest.mark.parametrize("groups", [1, 4])
+def test_deterministic_algorithms_give_the_same_bits_on_any_number_of_threads(voxels, groups):
+    conv = SubmanifoldConv3d(4, 8, groups=groups, dtype=torch.float64)
     threads = torch.get_num_threads()
     torch.use_deterministic_algorithms(True)
     try:
@@ -138,6 +175,12 @@ def test_refuses_what_does_not_fit(voxels):
         SubmanifoldConv3d(5, 2, dtype=torch.float64)(voxels)
     with pytest.raises(InputError, match="kernel_size 4"):
         SubmanifoldConv3d(4, 2, 4)
+    with pytest.raises(InputError, match="groups 3, expected a divisor of 4 and 6"):
+        SubmanifoldConv3d(4, 6, groups=3)
+    with pytest.raises(InputError, match="stride 2, padding None, expected 1 and 1"):
+        SubmanifoldConv3d(4, 6, 3, 2)
+    with pytest.raises(InputError, match="stride 2, padding 1, expected 1 and 1"):
+        AveragePool(3, 2, 1)
     with pytest.raises(InputError, match="different grids"):
         voxels + SparseVoxels.of(voxels.features, voxels.grid.coordinates, voxels.grid.batch)
     with pytest.raises(InputError, match="weren't pooled"):
@@ -146,5 +189,5 @@ def test_refuses_what_does_not_fit(voxels):
 
 def test_voxels_at_the_edges_of_the_keys():
     corners = torch.tensor([[0, 0, 0], [0, 0, LARGEST_COORDINATE], [0, 1, 0], [LARGEST_COORDINATE] * 3])
-    pairs = VoxelGrid.of(corners).neighbours(5).both_ways()
+    pairs = VoxelGrid.of(corners).neighbors(5).both_ways()
     assert sorted((int(a), int(b)) for _, rows, others in pairs for a, b in zip(rows, others, strict=True)) == [(0, 2), (2, 0)]

@@ -11,7 +11,7 @@ from metamixer.data import SuperResolutionData
 from metamixer.data.super_resolution.pairs import ImagePairs, Patches
 from metamixer.data.super_resolution.quality import luma, psnr, ssim
 from metamixer.data.super_resolution.resizing import imresize
-from metamixer.errors import InputError
+from metamixer.errors import DivergenceError, InputError
 from metamixer.training import command_line
 
 
@@ -231,5 +231,5 @@ class TestTraining:
             fit(root, "--data.scale=3")
 
     def test_a_loss_that_is_not_finite_stops_it(self, root):
-        with pytest.raises(InputError, match=r"training loss is (nan|inf) at step"):
+        with pytest.raises(DivergenceError, match=r"training loss is (nan|inf) at step"):
             fit(root, "--model.optimization.lr=1e30")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from metamixer.models.ffnet.network import VARIANTS
+from metamixer.models.ffnet import VARIANTS
 
 sys.path.insert(0, str(Path(__file__).parent / "timm_suite"))
 from run import NoArchive, run

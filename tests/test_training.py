@@ -19,7 +19,7 @@ from PIL import Image
 from metamixer.checkpoints.ours import load_checkpoint
 from metamixer.cli import main
 from metamixer.data import DigitsData, ImageData
-from metamixer.errors import InputError
+from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Classification
 from metamixer.training.command_line import EndTogether
 
@@ -112,7 +112,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(workers, recipe,
     with monkeypatch.context() as patch:
         stop_in(patch, epoch=1, action=interrupt)
         assert fit(path, tmp_path / "stopped", *workers) == 130
-    assert "interrupted: go on with --resume true" in capsys.readouterr().err
+    assert "interrupted: go on with --resume\n" in capsys.readouterr().err
     assert torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["epoch"] == 0
     assert fit(path, tmp_path / "stopped", *workers, "--resume", "true") == 0
     whole, resumed = states(tmp_path / "whole"), states(tmp_path / "stopped")
@@ -175,7 +175,7 @@ def test_a_run_that_left_nothing_yet_has_nothing_to_resume(recipe, tmp_path, mon
 def test_a_run_that_a_scheduler_ends_does_not_look_finished(recipe, tmp_path, monkeypatch, capsys):
     stop_in(monkeypatch, epoch=1, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert fit(recipe(), tmp_path / "run") == 130
-    assert "interrupted: go on with --resume true" in capsys.readouterr().err
+    assert "interrupted: go on with --resume\n" in capsys.readouterr().err
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
 
 
@@ -212,7 +212,7 @@ def spoil_gradients(self, optimizer):
 )
 def test_what_is_not_a_number_stops_and_keeps_the_last_checkpoint(hook, spoil, said, recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Classification, hook, spoil)
-    assert fit(recipe(), tmp_path / "run") == 2
+    assert fit(recipe(), tmp_path / "run") == 3
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
@@ -373,13 +373,14 @@ def test_a_process_that_fails_ends_those_that_it_started():
     assert child.wait(timeout=10) == -signal.SIGKILL
 
 
-def test_a_process_that_waited_for_one_with_wrong_input_ends_as_that_does():
+@pytest.mark.parametrize(("code", "error"), [(2, InputError), (3, DivergenceError)])
+def test_a_process_that_waited_for_another_ends_as_that_does(code, error):
     launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=3, num_nodes=1)
-    launcher.procs = [refused, waiting] = [subprocess.Popen(["sh", "-c", f"sleep {seconds}; exit 2"]) for seconds in (0, 60)]
+    launcher.procs = [refused, waiting] = [subprocess.Popen(["sh", "-c", f"sleep {seconds}; exit {code}"]) for seconds in (0, 60)]
     trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=launcher))
-    with pytest.raises(InputError, match="another process of this run"):
+    with pytest.raises(error, match="another process of this run"):
         EndTogether().on_exception(trainer, None, RuntimeError("Connection closed by peer"))
-    assert (refused.wait(timeout=10), waiting.wait(timeout=10)) == (2, -signal.SIGKILL)
+    assert (refused.wait(timeout=10), waiting.wait(timeout=10)) == (code, -signal.SIGKILL)
 
 
 def test_two_processes_share_an_epoch(recipe, tmp_path):

@@ -8,7 +8,8 @@ from PIL import Image
 import metamixer
 from metamixer.checkpoints import packaged
 from metamixer.errors import InputError
-from metamixer.predictors.upscaler import Upscaler, split
+from metamixer.inference.tiles import split
+from metamixer.predictors.upscaler import Upscaler
 from pictures import noise, picture, save_small_upscaler
 
 

@@ -1,6 +1,7 @@
 """The command line: a dictionary of functions; training goes through Lightning's."""
 
 import io
+import json
 import os
 import re
 import sys
@@ -9,22 +10,18 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from .errors import USAGE_ERROR, InputError, InputWarning
+from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning
+from .models.tasks import TASKS
 
 SUMMARIES = {
     "fit": "train by a recipe: metamixer fit --config recipes/classification/digits.yaml",
     "validate": "measure a checkpoint on the validation split",
     "test": "measure a checkpoint on the test split",
-    "predict": "classify images and folders",
-    "detect": "find objects in images and folders: boxes, masks, COCO results",
-    "segment": "give each pixel of images a class: label PNGs, overlays, areas",
-    "upscale": "enlarge images, keeping what they are: metamixer upscale photo.jpg --scale 2 --out upscaled",
+    **{task.command: task.summary for task in TASKS.values()},
     "fuse": "write a checkpoint's deploy form",
     "export": "write a checkpoint in another library's format, proved equal",
     "bench": "time networks in every form on this machine",
     "models": "list the networks with their sizes and the paper's accuracy",
-    "forecast": "learn from a table of series, backtest, forecast",
-    "points": "label every point of point clouds: labelled files, class counts, pictures",
     "draw": "draw a checkpoint: predictions, training curve, learned kernels",
 }
 """The commands; each but the three of training is a function of its name in the module of its name in `commands`."""
@@ -43,15 +40,17 @@ LISTS = {
     "backends": {"type": str, "help": "backends; none: all that are installed but compile, which is slow to build"},
     "precisions": {"type": str, "help": "precisions of fp32, bf16, int8"},
     "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for a network that doesn't tell it"},
+    "levels": {"type": float, "help": "coverage in percent of intervals to give beside, such as 80 95"},
+    "missing_values": {"type": float, "help": "numbers that stand for a missing value, such as -9999"},
 }
-"""Options that take several values behind one name."""
+"""Options that take several values after one name: --levels 80 95; one word in brackets, --levels "[80, 95]", means the same."""
 
 BROKEN_PIPE = 141
 """What a shell tells of a command that wrote to one which had ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2."""
+    """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2, a training that diverges 3."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = _commands()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -73,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
         return USAGE_ERROR
+    except DivergenceError as error:
+        print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
+        return DIVERGED
     except BrokenPipeError:  # who reads has seen enough, as `head` does; Python would write the rest at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
@@ -95,7 +97,7 @@ def _commands() -> dict[str, Callable[[list[str]], object]]:
 def _train(arguments: list[str]) -> None:
     from .training.command_line import run
 
-    run(arguments)
+    run(_with_values(arguments, {"--resume"}))
 
 
 def _call(arguments: list[str]) -> None:
@@ -113,11 +115,12 @@ def _call(arguments: list[str]) -> None:
         parser.add_argument(key, **POSITIONAL[key])
     lists = {key: list(parameters[key].default or ()) for key in parameters if key in LISTS}
     for key, default in lists.items():
-        parser.add_argument(f"--{key}", nargs="+", default=default, **LISTS[key])
+        about = {**LISTS[key], "type": list[LISTS[key]["type"]]}
+        parser.add_argument(f"--{key}", default=default, metavar=f"{key.upper()} ...", **about)
     parser.add_function_arguments(function, skip={*positional, *lists})
     flags = {f"--{key}" for key, parameter in parameters.items() if isinstance(parameter.default, bool)}
     try:
-        options = parser.parse_args(_with_values(_underscored(rest), flags))
+        options = parser.parse_args(_in_one_word(_with_values(_underscored(rest), flags), lists))
     except ArgumentError as error:
         raise InputError(" ".join(str(error).split()) + f"; metamixer {name} --help tells more") from None
     function(**vars(options))
@@ -128,6 +131,36 @@ def _underscored(arguments: Sequence[str]) -> list[str]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = [re.sub("^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), argument) for argument in arguments[:end]]
     return [*options, *arguments[end:]]
+
+
+def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
+    """`--levels 80 95`, `--levels=80` and `--levels "[80, 95]"` as `--levels=[80, 95]`.
+
+    Values end at the next option; values that are numbers end at the first word that is none, such as the table.
+    """
+    result, rest = [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, assigned, value = argument.partition("=")
+        if argument == "--" or not (name.startswith("--") and name[2:] in lists):
+            result.append(argument)
+            if argument == "--":
+                return [*result, *rest]
+            continue
+        values = [value] if assigned else [word for word in rest[:1] if not word.startswith("--")]
+        if not values:
+            result.append(argument)
+            continue
+        if not assigned:
+            del rest[0]
+        if values[0].startswith("["):
+            result.append(f"{name}={values[0]}")
+            continue
+        text = LISTS[name[2:]]["type"] is str
+        while not assigned and rest and not rest[0].startswith("--") and (text or re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", rest[0])):
+            values.append(rest.pop(0))
+        result.append(f"{name}=[{', '.join(map(json.dumps, values) if text else values)}]")
+    return result
 
 
 def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
@@ -159,6 +192,6 @@ def _help() -> str:
     return "\n".join(["usage: metamixer COMMAND ...", "", *lines, "", "metamixer COMMAND --help tells more."])
 
 
-def _one_line(error: InputError) -> str:
+def _one_line(error: Exception) -> str:
     """The message alone, also where it comes from a data loader's worker with that process's traceback before it."""
     return str(error).strip().splitlines()[-1].split("InputError: ", 1)[-1]

@@ -7,8 +7,16 @@ USAGE_ERROR = 2
 """The command line's exit code where its input is wrong."""
 
 
+DIVERGED = 3
+"""The command line's exit code where a training diverged."""
+
+
 class InputError(ValueError):
     """A file, name or number from outside that cannot be used; the command line prints it as one line and exits with 2."""
+
+
+class DivergenceError(ArithmeticError):
+    """A training whose loss or weights are no finite numbers; the command line prints it as one line and exits with 3."""
 
 
 class InputWarning(UserWarning):

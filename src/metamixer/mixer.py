@@ -2,23 +2,27 @@
 
     MetaMixer(x) = value(act(key(query(x))))
 
-`query` looks at x, `key` compares the query with what the mixer remembers, `act` turns the comparison into a weight, and
-`value` answers. Keys and values are either static, i.e. weights (a convolution), or dynamic, i.e. computed from x: then the
-query brings them along (`SelfAttention`).
+The query is computed from x, the key interaction compares it with the keys, the activation turns the result into
+weights, and the value interaction combines the values with these weights. Keys and values are static, i.e. weights of a
+convolution, or dynamic, i.e. computed from x together with the query (`SelfAttention`).
+
+Every mixer takes its layers from `operators`, so the same class runs on images (B, C, H, W), series (B, C, N) and
+sparse voxels. "Spatial" below is the operators' spatial convolution: depthwise on images and series, full on voxels.
 """
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import InputError
-from .ops import IMAGE, LayerScale, Operators, fused, output_layer, scale_output
+from .ops import IMAGE, LayerScale, Operators, fused, output_layer, scale_output, with_children
 
 
 class MetaMixer(nn.Module):
-    """value(act(key(query(x)))): the frame that attention and feed-forward networks share (paper, section 3.1)."""
+    """value(act(key(query(x)))): the framework that attention and feed-forward networks share (paper, section 3.1)."""
 
     def __init__(self, query: nn.Module, key: nn.Module, act: nn.Module, value: nn.Module):
         super().__init__()
@@ -31,45 +35,53 @@ class MetaMixer(nn.Module):
         """x: (B, C, ...) -> the same shape."""
         return self.value(self.act(self.key(self.query(x))))
 
-    def fuse(self) -> nn.Module:
-        self.query, self.key, self.value = fused(self.query), fused(self.key), fused(self.value)
-        return self
-
     def output_layer(self) -> nn.Module | None:
         return output_layer(self.value)
 
 
 class FFNifiedAttention(MetaMixer):
-    """Token mixer: keys and values are two depthwise convolutions, GELU takes the place of softmax (paper, section 3.2)."""
+    """Token mixer: keys and values are two spatial convolutions, and GELU replaces softmax (paper, section 3.2)."""
 
-    def __init__(self, dim: int, kernel_size: int = 7, *, operators: Operators = IMAGE):
+    def __init__(self, dim: int, kernel_size: int = 7, operators: Operators = IMAGE):
         super().__init__(
-            query=operators.conv_norm(dim, dim, 1),
-            key=operators.depthwise(dim, kernel_size),
+            query=operators.projection(dim),
+            key=operators.spatial(dim, kernel_size),
             act=operators.act(),
-            value=operators.depthwise(dim, kernel_size),
+            value=operators.spatial(dim, kernel_size),
         )
 
 
 class ConvNeXtFFN(MetaMixer):
-    """Channel mixer: a depthwise convolution asks, two pointwise ones are keys and values (paper, section 3.2)."""
+    """Channel mixer: the query is a spatial convolution, keys and values are pointwise ones (paper, section 3.2)."""
 
-    def __init__(self, dim: int, kernel_size: int = 7, *, expansion_ratio: float = 3, operators: Operators = IMAGE):
+    def __init__(self, dim: int, kernel_size: int = 7, operators: Operators = IMAGE, *, expansion_ratio: float = 3):
         hidden_dim = int(dim * expansion_ratio)
         super().__init__(
-            query=operators.depthwise_norm(dim, dim, kernel_size),
+            query=operators.spatial_norm(dim, kernel_size),
             key=operators.conv(dim, hidden_dim, 1),
             act=operators.act(),
             value=operators.conv(hidden_dim, dim, 1),
         )
 
 
-class Pooling(MetaMixer):
-    """Token mixer of the ablation: an average over the neighbourhood is the only key, and there is no value."""
+class Convolution(MetaMixer):
+    """Token mixer of the ablation: a single spatial convolution instead of keys and values."""
 
-    def __init__(self, dim: int, kernel_size: int = 3, *, operators: Operators = IMAGE):
+    def __init__(self, dim: int, kernel_size: int = 3, operators: Operators = IMAGE):
         super().__init__(
-            query=operators.conv_norm(dim, dim, 1),
+            query=operators.projection(dim),
+            key=operators.spatial(dim, kernel_size),
+            act=operators.act(),
+            value=nn.Identity(),
+        )
+
+
+class Pooling(MetaMixer):
+    """Token mixer of the ablation: the key interaction is average pooling; no values."""
+
+    def __init__(self, dim: int, kernel_size: int = 3, operators: Operators = IMAGE):
+        super().__init__(
+            query=operators.projection(dim),
             key=operators.pool(kernel_size, 1, kernel_size // 2, count_include_pad=False),
             act=operators.act(),
             value=nn.Identity(),
@@ -77,23 +89,30 @@ class Pooling(MetaMixer):
 
 
 class DepthwiseMixing(MetaMixer):
-    """Token mixer of the ablation that is linear: one depthwise convolution asks, and the question is the answer."""
+    """Linear token mixer of the ablation: a single depthwise convolution; key, activation and value are identities."""
 
-    def __init__(self, dim: int, kernel_size: int = 3, *, operators: Operators = IMAGE):
-        super().__init__(query=operators.depthwise(dim, kernel_size), key=nn.Identity(), act=nn.Identity(), value=nn.Identity())
+    def __init__(self, dim: int, kernel_size: int = 3, operators: Operators = IMAGE):
+        super().__init__(
+            query=operators.depthwise(dim, kernel_size), key=nn.Identity(), act=nn.Identity(), value=nn.Identity()
+        )
 
 
 class NoTokenMixing(MetaMixer):
-    """Token mixer of the ablation that mixes no tokens: neither keys nor values."""
+    """Token mixer of the ablation that mixes no tokens: a projection and an activation."""
 
-    def __init__(self, dim: int, *, operators: Operators = IMAGE):
-        super().__init__(query=operators.conv_norm(dim, dim, 1), key=nn.Identity(), act=operators.act(), value=nn.Identity())
+    def __init__(self, dim: int, operators: Operators = IMAGE):
+        super().__init__(query=operators.projection(dim), key=nn.Identity(), act=operators.act(), value=nn.Identity())
+
+
+Memory = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]
+"""What attention passes on: query, keys, values, mask of real tokens, and the mixer's input for its layout."""
 
 
 class SelfAttention(MetaMixer):
-    """Multi-head self-attention in the same frame: keys and values are dynamic, softmax is the activation.
+    """Multi-head self-attention: keys and values are dynamic, and the activation is softmax.
 
-    The query returns (q, k, v), each (B, heads, head_dim, ...) with the positions of x behind; key and value act on them.
+    On images and series, attention is global. On voxels it is within windows of
+    `metamixer.ops.voxels.ATTENTION_WINDOW` voxels a side, and never across the scenes of a batch.
     """
 
     def __init__(self, dim: int, *, head_dim: int = 32, operators: Operators = IMAGE):
@@ -107,98 +126,120 @@ class SelfAttention(MetaMixer):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, ...) -> the same shape; the inherited equation, computed in one fused kernel."""
-        query, key, value = self.query(x)
-        answer = F.scaled_dot_product_attention(_tokens(query), _tokens(key), _tokens(value))
-        return self.value.merge(answer, value)
+        """x: (B, C, ...) -> the same shape; the inherited equation, computed by one fused kernel."""
+        query, key, value, mask, like = self.query(x)
+        return self.value.merge(F.scaled_dot_product_attention(query, key, value, attn_mask=mask), like)
 
 
 class QueryKeyValue(nn.Module):
-    """x (B, C, ...) -> query, dynamic keys and dynamic values, each (B, heads, head_dim, ...)."""
+    """Computes the query, dynamic keys and dynamic values of each head."""
 
     def __init__(self, dim: int, head_dim: int, *, operators: Operators):
         super().__init__()
         self.head_dim = head_dim
         self.projection = operators.norm_conv(dim, 3 * dim)
+        self.tokens = operators.tokens()
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        query, key, value = self.projection(x).unflatten(1, (-1, self.head_dim)).chunk(3, dim=1)
-        return query, key, value
-
-    def fuse(self) -> nn.Module:
-        self.projection = fused(self.projection)
-        return self
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
+        """x: (B, C, ...) -> query, key, value (B, heads, tokens, head_dim), the mask of real tokens, x."""
+        tokens, mask = self.tokens(self.projection(x))
+        heads = tokens.unflatten(2, (3, -1, self.head_dim)).permute(2, 0, 3, 1, 4)
+        return heads[0], heads[1], heads[2], mask, x
 
 
 class DotProduct(nn.Module):
-    """Key interaction: every query with every key, scaled by the root of their length."""
+    """Key interaction: the dot product of every query with every key, scaled by the root of head_dim."""
 
-    def forward(self, memory: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """(query, key, value) -> scores (B, heads, tokens, tokens), value."""
-        query, key, value = memory
-        return _tokens(query) @ _tokens(key).transpose(-2, -1) / query.shape[2] ** 0.5, value
+    def forward(self, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
+        """(query, key, value, mask, x) -> scores (B, heads, tokens, tokens), value, x."""
+        query, key, value, mask, like = memory
+        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+        return scores if mask is None else scores.masked_fill(~mask, -torch.inf), value, like
 
 
 class SoftmaxOfScores(nn.Module):
-    """Activation: the scores of a token sum to one; the values pass by."""
+    """Activation: softmax over the keys; values pass through."""
 
-    def forward(self, memory: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """(scores, value) -> (weights, value)."""
-        scores, value = memory
-        return scores.softmax(dim=-1), value
+    def forward(self, memory: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """(scores, value, x) -> (weights, value, x)."""
+        scores, value, like = memory
+        return scores.softmax(dim=-1), value, like
 
 
 class WeightedSum(nn.Module):
-    """Value interaction: the weighted sum of the values, heads side by side, projected."""
+    """Value interaction: the weighted sum of the values, heads concatenated and projected."""
 
     def __init__(self, dim: int, *, operators: Operators):
         super().__init__()
         self.projection = operators.conv(dim, dim, 1)
+        self.tokens = operators.tokens()
 
-    def forward(self, memory: tuple[Tensor, Tensor]) -> Tensor:
-        """(weights, value) -> (B, C, ...)."""
-        weights, value = memory
-        return self.merge(weights @ _tokens(value), value)
+    def forward(self, memory: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """(weights, value, x) -> the shape of x."""
+        weights, value, like = memory
+        return self.merge(weights @ value, like)
 
-    def merge(self, answer: Tensor, value: Tensor) -> Tensor:
-        """answer: (B, heads, tokens, head_dim), laid out as `value` is, then projected -> (B, C, ...)."""
-        return self.projection(answer.transpose(-2, -1).reshape(value.shape).flatten(1, 2))
+    def merge(self, result: Tensor, like: Tensor) -> Tensor:
+        """result: (B, heads, tokens, head_dim) -> projected, in the shape of `like` (B, C, ...)."""
+        return self.projection(self.tokens.restore(result.transpose(1, 2).flatten(2), like))
 
-    def output_layer(self) -> nn.Module:
-        return self.projection
-
-
-def _tokens(x: Tensor) -> Tensor:
-    """(B, heads, head_dim, ...) -> (B, heads, tokens, head_dim)."""
-    return x.flatten(3).transpose(-2, -1)
+    def output_layer(self) -> nn.Module | None:
+        return output_layer(self.projection)
 
 
 TokenMixer = Callable[[int, int, Operators], nn.Module]
 """Makes a token mixer from (dim, kernel_size, operators)."""
 
+Mixers = str | TokenMixer | Sequence[str | TokenMixer]
+"""What a network takes: a name of `TOKEN_MIXERS` or a function, for all stages or one for each."""
+
+
+def _self_attention(dim: int, kernel_size: int, operators: Operators) -> SelfAttention:
+    """Attention with heads of 32 channels, or of all channels where there are fewer."""
+    return SelfAttention(dim, head_dim=min(dim, 32), operators=operators)
+
+
 TOKEN_MIXERS: dict[str, TokenMixer] = {
-    "ffnified": lambda dim, kernel_size, operators: FFNifiedAttention(dim, kernel_size, operators=operators),
-    "attention": lambda dim, kernel_size, operators: SelfAttention(dim, operators=operators),
-    "depthwise": lambda dim, kernel_size, operators: DepthwiseMixing(dim, kernel_size, operators=operators),
-    "pooling": lambda dim, kernel_size, operators: Pooling(dim, kernel_size, operators=operators),
-    "identity": lambda dim, kernel_size, operators: NoTokenMixing(dim, operators=operators),
+    "ffnified": FFNifiedAttention,
+    "attention": _self_attention,
+    "depthwise": DepthwiseMixing,
+    "convolution": Convolution,
+    "pooling": Pooling,
+    "identity": lambda dim, kernel_size, operators: NoTokenMixing(dim, operators),
 }
-"""What a stage can name; add yours to use it by name, or give the function itself."""
+"""The token mixers of every network by name. Add yours to use it by name, or pass the function itself."""
 
 
 def token_mixer(mixer: str | TokenMixer, dim: int, *, kernel_size: int, operators: Operators = IMAGE) -> nn.Module:
     """Build a token mixer from its name in `TOKEN_MIXERS` or from a function of (dim, kernel_size, operators)."""
     if callable(mixer):
         return mixer(dim, kernel_size, operators)
-    if mixer not in TOKEN_MIXERS:
-        raise InputError(f"mixer {mixer!r}, expected one of {', '.join(TOKEN_MIXERS)} or a function (dim, kernel_size, operators)")
+    if not isinstance(mixer, str) or mixer not in TOKEN_MIXERS:
+        names = ", ".join(TOKEN_MIXERS)
+        raise InputError(f"mixer {mixer!r}, expected one of {names} or a function (dim, kernel_size, operators)")
     return TOKEN_MIXERS[mixer](dim, kernel_size, operators)
 
 
-class Residual(nn.Module):
-    """x + drop_path(scale(mixer(x))); scale and drop_path are identities where they are not wanted."""
+def mixer_of_each(mixers: Mixers, stages: int) -> tuple[str | TokenMixer, ...]:
+    """The mixer of each stage; raises InputError if their number differs from that of the stages."""
+    if isinstance(mixers, str) or not isinstance(mixers, Sequence):
+        return (mixers,) * stages
+    if len(mixers) != stages:
+        raise InputError(f"mixers {list(mixers)}, expected one entry a stage, {stages} in all, or a single mixer")
+    return tuple(mixers)
 
-    def __init__(self, mixer: nn.Module, *, scale: nn.Module | None = None, drop_path: float = 0.0, operators: Operators = IMAGE):
+
+class Residual(nn.Module):
+    """x + drop_path(scale(mixer(x))); scale and drop_path are identities unless given."""
+
+    def __init__(
+        self,
+        mixer: nn.Module,
+        *,
+        scale: nn.Module | None = None,
+        drop_path: float = 0.0,
+        operators: Operators = IMAGE,
+    ):
         super().__init__()
         self.mixer = mixer
         self.scale = scale or nn.Identity()
@@ -210,17 +251,16 @@ class Residual(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> nn.Module:
-        self.mixer = fused(self.mixer)
-        last = output_layer(self.mixer)
-        if isinstance(self.scale, LayerScale) and last is not None:
-            scale_output(last, self.scale.gamma)
-            self.scale = nn.Identity()
-        self.drop_path = nn.Identity()
-        return self
+        mixer, scale = fused(self.mixer), fused(self.scale)
+        if isinstance(scale, LayerScale) and output_layer(mixer) is not None:
+            mixer = copy.deepcopy(mixer)  # whose parameters may still be the unfused mixer's
+            scale_output(output_layer(mixer), scale.gamma)
+            scale = nn.Identity()
+        return with_children(self, mixer=mixer, scale=scale, drop_path=nn.Identity())
 
 
 class MixerBlock(nn.Module):
-    """x + scale * token_mixer(x), then x + scale * channel_mixer(x): the block of every network here (paper, figure 3)."""
+    """x + scale * token_mixer(x), then x + scale * channel_mixer(x): the block of every network (paper, figure 3)."""
 
     def __init__(
         self,

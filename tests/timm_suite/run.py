@@ -48,7 +48,7 @@ def run(models: list[str], *options: str) -> subprocess.CompletedProcess:
 
 
 if __name__ == "__main__":
-    from metamixer.models.ffnet.network import VARIANTS
+    from metamixer.models.ffnet import VARIANTS
 
     result = run(sys.argv[1:] or list(VARIANTS), "--durations=10")
     print(result.stdout, result.stderr, sep="\n")

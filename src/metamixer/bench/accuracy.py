@@ -1,4 +1,4 @@
-"""ImageNet-1K accuracy of our networks and of others beside which they are timed, each at the size at which it was measured."""
+"""ImageNet-1K accuracy of our networks and of those they are benchmarked against, each at its own image size."""
 
 from typing import NamedTuple
 

@@ -6,9 +6,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..models import create_model
-from ..ops.fusion import fuse
-
 
 @dataclass(frozen=True)
 class Complexity:
@@ -23,9 +20,3 @@ def measure(network: nn.Module, example: torch.Tensor) -> Complexity:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(example)
     return Complexity(sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2)
-
-
-def measure_deploy_form(name: str, size: int) -> Complexity:
-    """Count an image network by name, fused, for one image of size x size pixels."""
-    network = fuse(create_model(name, device="meta"))
-    return measure(network, torch.empty(1, network.in_chans, size, size, device="meta"))

@@ -16,23 +16,22 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..checkpoints.source import example_of, info_of
+from ..checkpoints.source import info_of
 from ..deployment.backends import BACKENDS, build, find_backend, installed_backends
 from ..deployment.parity import compare
+from ..deployment.samples import example_of
 from ..errors import InputError, at_least, first_line
 from ..models import create_model
+from ..models.tasks import TASKS
 from .complexity import measure
 
-PUBLISHED = "published"
+PUBLISHED_FORM = "published"
 """The form in which the authors run their networks: eager, not fused, as PyTorch lays memory out by itself."""
 
 SHORTEST = 0.02
 """Seconds that one measurement lasts at least, over as many calls as that takes."""
 
 MATMUL = 1536
-
-IMAGE_TASKS = ("classification", "segmentation", "super_resolution")
-"""Tasks whose networks take one batch of images and give one tensor."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def choose_forms(backends: Sequence[str], precisions: Sequence[str]) -> list[tup
     unknown = set(precisions) - {kind for backend in BACKENDS.values() for kind in backend.precisions}
     if unknown or not forms:
         raise InputError(f"precisions {' '.join(precisions)} for {' '.join(backends)}, expected some of fp32 bf16 int8 that these know")
-    return [(PUBLISHED, "fp32"), *forms]
+    return [(PUBLISHED_FORM, "fp32"), *forms]
 
 
 def default_backends() -> list[str]:
@@ -226,21 +225,23 @@ def own_sizes(networks: Sequence[str]) -> dict[str, int]:
     sizes = {}
     for name in networks:
         with torch.device("meta"):
-            create_model(name)
+            network = create_model(name)
         info = info_of(name)
-        if info["task"] not in IMAGE_TASKS:
-            raise InputError(f"network {name!r} for {info['task']}, expected one for {', '.join(IMAGE_TASKS)}")
-        sizes[name] = example_of(info).shape[-1]
+        if not TASKS[info["task"]].images:
+            able = ", ".join(task.name for task in TASKS.values() if task.images)
+            raise InputError(f"network {name!r} for {info['task']}, expected one for {able}")
+        sizes[name] = example_of(network, info).shape[-1]
     return sizes
 
 
 def _build(entry: Entry):
     torch.manual_seed(0)
     network = create_model(entry.network).eval()
-    x = torch.randn(entry.batch, network.in_chans if hasattr(network, "in_chans") else 3, entry.size, entry.size)
+    example = example_of(network, info_of(entry.network), size=entry.size)
+    x = torch.randn(entry.batch, *example.shape[1:])
     calibration = torch.randn(8, *x.shape[1:]) if entry.precision == "int8" else None
     build_form = partial(build, entry.backend, precision=entry.precision, calibration=calibration)
-    runtime = Unfused(network) if entry.backend == PUBLISHED else build_form(network, x)
+    runtime = Unfused(network) if entry.backend == PUBLISHED_FORM else build_form(network, x)
     error = compare(runtime, network, [x]).largest
     gflops = 2 * entry.batch * measure(network, x[:1]).macs / 1e9
     del network

@@ -14,7 +14,8 @@ from ..errors import InputError
 from ..models import create_model
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
-from .published import load_published, read_torch_file
+from ..system.weight_files import read_torch_file
+from .published import load_published
 
 PREFIX = "network."
 """What stands before a network's keys in a training checkpoint."""

@@ -4,20 +4,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ..data.images.class_names import imagenet_names
 from ..data.preprocessing import Preprocessing
+from ..data.segmentation.label_maps import read_classes
+from ..data.segmentation.transforms import SegmentationPreprocessing
 from ..errors import InputError
 from ..models import create_model
 from ..models.registry import task_of
+from ..models.tasks import CLASSIFICATION, SEGMENTATION
 from .ours import load_ours, network_info
 from .packaged import packaged_names, packaged_weights
 from .published import load_published
 
 OURS = (".ckpt", ".safetensors")
 
-SIDES = {"super_resolution": 64, "segmentation": 256}
-"""Pixels a side of the example, by task, for networks that take any size and tell none."""
+PUBLISHED_DATA = {
+    150: ("ade20k", SegmentationPreprocessing(short_side=512)),
+    19: ("cityscapes", SegmentationPreprocessing(window=1024, stride=768)),
+}
+"""Classes and preprocessing of the authors' files, which tell neither, by the network's number of classes."""
 
 
 def load_network(source: str, *, model: str | None = None, pretrained: bool = True) -> tuple[nn.Module, dict[str, Any]]:
@@ -43,11 +50,10 @@ def load_network(source: str, *, model: str | None = None, pretrained: bool = Tr
 
 def info_of(name: str) -> dict[str, Any]:
     """What a network by name tells of itself; a classifier of 1000 classes has ImageNet's, a segmenter the authors'."""
-    from ..predictors.classifier import imagenet_names  # which imports this package
-
     if not is_timm(name):
-        known = _published_segmenter(name) if task_of(name) == "segmentation" else {}
-        return network_info(name, {}, task=task_of(name), **known)
+        task = task_of(name)
+        known = _published_segmenter(name) if task is SEGMENTATION else {}
+        return network_info(name, {}, task=task.name, **known)
     network = create_model(name, device="meta")
     config = network.pretrained_cfg
     preprocessing = Preprocessing(
@@ -56,7 +62,7 @@ def info_of(name: str) -> dict[str, Any]:
     return network_info(
         name,
         {"num_classes": network.num_classes},
-        task="classification",
+        task=CLASSIFICATION.name,
         classes=imagenet_names(network.num_classes),
         preprocessing=preprocessing.as_dict(),
     )
@@ -64,14 +70,11 @@ def info_of(name: str) -> dict[str, Any]:
 
 def _published_segmenter(name: str) -> dict[str, Any]:
     """Classes and preprocessing of the authors' segmenters, which their number of classes tells."""
-    from ..data.segmentation.label_maps import read_classes
-    from ..predictors.segmenter import PUBLISHED  # which imports this package
-
     with torch.device("meta"):
         num_classes = create_model(name).num_classes
-    if num_classes not in PUBLISHED:
+    if num_classes not in PUBLISHED_DATA:
         return {}
-    classes, preprocessing = PUBLISHED[num_classes]
+    classes, preprocessing = PUBLISHED_DATA[num_classes]
     return {"classes": list(read_classes(classes).names), "preprocessing": preprocessing.as_dict()}
 
 
@@ -80,26 +83,3 @@ def is_timm(name: str) -> bool:
     import timm
 
     return timm.is_model(name)
-
-
-def image_preprocessing(info: dict[str, Any]) -> Preprocessing | None:
-    """What a classifier does to an image before it sees it; None for a network of another task."""
-    return Preprocessing.from_dict(info["preprocessing"]) if info["task"] == "classification" and info["preprocessing"] else None
-
-
-def example_of(info: dict[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Tensor:
-    """Seeded values in [0, 1] as the network takes them, a batch of one or the shape's; raises InputError where nothing says how large."""
-    if shape is None:
-        preprocessing, args, side = image_preprocessing(info), info["model_args"], size or SIDES.get(info["task"])
-        if preprocessing:
-            side = size or preprocessing.size
-            shape = (1, preprocessing.in_chans, side, side)
-        elif info["task"] == "forecasting" and {"lookback", "variables"} <= args.keys():
-            if size:
-                raise InputError(f"size {size} for {info['model']}, expected none: a forecaster's windows have the size of its checkpoint")
-            shape = (1, args["lookback"], args["variables"])
-        elif side:
-            shape = (1, 3, side, side)
-        else:
-            raise InputError(f"{info['model']}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
-    return torch.rand(shape, generator=torch.Generator().manual_seed(0))

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..models.ffnet_sr import FFNetSR
 
-OURS = ("stem.weight", "head.weight", "blocks.0.channel_mixer.mixer.key.weight")
-PUBLISHED = ("proj.weight", "conv_bef_up.weight", "body.0.token_mixer.0.weight")
+OUR_KEYS = ("stem.weight", "head.weight", "blocks.0.channel_mixer.mixer.key.weight")
+PUBLISHED_KEYS = ("proj.weight", "conv_bef_up.weight", "body.0.token_mixer.0.weight")
 """Keys by which weights under our names and under the published ones are known."""
 
 NORMS = {
@@ -48,7 +48,7 @@ class FFNetSRArchitecture(Architecture[FFNetSR]):
 
 def is_ffnet_sr(state: Mapping[str, Tensor]) -> bool:
     """Whether these are weights of an FFNet-SR, ours or published, with FFNified attention as token mixer."""
-    known = any(set(keys) <= set(state) for keys in (OURS, PUBLISHED))
+    known = any(set(keys) <= set(state) for keys in (OUR_KEYS, PUBLISHED_KEYS))
     return known and len(_depthwise(state, "token")) == len(("key", "value"))
 
 

@@ -35,10 +35,10 @@ def detect(
         precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
     """
-    from ..predictors.classifier import find_images
+    from ..data.images.reading import find_images
     from ..predictors.detector import Detector, image_ids
     from ..system.allocator import keep_freed_memory
-    from ..system.machine import find_device
+    from ..system.device import find_device
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")

@@ -1,8 +1,19 @@
 """metamixer export"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from ..errors import InputError
+from torch.utils.data import Dataset
+
+from ..checkpoints.source import load_network
+from ..deployment.exporting import export as export_network
+from ..deployment.formats import find_format, import_form
+from ..deployment.quantization import Quantization
+from ..deployment.samples import example_of, image_preprocessing, read_labelled, read_samples
+from ..deployment.targets import check_out
+from ..errors import InputError, at_least
+from ..models.tasks import CLASSIFICATION, TASKS
 
 
 def export(
@@ -45,26 +56,86 @@ def export(
         samples: most images to take of `images` and `calibration`.
         overwrite: replace what exists.
     """
-    from ..deployment.request import export_request
-
     if int8 and precision not in (None, "int8"):
         raise InputError(f"precision {precision!r} with --int8, expected one of the two")
-    report = export_request(
-        source,
+    precision, shape = "int8" if int8 else precision, tuple(shape) if shape else None
+    kind = find_format(format)
+    import_form(format, kind.module, kind.packages)
+    only_int8 = {"calibration": calibration, "validation": validation, "max_drop": max_drop, "mixed": mixed or None}
+    _check_precision(precision, only_int8)
+    _check_sizes(samples=samples, size=size, shape=shape)
+    if not Path(source).name:
+        raise InputError(f"source {source!r}, expected a checkpoint or a network's name")
+    target = Path(out or Path(source).with_suffix(kind.suffix).name)
+    check_out(target, kind, sources=[Path(source)], overwrite=overwrite)
+    network, info = load_network(source, model=model, pretrained=pretrained)
+    if not TASKS[info["task"]].exportable:
+        raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
+    info = _with_side(info, size=size, shape=shape)
+    example = example_of(network, info, size=size, shape=shape)
+    quantization = None
+    if precision == "int8" and calibration:
+        dataset, classes = labelled_images(validation, info)
+        _check_limits({"max_drop": max_drop, "mixed": mixed or None}, info, measured=dataset is not None)
+        inputs = read_samples(calibration, image_preprocessing(info), example, limit=samples)
+        quantization = Quantization(inputs, dataset, classes, Quantization.max_drop if max_drop is None else max_drop, mixed)
+    report = export_network(
+        network,
+        target,
         format=format,
-        out=out,
-        model=model,
-        pretrained=pretrained,
-        size=size,
-        shape=tuple(shape) if shape else None,
-        precision="int8" if int8 else precision,
+        info=info,
+        example=example,
+        precision=precision,
         dynamic=dynamic,
-        images=images,
-        calibration=calibration,
-        validation=validation,
-        max_drop=max_drop,
-        mixed=mixed,
-        samples=samples,
+        samples=read_samples(images, image_preprocessing(info), example, limit=samples) if images else None,
+        quantization=quantization,
         overwrite=overwrite,
     )
     print(report)
+
+
+def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple[Dataset | None, list[str]]:
+    """What int8's accuracy is measured on, with the folder's classes: a classifier needs it, no other network can use it."""
+    preprocessing = image_preprocessing(info)
+    if info["task"] == CLASSIFICATION.name and not folder:
+        raise InputError("precision 'int8', expected labelled images to measure its accuracy on as well: --validation FOLDER")
+    if folder and not preprocessing:
+        raise InputError(f"validation {folder!r} for {info['model']}, expected a classifier that tells its preprocessing")
+    return read_labelled(folder, preprocessing, limit=None) if folder and preprocessing else (None, [])
+
+
+def _check_precision(precision: str | None, only_int8: Mapping[str, object]) -> None:
+    """Int8 needs images to calibrate on, and no other precision has a use for its options."""
+    if precision == "int8" and not only_int8["calibration"]:
+        raise InputError("precision 'int8', expected images to calibrate on as well: --calibration FOLDER")
+    for name, value in only_int8.items():
+        if precision != "int8" and value is not None:
+            raise InputError(f"{name} {value!r}, expected --int8 as well")
+
+
+def _check_limits(limits: Mapping[str, object], info: dict[str, Any], *, measured: bool) -> None:
+    """A limit of what int8 may cost in accuracy says nothing where no accuracy is measured."""
+    for name, value in limits.items():
+        if value is not None and not measured:
+            raise InputError(f"{name} {value!r} for {info['model']}, expected a classifier: no accuracy is measured of other networks")
+
+
+def _check_sizes(*, samples: int, size: int | None, shape: tuple[int, ...] | None) -> None:
+    for name, least in (("samples", samples), ("size", size), ("smallest size of shape", min(shape) if shape else None)):
+        if least is not None:
+            at_least(name, least, 1)
+    if size and shape:
+        raise InputError(f"size {size} beside shape {_spaced(shape)}, expected one of the two")
+
+
+def _with_side(info: dict[str, Any], *, size: int | None, shape: tuple[int, ...] | None) -> dict[str, Any]:
+    """What is known of a classifier, with the side of the images that its file is made for."""
+    if not image_preprocessing(info) or not (size or shape):
+        return info
+    if shape and (len(shape) != 4 or shape[2] != shape[3]):
+        raise InputError(f"shape {_spaced(shape)} for {info['model']}, expected a batch of square images, such as 1 3 96 96")
+    return {**info, "preprocessing": {**info["preprocessing"], "size": shape[-1] if shape else size}}
+
+
+def _spaced(shape: tuple[int, ...]) -> str:
+    return " ".join(map(str, shape))

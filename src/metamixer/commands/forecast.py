@@ -16,7 +16,7 @@ def forecast(
     plot: str | None = None,
     checkpoint: str | None = None,
     save: str | None = None,
-    levels: Sequence[float] | float = (),
+    levels: Sequence[float] = (),
     time: str | None = None,
     missing_values: Sequence[float] = (),
     steps: int | None = None,
@@ -34,9 +34,9 @@ def forecast(
         plot: the picture to draw.
         checkpoint: a forecaster that `save` or a training run wrote, in place of learning from the table.
         save: the .safetensors file to keep the forecaster in.
-        levels: coverage in percent of intervals to give beside, such as [80, 95].
+        levels: coverage in percent of intervals to give beside, such as 80 95.
         time: the column of dates of a wide table, where it isn't named date, ds, time, timestamp or datetime.
-        missing_values: numbers that stand for a missing value, such as [-9999].
+        missing_values: numbers that stand for a missing value, such as -9999.
         steps: steps of training.
         seed: of everything random.
         device: where to compute, such as cpu or cuda.
@@ -70,7 +70,7 @@ def forecast(
         forecaster = Forecaster(
             96 if horizon is None else horizon,
             lookback=96 if lookback is None else lookback,
-            levels=levels if isinstance(levels, Sequence) else (levels,),
+            levels=levels,
             time=time,
             training=training,
             seed=seed,

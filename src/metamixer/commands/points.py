@@ -36,9 +36,10 @@ def points(
         device: where to compute, such as cpu or cuda.
     """
     from ..data.points.clouds import read_cloud
-    from ..predictors.point_segmenter import PointSegmenter, voting
+    from ..inference.voting import voting
+    from ..predictors.point_segmenter import PointSegmenter
+    from ..system.device import find_device
     from ..system.files import write_csv
-    from ..system.machine import find_device
 
     voting(votes)
     jobs = plan(clouds, Path(out), overwrite=overwrite)

@@ -38,7 +38,8 @@ def predict(
         device: where to compute, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
     """
-    from ..predictors.classifier import Classifier, find_images
+    from ..data.images.reading import find_images
+    from ..predictors.classifier import Classifier
     from ..system.allocator import keep_freed_memory
 
     at_least("top", top, 1)

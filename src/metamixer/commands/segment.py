@@ -45,10 +45,10 @@ def segment(
         precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
     """
-    from ..predictors.classifier import find_images
+    from ..data.images.reading import find_images
     from ..predictors.segmenter import Segmenter
     from ..system.allocator import keep_freed_memory
-    from ..system.machine import find_device
+    from ..system.device import find_device
 
     for name, value in (("window", window), ("stride", stride)):
         if value is not None and value < 32:

@@ -61,7 +61,7 @@ def upscale(
 
 def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:
     """Each image with the file to write; raises InputError where two would be one, a result one of the images, or there already."""
-    from ..predictors.classifier import find_images
+    from ..data.images.reading import find_images
     from ..system.files import check_targets
 
     jobs: dict[Path, Path] = {}

@@ -1,21 +1,38 @@
 """Data modules: one file a kind of data; none knows a network."""
 
-from .detection.coco import CocoData as CocoData
-from .detection.transforms import DetectionAugmentation as DetectionAugmentation
-from .detection.transforms import DetectionPreprocessing as DetectionPreprocessing
-from .images.corrupted import CorruptedImageData as CorruptedImageData
-from .images.labelled import DigitsData as DigitsData
-from .images.labelled import ImageData as ImageData
-from .points.augmentation import PointAugmentation as PointAugmentation
-from .points.benchmarks import S3DISData as S3DISData
-from .points.benchmarks import ScanNetData as ScanNetData
-from .points.benchmarks import SemanticKITTIData as SemanticKITTIData
-from .points.scenes import CloudData as CloudData
-from .points.voxelization import PointPreprocessing as PointPreprocessing
-from .preprocessing import Augmentation as Augmentation
-from .preprocessing import Preprocessing as Preprocessing
-from .segmentation.pixels import SegmentationData as SegmentationData
-from .segmentation.transforms import SegmentationAugmentation as SegmentationAugmentation
-from .segmentation.transforms import SegmentationPreprocessing as SegmentationPreprocessing
-from .series.windows import SeriesData as SeriesData
-from .super_resolution.pairs import SuperResolutionData as SuperResolutionData
+from importlib import import_module as _import_module
+
+_MODULES = {
+    "Augmentation": "preprocessing",
+    "CloudData": "points.scenes",
+    "CocoData": "detection.coco",
+    "CorruptedImageData": "images.corrupted",
+    "DetectionAugmentation": "detection.transforms",
+    "DetectionPreprocessing": "detection.transforms",
+    "DigitsData": "images.labelled",
+    "ImageData": "images.labelled",
+    "PointAugmentation": "points.augmentation",
+    "PointPreprocessing": "points.voxelization",
+    "Preprocessing": "preprocessing",
+    "S3DISData": "points.benchmarks",
+    "ScanNetData": "points.benchmarks",
+    "SegmentationAugmentation": "segmentation.transforms",
+    "SegmentationData": "segmentation.pixels",
+    "SegmentationPreprocessing": "segmentation.transforms",
+    "SemanticKITTIData": "points.benchmarks",
+    "SeriesData": "series.windows",
+    "SuperResolutionData": "super_resolution.pairs",
+}
+"""Class -> its module, imported when it is asked for: data modules bring Lightning, which reading an image doesn't need."""
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_import_module(f".{_MODULES[name]}", __name__), name)
+
+
+def import_all() -> None:
+    """Import every class, so that a recipe can name it without a path."""
+    for name in _MODULES:
+        __getattr__(name)

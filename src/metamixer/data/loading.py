@@ -3,13 +3,16 @@
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-import lightning as L
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, default_collate
 
 from ..errors import at_least
+
+if TYPE_CHECKING:
+    import lightning as L
 
 
 class EpochSampler(DistributedSampler):
@@ -77,7 +80,7 @@ def begin_stream(
         dataset.reader.ds = None  # timm's reader goes on in its stream, where a resumed run can't be
 
 
-def place_in(trainer: L.Trainer | None) -> dict[str, int]:
+def place_in(trainer: "L.Trainer | None") -> dict[str, int]:
     """The epoch and the process at which a training stands, as `EpochSampler` takes them; without one the beginning."""
     if trainer is None:
         return {"first_epoch": 0, "num_replicas": 1, "rank": 0}
@@ -90,10 +93,14 @@ def training_loader(
     batch_size: int,
     num_workers: int,
     seed: int,
-    trainer: L.Trainer | None = None,
+    trainer: "L.Trainer | None" = None,
     collate_fn: Callable = default_collate,
+    keep_last: bool = False,
 ) -> DataLoader:
-    """Shuffled full batches, from where the trainer stands; a last, smaller one is dropped unless it is the only one."""
+    """Shuffled full batches, from where the trainer stands; a last, smaller one is dropped unless it is the only one.
+
+    keep_last: don't drop it.
+    """
     at_least("batch_size", batch_size, 1)
     generator = torch.Generator()
     sampler = None
@@ -105,7 +112,7 @@ def training_loader(
         sampler=sampler,
         num_workers=num_workers,
         generator=generator,
-        drop_last=sampler is None or len(sampler) >= batch_size,
+        drop_last=not keep_last and (sampler is None or len(sampler) >= batch_size),
         collate_fn=collate_fn,
         # Workers that stay keep the seed of their first epoch, which a resumed run doesn't have.
         **_worker_settings(num_workers, persistent=False),

@@ -1,7 +1,7 @@
 """From a picture to a tensor: the one description that training, evaluation, prediction and checkpoints share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 import torch
@@ -146,3 +146,8 @@ class Augmentation:
             if not 0 < low <= high:
                 raise InputError(f"augmentation.{name} {low}, {high}, expected two numbers above 0, the smaller one first")
         at_least("augmentation.color_jitter", self.color_jitter, 0)
+
+
+def without_normalization(preprocessing: Preprocessing) -> Preprocessing:
+    """The same up to values in [0, 1], which is what an exported file takes."""
+    return replace(preprocessing, mean=(0.0,) * preprocessing.in_chans, std=(1.0,) * preprocessing.in_chans)

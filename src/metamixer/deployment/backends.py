@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..ops.fusion import fuse
+from ..system import machine
 from .description import Description
 from .formats import import_form, missing_packages
 from .program import Program, twice
@@ -49,13 +51,28 @@ def installed_backends() -> list[str]:
     return [name for name, backend in BACKENDS.items() if not missing_packages(backend.packages)]
 
 
+def computes_bfloat16(backend: str, device: torch.device) -> bool:
+    """Whether a backend computes in bfloat16 on a device; if not, bfloat16 is emulated there or replaced by float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return True
+    way = find_backend(backend)
+    own = import_form(way.extra, way.module, way.packages)
+    return getattr(own, "computes_bfloat16", machine.computes_bfloat16)()
+
+
 def versions() -> dict[str, str]:
     """Of this package and of what computes, none for a library that isn't installed."""
     return {package: _version(package) for package in ("metamixer", "torch", "onnxruntime", "openvino")}
 
 
 def build(backend: str, network: nn.Module, example: Tensor, *, precision: str, calibration: Tensor | None = None) -> Runtime:
-    """A network, fused, in a backend and a precision; raises InputError where they don't go together or something is missing."""
+    """A network, fused, in a backend and a precision.
+
+    A fused network is used without a copy, so that several backends share it: it stops training and may change its memory
+    layout. Raises InputError where backend and precision don't go together or a package is missing.
+    """
     way = find_backend(backend)
     if precision not in way.precisions:
         raise InputError(f"precision {precision!r}, expected one of {', '.join(way.precisions)} for backend {backend}")

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..checkpoints.source import example_of
 from ..errors import InputError, first_line
 from ..ops.fusion import fuse
 from .description import Description, Shape, show_shape
@@ -20,7 +19,7 @@ from .parity import Parity, compare
 from .program import Normalize, Program, twice
 from .quantization import COSTLIEST, Accuracy, Quantization, layer_costs, quantizable_layers, top1
 from .runtime import Runtime
-from .samples import random_batches
+from .samples import example_of, random_batches
 from .targets import check_out, written_together
 
 Write = Callable[[Program, Path], None]
@@ -101,9 +100,10 @@ def export(
     form = import_form(format, kind.module, kind.packages)
     check_out(out, kind, overwrite=overwrite)
     info = {**(info or {}), "fused": True}
-    example = example_of(info) if example is None else example
+    example = example_of(network, info) if example is None else example
     calibration = quantization.calibration if quantization else None
-    reference = with_preprocessing(copy.deepcopy(network), info).eval()
+    network = copy.deepcopy(network)  # the caller's never changes
+    reference = with_preprocessing(network, info).eval()
     check_inputs(reference, example, calibration=calibration, samples=samples)
     program = Program(
         module=with_preprocessing(fuse(network), info).eval().requires_grad_(False),

@@ -1,9 +1,10 @@
 """`deploy`: the fastest form of a network on this machine, found by a short trial whose result is kept."""
 
+import copy
 import hashlib
 import json
+import math
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,15 +17,19 @@ from torch import Tensor, nn
 
 from ..errors import InputError, first_line
 from ..ops.fusion import fuse
-from ..system.machine import computes_bfloat16, describe_machine, multiplies_int8
+from ..system.machine import computes_bfloat16, describe_machine, multiplies_int8, warn_of_emulation
+from . import backends
 from .backends import BACKENDS, build, find_backend, installed_backends, versions
 from .description import PRECISIONS
 from .inputs import check_inputs
 from .parity import compare
 from .runtime import Runtime
 
-WARM_UP, ROUNDS, SECONDS = 2, 15, 2.0
-"""Of a trial: calls before those that count, and at most so many rounds or seconds for each form."""
+WARM_UP, ROUNDS, SECONDS = 2, 30, 3.0
+"""Of a trial: calls before those that count, and the most rounds or seconds for each form."""
+
+TIMING = "minimum of interleaved rounds"
+"""How a trial times; results that were timed in another way aren't reused."""
 
 COMPARED = 32
 """Calibration inputs on which an int8 form is compared: its ranges suit what it was calibrated on, and rare values are cut."""
@@ -57,14 +62,14 @@ def deploy(
     Args:
         model: any network with one tensor in and one out.
         example: an input of the shape that matters, float32, a batch of one or more.
-        precision: fp32, bf16, fp16 or int8; auto: fp32 and bf16, and int8 where `calibration` is given.
+        precision: fp32, bf16, fp16 or int8; auto: fp32, bf16 where the processor has it, int8 where `calibration` is given.
         backend: one of `BACKENDS`; auto: all that are installed; `compile`, which is slow to build, where nothing else is.
         calibration: inputs (N, ...) from which int8 chooses its ranges, and on which it is compared with the network.
-        cache: use and keep results of trials.
+        cache: use and keep results of trials; False times anew.
 
     Raises InputError where no form computes what the network does within the precision's tolerance.
     """
-    model = fuse(model)
+    model = fuse(copy.deepcopy(model))  # the caller's never changes; all forms share this one
     check_inputs(model, example, calibration=calibration)
     forms = candidates(precision, backend, example, calibrated=calibration is not None)
     key = trial_key(model, example, forms)
@@ -98,6 +103,11 @@ def candidates(precision: str, backend: str, example: Tensor, *, calibrated: boo
         raise InputError(
             f"precision {precision!r}, expected one of {', '.join(BACKENDS[names[0]].precisions)} for backend {', '.join(names)}"
         )
+    emulated = [form for form in forms if form.precision == "bf16" and not backends.computes_bfloat16(form.backend, example.device)]
+    if precision == "auto":
+        return [form for form in forms if form not in emulated]
+    if emulated == forms:
+        warn_of_emulation("precision 'bf16'", "fp32 is faster and more exact")
     return forms
 
 
@@ -123,20 +133,25 @@ def build_forms(forms: Sequence[Form], model: nn.Module, example: Tensor, *, cal
 
 
 def time_forms(runtimes: dict[Form, Runtime], example: Tensor) -> dict[Form, float]:
-    """Median seconds of each form, taken in turn."""
+    """The fewest seconds that each form takes: other processes can only add to them.
+
+    Forms take turns, every other round in reverse, so that load, clock rates and caches meet all alike.
+    """
     for runtime in runtimes.values():
         for _ in range(WARM_UP):
             runtime(example)
-    seconds: dict[Form, list[float]] = {form: [] for form in runtimes}
+    seconds = dict.fromkeys(runtimes, math.inf)
     end = time.perf_counter() + SECONDS * len(runtimes)
-    while len(next(iter(seconds.values()))) < ROUNDS and (time.perf_counter() < end or not all(seconds.values())):
-        for form, runtime in runtimes.items():
+    for turn in range(ROUNDS):
+        for form in list(runtimes)[:: -1 if turn % 2 else 1]:
             start = time.perf_counter()
-            runtime(example)
+            runtimes[form](example)
             if example.is_cuda:
                 torch.cuda.synchronize()
-            seconds[form].append(time.perf_counter() - start)
-    return {form: statistics.median(taken) for form, taken in seconds.items()}
+            seconds[form] = min(seconds[form], time.perf_counter() - start)
+        if time.perf_counter() > end:
+            break
+    return seconds
 
 
 def trial_key(model: nn.Module, example: Tensor, forms: list[Form]) -> str:
@@ -148,6 +163,7 @@ def trial_key(model: nn.Module, example: Tensor, forms: list[Form]) -> str:
         "machine": describe_machine(),  # whose processors' names alone hide which instructions they have
         "instructions": [computes_bfloat16(), multiplies_int8()],
         "threads": torch.get_num_threads(),
+        "timing": TIMING,
         "forms": sorted(map(str, forms)),
         "versions": versions(),
     }

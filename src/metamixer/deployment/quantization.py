@@ -1,16 +1,17 @@
 """Int8: what it costs in accuracy, which layers cost most, and mixed precision where it costs too much."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..data.images.class_names import match_classes
+from ..data.images.class_names import keep_classes, match_classes
 from ..data.loading import evaluation_loader
-from ..tasks.classification import keep_classes
 
 Function = Callable[[Tensor], Tensor]
 
@@ -108,3 +109,8 @@ def round_per_tensor(x: Tensor) -> Tensor:
     scale = ((high - low) / 255).clamp(min=1e-12)
     zero = (-low / scale).round().clamp(0, 255).to(torch.int32)
     return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, 255)
+
+
+def fingerprint(weight: np.ndarray) -> str:
+    """The same for a weight and for any reshaped or transposed copy of it; different for other weights."""
+    return hashlib.sha256(np.sort(np.asarray(weight, dtype=np.float32), axis=None).tobytes()).hexdigest()

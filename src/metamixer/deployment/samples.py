@@ -1,23 +1,19 @@
 """Inputs for calibration and comparison: images of a folder as a network sees them, or arrays."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from ..data.images.labelled import IMAGE_SUFFIXES, read_dataset, read_image
-from ..data.preprocessing import Preprocessing
+from ..data.images.reading import IMAGE_SUFFIXES, read_dataset, read_image
+from ..data.preprocessing import Preprocessing, without_normalization
 from ..errors import InputError
+from ..models.tasks import CLASSIFICATION, TASKS, uniform, unknown_input
 from ..system.files import files_below
-
-
-def without_normalization(preprocessing: Preprocessing) -> Preprocessing:
-    """The same up to values in [0, 1], which is what an exported file takes."""
-    return replace(preprocessing, mean=(0.0,) * preprocessing.in_chans, std=(1.0,) * preprocessing.in_chans)
 
 
 def read_samples(folder: str | Path, preprocessing: Preprocessing | None, example: Tensor, *, limit: int) -> Tensor:
@@ -69,6 +65,24 @@ def spread(count: int, limit: int) -> list[int]:
     """At most `limit` numbers below `count`, evenly over the whole."""
     taken = min(count, limit)
     return [i * count // taken for i in range(taken)]
+
+
+def image_preprocessing(info: Mapping[str, Any]) -> Preprocessing | None:
+    """What a classifier does to an image before it sees it; None for a network of another task."""
+    classifies = info["task"] == CLASSIFICATION.name and info["preprocessing"]
+    return Preprocessing.from_dict(info["preprocessing"]) if classifies else None
+
+
+def example_of(network: nn.Module, info: Mapping[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Any:
+    """The example input of the network's task (`models.tasks`), or seeded values in [0, 1] of `shape`.
+
+    Raises InputError where nothing says how large it is.
+    """
+    if shape is not None:
+        return uniform(*shape)
+    if info.get("task") not in TASKS:
+        raise unknown_input(info)
+    return TASKS[info["task"]].example(network, info, size)
 
 
 def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""One file a network; importing this package makes every network known by name, the image networks in timm too."""
+"""One file per network; importing this package registers every network by name, the image networks in timm as well."""
 
 from functools import partial as _partial
 
@@ -24,16 +24,22 @@ from .registry import register_timm as _register_timm
 from .segmentation import VARIANTS as _SEGMENTERS
 from .segmentation import SegmentationNetwork as SegmentationNetwork
 from .segmentation import build_segmenter as _build_segmenter
+from .tasks import DETECTION as _DETECTION
+from .tasks import FORECASTING as _FORECASTING
+from .tasks import POINTS as _POINTS
+from .tasks import SEGMENTATION as _SEGMENTATION
+from .tasks import SUPER_RESOLUTION as _SUPER_RESOLUTION
+from .tasks import ZERO_SHOT as _ZERO_SHOT
 
 for _name in _IMAGE_VARIANTS:
     _register_timm(_name)
 for _name in _DETECTORS:
-    _register(_name, _partial(_build_detector, _name), task="detection")
+    _register(_name, _partial(_build_detector, _name), task=_DETECTION)
 for _name in _SEGMENTERS:
-    _register(_name, _partial(_build_segmenter, _name), task="segmentation")
+    _register(_name, _partial(_build_segmenter, _name), task=_SEGMENTATION)
 for _name in _SR_VARIANTS:
-    _register(_name, _partial(_build_ffnet_sr, _name), task="super_resolution")
-_register("ffnet_ts", _ffnet_ts, task="forecasting")
-_register("ffnet_ts_zero", _ffnet_ts_zero, task="zero_shot_forecasting")
+    _register(_name, _partial(_build_ffnet_sr, _name), task=_SUPER_RESOLUTION)
+_register("ffnet_ts", _ffnet_ts, task=_FORECASTING)
+_register("ffnet_ts_zero", _ffnet_ts_zero, task=_ZERO_SHOT)
 for _name in _POINT_VARIANTS:
-    _register(_name, _partial(_build_ffnet_3d, _name), task="points")
+    _register(_name, _partial(_build_ffnet_3d, _name), task=_POINTS)

@@ -1,6 +1,6 @@
-"""FFNet-3D: voxels with features in, a class for each voxel out (paper, section 4.5 and table 6).
+"""FFNet-3D: voxels with features in, logits for each voxel out (paper, section 4.5 and table 6).
 
-A U-Net of submanifold convolutions; its blocks are the package's, its mixers the equation with sparse operators.
+A U-Net of submanifold convolutions with the package's blocks and mixers.
 """
 
 import re
@@ -12,66 +12,25 @@ import torch
 from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
-from ..checkpoints.published import rename_published
 from ..errors import InputError
-from ..mixer import MetaMixer, MixerBlock
-from ..ops import ConvNorm, Operators, same_padding
+from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer
+from ..ops import ConvNorm, Operators
 from ..ops.sparse import SparseVoxels
-from ..ops.voxels import ACTIVATIONS, VOXELS, LayerNorm, Unpool
-
-VoxelMixer = Callable[[int, int, Operators], nn.Module]
-"""Makes a token mixer of voxels from (dim, kernel_size, operators)."""
-
-
-class VoxelAttention(MetaMixer):
-    """Token mixer: FFNified attention on voxels; keys and values are submanifold convolutions, each with its norm."""
-
-    def __init__(self, dim: int, kernel_size: int = 3, operators: Operators = VOXELS):
-        super().__init__(
-            query=nn.Sequential(LayerNorm(dim), operators.conv(dim, dim, 1)),
-            key=_conv_norm(dim, kernel_size, operators),
-            act=operators.act(),
-            value=_conv_norm(dim, kernel_size, operators),
-        )
-
-
-class VoxelConvolution(MetaMixer):
-    """Token mixer of the ablation: one convolution in place of keys and values, which makes a plain sparse U-Net."""
-
-    def __init__(self, dim: int, kernel_size: int = 3, operators: Operators = VOXELS):
-        super().__init__(
-            query=nn.Sequential(LayerNorm(dim), operators.conv(dim, dim, 1)),
-            key=_conv_norm(dim, kernel_size, operators),
-            act=operators.act(),
-            value=nn.Identity(),
-        )
-
-
-class VoxelFFN(MetaMixer):
-    """Channel mixer: a submanifold convolution asks, two linear layers are keys and values."""
-
-    def __init__(self, dim: int, kernel_size: int = 3, *, expansion_ratio: float = 4, operators: Operators = VOXELS):
-        hidden_dim = int(dim * expansion_ratio)
-        super().__init__(
-            query=nn.Sequential(LayerNorm(dim), _conv_norm(dim, kernel_size, operators)),
-            key=operators.conv(dim, hidden_dim, 1),
-            act=operators.act(),
-            value=operators.conv(hidden_dim, dim, 1),
-        )
-
-
-def _conv_norm(dim: int, kernel_size: int, operators: Operators) -> ConvNorm:
-    """With a bias before the norm, as published."""
-    return ConvNorm(operators.conv(dim, dim, kernel_size, 1, same_padding(kernel_size)), operators.norm(dim))
+from ..ops.voxels import ACTIVATIONS, VOXELS, MaxPool, Unpool
+from .published_names import rename_published
 
 
 class Merge(nn.Module):
-    """Decoder's beginning: the coarser features, given back to the finer voxels, plus the encoder's."""
+    """Start of a decoder stage: the coarser features, unpooled to the finer voxels, plus the encoder's."""
 
     def __init__(self, dim: int, skip_dim: int, out_dim: int, operators: Operators):
         super().__init__()
-        self.projection = nn.Sequential(ConvNorm(operators.conv(dim, out_dim, 1), operators.norm(out_dim)), operators.act())
-        self.skip = nn.Sequential(ConvNorm(operators.conv(skip_dim, out_dim, 1), operators.norm(out_dim)), operators.act())
+        self.projection = nn.Sequential(
+            ConvNorm(operators.conv(dim, out_dim, 1), operators.norm(out_dim)), operators.act()
+        )
+        self.skip = nn.Sequential(
+            ConvNorm(operators.conv(skip_dim, out_dim, 1), operators.norm(out_dim)), operators.act()
+        )
         self.unpool = Unpool()
 
     def forward(self, x: SparseVoxels, skip: SparseVoxels) -> SparseVoxels:
@@ -80,16 +39,17 @@ class Merge(nn.Module):
 
 
 class FFNet3D(nn.Module):
-    """The network of point clouds.
+    """The network for point clouds.
 
     Args:
-        in_chans: features of a voxel, such as colour and normal.
+        in_chans: features per voxel, such as color and normal.
         num_classes: 0 for the features alone.
-        depths, dims: blocks and width of each stage of the encoder; each stage's voxels are twice as wide as those before.
-        decoder_depths, decoder_dims: the same of the decoder, from the finest voxels on: one stage less.
+        depths, dims: blocks and width of each encoder stage; each stage doubles the size of the voxels.
+        decoder_depths, decoder_dims: the same for the decoder, finest first; it has one stage less.
         kernel_size: of the mixers' convolutions; stem_kernel_size: of the first.
-        act: of the mixers, "gelu" (published for ScanNet) or "relu" (for S3DIS); stem, pooling and merging have GELU in both.
-        mixer: makes each block's token mixer.
+        act: of the mixers, "gelu" (published for ScanNet) or "relu" (for S3DIS); the rest of the network has GELU.
+        mixers: token mixer of each encoder stage and of the decoder stage of the same resolution, or one for all: a
+            name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators).
     """
 
     def __init__(
@@ -105,7 +65,7 @@ class FFNet3D(nn.Module):
         stem_kernel_size: int = 5,
         expansion_ratio: float = 4,
         act: str = "gelu",
-        mixer: str | VoxelMixer = "ffnified",
+        mixers: Mixers = "ffnified",
         drop_path_rate: float = 0.0,
         device=None,
         dtype=None,
@@ -121,14 +81,14 @@ class FFNet3D(nn.Module):
         self.in_chans, self.num_classes, self.num_features = in_chans, num_classes, decoder_dims[0]
         operators = VOXELS.on(device, dtype)
         in_mixers = replace(operators, act=ACTIVATIONS[act])
-        make_mixer = voxel_mixer(mixer)
+        mixers = mixer_of_each(mixers, len(depths))
 
-        def blocks(dim: int, rates: Sequence[float]) -> nn.Sequential:
+        def blocks(stage: int, dim: int, rates: Sequence[float]) -> nn.Sequential:
             return nn.Sequential(
                 *(
                     MixerBlock(
-                        make_mixer(dim, kernel_size, in_mixers),
-                        VoxelFFN(dim, kernel_size, expansion_ratio=expansion_ratio, operators=in_mixers),
+                        token_mixer(mixers[stage], dim, kernel_size=kernel_size, operators=in_mixers),
+                        ConvNeXtFFN(dim, kernel_size, in_mixers, expansion_ratio=expansion_ratio),
                         drop_path=rate,
                         operators=in_mixers,
                     )
@@ -140,20 +100,21 @@ class FFNet3D(nn.Module):
         self.stem = nn.Sequential(stem, operators.act())
         rates = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
         self.downsamples = nn.ModuleList(_downsample(dim, wider, operators) for dim, wider in pairwise(dims))
-        self.encoder = nn.ModuleList(blocks(dim, rate) for dim, rate in zip(dims, rates, strict=True))
+        self.encoder = nn.ModuleList(blocks(i, dim, rates[i]) for i, dim in enumerate(dims))
         rates = calculate_drop_path_rates(drop_path_rate, list(decoder_depths), stagewise=True)
         coarser = (*decoder_dims[1:], dims[-1])
         self.merges = nn.ModuleList(
-            Merge(dim, skip, out_dim, operators) for dim, skip, out_dim in zip(coarser, dims[:-1], decoder_dims, strict=True)
+            Merge(dim, skip, out_dim, operators)
+            for dim, skip, out_dim in zip(coarser, dims[:-1], decoder_dims, strict=True)
         )
-        self.decoder = nn.ModuleList(blocks(dim, rate[::-1]) for dim, rate in zip(decoder_dims, rates, strict=True))
+        self.decoder = nn.ModuleList(blocks(i, dim, rates[i][::-1]) for i, dim in enumerate(decoder_dims))
         self.head = operators.conv(decoder_dims[0], num_classes, 1) if num_classes else nn.Identity()
 
     def forward_features(self, x: SparseVoxels) -> SparseVoxels:
         """x: features (N, in_chans) -> (N, decoder_dims[0]) of the same voxels in the same order."""
         if x.features.shape[1] != self.in_chans:
             raise InputError(f"voxels of {x.features.shape[1]} features, expected {self.in_chans}, the network's")
-        with torch.autocast(x.features.device.type, enabled=False):  # positions in metres are too fine for bfloat16
+        with torch.autocast(x.features.device.type, enabled=False):  # bfloat16 is too coarse for positions in meters
             x = self.stem(x)
         skips = [self.encoder[0](x)]
         for downsample, stage in zip(self.downsamples, self.encoder[1:], strict=True):
@@ -174,21 +135,8 @@ class FFNet3D(nn.Module):
 
 
 def _downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
-    """Linear, the largest of each 2x2x2 voxels, norm: the largest in between keeps the norm from folding."""
-    return nn.Sequential(operators.conv(dim, out_dim, 1), operators.pool(2), operators.norm(out_dim), operators.act())
-
-
-VOXEL_MIXERS: dict[str, VoxelMixer] = {"ffnified": VoxelAttention, "convolution": VoxelConvolution}
-"""What a network can name; or give the function itself."""
-
-
-def voxel_mixer(mixer: str | VoxelMixer) -> VoxelMixer:
-    """The maker of token mixers by its name in `VOXEL_MIXERS`, or the function itself."""
-    if callable(mixer):
-        return mixer
-    if mixer not in VOXEL_MIXERS:
-        raise InputError(f"mixer {mixer!r}, expected one of {', '.join(VOXEL_MIXERS)} or a function (dim, kernel_size, operators)")
-    return VOXEL_MIXERS[mixer]
+    """Linear, maximum over 2x2x2 voxels, norm; the maximum keeps the norm from folding."""
+    return nn.Sequential(operators.conv(dim, out_dim, 1), MaxPool(), operators.norm(out_dim), operators.act())
 
 
 NAMES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
@@ -236,13 +184,15 @@ _NANO = {
 VARIANTS: dict[str, dict] = {
     "ffnet_3d": {},
     "ffnet_3d_nano": _NANO,
-    "sparse_unet_nano": {**_NANO, "dims": (20, 38, 77, 116), "decoder_dims": (20, 38, 77), "mixer": "convolution"},
+    "sparse_unet_nano": {**_NANO, "dims": (20, 38, 77, 116), "decoder_dims": (20, 38, 77), "mixers": "convolution"},
 }
-"""What makes a variant; the paper's is `ffnet_3d`, the others are ours: a small one, and a U-Net of its size without its mixer."""
+"""Keywords of each variant; `ffnet_3d` is the paper's, ours are a small one and a sparse U-Net of its size."""
 
 
 def build_ffnet_3d(variant: str, **network) -> FFNet3D:
-    """A variant's numbers, changed by the caller's keywords."""
+    """A variant's keywords, overridden by the caller's. Files of version 0.1.0 have `mixer` for `mixers`."""
+    if "mixer" in network:
+        network["mixers"] = network.pop("mixer")
     built = FFNet3D(**{**VARIANTS[variant], **network})
     built.pretrained_cfg = {"architecture": variant, "classifier": "head"}
     return built

@@ -1,6 +1,7 @@
 """FFNet-SR: an image in, a `scale` times larger one out (paper, section 4.3 and its super-resolution table).
 
-The body works at the size of the small image; a pixel shuffle enlarges its result, which is added to the image as it is.
+The body works at the size of the small image. Its result is added to the repeated image and enlarged by a pixel
+shuffle.
 """
 
 import re
@@ -12,43 +13,53 @@ from timm.layers import LayerNorm2d, get_norm_layer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checkpoints.published import rename_published
 from ..errors import InputError
-from ..mixer import ConvNeXtFFN, MixerBlock, SelfAttention, TokenMixer, token_mixer
+from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, SelfAttention, mixer_of_each, token_mixer
 from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, same_padding
+from .published_names import rename_published
 
 SCALES = (2, 3, 4)
 
 
 @dataclass(frozen=True)
 class WithoutNorm(Operators):
-    """Convolutions with a bias and nothing behind them."""
+    """Convolutions with a bias and no norm."""
 
-    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> nn.Module:
+    def conv_norm(
+        self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1
+    ) -> nn.Module:
         """A convolution that keeps the size at stride 1."""
         return self.conv(dim, out_dim, kernel_size, stride, same_padding(kernel_size), groups=groups)
 
 
 @dataclass(frozen=True)
 class NormBefore(WithoutNorm):
-    """The norm stands before the convolution, as published for LayerNorm, which can't be folded anyway."""
+    """The norm precedes the convolution, as published for LayerNorm, which can't be folded anyway."""
 
-    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> nn.Module:
+    def conv_norm(
+        self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1
+    ) -> nn.Module:
         """A norm, then a convolution that keeps the size at stride 1."""
         return nn.Sequential(self.norm(dim), super().conv_norm(dim, out_dim, kernel_size, stride=stride, groups=groups))
 
 
 @dataclass(frozen=True)
-class NormBehind(WithoutNorm):
-    """The norm stands behind the convolution, which keeps its bias, as published for BatchNorm."""
+class NormAfter(WithoutNorm):
+    """The norm follows the convolution, which keeps its bias, as published for BatchNorm."""
 
-    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> nn.Module:
+    def conv_norm(
+        self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1
+    ) -> nn.Module:
         """A convolution that keeps the size at stride 1, then a norm."""
         return ConvNorm(super().conv_norm(dim, out_dim, kernel_size, stride=stride, groups=groups), self.norm(out_dim))
 
 
-PLACES: dict[type[nn.Module] | None, type[Operators]] = {None: WithoutNorm, LayerNorm2d: NormBefore, nn.BatchNorm2d: NormBehind}
-"""Where a norm stands, by its class."""
+PLACES: dict[type[nn.Module] | None, type[Operators]] = {
+    None: WithoutNorm,
+    LayerNorm2d: NormBefore,
+    nn.BatchNorm2d: NormAfter,
+}
+"""The place of a norm, by its class."""
 
 
 class FFNetSR(nn.Module):
@@ -59,7 +70,7 @@ class FFNetSR(nn.Module):
         dim, depth: width and number of blocks.
         token_kernel, channel_kernel: kernel sizes of the token and the channel mixer.
         expansion_ratio: of the channel mixer.
-        mixer: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators).
+        mixers: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators), for the only stage.
         norm: a class of `PLACES`, or its name in timm ("layernorm2d", "batchnorm2d"); None: no norm.
     """
 
@@ -72,7 +83,7 @@ class FFNetSR(nn.Module):
         token_kernel: int = 3,
         channel_kernel: int = 3,
         expansion_ratio: float = 2,
-        mixer: str | TokenMixer = "ffnified",
+        mixers: Mixers = "ffnified",
         norm: str | type[nn.Module] | None = None,
         device=None,
         dtype=None,
@@ -81,6 +92,7 @@ class FFNetSR(nn.Module):
         if scale not in SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
         operators = operators_with(norm).on(device=device, dtype=dtype)
+        (mixer,) = mixer_of_each(mixers, 1)
         self.scale = scale
         self.norm = norm_class(norm)
         self.in_chans = 3
@@ -89,7 +101,7 @@ class FFNetSR(nn.Module):
             *(
                 MixerBlock(
                     token_mixer(mixer, dim, kernel_size=token_kernel, operators=operators),
-                    ConvNeXtFFN(dim, channel_kernel, expansion_ratio=expansion_ratio, operators=operators),
+                    ConvNeXtFFN(dim, channel_kernel, operators, expansion_ratio=expansion_ratio),
                 )
                 for _ in range(depth)
             )
@@ -131,17 +143,17 @@ PUBLISHED_NAMES: dict[type[nn.Module] | None, tuple[tuple[str, str], ...]] = {
         (r"\.value\.", ".4."),
     ),
 }
-"""Our name -> the published one for each norm, which takes a place of its own in the published lists of layers."""
+"""Our name -> the published one for each norm, since a norm shifts the indices of the published layer lists."""
 
 
 def operators_with(norm: str | type[nn.Module] | None) -> Operators:
-    """The layers of an image network with this norm in its place; raises InputError for another norm."""
+    """The layers of an image network with this norm in its place; raises InputError for an unknown norm."""
     kind = norm_class(norm)
     return PLACES[kind](nn.Conv2d, kind or nn.Identity, nn.AvgPool2d)
 
 
 def norm_class(norm: str | type[nn.Module] | None) -> type[nn.Module] | None:
-    """A norm's class, which may be given by its name in timm; raises InputError for a norm without a place."""
+    """A norm's class from itself or its name in timm; raises InputError for an unknown norm."""
     try:
         kind = get_norm_layer(norm)
     except KeyError:
@@ -152,7 +164,7 @@ def norm_class(norm: str | type[nn.Module] | None) -> type[nn.Module] | None:
 
 
 def check_small_image(x: Tensor) -> None:
-    """Refuse what is no batch of colour images."""
+    """Raise InputError for anything but a batch of RGB images."""
     if torch.jit.is_scripting():
         return
     if x.ndim != 4 or x.shape[1] != 3:
@@ -160,7 +172,7 @@ def check_small_image(x: Tensor) -> None:
 
 
 def receptive_field(network: nn.Module) -> int:
-    """How many pixels away, on each side, a pixel of the small image still changes the result.
+    """Half the receptive field: how many pixels away, on each side, the small image still changes the result.
 
     Raises InputError for a network that attends to the whole image.
     """
@@ -179,11 +191,13 @@ VARIANTS: dict[str, dict] = {
     "ffnet_sr_light": {"dim": 96, "depth": 36},
     "ffnet_sr": {"dim": 96, "depth": 48},
 }
-"""What makes a variant; `ffnet_sr_nano` is ours, the others are the paper's."""
+"""Keywords of each variant; `ffnet_sr_nano` is ours, the others are the paper's."""
 
 
 def build_ffnet_sr(variant: str, *, scale: int = 2, **network) -> FFNetSR:
-    """A variant by name; the other keywords are those of `FFNetSR`."""
+    """A variant by name; other keywords are those of `FFNetSR`. Files of version 0.1.0 have `mixer` for `mixers`."""
+    if "mixer" in network:
+        network["mixers"] = network.pop("mixer")
     model = FFNetSR(scale, **{**VARIANTS[variant], **network})
     model.pretrained_cfg = {"architecture": variant, "classifier": "head"}
     return model

@@ -1,4 +1,4 @@
-"""What the paper reports, for the tables that show ours beside it."""
+"""Results reported in the paper, for comparison with ours."""
 
 TOP1: dict[str, float] = {
     "ffnet_1.in1k": 81.3,

@@ -1,21 +1,35 @@
-"""The deploy form of a network: every branch, norm, layer scale and identity that is linear folded into a convolution."""
+"""The deploy form of a network: every linear branch, norm, layer scale and identity folded into a convolution."""
 
 import copy
 
-from timm.utils import reparameterize_model
 from torch import nn
 
 
 def fuse(model: nn.Module) -> nn.Module:
-    """A copy of any network in deploy form and evaluation mode, the same function within float error.
+    """A copy of any network in deploy form and evaluation mode: the same function within rounding error.
 
-    The original is untouched, and a fused one is copied as it is. What can be folded says so by a method `fuse()` (see
-    `metamixer.ops`); the walk is timm's.
+    The original doesn't change. A network that is already in this form is returned as it is, not copied. Modules fold
+    by their method `fuse()` (see `metamixer.ops`); those of timm by whichever of its three methods they have.
     """
-    network = copy.deepcopy(model).eval()
-    if getattr(network, "is_fused", False):
-        return network
-    fused = reparameterize_model(nn.ModuleList([network]), inplace=True)[0]
-    network = network if fused is None else fused  # timm's RepViT fuses in place and gives nothing back
-    network.is_fused = True  # some of timm's own modules fail when they are walked again
+    if getattr(model, "is_fused", False) and not model.training:
+        return model
+    parent = nn.ModuleList([copy.deepcopy(model).eval()])
+    if not getattr(model, "is_fused", False):  # some of timm's modules fail if they are fused twice
+        _fold_children(parent)
+    network = parent[0]
+    network.is_fused = True
     return network
+
+
+def _fold_children(parent: nn.Module) -> None:
+    """Replace children by their deploy forms, as `timm.utils.reparameterize_model` does, and continue inside these."""
+    for name, child in list(parent.named_children()):
+        if hasattr(child, "fuse"):
+            folded = child.fuse()
+            child = child if folded is None else folded  # timm's RepViT fuses in place and returns None
+            setattr(parent, name, child)
+        elif hasattr(child, "reparameterize"):
+            child.reparameterize()
+        elif hasattr(child, "switch_to_deploy"):
+            child.switch_to_deploy()
+        _fold_children(child)

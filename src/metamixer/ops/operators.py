@@ -1,42 +1,78 @@
-"""Convolutions with their norms and parallel branches, for data of any dimension; each knows how to fuse itself.
+"""Layers for data of any dimension, and their deploy form.
 
-A module's `fuse()` returns its deploy form: the same function in evaluation mode, with fewer operators. The names follow
-timm, whose `reparameterize_model` calls `fuse()` wherever a module has one.
+`Operators` makes the layers of one kind of data: `IMAGE` for (B, C, H, W), `metamixer.ops.SERIES` for (B, C, N), and
+`metamixer.ops.voxels.VOXELS` for `SparseVoxels`. A mixer that takes its layers from there is written once for all.
+
+`module.fuse()` returns the deploy form of the module and of everything inside it: the same function in evaluation mode,
+with fewer operators. The module itself never changes; parts without anything to fold are shared with it.
+`fused(module)` is the same for any module, and `metamixer.fuse(network)` for a whole network. The name follows timm,
+whose `reparameterize_model` calls `fuse()` wherever a module has one.
 """
 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .series import BatchNorm1d, Conv1d, SharedNorm
-
 KernelSize = int | tuple[int, ...]
 
 
 def _half(kernel_size: int) -> tuple[KernelSize, ...]:
-    """A 3x3 beside a 7x7 (paper, section 3.3: structural re-parameterisation of large kernels)."""
-    return (kernel_size // 2,) if kernel_size >= 7 else ()
+    """A 3x3 branch for a 7x7 (paper, section 3.3), an odd one of about half the size for larger kernels."""
+    return (kernel_size // 2 | 1,) if kernel_size >= 7 else ()
 
 
 def _strips(kernel_size: int) -> tuple[KernelSize, ...]:
-    """A row and a column as long, and a square four narrower: 1x9, 9x1 and 5x5 beside a 9x9 (paper, semantic segmentation)."""
+    """1x9, 9x1 and 5x5 branches for a 9x9 (paper, semantic segmentation)."""
     strips = ((1, kernel_size), (kernel_size, 1))
     return (*strips, kernel_size - 4) if kernel_size > 3 else strips
 
 
+class LayerScale(nn.Module):
+    """A learned factor for each channel (Touvron et al., CaiT); gamma has the shape of the published networks'."""
+
+    def __init__(self, dim: int, init_value: float, *, spatial_dims: int = 2, device=None, dtype=None):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim, *[1] * spatial_dims), init_value, device=device, dtype=dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, ...) -> the same shape."""
+        return x * self.gamma
+
+
+class Positions(nn.Module):
+    """Tokens of attention: every position of an image or a series, so that attention reaches all of them."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x: (B, C, ...) -> tokens (B, positions, C), and no mask: all tokens are real."""
+        return x.flatten(2).transpose(1, 2), None
+
+    def restore(self, tokens: Tensor, like: Tensor) -> Tensor:
+        """tokens: (B, positions, C) -> the shape of `like` (B, C, ...)."""
+        return tokens.transpose(1, 2).reshape(like.shape)
+
+
 @dataclass(frozen=True)
 class Operators:
-    """The layers of one kind of data; all that a mixer or a network needs to know of its dimension.
+    """The layers of one kind of data: all that a mixer or a network needs to know of its dimension.
 
-    conv: `(in, out, kernel_size, stride, padding, groups=, bias=)`; norm: `(channels)`; pool: average pooling
-    `(kernel_size, stride, padding, count_include_pad=)`; act: `()`; drop_path: `(probability)`; spatial_dims: dimensions behind the
-    channels; parallel_kernels: the kernel sizes that train beside a k-wide depthwise convolution.
+    Attributes:
+        conv: `(in, out, kernel_size, stride, padding, groups=, bias=)`.
+        norm: `(channels)`.
+        pool: average pooling `(kernel_size, stride, padding, count_include_pad=)`.
+        act: `()`, the activation.
+        drop_path: `(probability)`, stochastic depth.
+        layer_scale: `(channels, init_value)`.
+        tokens: `()`, a layer that turns data into the tokens of attention, and its method `restore` back.
+        elementwise: `(layer)`, a PyTorch layer that treats each value alone, such as nn.SiLU(), for this data.
+        spatial_dims: dimensions after the channels.
+        parallel_kernels: the kernel sizes of the branches that train in parallel with a k-wide depthwise convolution.
     """
 
     conv: Callable[..., nn.Module]
@@ -44,44 +80,65 @@ class Operators:
     pool: Callable[..., nn.Module]
     act: Callable[[], nn.Module] = nn.GELU
     drop_path: Callable[[float], nn.Module] = DropPath
+    layer_scale: Callable[..., nn.Module] = LayerScale
+    tokens: Callable[[], nn.Module] = Positions
+    elementwise: Callable[[nn.Module], nn.Module] = lambda layer: layer
     spatial_dims: int = 2
     parallel_kernels: Callable[[int], tuple[KernelSize, ...]] = _half
+
+    parametrized: ClassVar[tuple[str, ...]] = ("conv", "norm", "layer_scale")
+    """The layers that hold parameters, which have a device and a dtype."""
 
     def on(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Operators":
         """The same layers, created on `device` as `dtype`."""
         factory = {"device": device, "dtype": dtype}
-        return replace(self, conv=partial(self.conv, **factory), norm=partial(self.norm, **factory))
+        return replace(self, **{name: partial(getattr(self, name), **factory) for name in self.parametrized})
 
-    def conv_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1) -> "ConvNorm":
+    def conv_norm(
+        self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1
+    ) -> nn.Module:
         """A convolution that keeps the size at stride 1, followed by a norm."""
         conv = self.conv(dim, out_dim, kernel_size, stride, same_padding(kernel_size), groups=groups, bias=False)
         return ConvNorm(conv, self.norm(out_dim))
 
-    def norm_conv(self, dim: int, out_dim: int) -> "NormConv":
+    def norm_conv(self, dim: int, out_dim: int) -> nn.Module:
         """A norm followed by a pointwise convolution."""
         return NormConv(self.norm(dim), self.conv(dim, out_dim, 1, bias=False))
 
     def depthwise(self, dim: int, kernel_size: int) -> nn.Module:
-        """One filter a channel: with parallel branches and norms where the kernel is large, else a plain one with bias."""
+        """One filter per channel: parallel branches with norms for a large kernel, else one convolution with bias."""
         if self.parallel_kernels(kernel_size):
             return self.depthwise_norm(dim, dim, kernel_size)
         return self.conv(dim, dim, kernel_size, 1, same_padding(kernel_size), groups=dim)
 
     def depthwise_norm(self, dim: int, out_dim: int, kernel_size: int, *, stride: int = 1) -> nn.Module:
-        """One filter a channel (or `out_dim / dim`), then a norm; with parallel branches where the kernel is large."""
-        branches = [
-            self.conv_norm(dim, out_dim, size, stride=stride, groups=dim) for size in (kernel_size, *self.parallel_kernels(kernel_size))
-        ]
+        """One filter per channel (or `out_dim / dim`), then a norm; with parallel branches for a large kernel."""
+        sizes = (kernel_size, *self.parallel_kernels(kernel_size))
+        branches = [self.conv_norm(dim, out_dim, size, stride=stride, groups=dim) for size in sizes]
         return branches[0] if len(branches) == 1 else ParallelConv(*branches)
+
+    def projection(self, dim: int) -> nn.Module:
+        """The pointwise query of a token mixer."""
+        return self.conv_norm(dim, dim, 1)
+
+    def spatial(self, dim: int, kernel_size: int) -> nn.Module:
+        """The spatial convolution of this data, a token mixer's keys or values; depthwise by default."""
+        return self.depthwise(dim, kernel_size)
+
+    def spatial_norm(self, dim: int, kernel_size: int) -> nn.Module:
+        """The spatial convolution with its norm, a channel mixer's query."""
+        return self.depthwise_norm(dim, dim, kernel_size)
 
 
 IMAGE = Operators(nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d)
 IMAGE_WITH_STRIPS = replace(IMAGE, parallel_kernels=_strips)
-SERIES = Operators(Conv1d, BatchNorm1d, nn.AvgPool1d, spatial_dims=1)
 
 
 class ConvNorm(nn.Module):
-    """norm(drop(conv(x))), where conv may have parallel branches; the deploy form is one convolution with bias."""
+    """norm(drop(conv(x))), where conv may have parallel branches; fuses into one convolution with bias.
+
+    A norm without running statistics, such as a root-mean-square norm, stays as it is.
+    """
 
     def __init__(self, conv: nn.Module, norm: nn.Module, *, drop: nn.Module | None = None):
         super().__init__()
@@ -96,17 +153,25 @@ class ConvNorm(nn.Module):
     @torch.no_grad()
     def fuse(self) -> nn.Module:
         conv = fused(self.conv)
+        if not hasattr(self.norm, "running_mean"):
+            return ConvNorm(conv, self.norm)
         scale, shift = norm_as_affine(self.norm)
-        return with_weights(conv, _per_output(scale, conv.weight) * conv.weight.double(), shift + scale * _bias_of(conv))
+        kernel = kernel_of(conv)
+        return with_kernel(conv, _per_output(scale, kernel) * kernel, shift + scale * _bias_of(conv))
 
 
 class NormConv(nn.Module):
-    """conv(norm(x)) with a conv that pads nothing, the one kind into which a norm before it folds exactly."""
+    """conv(norm(x)) with a convolution without padding, the only kind into which a preceding norm folds exactly.
+
+    A norm without running statistics, such as LayerNorm, stays as it is.
+    """
 
     def __init__(self, norm: nn.Module, conv: nn.Module):
         super().__init__()
         if any(conv.padding):
-            raise ValueError(f"NormConv: padding {tuple(conv.padding)}, expected 0: zero padding hides the norm's shift")
+            raise ValueError(
+                f"NormConv: padding {tuple(conv.padding)}, expected 0: zero padding hides the norm's shift"
+            )
         self.norm = norm
         self.conv = conv
 
@@ -116,16 +181,22 @@ class NormConv(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> nn.Module:
-        scale, shift = norm_as_affine(self.norm)
-        weight = self.conv.weight.double()
-        bias = weight.flatten(2).sum(dim=2) @ shift + _bias_of(self.conv)
-        return with_weights(self.conv, weight * scale.reshape(1, -1, *[1] * (weight.ndim - 2)), bias)
+        if isinstance(self.norm, nn.Identity):
+            return self.conv
+        if not hasattr(self.norm, "running_mean"):
+            return self
+        scale, shift = (vector.unflatten(0, (self.conv.groups, 1, -1)) for vector in norm_as_affine(self.norm))
+        kernel = kernel_of(self.conv)
+        by_group = kernel.flatten(2).unflatten(0, (self.conv.groups, -1))  # (groups, out / groups, in / groups, 1)
+        bias = (by_group.sum(dim=3) * shift).sum(dim=2).flatten() + _bias_of(self.conv)
+        return with_kernel(self.conv, (by_group * scale[..., None]).reshape(kernel.shape), bias)
 
 
 class ParallelConv(nn.Module):
-    """The sum of branches over the same input: convolutions, ConvNorms, NormConvs or an identity; one convolution in the end.
+    """The sum of branches over the same input; fuses into one convolution.
 
-    Kernels may differ in size and shape (7x7 beside 3x3, 9x9 beside 1x9 and 9x1); the first is the largest.
+    Branches are convolutions, ConvNorms, NormConvs or an identity. Their kernels may differ in size and shape (7x7 and
+    3x3; 9x9, 1x9 and 9x1); the first is the largest.
     """
 
     def __init__(self, *branches: nn.Module):
@@ -136,33 +207,21 @@ class ParallelConv(nn.Module):
         """x: (B, C, ...) -> (B, C', ...)."""
         total = self.branches[0](x)
         for i, branch in enumerate(self.branches):
-            if i > 0:  # TorchScript knows no slice of modules
+            if i > 0:  # TorchScript can't slice a ModuleList
                 total = total + branch(x)
         return total
 
     @torch.no_grad()
     def fuse(self) -> nn.Module:
         first, *others = [fused(branch) for branch in self.branches]
-        weight, bias = first.weight.double(), _bias_of(first)
+        kernel, bias = kernel_of(first), _bias_of(first)
         for conv in others:
             if isinstance(conv, nn.Identity):
-                weight = weight + _identity_kernel(weight, groups=first.groups)
+                kernel = kernel + _identity_kernel(kernel, groups=first.groups)
             else:
-                weight = weight + _centred(conv.weight.double(), weight.shape[2:])
+                kernel = kernel + _centered(kernel_of(conv), kernel.shape[2:])
                 bias = bias + _bias_of(conv)
-        return with_weights(first, weight, bias)
-
-
-class LayerScale(nn.Module):
-    """A learned factor for each channel (Touvron et al., CaiT), kept in the shape in which the published networks keep it."""
-
-    def __init__(self, dim: int, init_value: float, *, spatial_dims: int = 2, device=None, dtype=None):
-        super().__init__()
-        self.gamma = nn.Parameter(torch.full((dim, *[1] * spatial_dims), init_value, device=device, dtype=dtype))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, ...) -> the same shape."""
-        return x * self.gamma
+        return with_kernel(first, kernel, bias)
 
 
 def same_padding(kernel_size: KernelSize) -> KernelSize:
@@ -171,12 +230,23 @@ def same_padding(kernel_size: KernelSize) -> KernelSize:
 
 
 def fused(module: nn.Module) -> nn.Module:
-    """The module's deploy form, or the module itself where it has none."""
-    return module.fuse() if hasattr(module, "fuse") else module
+    """The deploy form of any module and of everything inside it; the module itself doesn't change."""
+    if hasattr(module, "fuse"):
+        return module.fuse()
+    return with_children(module, **{name: fused(child) for name, child in module.named_children()})
+
+
+def with_children(module: nn.Module, **children: nn.Module | None) -> nn.Module:
+    """A copy of a module with some of its children replaced and the others shared; itself where nothing is replaced."""
+    if all(child is module._modules[name] for name, child in children.items()):
+        return module
+    result = copy.copy(module)
+    result._modules = {**module._modules, **children}
+    return result
 
 
 def output_layer(module: nn.Module) -> nn.Module | None:
-    """The linear layer whose result is the module's result, or None where there is none."""
+    """The linear layer that computes the module's output, or None where the output comes from anything else."""
     if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
         return module
     return module.output_layer() if hasattr(module, "output_layer") else None
@@ -193,19 +263,31 @@ def scale_output(layer: nn.Module, scale: Tensor) -> None:
 def norm_as_affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
     """The scale and shift per channel, in float64, that a batch norm applies in evaluation mode.
 
-    A norm that several groups of channels share (`SharedNorm`) gives both as often as it is used.
+    A norm shared by the variables of a series (`metamixer.ops.series.SharedNorm`) repeats both for each variable.
     """
     if norm.running_mean is None or norm.running_var is None:
-        raise ValueError(f"{type(norm).__name__}: no running statistics, expected a norm that keeps them: it can't be folded")
-    deviation = (norm.running_var.double() + norm.eps).sqrt()
-    scale = norm.weight.double() / deviation
+        raise ValueError(
+            f"{type(norm).__name__}: no running statistics, expected a norm that keeps them: it can't be folded"
+        )
+    std = (norm.running_var.double() + norm.eps).sqrt()
+    scale = norm.weight.double() / std
     shift = norm.bias.double() - norm.running_mean.double() * scale
-    copies = norm.variables if isinstance(norm, SharedNorm) else 1
+    copies = getattr(norm, "variables", 1)
     return scale.repeat(copies), shift.repeat(copies)
 
 
-def with_weights(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
-    """A copy of a linear layer with the given weight and bias, rounded once to the layer's own precision."""
+def kernel_of(layer: nn.Module) -> Tensor:
+    """The weights of a linear layer as (out, in / groups, *kernel size), in float64, however the layer stores them."""
+    weight = layer.kernel() if hasattr(layer, "kernel") else layer.weight
+    return weight.double()
+
+
+def with_kernel(layer: nn.Module, kernel: Tensor, bias: Tensor) -> nn.Module:
+    """A copy of a linear layer with the given weights and bias, rounded once to the layer's own precision.
+
+    kernel: as `kernel_of` returns it; a layer that stores it otherwise has a method `stored(kernel)`.
+    """
+    weight = layer.stored(kernel) if hasattr(layer, "stored") else kernel
     result = copy.copy(layer)
     result._parameters = dict(layer._parameters)
     result.weight = nn.Parameter(weight.to(layer.weight.dtype), layer.weight.requires_grad)
@@ -223,14 +305,14 @@ def _bias_of(conv: nn.Module) -> Tensor:
     return conv.bias.double()
 
 
-def _centred(weight: Tensor, size: torch.Size) -> Tensor:
-    """The kernel in the middle of a larger one of zeros."""
+def _centered(weight: Tensor, size: torch.Size) -> Tensor:
+    """The kernel padded with zeros to a larger size."""
     margins = [(large - small) // 2 for large, small in zip(size, weight.shape[2:], strict=True)]
     return F.pad(weight, [margin for margin in reversed(margins) for _ in range(2)])
 
 
 def _identity_kernel(weight: Tensor, groups: int) -> Tensor:
-    """The kernel, of the same shape as `weight`, that gives its input back."""
+    """The kernel, of the shape of `weight`, of the identity."""
     channel = torch.arange(weight.shape[0], device=weight.device)
     kernel = torch.zeros_like(weight)
     kernel[(channel, channel % (weight.shape[0] // groups), *[size // 2 for size in weight.shape[2:]])] = 1

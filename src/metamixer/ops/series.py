@@ -1,12 +1,14 @@
-"""Layers for series (B, C, N), computed in the form that is fastest for their size and device.
+"""Layers for series (B, C, N), computed in the fastest form for their size and device.
 
-Parameters, checkpoints and results are those of PyTorch's own layers. On a CPU three things differ from them: a depthwise
-convolution is a banded Toeplitz matrix a channel, a pointwise one a matrix a group, and a dropout mask takes 16 random
-bits an element. Results then lie in memory channel by channel, (C, B, N), where each of these is one batched product without a
-copy. `benchmarks/forecasting_speed.py` compares the forms. A hidden layer that would be large is computed for some windows at a time.
+Parameters, checkpoints and results are those of PyTorch's layers. Three things differ on a CPU: a depthwise convolution
+is a banded Toeplitz matrix per channel, a pointwise one a matrix per group, and a dropout mask takes 16 random bits per
+element. Results are then laid out channel by channel, (C, B, N), so that each of these is one batched product without a
+copy (`benchmarks/forecasting_speed.py` compares the forms). A large hidden layer is computed for some windows at a
+time.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,18 +16,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from .operators import LayerScale, Operators
+
 TOEPLITZ_GAIN = 512
-"""A Toeplitz product is taken where N * N is at most so many times k: measured, two AVX-512 cores, N 24 to 384, k 5 to 51."""
+"""Use a Toeplitz product if N * N is at most this times k; measured on two AVX-512 cores, N 24 to 384, k 5 to 51."""
 
 HIDDEN_ELEMENTS = 2**24
-"""Of a hidden layer that is computed at once: 64 MiB in float32 (`benchmarks/forecasting_speed.py --memory`)."""
+"""Largest hidden layer computed at once: 64 MiB in float32 (`benchmarks/forecasting_speed.py --memory`)."""
 
 KEPT_ELEMENTS = 2**27
-"""Of a hidden layer that is kept for its gradients: 512 MiB in float32; a larger one is computed again."""
+"""Largest hidden layer kept for the backward pass: 512 MiB in float32; a larger one is recomputed."""
 
 
 class Conv1d(nn.Conv1d):
-    """nn.Conv1d in the form that suits its input; the choice is made here and nowhere else."""
+    """nn.Conv1d in the fastest form for its input."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, N) -> (B, C', N')."""
@@ -37,7 +41,7 @@ class Conv1d(nn.Conv1d):
         return super().forward(x)
 
     def is_depthwise(self) -> bool:
-        """One filter of odd length for each channel, over zeros at both ends, the length kept."""
+        """Whether it has one filter of odd length per channel, zero padding, and keeps the length."""
         length = self.kernel_size[0]
         one_each = self.groups == self.in_channels == self.out_channels and self.dilation == (1,)
         return one_each and length % 2 == 1 and self.padding == (length // 2,) and self.padding_mode == "zeros"
@@ -53,8 +57,11 @@ class BatchNorm1d(nn.BatchNorm1d):
         return from_channels(super().forward(by_channels(x)[None])[0], x)
 
 
+SERIES = Operators(Conv1d, BatchNorm1d, nn.AvgPool1d, layer_scale=partial(LayerScale, spatial_dims=1), spatial_dims=1)
+
+
 class SharedNorm(nn.BatchNorm1d):
-    """One norm of `dim` channels for all variables of a multivariate series, which lie one after the other: C = variables * dim."""
+    """One norm of `dim` channels, shared by all variables: channels are variables * dim, variable by variable."""
 
     def __init__(self, dim: int, *, variables: int, device=None, dtype=None):
         super().__init__(dim, device=device, dtype=dtype)
@@ -67,7 +74,7 @@ class SharedNorm(nn.BatchNorm1d):
 
 
 class Dropout(nn.Dropout):
-    """nn.Dropout with a cheaper mask on a CPU: the probability is a multiple of 2**-16."""
+    """nn.Dropout with a cheaper mask on a CPU; the probability is rounded to a multiple of 2**-16."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: any shape -> the same shape."""
@@ -77,7 +84,7 @@ class Dropout(nn.Dropout):
 
 
 class SwapAxes(nn.Module):
-    """Channels (first, second) -> (second, first): so that a grouped convolution mixes along the other axis, as ShuffleNet does."""
+    """Channels (first, second) -> (second, first): a grouped convolution then mixes the other axis (ShuffleNet)."""
 
     def __init__(self, first: int):
         super().__init__()
@@ -92,14 +99,14 @@ class SwapAxes(nn.Module):
 
 
 def runs_eagerly_on_cpu(x: Tensor) -> bool:
-    """Not while a graph is taken, which is to hold the plain operators, and not on accelerators, which have fast ones."""
+    """False while a graph is captured, which needs plain operators, and on accelerators, which have fast ones."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
 
 
 def by_windows(function: Callable[[Tensor], Tensor], x: Tensor, *, hidden_channels: int) -> Tensor:
-    """`function` of x: (B, C, N), which treats windows alike, for as many at a time as HIDDEN_ELEMENTS of `hidden_channels` allow.
+    """Apply `function` to x (B, C, N) for as many windows at a time as HIDDEN_ELEMENTS and `hidden_channels` allow.
 
-    What lies between is computed again for the gradients where it would be large, so that the memory doesn't grow with the batch.
+    A large hidden layer is recomputed in the backward pass, so that memory doesn't grow with the batch.
     """
     windows = max(1, HIDDEN_ELEMENTS // (hidden_channels * x.shape[2]))
     if not runs_eagerly_on_cpu(x) or len(x) <= windows:
@@ -111,7 +118,7 @@ def by_windows(function: Callable[[Tensor], Tensor], x: Tensor, *, hidden_channe
 
 
 def by_channels(x: Tensor) -> Tensor:
-    """(B, C, N) -> (C, B * N); a view where x lies in memory channel by channel."""
+    """(B, C, N) -> (C, B * N); a view if x is laid out channel by channel."""
     return x.transpose(0, 1).flatten(1)
 
 
@@ -136,14 +143,14 @@ def toeplitz_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def toeplitz(kernels: Tensor, length: int) -> Tensor:
-    """The matrices T of odd kernels, zeros at both ends: T[c, i, o] = kernels[c, i - o + k // 2]; (C, k) -> (C, N, N)."""
+    """The matrices T of odd kernels with zero padding: T[c, i, o] = kernels[c, i - o + k // 2]; (C, k) -> (C, N, N)."""
     margin = length - 1 - kernels.shape[1] // 2
     band = F.pad(kernels, (margin, margin))
     return band.unfold(1, length, 1).flip(1).transpose(1, 2)
 
 
 def random_mask(x: Tensor, *, keep: float) -> Tensor:
-    """True with probability `keep`, in the layout of x, 16 random bits an element; PyTorch's generator seeds a faster one."""
+    """True with probability `keep`, in the layout of x, 16 random bits each; PyTorch's generator gives the seed."""
     generator = np.random.Generator(np.random.SFC64(torch.randint(2**62, ()).item()))
     numbers = generator.integers(0, 2**64, (x.numel() + 3) // 4, dtype=np.uint64).view(np.int16)
     mask = torch.from_numpy(numbers)[: x.numel()] < round(keep * 2**16) - 2**15

@@ -1,27 +1,23 @@
 """Pictures in, classes and probabilities out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 import torch
-from PIL import Image
-from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
 from ..checkpoints.ours import expect_task, load_ours
 from ..checkpoints.published import load_published
-from ..data.images.labelled import images_below, read_image
-from ..data.preprocessing import Preprocessing
+from ..data.images.class_names import imagenet_names
+from ..data.images.reading import Picture, read_image
+from ..data.preprocessing import Preprocessing, without_normalization
 from ..deployment.fastest import deploy
 from ..deployment.formats import is_exported, load_exported
-from ..deployment.samples import without_normalization
 from ..errors import InputError
 from ..models import create_model
 from ..models.registry import expect_classifier
-from ..system.machine import find_device
-
-Picture = str | Path | Image.Image
+from ..models.tasks import CLASSIFICATION
+from ..system.device import find_device
 
 
 class Classifier:
@@ -43,7 +39,7 @@ class Classifier:
             return cls.of_imagenet(published_classifier(model))
         if is_exported(checkpoint):
             return cls.of_exported(checkpoint, model=model)
-        ours = load_ours(checkpoint, task="classification", model=model)
+        ours = load_ours(checkpoint, task=CLASSIFICATION.name, model=model)
         if ours is None:
             expect_classifier(model)
             return cls.of_imagenet(load_published(create_model(model), checkpoint))
@@ -66,7 +62,7 @@ class Classifier:
         runtime = load_exported(path)
         known = runtime.description.network
         if "task" in known:
-            expect_task(known, "classification", path)
+            expect_task(known, CLASSIFICATION.name, path)
         classes = known.get("classes") or imagenet_names(known.get("model_args", {}).get("num_classes", 0))
         if not known.get("preprocessing") or not classes:
             raise InputError(f"{path}: doesn't tell preprocessing and classes, expected an exported classifier")
@@ -124,25 +120,3 @@ def published_classifier(model: str) -> nn.Module:
     """A network with its published weights; raises InputError where it is no classifier or they can't be fetched."""
     expect_classifier(model)
     return create_model(model, pretrained=True)
-
-
-def imagenet_names(num_classes: int) -> list[str]:
-    """ImageNet-1K's class descriptions; for another number of classes their numbers."""
-    if num_classes != 1000:
-        return [str(index) for index in range(num_classes)]
-    info = ImageNetInfo("imagenet-1k")
-    return [info.index_to_description(index) for index in range(num_classes)]
-
-
-def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """Files as they are, folders as the images below them in order; raises InputError where there is none."""
-    found = list(chain.from_iterable(_images_at(Path(path)) for path in paths))
-    if not found:
-        raise InputError("no images given, expected files or folders")
-    return found
-
-
-def _images_at(path: Path) -> list[Path]:
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder, expected images")
-    return [path] if path.is_file() else images_below(path)

@@ -16,13 +16,13 @@ from ..checkpoints.ours import load_ours
 from ..checkpoints.published import load_published
 from ..data.detection.coco_json import encode_mask
 from ..data.detection.transforms import DetectionPreprocessing
-from ..data.images.labelled import read_image
+from ..data.images.reading import Picture, read_image
 from ..errors import InputError, InputWarning
 from ..models import create_model
 from ..models.cascade_mask_rcnn import to_file
+from ..models.tasks import DETECTION
 from ..ops.fusion import fuse
 from ..system.device import computing_in, find_precision
-from .classifier import Picture
 
 COCO = {
     number: name
@@ -52,7 +52,7 @@ class Detector:
     @classmethod
     def load(cls, *, model: str | None = None, checkpoint: str | Path, precision: str = "fp32") -> "Detector":
         """From a checkpoint of ours; or from a published one, with its `model`: its categories are COCO's."""
-        ours = load_ours(checkpoint, task="detection", model=model)
+        ours = load_ours(checkpoint, task=DETECTION.name, model=model)
         if ours is None:
             network = create_model(model)
             if not hasattr(network, "convert_published"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.series.frames import FORECAST, LONG, read_frame
+from ..data.series.frames import LONG, read_frame
 from ..drawing.figures import pyplot, save_figure
 from .forecaster import Forecaster
 
@@ -18,8 +18,8 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
     What a table has too little room for, more than 12 series, is left out, and the title says so.
     """
     history, layout = read_frame(table, time=forecaster.time)
+    times = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
-    times = forecaster.frequency.after(history.times[-1], forecaster.horizon)
     clock = "UTC" if layout.zone and not layout.local else ""
     names, forecast = forecaster.names[:MOST_SERIES], forecast.rename(columns=str)
     columns = 1 if len(names) == 1 else 2
@@ -29,7 +29,7 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
         axis.axis("off")
     for axis, name in zip(axes.flat, names, strict=False):
         one = forecast[forecast[LONG[0]].astype(str) == name] if layout.long else forecast
-        prefix = FORECAST if layout.long else name
+        prefix = forecaster.model if layout.long else name
         axis.plot(history.times, history.values[:, history.names.index(name)], color="0.35", linewidth=1)
         for level in sorted(forecaster.quantiles, reverse=True):
             low, high = (one[f"{prefix}-{side}-{level:g}"] for side in ("lo", "hi"))

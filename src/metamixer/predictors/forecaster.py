@@ -2,8 +2,8 @@
 
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missi
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
 from ..errors import InputError, at_least
+from ..models.tasks import FORECASTING
 from ..ops.fusion import fuse
-from ..system.machine import find_device
+from ..system.device import find_device
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 from .backtest import Backtest, backtest
@@ -63,6 +64,36 @@ class Training:
     def __post_init__(self):
         for name in ("steps", "batch_size", "checks", "max_windows"):
             at_least(name, getattr(self, name), 1)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a forecaster was fitted on.
+
+    series: without gaps; measured: the same, NaN where a value was missing; borders: the rows at which the training, the validation
+    and the backtest part end.
+    """
+
+    series: Series
+    measured: Series
+    borders: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """All that predicting needs.
+
+    network: in its deploy form; names: of the series, in the network's order; quantiles: margins (horizon, series) of each level in
+    percent; frequency: None for a network of a training run, whose tables tell; table: None for one that was loaded.
+    """
+
+    network: nn.Module
+    names: tuple[str, ...]
+    scaling: Scaling
+    layout: Layout
+    quantiles: Mapping[float, list]
+    frequency: Frequency | None = None
+    table: Table | None = None
 
 
 class Forecaster:
@@ -109,7 +140,24 @@ class Forecaster:
         self.training = training
         self.seed = seed
         self.device = find_device(device)
-        self.network: nn.Module | None = None
+        self._state: Fitted | None = None
+
+    @property
+    def fitted(self) -> Fitted:
+        """What `fit` or `load` found; raises InputError before either."""
+        if self._state is None:
+            raise InputError("a forecaster that has learned nothing, expected fit or load before this")
+        return self._state
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the series."""
+        return self.fitted.names
+
+    @property
+    def quantiles(self) -> Mapping[float, list]:
+        """The intervals' margins (horizon, series) in units of std, by level in percent."""
+        return self.fitted.quantiles
 
     def fit(self, table: Any) -> "Forecaster":
         """Learn from a table; the last rows are kept back for `backtest`."""
@@ -133,10 +181,13 @@ class Forecaster:
             max_val_windows=self.training.max_windows,
             seed=self.seed,
         )
-        self.network = fuse(self._train(data))
-        self.series, self.layout, self.frequency, self.scaling, self.names = series, layout, frequency, data.scaling, series.names
-        self.borders, self.measured = data.borders, measured
-        self.quantiles = interval_margins(self._validation_errors(data), self.levels, self.names) if self.levels else {}
+        network = fuse(self._train(data)).to(self.device)
+        table = Table(series, measured, data.borders)
+        fitted = Fitted(network, series.names, data.scaling, layout, quantiles={}, frequency=frequency, table=table)
+        if self.levels:
+            errors = self._validation_errors(network, data)
+            fitted = replace(fitted, quantiles=interval_margins(errors, self.levels, fitted.names))
+        self._state = fitted
         return self
 
     def predict(self, table: Any = None) -> Any:
@@ -145,55 +196,65 @@ class Forecaster:
         With levels, columns that end in -lo-80 and -hi-80 and so on stand beside the forecast's. Raises InputError that names column
         and row of what can't be used.
         """
-        series, layout = self._future_of(table)
+        fitted = self.fitted
+        series, layout = self._history(table)
+        frequency = self.frequency_of(series)
         window = last_window(series, self.lookback)
         warn_of_sentinels(window)
-        forecast = self.scaling.invert(self.forecast_windows(self.scaling.apply(window.values)[None])[0])
+        forecast = fitted.scaling.invert(self.forecast_windows(fitted.scaling.apply(window.values)[None])[0])
         columns = {"": forecast}
-        for level, quantile in self.quantiles.items():
-            margin = np.array(quantile) * np.array(self.scaling.std)
+        for level, quantile in fitted.quantiles.items():
+            margin = np.array(quantile) * np.array(fitted.scaling.std)
             columns |= dict(zip(bounds_of(level), (forecast - margin, forecast + margin), strict=True))
-        return write_frame(self.frequency.after(window.times[-1], self.horizon), columns, self.names, layout)
+        times = frequency.after(window.times[-1], self.horizon)
+        return write_frame(times, columns, fitted.names, layout, model=self.model)
 
     def backtest(self) -> Backtest:
         """What the forecaster is worth: its errors on the last rows of the table of `fit` beside those of a seasonal-naive forecast."""
-        if self.network is None or not hasattr(self, "series"):
+        fitted = self._state
+        if fitted is None or fitted.table is None:
             raise InputError("backtest of a forecaster that wasn't fitted here, expected fit before it")
+        table, scaling = fitted.table, fitted.scaling
         return backtest(
-            self.scaling.apply(self.series.values),
+            scaling.apply(table.series.values),
             self.forecast_windows,
-            measured=self.scaling.apply(self.measured.values),
-            names=self.names,
-            start=self.borders[1],
+            measured=scaling.apply(table.measured.values),
+            names=fitted.names,
+            start=table.borders[1],
             lookback=self.lookback,
             horizon=self.horizon,
-            season=self.frequency.season,
-            quantiles=self.quantiles,
+            season=self.frequency_of(table.series).season,
+            quantiles=fitted.quantiles,
             max_windows=self.training.max_windows,
         )
 
-    @torch.inference_mode()
+    def frequency_of(self, series: Series) -> Frequency:
+        """The frequency that was learned, or the series' own where none was; raises InputError that names the first row off it."""
+        frequency = self.fitted.frequency or Frequency.of(series)
+        frequency.check(series.rows(-self.lookback))
+        return frequency
+
     def forecast_windows(self, windows: Tensor, batch_size: int = 256) -> Tensor:
-        """windows: (N, lookback, variables) in units of deviation -> (N, horizon, variables); memory is bounded by the batch."""
-        network = self._fitted().to(self.device)
-        return torch.cat([network(batch.to(self.device)).cpu() for batch in windows.split(batch_size)])
+        """windows: (N, lookback, variables) in units of std -> (N, horizon, variables); memory is bounded by the batch."""
+        return in_batches(self.fitted.network, windows, batch_size=batch_size, device=self.device)
 
     def save(self, path: str | Path) -> None:
         """Write all that predicting needs as one .safetensors file."""
         if Path(path).suffix != ".safetensors":
             raise InputError(f"{path}: expected a name that ends in .safetensors")
-        network = self._fitted()
+        fitted = self.fitted
         preprocessing = {
-            "names": list(self.names),
-            "time": self.layout.time,
-            "scaling": asdict(self.scaling),
-            "layout": asdict(self.layout),
-            "quantiles": {f"{level:g}": quantile for level, quantile in self.quantiles.items()},
+            "names": list(fitted.names),
+            "time": fitted.layout.time,
+            "scaling": asdict(fitted.scaling),
+            "layout": asdict(fitted.layout),
+            "quantiles": {f"{level:g}": quantile for level, quantile in fitted.quantiles.items()},
         }
-        if self.frequency is not None:
-            preprocessing["frequency"] = self.frequency.name
-        info = network_info(self.model, self._model_args(), task="forecasting", preprocessing=preprocessing)
-        save_network(network, {**info, "fused": True}, path)
+        if fitted.frequency is not None:
+            preprocessing["frequency"] = fitted.frequency.name
+        args = {"variables": len(fitted.names), "lookback": self.lookback, "horizon": self.horizon, **self.model_args}
+        info = network_info(self.model, args, task=FORECASTING.name, preprocessing=preprocessing)
+        save_network(fitted.network, {**info, "fused": True}, path)
 
     @classmethod
     def load(cls, path: str | Path, *, horizon: int | None = None, lookback: int | None = None, device: str = "cpu") -> "Forecaster":
@@ -202,7 +263,7 @@ class Forecaster:
         horizon, lookback: what the caller counts on; InputError where the network has others.
         """
         network, info = load_checkpoint(path)
-        if info["task"] != "forecasting":
+        if info["task"] != FORECASTING.name:
             raise InputError(f"{path}: a checkpoint of {info['task']}, expected one of forecasting")
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
@@ -212,35 +273,26 @@ class Forecaster:
         args.pop("variables")
         quantiles = {float(level): values for level, values in preprocessing.get("quantiles", {}).items()}
         forecaster = cls(horizon, lookback=lookback, levels=tuple(quantiles), model=info["model"], model_args=args, device=device)
-        forecaster.network = network if info["fused"] else fuse(network)
-        forecaster.names, forecaster.quantiles = tuple(names), quantiles
-        forecaster.scaling = Scaling(**{key: tuple(values) for key, values in preprocessing["scaling"].items()})
-        forecaster.layout = Layout(**preprocessing.get("layout", {"time": preprocessing["time"]}))
-        forecaster.time = None if forecaster.layout.long else forecaster.layout.time
-        forecaster.frequency = Frequency(preprocessing["frequency"]) if "frequency" in preprocessing else None
+        layout = Layout(**preprocessing.get("layout", {"time": preprocessing["time"]}))
+        forecaster.time = None if layout.long else layout.time
+        forecaster._state = Fitted(
+            (network if info["fused"] else fuse(network)).to(forecaster.device),
+            tuple(names),
+            Scaling(**{key: tuple(values) for key, values in preprocessing["scaling"].items()}),
+            layout,
+            quantiles,
+            Frequency(preprocessing["frequency"]) if "frequency" in preprocessing else None,
+        )
         return forecaster
 
-    def _fitted(self) -> nn.Module:
-        if self.network is None:
-            raise InputError("a forecaster that has learned nothing, expected fit or load before this")
-        return self.network
-
-    def _model_args(self, variables: int | None = None) -> dict[str, Any]:
-        own = {"variables": variables or len(self.names), "lookback": self.lookback, "horizon": self.horizon}
-        return {**own, **self.model_args}
-
-    def _future_of(self, table: Any) -> tuple[Series, Layout]:
-        self._fitted()
-        if table is None:
-            if not hasattr(self, "series"):
-                raise InputError("predict without a table, expected one: only a forecaster that was fitted here knows the last rows")
-            return self.series, self.layout
-        series, layout = read_frame(table, time=self.time)
-        series = same_variables(series, self.names)
-        if self.frequency is None:
-            self.frequency = Frequency.of(series)
-        self.frequency.check(series.rows(-self.lookback))
-        return series, layout
+    def _history(self, table: Any) -> tuple[Series, Layout]:
+        fitted = self.fitted
+        if table is not None:
+            series, layout = read_frame(table, time=self.time)
+            return same_variables(series, fitted.names), layout
+        if fitted.table is None:
+            raise InputError("predict without a table, expected one: only a forecaster that was fitted here knows the last rows")
+        return fitted.table.series, fitted.layout
 
     def _split(self, rows: int) -> tuple[int, int, int]:
         """Rows of each part; validation and backtest hold at least one window's future."""
@@ -259,7 +311,7 @@ class Forecaster:
         with ONE_AT_A_TIME, isolate_rng(), quiet_lightning(), interrupts_kept(), tempfile.TemporaryDirectory() as folder:
             torch.manual_seed(self.seed)
             task = self._task(variables)
-            best = ModelCheckpoint(folder, "best", monitor="val/mse", save_weights_only=True)
+            best = ModelCheckpoint(folder, "best", monitor=FORECASTING.monitor, mode=FORECASTING.mode, save_weights_only=True)
             trainer = Trainer(
                 max_steps=training.steps,
                 val_check_interval=max(training.steps // training.checks, 1),
@@ -293,7 +345,13 @@ class Forecaster:
         except (TypeError, ValueError) as error:  # a keyword that the network doesn't have, or a value that torch refuses
             raise InputError(f"model {self.model!r}, model_args {self.model_args}: {error}") from None
 
-    def _validation_errors(self, data: SeriesData) -> Tensor:
-        """(N, horizon, variables) in units of deviation, NaN where nothing was measured."""
+    def _validation_errors(self, network: nn.Module, data: SeriesData) -> Tensor:
+        """(N, horizon, variables) in units of std, NaN where nothing was measured."""
         windows = data.windows("val").spread(self.training.max_windows)
-        return (self.forecast_windows(windows.past) - windows.future).abs()
+        return (in_batches(network, windows.past, batch_size=256, device=self.device) - windows.future).abs()
+
+
+@torch.inference_mode()
+def in_batches(network: nn.Module, windows: Tensor, *, batch_size: int, device: torch.device) -> Tensor:
+    """windows: (N, ...) -> the network's outputs (N, ...), on the CPU."""
+    return torch.cat([network(batch.to(device)).cpu() for batch in windows.split(batch_size)])

@@ -1,90 +1,25 @@
 """A class for every point of a cloud."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ..checkpoints.ours import load_ours
-from ..checkpoints.published import load_published, read_published
+from ..checkpoints.published import load_published
 from ..data.points.benchmarks import S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
 from ..data.points.clouds import Cloud, check_cloud, read_cloud
 from ..data.points.voxelization import PointPreprocessing
 from ..errors import InputError
+from ..inference.voting import point_scores, voting
 from ..models import create_model
+from ..models.tasks import POINTS
 from ..ops.fusion import fuse
-from ..ops.sparse import SparseVoxels
+from ..system.weight_files import read_published
 
-
-@dataclass(frozen=True)
-class View:
-    """A cloud as one vote sees it: turned around the vertical axis by `turn` radians, scaled, mirrored in x."""
-
-    turn: float = 0.0
-    scale: float = 1.0
-    mirrored: bool = False
-
-    def __call__(self, cloud: Cloud) -> Cloud:
-        return replace(
-            cloud,
-            coordinates=self._turned(cloud.coordinates) * self.scale,
-            normals=None if cloud.normals is None else self._turned(cloud.normals).astype(np.float32),
-        )
-
-    def _turned(self, vectors: np.ndarray) -> np.ndarray:
-        cosine, sine = math.cos(self.turn), math.sin(self.turn)
-        x, y, z = vectors.T
-        x, y = cosine * x - sine * y, sine * x + cosine * y
-        return np.stack([-x if self.mirrored else x, y, z], axis=1)
-
-
-VOTES = (*(View(turn=quarter * math.pi / 2, scale=scale) for scale in (1.0, 0.95, 1.05) for quarter in range(4)), View(mirrored=True))
-"""The views that vote, in the order in which they are asked: quarter turns at three scales, and a mirrored one."""
-
-
-def voting(votes: int) -> Sequence[View]:
-    """The first views of `VOTES`; raises InputError for more than there are, or none."""
-    if not 1 <= votes <= len(VOTES):
-        raise InputError(f"votes {votes}, expected 1 to {len(VOTES)}")
-    return VOTES[:votes]
-
-
-@torch.inference_mode()
-def point_scores(
-    network: nn.Module, cloud: Cloud, preprocessing: PointPreprocessing, *, views: Sequence[View] = (View(),), fragments: bool = False
-) -> Tensor:
-    """Class probabilities of every point, (N, classes), the mean over views.
-
-    fragments: every point is seen itself, as published for tests; else each takes what its voxel's first point gets.
-    """
-    device = next(network.parameters()).device
-    cloud = preprocessing.placed(cloud)
-    total = torch.zeros(len(cloud), 1, device=device)
-    for view in views:
-        seen = view(cloud)
-        grid, inputs = preprocessing.grid(seen), preprocessing.inputs(seen)
-        picks = grid.fragments() if fragments else [grid.pick(0)]
-        scores = torch.zeros(0)
-        for pick in picks:
-            voxels = SparseVoxels.of(inputs[pick], torch.from_numpy(grid.cells[pick]))
-            logits = network(voxels.to(device)).float()
-            if not fragments:
-                scores = logits.softmax(dim=1)[torch.from_numpy(grid.rows).to(device)]
-                continue
-            if not len(scores):
-                scores = torch.zeros(len(cloud), logits.shape[1], device=device)
-            # A point of a small voxel is in several fragments; the rows of one fragment are all different.
-            scores.index_add_(0, torch.from_numpy(pick).to(device), logits.softmax(dim=1))
-        total = total + scores
-    return total / total.sum(dim=1, keepdim=True)
-
-
-PUBLISHED: dict[int, tuple[tuple[str, ...], str]] = {
+PUBLISHED_CLASSES: dict[int, tuple[tuple[str, ...], str]] = {
     13: (S3DIS_CLASSES, "relu"),
     20: (SCANNET_CLASSES, "gelu"),
     200: (SCANNET200_CLASSES, "gelu"),
@@ -105,7 +40,7 @@ class PointSegmenter:
     @classmethod
     def load(cls, checkpoint: str | Path, *, model: str | None = None) -> "PointSegmenter":
         """From a checkpoint of ours; or from a published one, with its `model`, whose classes are ScanNet's, ScanNet200's or S3DIS's."""
-        ours = load_ours(checkpoint, task="points", model=model)
+        ours = load_ours(checkpoint, task=POINTS.name, model=model)
         if ours is None:
             return cls.of_published(checkpoint, model=model)
         network, info = ours
@@ -118,10 +53,10 @@ class PointSegmenter:
             raise InputError(f"model {model!r}, expected {PUBLISHED_MODEL}, the only published point network")
         state = read_published(checkpoint)
         head = next((value for key, value in state.items() if key.endswith("head.weight")), None)
-        if head is None or len(head) not in PUBLISHED:
+        if head is None or len(head) not in PUBLISHED_CLASSES:
             found = "no head" if head is None else f"a head of {len(head)} classes"
             raise InputError(f"{checkpoint}: {found}, expected one of 13 (S3DIS), 20 (ScanNet) or 200 (ScanNet200) classes")
-        classes, act = PUBLISHED[len(head)]
+        classes, act = PUBLISHED_CLASSES[len(head)]
         preprocessing = PointPreprocessing()
         network = create_model(model, in_chans=preprocessing.in_chans, num_classes=len(classes), act=act)
         return cls(load_published(network.eval(), state), preprocessing, classes)

@@ -6,33 +6,30 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..checkpoints.ours import load_ours
 from ..checkpoints.published import load_published
+from ..checkpoints.source import PUBLISHED_DATA
+from ..data.images.reading import Picture
 from ..data.segmentation.label_maps import paint, read_classes
 from ..data.segmentation.pixels import read_colour_image
 from ..data.segmentation.transforms import SegmentationPreprocessing
+from ..drawing.legend import beside, distinct_colour, legend
 from ..errors import InputError
 from ..inference.sliding import check_window, label_map
 from ..models import create_model
 from ..models.segmentation.networks import SegmentationNetwork
+from ..models.tasks import SEGMENTATION
 from ..ops.fusion import fuse
 from ..system.device import computing_in, find_precision
-from .classifier import Picture
 
 WINDOW = 1024
 """Side in pixels of the windows through which a larger picture is seen where the checkpoint names none."""
 OVERLAP = 0.25
 OPACITY = 0.55
-PUBLISHED = {
-    150: ("ade20k", SegmentationPreprocessing(short_side=512)),
-    19: ("cityscapes", SegmentationPreprocessing(window=1024, stride=768)),
-}
-"""Classes and preprocessing of the authors' files, which tell neither, by the network's number of classes."""
-GOLDEN_RATIO = 0.618034
 
 
 class Segmenter:
@@ -60,12 +57,12 @@ class Segmenter:
     @classmethod
     def load(cls, *, model: str | None = None, checkpoint: str | Path, precision: str = "fp32") -> "Segmenter":
         """From a checkpoint of ours; or from a published one, with its `model`, whose classes are ADE20K's or Cityscapes'."""
-        ours = load_ours(checkpoint, task="segmentation", model=model)
+        ours = load_ours(checkpoint, task=SEGMENTATION.name, model=model)
         if ours is None:
             network = create_model(model)
-            if not isinstance(network, SegmentationNetwork) or network.num_classes not in PUBLISHED:
+            if not isinstance(network, SegmentationNetwork) or network.num_classes not in PUBLISHED_DATA:
                 raise InputError(f"model {model!r}, expected a published segmenter such as ffnet_seg_ade20k or upernet_ffnet_2")
-            name, preprocessing = PUBLISHED[network.num_classes]
+            name, preprocessing = PUBLISHED_DATA[network.num_classes]
             classes = read_classes(name)
             return cls(load_published(network, checkpoint), preprocessing, classes.names, classes.colours, precision=precision)
         network, info = ours
@@ -99,31 +96,3 @@ class Segmenter:
         overlay = Image.blend(image, paint(labels, self.colours).convert("RGB"), OPACITY)
         shares = {name: count / labels.size for name, count in self.areas(labels).items()}
         return beside(overlay, legend([(f"{name} {share:.1%}", self.colours[self.classes.index(name)]) for name, share in shares.items()]))
-
-
-def legend(entries: Sequence[tuple[str, tuple[int, int, int]]], *, size: int = 14) -> Image.Image:
-    """A column of colours with their names."""
-    font = ImageFont.load_default(size)
-    line = round(size * 1.5)
-    width = max(round(font.getlength(text)) for text, _ in entries) + 2 * line
-    picture = Image.new("RGB", (width, line * len(entries) + line), "white")
-    pen = ImageDraw.Draw(picture)
-    for i, (text, colour) in enumerate(entries):
-        top = line * i + line // 2
-        pen.rectangle((line // 2, top + 2, line // 2 + size, top + 2 + size), fill=colour, outline="black")
-        pen.text((line // 2 + size + 6, top), text, font=font, fill="black")
-    return picture
-
-
-def beside(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two pictures side by side on white."""
-    picture = Image.new("RGB", (left.width + right.width, max(left.height, right.height)), "white")
-    picture.paste(left, (0, 0))
-    picture.paste(right, (left.width, 0))
-    return picture
-
-
-def distinct_colour(label: int) -> tuple[int, int, int]:
-    """A colour for a class that has none; neighbours in number are far apart in hue."""
-    hue = int(255 * (label * GOLDEN_RATIO % 1))
-    return Image.new("HSV", (1, 1), (hue, 180, 220)).convert("RGB").getpixel((0, 0))

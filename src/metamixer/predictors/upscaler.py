@@ -1,7 +1,6 @@
 """Images in, sharper ones of twice to four times the size out, tile by tile, so that memory has a bound."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,13 @@ from ..checkpoints.packaged import packaged_weights
 from ..checkpoints.published import load_published
 from ..deployment.fastest import deploy
 from ..errors import InputError
+from ..inference.tiles import split, tile_side
 from ..models import create_model, list_models
 from ..models.ffnet_sr import SCALES, receptive_field
+from ..models.tasks import SUPER_RESOLUTION
 from ..ops.fusion import fuse
 from ..system.allocator import keep_freed_memory
-from ..system.machine import find_device
+from ..system.device import find_device
 
 FULL = {"uint8": 255, "uint16": 65535}
 """White in whole numbers; in floating point it is 1."""
@@ -123,59 +124,16 @@ class Upscaler:
         return result
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A part of an image: rows and columns that it gives, and the larger ones, by the margin, that it must see for that."""
-
-    rows: slice
-    columns: slice
-    seen: tuple[slice, slice]
-
-    def written(self, scale: int) -> tuple[slice, slice]:
-        """Where its result stands in the large image."""
-        return tuple(slice(part.start * scale, part.stop * scale) for part in (self.rows, self.columns))
-
-    def kept(self, scale: int) -> tuple[slice, slice]:
-        """The part of its own result that is right."""
-        pairs = zip((self.rows, self.columns), self.seen, strict=True)
-        return tuple(slice((part.start - seen.start) * scale, (part.stop - seen.start) * scale) for part, seen in pairs)
-
-
-def split(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
-    """Tiles of about equal size, at most `side` pixels a side, that cover an image once."""
-    for rows in _parts(height, side):
-        for columns in _parts(width, side):
-            seen = tuple(
-                slice(max(part.start - margin, 0), min(part.stop + margin, end)) for part, end in ((rows, height), (columns, width))
-            )
-            yield Tile(rows, columns, seen)
-
-
-def tile_side(network: nn.Module, memory: int, *, margin: int) -> int:
-    """Pixels of a tile's side without its margins, so that the network's largest layers fit into `memory` MiB.
-
-    Raises InputError where that is too little for any tile.
-    """
-    channels = max(max(module.in_channels, module.out_channels) for module in network.modules() if isinstance(module, nn.Conv2d))
-    # The widest layer's input, result and activation, and the residual stream beside them, in float32.
-    bytes_per_pixel = 4 * 4 * channels
-    side = int((max(memory, 0) * 2**20 / bytes_per_pixel) ** 0.5) - 2 * margin
-    if side < 16:
-        least = -(-((16 + 2 * margin) ** 2) * bytes_per_pixel // 2**20)
-        raise InputError(f"memory {memory} MiB, expected at least {least} for this network")
-    return side
-
-
 def load_upscaling_network(model: str | None, scale: int | None, *, checkpoint: str | Path | None) -> nn.Module:
     """A super-resolution network in evaluation mode; raises InputError where name, scale and file don't go together."""
-    names = list_models("super_resolution")
+    names = list_models(SUPER_RESOLUTION.name)
     if model is not None and model not in names:
         raise InputError(f"model {model!r}, expected one of {', '.join(names)}")
     if scale is not None and scale not in SCALES:
         raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
     if checkpoint is None:
         checkpoint = packaged_weights(f"{model or 'ffnet_sr_nano'}_x{scale or 2}")
-    ours = load_ours(checkpoint, task="super_resolution", model=model)
+    ours = load_ours(checkpoint, task=SUPER_RESOLUTION.name, model=model)
     if ours is None:
         return load_published(create_model(model, scale=scale or 2).eval(), checkpoint)
     network, info = ours
@@ -216,9 +174,3 @@ def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
     height, width = alpha.shape
     smooth = Image.fromarray(alpha.astype(np.float32)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
     return np.asarray(smooth).round().clip(0, FULL[str(alpha.dtype)]).astype(alpha.dtype)
-
-
-def _parts(length: int, side: int) -> Iterator[slice]:
-    count = -(-length // side)
-    for i in range(count):
-        yield slice(length * i // count, length * (i + 1) // count)

@@ -61,7 +61,7 @@ def zero_shot_forecast(
     columns = forecast_columns(deciles, levels, quantiles)
     if positive:
         columns = {suffix: np.maximum(values, 0) for suffix, values in columns.items()}
-    return write_frame(frequency.after(series.times[-1], horizon), columns, series.names, layout)
+    return write_frame(frequency.after(series.times[-1], horizon), columns, series.names, layout, model=PACKAGED)
 
 
 def seasons_of(frequency: Frequency, time: np.datetime64) -> tuple[int, ...]:

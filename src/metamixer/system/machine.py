@@ -2,18 +2,28 @@
 
 import os
 import platform
+import warnings
+from functools import cache
 from pathlib import Path
 
 import torch
 
-from ..errors import InputError
+from ..errors import InputWarning
+
+CPUINFO = Path("/proc/cpuinfo")
+"""Where Linux describes the processor."""
+
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+"""Instruction sets that multiply bfloat16: two of x86, one of Arm."""
+
+INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
+"""Instruction sets of x86 that multiply int8 and sum in 32 bits."""
 
 
 def processor() -> str:
     """The processor's own name."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
+    if CPUINFO.is_file():
+        for line in CPUINFO.read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
@@ -30,29 +40,44 @@ def describe_accelerator() -> str:
     return f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
 
 
-def computes_bfloat16() -> bool:
-    """Has the processor instructions for bfloat16? Others emulate it, which takes much longer than float32."""
+def instructions() -> frozenset[str]:
+    """The processor's instruction sets by Linux's names; on other systems those that PyTorch detects."""
+    if CPUINFO.is_file():
+        return read_flags(CPUINFO)
+    detect = getattr(torch.cpu, "get_capabilities", dict)  # since PyTorch 2.11
+    return frozenset(name for name, present in detect().items() if present is True)
+
+
+@cache
+def read_flags(path: Path) -> frozenset[str]:
+    """The instruction sets of the first processor in a file of Linux's form; none where it names none."""
+    fields = (line.partition(":") for line in path.read_text().splitlines())
+    named = (flags.split() for name, _, flags in fields if name.strip() in ("flags", "Features"))  # x86, Arm
+    return frozenset(next(named, ()))
+
+
+def onednn_takes_bfloat16() -> bool:
+    """Whether PyTorch hands bfloat16 to oneDNN, which emulates it on AVX-512 processors without the instructions."""
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
+def computes_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16; others emulate it, much slower than float32."""
+    return onednn_takes_bfloat16() and not BFLOAT16.isdisjoint(instructions())
+
+
+def warn_of_emulation(option: str, instead: str) -> None:
+    """Warn that an option asks for bfloat16, which this processor emulates; instead: what to do about it."""
+    warnings.warn(
+        f"{option}: this processor has no instructions for bfloat16 and emulates it, much slower than float32; {instead}",
+        InputWarning,
+        stacklevel=3,
+    )
+
+
 def multiplies_int8() -> bool:
-    """Has the processor instructions that multiply int8 and sum in 32 bits (VNNI, AMX, ARM's)? Others sum pairs in 16 bits."""
+    """Whether the processor multiplies int8 and sums in 32 bits (VNNI, AMX, Arm); others sum pairs in 16 bits."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
-    info = Path("/proc/cpuinfo")
-    known = info.read_text() if info.is_file() else "avx512_vnni"
-    return any(name in known for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
-
-
-def find_device(name: str) -> torch.device:
-    """A device by name, such as cpu or cuda:1; raises InputError for one that is not here."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    here = ["cpu", *([accelerator.type] if accelerator else [])]
-    try:
-        device = torch.device(name)
-        if device.type in here:
-            torch.empty(0, device=device)
-            return device
-    except RuntimeError:
-        pass
-    raise InputError(f"device {name!r}, expected one that is here: {', '.join(here)}")
+    known = instructions()
+    return not known or not INT8.isdisjoint(known)

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from ..data.images.class_names import match_classes
+from ..data.images.class_names import keep_classes, match_classes
 from ..errors import InputError
+from ..models.tasks import CLASSIFICATION
 from .distillation import Distillation
 from .optimization.recipe import Optimization
 from .task import Task
@@ -35,7 +36,7 @@ class Classification(Task):
         compile: let torch.compile have the network.
     """
 
-    title = "classification"
+    spec = CLASSIFICATION
 
     def __init__(
         self,
@@ -136,10 +137,3 @@ def expect_labels(labels: Tensor, num_classes: int) -> None:
     low, high = labels.min().item(), labels.max().item()
     if low < 0 or high >= num_classes:
         raise InputError(f"label {low if low < 0 else high} in the data, expected 0 to {num_classes - 1}: model.num_classes {num_classes}")
-
-
-def keep_classes(logits: Tensor, labels: Tensor, indices: list[int]) -> tuple[Tensor, Tensor]:
-    """Only the given classes can win; labels, numbered within them, become the network's own."""
-    index = torch.tensor(indices, device=logits.device)
-    outside = torch.full_like(logits, torch.finfo(logits.dtype).min)
-    return outside.index_copy(1, index, logits[:, index]), index[labels]

@@ -10,6 +10,7 @@ from torchmetrics.detection import MeanAveragePrecision
 
 from ..data.detection.coco_json import mask_codec
 from ..models.cascade_mask_rcnn import to_file
+from ..models.tasks import DETECTION
 from .optimization.detection import DetectionOptimization
 from .task import Task, backbone_start
 
@@ -44,7 +45,7 @@ class Detection(Task):
         pretrained_backbone: start the backbone from its published ImageNet weights.
     """
 
-    title = "detection"
+    spec = DETECTION
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection
 
 from ..errors import InputError
+from ..models.tasks import FORECASTING
 from .optimization.recipe import Optimization
 from .task import Task
 
@@ -26,7 +27,7 @@ class Forecasting(Task):
         compile: let torch.compile have the network.
     """
 
-    title = "forecasting"
+    spec = FORECASTING
 
     def __init__(
         self,

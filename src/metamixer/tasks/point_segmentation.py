@@ -9,10 +9,11 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..data.points.clouds import Cloud
-from ..data.points.scenes import IGNORED, Voxels
+from ..data.points.scenes import IGNORED_POINT, Voxels
 from ..errors import InputError
+from ..inference.voting import point_scores, voting
+from ..models.tasks import POINTS
 from ..ops.sparse import SparseVoxels
-from ..predictors.point_segmenter import point_scores, voting
 from .confusion import class_ious, segmentation_measures, write_confusion
 from .lovasz import lovasz_softmax
 from .optimization.points import PointOptimization
@@ -30,7 +31,7 @@ class PointSegmentation(Task):
         votes: views of a scene that vote in tests, 1 to 13; validation takes one, and one point a voxel.
     """
 
-    title = "points"
+    spec = POINTS
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class PointSegmentation(Task):
         self.num_classes = num_classes
         self.lovasz_weight = lovasz_weight
         self.views = {"val": {"views": voting(1), "fragments": False}, "test": {"views": voting(votes), "fragments": True}}
-        self.measures = nn.ModuleDict({split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED) for split in self.views})
+        self.measures = nn.ModuleDict({split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED_POINT) for split in self.views})
 
     def forward(self, voxels: SparseVoxels) -> Tensor:
         """voxels: features (N, C) -> logits (N, classes)."""
@@ -67,9 +68,9 @@ class PointSegmentation(Task):
     def training_step(self, batch: Voxels, batch_idx: int) -> Tensor:
         logits = self(SparseVoxels.of(batch["features"], batch["coordinates"], batch["batch"])).float()
         labels = batch["labels"]
-        known = (labels != IGNORED).any()
-        loss = F.cross_entropy(logits, labels, ignore_index=IGNORED) if known else logits.sum() * 0
-        loss = loss + self.lovasz_weight * lovasz_softmax(logits, labels, ignore_index=IGNORED)
+        known = (labels != IGNORED_POINT).any()
+        loss = F.cross_entropy(logits, labels, ignore_index=IGNORED_POINT) if known else logits.sum() * 0
+        loss = loss + self.lovasz_weight * lovasz_softmax(logits, labels, ignore_index=IGNORED_POINT)
         return self.log_loss(loss, batch_size=len(labels))
 
     def measure(self, split: str, batch: Cloud) -> None:
@@ -81,7 +82,6 @@ class PointSegmentation(Task):
         counts, names = self.measures[split].compute(), self.trainer.datamodule.classes
         self.measures[split].reset()
         self.log_dict({f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True)
-        ious = zip(names, class_ious(counts), strict=True)
-        self.log_dict({f"{split}/iou/{name}": iou for name, iou in ious if not iou.isnan()})
+        self.log_ious(split, dict(zip(names, class_ious(counts), strict=True)))
         if split == "test" and self.trainer.is_global_zero:
             write_confusion(Path(self.trainer.default_root_dir, "test_confusion.csv"), counts, names)

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from ..data.segmentation.label_maps import IGNORED
+from ..data.segmentation.label_maps import IGNORED_PIXEL
 from ..errors import InputError, above_zero
 from ..inference.sliding import probabilities
+from ..models.tasks import SEGMENTATION
 from .confusion import class_ious, segmentation_measures
 from .optimization.segmentation import SegmentationOptimization
 from .task import Task, backbone_start
@@ -32,7 +33,7 @@ class Segmentation(Task):
         scales, flip: `test` takes the mean over these factors of the image's size, and over the mirrored image.
     """
 
-    title = "segmentation"
+    spec = SEGMENTATION
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Segmentation(Task):
         self.network.to(memory_format=torch.channels_last)
         self.auxiliary_weight = auxiliary_weight
         self.views = {"val": {}, "test": {"scales": tuple(scales), "flip": flip}}
-        self.measures = nn.ModuleDict({split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED) for split in self.views})
+        self.measures = nn.ModuleDict({split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED_PIXEL) for split in self.views})
         weights = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
 
@@ -79,8 +80,8 @@ class Segmentation(Task):
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """logits: (B, classes, h, w), labels: (B, H, W) -> the mean over all pixels of the batch that count; 0 where none does."""
         logits = F.interpolate(logits.float(), labels.shape[1:], mode="bilinear", align_corners=False)
-        pixels = F.cross_entropy(logits, labels, self.class_weights, ignore_index=IGNORED, reduction="sum")
-        counted = labels[labels != IGNORED]
+        pixels = F.cross_entropy(logits, labels, self.class_weights, ignore_index=IGNORED_PIXEL, reduction="sum")
+        counted = labels[labels != IGNORED_PIXEL]
         weight = counted.numel() if self.class_weights is None else self.class_weights[counted].sum()
         return pixels / max(weight, 1)
 
@@ -99,5 +100,4 @@ class Segmentation(Task):
         names = getattr(self.trainer.datamodule, "classes", None) or range(self.num_classes)
         self.measures[split].reset()
         self.log_dict({f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True)
-        ious = zip(names, class_ious(counts), strict=True)
-        self.log_dict({f"{split}/iou_{name}": iou for name, iou in ious if not iou.isnan()})
+        self.log_ious(split, dict(zip(map(str, names), class_ious(counts), strict=True)))

@@ -10,6 +10,7 @@ from torchmetrics import MeanMetric
 
 from ..data.super_resolution.quality import psnr, ssim, to_pixels
 from ..errors import InputError
+from ..models.tasks import SUPER_RESOLUTION
 from .optimization.recipe import Optimization
 from .task import Task
 
@@ -32,7 +33,7 @@ class SuperResolution(Task):
         compile: let torch.compile have the network.
     """
 
-    title = "super_resolution"
+    spec = SUPER_RESOLUTION
 
     def __init__(
         self,

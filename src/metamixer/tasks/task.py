@@ -14,20 +14,30 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..checkpoints.ours import load_initial, network_info
-from ..errors import InputError
+from ..errors import DivergenceError, InputError
 from ..models import create_model
+from ..models.tasks import TaskSpec
+from .optimization.parameter_groups import Groups, regroup
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 NUMBERED = {"classes": "class", "category_ids": "category id"}
 """What checkpoints and data tell of each class by its number: the name there, and in messages."""
 
-DIVERGED = "expected a finite number: stopped; the last checkpoint is from before it; try a lower learning rate"
+ADVICE = "expected a finite number: stopped; the last checkpoint is from before it; try a lower learning rate"
 
 
 class Recipe(Protocol):
     """An optimiser and its schedule, described as data."""
 
     def optimizer(self, network: nn.Module) -> Optimizer: ...
+
+    def groups(self, network: nn.Module) -> Groups:
+        """The optimizer's groups, of named parameters."""
+        ...
+
+    def groups_before(self, network: nn.Module) -> list[list[str]]:
+        """The parameters of each group of version 0.1.0, whose checkpoints don't name them."""
+        ...
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LRScheduler:
         """steps: of the whole training; the schedule goes on with every step."""
@@ -46,8 +56,8 @@ class Task(L.LightningModule, ABC):
         initial: a checkpoint to start from; `new_classifier`: but for its class layers.
     """
 
-    title: ClassVar[str]
-    """The task's name in checkpoints."""
+    spec: ClassVar[TaskSpec]
+    """The task's row in the table of `models.tasks`."""
 
     def __init__(
         self,
@@ -103,21 +113,29 @@ class Task(L.LightningModule, ABC):
                     raise InputError(f"{what} {number} of the data is {ours!r}, expected {theirs!r}, which the checkpoint learned there")
 
     def log_loss(self, loss: Tensor, *, batch_size: int, parts: Mapping[str, Tensor] = NOTHING) -> Tensor:
-        """Log a training loss, and the losses of which it is the sum; raises InputError that names the step if it is no finite number."""
+        """Log a training loss, and the losses of which it is the sum; raises DivergenceError that names the step if it isn't finite."""
         if not loss.isfinite():
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in parts.items())
             place = "; ".join(filter(None, [f"epoch {self.current_epoch}", values]))
-            raise InputError(f"training loss is {loss.item()} at step {self.global_step} ({place}), {DIVERGED}")
+            raise DivergenceError(f"training loss is {loss.item()} at step {self.global_step} ({place}), {ADVICE}")
         about = {"on_step": False, "on_epoch": True, "batch_size": batch_size, "sync_dist": True}
         self.log("train/loss", loss, prog_bar=True, **about)
         self.log_dict({f"train/{name}": value for name, value in parts.items()}, **about)
         return loss
 
+    def log_ious(self, split: str, ious: Mapping[str, Tensor]) -> None:
+        """Log the intersection over union of each class as `val/iou/NAME`; NaN, for a class without pixels or points, isn't logged."""
+        known = {name: iou for name, iou in ious.items() if not iou.isnan()}
+        self.log_dict({f"{split}/iou/{name}": iou for name, iou in known.items()})
+        monitored = {getattr(callback, "monitor", None) for callback in self.trainer.callbacks}
+        before = {f"{split}/iou_{name}": iou for name, iou in known.items()}  # the name in 0.1.0's recipes
+        self.log_dict({name: iou for name, iou in before.items() if name in monitored})
+
     def expect_finite_weights(self) -> None:
-        """Raises InputError that names what isn't finite: the last step of an epoch can spoil weights, which no loss has told yet."""
+        """Raises DivergenceError that names what isn't finite: the last step of an epoch can spoil weights, which no loss has told yet."""
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
-                raise InputError(f"a value in {name} isn't finite at step {self.global_step} (epoch {self.current_epoch}), {DIVERGED}")
+                raise DivergenceError(f"a value in {name} isn't finite at step {self.global_step} (epoch {self.current_epoch}), {ADVICE}")
 
     def on_train_start(self) -> None:
         if self.trainer.ckpt_path:
@@ -157,10 +175,15 @@ class Task(L.LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.loaded_info = checkpoint.get("metamixer", {})
+        if self.trainer.state.fn == TrainerFn.FITTING and checkpoint.get("optimizer_states"):
+            groups = checkpoint["optimizer_states"][0]["param_groups"]
+            named = all("param_names" in group for group in groups)
+            before = [group["param_names"] for group in groups] if named else self.optimization.groups_before(self.network)
+            regroup(checkpoint, before, self.optimization.groups(self.network))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.expect_finite_weights()
-        checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task=self.title) | self.data_info()
+        checkpoint["metamixer"] = network_info(self.model_name, self.model_args, task=self.spec.name) | self.data_info()
 
 
 def backbone_start(model_args: Mapping[str, Any], *, pretrained: bool) -> dict[str, Any]:

@@ -4,14 +4,12 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentError, Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -20,17 +18,23 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.imports import RequirementCache
 
-from .. import data, tasks  # noqa: F401  their classes can be named in a recipe without a path
+from .. import tasks  # noqa: F401  its classes can be named in a recipe without a path
 from ..checkpoints.ours import expect_training_checkpoint
-from ..errors import USAGE_ERROR, InputError, InputWarning, first_line
+from ..data import import_all
+from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError
+from ..models.tasks import CLASSIFICATION
 from ..system.allocator import keep_freed_memory
-from ..system.machine import computes_bfloat16
+from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
 from .embedded import interrupts_kept
+from .horizon import expand_horizon, expect_forecasting, model_class
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
 
 SECONDS_TO_END = 5
 """A process that has failed takes to let Python end."""
+
+ERRORS = {USAGE_ERROR: InputError, DIVERGED: DivergenceError}
+"""What an exit code says of the process that ended with it."""
 
 
 class TrainingCLI(LightningCLI):
@@ -39,14 +43,15 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--out", type=str, default="runs/latest", help="folder for checkpoints, logs and the configuration")
         parser.add_argument("--resume", type=bool, default=False, help="go on from the last checkpoint in --out")
-        parser.add_argument("--horizon", type=int, help="steps to forecast; --out then ends in it")
-        parser.add_argument("--at_horizon", type=dict[int, dict[str, Any]], default={}, help="what a recipe changes at a horizon")
+        parser.add_argument("--horizon", type=int, help="forecasting: steps to forecast; --out then ends in it")
+        changes = "forecasting: what a recipe changes at a horizon"
+        parser.add_argument("--at_horizon", type=dict[int, dict[str, Any]], default={}, help=changes)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
-                "checkpoint.monitor": "val/top1",
+                "checkpoint.monitor": None,  # the task's, with its mode
                 "checkpoint.mode": "max",
                 "checkpoint.enable_version_counter": False,
                 # Lightning's save_last is written only when "best" is, which can be long before a run was stopped.
@@ -69,6 +74,13 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
+        model = model_class(config.model.class_path)
+        for option in ("horizon", "at_horizon"):
+            if config[option]:
+                expect_forecasting(model, f"{option} {config[option]}")
+        if config.checkpoint.monitor is None:
+            spec = getattr(model, "spec", CLASSIFICATION)
+            config.checkpoint.monitor, config.checkpoint.mode = spec.monitor, spec.mode
         config.checkpoint.dirpath = config.last_checkpoint.dirpath = config.out
         config.trainer.default_root_dir = config.out
         last = Path(config.out, "last.ckpt")
@@ -113,12 +125,7 @@ class TrainingCLI(LightningCLI):
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)
         if trainer.precision.startswith("bf16") and trainer.strategy.root_device.type == "cpu" and not computes_bfloat16():
-            warnings.warn(
-                f"trainer.precision {trainer.precision!r}: this processor has no instructions for bfloat16 and emulates it, "
-                "much slower than float32; --trainer.precision 32-true trains the same network",
-                InputWarning,
-                stacklevel=2,
-            )
+            warn_of_emulation(f"trainer.precision {trainer.precision!r}", "--trainer.precision 32-true trains the same network")
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -132,13 +139,13 @@ class TrainingCLI(LightningCLI):
     def _way_on(self) -> list[str]:
         """What an interrupted run tells; nothing where it has left nothing to go on from."""
         trained = self.config.subcommand == "fit" and self.trainer.global_step > 0
-        return ["go on with --resume true"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
+        return ["go on with --resume"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
 
 
 class EndTogether(Callback):
     """Where one process of several fails, all end; they would wait for it without end.
 
-    Raises InputError where this process fails only because one that it started has met with wrong input and said so.
+    Raises the error of a process that it started, wrong input or a divergence, where this one fails only because of it.
     """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -147,19 +154,20 @@ class EndTogether(Callback):
             return
         started = list(launcher.procs)
         launcher.procs.clear()  # or Lightning's observer, which finds them dead, kills this process before it has said why
-        refused = not isinstance(exception, InputError) and any(ends_by_usage_error(process) for process in started)
+        own = isinstance(exception, tuple(ERRORS.values()))
+        error = None if own else next((ERRORS[code] for code in map(exit_code, started) if code in ERRORS), None)
         for process in started:
             process.kill()
-        if refused:
-            raise InputError("another process of this run ended by the error above") from None
+        if error:
+            raise error("another process of this run ended by the error above") from None
 
 
-def ends_by_usage_error(process: Popen) -> bool:
-    """Does a process that may be at its end say of it that its input was wrong?"""
+def exit_code(process: Popen) -> int | None:
+    """Of a process that may be about to exit; None where it goes on."""
     try:
-        return process.wait(SECONDS_TO_END) == USAGE_ERROR
+        return process.wait(SECONDS_TO_END)
     except TimeoutExpired:
-        return False
+        return None
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:
@@ -175,49 +183,6 @@ def start_bare(init_args: Namespace) -> None:
         if name in init_args:
             init_args[name] = value
     (init_args.get("model_args") or {}).pop("pretrained", None)
-
-
-def expand_horizon(arguments: list[str]) -> list[str]:
-    """`--horizon N` as the settings that it stands for: of model, data and --out, and what the recipe changes at this horizon.
-
-    They come right behind the recipe, so that whatever the command line says behind it still counts.
-    """
-    arguments = list(in_two_words(arguments))
-    recipes = [argument for flag, argument in pairwise(arguments) if flag == "--config"]
-    horizons = [argument for flag, argument in pairwise(arguments) if flag == "--horizon"]
-    if not recipes or not horizons:
-        return arguments
-    recipe, horizon = read_yaml(Path(recipes[-1])), horizons[-1]
-    if not isinstance(recipe, dict) or not horizon.isdigit():
-        raise InputError(f"--horizon {horizon}, expected a number of steps and a recipe for forecasting")
-    changes = recipe.get("at_horizon", {}).get(int(horizon), {})
-    settings = {"out": f"{recipe.get('out', 'runs/latest')}_{horizon}", "model.horizon": horizon, "data.horizon": horizon, **changes}
-    expanded = [f"--{key}={value}" for key, value in settings.items()]
-    end = len(arguments) - arguments[::-1].index("--config") + 1
-    return [*arguments[:end], *expanded, *arguments[end:]]
-
-
-def in_two_words(arguments: Iterable[str]) -> Iterator[str]:
-    """`--config=FILE`, `-c FILE` and `--horizon=N` as `--config FILE` and `--horizon N`; all else as it is."""
-    for argument in arguments:
-        name, assigned, value = argument.partition("=")
-        name = "--config" if name == "-c" else name
-        if name in ("--config", "--horizon"):
-            yield name
-            if assigned:
-                yield value
-        else:
-            yield argument
-
-
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a recipe")
-    try:
-        return yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not readable as YAML ({first_line(error)})") from None
 
 
 def loggers(folder: str) -> list[Logger]:
@@ -250,6 +215,7 @@ def use_fast_settings() -> None:
 
 def run(arguments: list[str]) -> TrainingCLI:
     """`fit`, `validate` or `test` with their arguments."""
+    import_all()
     use_fast_settings()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     quieten_lightning()

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 from ..checkpoints.ours import expect_task, load_checkpoint
+from ..data import import_all
 from ..data.preprocessing import Preprocessing
 from ..drawing.figures import check_figure_name, pyplot, save_figure
 from ..errors import InputError
+from ..models.tasks import CLASSIFICATION
 from ..ops.fusion import fuse
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0")
     """One picture of a training run: predictions on test images, training curve, key and value kernels of a mixer."""
     check_figure_name(out)
     network, info = load_checkpoint(checkpoint)
-    expect_task(info, "classification", checkpoint)
+    expect_task(info, CLASSIFICATION.name, checkpoint)
     data = load_data(checkpoint.with_name("config.yaml"))
     images, labels = spread(data.evaluation_dataset("test"), PICTURES)
     probabilities = predict_probabilities(network, images)
@@ -46,16 +48,22 @@ def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0")
 
 def load_data(config: Path) -> LightningDataModule:
     """The data module of a run, from the configuration that the run wrote."""
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser
+    from yaml import YAMLError
 
-    from .. import data  # noqa: F401  its classes can be named without a path
-
+    import_all()
     if not config.is_file():
         raise InputError(f"{config}: no such file, expected the configuration of the training run beside the checkpoint")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    values = _read_yaml(config)
-    return parser.instantiate_classes(parser.parse_object({"data": values["data"]})).data
+    try:
+        return parser.instantiate_classes(parser.parse_object({"data": _read_yaml(config)["data"]})).data
+    except InputError as error:
+        raise InputError(f"{config}: {error}") from None
+    except (YAMLError, ArgumentError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error.__cause__, InputError):
+            raise InputError(f"{config}: {error.__cause__}") from None
+        raise InputError(f"{config}: not a run's configuration ({' '.join(str(error).split())}), expected data as in a recipe") from None
 
 
 def spread(dataset: Dataset, count: int) -> tuple[Tensor, list[int]]:

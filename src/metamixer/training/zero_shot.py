@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ..checkpoints.ours import network_info, save_network
 from ..data.series.synthetic import SeriesBatch, synthetic_batch
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
+from ..models.tasks import ZERO_SHOT
 
 FAR = 30.0
 """Units from a forecast at which a future counts no more than nearer ones."""
@@ -193,7 +194,7 @@ class ZeroShotTraining:
         network = FFNetTSZero(**self.recipe.network)
         network.load_state_dict(self.averaged)
         seen = {"recipe": asdict(self.recipe), "steps": self.step, "minutes": round(self.seconds / 60, 1), "device": self.device.type}
-        info = network_info("ffnet_ts_zero", dict(self.recipe.network), task="zero_shot_forecasting", preprocessing={"training": seen})
+        info = network_info("ffnet_ts_zero", dict(self.recipe.network), task=ZERO_SHOT.name, preprocessing={"training": seen})
         save_network(network.half(), info, self.folder / "weights.safetensors")
 
     def _resume(self) -> None:

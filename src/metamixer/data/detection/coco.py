@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ...errors import InputError
-from ..images.labelled import read_image
+from ..images.reading import read_image
 from ..loading import evaluation_loader, training_loader
 from .coco_json import CocoFile, CocoImage, CocoObject, decode_mask, read_coco
 from .transforms import DetectionAugmentation, DetectionPreprocessing, keep_visible, wrap
@@ -38,7 +38,7 @@ class CocoImages(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         image = self.images[index]
-        pixels = read_pixels(image)
+        pixels = read_coco_image(image)
         if self.augmentation is None:
             return self.preprocessing(pixels), whole_target(image)
         sample = self.augmentation(keep_visible(wrap(pixels, **objects_target(image, crowds=False))))
@@ -46,7 +46,7 @@ class CocoImages(Dataset):
         return self.preprocessing.normalise(sample["image"]).as_subclass(Tensor), target
 
 
-def read_pixels(image: CocoImage) -> Tensor:
+def read_coco_image(image: CocoImage) -> Tensor:
     """(3, H, W) uint8; raises InputError where the picture is not of the size that the json says."""
     pixels = pil_to_tensor(read_image(image.path, name=str(image.path)))
     if tuple(pixels.shape[1:]) != image.size:

@@ -1,17 +1,17 @@
 """Images with their objects: brought to a network's size, and changed at random for training (DETR's way, as the paper does)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from ...errors import above_zero, from_zero_to_one, rising
+from ..chance import choose, happens, uniform
 from ..preprocessing import Normalisation
 
-Sample = dict[str, Tensor]
+ImageWithObjects = dict[str, Tensor]
 """image (3, H, W) uint8 and, where known, boxes (N, 4), masks (N, H, W), labels (N,); tv_tensors, so that one call changes all."""
 
 
@@ -26,6 +26,7 @@ class DetectionPreprocessing(Normalisation):
     long_side: int = 1333
 
     def __post_init__(self):
+        super().__post_init__()
         above_zero("preprocessing sides", self.short_side, self.long_side)
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class DetectionAugmentation:
         rising("augmentation.crop_range", self.crop_range)
         from_zero_to_one("augmentation.crop_probability, hflip", self.crop_probability, self.hflip)
 
-    def __call__(self, sample: Sample) -> Sample:
+    def __call__(self, sample: ImageWithObjects) -> ImageWithObjects:
         """The sample changed, without the objects that are no longer in it."""
         if happens(self.hflip):
             sample = each(sample, F.horizontal_flip)
@@ -65,7 +66,7 @@ class DetectionAugmentation:
         return keep_visible(resize(sample, choose(self.short_sides), self.long_side))
 
 
-def wrap(image: Tensor, boxes: Tensor, masks: Tensor, labels: Tensor) -> Sample:
+def wrap(image: Tensor, boxes: Tensor, masks: Tensor, labels: Tensor) -> ImageWithObjects:
     """Plain tensors as torchvision's transforms know them."""
     size = (image.shape[1], image.shape[2])
     return {
@@ -76,12 +77,12 @@ def wrap(image: Tensor, boxes: Tensor, masks: Tensor, labels: Tensor) -> Sample:
     }
 
 
-def each(sample: Sample, change: Callable, *args, **kwargs) -> Sample:
+def each(sample: ImageWithObjects, change: Callable, *args, **kwargs) -> ImageWithObjects:
     """Apply one of torchvision's functions to all that lies in the image plane."""
     return {key: value if key == "labels" else change(value, *args, **kwargs) for key, value in sample.items()}
 
 
-def resize(sample: Sample, short_side: int, long_side: int) -> Sample:
+def resize(sample: ImageWithObjects, short_side: int, long_side: int) -> ImageWithObjects:
     """Bring the image's shorter side to `short_side`, as far as the longer one stays within `long_side`."""
     height, width = sample["image"].shape[-2:]
     scale = min(long_side / max(height, width), short_side / min(height, width))
@@ -89,14 +90,14 @@ def resize(sample: Sample, short_side: int, long_side: int) -> Sample:
     return each(sample, F.resize, [max(int(side * scale + 0.5), 1) for side in (height, width)], antialias=False)
 
 
-def crop(sample: Sample, low: int, high: int) -> Sample:
+def crop(sample: ImageWithObjects, low: int, high: int) -> ImageWithObjects:
     """Cut to sides between `low` and `high` pixels, as far as the image reaches, anywhere."""
     height, width = sample["image"].shape[-2:]
     rows, columns = (uniform(min(side, low), min(side, high)) for side in (height, width))
     return each(sample, F.crop, uniform(0, height - rows), uniform(0, width - columns), rows, columns)
 
 
-def keep_visible(sample: Sample) -> Sample:
+def keep_visible(sample: ImageWithObjects) -> ImageWithObjects:
     """Without the objects whose box or mask has nothing left in the image."""
     boxes, masks = sample["boxes"], sample["masks"]
     visible = (boxes[:, 2:] > boxes[:, :2]).all(dim=1) & masks.bool().flatten(1).any(dim=1)
@@ -106,18 +107,3 @@ def keep_visible(sample: Sample) -> Sample:
         "masks": tv_tensors.wrap(masks[visible], like=masks),
         "labels": sample["labels"][visible],
     }
-
-
-def happens(probability: float) -> bool:
-    """True with this probability, by PyTorch's generator."""
-    return torch.rand(()).item() < probability
-
-
-def uniform(low: int, high: int) -> int:
-    """A whole number from low to high, both included."""
-    return int(torch.randint(low, high + 1, ()))
-
-
-def choose(values: Sequence[int]) -> int:
-    """One of the values."""
-    return values[uniform(0, len(values) - 1)]

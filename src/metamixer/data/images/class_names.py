@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import torch
 from timm.data import ImageNetInfo
+from torch import Tensor
 
 from ...errors import InputError
 
@@ -42,3 +44,18 @@ def as_synsets(names: Sequence[str]) -> list[str]:
         # Two classes are called crane; the Hugging Face hub's data set calls the second one crane2.
         synsets[f"{description}2" if description in synsets else description] = synset
     return [synsets.get(name, name) for name in names]
+
+
+def imagenet_names(num_classes: int) -> list[str]:
+    """ImageNet-1K's class descriptions; for another number of classes their numbers."""
+    if num_classes != 1000:
+        return [str(index) for index in range(num_classes)]
+    info = ImageNetInfo("imagenet-1k")
+    return [info.index_to_description(index) for index in range(num_classes)]
+
+
+def keep_classes(logits: Tensor, labels: Tensor, indices: list[int]) -> tuple[Tensor, Tensor]:
+    """Only the given classes can win; labels, numbered within them, become the network's own."""
+    index = torch.tensor(indices, device=logits.device)
+    outside = torch.full_like(logits, torch.finfo(logits.dtype).min)
+    return outside.index_copy(1, index, logits[:, index]), index[labels]

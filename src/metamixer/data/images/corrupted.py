@@ -9,7 +9,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 from ...errors import InputError
 from ..loading import evaluation_loader
 from ..preprocessing import Preprocessing
-from .labelled import LabelledImages, class_names, read_dataset
+from .reading import LabelledImages, class_names, read_dataset
 
 
 class CorruptedImageData(L.LightningDataModule):

@@ -1,82 +1,16 @@
 """Labelled images: folders, Hugging Face data sets, WebDataset shards, and handwritten digits that need no download."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from importlib.util import find_spec
-from pathlib import Path
 
 import lightning as L
 import numpy as np
 from PIL import Image
-from timm.data import create_dataset
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
-from ...errors import InputError, first_line
-from ...system.files import files_below
 from ..loading import evaluation_loader, training_loader
 from ..preprocessing import Augmentation, Preprocessing, Transform
-from .decoding import decoding
-from .orientation import find_turn
-from .splits import expect_same_classes, expect_two_splits, split_folder
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""What files are taken for images in a folder."""
-
-READERS = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset"}
-"""The library that each of timm's readers needs."""
-
-
-def images_below(folder: str | Path) -> list[Path]:
-    """The images in a folder and its subfolders, in order; raises InputError where there is none."""
-    images = files_below(folder, IMAGE_SUFFIXES)
-    if not images:
-        raise InputError(f"{folder}: no images in this folder, expected files such as *.jpg or *.png")
-    return images
-
-
-class LabelledImages(Dataset):
-    """Images of one of timm's readers; one that can't be read is an error that names it, never another image in its place."""
-
-    def __init__(self, reader, *, mode: str, transform: Transform):
-        self.reader = reader
-        self.mode = mode
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.reader)
-
-    def __getitem__(self, index: int):
-        file, label = self.reader[index]
-        return self.transform(read_image(file, mode=self.mode, name=self.filename(index))), label
-
-    def filename(self, index: int) -> str:
-        """Where the image is, for messages."""
-        known = None
-        with suppress(AssertionError):  # of a reader that keeps no names
-            known = self.reader.filename(index, absolute=True)
-        return known or f"image {index}"
-
-
-def read_image(file, *, mode: str = "RGB", name: str = "image", upright: bool = True) -> Image.Image:
-    """Open and decode a whole image, of an animation the first frame, as `mode`; raises InputError that names it.
-
-    upright: turn it as its EXIF remark says, which is how people see and label it.
-    """
-    with decoding(name):
-        image = file if isinstance(file, Image.Image) else Image.open(file)
-        image.load()  # of a PNG the remark may follow the pixels
-        turn = find_turn(image) if upright else None
-        image = as_8_bits(image, name).convert(mode)
-        return image if turn is None else image.transpose(turn)
-
-
-def as_8_bits(image: Image.Image, name: str) -> Image.Image:
-    """The image with 16 bits of grey brought to 8, which Pillow would cut off at 255; raises InputError for other deep grey."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise InputError(f"{name}: values of mode {image.mode}, whose white is unknown, expected 8 or 16 bits: convert it before")
-    return image
+from .reading import class_names, read_dataset
+from .splits import expect_same_classes, expect_two_splits
 
 
 class Digits(Dataset):
@@ -216,60 +150,3 @@ class DigitsData(ImageData):
 
     def _read(self, split: str, transform: Transform) -> Dataset:
         return Digits(train=split == "train", transform=transform, mode=self.preprocessing.mode)
-
-
-def read_dataset(
-    root: str,
-    dataset: str = "",
-    *,
-    split: str = "validation",
-    is_training: bool = False,
-    batch_size: int,
-    seed: int = 0,
-    mode: str,
-    transform: Transform,
-) -> Dataset:
-    """One split of a data set through timm's readers; raises InputError where there is nothing to read."""
-    # timm's reader of folders takes suffixes by this name; its own are only three.
-    reader_options = {} if dataset else {"input_key": ";".join(IMAGE_SUFFIXES)}
-    if not dataset:
-        split_folder(root, split)
-    expect_reader(dataset)
-    try:
-        images = create_dataset(
-            dataset,
-            root=root,
-            split=split,
-            is_training=is_training,
-            batch_size=batch_size,
-            seed=seed,
-            input_img_mode=mode,
-            **reader_options,
-        )
-    except ConnectionError as error:
-        raise InputError(f"data.dataset {dataset!r}: can't be fetched ({first_line(error)}), expected a connection") from None
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{root}: no labelled images for split {split!r} ({first_line(error)})") from None
-    images.transform = transform
-    if isinstance(images, IterableDataset):
-        return images
-    if not dataset and len(class_names(images.reader) or []) < 2:
-        raise InputError(f"{Path(root)}: no class folders for split {split!r}, expected {split}/CLASS/IMAGE with at least two classes")
-    return LabelledImages(images.reader, mode=mode, transform=transform)
-
-
-def expect_reader(dataset: str) -> None:
-    """Raises InputError where the library that reads such a data set is not installed."""
-    library = READERS.get(dataset.partition("/")[0].lower())
-    if library and find_spec(library) is None:
-        raise InputError(f"data.dataset {dataset!r}: {library} is not installed, expected it: pip install 'metamixer[readers]'")
-
-
-def class_names(reader) -> list[str] | None:
-    """The reader's classes in the order of their numbers, as far as it knows them."""
-    indices = getattr(reader, "class_to_idx", None)
-    if indices:
-        return sorted(indices, key=indices.get)
-    features = getattr(getattr(reader, "dataset", None), "features", None)
-    label = (features or {}).get(getattr(reader, "label_key", "label"))
-    return list(label.names) if hasattr(label, "names") else None

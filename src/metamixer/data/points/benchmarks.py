@@ -8,8 +8,8 @@ import numpy as np
 
 from ...errors import InputError
 from .augmentation import PointAugmentation
-from .clouds import Cloud, check_cloud, read_cloud, read_labels
-from .scenes import IGNORED, PointData, number_labels
+from .clouds import Cloud, check_cloud, read_cloud, read_point_labels
+from .scenes import IGNORED_POINT, PointData, number_labels
 from .voxelization import PointPreprocessing
 
 SCANNET_CLASSES = (
@@ -84,7 +84,7 @@ class _RoomData(PointData):
 
     def read(self, path: Path) -> Cloud:
         cloud = read_cloud(path)
-        labels = read_labels(path / self.label_file)
+        labels = read_point_labels(path / self.label_file)
         cloud = check_cloud(replace(cloud, labels=labels), str(path))
         self.preprocessing.check(cloud, str(path))
         return replace(cloud, labels=self.numbered(labels, path))
@@ -191,7 +191,7 @@ class SemanticKITTIData(PointData):
         return replace(cloud, labels=self.numbered(cloud.labels, path))
 
     def numbered(self, labels: np.ndarray, path: Path) -> np.ndarray:
-        numbers = dict.fromkeys(KITTI_IGNORED, IGNORED)
+        numbers = dict.fromkeys(KITTI_IGNORED, IGNORED_POINT)
         numbers |= {raw: i for i, raws in enumerate(KITTI_CLASSES.values()) for raw in raws}
         return number_labels(labels, numbers, path)
 

@@ -206,7 +206,7 @@ def whole_labels(labels: np.ndarray, path: str | Path) -> np.ndarray:
     return _column(labels).astype(np.int64)
 
 
-def read_labels(path: Path) -> np.ndarray:
+def read_point_labels(path: Path) -> np.ndarray:
     """(N,) int64 from a .npy file."""
     return whole_labels(_numeric(read_array(path), str(path)), path)
 

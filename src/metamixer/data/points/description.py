@@ -9,7 +9,7 @@ import yaml
 
 from ...errors import InputError, first_line
 
-IGNORED = -1
+IGNORED_POINT = -1
 """The label of points that nobody is asked about."""
 SPLITS = ("train", "val", "test")
 KEYS = ("classes", "ignored", *SPLITS)
@@ -38,11 +38,11 @@ def read_description(path: Path) -> CloudDescription:
     ignored = content.get("ignored", [])
     if not isinstance(ignored, list) or not all(map(_is_label, ignored)):
         raise InputError(f"{path}: ignored: {ignored!r}, expected a list of whole numbers such as [0, 1]")
-    both = [label for label in (IGNORED, *ignored) if label in classes]
+    both = [label for label in (IGNORED_POINT, *ignored) if label in classes]
     if both:
-        raise InputError(f"{path}: label {both[0]} in classes and ignored, expected it in one ({IGNORED} is always ignored)")
+        raise InputError(f"{path}: label {both[0]} in classes and ignored, expected it in one ({IGNORED_POINT} is always ignored)")
     splits = {key: _files(content[key], key, path=path) for key in SPLITS if content.get(key)}
-    return CloudDescription(classes, (IGNORED, *ignored), splits)
+    return CloudDescription(classes, (IGNORED_POINT, *ignored), splits)
 
 
 def _read(path: Path) -> dict[Any, Any]:

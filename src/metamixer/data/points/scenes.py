@@ -15,7 +15,7 @@ from ...errors import InputError
 from ..loading import evaluation_loader, training_loader
 from .augmentation import PointAugmentation, joined, nearest
 from .clouds import Cloud, find_clouds, read_cloud
-from .description import IGNORED, CloudDescription, read_description
+from .description import IGNORED_POINT, CloudDescription, read_description
 from .voxelization import PointPreprocessing
 
 Reader = Callable[[Path], Cloud]
@@ -123,7 +123,7 @@ class PointData(L.LightningDataModule):
         raise InputError(f"{type(self).__name__}: no scenes of split {split!r}, expected a data set such as CloudData")
 
     def read(self, path: Path) -> Cloud:
-        """A scene with labels 0, 1, 2, ... of `classes`, `IGNORED` where nobody is asked."""
+        """A scene with labels 0, 1, 2, ... of `classes`, `IGNORED_POINT` where nobody is asked."""
         cloud = read_cloud(path)
         if cloud.labels is None:
             raise InputError(f"{path}: no labels, expected one a point")
@@ -132,9 +132,9 @@ class PointData(L.LightningDataModule):
 
     def numbered(self, labels: np.ndarray, path: Path) -> np.ndarray:
         """The file's labels as numbers of `classes`; raises InputError for one outside the list."""
-        wrong = labels[(labels < IGNORED) | (labels >= len(self.classes))]
+        wrong = labels[(labels < IGNORED_POINT) | (labels >= len(self.classes))]
         if len(wrong):
-            raise InputError(f"{path}: label {wrong[0]}, expected {IGNORED} (ignored) or 0 to {len(self.classes) - 1}")
+            raise InputError(f"{path}: label {wrong[0]}, expected {IGNORED_POINT} (ignored) or 0 to {len(self.classes) - 1}")
         return labels
 
     def transfer_batch_to_device(self, batch: Voxels | Cloud, device: torch.device, dataloader_idx: int) -> Voxels | Cloud:
@@ -217,5 +217,5 @@ class CloudData(PointData):
         return find_clouds([str(self.path.parent / file) for file in splits.get(split, splits["val"])])
 
     def numbered(self, labels: np.ndarray, path: Path) -> np.ndarray:
-        numbers = dict.fromkeys(self.description.ignored, IGNORED)
+        numbers = dict.fromkeys(self.description.ignored, IGNORED_POINT)
         return number_labels(labels, numbers | {label: i for i, label in enumerate(self.description.classes)}, path)

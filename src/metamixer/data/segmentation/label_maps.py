@@ -11,7 +11,7 @@ from PIL import Image
 from ...errors import InputError
 from ..images.decoding import decoding
 
-IGNORED = 255
+IGNORED_PIXEL = 255
 """The label, in tensors, of pixels that don't count."""
 CLASS_LISTS = Path(__file__).parent / "class_lists"
 LABEL_MODES = ("L", "P", "I", "I;16")
@@ -24,12 +24,12 @@ class PixelClasses:
     names: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
     values: tuple[int, ...]
-    ignored: tuple[int, ...] = (IGNORED,)
+    ignored: tuple[int, ...] = (IGNORED_PIXEL,)
 
     def table(self) -> np.ndarray:
         """Label by the number in a file, -1 where the file may not have it; (65536,) int16."""
         table = np.full(2**16, -1, np.int16)
-        table[list(self.ignored)] = IGNORED
+        table[list(self.ignored)] = IGNORED_PIXEL
         table[list(self.values)] = np.arange(len(self.values))
         return table
 
@@ -51,7 +51,7 @@ def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
         values = tuple(int(entry.get("value", i)) for i, entry in enumerate(entries))
         names = tuple(str(entry["name"]) for entry in entries)
         colours = tuple(_colour(entry["colour"]) for entry in entries)
-        ignored = content.get("ignore_index", IGNORED)
+        ignored = content.get("ignore_index", IGNORED_PIXEL)
         ignored = tuple(int(value) for value in (ignored if isinstance(ignored, list) else [ignored]))
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         said = " ".join(str(error).split())
@@ -62,7 +62,7 @@ def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{path}: class {twice!r} twice, expected different names")
-    if repeated or not 2 <= len(names) <= IGNORED:
+    if repeated or not 2 <= len(names) <= IGNORED_PIXEL:
         raise InputError(
             f"{path}: {len(names)} classes, values {sorted(repeated)} twice or out of range, expected 2 to 255 classes with one each"
         )
@@ -76,8 +76,8 @@ def _colour(value: Sequence[int]) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def read_labels(path: Path, classes: PixelClasses, *, size: tuple[int, int]) -> np.ndarray:
-    """The labels (H, W) uint8 of a PNG, IGNORED where they don't count.
+def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) -> np.ndarray:
+    """The labels (H, W) uint8 of a PNG, IGNORED_PIXEL where they don't count.
 
     size: (height, width) of the picture. Raises InputError that names the file where it is missing, not an image of numbers, of another
     size, has a number that is no class, or a palette in which a number has another class's colour.

@@ -13,12 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 from ...errors import InputError
 from ...system.files import files_below
 from ..images.decoding import decoding
-from ..images.labelled import IMAGE_SUFFIXES, read_image
+from ..images.reading import IMAGE_SUFFIXES, is_grey, read_image
 from ..loading import evaluation_loader, read_ahead, training_loader
-from .label_maps import PixelClasses, read_classes, read_labels
+from .label_maps import PixelClasses, read_classes, read_label_map
 from .transforms import SegmentationAugmentation, SegmentationPreprocessing
-
-GREY_MODES = ("1", "L", "LA", "I", "F")
 
 
 class LabelledPixels(Dataset):
@@ -60,7 +58,7 @@ class LabelledPixels(Dataset):
         picture, labels = self.files[index]
         image = read_colour_image(picture, grey_images=self.grey_images)
         pixels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
-        found = pixels, read_labels(labels, self.classes, size=pixels.shape[1:])
+        found = pixels, read_label_map(labels, self.classes, size=pixels.shape[1:])
         if self.kept is not None:
             self.kept[index] = found
         return found
@@ -84,7 +82,7 @@ def check_colour(picture: Path) -> None:
 
 def expect_colour(mode: str, *, name: str) -> None:
     """Raises InputError for a Pillow mode of grey images."""
-    if mode.split(";")[0] in GREY_MODES:
+    if is_grey(mode):
         raise InputError(f"{name}: a grey image (mode {mode}), expected colour; grey_images=true takes it as three equal channels")
 
 

@@ -10,9 +10,9 @@ from torchvision.transforms.v2 import RandomPhotometricDistort
 from torchvision.transforms.v2 import functional as F
 
 from ...errors import above_zero, from_zero_to_one, rising
-from ..detection.transforms import happens, uniform
+from ..chance import happens, uniform
 from ..preprocessing import Normalisation
-from .label_maps import IGNORED
+from .label_maps import IGNORED_PIXEL
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class SegmentationPreprocessing(Normalisation):
     stride: int | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         for name in ("short_side", "long_side", "window", "stride"):
             if getattr(self, name) is not None:
                 above_zero(f"preprocessing.{name}", getattr(self, name))
@@ -89,7 +90,7 @@ class SegmentationAugmentation:
         padding = (0, self.crop[1] - target[1], 0, self.crop[0] - target[0])
         return (
             nn_functional.pad(preprocessing.normalise(image), padding),
-            nn_functional.pad(labels, padding, value=IGNORED).long(),
+            nn_functional.pad(labels, padding, value=IGNORED_PIXEL).long(),
         )
 
     def choose_box(self, labels: Tensor, full: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -97,7 +98,7 @@ class SegmentationAugmentation:
         sides = [max(min(round(crop * side / resized), side), 1) for crop, side, resized in zip(self.crop, labels.shape, full, strict=True)]
         for _ in range(10):
             top, left = (uniform(0, whole - side) for whole, side in zip(labels.shape, sides, strict=True))
-            counts = labels[top : top + sides[0], left : left + sides[1]].flatten().bincount(minlength=256)[:IGNORED]
+            counts = labels[top : top + sides[0], left : left + sides[1]].flatten().bincount(minlength=256)[:IGNORED_PIXEL]
             if (counts > 0).sum() > 1 and counts.max() < self.category_limit * counts.sum():
                 break
         return top, left, sides[0], sides[1]

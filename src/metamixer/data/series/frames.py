@@ -1,41 +1,22 @@
 """Tables of users, pandas or polars, wide or long, -> series, and forecasts -> tables of the same kind."""
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import InputError, InputWarning
+from .dates import TIME_COLUMNS, Dates, expect_same_dates, import_pandas, is_time, own_dates, stamp, time_column, to_zone
 from .missing import refuse_missing
-from .tables import (
-    IDENTIFIER,
-    TIME_COLUMNS,
-    LongSeries,
-    Series,
-    dates,
-    import_pandas,
-    local_dates,
-    numbers,
-    stamp,
-    time_column,
-    to_series,
-    to_zone,
-    utc_dates,
-)
+from .tables import IDENTIFIER, LongSeries, Series, numbers, to_series
 
 if TYPE_CHECKING:
     import pandas
 
 LONG = (IDENTIFIER, "ds", "y")
 """The columns of a long table, the layout of the Nixtla tools: which series, when, how much."""
-
-FORECAST = "ffnet_ts"
-"""The column of the forecast in a long table."""
 
 
 @dataclass(frozen=True)
@@ -74,24 +55,11 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
     table = table.copy(deep=False)
     table[time] = own_dates(table[time])
     series = pivot(table) if long else to_series(table, time=time)
-    zone, local = zone_of(table[time], time)
     days = library == "polars" and str(frame.schema[time]) == "Date"
     unit = table[time].dt.unit if table[time].dtype.kind == "M" and not days else "us"
     names = table[LONG[0]] if long else table.columns.drop(time).infer_objects()
-    return series, Layout(library, long, time, zone=zone, local=local, days=days, unit=unit, identifier=type_of_names(names))
-
-
-def own_dates(column: "pandas.Series") -> "pandas.Series":
-    """Dates that Arrow or Python holds, as pandas' own; any other column as it is."""
-    pandas = import_pandas()
-    if not isinstance(column.dtype, pandas.ArrowDtype) and column.dtype != object:
-        return column
-    objects = column.astype(object)
-    if not all(isinstance(value, date) for value in objects):
-        return column
-    with suppress(ValueError):  # of several zones, or none of pandas' dates
-        return pandas.to_datetime(objects)
-    return column
+    zone, identifier = {"zone": series.zone, "local": series.local}, type_of_names(names)
+    return series, Layout(library, long, time, **zone, days=days, unit=unit, identifier=identifier)
 
 
 def type_of_names(names: Any) -> str:
@@ -116,18 +84,6 @@ def index_to_columns(frame: "pandas.DataFrame", time: str | None) -> "pandas.Dat
     return result
 
 
-def is_time(name: Any, time: str | None) -> bool:
-    """Is this the column of dates, by its name?"""
-    return name == time if time is not None else str(name).lower() in TIME_COLUMNS
-
-
-def expect_same_dates(index: "pandas.Index", column: "pandas.Series", name: Any) -> None:
-    """Raise InputError that names the first row at which an index says another date than the column of its name."""
-    ours, theirs = dates(index.to_series(), name), dates(column, name)
-    for row in np.flatnonzero(ours != theirs)[:1]:
-        raise InputError(f"index {name!r}, row {row + 1}: {stamp(ours[row])}, expected {stamp(theirs[row])}, as in the column of this name")
-
-
 def from_polars(frame: Any) -> "pandas.DataFrame":
     """The same table in pandas, without the Arrow library that polars' own way needs."""
     pandas = import_pandas()
@@ -136,18 +92,6 @@ def from_polars(frame: Any) -> "pandas.DataFrame":
         if getattr(kind, "time_zone", None):
             columns[name] = columns[name].dt.tz_localize("UTC").dt.tz_convert(kind.time_zone)
     return pandas.DataFrame(columns)
-
-
-def zone_of(column: "pandas.Series", name: Any) -> tuple[str | None, bool]:
-    """The time zone of a column of dates, None without one, and whether `dates` gives its local dates.
-
-    Text with an offset, which may change with the clock, is of UTC, or of no zone where the dates are local ones.
-    """
-    local = local_dates(column, utc_dates(column, name)) is not None
-    if isinstance(column.dtype, import_pandas().DatetimeTZDtype):
-        return str(column.dt.tz), local
-    text = isinstance(column.iloc[0], str) and re.search(r":\S*(Z|[+-]\d{2}:?\d{2})$", column.iloc[0])
-    return ("UTC" if text and not local else None), False
 
 
 def pivot(frame: Any) -> Series:
@@ -161,14 +105,16 @@ def pivot(frame: Any) -> Series:
         raise InputError(f"column {identifier!r}, row {int(nameless.argmax()) + 1}: no value, expected the name of a series")
     warn_of_unused([str(name) for name in frame.columns if name not in LONG])
     names = frame[identifier].astype(type_of_names(frame[identifier])).to_numpy()
-    table = pandas.DataFrame({identifier: names, time: dates(frame[time], time), value: numbers(frame[value], value)})
+    dated = Dates.of(frame[time], time)
+    table = pandas.DataFrame({identifier: names, time: dated.times, value: numbers(frame[value], value)})
     repeated = table.duplicated([identifier, time]).to_numpy()
     if repeated.any():
         row = int(repeated.argmax())
         name, when = str(names[row]), stamp(table[time].to_numpy()[row])
         raise InputError(f"column {time!r}, row {row + 1}: series {name!r} has {when} already, expected every date once")
     wide = table.pivot(index=time, columns=identifier, values=value).sort_index()
-    return LongSeries(wide.index.to_numpy(), wide.to_numpy(dtype=np.float64), tuple(map(str, wide.columns)), time)
+    values, series = wide.to_numpy(dtype=np.float64), tuple(map(str, wide.columns))
+    return LongSeries(wide.index.to_numpy(), values, series, time, zone=dated.zone, local=dated.local)
 
 
 def warn_of_unused(columns: Sequence[str]) -> None:
@@ -178,16 +124,23 @@ def warn_of_unused(columns: Sequence[str]) -> None:
         warnings.warn(f"{what} {', '.join(map(repr, columns))}: not used, only {', '.join(LONG)} are", InputWarning, stacklevel=2)
 
 
-def write_frame(times: np.ndarray, columns: Mapping[str, np.ndarray], names: Sequence[str], layout: Layout) -> Any:
+def write_frame(
+    times: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    layout: Layout,
+    *,
+    model: str = "ffnet_ts",
+) -> Any:
     """A forecast as a table of this layout.
 
-    columns: suffix, such as "" or "-lo-90", -> (rows, variables).
+    columns: suffix, such as "" or "-lo-90", -> (rows, variables); model: the column of the forecast in a long table.
     """
     pandas = import_pandas()
     times = times.astype(f"datetime64[{layout.unit}]")
     if layout.long:
         data = {LONG[0]: np.repeat(np.array(names, layout.identifier), len(times)), LONG[1]: np.tile(times, len(names))}
-        data |= {f"{FORECAST}{suffix}": values.T.reshape(-1) for suffix, values in columns.items()}
+        data |= {f"{model}{suffix}": values.T.reshape(-1) for suffix, values in columns.items()}
     else:
         data = {layout.time: times}
         for i, (name, own) in enumerate(zip(names, np.array(names, layout.identifier).tolist(), strict=True)):

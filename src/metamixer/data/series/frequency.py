@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InputError
-from .tables import Series, import_pandas, stamp
+from .dates import import_pandas, stamp
+from .tables import Series
 
 SEASONS = {
     **dict.fromkeys(("YE", "YS", "BYE", "BYS"), 1),

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from ...errors import InputError, InputWarning
-from .tables import Series, some, stamp
+from .dates import some, stamp
+from .tables import Series
 
 SENTINELS = (-9999.0, -999.0, -99999.0, 99999.0)
 """Numbers that often stand for a missing value."""

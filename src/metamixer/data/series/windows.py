@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ...errors import InputError, at_least
-from ..loading import EpochLoader, EpochSampler, place_in
+from ...errors import InputError
+from ..loading import evaluation_loader, training_loader
 from .frequency import refuse_backward
 from .missing import refuse_missing
 from .tables import Series, read_series
@@ -157,19 +158,17 @@ class SeriesData(L.LightningDataModule):
         return Windows(scaling.apply(self.series.values[start:stop]), self.lookback, self.horizon, measured=measured)
 
     def train_dataloader(self) -> DataLoader:
-        windows, generator = self.windows("train"), torch.Generator()
-        sampler = EpochSampler(windows, seed=self.seed, generator=generator, **place_in(self.trainer))
-        return self._loader(windows, sampler=sampler, generator=generator)
+        loading = {"seed": self.seed, "trainer": self.trainer, "keep_last": True}  # every window counts
+        return training_loader(self.windows("train"), **loading, **self._loading())
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.windows("val").spread(self.max_val_windows))
+        return evaluation_loader(self.windows("val").spread(self.max_val_windows), **self._loading())
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader(self.windows("test"))
+        return evaluation_loader(self.windows("test"), **self._loading())
 
-    def _loader(self, windows: Windows, **settings) -> DataLoader:
-        at_least("batch_size", self.batch_size, 1)
-        return EpochLoader(windows, self.batch_size, num_workers=self.num_workers, collate_fn=as_fetched, **settings)
+    def _loading(self) -> dict[str, Any]:
+        return {"batch_size": self.batch_size, "num_workers": self.num_workers, "collate_fn": as_fetched}
 
 
 def split_rows(rows: int, split: Sequence[float]) -> tuple[int, int, int]:

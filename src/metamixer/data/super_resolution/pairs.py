@@ -13,13 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...errors import InputError
 from ..images.decoding import decoding
-from ..images.labelled import images_below, read_image
+from ..images.reading import images_below, is_grey, read_image
 from ..loading import evaluation_loader, read_ahead, training_loader
 from .quality import least_side
 from .resizing import crop_to_multiple, imresize
-
-GREY = ("1", "L", "LA", "I;16")
-"""Pillow's modes of images without colour, which stay so in measuring."""
 
 
 class ImagePairs(Dataset):
@@ -210,10 +207,10 @@ def find_small_files(folder: str | Path, large: Sequence[tuple[str | Path, Path]
 
 
 def read_pixels(file: Path, *, mode: str | None = None) -> np.ndarray:
-    """An image file as (H, W, C) uint8; C = 1 for a grey one unless `mode` (Pillow's) says otherwise."""
+    """An image file as (H, W, C) uint8; C = 1 for a grey one, which stays so in measuring, unless `mode` (Pillow's) says otherwise."""
     if mode is None:
         with decoding(file), Image.open(file) as image:
-            mode = "L" if image.mode in GREY else "RGB"
+            mode = "L" if is_grey(image.mode) else "RGB"
     # As stored: of two images of a pair only one may have kept its EXIF remark.
     pixels = np.asarray(read_image(file, mode=mode, name=str(file), upright=False))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels

@@ -16,8 +16,8 @@ from ...errors import InputError, first_line
 from ...system.machine import multiplies_int8
 from ..description import KEY, NAMES, Description, Shape
 from ..program import Program, all_free, capture
+from ..quantization import fingerprint
 from ..runtime import Runtime
-from ..weights import fingerprint
 
 OPSET = 20
 """The first with GELU as an operator."""

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ...system.machine import multiplies_int8
+from ...system import machine
 from ..description import KEY, Description, Shape
 from ..program import Program, all_free, capture
+from ..quantization import fingerprint
 from ..runtime import Runtime
-from ..weights import fingerprint
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 """What OpenVINO is to compute in; in an int8 network, the operators that stay in floating point."""
@@ -26,7 +26,8 @@ class OpenVino(Runtime):
     def __init__(self, model: ov.Model, precision: str, shape: Shape, description: Description | None = None):
         super().__init__(shape, description)
         settings = {
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            # OpenVINO emulates bfloat16 wrongly on AVX-512 processors without its instructions, so float32 it is.
+            "INFERENCE_PRECISION_HINT": "f32" if precision == "bf16" and not computes_bfloat16() else HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
@@ -45,6 +46,11 @@ class OpenVino(Runtime):
 def core() -> ov.Core:
     """OpenVINO's devices and plugins, loaded once."""
     return ov.Core()
+
+
+def computes_bfloat16() -> bool:
+    """Whether the processor and OpenVINO's own account of it both have bfloat16."""
+    return machine.computes_bfloat16() and "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def write(program: Program, path: Path) -> None:
@@ -95,6 +101,7 @@ def quantize(model: ov.Model, program: Program) -> ov.Model:
     floating = {fingerprint(weight.numpy(force=True)) for weight in program.floating}
     batches = [batch.numpy() for batch in program.calibration_batches()]
     kept = [op.get_friendly_name() for op in model.get_ops() if floating & set(map(fingerprint, _constants(op)))]
+    overflow_fix = None if machine.multiplies_int8() else nncf.OverflowFix.ENABLE
     return nncf.quantize(
         model,
         nncf.Dataset(batches),
@@ -103,7 +110,7 @@ def quantize(model: ov.Model, program: Program) -> ov.Model:
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(batches),
         # Without instructions for int8 products their sums of pairs saturate at 16 bits, unless weights have 7 bits.
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=None if multiplies_int8() else nncf.OverflowFix.ENABLE),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix),
         ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
     )
 

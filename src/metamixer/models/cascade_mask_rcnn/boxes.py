@@ -1,4 +1,4 @@
-"""Boxes (x1, y1, x2, y2) in pixels: told relative to other boxes, laid out as anchors, refused where they are none."""
+"""Boxes (x1, y1, x2, y2) in pixels: encoding relative to other boxes, anchors, checks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from torchvision.models.detection._utils import encode_boxes
 from ...errors import InputError
 
 RATIOS = (0.5, 1.0, 2.0)
-"""Height / width of the anchors at each place."""
+"""Height / width of the anchors at each position."""
 ANCHOR_SCALE = 8
 """Side of the square anchor in strides of its level, as published."""
 MAX_LOG_RATIO = math.log(1000 / 16)
-"""The most that a side may grow or shrink by in one step, as a logarithm."""
+"""Largest change of a side in one refinement, as a logarithm."""
 
 DIVISOR = 32
 """Images are padded with zeros to a multiple of this many pixels."""
@@ -45,7 +45,7 @@ class BoxCoder:
 
 
 def make_anchors(size: Size, stride: int, *, scale: float = ANCHOR_SCALE, device: torch.device) -> Tensor:
-    """The anchors of a level of `size` cells: (height * width * ratios, 4), not rounded; scale: side of the square one in strides."""
+    """The anchors of a level of `size` cells: (height * width * ratios, 4); scale: the square one's side in strides."""
     ratios = torch.tensor(RATIOS, device=device).sqrt()
     half_extent = torch.stack([1 / ratios, ratios], dim=1) * (scale * stride / 2)
     rows, columns = (torch.arange(count, device=device) * stride for count in size)
@@ -55,18 +55,18 @@ def make_anchors(size: Size, stride: int, *, scale: float = ANCHOR_SCALE, device
 
 
 def boxes_inside(boxes: Tensor, size: Size) -> Tensor:
-    """Which boxes (N, 4) leave the image nowhere: (N,) bool."""
+    """Which boxes (N, 4) lie inside the image: (N,) bool."""
     height, width = size
     return (boxes[:, 0] >= 0) & (boxes[:, 1] >= 0) & (boxes[:, 2] < width) & (boxes[:, 3] < height)
 
 
 def with_image_index(boxes: Sequence[Tensor]) -> Tensor:
-    """Boxes (N_i, 4) of each image -> (sum of N_i, 5), the image's number first."""
+    """Boxes (N_i, 4) of each image -> (sum of N_i, 5), image index first."""
     return torch.cat([torch.cat([each.new_full((len(each), 1), i), each], dim=1) for i, each in enumerate(boxes)])
 
 
 def check_targets(targets: Sequence[Mapping[str, Tensor]], sizes: Sequence[Size], num_classes: int) -> None:
-    """Refuse objects that no loss can be computed for; raises InputError that names the image, the object and the value."""
+    """Raise InputError for invalid objects, naming the image, the object and the value."""
     if len(targets) != len(sizes):
         raise InputError(f"{len(targets)} targets, expected {len(sizes)}, one for each image")
     for i, (target, size) in enumerate(zip(targets, sizes, strict=True)):

@@ -1,4 +1,4 @@
-"""Three stages, each of which starts from the boxes of the one before it and asks for a better fit (Cai and Vasconcelos, 2018)."""
+"""Three stages; each refines the boxes of the previous one and requires a higher IoU (Cai and Vasconcelos, 2018)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ BOX_LOSS_WEIGHT = 10.0
 Target = Mapping[str, Tensor]
 """The objects of an image: boxes (N, 4), labels (N,), masks (N, H, W)."""
 Detections = dict[str, Tensor]
-"""What was found in an image: boxes (N, 4), scores (N,), labels (N,), masks (N, 28, 28) of probabilities within the boxes."""
+"""Detections in an image: boxes (N, 4), scores (N,), labels (N,), masks (N, 28, 28): probabilities within the boxes."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """iou: from which a box is an object's; weight: of its losses."""
+class CascadeStage:
+    """iou: at least this for a box to match an object; weight: of the stage's losses."""
 
     iou: float
     coder: BoxCoder
@@ -35,17 +35,18 @@ class Stage:
 
 
 STAGES = (
-    Stage(0.5, BoxCoder((0.1, 0.1, 0.2, 0.2)), 1.0),
-    Stage(0.6, BoxCoder((0.05, 0.05, 0.1, 0.1)), 0.5),
-    Stage(0.7, BoxCoder((0.033, 0.033, 0.067, 0.067)), 0.25),
+    CascadeStage(0.5, BoxCoder((0.1, 0.1, 0.2, 0.2)), 1.0),
+    CascadeStage(0.6, BoxCoder((0.05, 0.05, 0.1, 0.1)), 0.5),
+    CascadeStage(0.7, BoxCoder((0.033, 0.033, 0.067, 0.067)), 0.25),
 )
 
 
 @dataclass(frozen=True)
-class Sample:
-    """The regions of an image that a stage learns from: first those of an object, then background.
+class RegionSample:
+    """The regions of an image that a stage is trained on: first those that match an object, then background.
 
-    boxes: (N, 4); objects: (P,) the number of the object of each of the first; given: (P,) whether that box is the object's own.
+    boxes: (N, 4); objects: (P,) index of the object that each of the first matches; given: (P,) whether the box is the
+    object's own.
     """
 
     boxes: Tensor
@@ -56,7 +57,7 @@ class Sample:
 class Cascade(nn.Module):
     """Box and mask heads of the three stages.
 
-    samples: regions of an image that each stage learns from.
+    samples: regions per image that each stage is trained on.
     """
 
     def __init__(self, channels: int, hidden_dim: int, num_classes: int, *, samples: int = 512):
@@ -66,7 +67,7 @@ class Cascade(nn.Module):
         self.samples = samples
 
     def detect(self, levels: Sequence[Tensor], proposals: Sequence[Tensor], sizes: Sequence[Size]) -> list[Detections]:
-        """levels: (B, C, H, W) each; proposals: (N, 4) of each image -> detections of each image, likeliest first."""
+        """levels: (B, C, H, W) each; proposals: (N, 4) of each image -> detections per image, most confident first."""
         boxes = list(proposals)
         counts = [len(each) for each in boxes]
         total = 0
@@ -74,7 +75,9 @@ class Cascade(nn.Module):
             logits, deltas = head(region_features(levels, with_image_index(boxes), BOX_GRID))
             total = total + logits
             last = boxes
-            boxes = refine(stage.coder, last, deltas.split(counts), [best_class(part) for part in logits.split(counts)], sizes)
+            boxes = refine(
+                stage.coder, last, deltas.split(counts), [best_class(part) for part in logits.split(counts)], sizes
+            )
         probabilities = (total / len(STAGES)).softmax(dim=1).split(counts)
         found = [
             select(each, clip_boxes_to_image(STAGES[-1].coder.decode(delta, start[:, None]), size))
@@ -101,9 +104,13 @@ class Cascade(nn.Module):
             samples = [self._sample(each, target, stage) for each, target in zip(boxes, targets, strict=True)]
             starts = [one.boxes for one in samples]
             logits, deltas = box_head(region_features(levels, with_image_index(starts), BOX_GRID))
-            labels = [sample_labels(one, target, logits.shape[1] - 1) for one, target in zip(samples, targets, strict=True)]
+            labels = [
+                sample_labels(one, target, logits.shape[1] - 1) for one, target in zip(samples, targets, strict=True)
+            ]
             losses[f"class_{i}"] = stage.weight * class_loss(logits, torch.cat(labels))
-            losses[f"box_{i}"] = stage.weight * BOX_LOSS_WEIGHT * box_loss(stage.coder, deltas, samples, labels, targets)
+            losses[f"box_{i}"] = (
+                stage.weight * BOX_LOSS_WEIGHT * box_loss(stage.coder, deltas, samples, labels, targets)
+            )
             mask_rois = with_image_index([one.boxes[: len(one.objects)] for one in samples])
             mask_logits = mask_head(region_features(levels, mask_rois, MASK_GRID))
             losses[f"mask_{i}"] = stage.weight * mask_loss(mask_logits, samples, labels, targets)
@@ -111,18 +118,18 @@ class Cascade(nn.Module):
         return losses
 
     @torch.no_grad()
-    def _sample(self, boxes: Tensor, target: Target, stage: Stage) -> Sample:
-        """Choose among the boxes and the objects' own; what is learned from must not depend on how good the proposals are yet."""
+    def _sample(self, boxes: Tensor, target: Target, stage: CascadeStage) -> RegionSample:
+        """Sample from the proposals and the ground-truth boxes, so that training doesn't depend on early proposals."""
         objects = target["boxes"]
         matches = match(boxes, objects, positive=stage.iou, negative=stage.iou)
         matches = torch.cat([torch.arange(len(objects), device=matches.device), matches])
         boxes = torch.cat([objects.to(boxes.dtype), boxes])
         positive, negative = sample(matches, self.samples, positive_fraction=POSITIVE_FRACTION)
-        return Sample(boxes[torch.cat([positive, negative])], matches[positive], positive < len(objects))
+        return RegionSample(boxes[torch.cat([positive, negative])], matches[positive], positive < len(objects))
 
 
 def best_class(logits: Tensor) -> Tensor:
-    """logits: (N, classes + 1), the background last -> (N,) the likeliest class beside the background."""
+    """logits: (N, classes + 1), the background last -> (N,) the most likely class except background."""
     return logits[:, :-1].argmax(dim=1)
 
 
@@ -130,7 +137,7 @@ def best_class(logits: Tensor) -> Tensor:
 def refine(
     coder: BoxCoder, boxes: Sequence[Tensor], deltas: Sequence[Tensor], labels: Sequence[Tensor], sizes: Sequence[Size]
 ) -> list[Tensor]:
-    """For each image boxes (N, 4) moved by those of deltas (N, classes, 4) that belong to labels (N,), within the image."""
+    """Apply to the boxes (N, 4) of each image the deltas (N, classes, 4) of labels (N,), and clip them to the image."""
     return [
         clip_boxes_to_image(coder.decode(delta[torch.arange(len(label), device=label.device), label], start), size)
         for start, delta, label, size in zip(boxes, deltas, labels, sizes, strict=True)
@@ -138,7 +145,7 @@ def refine(
 
 
 def select(probabilities: Tensor, boxes: Tensor) -> Detections:
-    """probabilities: (N, classes + 1), boxes: (N, classes, 4) -> the best that overlap no better one of their class."""
+    """probabilities: (N, classes + 1), boxes: (N, classes, 4) -> detections after NMS within each class."""
     scores = probabilities[:, :-1]
     region, label = (scores > SCORE_THRESHOLD).nonzero(as_tuple=True)
     scores, boxes = scores[region, label], boxes[region, label]
@@ -146,7 +153,7 @@ def select(probabilities: Tensor, boxes: Tensor) -> Detections:
     return {"boxes": boxes[kept], "scores": scores[kept], "labels": label[kept]}
 
 
-def sample_labels(one: Sample, target: Target, background: int) -> Tensor:
+def sample_labels(one: RegionSample, target: Target, background: int) -> Tensor:
     """The class of each sampled region: (N,)."""
     labels = one.objects.new_full((len(one.boxes),), background)
     labels[: len(one.objects)] = target["labels"][one.objects]
@@ -158,8 +165,14 @@ def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
 
 
-def box_loss(coder: BoxCoder, deltas: Tensor, samples: Sequence[Sample], labels: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
-    """Generalised IoU of the decoded boxes of the objects' classes, not clipped, over all sampled regions: scalar."""
+def box_loss(
+    coder: BoxCoder,
+    deltas: Tensor,
+    samples: Sequence[RegionSample],
+    labels: Sequence[Tensor],
+    targets: Sequence[Target],
+) -> Tensor:
+    """Generalized IoU loss of the decoded, unclipped boxes of the objects' classes over all sampled regions: scalar."""
     counts = [len(one.boxes) for one in samples]
     total = deltas.sum() * 0
     for one, delta, label, target in zip(samples, deltas.split(counts), labels, targets, strict=True):
@@ -170,8 +183,10 @@ def box_loss(coder: BoxCoder, deltas: Tensor, samples: Sequence[Sample], labels:
     return total / max(sum(counts), 1)
 
 
-def mask_loss(logits: Tensor, samples: Sequence[Sample], labels: Sequence[Tensor], targets: Sequence[Target]) -> Tensor:
-    """Cross entropy of the masks (P, classes, 28, 28) of the objects' classes: scalar, 0 where no region has an object."""
+def mask_loss(
+    logits: Tensor, samples: Sequence[RegionSample], labels: Sequence[Tensor], targets: Sequence[Target]
+) -> Tensor:
+    """Cross entropy of the masks (P, classes, 28, 28) of the objects' classes: scalar, 0 if no region matches."""
     if not len(logits):
         return logits.sum()
     wanted = torch.cat(
@@ -186,15 +201,21 @@ def mask_loss(logits: Tensor, samples: Sequence[Sample], labels: Sequence[Tensor
 
 def next_boxes(
     coder: BoxCoder,
-    samples: Sequence[Sample],
+    samples: Sequence[RegionSample],
     labels: Sequence[Tensor],
     logits: Tensor,
     deltas: Tensor,
     sizes: Sequence[Size],
 ) -> list[Tensor]:
-    """The regions of the next stage: the sampled ones as their class moves them, without the objects' own boxes."""
+    """The regions of the next stage: the sampled ones refined by their class, without the ground-truth boxes."""
     counts = [len(one.boxes) for one in samples]
     background = logits.shape[1] - 1
-    classes = [torch.where(label == background, best_class(part), label) for label, part in zip(labels, logits.split(counts), strict=True)]
+    classes = [
+        torch.where(label == background, best_class(part), label)
+        for label, part in zip(labels, logits.split(counts), strict=True)
+    ]
     moved = refine(coder, [one.boxes for one in samples], deltas.split(counts), classes, sizes)
-    return [torch.cat([boxes[: len(one.given)][~one.given], boxes[len(one.given) :]]) for one, boxes in zip(samples, moved, strict=True)]
+    return [
+        torch.cat([boxes[: len(one.given)][~one.given], boxes[len(one.given) :]])
+        for one, boxes in zip(samples, moved, strict=True)
+    ]

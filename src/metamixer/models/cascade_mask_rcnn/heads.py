@@ -1,4 +1,4 @@
-"""What looks at a region: its features out of the pyramid, then its class, its box and its mask."""
+"""Features of regions from the pyramid, and the heads for class, box and mask."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,19 @@ from .pyramid import STRIDES
 
 REGION_STRIDES = STRIDES[:-1]
 FINEST_SCALE = 56
-"""Regions of up to twice this side (the root of the area, in pixels) are read from the finest level."""
+"""Regions of up to twice this side (square root of the area, in pixels) are read from the finest level."""
 BOX_GRID, MASK_GRID = 7, 14
 MASK_SIZE = 2 * MASK_GRID
 
 
 def region_features(levels: Sequence[Tensor], rois: Tensor, grid: int) -> Tensor:
-    """levels: (B, C, H, W) each; rois: (N, 5) of image number and box -> (N, C, grid, grid), each from the level of its size."""
+    """levels (B, C, H, W) each; rois (N, 5): image index, box -> (N, C, grid, grid), from the level of its size."""
     extent = rois[:, 3:] - rois[:, 1:3]
     level = torch.log2(extent.prod(dim=1).sqrt() / FINEST_SCALE + 1e-6).floor().clamp(0, len(REGION_STRIDES) - 1)
     features = rois.new_zeros(len(rois), levels[0].shape[1], grid, grid)
     for i, stride in enumerate(REGION_STRIDES):
         chosen = (level == i).nonzero().squeeze(1)
-        # In the precision of the regions: in bfloat16 their coordinates would be off by pixels.
+        # In the precision of the regions: bfloat16 coordinates would be off by pixels.
         pooled = roi_align(levels[i].to(rois.dtype), rois[chosen], grid, spatial_scale=1 / stride, aligned=True)
         features = features.index_copy(0, chosen, pooled)
     return features.to(levels[0].dtype)
@@ -56,7 +56,7 @@ class BoxHead(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Four 3x3 convolutions, twice the size, a mask for each class."""
+    """Four 3x3 convolutions, upsampling by 2, a mask for each class."""
 
     def __init__(self, channels: int, num_classes: int, *, depth: int = 4):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Masks of objects: cut to a box for learning, pasted from a box for showing."""
+"""Masks of objects: cropped to a box for training, pasted into the image for output."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,10 +14,10 @@ THRESHOLD = 0.5
 
 @torch.no_grad()
 def crop_masks(masks: Tensor, boxes: Tensor, objects: Tensor, size: int) -> Tensor:
-    """masks: (N, H, W); boxes: (P, 4); objects: (P,), whose mask is cut to each box -> (P, size, size) of 0 and 1."""
+    """masks (N, H, W); boxes (P, 4); objects (P,): whose mask is cropped to each box -> (P, size, size) of 0 and 1."""
     boxes = clip_boxes_to_image(boxes, masks.shape[1:])
     rois = torch.cat([objects[:, None].to(boxes.dtype), boxes], dim=1)
-    # As the image: where zeros follow its border, they are seen there.
+    # Zeros beyond the border, as in the padded image.
     masks = F.pad(masks, (0, -masks.shape[2] % DIVISOR, 0, -masks.shape[1] % DIVISOR))
     return (roi_align(masks[:, None].to(boxes.dtype), rois, size, aligned=True)[:, 0] >= THRESHOLD).to(boxes.dtype)
 
@@ -41,7 +41,7 @@ def paste_masks(probabilities: Tensor, boxes: Tensor, size: Size) -> Tensor:
 
 
 def to_file(found: Mapping[str, Tensor], image: Tensor, size: Sequence[int]) -> dict[str, Tensor]:
-    """Detections in pixels of the network's image (3, H, W) -> in pixels of the file of `size`, with masks (N, height, width) bool."""
+    """Detections in the network's image (3, H, W) -> in the file's of `size`, with masks (N, height, width) bool."""
     height, width = size
     scale = found["boxes"].new_tensor([width / image.shape[2], height / image.shape[1]] * 2)
     boxes = found["boxes"] * scale

@@ -1,4 +1,4 @@
-"""Which object each box is to find, and which boxes a loss is computed on."""
+"""Matching of boxes to objects, and sampling of the boxes that a loss is computed on."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,14 @@ from torchvision.ops import box_iou
 
 BACKGROUND = -1
 BETWEEN = -2
-"""Beside the number of an object: a box that is to find none, and one from which nothing is learned."""
+"""Instead of an object's index: a box that matches none, and one that is left out of the loss."""
 
 
 def match(boxes: Tensor, objects: Tensor, *, positive: float, negative: float, rescue: float | None = None) -> Tensor:
-    """For each of boxes (N, 4) the number of its object in objects (M, 4), BACKGROUND or BETWEEN: (N,).
+    """For each of boxes (N, 4) the index of its object in objects (M, 4), BACKGROUND or BETWEEN: (N,).
 
-    positive, negative: IoU from which a box is an object's, and below which it is background. rescue: IoU from which an object also
-    gets the boxes that overlap it most, though others of them would be theirs; None: no such rule.
+    positive, negative: IoU from which a box is an object's, and below which it is background. rescue: IoU from which an
+    object also gets the boxes that overlap it most, though others of them would be theirs; None: no such rule.
     """
     if not len(objects):
         return boxes.new_full((len(boxes),), BACKGROUND, dtype=torch.long)
@@ -29,6 +29,6 @@ def match(boxes: Tensor, objects: Tensor, *, positive: float, negative: float, r
 
 
 def sample(matches: Tensor, count: int, *, positive_fraction: float) -> tuple[Tensor, Tensor]:
-    """At most `count` boxes by chance: the indices of those of an object, at most a fraction, and of background ones."""
+    """At most `count` random boxes: the indices of positives, at most a fraction, and of background ones."""
     positive, negative = BalancedPositiveNegativeSampler(count, positive_fraction)([matches + 1])
     return positive[0].nonzero().squeeze(1), negative[0].nonzero().squeeze(1)

@@ -1,6 +1,6 @@
 """Cascade Mask R-CNN: images in, boxes, classes and masks of objects out (paper, table 4).
 
-Equal to the published detectors, which are mmdet 2.28's; what torchvision does otherwise is written out in the files beside this.
+Equal to the published detectors, which are mmdet 2.28's; where torchvision differs, this folder has its own code.
 """
 
 import re
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...checkpoints.published import published_name, rename_published
 from ...errors import InputError, at_least
+from ...mixer import Mixers
 from ..ffnet.backbones import build_backbone
+from ..published_names import published_name, rename_published
 from .boxes import ANCHOR_SCALE, DIVISOR, Size, check_targets
 from .cascade import STAGES, Cascade, Detections, Target
 from .proposals import ProposalNetwork
@@ -37,7 +38,7 @@ PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
     (r"(bbox_head\.\d)\.deltas\.", r"\1.fc_reg."),
     (r"(mask_head\.\d)\.logits\.", r"\1.conv_logits."),
 )
-"""Our name -> the published one, beside the backbone's."""
+"""Our name -> the published one, except the backbone's."""
 
 CLASSIFIERS = tuple(
     f"cascade.{layer}"
@@ -48,14 +49,15 @@ CLASSIFIERS = tuple(
 
 
 class CascadeMaskRCNN(nn.Module):
-    """Finds the objects of 3-channel images, normalised as the backbone wants them.
+    """The detector; it takes 3-channel images normalized for the backbone.
 
     Args:
-        num_classes: kinds of objects, numbered from 0.
-        backbone, backbone_args: a name of ours or timm's, and keywords for `timm.create_model`.
+        num_classes: classes of objects, numbered from 0.
+        backbone, backbone_args: name of our network or timm's, and keywords for `build_backbone`.
+        mixers: token mixers of the backbone's stages, if it is ours; None: its own.
         channels: of the pyramid and the heads; hidden_dim: of the box heads' hidden layer.
-        anchor_scale: side of the square anchor in strides of its level; objects of a few pixels ask for smaller ones than the published.
-        proposal_samples, region_samples: anchors, and regions in each stage, that are learned from in each image.
+        anchor_scale: side of the square anchor in strides of its level; objects of a few pixels need a smaller one.
+        proposal_samples, region_samples: anchors, and regions of each stage, sampled per image for training.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class CascadeMaskRCNN(nn.Module):
         backbone: str = "ffnet_2",
         *,
         backbone_args: Mapping | None = None,
+        mixers: Mixers | None = None,
         channels: int = 256,
         hidden_dim: int = 1024,
         anchor_scale: float = ANCHOR_SCALE,
@@ -74,12 +77,15 @@ class CascadeMaskRCNN(nn.Module):
         for name, value in (("num_classes", num_classes), ("anchor_scale", anchor_scale)):
             at_least(name, value, 1)
         self.num_classes = num_classes
-        self.pyramid = Pyramid(build_backbone(backbone, **{"feature_norms": True, **(backbone_args or {})}), channels)
+        backbone_args = {"feature_norms": True, "mixers": mixers, **(backbone_args or {})}
+        self.pyramid = Pyramid(build_backbone(backbone, **backbone_args), channels)
         self.proposals = ProposalNetwork(channels, anchor_scale=anchor_scale, samples=proposal_samples)
         self.cascade = Cascade(channels, hidden_dim, num_classes, samples=region_samples)
 
-    def forward(self, images: Sequence[Tensor], targets: Sequence[Target] | None = None) -> list[Detections] | dict[str, Tensor]:
-        """images: (3, H, W) each, of any sizes -> detections of each image in its pixels; with targets: the losses by name.
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+    ) -> list[Detections] | dict[str, Tensor]:
+        """images: (3, H, W) each, of any sizes -> detections in pixels of each image; with targets: the losses by name.
 
         targets: for each image boxes (N, 4) as x1, y1, x2, y2, labels (N,) and masks (N, H, W); N may be 0.
         """
@@ -91,7 +97,9 @@ class CascadeMaskRCNN(nn.Module):
             return self.cascade.detect(levels, self.proposals.propose(maps, anchors, sizes, count=PROPOSALS), sizes)
         check_targets(targets, sizes, self.num_classes)
         regions = self.proposals.propose(maps, anchors, sizes, count=TRAINING_PROPOSALS)
-        return self.proposals.losses(maps, anchors, sizes, targets) | self.cascade.losses(levels, regions, sizes, targets)
+        return self.proposals.losses(maps, anchors, sizes, targets) | self.cascade.losses(
+            levels, regions, sizes, targets
+        )
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
         """x: (B, 3, H, W), H and W multiples of 32 -> (B, channels, H / stride, W / stride) at strides 4 to 64."""
@@ -103,7 +111,7 @@ class CascadeMaskRCNN(nn.Module):
         getattr(backbone, "model", backbone).set_grad_checkpointing(enable)
 
     def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A published detector's state dict under our names, complete in both directions; FFNet-4's `ema_*` copies are left."""
+        """A published detector's state dict under our names, with all keys checked, except FFNet-4's `ema_*` copies."""
         state = {key: value for key, value in state.items() if not key.startswith(("ema_", "backbone.ema_"))}
         return rename_published(state, self.state_dict(), name_of=published_detector_name)
 
@@ -119,11 +127,12 @@ def published_detector_name(name: str) -> str:
 
 
 def pad_images(images: Sequence[Tensor]) -> tuple[Tensor, list[Size]]:
-    """Images (3, H, W) in one batch, zeros at the right and below up to a multiple of 32, and their sizes."""
+    """Pad images (3, H, W) right and bottom to one batch with sides of a multiple of 32; also returns their sizes."""
     wrong = [list(image.shape) for image in images if image.ndim != 3 or image.shape[0] != 3 or not image.numel()]
     if not len(images) or wrong:
         raise InputError(
-            f"{len(images)} images{f', one of shape {wrong[0]}' if wrong else ''}, expected at least one, each (3, height, width)"
+            f"{len(images)} images{f', one of shape {wrong[0]}' if wrong else ''}, "
+            "expected at least one, each (3, height, width)"
         )
     sizes = [(image.shape[1], image.shape[2]) for image in images]
     height, width = (-(-max(sides) // DIVISOR) * DIVISOR for sides in zip(*sizes, strict=True))
@@ -137,11 +146,11 @@ VARIANTS: dict[str, dict] = {
     "cascade_mask_rcnn_ffnet_3": {"backbone": "ffnet_3"},
     "cascade_mask_rcnn_ffnet_4": {"backbone": "ffnet_4"},
 }
-"""What makes a variant; `cascade_mask_rcnn_ffnet_nano` is ours, the others are the paper's (table 4)."""
+"""Keywords of each variant; `cascade_mask_rcnn_ffnet_nano` is ours, the others are the paper's (table 4)."""
 
 
 def build_detector(variant: str, **kwargs) -> CascadeMaskRCNN:
-    """A variant's numbers, changed by the caller's keywords."""
+    """A variant's keywords, overridden by the caller's."""
     network = CascadeMaskRCNN(**{**VARIANTS[variant], **kwargs})
     network.pretrained_cfg = {"architecture": variant, "classifier": CLASSIFIERS}
     return network

@@ -1,4 +1,4 @@
-"""The region proposal network (Ren et al., 2015): which of the anchors hold an object, whatever it is."""
+"""The region proposal network (Ren et al., 2015): which anchors contain an object of any class."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,13 +19,13 @@ SMOOTH_L1_BETA = 1 / 9
 CODER = BoxCoder()
 
 Maps = tuple[Tensor, Tensor]
-"""Of all levels in one row: logits (B, anchors) and deltas (B, anchors, 4)."""
+"""Of all levels, concatenated: logits (B, anchors) and deltas (B, anchors, 4)."""
 
 
 class ProposalNetwork(nn.Module):
     """Scores and moves the anchors of every level.
 
-    anchor_scale: side of the square anchor in strides of its level; samples: anchors of an image that are learned from.
+    anchor_scale: side of the square anchor in strides of its level; samples: anchors per image sampled for training.
     """
 
     def __init__(self, channels: int, *, anchor_scale: float = ANCHOR_SCALE, samples: int = 256):
@@ -50,10 +50,13 @@ class ProposalNetwork(nn.Module):
         ]
 
     @torch.no_grad()
-    def propose(self, maps: Sequence[Maps], anchors: Sequence[Tensor], sizes: Sequence[Size], *, count: int) -> list[Tensor]:
-        """For each image at most `count` boxes (N, 4), likeliest first; `count` a level compete."""
+    def propose(
+        self, maps: Sequence[Maps], anchors: Sequence[Tensor], sizes: Sequence[Size], *, count: int
+    ) -> list[Tensor]:
+        """For each image at most `count` boxes (N, 4), most confident first; the best `count` of each level compete."""
         return [
-            self._propose([(logits[i], deltas[i]) for logits, deltas in maps], anchors, size, count=count) for i, size in enumerate(sizes)
+            self._propose([(logits[i], deltas[i]) for logits, deltas in maps], anchors, size, count=count)
+            for i, size in enumerate(sizes)
         ]
 
     def _propose(self, maps: Sequence[Maps], anchors: Sequence[Tensor], size: Size, *, count: int) -> Tensor:
@@ -71,7 +74,11 @@ class ProposalNetwork(nn.Module):
         return candidates[kept[:count]]
 
     def losses(
-        self, maps: Sequence[Maps], anchors: Sequence[Tensor], sizes: Sequence[Size], targets: Sequence[Mapping[str, Tensor]]
+        self,
+        maps: Sequence[Maps],
+        anchors: Sequence[Tensor],
+        sizes: Sequence[Size],
+        targets: Sequence[Mapping[str, Tensor]],
     ) -> dict[str, Tensor]:
         """Cross entropy of object or not and smooth L1 of the deltas, over the sampled anchors of the whole batch."""
         logits, deltas = (torch.cat(parts, dim=1) for parts in zip(*maps, strict=True))
@@ -80,7 +87,9 @@ class ProposalNetwork(nn.Module):
         for i, (size, target) in enumerate(zip(sizes, targets, strict=True)):
             inside = boxes_inside(references, size).nonzero().squeeze(1)
             objects = target["boxes"]
-            matches = match(references[inside], objects, positive=POSITIVE_IOU, negative=NEGATIVE_IOU, rescue=NEGATIVE_IOU)
+            matches = match(
+                references[inside], objects, positive=POSITIVE_IOU, negative=NEGATIVE_IOU, rescue=NEGATIVE_IOU
+            )
             positive, negative = sample(matches, self.samples, positive_fraction=POSITIVE_FRACTION)
             found, empty = inside[positive], inside[negative]
             chosen = torch.cat([logits[i, found], logits[i, empty]])

@@ -1,14 +1,14 @@
-"""From a batch of images to features at five strides: the one part of the detector that is tensor in, tensors out."""
+"""From a batch of images to features at five strides: the part of the detector that export and compilation take."""
 
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 STRIDES = (4, 8, 16, 32, 64)
-"""Of the levels in pixels; the last is every second cell of the one before it."""
+"""Of the levels, in pixels; the last is every second cell of the previous one."""
 
 
 class Pyramid(nn.Module):
-    """A backbone and a feature pyramid network (Lin et al., 2017); export and compilation take it as it is."""
+    """A backbone and a feature pyramid network (Lin et al., 2017)."""
 
     def __init__(self, backbone: nn.Module, channels: int = 256):
         super().__init__()
@@ -19,6 +19,6 @@ class Pyramid(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """x: (B, 3, H, W), H and W multiples of 32 -> (B, channels, H / stride, W / stride) for each of STRIDES, rounded up."""
+        """x: (B, 3, H, W), H and W multiples of 32 -> (B, channels, H / stride, W / stride) per stride, rounded up."""
         features = self.backbone(x)
         return list(self.fpn({str(i): feature for i, feature in enumerate(features)}).values())

@@ -1,4 +1,4 @@
-"""FFNet: the image networks."""
+"""FFNet: the image networks. timm lists a network under its file's name, hence `ffnet.py`: `timm.list_models(module="ffnet")`."""
 
-from .network import VARIANTS as VARIANTS
-from .network import FFNet as FFNet
+from .ffnet import VARIANTS as VARIANTS
+from .ffnet import FFNet as FFNet

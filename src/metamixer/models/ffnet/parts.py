@@ -1,4 +1,4 @@
-"""The parts of an image network: what each stage is made of, and what stands before and behind the stages."""
+"""The parts of an image network: stage, stems, downsampling, heads."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,28 +8,39 @@ from timm.layers import SelectAdaptivePool2d, trunc_normal_
 from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
-from ...checkpoints.published import FFNET_NAMES, FFNET_SEG_NAMES
 from ...errors import InputError
-from ...ops import IMAGE, IMAGE_WITH_STRIPS, Operators, ParallelConv, norm_as_affine
+from ...ops import (
+    IMAGE,
+    IMAGE_WITH_STRIPS,
+    Operators,
+    ParallelConv,
+    kernel_of,
+    norm_as_affine,
+    with_children,
+    with_kernel,
+)
+from ..published_names import FFNET_NAMES, FFNET_SEG_NAMES
 
 STRIDE = 32
-"""The last stage sees the image at this stride; a smaller image is refused."""
+"""Stride of the last stage, and the smallest image side."""
 EXPANDED_DIM, HIDDEN_DIM = 1024, 1280
 """Widths in the segmentation backbone's classifier, as published."""
 
 
 def check_image(x: Tensor, in_chans: int) -> None:
-    """Refuse what a convolution would take without a word (too small) or with an unclear one (wrong channels)."""
+    """Raise InputError for an image that is too small or has the wrong channels."""
     if torch.jit.is_scripting():
         return
     if x.ndim != 4 or x.shape[1] != in_chans:
         raise InputError(f"image batch of shape {list(x.shape)}, expected (batch, {in_chans}, height, width)")
     if x.shape[2] < STRIDE or x.shape[3] < STRIDE:
-        raise InputError(f"image of {x.shape[2]}x{x.shape[3]} pixels, expected at least {STRIDE}x{STRIDE}, the network's stride")
+        raise InputError(
+            f"image of {x.shape[2]}x{x.shape[3]} pixels, expected at least {STRIDE}x{STRIDE}, the network's stride"
+        )
 
 
 class Stage(nn.Module):
-    """Down-sampling (all stages but the first), then blocks."""
+    """Downsampling (except in the first stage), then blocks."""
 
     def __init__(self, downsample: nn.Module, blocks: Sequence[nn.Module]):
         super().__init__()
@@ -46,9 +57,11 @@ class Stage(nn.Module):
 
 
 class Head(nn.Module):
-    """Norm, pooling, classifier; the norm folds into the classifier, for an average and an affine map change places."""
+    """Norm, average pooling, classifier; the norm folds into the classifier, since pooling commutes with it."""
 
-    def __init__(self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None):
+    def __init__(
+        self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None
+    ):
         super().__init__()
         factory = {"device": device, "dtype": dtype}
         self.hidden_size = dim
@@ -63,24 +76,25 @@ class Head(nn.Module):
         return x if pre_logits else self.fc(x)
 
     def reset_pool(self, global_pool: str) -> None:
-        """Another pooling, '' for none."""
+        """Change the pooling; '' for none."""
         self.global_pool = make_pool(global_pool)
 
     @torch.no_grad()
     def fuse(self) -> nn.Module:
-        if isinstance(self.norm, nn.BatchNorm2d) and isinstance(self.fc, nn.Linear):
-            scale, shift = norm_as_affine(self.norm)
-            weight = self.fc.weight.double()
-            self.fc.bias.add_((weight @ shift).to(self.fc.bias.dtype))
-            self.fc.weight.copy_(weight * scale)
-            self.norm = nn.Identity()
-        return self
+        if not (isinstance(self.norm, nn.BatchNorm2d) and isinstance(self.fc, nn.Linear)):
+            return self
+        scale, shift = norm_as_affine(self.norm)
+        weight = kernel_of(self.fc)
+        fc = with_kernel(self.fc, weight * scale, weight @ shift + self.fc.bias.double())
+        return with_children(self, norm=nn.Identity(), fc=fc)
 
 
 class HiddenHead(nn.Module):
-    """A pointwise convolution, pooling, a hidden layer, classifier; without pooling the features pass as they are."""
+    """Pointwise convolution, pooling, hidden layer, classifier; without pooling the features pass through unchanged."""
 
-    def __init__(self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None):
+    def __init__(
+        self, dim: int, num_classes: int, *, global_pool: str = "avg", drop_rate: float = 0.0, device=None, dtype=None
+    ):
         super().__init__()
         factory = {"device": device, "dtype": dtype}
         operators = IMAGE.on(**factory)
@@ -99,14 +113,14 @@ class HiddenHead(nn.Module):
         return x if pre_logits else self.fc(x)
 
     def reset_pool(self, global_pool: str) -> None:
-        """Another pooling; '' for none, and then no hidden layer either, which takes vectors."""
+        """Change the pooling; '' for none, which removes the hidden layer as well, since it takes vectors."""
         self.global_pool = make_pool(global_pool)
         if not global_pool:
             self.expand, self.hidden = nn.Identity(), nn.Identity()
 
 
 def make_stem(in_chans: int, stem_dim: int, dim: int, operators: Operators) -> nn.Module:
-    """A quarter of the size in two convolutions."""
+    """Two convolutions to a quarter of the size."""
     return nn.Sequential(
         operators.conv_norm(in_chans, stem_dim, 3, stride=2),
         operators.act(),
@@ -115,7 +129,7 @@ def make_stem(in_chans: int, stem_dim: int, dim: int, operators: Operators) -> n
 
 
 def make_deep_stem(in_chans: int, stem_dim: int, dim: int, operators: Operators) -> nn.Module:
-    """A quarter of the size in four convolutions."""
+    """Four convolutions to a quarter of the size."""
     return nn.Sequential(
         operators.conv_norm(in_chans, stem_dim, 3, stride=2),
         operators.act(),
@@ -127,7 +141,7 @@ def make_deep_stem(in_chans: int, stem_dim: int, dim: int, operators: Operators)
 
 
 def make_downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
-    """Half the size: a 7x7 depthwise convolution to the new width, then x + conv(norm(x))."""
+    """Halve the size: a 7x7 depthwise convolution to the new width, then x + conv(norm(x))."""
     return nn.Sequential(
         operators.depthwise_norm(dim, out_dim, 7, stride=2),
         ParallelConv(operators.norm_conv(out_dim, out_dim), nn.Identity()),
@@ -135,7 +149,7 @@ def make_downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
 
 
 def make_wide_downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
-    """Half the size: a 3x3 convolution to twice the new width, then a pointwise one to the new width."""
+    """Halve the size: a 3x3 convolution to twice the new width, then a pointwise one to the new width."""
     return nn.Sequential(
         operators.conv_norm(dim, 2 * out_dim, 3, stride=2),
         operators.act(),
@@ -145,10 +159,10 @@ def make_wide_downsample(dim: int, out_dim: int, operators: Operators) -> nn.Mod
 
 @dataclass(frozen=True)
 class Parts:
-    """What an image network has around its blocks, and the operators of its token mixers.
+    """What surrounds the blocks of an image network, and the operators of its token mixers.
 
     stem: (in_chans, stem_dim, dim, operators); downsample: (dim, out_dim, operators); head: as `Head` takes them;
-    names: our names -> the published ones.
+    names: our parameter names -> the published ones.
     """
 
     stem: Callable[[int, int, int, Operators], nn.Module] = make_stem
@@ -163,15 +177,15 @@ SEGMENTATION_PARTS = Parts(make_deep_stem, make_wide_downsample, HiddenHead, IMA
 
 
 def make_pool(global_pool: str) -> nn.Module:
-    """'avg', or '' for none; no other kind lets the norm fold into the classifier."""
+    """'avg', or '' for none; the norm folds into the classifier with these only."""
     if global_pool not in ("avg", ""):
         raise InputError(f"global_pool {global_pool!r}, expected 'avg' or ''")
     return SelectAdaptivePool2d(pool_type=global_pool, flatten=bool(global_pool))
 
 
 def init_weights(module: nn.Module) -> None:
-    """Normal weights of deviation 0.02 and no bias, as published."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    """Initialize weights from a normal distribution of std 0.02 and biases with zero, as published."""
+    if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:  # drawing takes long and has no effect
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -1,81 +1,149 @@
 """The mixers of the forecasting network: the equation on channels that hold variables and dims, variable by variable.
 
-A pointwise convolution in as many groups as there are variables mixes the dims of each variable; one in as many groups as
-there are dims, on channels whose two axes are swapped, mixes the variables of each dim.
+A pointwise convolution with one group per variable mixes the dims of each variable; one with one group per dim, on
+channels whose two axes are swapped, mixes the variables of each dim.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from ...mixer import MetaMixer
-from ...ops import ConvNorm, Operators
-from ...ops.series import Dropout, SwapAxes, by_windows
-
-Norm = Callable[[int], nn.Module]
-"""Makes a norm of `dim` channels that the variables share."""
+from ...ops import SERIES, ConvNorm, KernelSize, LayerScale, Operators, Positions
+from ...ops.series import Dropout, SharedNorm, SwapAxes, by_windows
 
 
-class SeriesAttention(MetaMixer):
-    """Token mixer: FFNified attention whose query mixes variables and dims; keys and values are long kernels over the patches."""
+@dataclass(frozen=True)
+class VariableOperators(Operators):
+    """Layers for several series at once, (B, variables * dim, N); a mixer's `dim` is that of one variable.
 
-    def __init__(self, dim: int, kernel_size: int, *, variables: int, norm: Norm, drop_rates: Sequence[float], operators: Operators):
-        channels = variables * dim
-        depthwise = replace(operators, parallel_kernels=lambda _: ()).depthwise
-        super().__init__(
-            query=VariableFFN(dim, variables=variables, norm=norm, drop_rates=drop_rates, operators=operators),
-            key=depthwise(channels, kernel_size),
-            act=operators.act(),
-            value=depthwise(channels, kernel_size),
+    Convolutions have weights for each variable; norms share theirs. The query of a token mixer is the published
+    `VariableFFN`, the only place where a token mixer relates variables.
+
+    Attributes:
+        variables: number of series.
+        channels: the layers of all channels at once, whatever variable they belong to.
+        drop_rates: dropouts of the published mixers' first and second layer.
+    """
+
+    variables: int = 1
+    channels: Operators = SERIES
+    drop_rates: Sequence[float] = (0.0, 0.0)
+
+    def on(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Operators:
+        """The same layers, created on `device` as `dtype`."""
+        made = variable_operators(
+            self.variables,
+            drop_rates=self.drop_rates,
+            parallel_kernels=self.parallel_kernels,
+            device=device,
+            dtype=dtype,
         )
+        return replace(made, act=self.act, drop_path=self.drop_path)
+
+    def projection(self, dim: int) -> nn.Module:
+        """A feed-forward network over variables, then dims."""
+        return VariableFFN(dim, self)
+
+    def depthwise(self, dim: int, kernel_size: int) -> nn.Module:
+        """One filter per channel of each variable."""
+        return self.channels.depthwise(self.variables * dim, kernel_size)
+
+    def depthwise_norm(self, dim: int, out_dim: int, kernel_size: int, *, stride: int = 1) -> nn.Module:
+        """One filter per channel of each variable, with a norm of its own, unlike the other norms."""
+        dims = (self.variables * dim, self.variables * out_dim)
+        return self.channels.depthwise_norm(*dims, kernel_size, stride=stride)
+
+    def spatial_norm(self, dim: int, kernel_size: int) -> nn.Module:
+        """A depthwise convolution with its norms, then a norm that the variables share."""
+        return ConvNorm(self.depthwise_norm(dim, dim, kernel_size), self.norm(dim))
+
+
+def variable_operators(
+    variables: int,
+    *,
+    drop_rates: Sequence[float] = (0.0, 0.0),
+    parallel_kernels: Callable[[int], tuple[KernelSize, ...]] = lambda _: (),
+    device=None,
+    dtype=None,
+) -> VariableOperators:
+    """The layers of `variables` series, created on `device` as `dtype`."""
+    channels = replace(SERIES, parallel_kernels=parallel_kernels).on(device, dtype)
+
+    def conv(dim, out_dim, kernel_size, stride=1, padding=0, *, groups=1, bias=True) -> nn.Module:
+        dims = (variables * dim, variables * out_dim)
+        return channels.conv(*dims, kernel_size, stride, padding, groups=variables * groups, bias=bias)
+
+    def layer_scale(dim: int, init_value: float) -> LayerScale:
+        return channels.layer_scale(variables * dim, init_value)
+
+    return VariableOperators(
+        conv,
+        partial(SharedNorm, variables=variables, device=device, dtype=dtype),
+        channels.pool,
+        layer_scale=layer_scale,
+        tokens=partial(PatchesOfVariables, variables),
+        spatial_dims=1,
+        parallel_kernels=parallel_kernels,
+        variables=variables,
+        channels=channels,
+        drop_rates=drop_rates,
+    )
+
+
+class PatchesOfVariables(Positions):
+    """Tokens of attention: the patches of one variable, so that attention stays within it."""
+
+    def __init__(self, variables: int):
+        super().__init__()
+        self.variables = variables
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """x: (B, variables * C, N) -> tokens (B * variables, N, C), and no mask."""
+        return super().forward(x.unflatten(1, (self.variables, -1)).flatten(0, 1))
 
 
 class VariableFFN(MetaMixer):
-    """The token mixer's query, a feed-forward network: keys across the variables of each dim, values across the dims of each."""
+    """The query of the token mixer, a feed-forward network: keys go across variables, values across dims."""
 
-    def __init__(
-        self, dim: int, *, variables: int, expansion_ratio: int = 2, norm: Norm, drop_rates: Sequence[float], operators: Operators
-    ):
-        channels, hidden = variables * dim, variables * dim * expansion_ratio
+    def __init__(self, dim: int, operators: VariableOperators, *, expansion_ratio: int = 2):
+        variables, (drop_hidden, drop_output) = operators.variables, operators.drop_rates
+        channels, hidden_dim = variables * dim, dim * expansion_ratio
         super().__init__(
             query=SwapAxes(variables),
-            key=operators.conv(channels, hidden, 1, groups=dim),
-            act=nn.Sequential(Dropout(drop_rates[0]), operators.act()),
+            key=operators.channels.conv(channels, variables * hidden_dim, 1, groups=dim),
+            act=nn.Sequential(Dropout(drop_hidden), operators.act()),
             value=nn.Sequential(
                 SwapAxes(dim),
-                ConvNorm(operators.conv(hidden, channels, 1, groups=variables), norm(dim), drop=Dropout(drop_rates[1])),
+                ConvNorm(operators.conv(hidden_dim, dim, 1), operators.norm(dim), drop=Dropout(drop_output)),
             ),
         )
 
 
 class SeriesFFN(MetaMixer):
-    """Channel mixer: a long re-parameterised kernel asks; keys go across the dims of each variable, values across variables."""
+    """Channel mixer: the query is a long convolution, keys go across dims, values across variables."""
 
-    def __init__(
-        self,
-        dim: int,
-        kernel_size: int,
-        *,
-        variables: int,
-        expansion_ratio: int,
-        norm: Norm,
-        drop_rates: Sequence[float],
-        operators: Operators,
-    ):
-        channels, hidden = variables * dim, variables * dim * expansion_ratio
+    def __init__(self, dim: int, kernel_size: int, operators: VariableOperators, *, expansion_ratio: int):
+        variables, (drop_hidden, drop_output) = operators.variables, operators.drop_rates
+        channels, hidden_dim = variables * dim, dim * expansion_ratio
         super().__init__(
-            query=ConvNorm(operators.depthwise_norm(channels, channels, kernel_size), norm(dim)),
-            key=operators.conv(channels, hidden, 1, groups=variables),
-            act=nn.Sequential(Dropout(drop_rates[0]), operators.act()),
+            query=operators.spatial_norm(dim, kernel_size),
+            key=operators.conv(dim, hidden_dim, 1),
+            act=nn.Sequential(Dropout(drop_hidden), operators.act()),
             value=nn.Sequential(
                 SwapAxes(variables),
-                operators.conv(hidden, channels, 1, groups=dim),
+                operators.channels.conv(variables * hidden_dim, channels, 1, groups=dim),
                 SwapAxes(dim),
-                Dropout(drop_rates[1]),
+                Dropout(drop_output),
             ),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, variables * dim, N) -> the same shape; the equation, with a hidden layer that may be too large for the whole batch."""
-        return by_windows(lambda query: self.value(self.act(self.key(query))), self.query(x), hidden_channels=self.key.out_channels)
+        """x: (B, variables * dim, N) -> the same shape; the equation, for some windows at a time if x is large."""
+        hidden_channels = self.key.out_channels
+        return by_windows(
+            lambda query: self.value(self.act(self.key(query))), self.query(x), hidden_channels=hidden_channels
+        )

@@ -1,21 +1,19 @@
 """FFNet-TS: a window of several series in, their next values out (paper, section 4.4 and table 5).
 
-Each series is cut into patches of its own; blocks then mix patches, dims and variables. Channels hold both axes, variable by
-variable: x is (B, variables * dim, patches), so that the mixers are those of every other network here.
+Each series is cut into patches; blocks then mix patches, dims and variables. Channels hold dims and variables, variable
+by variable: x is (B, variables * dim, patches), so that the mixers are those of every other network.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
 
 from ...errors import InputError
-from ...mixer import MixerBlock
+from ...mixer import MixerBlock, Mixers, mixer_of_each, token_mixer
 from ...ops import SERIES, ConvNorm
-from ...ops.series import SharedNorm
 from ..ffnet.parts import Stage
-from .mixers import SeriesAttention, SeriesFFN
+from .mixers import SeriesFFN, variable_operators
 from .parts import (
     ForecastHead,
     HalvePatches,
@@ -30,7 +28,9 @@ from .published_names import convert_published
 
 HEADS: dict[str, Callable[..., nn.Module]] = {
     "shared": lambda features, horizon, variables, **factory: nn.Linear(features, horizon, **factory),
-    "individual": lambda features, horizon, variables, **factory: LinearPerVariable(features, horizon, variables=variables, **factory),
+    "individual": lambda features, horizon, variables, **factory: LinearPerVariable(
+        features, horizon, variables=variables, **factory
+    ),
 }
 """The head's linear layer: one for all variables, or one for each."""
 
@@ -39,17 +39,19 @@ class FFNetTS(nn.Module):
     """The forecasting network; the defaults are the published ETTh1 network.
 
     Args:
-        variables: number of series, which are forecast together.
-        lookback, horizon: steps that the network sees and steps that it forecasts.
-        depths, dims, kernel_sizes, parallel_kernel_sizes: blocks, width, kernel size and size of the re-parameterised small
-            kernel beside it, for each stage; later stages halve the number of patches.
+        variables: number of series, forecast together.
+        lookback, horizon: steps in and steps out.
+        depths, dims, kernel_sizes, parallel_kernel_sizes: blocks, width of each variable, kernel size and kernel size
+            of the parallel branch, for each stage; later stages halve the number of patches.
+        mixers: token mixer of each stage, or one for all: a name of `metamixer.TOKEN_MIXERS` or a function
+            (dim, kernel_size, operators), where dim is the width of one variable.
         expansion_ratio: of the channel mixer's feed-forward network.
         patch_size, patch_stride: steps in a patch and from one patch to the next.
-        centre: what each window is measured from, "mean" or "last" for its last value; None: no reversible normalisation.
+        centre: reversible normalization subtracts each window's "mean" or its "last" value; None: no normalization.
         affine: learn a scale and a shift of each variable after it.
         head: "shared" by all variables or "individual".
         drop_rate: dropout of the channel mixer's hidden layer; head_drop_rate: of the forecast.
-        mixing_drop_rates: fixed dropouts of the token mixer's two layers and of the channel mixer's second one.
+        mixing_drop_rates: dropouts of the token mixer's two layers and of the channel mixer's second one.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class FFNetTS(nn.Module):
         dims: Sequence[int] = (64,),
         kernel_sizes: Sequence[int] = (51,),
         parallel_kernel_sizes: Sequence[int] = (5,),
+        mixers: Mixers = "ffnified",
         expansion_ratio: int = 2,
         patch_size: int = 4,
         patch_stride: int = 2,
@@ -77,42 +80,46 @@ class FFNetTS(nn.Module):
         super().__init__()
         if not len(depths) == len(dims) == len(kernel_sizes) == len(parallel_kernel_sizes):
             raise InputError(
-                f"depths {depths}, dims {dims}, kernel_sizes {kernel_sizes}, parallel_kernel_sizes {parallel_kernel_sizes}: "
-                "expected one entry a stage in each"
+                f"depths {depths}, dims {dims}, kernel_sizes {kernel_sizes}, "
+                f"parallel_kernel_sizes {parallel_kernel_sizes}: expected one entry a stage in each"
             )
         if head not in HEADS:
             raise InputError(f"head {head!r}, expected one of {', '.join(HEADS)}")
         if lookback < patch_size or patch_size < patch_stride:
-            raise InputError(f"lookback {lookback}, patch_size {patch_size}, patch_stride {patch_stride}: expected them in falling order")
+            raise InputError(
+                f"lookback {lookback}, patch_size {patch_size}, patch_stride {patch_stride}: "
+                "expected them in falling order"
+            )
         self.variables, self.lookback, self.horizon = variables, lookback, horizon
         self.patch_overlap = patch_size - patch_stride
         factory = {"device": device, "dtype": dtype}
         operators = SERIES.on(**factory)
-        norm = partial(SharedNorm, variables=variables, **factory)
+        in_mixers = partial(variable_operators, variables, **factory)
+        in_token_mixers = in_mixers(drop_rates=mixing_drop_rates[:2])
+        mixers = mixer_of_each(mixers, len(depths))
 
         self.reversible_norm = ReversibleNorm(variables, centre=centre, affine=affine, **factory)
         patch = operators.conv(1, dims[0], patch_size, patch_stride, bias=False)
         self.stem = PerVariable(ConvNorm(patch, operators.norm(dims[0])), variables)
         self.stages = nn.Sequential()
         patches = lookback // patch_stride
-        for i, (depth, dim, kernel_size, small) in enumerate(zip(depths, dims, kernel_sizes, parallel_kernel_sizes, strict=True)):
-            downsample = HalvePatches(dims[i - 1], dim, variables=variables, operators=operators) if i else nn.Identity()
+        for i, (depth, dim, kernel_size, small) in enumerate(
+            zip(depths, dims, kernel_sizes, parallel_kernel_sizes, strict=True)
+        ):
+            downsample = (
+                HalvePatches(dims[i - 1], dim, variables=variables, operators=operators) if i else nn.Identity()
+            )
             patches = (patches + 1) // 2 if i else patches
-            blocks = []
-            for _ in range(depth):
-                token_mixer = SeriesAttention(
-                    dim, kernel_size, variables=variables, norm=norm, drop_rates=mixing_drop_rates[:2], operators=operators
+            in_channel_mixers = in_mixers(
+                drop_rates=(drop_rate, mixing_drop_rates[2]), parallel_kernels=lambda _, small=small: (small,)
+            )
+            blocks = [
+                MixerBlock(
+                    token_mixer(mixers[i], dim, kernel_size=kernel_size, operators=in_token_mixers),
+                    SeriesFFN(dim, kernel_size, in_channel_mixers, expansion_ratio=expansion_ratio),
                 )
-                channel_mixer = SeriesFFN(
-                    dim,
-                    kernel_size,
-                    variables=variables,
-                    expansion_ratio=expansion_ratio,
-                    norm=norm,
-                    drop_rates=(drop_rate, mixing_drop_rates[2]),
-                    operators=replace(operators, parallel_kernels=lambda _, small=small: (small,)),
-                )
-                blocks.append(MixerBlock(token_mixer, channel_mixer))
+                for _ in range(depth)
+            ]
             self.stages.append(Stage(downsample, blocks))
         linear = HEADS[head](dims[-1] * patches, horizon, variables, **factory)
         self.head = ForecastHead(linear, variables=variables, drop_rate=head_drop_rate)
@@ -131,7 +138,7 @@ class FFNetTS(nn.Module):
 
 
 class Decomposition(nn.Module):
-    """The sum of two networks: one sees the window's moving average over `width` steps, the other what is left."""
+    """The sum of two networks: one for the window's moving average over `width` steps, one for the residual."""
 
     def __init__(self, residual: FFNetTS, trend: FFNetTS, *, width: int):
         super().__init__()
@@ -152,7 +159,7 @@ class Decomposition(nn.Module):
 
 
 def ffnet_ts(*, decomposition: int | None = None, **network) -> nn.Module:
-    """FFNet-TS with the keywords of `FFNetTS`; decomposition: steps of the moving average, None for one undivided network."""
+    """Build FFNet-TS; decomposition: steps of the moving average, None for a single network."""
     if decomposition is None:
         return FFNetTS(**network)
     return Decomposition(FFNetTS(**network), FFNetTS(**network), width=decomposition)

@@ -1,4 +1,4 @@
-"""What stands before, between and behind the blocks of the forecasting network."""
+"""The layers before, between and after the blocks of the forecasting network."""
 
 import math
 
@@ -13,9 +13,9 @@ Statistics = tuple[Tensor, Tensor]
 
 
 class ReversibleNorm(nn.Module):
-    """Each window measured from its own centre in units of its own deviation, and the way back (RevIN, Kim et al., ICLR 2022).
+    """Normalize each window by its own center and std, and invert it (RevIN, Kim et al., ICLR 2022).
 
-    centre: "mean", "last" or None for none of it; affine: a learned scale and shift of each variable.
+    centre: "mean", "last" or None for no normalization; affine: a learned scale and shift of each variable.
     """
 
     eps = 1e-5
@@ -30,26 +30,26 @@ class ReversibleNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(variables, **factory)) if affine else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Statistics]:
-        """x: (B, lookback, variables) -> the same shape, and what `invert` needs."""
+        """x: (B, lookback, variables) -> the same shape, and the statistics for `invert`."""
         if self.centre is None:
             return x, (x.new_zeros(1), x.new_ones(1))
         variance, mean = torch.var_mean(x.detach(), dim=1, keepdim=True, correction=0)
-        centre, deviation = (x[:, -1:] if self.centre == "last" else mean), (variance + self.eps).sqrt()
-        x = (x - centre) / deviation
+        centre, std = (x[:, -1:] if self.centre == "last" else mean), (variance + self.eps).sqrt()
+        x = (x - centre) / std
         if self.weight is not None:
             x = x * self.weight + self.bias
-        return x, (centre, deviation)
+        return x, (centre, std)
 
     def invert(self, x: Tensor, statistics: Statistics) -> Tensor:
-        """x: (B, horizon, variables) -> the same shape in the window's own units."""
-        centre, deviation = statistics
+        """x: (B, horizon, variables) -> the same shape in the window's units."""
+        centre, std = statistics
         if self.weight is not None:
             x = (x - self.bias) / (self.weight + self.eps**2)
-        return x * deviation + centre
+        return x * std + centre
 
 
 class PerVariable(nn.Module):
-    """The same layer on the channels of each variable."""
+    """One layer, shared by the variables, on the channels of each."""
 
     def __init__(self, layer: nn.Module, variables: int):
         super().__init__()
@@ -63,7 +63,7 @@ class PerVariable(nn.Module):
 
 
 class HalvePatches(nn.Module):
-    """Two patches into one, an odd last one repeated; between the stages."""
+    """Merge pairs of patches between stages; an odd last one is repeated."""
 
     def __init__(self, dim: int, out_dim: int, *, variables: int, operators: Operators):
         super().__init__()
@@ -75,7 +75,7 @@ class HalvePatches(nn.Module):
 
 
 class ForecastHead(nn.Module):
-    """All patches of a variable into its next values, by a linear layer that variables share or have each for itself."""
+    """From all patches of a variable to its forecast, by a linear layer shared by the variables or one for each."""
 
     def __init__(self, linear: nn.Module, *, variables: int, drop_rate: float = 0.0):
         super().__init__()
@@ -89,7 +89,7 @@ class ForecastHead(nn.Module):
 
 
 class LinearPerVariable(nn.Module):
-    """A linear layer for each variable, begun as nn.Linear begins."""
+    """A linear layer for each variable, initialized as nn.Linear."""
 
     def __init__(self, in_features: int, out_features: int, *, variables: int, device=None, dtype=None):
         super().__init__()
@@ -104,7 +104,7 @@ class LinearPerVariable(nn.Module):
 
 
 def moving_average(x: Tensor, width: int) -> Tensor:
-    """The mean of `width` values around each, the ends continued; x: (B, N, variables) -> the same shape."""
+    """The mean of `width` values around each, ends replicated; x: (B, N, variables) -> the same shape."""
     x = F.pad(x.transpose(1, 2), ((width - 1) // 2, (width - 1) // 2), mode="replicate")
     return F.avg_pool1d(x, width, stride=1).transpose(1, 2)
 
@@ -115,6 +115,8 @@ def repeat_last(x: Tensor, count: int) -> Tensor:
 
 
 def check_window(x: Tensor, lookback: int, variables: int) -> None:
-    """Refuse a batch that a convolution would take or refuse without a clear word."""
+    """Raise InputError for a batch of the wrong shape."""
     if x.ndim != 3 or x.shape[1] != lookback or x.shape[2] != variables:
-        raise InputError(f"series batch of shape {list(x.shape)}, expected (batch, {lookback} steps, {variables} variables)")
+        raise InputError(
+            f"series batch of shape {list(x.shape)}, expected (batch, {lookback} steps, {variables} variables)"
+        )

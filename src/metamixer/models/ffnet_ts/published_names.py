@@ -1,4 +1,4 @@
-"""The authors' forecasting checkpoints -> ours."""
+"""Conversion of the authors' forecasting checkpoints to ours."""
 
 import re
 import warnings
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ...checkpoints.published import rename
 from ...errors import InputWarning
+from ..published_names import rename
 
 NAMES: tuple[tuple[str, str], ...] = (
     (r"^(?!residual|trend)", "model."),
@@ -34,16 +34,16 @@ NAMES: tuple[tuple[str, str], ...] = (
 """Our name -> the published one, as regular expressions applied in this order."""
 
 UNUSED = re.compile(r"\w+\.(te_patch|lat_layer|smooth_layer|up_sample_conv|downsample_layers\.[1-9])(?=\.)")
-"""Modules that the published network owns and never uses; of the down-sampling layers those of stages that it doesn't have."""
+"""Modules that the published network has but never uses, among them downsampling layers of absent stages."""
 
 STEM_BIAS = "downsample_layers.0.0.bias"
 
 
 def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict under our names; what it holds of unused modules is left out and named in a warning.
+    """A published state dict under our names; unused modules are left out with a warning.
 
-    The published stem adds a bias right before a norm; here the norm's mean holds it. Raises InputError that lists the keys
-    that are missing, left over or of another shape.
+    The published stem adds a bias right before a norm; ours subtracts it from the norm's mean. Raises InputError that
+    lists missing keys, unexpected keys and keys of another shape.
     """
     names = {name: published_name(name) for name in expected}
     wanted = set(names.values())
@@ -55,7 +55,9 @@ def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor
     if left_out:
         parts = ", ".join(sorted(set(left_out.values())))
         warnings.warn(
-            f"left out {len(left_out)} keys of modules that the published network never uses: {parts}", InputWarning, stacklevel=4
+            f"left out {len(left_out)} keys of modules that the published network never uses: {parts}",
+            InputWarning,
+            stacklevel=4,
         )
     return rename(used, names, expected)
 

@@ -104,6 +104,7 @@ class SeasonalMemory(MetaMixer):
     """
 
     answers = 3
+    growth = 1  # the number of the answer that grows
 
     def __init__(self):
         super().__init__(query=Phases(), key=SamePhase(), act=Recency(), value=WeightedValues())

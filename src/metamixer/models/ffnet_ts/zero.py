@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from ...errors import InputError
 from ...mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
-from ...ops import SERIES, Operators
-from ...ops.series import Conv1d, grouped_product, toeplitz_product
+from ...ops import Operators
+from ...ops.series import SERIES, Conv1d, grouped_product, toeplitz_product
 from .seasons import Periods, RobustScale, Scaled, SeasonalMemory, last_observed
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -91,13 +91,13 @@ class QuantileHead(nn.Module):
         self.linear = operators.norm_conv(dim, (bases + len(QUANTILES)) * patch_size)
         with torch.no_grad():
             self.linear.conv.weight.mul_(0.1)
-        first = torch.tensor([1.0 / (2 * PERIODS), 0.0, 1.0 / (2 * PERIODS)]).repeat(PERIODS)
-        self.register_buffer("first_gates", first[:, None], persistent=False)
 
     def forward(self, tokens: Tensor, bases: Tensor, unit: Tensor) -> Tensor:
         """tokens: (B, dim, N), bases: (B, bases, N * patch_size), unit: (B, 1) -> (B, quantiles, N * patch_size)."""
         out = self.linear(tokens).float().unflatten(1, (-1, self.patch_size)).transpose(2, 3).flatten(2)
-        gates, quantiles = out[:, : self.bases] + self.first_gates, out[:, self.bases :]
+        answer = torch.arange(self.bases, device=out.device)[:, None] % SeasonalMemory.answers
+        gates = out[:, : self.bases] + (answer != SeasonalMemory.growth) / (2 * PERIODS)
+        quantiles = out[:, self.bases :]
         return (gates * bases).sum(1, keepdim=True) + unit[:, :, None] * quantiles
 
 
@@ -140,7 +140,7 @@ class FFNetTSZero(nn.Module):
             *(
                 MixerBlock(
                     token_mixer(mixer, dim, kernel_size=kernel_size, operators=operators),
-                    ConvNeXtFFN(dim, channel_kernel_size, expansion_ratio=expansion_ratio, operators=operators),
+                    ConvNeXtFFN(dim, channel_kernel_size, operators, expansion_ratio=expansion_ratio),
                 )
                 for _ in range(depth)
             )

@@ -1,4 +1,4 @@
-"""Heads of segmentation networks: features at several strides in, class scores for each cell of the finest out."""
+"""Heads of segmentation networks: features at several strides in, logits at the finest of them out."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
-from ...mixer import ConvNeXtFFN, FFNifiedAttention, Residual
+from ...mixer import ConvNeXtFFN, Mixers, Residual, mixer_of_each, token_mixer
 from ...ops import IMAGE, IMAGE_WITH_STRIPS, ConvNorm
 from ..ffnet.parts import init_weights
 
@@ -17,12 +17,13 @@ FFNET_HEAD_STRIDES = (8, 16, 32)
 
 
 class FFNetHead(nn.Module):
-    """The paper's segmentation head: features side by side at the finest stride, mixer blocks, classifier.
+    """The paper's segmentation head: features concatenated at the finest stride, mixer blocks, classifier.
 
     Args:
         feature_dims: channels of each feature, finest first.
         dim, depth: width and number of the blocks; a GELU follows each of their residual sums.
-        out_dim: channels that the classifier sees.
+        mixers: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators); the head is one stage.
+        out_dim: input channels of the classifier.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class FFNetHead(nn.Module):
         depth: int = 3,
         kernel_size: int = 9,
         expansion_ratio: float = 4,
+        mixers: Mixers = "ffnified",
         out_dim: int = 1024,
         drop_rate: float = 0.1,
         drop_path_rate: float = 0.0,
@@ -41,8 +43,16 @@ class FFNetHead(nn.Module):
         super().__init__()
         total = sum(feature_dims)
         self.squeeze = nn.Sequential(IMAGE.conv_norm(total, total, 1), IMAGE.act(), IMAGE.conv_norm(total, dim, 1))
+        (mixer,) = mixer_of_each(mixers, 1)
         self.blocks = nn.Sequential(
-            *(activated_block(dim, kernel_size, expansion_ratio=expansion_ratio, drop_path=drop_path_rate) for _ in range(depth))
+            *(
+                activated_block(
+                    token_mixer(mixer, dim, kernel_size=kernel_size, operators=IMAGE_WITH_STRIPS),
+                    ConvNeXtFFN(dim, kernel_size, IMAGE_WITH_STRIPS, expansion_ratio=expansion_ratio),
+                    drop_path=drop_path_rate,
+                )
+                for _ in range(depth)
+            )
         )
         self.align = nn.Sequential(IMAGE.conv_norm(dim, out_dim, 1), IMAGE.act())
         self.drop = nn.Dropout2d(drop_rate)
@@ -57,10 +67,8 @@ class FFNetHead(nn.Module):
         return self.classifier(self.drop(self.align(self.blocks(x))))
 
 
-def activated_block(dim: int, kernel_size: int, *, expansion_ratio: float, drop_path: float) -> nn.Module:
-    """The package's block with an activation after each residual sum, and strips beside every large kernel."""
-    token_mixer = FFNifiedAttention(dim, kernel_size, operators=IMAGE_WITH_STRIPS)
-    channel_mixer = ConvNeXtFFN(dim, kernel_size, expansion_ratio=expansion_ratio, operators=IMAGE_WITH_STRIPS)
+def activated_block(token_mixer: nn.Module, channel_mixer: nn.Module, *, drop_path: float) -> nn.Module:
+    """The package's block with an activation after each residual sum."""
     return nn.Sequential(
         OrderedDict(
             token_mixer=Residual(token_mixer, drop_path=drop_path),
@@ -87,11 +95,11 @@ class UPerNetHead(nn.Module):
 
 
 _NO_FINER = (None, None)
-"""The library's decoder passes over features at strides 1 and 2."""
+"""The library's decoder skips the features at strides 1 and 2."""
 
 
 def build_upernet_decoder(feature_dims: Sequence[int], dim: int) -> nn.Module:
-    """segmentation_models_pytorch's UPerNet decoder, without the norms that our backbones have, its batch norms foldable."""
+    """segmentation_models_pytorch's UPerNet decoder with foldable norms, and none on its input features."""
     smp = segmentation_models()
     decoder = smp.decoders.upernet.decoder.UPerNetDecoder((0, 0, *feature_dims), encoder_depth=5, decoder_channels=dim)
     decoder.feature_norms = nn.ModuleList(nn.Identity() for _ in feature_dims)
@@ -102,18 +110,19 @@ def build_upernet_decoder(feature_dims: Sequence[int], dim: int) -> nn.Module:
 
 
 def segmentation_models():
-    """segmentation_models_pytorch, or an InputError that says how to install it."""
+    """Import segmentation_models_pytorch; raises InputError if it isn't installed."""
     try:
         import segmentation_models_pytorch
     except ImportError:
         raise InputError(
-            "segmentation_models_pytorch is not installed, expected it for UPerNet and U-Net: pip install 'metamixer[segmentation]'"
+            "segmentation_models_pytorch is not installed, expected it for UPerNet and U-Net: "
+            "pip install 'metamixer[segmentation]'"
         ) from None
     return segmentation_models_pytorch
 
 
 class AuxiliaryHead(nn.Module):
-    """A small head on one feature, there only for training: a 3x3 convolution, dropout and classifier."""
+    """A small head on one feature, used in training only: a 3x3 convolution, dropout and classifier."""
 
     def __init__(self, feature_dim: int, num_classes: int, *, dim: int = 256, drop_rate: float = 0.1):
         super().__init__()

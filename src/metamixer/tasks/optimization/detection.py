@@ -1,22 +1,24 @@
 """AdamW with a rate for each layer of the backbone, and a schedule of steps: how the published detectors were trained."""
 
-import re
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ...checkpoints.published import published_name
+from ...errors import InputError, above_zero, at_least
+from .parameter_groups import Groups, layer_numbers, names_of_groups, no_decay, parameter_groups
 
-BACKBONE = "pyramid.backbone.model."
+BACKBONE = "pyramid.backbone.model"
 
 
 @dataclass(frozen=True)
 class DetectionOptimization:
     """lr is for the whole batch over all processes.
 
-    layer_decay: factor from each of `layers` layers of an FFNet backbone to the one before it; None: the same rate everywhere.
+    layer_decay: factor from each of `layers` layers of a backbone of four stages to the one before it; None: the same rate everywhere.
     milestones: epochs (counted from 1) after which the rate falls to a tenth.
     """
 
@@ -27,15 +29,32 @@ class DetectionOptimization:
     warmup_steps: int = 500
     milestones: tuple[float, ...] = (27, 33)
 
+    def __post_init__(self):
+        above_zero("optimization.lr", self.lr)
+        for name in ("weight_decay", "warmup_steps"):
+            at_least(f"optimization.{name}", getattr(self, name), 0)
+        at_least("optimization.layers", self.layers, 1)
+        if self.layer_decay is not None:
+            above_zero("optimization.layer_decay", self.layer_decay)
+        if not all(0 < milestone < math.inf for milestone in self.milestones):
+            raise InputError(f"optimization.milestones {list(self.milestones)}, expected epochs above 0")
+
+    def groups(self, network: nn.Module, *, exempt: Callable[[str, Tensor], bool] = no_decay) -> Groups:
+        """Rates by layer of the backbone."""
+        if self.layer_decay is None:
+            return parameter_groups(network, lambda name: self.lr, self.weight_decay, exempt=exempt)
+        layers, decay = layer_numbers(network, BACKBONE, self.layers), self.layer_decay
+        rate = {name: self.lr * decay ** (self.layers + 1 - layer) for name, layer in layers.items()}
+        return parameter_groups(network, rate.__getitem__, self.weight_decay, exempt=exempt)
+
+    def groups_before(self, network: nn.Module) -> list[list[str]]:
+        """Names of the parameters in each group of version 0.1.0, where layer scales decayed."""
+        groups = self.groups(network, exempt=lambda name, parameter: parameter.ndim == 1 or name.endswith(".bias"))
+        return names_of_groups(groups)
+
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """Norms, biases and other vectors don't decay."""
-        groups: dict[tuple[float, float], dict] = {}
-        for name, parameter in network.named_parameters():
-            scale = 1.0 if self.layer_decay is None else self.layer_decay ** (self.layers + 1 - layer_number(name, self.layers))
-            weight_decay = 0.0 if parameter.ndim == 1 or name.endswith(".bias") else self.weight_decay
-            group = groups.setdefault((scale, weight_decay), {"params": [], "lr": self.lr * scale, "weight_decay": weight_decay})
-            group["params"].append(parameter)
-        return AdamW(list(groups.values()), lr=self.lr)
+        """Of groups in which norms, biases and layer scales don't decay."""
+        return AdamW(self.groups(network), lr=self.lr)
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
         """A linear warm-up from a thousandth, then a tenth at each milestone."""
@@ -46,16 +65,3 @@ class DetectionOptimization:
             return decay * (0.001 + 0.999 * min(step / max(self.warmup_steps, 1), 1.0))
 
         return LambdaLR(optimizer, share)
-
-
-def layer_number(name: str, layers: int, *, backbone: str = BACKBONE) -> int:
-    """The layer of a parameter: 1 for the backbone's first stage to `layers` for its last; `layers` + 1 for the heads, and the stem.
-
-    backbone: what stands before the names of the backbone's parameters.
-    That the stem learns as fast as the heads is the published rule, which knows it under another network's name.
-    """
-    match = re.match(r"stages\.(\d+)\.(\d+)\.", published_name(name.removeprefix(backbone))) if name.startswith(backbone) else None
-    if match is None:
-        return layers + 1
-    stage, block = int(match[1]), int(match[2])
-    return min((1, 2, 3 + block // 3, layers)[stage], layers)

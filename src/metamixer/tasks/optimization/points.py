@@ -7,6 +7,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from ...errors import above_zero, at_least, from_zero_to_one
+from .parameter_groups import Groups, parameter_groups
 
 BLOCKS = ("encoder.", "decoder.")
 
@@ -31,14 +32,22 @@ class PointOptimization:
         at_least("optimization.weight_decay", self.weight_decay, 0)
         from_zero_to_one("optimization.warmup", self.warmup)
 
+    def groups(self, network: nn.Module) -> Groups:
+        """Two rates: of the mixer blocks, and of all else."""
+        return parameter_groups(network, self._rate, self.weight_decay)
+
+    def groups_before(self, network: nn.Module) -> list[list[str]]:
+        """Names of the parameters in each group of version 0.1.0, where everything decayed, as published; blocks last."""
+        names = [name for name, _ in network.named_parameters()]
+        parts = [[name for name in names if name.startswith(BLOCKS) == in_blocks] for in_blocks in (False, True)]
+        return [part for part in parts if part]
+
+    def _rate(self, name: str) -> float:
+        return self.block_lr if name.startswith(BLOCKS) else self.lr
+
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """As published: everything decays."""
-        named = list(network.named_parameters())
-        groups = [
-            {"params": [parameter for name, parameter in named if name.startswith(BLOCKS) == in_blocks], "lr": lr}
-            for in_blocks, lr in ((False, self.lr), (True, self.block_lr))
-        ]
-        return AdamW([group for group in groups if group["params"]], lr=self.lr, weight_decay=self.weight_decay)
+        """Of groups in which norms, biases and layer scales don't decay; the authors' own decays everything."""
+        return AdamW(self.groups(network), lr=self.lr)
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> OneCycleLR:
         """One cycle over all steps."""

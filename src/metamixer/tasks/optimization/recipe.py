@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 
-from timm.optim import create_optimizer_v2, list_optimizers
+from timm.optim import create_optimizer_v2, list_optimizers, param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ...errors import InputError, above_zero, at_least
+from .parameter_groups import Groups, parameter_groups
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Optimization:
         name: one of timm's optimisers, such as adamw, adam, sgd or lamb.
         lr: the highest rate, for the whole batch over all processes.
         min_lr: the rate at the end of a cosine.
-        weight_decay: of weights; norms and biases don't decay.
+        weight_decay: of weights; norms, biases and layer scales don't decay.
         warmup_epochs: in which the rate rises from `warmup_lr` to `lr`.
         warmup_lr: the rate of the first step.
         cooldown_epochs: at the end, at `min_lr`.
@@ -56,19 +57,38 @@ class Optimization:
         if self.betas and not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(f"optimization.betas {list(self.betas)}, expected two numbers from 0 up to 1, without 1")
 
+    def groups(self, network: nn.Module) -> Groups:
+        """Rates by timm's layers where `layer_decay` says so."""
+        if self.layer_decay is None:
+            return parameter_groups(network, lambda name: self.lr, self.weight_decay)
+        scales = {
+            name: group["lr_scale"]
+            for names, group in self._timm_groups(network, weight_decay=self.weight_decay)
+            for name in names
+        }
+        return parameter_groups(network, lambda name: self.lr * scales[name], self.weight_decay)
+
+    def groups_before(self, network: nn.Module) -> list[list[str]]:
+        """Names of the parameters in each group of version 0.1.0, by timm's rule: layer scales decayed."""
+        return [names for names, _ in self._timm_groups(network, weight_decay=self.weight_decay)]
+
+    def _timm_groups(self, network: nn.Module, *, weight_decay: float) -> list[tuple[list[str], dict]]:
+        options = {"weight_decay": weight_decay, "no_weight_decay_list": getattr(network, "no_weight_decay", set)()}
+        if self.layer_decay is None:
+            groups = param_groups_weight_decay(network, **options)
+        else:
+            groups = param_groups_layer_decay(network, layer_decay=self.layer_decay, **options)
+        names = {parameter: name for name, parameter in network.named_parameters()}
+        return [([names[parameter] for parameter in group["params"]], group) for group in groups]
+
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """Parameters of one dimension, norms and biases, don't decay, by timm's rule; layer scales of shape (C, 1, 1) do."""
+        """Of groups in which norms, biases and layer scales don't decay."""
         # On a CPU PyTorch would step through the tensors one by one.
         on_cpu = next(network.parameters()).device.type == "cpu"
         options = {"fused": True} if self.name == "adamw" and on_cpu else {}
         if self.betas:
             options["betas"] = self.betas
-        optimizer = create_optimizer_v2(
-            network, opt=self.name, lr=self.lr, weight_decay=self.weight_decay, layer_decay=self.layer_decay, **options
-        )
-        for group in optimizer.param_groups:
-            group["lr"] *= group.get("lr_scale", 1.0)
-        return optimizer
+        return create_optimizer_v2(self.groups(network), opt=self.name, lr=self.lr, weight_decay=0.0, **options)
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
         """The rate as a share of `lr` after each of `steps` steps."""

@@ -7,17 +7,17 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ...errors import above_zero, at_least
-from .detection import layer_number
+from .parameter_groups import Groups, layer_numbers, names_of_groups, parameter_groups
 
-BACKBONE = "backbone.model."
+BACKBONE = "backbone.model"
 
 
 @dataclass(frozen=True)
 class SegmentationOptimization:
     """lr is for the whole batch over all processes.
 
-    head_factor: how much faster everything but the backbone learns; layer_decay: factor from each of `layers` layers of an FFNet backbone
-    to the one before it, None: the same rate everywhere; power: of the fall to `min_lr` over all steps.
+    head_factor: how much faster everything but the backbone learns; layer_decay: factor from each of `layers` layers of a
+    backbone of four stages to the one before it, None: the same rate everywhere; power: of the fall to `min_lr` over all steps.
     """
 
     lr: float = 6e-5
@@ -36,19 +36,24 @@ class SegmentationOptimization:
         if self.layer_decay is not None:
             above_zero("optimization.layer_decay", self.layer_decay)
 
+    def groups(self, network: nn.Module) -> Groups:
+        """Rates by layer of the backbone, and of the head."""
+        if self.layer_decay is None:
+            factor = dict.fromkeys((name for name, _ in network.named_parameters()), 1.0)
+        else:
+            layers, decay = layer_numbers(network, BACKBONE, self.layers), self.layer_decay
+            factor = {name: decay ** (self.layers + 1 - layer) for name, layer in layers.items()}
+        head = {name: 1.0 if name.startswith("backbone.") else self.head_factor for name in factor}
+        return parameter_groups(network, lambda name: self.lr * (head[name] * factor[name]), self.weight_decay)
+
+    def groups_before(self, network: nn.Module) -> list[list[str]]:
+        """Names of the parameters in each group of version 0.1.0, whose groups were these."""
+        return names_of_groups(self.groups(network))
+
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """Norms, biases and other vectors don't decay."""
-        groups: dict[tuple[float, float], dict] = {}
-        for name, parameter in network.named_parameters():
-            scale = 1.0 if name.startswith("backbone.") else self.head_factor
-            if self.layer_decay is not None:
-                scale *= self.layer_decay ** (self.layers + 1 - layer_number(name, self.layers, backbone=BACKBONE))
-            vector = parameter.ndim == 1 or parameter.numel() == parameter.shape[0]
-            weight_decay = 0.0 if vector or name.endswith(".bias") else self.weight_decay
-            group = groups.setdefault((scale, weight_decay), {"params": [], "lr": self.lr * scale, "weight_decay": weight_decay})
-            group["params"].append(parameter)
+        """Of groups in which norms, biases and layer scales don't decay."""
         # On a CPU PyTorch would step through the tensors one by one.
-        return AdamW(list(groups.values()), lr=self.lr, fused=next(network.parameters()).device.type == "cpu")
+        return AdamW(self.groups(network), lr=self.lr, fused=next(network.parameters()).device.type == "cpu")
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
         """A linear warm-up from a millionth, and all the time the fall of the polynomial."""

@@ -13,28 +13,30 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from ...errors import InputError
-from ...mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
-from ...ops import IMAGE, LayerScale
+from ...mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer
+from ...ops import IMAGE
 from .parts import PLAIN_PARTS, SEGMENTATION_PARTS, STRIDE, Parts, Stage, check_image, init_weights
 from .pretrained import checkpoint_filter_fn, forget_weights, overlay_with_weights
 
 __all__ = ["VARIANTS", "FFNet"]
 
-# fx looks the name up where it is called.
+# torch.fx looks up the name in the caller's module.
 torch.fx.wrap("check_image")
 
 
 class FFNet(nn.Module):
-    """The image network; `mixers` names the token mixer of each stage.
+    """The image network.
 
     Args:
         depths, dims: blocks and width of each stage.
-        token_kernels, channel_kernels: kernel size of the token and the channel mixer in each stage; 7 and more train with a
-            parallel half as large.
-        mixers: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators) for each stage, or one for all.
-        layer_scale: first value of the layer scales; None: no layer scales.
-        feature_norms: a LayerNorm on each stage's features, as published for detection and UPerNet (with `features_only=True`).
-        parts: stem, down-sampling, head and the token mixers' operators.
+        token_kernels, channel_kernels: kernel size of the token and the channel mixer in each stage; kernels of 7 and
+            more train with a parallel branch of half the size.
+        mixers: token mixer of each stage, or one for all: a name of `metamixer.TOKEN_MIXERS` or a function
+            (dim, kernel_size, operators).
+        layer_scale: initial value of the layer scales; None: no layer scales.
+        feature_norms: add a LayerNorm to each stage's features, as published for detection and UPerNet
+            (with `features_only=True`).
+        parts: stem, downsampling, head and the token mixers' operators.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class FFNet(nn.Module):
         token_kernels: Sequence[int] = (3, 3, 7, 7),
         channel_kernels: Sequence[int] = (3, 3, 3, 3),
         expansion_ratio: float = 3,
-        mixers: str | TokenMixer | Sequence[str | TokenMixer] = "ffnified",
+        mixers: Mixers = "ffnified",
         layer_scale: float | None = None,
         feature_norms: bool = False,
         parts: Parts = PLAIN_PARTS,
@@ -61,12 +63,11 @@ class FFNet(nn.Module):
         super().__init__()
         factory = {"device": device, "dtype": dtype}
         operators, token_operators = IMAGE.on(**factory), parts.token_operators.on(**factory)
-        if isinstance(mixers, str) or callable(mixers):
-            mixers = (mixers,) * len(depths)
-        if not len(depths) == len(dims) == len(token_kernels) == len(channel_kernels) == len(mixers):
+        mixers = mixer_of_each(mixers, len(depths))
+        if not len(depths) == len(dims) == len(token_kernels) == len(channel_kernels):
             raise InputError(
-                f"depths {depths}, dims {dims}, token_kernels {token_kernels}, channel_kernels {channel_kernels}, "
-                f"mixers {mixers}: expected one entry a stage in each"
+                f"depths {depths}, dims {dims}, token_kernels {token_kernels}, channel_kernels {channel_kernels}: "
+                "expected one entry a stage in each"
             )
         self.num_classes = num_classes
         self.in_chans = in_chans
@@ -79,11 +80,11 @@ class FFNet(nn.Module):
         self.feature_info = []
         rates = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=False)
         for i, (depth, dim) in enumerate(zip(depths, dims, strict=True)):
-            scale = partial(LayerScale, dim, layer_scale, **factory) if layer_scale is not None else nn.Identity
+            scale = partial(operators.layer_scale, dim, layer_scale) if layer_scale is not None else nn.Identity
             blocks = [
                 MixerBlock(
                     token_mixer(mixers[i], dim, kernel_size=token_kernels[i], operators=token_operators),
-                    ConvNeXtFFN(dim, channel_kernels[i], expansion_ratio=expansion_ratio, operators=operators),
+                    ConvNeXtFFN(dim, channel_kernels[i], operators, expansion_ratio=expansion_ratio),
                     scale=scale,
                     drop_path=rates[sum(depths[:i]) + j],
                 )
@@ -101,13 +102,13 @@ class FFNet(nn.Module):
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict:
-        """Layers for layer-wise rates: the stem, every stage (`coarse`) or block (the first with the down-sampling), the rest."""
+        """Groups for layer-wise learning rates: the stem, stages (`coarse`) or blocks with downsampling, the rest."""
         blocks = [(r"^stages\.(\d+)\.downsample", (0,)), (r"^stages\.(\d+)\.blocks\.(\d+)", None)]
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
 
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Trade time for memory: keep no activations inside blocks, compute them again on the way back."""
+        """Trade time for memory: recompute the activations inside blocks in the backward pass."""
         for stage in self.stages:
             stage.grad_checkpointing = enable
 
@@ -117,12 +118,16 @@ class FFNet(nn.Module):
         return self.head.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Put a new classifier (0: none) in place of the last linear layer, on its device and with its dtype."""
+        """Replace the last linear layer by a new one (0 classes: none) of the same device and dtype."""
         self.num_classes = num_classes
         if global_pool is not None:
             self.head.reset_pool(global_pool)
         like = next(self.stem.parameters())
-        fc = nn.Linear(self.head_hidden_size, num_classes, device=like.device, dtype=like.dtype) if num_classes > 0 else nn.Identity()
+        fc = (
+            nn.Linear(self.head_hidden_size, num_classes, device=like.device, dtype=like.dtype)
+            if num_classes > 0
+            else nn.Identity()
+        )
         self.head.fc = fc.apply(init_weights).train(self.training)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -147,9 +152,9 @@ class FFNet(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The features of the stages named by `indices` (all; the last n), and what `forward_features` gives.
+        """The features of the stages in `indices` (None: all; n: the last n), and the result of `forward_features`.
 
-        norm: the classifier's norm on the last stage's features.
+        norm: apply the classifier's norm to the last stage's features.
         """
         if output_fmt != "NCHW":
             raise InputError(f"output_fmt {output_fmt!r}, expected 'NCHW'")
@@ -166,11 +171,15 @@ class FFNet(nn.Module):
                 intermediates.append(self.head.norm(x) if norm and is_last else feature_norm(x))
         return intermediates if intermediates_only else (x, intermediates)
 
-    def prune_intermediate_layers(self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True) -> list[int]:
-        """Drop what the features named by `indices` don't need; returns them as positive indices."""
+    def prune_intermediate_layers(
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Remove what the features in `indices` don't need; returns them as non-negative indices."""
         wanted, last = feature_take_indices(len(self.stages), indices)
         self.stages = self.stages[: last + 1]
-        self.feature_norms = nn.ModuleList(norm if i in wanted else nn.Identity() for i, norm in enumerate(self.feature_norms[: last + 1]))
+        self.feature_norms = nn.ModuleList(
+            norm if i in wanted else nn.Identity() for i, norm in enumerate(self.feature_norms[: last + 1])
+        )
         if prune_norm:
             self.head.norm = nn.Identity()
         if prune_head:
@@ -200,7 +209,7 @@ VARIANTS: dict[str, dict] = {
         "parts": SEGMENTATION_PARTS,
     },
 }
-"""What makes a variant; `ffnet_nano` and `ffnet_1_hybrid` are ours, the others are the paper's (table 2, semantic segmentation)."""
+"""Keywords of each variant; `ffnet_nano` and `ffnet_1_hybrid` are ours, the others the paper's."""
 
 _RELEASE = "https://github.com/ysj9909/FFNet/releases/download/v1.0"
 
@@ -246,7 +255,7 @@ def build_ffnet(
     pretrained_cfg_overlay: dict | None = None,
     **kwargs,
 ) -> nn.Module:
-    """What timm calls for a registered name: the variant's numbers, changed by the caller's keywords."""
+    """Entry point for timm: the variant's keywords, overridden by the caller's."""
     if pretrained:
         pretrained_cfg_overlay = overlay_with_weights(variant, pretrained_cfg, pretrained_cfg_overlay)
     network = build_model_with_cfg(

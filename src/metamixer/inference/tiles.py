@@ -1,0 +1,57 @@
+"""An image in tiles, each with the margin that its result depends on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of an image: rows and columns that it gives, and the larger ones, by the margin, that it must see for that."""
+
+    rows: slice
+    columns: slice
+    seen: tuple[slice, slice]
+
+    def written(self, scale: int) -> tuple[slice, slice]:
+        """Where its result stands in the large image."""
+        return tuple(slice(part.start * scale, part.stop * scale) for part in (self.rows, self.columns))
+
+    def kept(self, scale: int) -> tuple[slice, slice]:
+        """The part of its own result that is right."""
+        pairs = zip((self.rows, self.columns), self.seen, strict=True)
+        return tuple(slice((part.start - seen.start) * scale, (part.stop - seen.start) * scale) for part, seen in pairs)
+
+
+def split(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
+    """Tiles of about equal size, at most `side` pixels a side, that cover an image once."""
+    for rows in _parts(height, side):
+        for columns in _parts(width, side):
+            seen = tuple(
+                slice(max(part.start - margin, 0), min(part.stop + margin, end)) for part, end in ((rows, height), (columns, width))
+            )
+            yield Tile(rows, columns, seen)
+
+
+def tile_side(network: nn.Module, memory: int, *, margin: int) -> int:
+    """Pixels of a tile's side without its margins, so that the network's largest layers fit into `memory` MiB.
+
+    Raises InputError where that is too little for any tile.
+    """
+    channels = max(max(module.in_channels, module.out_channels) for module in network.modules() if isinstance(module, nn.Conv2d))
+    # The widest layer's input, result and activation, and the residual stream beside them, in float32.
+    bytes_per_pixel = 4 * 4 * channels
+    side = int((max(memory, 0) * 2**20 / bytes_per_pixel) ** 0.5) - 2 * margin
+    if side < 16:
+        least = -(-((16 + 2 * margin) ** 2) * bytes_per_pixel // 2**20)
+        raise InputError(f"memory {memory} MiB, expected at least {least} for this network")
+    return side
+
+
+def _parts(length: int, side: int) -> Iterator[slice]:
+    count = -(-length // side)
+    for i in range(count):
+        yield slice(length * i // count, length * (i + 1) // count)

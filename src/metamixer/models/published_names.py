@@ -1,0 +1,114 @@
+"""Our names of parameters -> the authors', and their state dicts under ours: complete in both directions."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import Tensor
+
+from ..errors import InputError
+
+FFNET_NAMES: tuple[tuple[str, str], ...] = (
+    (r"^stem\.", "patch_embed."),
+    (r"^head\.norm\.", "norm."),
+    (r"^head\.fc\.", "head."),
+    (r"^feature_norms\.(\d)\.", r"norm\1."),
+    (r"\.downsample\.0\.", ".0.proj.0."),
+    (r"\.downsample\.1\.branches\.0\.", ".0.proj.1.conv."),
+    (r"\.token_mixer\.", ".token_mixer.0."),
+    (r"\.scale\.gamma$", ".layer_scale"),
+    (r"(token_mixer\.0)\.mixer\.query\.", r"\1.main.fc."),
+    (r"(token_mixer\.0)\.mixer\.key\.", r"\1.main.conv1."),
+    (r"(token_mixer\.0)\.mixer\.value\.", r"\1.main.conv2."),
+    (r"(channel_mixer)\.mixer\.query\.", r"\1.main.conv."),
+    (r"(channel_mixer)\.mixer\.key\.", r"\1.main.fc1."),
+    (r"(channel_mixer)\.mixer\.value\.", r"\1.main.fc2."),
+    (r"\.branches\.0\.", ".conv."),
+    (r"\.branches\.1\.", ".conv1."),
+    (r"(?<!proj\.1)\.conv\.(weight|bias)$", r".c.\1"),
+    (r"(proj\.1\.conv)\.conv\.", r"\1.c."),
+    (r"\.norm\.", ".bn."),
+)
+"""Our name -> the published one, as regular expressions applied in this order."""
+
+FFNET_SEG_NAMES: tuple[tuple[str, str], ...] = (
+    (r"^head\.expand\.0\.", "head1.0."),
+    (r"^head\.hidden\.", "head2."),
+    (r"^head\.fc\.", "head2.3."),
+    (r"\.downsample\.(\d)\.", r".0.proj.\1."),
+    (r"\.branches\.0\.", ".conv1."),
+    (r"\.branches\.1\.", ".strip_conv1."),
+    (r"\.branches\.2\.", ".strip_conv2."),
+    (r"\.branches\.3\.", ".conv2."),
+    *FFNET_NAMES,
+)
+"""The same for the segmentation backbone and its head's blocks."""
+
+
+def published_name(name: str, names: tuple[tuple[str, str], ...] = FFNET_NAMES) -> str:
+    """The published key of one of our parameters or buffers: `stages.1.blocks.0...` is `stages.1.1...`, and so on."""
+    name = re.sub(
+        r"^stages\.(\d+)\.blocks\.(\d+)\.",
+        lambda match: f"stages.{match[1]}.{int(match[2]) + (match[1] != '0')}.",
+        name,
+    )
+    for pattern, replacement in names:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def convert_published(
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    *,
+    names: tuple[tuple[str, str], ...] = FFNET_NAMES,
+    optional: tuple[str, ...] = (),
+) -> dict[str, Tensor]:
+    """The published state dict under our names, which it may have already; complete in both directions.
+
+    expected: our names, with tensors of the right shapes. names: how each is published. optional: what the names of parts begin with
+    that may be absent as a whole. Raises InputError that lists what is missing, left over or of another shape.
+    """
+    return rename_published(_backbone(state), expected, name_of=partial(published_name, names=names), optional=optional)
+
+
+def rename_published(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, name_of: Callable[[str], str], optional: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """The state dict under our names, where `name_of` gives the published one; complete in both directions."""
+    names = {name: name if name in state else name_of(name) for name in expected}
+    for part in optional:
+        keys = {name: key for name, key in names.items() if name.startswith(part)}
+        if not any(key in state for key in keys.values()):
+            names = {name: key for name, key in names.items() if name not in keys}
+    return rename(state, names, expected)
+
+
+def rename(state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `state` under our names; names: ours -> the state's.
+
+    Raises InputError that lists the state's keys that are missing, left over or of another shape than `expected` has by our name.
+    """
+    missing = [key for key in names.values() if key not in state]
+    extra = sorted(set(state) - set(names.values()))
+    shapes = [
+        f"{key} {list(state[key].shape)} instead of {list(expected[name].shape)}"
+        for name, key in names.items()
+        if key in state and state[key].shape != expected[name].shape
+    ]
+    problems = [
+        f"{len(keys)} {what}: {', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}"
+        for what, keys in (("missing", missing), ("left over", extra), ("of another shape", shapes))
+        if keys
+    ]
+    if problems:
+        raise InputError("not a published checkpoint of this network: keys " + "; ".join(problems))
+    return {name: state[key] for name, key in names.items()}
+
+
+def _backbone(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A detector's or segmenter's backbone; a classifier as it is. FFNet-4's detector holds `ema_*` copies beside it."""
+    if not any(key.startswith("backbone.") for key in state):
+        return state
+    prefix = "backbone."
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix) and not key.startswith("backbone.ema_")}

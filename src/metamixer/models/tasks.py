@@ -1,0 +1,215 @@
+"""The tasks in one table: what differs from task to task and isn't the network's, the data's or the training's own affair."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..ops.sparse import SparseVoxels
+from .paper import BOX_AND_MASK_AP, ETT_MSE_AND_MAE, MIOU, POINTS_MIOU, SET5_PSNR, TOP1
+
+Info = Mapping[str, Any]
+"""What is known of a network beside its weights (`checkpoints.ours.network_info`)."""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A task's rows of `metamixer models`.
+
+    heading: of the first column; column: the accuracy that the paper reports; figures: by the name of network or weights;
+    pixels: name -> (height, width) of the image of which multiply-accumulates are counted; None: they are not.
+    """
+
+    heading: str
+    column: str
+    figures: Mapping[str, str]
+    pixels: Callable[[str], tuple[int, int]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TaskSpec:
+    """A row of the table.
+
+    name: as checkpoints, `list_models` and messages have it.
+    predictor: class of `metamixer.predictors`, behind its module's name.
+    command, summary: what predicts on the command line, and its line of help.
+    example: (network, info, size in pixels or None) -> a seeded input of the network, a batch of one.
+    monitor, mode: the metric by which the best checkpoint is chosen, and whether it is the largest or the smallest.
+    paper: what `metamixer models` prints.
+    exportable: the network takes one tensor and gives one, as every exported format does.
+    images: that tensor is a batch of images (B, C, H, W).
+    inputs: its inputs in a word, for messages.
+    outputs: (network, input) -> one tensor that changes smoothly with the weights, by which two forms are compared.
+    """
+
+    name: str
+    predictor: str
+    command: str
+    summary: str
+    example: Callable[[nn.Module, Info, int | None], Any]
+    monitor: str
+    paper: Paper
+    mode: Literal["max", "min"] = "max"
+    exportable: bool = True
+    images: bool = True
+    inputs: str = "images"
+    outputs: Callable[[nn.Module, Any], Tensor] = field(default=lambda network, x: network(x))
+
+
+def example_image(default: int | None) -> Callable[[nn.Module, Info, int | None], Tensor]:
+    """An image (1, C, side, side) in [0, 1]; side: asked for, the preprocessing's, or the default."""
+
+    def example(network: nn.Module, info: Info, size: int | None) -> Tensor:
+        preprocessing = info.get("preprocessing") or {}
+        side = size or preprocessing.get("size") or default
+        if side is None:
+            raise unknown_input(info)
+        channels = len(preprocessing["mean"]) if "mean" in preprocessing else 3
+        return uniform(1, channels, side, side)
+
+    return example
+
+
+def example_images(network: nn.Module, info: Info, size: int | None) -> list[Tensor]:
+    """A list of one image (3, side, side) in [0, 1]."""
+    return [uniform(3, size or 256, size or 256)]
+
+
+def example_window(network: nn.Module, info: Info, size: int | None) -> Tensor:
+    """A window (1, lookback, variables) in [0, 1]."""
+    if size:
+        raise InputError(f"size {size} for {info['model']}, expected none: the checkpoint fixes the size of a forecaster's windows")
+    return uniform(1, network.lookback, network.variables)
+
+
+def example_series(network: nn.Module, info: Info, size: int | None) -> Tensor:
+    """A random walk (1, context)."""
+    if size:
+        raise InputError(f"size {size} for {info['model']}, expected none: a series is not an image")
+    return (uniform(1, network.context) - 0.5).cumsum(1)
+
+
+def example_voxels(network: nn.Module, info: Info, size: int | None) -> SparseVoxels:
+    """A block of 16 x 16 x 16 cells, 30 % of them occupied."""
+    cells = (uniform(16, 16, 16) < 0.3).nonzero()
+    return SparseVoxels.of(uniform(len(cells), network.in_chans), cells)
+
+
+def uniform(*shape: int) -> Tensor:
+    """Seeded values in [0, 1]."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def unknown_input(info: Info) -> InputError:
+    """The error of a network that doesn't tell its input."""
+    name = info.get("model", "the network")
+    return InputError(f"{name}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
+
+
+def detector_outputs(network: nn.Module, images: list[Tensor]) -> Tensor:
+    """The pyramid, and what all heads give for a few regions: detections jump where non-maximum suppression decides anew."""
+    levels = network.forward_features(torch.stack(images))
+    regions = levels[0][:, :, :7, :7]
+    boxes = (part for head in network.cascade.box_heads for part in head(regions))
+    masks = (head(regions) for head in network.cascade.mask_heads)
+    return torch.cat([part.flatten() for part in (*levels, *boxes, *masks)])
+
+
+def trained_pixels(tag: str) -> tuple[int, int]:
+    """The size of the images that these weights of timm's were trained on."""
+    return timm.get_pretrained_cfg(tag).input_size[1:]
+
+
+CLASSIFICATION = TaskSpec(
+    "classification",
+    predictor="classifier.Classifier",
+    command="predict",
+    summary="classify images and folders",
+    example=example_image(None),
+    monitor="val/top1",
+    paper=Paper("network", "top-1 (paper)", {name: f"{top1:.1f}" for name, top1 in TOP1.items()}, trained_pixels),
+)
+DETECTION = TaskSpec(
+    "detection",
+    predictor="detector.Detector",
+    command="detect",
+    summary="find objects in images and folders: boxes, masks, COCO results",
+    example=example_images,
+    monitor="val/box_ap",
+    paper=Paper("detector", "box / mask AP (paper)", {name: "{:.1f} / {:.1f}".format(*ap) for name, ap in BOX_AND_MASK_AP.items()}),
+    exportable=False,
+    images=False,
+    outputs=detector_outputs,
+)
+SEGMENTATION = TaskSpec(
+    "segmentation",
+    predictor="segmenter.Segmenter",
+    command="segment",
+    summary="give each pixel of images a class: label PNGs, overlays, areas",
+    example=example_image(256),
+    monitor="val/miou",
+    paper=Paper(
+        "segmenter",
+        "mIoU (paper)",
+        {name: f"{miou:.1f}" for name, miou in MIOU.items()},
+        lambda name: (1024, 2048) if name.endswith("cityscapes") else (512, 512),
+    ),
+)
+SUPER_RESOLUTION = TaskSpec(
+    "super_resolution",
+    predictor="upscaler.Upscaler",
+    command="upscale",
+    summary="enlarge images, keeping what they are: metamixer upscale photo.jpg --scale 2 --out upscaled",
+    example=example_image(64),
+    monitor="val/psnr",
+    paper=Paper(
+        "super-resolution, x2",
+        "PSNR on Set5 (paper)",
+        {name: f"{psnr:.2f} dB" for name, psnr in SET5_PSNR.items()},
+        lambda name: (256, 256),
+    ),
+)
+FORECASTING = TaskSpec(
+    "forecasting",
+    predictor="forecaster.Forecaster",
+    command="forecast",
+    summary="forecast a table of series at once, or learn from it, backtest, forecast",
+    example=example_window,
+    monitor="val/mse",
+    mode="min",
+    paper=Paper("forecaster", "MSE / MAE on ETT (paper)", {name: "{:.3f} / {:.3f}".format(*e) for name, e in ETT_MSE_AND_MAE.items()}),
+    images=False,
+    inputs="windows of series",
+)
+ZERO_SHOT = TaskSpec(
+    "zero_shot_forecasting",
+    predictor="forecaster.Forecaster",
+    command="forecast",
+    summary=FORECASTING.summary,
+    example=example_series,
+    monitor="val/quantile_loss",
+    mode="min",
+    paper=Paper("forecaster of any series", "MSE / MAE on ETT (paper)", {}),
+    images=False,
+    inputs="series",
+)
+POINTS = TaskSpec(
+    "points",
+    predictor="point_segmenter.PointSegmenter",
+    command="points",
+    summary="label every point of point clouds: labelled files, class counts, pictures",
+    example=example_voxels,
+    monitor="val/miou",
+    paper=Paper("points", "mIoU (paper)", POINTS_MIOU),
+    exportable=False,
+    images=False,
+    inputs="voxels",
+)
+TASKS: dict[str, TaskSpec] = {
+    task.name: task
+    for task in (CLASSIFICATION, DETECTION, SEGMENTATION, SUPER_RESOLUTION, FORECASTING, ZERO_SHOT, POINTS)
+}

@@ -1,0 +1,111 @@
+"""Files of weights: read without running code, downloaded once and compared by checksum."""
+
+import argparse
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..errors import InputError
+from .files import expect_file
+
+Source = str | Path | Mapping[str, Tensor]
+
+
+def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[str, Tensor]:
+    """The state dict in a published file, at a URL, or as given; nothing in the file is executed."""
+    if isinstance(source, Mapping):
+        content = source
+    elif str(source).startswith(("http://", "https://")):
+        content = _read_url(str(source))
+    else:
+        content = _read_file(Path(source))
+    if weights == "state_dict" and "params" in content:
+        weights = "params"
+    if weights in content:
+        content = content[weights]
+    elif weights != "state_dict":
+        raise InputError(f"{_short(source)}: no entry {weights!r}, expected one of {names_of(content)}")
+    if not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{_short(source)}: no state dict in it, expected tensors by name, as such or under 'state_dict'")
+    return content
+
+
+def _read_url(url: str) -> Mapping:
+    path = download(url)
+    try:
+        return _read_file(path)
+    except InputError:
+        # A cut-off download would otherwise be taken from the cache, with a checksum that fits, for ever.
+        path.unlink(missing_ok=True)
+        _checksum_file(path).unlink(missing_ok=True)
+        raise
+
+
+def _read_file(path: Path) -> Mapping:
+    if path.suffix != ".safetensors":
+        return read_torch_file(path)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def read_torch_file(path: Path) -> Mapping:
+    """`torch.load` with tensors and plain values only, and `argparse.Namespace`, which the published files hold."""
+    expect_file(path)
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if code:
+            raise InputError(f"{path}: holds {code[1]}, expected tensors and plain values: not loaded") from None
+        raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__}): truncated, or another kind of file") from None
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected a checkpoint dictionary")
+    return content
+
+
+def download(url: str) -> Path:
+    """The file of a URL in torch's hub cache; its SHA-256 is stored on first use and compared on every later one."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / Path(urlparse(url).path).name
+    checksum = _checksum_file(path)
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path))
+        except OSError as error:
+            raise InputError(f"{url}: can't be downloaded ({error}); fetch it elsewhere and give its path") from None
+    digest = _sha256(path)
+    if not checksum.is_file():
+        checksum.write_text(f"{digest}  {path.name}\n")
+    elif checksum.read_text().split()[0] != digest:
+        raise InputError(f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to fetch it anew")
+    return path
+
+
+def _checksum_file(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def names_of(content: Mapping, *, most: int = 8) -> str:
+    """The first keys of a file for messages."""
+    names = [str(key) for key in content]
+    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
+
+
+def _short(source: Source) -> str:
+    return "state dict" if isinstance(source, Mapping) else str(source)

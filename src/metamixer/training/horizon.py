@@ -1,0 +1,80 @@
+"""`--horizon N` on the command line of forecasting: what it stands for, and its refusal elsewhere."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import tasks
+from ..errors import InputError, first_line
+
+
+def expand_horizon(arguments: list[str]) -> list[str]:
+    """`--horizon N` as the settings that it stands for: of model, data and --out, and what the recipe changes at this horizon.
+
+    They come right after the recipe, so that later options of the command line override them.
+    """
+    arguments = list(in_two_words(arguments))
+    recipes = [argument for flag, argument in pairwise(arguments) if flag == "--config"]
+    horizons = [argument for flag, argument in pairwise(arguments) if flag == "--horizon"]
+    if not recipes or not horizons:
+        return arguments
+    horizon = horizons[-1]
+    for path in recipes:
+        recipe = read_yaml(Path(path))
+        if not isinstance(recipe, dict) or not horizon.isdigit():
+            raise InputError(f"--horizon {horizon}, expected a number of steps and a recipe for forecasting")
+        expect_forecasting(model_class(class_path(recipe)), f"--horizon {horizon}")
+    changes = recipe.get("at_horizon", {}).get(int(horizon), {})
+    settings = {"out": f"{recipe.get('out', 'runs/latest')}_{horizon}", "model.horizon": horizon, "data.horizon": horizon, **changes}
+    expanded = [f"--{key}={value}" for key, value in settings.items()]
+    end = len(arguments) - arguments[::-1].index("--config") + 1
+    return [*arguments[:end], *expanded, *arguments[end:]]
+
+
+def expect_forecasting(model: type | None, option: str) -> None:
+    """Raises InputError where `option` is given to the model of another task; None: a model that isn't known yet."""
+    if model is not None and not issubclass(model, tasks.Forecasting):
+        raise InputError(f"{option} for {model.__name__}, expected a recipe for Forecasting")
+
+
+def class_path(recipe: Mapping[str, Any]) -> str:
+    """The class that a recipe's `model` names; empty where there is none."""
+    model = recipe.get("model") or ""
+    return model.get("class_path", "") if isinstance(model, Mapping) else str(model)
+
+
+def model_class(path: str) -> type | None:
+    """A class of ours by name or of anybody by its path; None where it can't be found."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module) if module else tasks, name, None)
+    except ImportError:
+        return None
+    return found if isinstance(found, type) else None
+
+
+def in_two_words(arguments: Iterable[str]) -> Iterator[str]:
+    """`--config=FILE`, `-c FILE` and `--horizon=N` as `--config FILE` and `--horizon N`; all else as it is."""
+    for argument in arguments:
+        name, assigned, value = argument.partition("=")
+        name = "--config" if name == "-c" else name
+        if name in ("--config", "--horizon"):
+            yield name
+            if assigned:
+                yield value
+        else:
+            yield argument
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected a recipe")
+    try:
+        return yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not readable as YAML ({first_line(error)})") from None

@@ -1,0 +1,114 @@
+"""The package's floors: imports run downwards, its root stays small, and what reads an image needs no training library."""
+
+import ast
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import timm
+
+import metamixer
+from metamixer.moved import MOVED
+
+FLOORS = (
+    ("errors", "moved"),
+    ("system", "ops"),
+    ("mixer", "drawing"),
+    ("models", "data"),
+    ("inference", "deployment", "checkpoints"),
+    ("tasks", "bench"),
+    ("training",),
+    ("predictors",),
+    ("commands",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+"""The package's folders and single files, lowest first; a file imports its own folder and lower floors."""
+
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+PACKAGE = Path(metamixer.__file__).parent
+FILES_IN_ROOT = 6
+
+
+def imported(source: str, folder: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """Line and room of every import from this package in a file of `folder`, also inside functions."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            paths = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = ["metamixer", *folder][: len(folder) + 2 - node.level] if node.level else []
+            paths = [[*above, *(node.module.split(".") if node.module else []), alias.name] for alias in node.names]
+        else:
+            continue
+        # A name that is no room, as in `from metamixer import fuse`, is of the package's own __init__.
+        yield from ((node.lineno, path[1] if path[1:] and path[1] in FLOOR else "__init__") for path in paths if path[0] == "metamixer")
+
+
+def imports_upwards(source: str, file: Path) -> list[str]:
+    """The imports of a file, by its path in the package, that stay on its floor or run back up."""
+    room = file.parts[0] if file.parent.parts else file.stem
+    return [
+        f"{file}:{line} imports {other}"
+        for line, other in imported(source, file.parent.parts)
+        if other != room and FLOOR[other] >= FLOOR[room]
+    ]
+
+
+def test_imports_run_one_way():
+    files = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
+    assert [message for file in files for message in imports_upwards((PACKAGE / file).read_text(), file)] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "room"),
+    [
+        ("ops/made_up.py", "from ..mixer import MetaMixer", "mixer"),
+        ("models/made_up.py", "from .. import data", "data"),
+        ("deployment/runtimes/made_up.py", "    from ...predictors.segmenter import PUBLISHED", "predictors"),
+        ("deployment/made_up.py", "    import metamixer.tasks.classification", "tasks"),
+        ("data/images/made_up.py", "from metamixer.models import create_model", "models"),
+        ("system/made_up.py", "from metamixer import fuse", "__init__"),
+        ("errors.py", "from .ops import sparse", "ops"),
+    ],
+)
+def test_an_import_that_runs_back_up_is_found(file, line, room):
+    source = f"from torch import nn\n\nif nn:\n    pass\n{'def f():' if line.startswith(' ') else ''}\n{line}\n"
+    assert imports_upwards(source, Path(file)) == [f"{file}:6 imports {room}"]
+
+
+@pytest.mark.parametrize("line", ["from ..errors import InputError", "from .formats import FORMATS", "from metamixer.ops import fused"])
+def test_an_import_of_a_lower_floor_or_the_same_folder_is_not(line):
+    assert imports_upwards(line, Path("deployment/made_up.py")) == []
+
+
+def test_the_root_holds_what_one_reads_first():
+    assert len(list(PACKAGE.glob("*.py"))) <= FILES_IN_ROOT
+    folders = {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
+    assert folders | {path.stem for path in PACKAGE.glob("*.py")} == set(FLOOR)
+
+
+def test_export_needs_no_lightning(tmp_path):
+    """Nor does anything else that `import metamixer` brings."""
+    command = ["export", "ffnet_nano", "--pretrained", "false", "--format", "torch", "--size", "32", "--out", str(tmp_path / "nano.pt2")]
+    program = f"import sys, metamixer.deployment.exporting, metamixer.cli as cli; cli.main({command}); print('lightning' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (tmp_path / "nano.pt2").is_file()
+    assert result.stdout.endswith("\nFalse\n")
+
+
+@pytest.mark.parametrize(("old", "new"), MOVED.items())
+def test_a_module_that_the_pages_of_0_1_0_name_still_imports(old, new):
+    sys.modules.pop(old, None)
+    with pytest.warns(DeprecationWarning, match=f"{old} is {new} now") as caught:
+        __import__(old)
+    assert sys.modules[old] is sys.modules[new]
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings(action="ignore"):
+        assert getattr(metamixer, old.removeprefix("metamixer.")) is sys.modules[new]
+
+
+def test_timm_lists_the_image_networks_under_one_name():
+    assert timm.list_models(module="ffnet") == metamixer.list_models("classification")

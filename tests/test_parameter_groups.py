@@ -1,0 +1,80 @@
+"""What decays and at which rate, in the same way for every task; states of an optimizer in other groups."""
+
+import copy
+
+import pytest
+import torch
+
+import metamixer
+from metamixer.tasks.optimization.detection import DetectionOptimization
+from metamixer.tasks.optimization.parameter_groups import names_of_groups, regroup
+from metamixer.tasks.optimization.points import PointOptimization
+from metamixer.tasks.optimization.recipe import Optimization
+from metamixer.tasks.optimization.segmentation import SegmentationOptimization
+
+SCALED = {"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 16), "layer_scale": 1e-6}
+"""A small FFNet with layer scales, as FFNet-3 and 4 have them."""
+
+
+@pytest.fixture(scope="module")
+def network():
+    """No test may change it."""
+    return metamixer.create_model("ffnet_nano", num_classes=3, **SCALED)
+
+
+RECIPES = {
+    "classification": Optimization(),
+    "fine-tuning": Optimization(layer_decay=0.8),
+    "detection": DetectionOptimization(layer_decay=None),
+    "segmentation": SegmentationOptimization(),
+    "points": PointOptimization(),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_norms_biases_and_layer_scales_decay_in_no_task(recipe, network):
+    decay = {id(each): group["weight_decay"] for group in recipe.optimizer(network).param_groups for each in group["params"]}
+    assert len(decay) == len(list(network.parameters()))
+    assert any(name.endswith(".scale.gamma") for name, _ in network.named_parameters())
+    for name, parameter in network.named_parameters():
+        exempt = name.endswith((".bias", ".scale.gamma")) or parameter.ndim == 1
+        assert decay[id(parameter)] == (0 if exempt else 0.05), name
+
+
+def test_rates_of_layers_are_timms(network):
+    from timm.optim import param_groups_layer_decay
+
+    timms = {
+        id(parameter): group["lr_scale"]
+        for group in param_groups_layer_decay(network, layer_decay=0.8)
+        for parameter in group["params"]
+    }
+    for group in Optimization(lr=1.0, layer_decay=0.8).optimizer(network).param_groups:
+        for parameter in group["params"]:
+            assert group["lr"] == pytest.approx(timms[id(parameter)])
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_state_of_0_1_0_goes_on_in_the_groups_of_today(recipe, network):
+    """Its checkpoints have other groups, without names."""
+    named = dict(network.named_parameters())
+    before = recipe.groups_before(network)
+    assert sorted(name for names in before for name in names) == sorted(named)
+    old = torch.optim.AdamW([{"params": [named[name] for name in names]} for names in before], lr=0.5)
+    for number, parameter in enumerate(named.values()):
+        parameter.grad = torch.full_like(parameter, number + 1.0)
+    learned = copy.deepcopy(network.state_dict())
+    old.step()
+    network.load_state_dict(learned)
+    schedule = torch.optim.lr_scheduler.LambdaLR(old, lambda step: 1.0)
+    checkpoint = {"optimizer_states": [old.state_dict()], "lr_schedulers": [schedule.state_dict()]}
+    regroup(checkpoint, before, recipe.groups(network))
+    (state,), (schedule_state,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
+    optimizer = recipe.optimizer(network)
+    optimizer.load_state_dict(state)
+    for number, parameter in enumerate(named.values()):
+        torch.testing.assert_close(optimizer.state[parameter]["exp_avg"], torch.full_like(parameter, 0.1 * (number + 1)))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5] * len(optimizer.param_groups)
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.05}
+    assert len(schedule_state["base_lrs"]) == len(optimizer.param_groups)
+    assert [group["param_names"] for group in optimizer.state_dict()["param_groups"]] == names_of_groups(recipe.groups(network))
