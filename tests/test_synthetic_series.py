@@ -54,3 +54,12 @@ def test_a_training_goes_on_where_it_was(tmp_path):
     assert second.step == 3
     for loss in losses[3:]:
         torch.testing.assert_close(second.update(0.5)[0], loss)
+
+
+def test_a_training_starts_from_the_weights_of_another(tmp_path):
+    first = ZeroShotTraining(TINY, tmp_path / "first")
+    first.update(0.5)
+    first.save()
+    second = ZeroShotTraining(TINY, tmp_path / "second", start=tmp_path / "first" / "weights.safetensors")
+    for name, value in second.network.state_dict().items():
+        torch.testing.assert_close(value, first.averaged[name], atol=1e-3, rtol=1e-3)

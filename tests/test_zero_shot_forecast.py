@@ -116,3 +116,13 @@ def test_the_seasons_of_a_calendar(frequency, seasons):
 
     time = pandas.Timestamp("2024-01-01").to_numpy().astype("datetime64[us]")
     assert seasons_of(Frequency(frequency), time) == seasons
+
+
+def test_a_forecaster_forecasts_before_it_learns():
+    from metamixer import Forecaster
+
+    values = table(50 + 10 * SEASON[:ROWS])
+    forecast = Forecaster(12, levels=(80,)).predict(values)
+    pandas.testing.assert_frame_equal(forecast, zero_shot_forecast(values, 12, levels=(80,)))
+    with pytest.raises(InputError, match="table to predict from"):
+        Forecaster(12).predict()

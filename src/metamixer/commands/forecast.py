@@ -69,9 +69,9 @@ def forecast(
                 )
         forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
         result = forecaster.predict(frame)
-    elif (train or ("scratch" if lookback or steps or save else "none")) == "none":
+    elif (train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")) == "none":
         for name, value in (("lookback", lookback), ("steps", steps), ("save", save)):
-            if value:
+            if value is not None:
                 raise InputError(f"{name} {value!r} beside train none, expected it without: nothing is learned")
         forecaster = Forecaster(96 if horizon is None else horizon, levels=levels, time=time, device=device)
         result = forecaster.predict(frame)

@@ -22,7 +22,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from ..checkpoints.ours import network_info, save_network
+from ..checkpoints.ours import load_checkpoint, network_info, save_network
 from ..data.series.synthetic import SeriesBatch, synthetic_batch
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 from ..models.tasks import ZERO_SHOT
@@ -104,10 +104,12 @@ def quantile_loss(forecast: Tensor, future: Tensor, unit: Tensor) -> Tensor:
 class ZeroShotTraining:
     """A training in a folder: its network, optimizers and averaged weights, and where it stands."""
 
-    def __init__(self, recipe: Recipe, folder: Path, *, device: str = "cpu"):
+    def __init__(self, recipe: Recipe, folder: Path, *, device: str = "cpu", start: Path | None = None):
         self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
         torch.manual_seed(recipe.seed)
         self.network = FFNetTSZero(**recipe.network).to(self.device)
+        if start:
+            self.network.load_state_dict(load_checkpoint(start)[0].state_dict())
         if (dtype := PRECISIONS[recipe.precision]) is not None:
             self.network.blocks.forward = torch.autocast(self.device.type, dtype)(self.network.blocks.forward)
         self.draws: dict[int, tuple[int, SeriesBatch]] = {}
@@ -239,12 +241,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m metamixer.training.zero_shot", description=__doc__.splitlines()[0])
     parser.add_argument("recipe", type=Path, help="a .yaml file of the recipe")
     parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, weights and log")
+    parser.add_argument("--start", type=Path, help="weights of an earlier training to begin with")
     parser.add_argument("--minutes", type=float, required=True, help="of training, all pieces together")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--checkpoint-seconds", type=float, default=120, help="from one checkpoint to the next (default: %(default)s)")
     options = parser.parse_args(arguments)
     recipe = Recipe(**yaml.safe_load(options.recipe.read_text()))
-    ZeroShotTraining(recipe, options.out, device=options.device).run(options.minutes, every=options.checkpoint_seconds)
+    ZeroShotTraining(recipe, options.out, device=options.device, start=options.start).run(options.minutes, every=options.checkpoint_seconds)
 
 
 if __name__ == "__main__":
