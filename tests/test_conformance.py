@@ -16,7 +16,7 @@ import metamixer
 from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.deployment.samples import example_of
 from metamixer.models.registry import task_of
-from metamixer.models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION, TASKS
+from metamixer.models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION, TASKS, ZERO_SHOT
 from metamixer.ops import LayerScale, ParallelConv
 from metamixer.ops.series import SharedNorm
 from metamixer.ops.sparse import SparseVoxels
@@ -30,6 +30,7 @@ SMALL = {
     SEGMENTATION: {"num_classes": CLASSES},
     SUPER_RESOLUTION: {"dim": 24, "depth": 2},
     FORECASTING: {"dims": (16,), "kernel_sizes": (13,)},
+    ZERO_SHOT: {"dim": 16, "depth": 1, "context": 64, "horizon": 32},
     POINTS: {"num_classes": CLASSES, "depths": (1, 1, 1), "dims": (16, 16, 32), "decoder_depths": (1, 1), "decoder_dims": (16, 16)},
 }
 """What makes a task's networks small."""
@@ -91,7 +92,7 @@ def case(request):
 
 def example(case: str, size: int | None = None):
     network, info = network_of(case)
-    if TASKS[info["task"]] is FORECASTING:
+    if TASKS[info["task"]] in (FORECASTING, ZERO_SHOT):
         size = None
     elif size is None:
         size = 64
@@ -177,6 +178,8 @@ def test_takes_inputs_of_odd_sizes(case):
             assert found["boxes"].shape[1:] == (4,) and found["masks"].shape[1:] == (28, 28)
     elif task is FORECASTING:
         assert network(example(case)).shape == (1, network.horizon, network.variables)
+    elif task is ZERO_SHOT:
+        assert network(torch.rand(2, 48), horizon=5).shape == (2, 9, 5)
     elif task is POINTS:
         voxel = SparseVoxels.of(torch.rand(1, network.in_chans), torch.tensor([[3, 0, 7]]))
         assert network(voxel).shape == (1, CLASSES)

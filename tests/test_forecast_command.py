@@ -29,6 +29,14 @@ class TestCommand:
         assert main(["fuse", str(saved), "--out", str(tmp_path / "fused.safetensors")]) == 0
         assert "parity on random windows of series" in capsys.readouterr().out
 
+    def test_forecasts_at_once(self, table, tmp_path):
+        table.iloc[:30].to_csv(tmp_path / "table.csv", index=False)
+        out, plot = tmp_path / "forecast.csv", tmp_path / "forecast.png"
+        assert self.run(tmp_path / "table.csv", "--horizon", 12, "--levels", 80, "--out", out, "--plot", plot) == 0
+        assert out.read_text().startswith("date,load,load-lo-80,load-hi-80,")
+        assert len(out.read_text().splitlines()) == 13
+        assert plot.read_bytes()[:4] == b"\x89PNG"
+
     def test_names_are_drawn_as_they_are(self, table, tmp_path):
         table.rename(columns={"load": "a_$x_y_z$"}).to_csv(tmp_path / "table.csv", index=False)
         learn = ["--horizon", 12, "--lookback", 48, "--steps", 2, "--plot", tmp_path / "plot.svg"]
@@ -56,7 +64,9 @@ class TestCommand:
         ("arguments", "said"),
         [
             (["nowhere.csv"], "nowhere.csv: no such file"),
-            (["{table}", "--horizon", "500"], "expected at least 1596"),
+            (["{table}", "--train", "scratch", "--horizon", "500"], "expected at least 1596"),
+            (["{table}", "--train", "none", "--steps", "9"], "steps 9 beside train none"),
+            (["{table}", "--horizon", "20000"], "horizon 20000, expected at most 10000"),
             (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
             (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
             (["{table}", "--time", "when"], "time column 'when': no such column"),

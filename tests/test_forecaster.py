@@ -358,7 +358,8 @@ def test_an_interrupt_stays_one(hook, table, tmp_path, monkeypatch, capsys):
         fit(table)
     assert signal.getsignal(signal.SIGINT) == handler, "a later interrupt is heard"
     table.to_csv(tmp_path / "table.csv", index=False)
-    assert main(["forecast", str(tmp_path / "table.csv"), "--horizon", "12", "--out", str(tmp_path / "forecast.csv")]) == 130
+    arguments = ["--train", "scratch", "--horizon", "12", "--out", str(tmp_path / "forecast.csv")]
+    assert main(["forecast", str(tmp_path / "table.csv"), *arguments]) == 130
     assert capsys.readouterr().err == "metamixer: interrupted\n"
 
 

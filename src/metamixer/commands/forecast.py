@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from ..errors import InputError
 from ..system.files import check_targets, write_text
@@ -16,6 +17,7 @@ def forecast(
     plot: str | None = None,
     checkpoint: str | None = None,
     save: str | None = None,
+    train: Literal["none", "scratch"] | None = None,
     levels: Sequence[float] = (),
     time: str | None = None,
     missing_values: Sequence[float] = (),
@@ -24,7 +26,7 @@ def forecast(
     device: str = "cpu",
     overwrite: bool = False,
 ) -> None:
-    """Learn from a table of series, test that on its last rows, and forecast what comes after it.
+    """Forecast what comes after a table of series: at once, or after learning from it and testing that on its last rows.
 
     Args:
         table: CSV (gzip too) or Parquet, wide (a column of dates, a column a series) or long (unique_id, ds, y).
@@ -34,6 +36,8 @@ def forecast(
         plot: the picture to draw.
         checkpoint: a forecaster that `save` or a training run wrote, in place of learning from the table.
         save: the .safetensors file to keep the forecaster in.
+        train: none forecasts with the network of the package, scratch learns from the table and backtests; by default none, but
+            scratch where lookback, steps or save ask for a network that learns.
         levels: coverage in percent of intervals to give beside, such as 80 95.
         time: the column of dates of a wide table, where it isn't named date, ds, time, timestamp or datetime.
         missing_values: numbers that stand for a missing value, such as -9999.
@@ -65,6 +69,12 @@ def forecast(
                 )
         forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
         result = forecaster.predict(frame)
+    elif (train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")) == "none":
+        for name, value in (("lookback", lookback), ("steps", steps), ("save", save)):
+            if value is not None:
+                raise InputError(f"{name} {value!r} beside train none, expected it without: nothing is learned")
+        forecaster = Forecaster(96 if horizon is None else horizon, levels=levels, time=time, device=device)
+        result = forecaster.predict(frame)
     else:
         training = Training() if steps is None else Training(steps=steps)
         forecaster = Forecaster(
@@ -83,4 +93,4 @@ def forecast(
         forecaster.save(save)
     if plot:
         draw_forecast(frame, result, forecaster, Path(plot))
-    print(f"{out}: {forecaster.horizon} steps of {len(forecaster.names)} series")
+    print(f"{out}: {forecaster.horizon} steps, {len(result)} rows")

@@ -14,7 +14,9 @@ from .ffnet_sr import VARIANTS as _SR_VARIANTS
 from .ffnet_sr import FFNetSR as FFNetSR
 from .ffnet_sr import build_ffnet_sr as _build_ffnet_sr
 from .ffnet_ts import FFNetTS as FFNetTS
+from .ffnet_ts import FFNetTSZero as FFNetTSZero
 from .ffnet_ts import ffnet_ts as _ffnet_ts
+from .ffnet_ts import ffnet_ts_zero as _ffnet_ts_zero
 from .registry import create_model as create_model
 from .registry import list_models as list_models
 from .registry import register as _register
@@ -27,6 +29,7 @@ from .tasks import FORECASTING as _FORECASTING
 from .tasks import POINTS as _POINTS
 from .tasks import SEGMENTATION as _SEGMENTATION
 from .tasks import SUPER_RESOLUTION as _SUPER_RESOLUTION
+from .tasks import ZERO_SHOT as _ZERO_SHOT
 
 for _name in _IMAGE_VARIANTS:
     _register_timm(_name)
@@ -37,5 +40,6 @@ for _name in _SEGMENTERS:
 for _name in _SR_VARIANTS:
     _register(_name, _partial(_build_ffnet_sr, _name), task=_SUPER_RESOLUTION)
 _register("ffnet_ts", _ffnet_ts, task=_FORECASTING)
+_register("ffnet_ts_zero", _ffnet_ts_zero, task=_ZERO_SHOT)
 for _name in _POINT_VARIANTS:
     _register(_name, _partial(_build_ffnet_3d, _name), task=_POINTS)

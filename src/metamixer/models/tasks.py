@@ -86,6 +86,13 @@ def example_window(network: nn.Module, info: Info, size: int | None) -> Tensor:
     return uniform(1, network.lookback, network.variables)
 
 
+def example_series(network: nn.Module, info: Info, size: int | None) -> Tensor:
+    """A random walk (1, context)."""
+    if size:
+        raise InputError(f"size {size} for {info['model']}, expected none: a series is not an image")
+    return (uniform(1, network.context) - 0.5).cumsum(1)
+
+
 def example_voxels(network: nn.Module, info: Info, size: int | None) -> SparseVoxels:
     """A block of 16 x 16 x 16 cells, 30 % of them occupied."""
     cells = (uniform(16, 16, 16) < 0.3).nonzero()
@@ -170,13 +177,25 @@ FORECASTING = TaskSpec(
     "forecasting",
     predictor="forecaster.Forecaster",
     command="forecast",
-    summary="learn from a table of series, backtest, forecast",
+    summary="forecast a table of series at once, or learn from it, backtest, forecast",
     example=example_window,
     monitor="val/mse",
     mode="min",
     paper=Paper("forecaster", "MSE / MAE on ETT (paper)", {name: "{:.3f} / {:.3f}".format(*e) for name, e in ETT_MSE_AND_MAE.items()}),
     images=False,
     inputs="windows of series",
+)
+ZERO_SHOT = TaskSpec(
+    "zero_shot_forecasting",
+    predictor="forecaster.Forecaster",
+    command="forecast",
+    summary=FORECASTING.summary,
+    example=example_series,
+    monitor="val/quantile_loss",
+    mode="min",
+    paper=Paper("forecaster of any series", "MSE / MAE on ETT (paper)", {}),
+    images=False,
+    inputs="series",
 )
 POINTS = TaskSpec(
     "points",
@@ -190,4 +209,7 @@ POINTS = TaskSpec(
     images=False,
     inputs="voxels",
 )
-TASKS: dict[str, TaskSpec] = {task.name: task for task in (CLASSIFICATION, DETECTION, SEGMENTATION, SUPER_RESOLUTION, FORECASTING, POINTS)}
+TASKS: dict[str, TaskSpec] = {
+    task.name: task
+    for task in (CLASSIFICATION, DETECTION, SEGMENTATION, SUPER_RESOLUTION, FORECASTING, ZERO_SHOT, POINTS)
+}

@@ -135,7 +135,10 @@ IMAGE_WITH_STRIPS = replace(IMAGE, parallel_kernels=_strips)
 
 
 class ConvNorm(nn.Module):
-    """norm(drop(conv(x))), where conv may have parallel branches; fuses into one convolution with bias."""
+    """norm(drop(conv(x))), where conv may have parallel branches; fuses into one convolution with bias.
+
+    A norm without running statistics, such as a root-mean-square norm, stays as it is.
+    """
 
     def __init__(self, conv: nn.Module, norm: nn.Module, *, drop: nn.Module | None = None):
         super().__init__()
@@ -150,6 +153,8 @@ class ConvNorm(nn.Module):
     @torch.no_grad()
     def fuse(self) -> nn.Module:
         conv = fused(self.conv)
+        if not hasattr(self.norm, "running_mean"):
+            return ConvNorm(conv, self.norm)
         scale, shift = norm_as_affine(self.norm)
         kernel = kernel_of(conv)
         return with_kernel(conv, _per_output(scale, kernel) * kernel, shift + scale * _bias_of(conv))

@@ -21,7 +21,7 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
     times = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
     clock = "UTC" if layout.zone and not layout.local else ""
-    names, forecast = forecaster.names[:MOST_SERIES], forecast.rename(columns=str)
+    names, forecast = history.names[:MOST_SERIES], forecast.rename(columns=str)
     columns = 1 if len(names) == 1 else 2
     rows = -(-len(names) // columns)
     figure, axes = pyplot().subplots(rows, columns, figsize=(6.5 * columns, 2.1 * rows + 0.6), squeeze=False, layout="constrained")
@@ -29,9 +29,9 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
         axis.axis("off")
     for axis, name in zip(axes.flat, names, strict=False):
         one = forecast[forecast[LONG[0]].astype(str) == name] if layout.long else forecast
-        prefix = forecaster.model if layout.long else name
+        prefix = forecaster.column if layout.long else name
         axis.plot(history.times, history.values[:, history.names.index(name)], color="0.35", linewidth=1)
-        for level in sorted(forecaster.quantiles, reverse=True):
+        for level in sorted(forecaster.levels, reverse=True):
             low, high = (one[f"{prefix}-{side}-{level:g}"] for side in ("lo", "hi"))
             axis.fill_between(times, low, high, color="tab:blue", alpha=0.18, linewidth=0, label=f"{level:g} %")
         axis.plot(times, one[prefix], color="tab:blue", linewidth=1.4)
@@ -40,9 +40,9 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
         axis.set_xlabel(clock, fontsize=8)
         axis.tick_params(labelsize=8)
         axis.xaxis.set_major_formatter(_dates(axis.xaxis.get_major_locator()))
-    if forecaster.quantiles:
+    if forecaster.levels:
         axes.flat[0].legend(frameon=False, fontsize=8)
-    shown = f", {len(names)} of {len(forecaster.names)} series" if len(names) < len(forecaster.names) else ""
+    shown = f", {len(names)} of {len(history.names)} series" if len(names) < len(history.names) else ""
     last = f"{np.datetime_as_string(history.times[-1], unit='m').replace('T', ' ')} {clock}".rstrip()
     figure.suptitle(f"{forecaster.horizon} steps after {last}{shown}")
     save_figure(figure, out)

@@ -38,6 +38,7 @@ from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 from .backtest import Backtest, backtest
 from .intervals import interval_margins
 from .predictor import Network, Predictor
+from .zero_shot import PACKAGED, zero_shot_forecast
 
 PARTS = (0.8, 0.1, 0.1)
 """Shares of the rows to train on, to validate and calibrate on, and to backtest on."""
@@ -96,7 +97,10 @@ class Fitted:
 
 
 class Forecaster(Predictor):
-    """Forecasts several series together: `Forecaster(horizon=96).fit(table).predict()`.
+    """Forecasts series at once, `Forecaster(horizon=12).predict(table)`, or learns from them: `.fit(table).predict()`.
+
+    Before `fit`, the network of the package forecasts each series alone (`zero_shot_forecast`): of any length and horizon, values
+    may be missing. What follows is of `fit`, which forecasts the series together.
 
     A table is a pandas or polars DataFrame, wide (a column of dates, a column a series) or long (`unique_id`, `ds`, `y`). What is
     missing in `fit` is filled, with a warning (`fill_missing`), and counts in no error; in `predict` it is an error.
@@ -108,6 +112,7 @@ class Forecaster(Predictor):
         model, model_args: the network.
         seed: of everything random; the same table and seed give the same forecast on the same machine.
         device: where to compute, such as "cpu" or "cuda".
+        positive: no forecast and no bound below zero.
     """
 
     task = FORECASTING.name
@@ -126,6 +131,7 @@ class Forecaster(Predictor):
         training: Training = Training(),
         seed: int = 0,
         device: str = "cpu",
+        positive: bool = False,
     ):
         if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
             raise InputError(f"horizon {horizon}, lookback {lookback}, expected whole numbers, at least 1 each")
@@ -141,6 +147,7 @@ class Forecaster(Predictor):
         self.model = model
         self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
         self.training = training
+        self.positive = positive
         self.seed = seed
         self.device = find_device(device)
         self.network: Network | None = None
@@ -150,8 +157,13 @@ class Forecaster(Predictor):
     def fitted(self) -> Fitted:
         """What `fit` or `load` found; raises InputError before either."""
         if self._state is None:
-            raise InputError("a forecaster that has learned nothing, expected fit or load before this")
+            raise InputError("a forecaster that has learned nothing, expected fit or load before this, or a table to predict from")
         return self._state
+
+    @property
+    def column(self) -> str:
+        """The column of the forecast in a long table: the network's name."""
+        return self.model if self._state else PACKAGED
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -198,6 +210,10 @@ class Forecaster(Predictor):
         With levels, columns that end in -lo-80 and -hi-80 and so on stand beside the forecast's. Raises InputError that names column
         and row of what can't be used.
         """
+        if self._state is None and table is not None:
+            return zero_shot_forecast(
+                table, self.horizon, levels=self.levels, time=self.time, positive=self.positive, device=str(self.device)
+            )
         fitted = self.fitted
         series, layout = self._history(table)
         frequency = self.frequency_of(series)
@@ -208,6 +224,8 @@ class Forecaster(Predictor):
         for level, quantile in fitted.quantiles.items():
             margin = np.array(quantile) * np.array(fitted.scaling.std)
             columns |= dict(zip(bounds_of(level), (forecast - margin, forecast + margin), strict=True))
+        if self.positive:
+            columns = {suffix: np.maximum(values, 0) for suffix, values in columns.items()}
         times = frequency.after(window.times[-1], self.horizon)
         return write_frame(times, columns, fitted.names, layout, model=self.model)
 
@@ -235,8 +253,8 @@ class Forecaster(Predictor):
         )
 
     def frequency_of(self, series: Series) -> Frequency:
-        """The frequency that was learned, or the series' own; raises InputError that names the first row off it."""
-        frequency = self.fitted.frequency or Frequency.of(series)
+        """The frequency that was learned, or the series' own where none was; raises InputError that names the first row off it."""
+        frequency = (self._state.frequency if self._state else None) or Frequency.of(series)
         frequency.check(series.rows(-self.lookback))
         return frequency
 

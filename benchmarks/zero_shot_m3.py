@@ -1,0 +1,112 @@
+"""The zero-shot forecaster beside statsforecast's automatic models on M3: accuracy and seconds, one core.
+
+    python benchmarks/zero_shot_m3.py M3.rda [WEIGHTS] [--every 10] [--models AutoETS AutoTheta] [--out FILE.json]
+
+M3.rda is the file of R's package Mcomp (github.com/robjhyndman/Mcomp, data/M3.rda); needs `pip install rdata statsforecast`.
+Nothing here was trained on M3. MASE and weighted quantile loss (0.1 to 0.9) are means over the series, both in units of the
+seasonal-naive error in the series; `--every` takes each so many series, for models that are slow.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from metamixer.checkpoints.ours import load_checkpoint
+from metamixer.checkpoints.packaged import packaged_weights
+from metamixer.inference.rolling import ZeroShot
+from metamixer.models.ffnet_ts.zero import QUANTILES
+
+SEASONS = {"yearly": 1, "quarterly": 4, "monthly": 12}
+LEVELS = np.array(QUANTILES)[:, None]
+INTERVALS = (20, 40, 60, 80)
+
+
+@dataclass(frozen=True)
+class Competition:
+    """The series of one frequency: pasts and futures."""
+
+    season: int
+    pasts: list[np.ndarray]
+    futures: np.ndarray
+
+
+def read_m3(path: Path, *, every: int) -> dict[str, Competition]:
+    """The yearly, quarterly and monthly series of M3.rda."""
+    import rdata
+
+    series = rdata.read_rda(path)["M3"].values()
+    result = {}
+    for name, season in SEASONS.items():
+        own = [one for one in series if str(np.ravel(one["period"])[0]).lower() == name][::every]
+        result[name] = Competition(
+            season, [np.ravel(one["x"]).astype(float) for one in own], np.array([np.ravel(one["xx"]) for one in own])
+        )
+    return result
+
+
+def scores(competition: Competition, deciles: np.ndarray) -> dict[str, float]:
+    """deciles: (N, 9, H)."""
+    season = competition.season
+    naive = np.array([np.abs(past[season:] - past[:-season]).mean() for past in competition.pasts])[:, None]
+    error = competition.futures[:, None] - deciles
+    loss = 2 * np.maximum(LEVELS * error, (LEVELS - 1) * error).mean(1)
+    inside = (competition.futures >= deciles[:, 0]) & (competition.futures <= deciles[:, -1])
+    return {
+        "mase": float((np.abs(error[:, len(LEVELS) // 2]) / naive).mean()),
+        "quantile_loss": float((loss / naive).mean()),
+        "coverage": float(inside.mean()),
+    }
+
+
+def statistical(competition: Competition, name: str) -> np.ndarray:
+    """The deciles of a model of statsforecast, (N, 9, H)."""
+    from statsforecast import models
+
+    deciles = []
+    for past in competition.pasts:
+        model = getattr(models, name)(season_length=competition.season)
+        found = model.forecast(y=past, h=competition.futures.shape[1], level=list(INTERVALS))
+        low = [found[f"lo-{level}"] for level in reversed(INTERVALS)]
+        deciles.append([*low, found["mean"], *(found[f"hi-{level}"] for level in INTERVALS)])
+    return np.array(deciles)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="M3.rda")
+    parser.add_argument("weights", type=Path, nargs="?", help="safetensors file; default: the packaged weights")
+    parser.add_argument("--every", type=int, default=1, help="take each so many series")
+    parser.add_argument("--models", nargs="*", default=[], help="of statsforecast, such as AutoETS")
+    parser.add_argument("--out", type=Path, help="JSON file of the results")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    forecaster = ZeroShot(load_checkpoint(options.weights or packaged_weights("ffnet_ts_zero"))[0])
+    results = {}
+    for frequency, competition in read_m3(options.data, every=options.every).items():
+        for name in ("ffnet_ts_zero", *options.models):
+            started = time.perf_counter()
+            if name == "ffnet_ts_zero":
+                deciles = forecaster.forecast(
+                    competition.pasts, competition.futures.shape[1], seasons=(competition.season,)
+                )
+            else:
+                deciles = statistical(competition, name)
+            row = scores(competition, deciles) | {
+                "seconds": time.perf_counter() - started,
+                "series": len(competition.pasts),
+            }
+            results[f"{frequency}/{name}"] = row
+            print(
+                f"{frequency:10} {name:14}", "  ".join(f"{key} {value:.3f}" for key, value in row.items()), flush=True
+            )
+    if options.out:
+        options.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

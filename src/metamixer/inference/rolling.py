@@ -1,0 +1,79 @@
+"""Forecasts of many series by one trained network: windows, batches, and horizons of any length."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
+
+WINDOWS = {64: 32, 128: 64, 256: 128, 512: 512}
+"""Steps of a window -> the longest horizon that it was trained with."""
+
+
+class ZeroShot:
+    """Quantile forecasts of single series.
+
+    Args:
+        network: the trained network.
+        contexts: steps to look back at most, the longest first; the forecasts of those shorter than a series are averaged.
+        batch_size: windows that are computed at once; it bounds the memory.
+        device: where to compute, such as "cpu" or "cuda".
+    """
+
+    def __init__(self, network: FFNetTSZero, *, contexts: Sequence[int] = (512, 256), batch_size: int = 256, device: str = "cpu"):
+        self.network = network.eval().to(device)
+        self.device = torch.device(device)
+        self.contexts, self.batch_size = tuple(contexts), batch_size
+
+    def forecast(self, series: Sequence[np.ndarray], horizon: int, *, seasons: Sequence[int] = ()) -> np.ndarray:
+        """series: arrays (T,) of any length, NaN where missing; seasons: at most two, in steps -> (N, quantiles, horizon)."""
+        season = torch.tensor([*seasons, *[0] * (KNOWN_SEASONS - len(seasons))], device=self.device)
+        forecasts = np.zeros((len(series), len(QUANTILES), horizon))
+        lengths = np.array([len(values) for values in series])
+        for i, context in enumerate(self.contexts):
+            seen = np.arange(len(series)) if i == 0 else np.flatnonzero(lengths > context)
+            for length, rows in self._batches(seen, np.minimum(lengths[seen], context), horizon):
+                windows, shift, scale = cut([series[row][-context:] for row in rows], length)
+                forecast = self._roll(windows.to(self.device), horizon, season).double().cpu().numpy()
+                forecasts[rows] += (forecast * scale + shift - forecasts[rows]) / (i + 1)
+        return forecasts
+
+    def _batches(self, rows: np.ndarray, lengths: np.ndarray, horizon: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(steps of the windows, rows) of batches of windows that are equally long, the shortest that hold series and horizon."""
+        block = min(horizon, self.network.horizon, max(WINDOWS.values()))
+        needed = np.array([next(steps for steps, most in WINDOWS.items() if steps >= length and most >= block) for length in lengths])
+        for steps in WINDOWS:
+            alike = rows[needed == steps]
+            for start in range(0, len(alike), self.batch_size):
+                yield steps, alike[start : start + self.batch_size]
+
+    @torch.inference_mode()
+    def _roll(self, windows: Tensor, horizon: int, season: Tensor) -> Tensor:
+        """The forecast of a horizon of any length: beyond the network's, each quantile goes on from its own path."""
+        block = min(WINDOWS[windows.shape[1]], self.network.horizon)
+        levels = torch.tensor(QUANTILES, device=windows.device)
+        forecast = self._network(windows, min(horizon, block), season)
+        while forecast.shape[2] < horizon:
+            step = min(horizon - forecast.shape[2], block)
+            paths = torch.cat([windows[:, None].expand(-1, len(QUANTILES), -1), forecast], 2)[:, :, -windows.shape[1] :]
+            ahead = self._network(paths.flatten(0, 1), step, season).unflatten(0, (-1, len(QUANTILES)))
+            forecast = torch.cat([forecast, torch.quantile(ahead.flatten(1, 2), levels, dim=1).transpose(0, 1)], 2)
+        return forecast
+
+    def _network(self, windows: Tensor, horizon: int, season: Tensor) -> Tensor:
+        return self.network(windows, season.expand(len(windows), -1), horizon)
+
+
+def cut(series: Sequence[np.ndarray], length: int) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Windows (B, length), NaN before the beginning, each shifted to its last value and scaled to 1; and both, (B, 1, 1)."""
+    windows = np.full((len(series), length), np.nan)
+    for window, values in zip(windows, series, strict=True):
+        window[length - len(values) :] = values
+    known = np.isfinite(windows)
+    last = length - 1 - known[:, ::-1].argmax(1)
+    shift = np.where(known.any(1), windows[np.arange(len(windows)), last], 0)[:, None]
+    scale = np.where(known, np.abs(windows - shift), 0).max(1, keepdims=True)
+    scale = np.where(scale > 0, scale, 1)
+    return torch.from_numpy((windows - shift) / scale).float(), shift[:, :, None], scale[:, :, None]

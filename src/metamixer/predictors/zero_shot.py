@@ -1,0 +1,122 @@
+"""Forecasts of tables without training: what `Forecaster.predict` does before `fit`."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints.ours import load_checkpoint
+from ..checkpoints.packaged import packaged_weights
+from ..data.series.frames import bounds_of, read_frame, refuse_names_of_bounds, write_frame
+from ..data.series.frequency import DAY, Frequency
+from ..data.series.missing import warn_of_sentinels
+from ..data.series.tables import Series
+from ..errors import InputError, InputWarning
+from ..inference.rolling import ZeroShot
+from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
+
+PACKAGED = "ffnet_ts_zero"
+
+MOST_STEPS = 10_000
+"""The longest horizon: beyond it a forecast is only its own echo."""
+
+FEW = 8
+"""Observed values below which a forecast is worth little."""
+
+
+@lru_cache(maxsize=1)
+def packaged_network() -> FFNetTSZero:
+    """The network of the package, trained on synthetic series alone."""
+    return load_checkpoint(packaged_weights(PACKAGED))[0]
+
+
+def zero_shot_forecast(
+    table: Any,
+    horizon: int,
+    *,
+    levels: Sequence[float] = (),
+    quantiles: Sequence[float] = (),
+    time: str | None = None,
+    positive: bool = False,
+    device: str = "cpu",
+    network: FFNetTSZero | None = None,
+) -> Any:
+    """The next `horizon` steps after a pandas or polars table, as a table of its kind: medians, intervals, quantiles.
+
+    levels: coverage of intervals in percent, columns that end in -lo-80 and -hi-80; quantiles: such as 0.1, columns that end in
+    -q-10; positive: nothing below zero. Missing values are left out. Raises InputError that names what can't be used.
+    """
+    series, layout = read_frame(table, time=time)
+    if not layout.long:
+        refuse_names_of_bounds(series.names, levels)
+    refuse_unusable(series, horizon)
+    frequency = Frequency.of(series)
+    warn_of_sentinels(series)
+    warn_of_little(series)
+    forecaster = ZeroShot(network or packaged_network(), device=device)
+    deciles = forecaster.forecast(list(series.values.T), horizon, seasons=seasons_of(frequency, series.times[-1]))
+    columns = forecast_columns(deciles, levels, quantiles)
+    if positive:
+        columns = {suffix: np.maximum(values, 0) for suffix, values in columns.items()}
+    return write_frame(frequency.after(series.times[-1], horizon), columns, series.names, layout, model=PACKAGED)
+
+
+def seasons_of(frequency: Frequency, time: np.datetime64) -> tuple[int, ...]:
+    """Steps in the seasons of a calendar: a day and a week where several steps make a day, else a week or a year."""
+    season, step = frequency.season, frequency.after(time, 1)[0] - time
+    return (season, 7 * season) if season > 1 and season * step == DAY else (season,)
+
+
+def forecast_columns(deciles: np.ndarray, levels: Sequence[float], quantiles: Sequence[float]) -> Mapping[str, np.ndarray]:
+    """Suffix -> (H, variables) of the median, the intervals and the quantiles; deciles: (variables, 9, H)."""
+    columns = {"": quantile(deciles, 0.5)}
+    for level in levels:
+        tail = (1 - level / 100) / 2
+        columns |= dict(zip(bounds_of(level), (quantile(deciles, tail), quantile(deciles, 1 - tail)), strict=True))
+    return columns | {f"-q-{100 * level:g}": quantile(deciles, level) for level in quantiles}
+
+
+def quantile(deciles: np.ndarray, level: float) -> np.ndarray:
+    """Any quantile, (H, variables), linear in normal scores between the deciles and as a normal tail beyond them."""
+    scores = np.array([NormalDist().inv_cdf(known) for known in QUANTILES])
+    score = NormalDist().inv_cdf(level)
+    if abs(score) > scores[-1]:
+        edge = 0 if score < 0 else -1
+        median = deciles[:, len(QUANTILES) // 2]
+        return (median + (deciles[:, edge] - median) * abs(score) / scores[-1]).T
+    above = min(max(int(np.searchsorted(scores, score)), 1), len(scores) - 1)
+    weight = (score - scores[above - 1]) / (scores[above] - scores[above - 1])
+    return (deciles[:, above - 1] * (1 - weight) + deciles[:, above] * weight).T
+
+
+def refuse_unusable(series: Series, horizon: int) -> None:
+    """Raise InputError where there is nothing to forecast from, or too far to forecast to."""
+    if horizon > MOST_STEPS:
+        raise InputError(f"horizon {horizon}, expected at most {MOST_STEPS} steps")
+    empty = np.isnan(series.values).all(axis=0)
+    if empty.any():
+        raise InputError(f"{series.variable(int(empty.argmax()))}: no value, expected numbers: leave it out")
+
+
+def warn_of_little(series: Series) -> None:
+    """Warn of series of very few values, and of constant ones."""
+    known = (~np.isnan(series.values)).sum(axis=0)
+    if known.min() < FEW:
+        column = int(known.argmin())
+        warnings.warn(
+            f"{series.variable(column)}: {known[column]} values, expected at least {FEW}: its forecast is worth little",
+            InputWarning,
+            stacklevel=3,
+        )
+    constant = np.nanmax(series.values, axis=0) == np.nanmin(series.values, axis=0)
+    if constant.any():
+        column = int(constant.argmax())
+        warnings.warn(
+            f"{series.variable(column)} ({int(constant.sum())} such series): {np.nanmax(series.values[:, column]):g} at every date; "
+            "its forecast repeats it, with intervals of no width",
+            InputWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,254 @@
+"""Train the zero-shot forecaster on synthetic series: on one CPU core or one GPU, for as many minutes as there are.
+
+    python -m metamixer.training.zero_shot recipes/forecasting/ffnet_ts_zero_gpu.yaml --out runs/zero --minutes 4 --device cuda
+
+A training that was interrupted goes on from its last checkpoint when it is started again with the same folder. The rate follows
+the time: a cosine that ends at zero after `--minutes` of training, all pieces together.
+"""
+
+import argparse
+import json
+import os
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from ..checkpoints.ours import load_checkpoint, network_info, save_network
+from ..data.series.synthetic import SeriesBatch, synthetic_batch
+from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
+from ..models.tasks import ZERO_SHOT
+
+FAR = 30.0
+"""Units from a forecast at which a future counts no more than nearer ones."""
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the network learns.
+
+    network: keywords of `FFNetTSZero`; windows: (context, horizon, batch size) of the batches, which take turns; lr: of the
+    matrices, in Muon's units; adam_lr: of all else; weight_decay: of the matrices; warmup: steps; average: decay of the averaged
+    weights; clip: norm of the gradient; precision: of the blocks; drawn: batches that are drawn at once.
+    """
+
+    network: Mapping[str, Any] = field(default_factory=dict)
+    windows: Sequence[tuple[int, int, int]] = ((512, 128, 96), (128, 32, 384))
+    lr: float = 0.01
+    adam_lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 100
+    average: float = 0.998
+    clip: float = 1.0
+    precision: str = "float32"
+    drawn: int = 1
+    seed: int = 0
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose matrices are made orthogonal before they are taken (Jordan et al., 2024); for pointwise convolutions."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0):
+        by_shape = defaultdict(list)
+        for weight in parameters:
+            by_shape[weight.shape].append(weight)
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__([{"params": weights} for weights in by_shape.values()], defaults)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            weights, lr, momentum = group["params"], group["lr"], group["momentum"]
+            gradients = [weight.grad for weight in weights]
+            moving = [self.state[weight].setdefault("momentum", torch.zeros_like(weight)) for weight in weights]
+            torch._foreach_lerp_(moving, gradients, 1 - momentum)
+            directions = orthogonal(torch.stack(torch._foreach_lerp(gradients, moving, momentum)).squeeze(-1)).unsqueeze(-1)
+            torch._foreach_mul_(weights, 1 - lr * group["weight_decay"])
+            size = max(1, weights[0].shape[0] / weights[0].shape[1]) ** 0.5
+            torch._foreach_add_(weights, list(directions.unbind()), alpha=-lr * size)
+
+
+def orthogonal(matrices: Tensor, *, steps: int = 5) -> Tensor:
+    """The nearest matrices with singular values around one, by Newton's and Schulz's iteration; (..., rows, columns)."""
+    x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
+    wide = x.shape[-2] <= x.shape[-1]
+    x = x if wide else x.mT
+    for _ in range(steps):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x if wide else x.mT
+
+
+def quantile_loss(forecast: Tensor, future: Tensor, unit: Tensor) -> Tensor:
+    """The mean pinball loss in units of the naive error; forecast: (B, quantiles, H), future: (B, H), unit: (B, 1).
+
+    A series whose future is beyond `FAR` units, such as a constant that jumps, counts as one at that distance.
+    """
+    levels = torch.tensor(QUANTILES, device=forecast.device)[:, None]
+    distance = (future - forecast[:, len(QUANTILES) // 2].detach()).abs().mean(1, keepdim=True)
+    unit = torch.maximum(unit, distance / FAR).clamp_min(1e-9)
+    error = (future[:, None] - forecast) / unit[:, :, None]
+    return 2 * torch.maximum(levels * error, (levels - 1) * error).mean()
+
+
+class ZeroShotTraining:
+    """A training in a folder: its network, optimizers and averaged weights, and where it stands."""
+
+    def __init__(self, recipe: Recipe, folder: Path, *, device: str = "cpu", start: Path | None = None):
+        self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
+        torch.manual_seed(recipe.seed)
+        self.network = FFNetTSZero(**recipe.network).to(self.device)
+        if start:
+            self.network.load_state_dict(load_checkpoint(start)[0].state_dict())
+        if (dtype := PRECISIONS[recipe.precision]) is not None:
+            self.network.blocks.forward = torch.autocast(self.device.type, dtype)(self.network.blocks.forward)
+        self.draws: dict[int, tuple[int, SeriesBatch]] = {}
+        matrices = [weight for weight in self.network.blocks.parameters() if weight.ndim == 3 and weight.shape[1] > 1]
+        chosen = {id(weight) for weight in matrices}
+        others = [weight for weight in self.network.parameters() if id(weight) not in chosen]
+        self.optimizers = [
+            Muon(matrices, lr=recipe.lr, weight_decay=recipe.weight_decay),
+            torch.optim.AdamW(others, lr=recipe.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self.averaged = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.step, self.seconds = 0, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "last.pt"
+
+    def batch(self) -> SeriesBatch:
+        """The batch of the current step, a function of the seed and the step; several are drawn at once."""
+        turn, kind = divmod(self.step, len(self.recipe.windows))
+        draw, part = divmod(turn, self.recipe.drawn)
+        context, horizon, rows = self.recipe.windows[kind]
+        if self.draws.get(kind, (None,))[0] != draw:
+            number = draw * len(self.recipe.windows) + kind
+            batch = synthetic_batch(
+                rows * self.recipe.drawn, context, horizon, seed=self.recipe.seed, step=number, device=self.device
+            )
+            self.draws[kind] = draw, batch
+        return self.draws[kind][1].rows(slice(part * rows, (part + 1) * rows))
+
+    def update(self, progress: float) -> tuple[Tensor, int]:
+        """One step of the optimizers at a fraction of the training -> the loss and the number of series."""
+        batch = self.batch()
+        forecast, unit = self.network.forecast(batch.context, batch.season, batch.future.shape[1])
+        loss = quantile_loss(forecast, batch.future, unit)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        if torch.isfinite(norm):
+            rate = min(1, (self.step + 1) / self.recipe.warmup) * (0.5 + 0.5 * cos(pi * min(progress, 1)))
+            for optimizer, lr in zip(self.optimizers, (self.recipe.lr, self.recipe.adam_lr), strict=True):
+                for group in optimizer.param_groups:
+                    group["lr"] = lr * rate
+                optimizer.step()
+        self.network.zero_grad()
+        self.step += 1
+        decay = min(self.recipe.average, self.step / (self.step + 10))
+        state = self.network.state_dict()
+        torch._foreach_lerp_(list(self.averaged.values()), list(state.values()), 1 - decay)
+        return loss.detach(), len(batch.season)
+
+    def run(self, minutes: float, *, every: float) -> None:
+        """Train until `minutes` of training are over or the process is asked to end; a checkpoint every so many seconds."""
+        asked = EndAsked()
+        before, started, saved = self.seconds, time.monotonic(), time.monotonic()
+        losses, series = [], 0
+        while self.seconds < 60 * minutes and not asked:
+            loss, rows = self.update(self.seconds / (60 * minutes))
+            losses.append(loss)
+            series += rows
+            self.seconds = before + time.monotonic() - started
+            if time.monotonic() - saved >= every:
+                self._report(losses, series)
+                self.save()
+                losses, series, saved = [], 0, time.monotonic()
+        if losses:
+            self._report(losses, series)
+        self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint, and the averaged weights in half precision beside it; a file is whole or the one before."""
+        state = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        new = self.checkpoint.with_suffix(".new")
+        torch.save(state, new)
+        os.replace(new, self.checkpoint)
+        network = FFNetTSZero(**self.recipe.network)
+        network.load_state_dict(self.averaged)
+        seen = {"recipe": asdict(self.recipe), "steps": self.step, "minutes": round(self.seconds / 60, 1), "device": self.device.type}
+        info = network_info("ffnet_ts_zero", dict(self.recipe.network), task=ZERO_SHOT.name, preprocessing={"training": seen})
+        save_network(network.half(), info, self.folder / "weights.safetensors")
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.averaged = state["averaged"]
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def _report(self, losses: list[Tensor], series: int) -> None:
+        kinds = len(self.recipe.windows)
+        first = self.step - len(losses)
+        means = {}
+        for kind in range(kinds):
+            values = [loss for i, loss in enumerate(losses, first) if i % kinds == kind]
+            if values:
+                means["/".join(map(str, self.recipe.windows[kind][:2]))] = round(torch.stack(values).mean().item(), 4)
+        line = {"step": self.step, "minutes": round(self.seconds / 60, 2), "series": series, "loss": means}
+        with open(self.folder / "log.jsonl", "a") as file:
+            print(json.dumps(line), file=file)
+        print(json.dumps(line), flush=True)
+
+
+class EndAsked:
+    """True once the process was asked to end."""
+
+    def __init__(self):
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_) -> None:
+        self.asked = True
+
+    def __bool__(self) -> bool:
+        return self.asked
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m metamixer.training.zero_shot", description=__doc__.splitlines()[0])
+    parser.add_argument("recipe", type=Path, help="a .yaml file of the recipe")
+    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, weights and log")
+    parser.add_argument("--start", type=Path, help="weights of an earlier training to begin with")
+    parser.add_argument("--minutes", type=float, required=True, help="of training, all pieces together")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--checkpoint-seconds", type=float, default=120, help="from one checkpoint to the next (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    recipe = Recipe(**yaml.safe_load(options.recipe.read_text()))
+    ZeroShotTraining(recipe, options.out, device=options.device, start=options.start).run(options.minutes, every=options.checkpoint_seconds)
+
+
+if __name__ == "__main__":
+    main()

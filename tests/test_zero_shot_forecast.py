@@ -1,0 +1,128 @@
+import warnings
+
+import numpy as np
+import pytest
+
+from metamixer.errors import InputError, InputWarning
+
+pandas = pytest.importorskip("pandas")
+
+from metamixer.predictors.zero_shot import MOST_STEPS, quantile, seasons_of, zero_shot_forecast  # noqa: E402
+
+ROWS = 120
+SEASON = np.sin(np.arange(ROWS + 12) / 12 * 2 * np.pi)
+
+
+def table(values, frequency="MS", start="2010-01-01"):
+    return pandas.DataFrame({"date": pandas.date_range(start, periods=len(values), freq=frequency), "x": values})
+
+
+def test_a_season_is_forecast_without_training():
+    values = 50 + 10 * SEASON
+    forecast = zero_shot_forecast(table(values[:ROWS]), 12, levels=(80, 95), quantiles=(0.25,))
+    assert list(forecast.columns) == ["date", "x", "x-lo-80", "x-hi-80", "x-lo-95", "x-hi-95", "x-q-25"]
+    assert forecast["date"].iloc[0] == pandas.Timestamp("2020-01-01")
+    assert np.abs(forecast["x"] - values[ROWS:]).mean() < 2.5
+    assert (forecast["x-lo-95"] <= forecast["x-lo-80"]).all() and (forecast["x-lo-80"] <= forecast["x-q-25"]).all()
+
+
+def test_shift_scale_and_sign_carry_over():
+    values = np.random.default_rng(0).normal(size=ROWS).cumsum() ** 2
+    plain = zero_shot_forecast(table(values), 12, levels=(80,))
+    other = zero_shot_forecast(table(-3e6 * values + 7e6), 12, levels=(80,))
+    size = 3e6 * np.ptp(values)
+    np.testing.assert_allclose(other["x"], -3e6 * plain["x"] + 7e6, atol=1e-4 * size)
+    np.testing.assert_allclose(other["x-lo-80"], -3e6 * plain["x-hi-80"] + 7e6, atol=1e-4 * size)
+
+
+def test_alone_as_in_company():
+    chance = np.random.default_rng(1)
+    wide = table(chance.normal(size=ROWS)).assign(y=chance.normal(size=ROWS).cumsum(), z=10 * SEASON[:ROWS])
+    together = zero_shot_forecast(wide, 12)
+    alone = zero_shot_forecast(wide[["date", "y"]], 12)
+    np.testing.assert_allclose(together["y"], alone["y"], rtol=1e-4, atol=1e-4)
+
+
+def test_long_tables_of_polars():
+    polars = pytest.importorskip("polars")
+    days = pandas.date_range("2024-01-01", periods=40).to_numpy()
+    long = polars.DataFrame({"unique_id": ["a"] * 40 + ["b"] * 40, "ds": np.tile(days, 2), "y": np.arange(80.0)})
+    forecast = zero_shot_forecast(long, 5, levels=(80,))
+    assert forecast.shape == (10, 5)
+    assert forecast["unique_id"].to_list() == ["a"] * 5 + ["b"] * 5
+
+
+def test_missing_values_are_not_filled():
+    values = 50 + 10 * SEASON[:ROWS]
+    values[[3, 40, 41, ROWS - 1]] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        forecast = zero_shot_forecast(table(values), 12)
+    assert np.isfinite(forecast["x"]).all()
+
+
+@pytest.mark.parametrize("horizon", [1, 17, 129, 400])
+def test_any_horizon(horizon):
+    forecast = zero_shot_forecast(table(50 + SEASON[:ROWS], "h"), horizon, levels=(80,))
+    assert len(forecast) == horizon
+    assert np.isfinite(forecast[["x", "x-lo-80", "x-hi-80"]].to_numpy()).all()
+
+
+def test_positive():
+    counts = (np.random.default_rng(0).random(ROWS) < 0.1) * 3.0
+    forecast = zero_shot_forecast(table(counts), 12, levels=(95,), positive=True)
+    assert (forecast[["x", "x-lo-95"]] >= 0).all(axis=None)
+
+
+@pytest.mark.parametrize("values", [[1e30, 1e-30] * 20, [1e300, -1e300] * 20, list(range(9)), [1.0, 2.0] + [np.nan] * 30 + [5.0]])
+def test_hostile_values_give_numbers(values):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        forecast = zero_shot_forecast(table(values, "D"), 3, levels=(80,))
+    assert np.isfinite(forecast[["x", "x-lo-80", "x-hi-80"]].to_numpy()).all()
+
+
+@pytest.mark.parametrize(("values", "warning"), [([5.0] * 30, "at every date"), ([1.0, 2.0, 4.0], "worth little")])
+def test_a_warning_where_there_is_little(values, warning):
+    with pytest.warns(InputWarning, match=warning):
+        forecast = zero_shot_forecast(table(values, "D"), 3, levels=(80,))
+    assert np.isfinite(forecast["x"]).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "horizon", "message"),
+    [
+        ([1.0], 3, "at least 3"),
+        ([np.nan] * 30, 3, "no value"),
+        ([1.0] * 10 + [np.inf], 3, "row 11"),
+        ([1.0, 2.0] * 20, MOST_STEPS + 1, "at most"),
+    ],
+)
+def test_one_clear_line(values, horizon, message):
+    with pytest.raises(InputError, match=message) as error:
+        zero_shot_forecast(table(values, "D"), horizon)
+    assert "\n" not in str(error.value)
+
+
+def test_quantiles_between_and_beyond_the_deciles():
+    deciles = np.array([[[-1.2816], [-0.8416], [-0.5244], [-0.2533], [0.0], [0.2533], [0.5244], [0.8416], [1.2816]]])
+    for level, score in ((0.025, -1.96), (0.1, -1.2816), (0.25, -0.6745), (0.5, 0.0), (0.975, 1.96)):
+        assert quantile(deciles, level)[0, 0] == pytest.approx(score, abs=1e-3)
+
+
+@pytest.mark.parametrize(("frequency", "seasons"), [("h", (24, 168)), ("15min", (96, 672)), ("D", (7,)), ("W", (52,)), ("MS", (12,))])
+def test_the_seasons_of_a_calendar(frequency, seasons):
+    from metamixer.data.series.frequency import Frequency
+
+    time = pandas.Timestamp("2024-01-01").to_numpy().astype("datetime64[us]")
+    assert seasons_of(Frequency(frequency), time) == seasons
+
+
+def test_a_forecaster_forecasts_before_it_learns():
+    from metamixer import Forecaster
+
+    values = table(50 + 10 * SEASON[:ROWS])
+    forecast = Forecaster(12, levels=(80,)).predict(values)
+    pandas.testing.assert_frame_equal(forecast, zero_shot_forecast(values, 12, levels=(80,)))
+    with pytest.raises(InputError, match="table to predict from"):
+        Forecaster(12).predict()
