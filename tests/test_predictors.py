@@ -20,7 +20,7 @@ from metamixer.deployment.exporting import export
 from metamixer.deployment.runtime import Runtime
 from metamixer.errors import InputError
 from metamixer.ops import fusion
-from metamixer.ops.fusion import fuse, is_fused
+from metamixer.ops.fusion import fuse
 from metamixer.predictors.forecaster import Forecaster
 from metamixer.predictors.predictor import Predictor
 from random_statistics import randomize
@@ -156,7 +156,7 @@ def test_every_task_has_a_predictor(cls, task):
 
 def test_computes_the_fused_network_and_gives_what_the_bare_one_gives(cls, case, checkpoint, network):
     predictor = cls.load(checkpoint)
-    assert is_fused(predictor.network) and not predictor.network.training
+    assert fuse(predictor.network) is predictor.network and not predictor.network.training
     fused = case.answer(predictor(case.input()))
     bare = cls.load(checkpoint)
     bare.network = bare.run = network
@@ -248,7 +248,7 @@ def test_the_signatures_of_version_0_1_0_work(checkpoint, task, cls):
         loaded = cls("ffnet_sr_nano", 2, checkpoint=checkpoint, memory=64, device="cpu")
     else:
         loaded = cls.load(model=CASES[task].model, checkpoint=checkpoint)
-    assert is_fused(loaded.network)
+    assert fuse(loaded.network) is loaded.network
 
 
 def test_published_upscalers_tell_their_scale(tmp_path):
