@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from metamixer.data.points.benchmarks import S3DIS_CLASSES
+from metamixer.data.points.class_names import S3DIS_CLASSES
 from metamixer.tasks.confusion import class_ious, read_confusion, segmentation_measures
 
 

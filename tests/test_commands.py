@@ -92,7 +92,7 @@ def test_predict_takes_several_images_and_fewer_classes(checkpoint, pictures, ca
 
 def test_a_backend_is_chosen_on_pictures_in_the_batch_that_is_run(checkpoint, pictures, monkeypatch):
     seen = []
-    deploy = "metamixer.predictors.classifier.deploy"
+    deploy = "metamixer.predictors.predictor.deploy"
     monkeypatch.setattr(deploy, lambda network, example, *args, **settings: seen.append(example) or network)
     assert main(["predict", "--checkpoint", str(checkpoint), "--backend", "auto", str(pictures)]) == 0
     assert seen[0].shape == (2, 3, 32, 32)

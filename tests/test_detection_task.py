@@ -17,10 +17,10 @@ import metamixer
 from metamixer.checkpoints.ours import load_checkpoint, network_info, save_network
 from metamixer.cli import main, plain_warnings
 from metamixer.data import CocoData, DetectionAugmentation, DetectionPreprocessing
+from metamixer.data.detection.categories import coco_categories
 from metamixer.data.detection.coco_json import decode_mask, encode_mask
 from metamixer.errors import DivergenceError, InputError, InputWarning
 from metamixer.models.cascade_mask_rcnn import CascadeMaskRCNN, to_file
-from metamixer.predictors.detector import COCO as COCO_CATEGORIES
 from metamixer.predictors.detector import Detector, image_ids
 from metamixer.tasks import Detection, DetectionOptimization
 from metamixer.tasks.detection import MEASURES, average_precision, coco_numbers
@@ -333,7 +333,7 @@ def test_detector_of_a_published_checkpoint_knows_cocos_categories(tmp_path):
     assert len(detector.classes) == 80
     assert (detector.category_ids[0], detector.classes[0]) == (1, "person")
     assert (detector.category_ids[-1], detector.classes[-1]) == (90, "toothbrush")
-    assert list(COCO_CATEGORIES) == detector.category_ids
+    assert list(coco_categories()) == detector.category_ids
     assert detector.preprocessing == DetectionPreprocessing()
 
 

@@ -9,7 +9,7 @@ import torch
 import published_weights
 from metamixer import cli, create_model, fuse, load_published
 from metamixer.data import PointPreprocessing
-from metamixer.data.points.benchmarks import S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
+from metamixer.data.points.class_names import S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
 from metamixer.errors import InputError
 from metamixer.models import FFNet3D
 from metamixer.models.ffnet_3d import VARIANTS

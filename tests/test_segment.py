@@ -110,7 +110,7 @@ def test_segmenter_of_a_published_checkpoint_knows_its_classes(tmp_path):
     network = metamixer.create_model("upernet_ffnet_1", backbone="ffnet_nano", dim=16)
     torch.save({"state_dict": network.state_dict()}, tmp_path / "published.pth")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metamixer.predictors.segmenter.create_model", partial(metamixer.create_model, backbone="ffnet_nano", dim=16))
+        patch.setattr("metamixer.checkpoints.source.create_model", partial(metamixer.create_model, backbone="ffnet_nano", dim=16))
         segmenter = Segmenter.load(model="upernet_ffnet_1", checkpoint=tmp_path / "published.pth")
     assert (len(segmenter.classes), segmenter.classes[0]) == (150, "wall")
     assert segmenter.preprocessing.short_side == 512

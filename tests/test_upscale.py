@@ -262,7 +262,7 @@ class TestCommand:
             (("absent.png",), "absent.png: no such file"),
             (("{a}", "--scale", "two"), "Given value: two"),
             (("--overwrite", "{a}", "--device", "bogus"), "device 'bogus', expected one that is here: cpu"),
-            (("{a}", "--precision", "bf16"), "precision 'bf16' without a backend, expected one"),
+            (("{a}", "--precision", "int8"), "precision 'int8', expected one of fp32, bf16"),
             (("{a}", "--scale", "5"), "scale 5, expected one of 2, 3, 4"),
             (("{a}", "--backend", "bogus"), "backend 'bogus', expected one of auto"),
             (("{a}", "--max_pixels", "-3"), "max_pixels -3, expected at least 1"),

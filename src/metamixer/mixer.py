@@ -18,7 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import InputError
-from .ops import IMAGE, LayerScale, Operators, fused, output_layer, scale_output, with_children
+from .ops import (
+    IMAGE,
+    LayerScale,
+    Operators,
+    form_of,
+    fused,
+    key_gelu_value,
+    output_layer,
+    scale_output,
+    with_children,
+)
 
 
 class MetaMixer(nn.Module):
@@ -49,6 +59,15 @@ class FFNifiedAttention(MetaMixer):
             act=operators.act(),
             value=operators.spatial(dim, kernel_size),
         )
+
+
+@form_of(FFNifiedAttention, lambda mixer: type(mixer.act) is nn.GELU and mixer.act.approximate == "none")
+class FusedFFNifiedAttention(FFNifiedAttention):
+    """The same mixer in the kernels of a GPU (`metamixer.ops.accelerate`), which compute GELU with the key."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W) -> the same shape; the inherited equation."""
+        return key_gelu_value(self.key, self.value, self.query(x))
 
 
 class ConvNeXtFFN(MetaMixer):

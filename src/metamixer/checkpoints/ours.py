@@ -57,35 +57,14 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
     Raises InputError that names the file where it can't be read or holds something else.
     """
-    path = Path(path)
-    state, info = _read(path)
+    state, info = read_checkpoint(path)
     if not info:
         raise InputError(f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote")
-    return _build(state, info, path), info
+    return build_network(state, info, path), info
 
 
-def load_ours(path: str | Path, *, task: str | None = None, model: str | None = None) -> tuple[nn.Module, dict[str, Any]] | None:
-    """`load_checkpoint` of a network, of `task` and `model` where they are given; None for a file that is not ours, of a `model`.
-
-    Raises InputError where the file holds another network, or where nothing tells which.
-    """
-    path = Path(path)
-    state, info = _read(path)
-    if not info and model is None:
-        raise InputError(
-            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's name as well: "
-            "model ffnet_1 or another"
-        )
-    if not info:
-        return None
-    if task is not None:
-        expect_task(info, task, path)
-    if model not in (None, info["model"]):
-        raise InputError(f"{path}: a checkpoint of {info['model']}, expected {model}")
-    return _build(state, info, path), info
-
-
-def _build(state: Mapping[str, Tensor], info: Mapping[str, Any], path: Path) -> nn.Module:
+def build_network(state: Mapping[str, Tensor], info: Mapping[str, Any], path: str | Path) -> nn.Module:
+    """The network of one of our files, as `read_checkpoint` gives it, in evaluation mode."""
     network = create_model(info["model"], **without_start(info["model_args"]))
     if info["fused"]:
         network = fuse(network)
@@ -111,7 +90,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
 
     Gives what our file tells of its network, without the classes where their layer stays out.
     """
-    state, info = _read(Path(path))
+    state, info = read_checkpoint(path)
     if info.get("fused"):
         raise InputError(f"{path}: a deploy form, expected the checkpoint that it was made of")
     if not info:
@@ -123,7 +102,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
         classifiers = tuple(f"{name}." for name in ([named] if isinstance(named, str) else named))
         own = network.state_dict()
         state = {key: own[key] if key.startswith(classifiers) else value for key, value in state.items()}
-    _load_exactly(network, state, Path(path))
+    _load_exactly(network, state, path)
     return {**info, "classes": None} if new_classifier else info
 
 
@@ -135,13 +114,14 @@ def expect_training_checkpoint(path: str | Path, network: nn.Module | None = Non
             f"{path}: not a checkpoint of a training run, expected best.ckpt or last.ckpt of one; --model.initial takes other files"
         )
     if network is not None:
-        _compare_keys(network, _read(path)[0], path)
+        _compare_keys(network, read_checkpoint(path)[0], path)
 
 
-def _read(path: Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-    """State dict and info; no info where the file is not ours."""
+def read_checkpoint(path: str | Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
+    """State dict and info of a file; no info where it is not ours, and neither of a URL."""
     if str(path).startswith(("http:", "https:")):
         return {}, {}
+    path = Path(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     content = read_torch_file(path)
@@ -162,12 +142,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def _load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def _load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
     _compare_keys(network, state, path)
     network.load_state_dict(state)
 
 
-def _compare_keys(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def _compare_keys(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
     own = network.state_dict()
     missing = [key for key in own if key not in state]
     extra = [key for key in state if key not in own]

@@ -1,85 +1,134 @@
-"""Where a network comes from: a checkpoint, ours or a published one, or a name."""
+"""From whatever names a network to the network: the only place that tells files, packaged weights and names apart."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from torch import nn
 
-from ..data.images.class_names import imagenet_names
-from ..data.preprocessing import Preprocessing
-from ..data.segmentation.label_maps import read_classes
-from ..data.segmentation.transforms import SegmentationPreprocessing
+from ..deployment.formats import is_exported, load_exported
+from ..deployment.runtime import Runtime
 from ..errors import InputError
-from ..models import create_model
-from ..models.registry import task_of
-from ..models.tasks import CLASSIFICATION, SEGMENTATION
-from .ours import load_ours, network_info
+from ..models import create_model, list_models
+from ..models.tasks import SEGMENTATION
+from ..system.weight_files import read_published
+from .ours import build_network, expect_task, network_info, read_checkpoint
 from .packaged import packaged_names, packaged_weights
 from .published import load_published
+from .published_info import A_SEGMENTER, expect_model, published_arguments, published_info
 
 OURS = (".ckpt", ".safetensors")
+FILES = (*OURS, ".pth", ".pt", ".tar", ".bin")
+"""How names of files end; `metamixer export` adds its own."""
 
-PUBLISHED_DATA = {
-    150: ("ade20k", SegmentationPreprocessing(short_side=512)),
-    19: ("cityscapes", SegmentationPreprocessing(window=1024, stride=768)),
-}
-"""Classes and preprocessing of the authors' files, which tell neither, by the network's number of classes."""
+Network = nn.Module | Runtime
+Info = dict[str, Any]
 
 
-def load_network(source: str, *, model: str | None = None, pretrained: bool = True) -> tuple[nn.Module, dict[str, Any]]:
+def load_network(
+    source: str | Path,
+    model: str | None = None,
+    task: str | None = None,
+    *,
+    pretrained: bool = True,
+) -> tuple[Network, Info]:
     """A network in evaluation mode and what is known of it (`network_info`).
 
-    source: a checkpoint, a network's name or one of `packaged_names()`; model: the name that a published checkpoint needs;
-    pretrained: the published weights of a name, else first values from seed 0.
+    Args:
+        source: a checkpoint, ours or a published one by path or URL; a file of `metamixer export`, which becomes a `Runtime`; one of
+            `packaged_names()`; or a network's name, whose published weights are fetched.
+        model: the network's name, which published files need; other files must hold that network.
+        task: what the network must be made for.
+        pretrained: false: a network by name with its initialization from seed 0.
+
+    Raises InputError that names the source where it can't be read, or holds another network.
     """
-    file = str(packaged_weights(source)) if source in packaged_names() else source
-    if model is not None or Path(file).suffix in OURS or Path(file).is_file():
-        ours = load_ours(file, model=model)
-        return ours or (load_published(create_model(model).eval(), file), info_of(model))
+    if source in packaged_names():
+        source = packaged_weights(source)
+    elif model is None and is_name(source):
+        return _of_name(source, task, pretrained=pretrained)
+    return (_of_exported if is_exported(source) else _of_checkpoint)(source, model, task)
+
+
+def is_name(source: str | Path) -> bool:
+    """Whether a source is a network's name and no file's."""
+    path = Path(source)
+    if not isinstance(source, str) or path.name != source or path.suffix in OURS or is_exported(path):
+        return False
+    return (path.suffix not in FILES or _known(source)) and not path.is_file()
+
+
+def info_of(name: str) -> Info:
+    """What is known of a network by name, without its weights."""
+    if timm.is_model(name):
+        return published_info(name, create_model(name, device="meta"), {})
+    with torch.device("meta"):
+        return published_info(name, create_model(name), {})
+
+
+def _known(name: str) -> bool:
+    base = name.partition(".")[0]
+    return base in list_models() or timm.is_model(base)
+
+
+def _of_name(name: str, task: str | None, *, pretrained: bool) -> tuple[nn.Module, Info]:
+    if task is not None and _known(name):
+        expect_model(name, task)
     torch.manual_seed(0)
     try:
-        network = create_model(source, pretrained=True) if pretrained else create_model(source)
+        network = create_model(name, pretrained=True) if pretrained else create_model(name)
     except TypeError:  # no such keyword
         raise InputError(
-            f"{source}: no weights are published under this name, expected a checkpoint, --pretrained false for first values, "
+            f"{name}: no weights are published under this name, expected a checkpoint, --pretrained false for first values, "
             f"or one of {', '.join(packaged_names())}"
         ) from None
-    return network.eval(), info_of(source)
+    return network.eval(), published_info(name, network, {})
 
 
-def info_of(name: str) -> dict[str, Any]:
-    """What a network by name tells of itself; a classifier of 1000 classes has ImageNet's, a segmenter the authors'."""
-    if not is_timm(name):
-        task = task_of(name)
-        known = _published_segmenter(name) if task is SEGMENTATION else {}
-        return network_info(name, {}, task=task.name, **known)
-    network = create_model(name, device="meta")
-    config = network.pretrained_cfg
-    preprocessing = Preprocessing(
-        size=config["input_size"][-1], **{key: config[key] for key in ("crop_pct", "interpolation", "mean", "std")}
-    )
-    return network_info(
-        name,
-        {"num_classes": network.num_classes},
-        task=CLASSIFICATION.name,
-        classes=imagenet_names(network.num_classes),
-        preprocessing=preprocessing.as_dict(),
-    )
+def _of_checkpoint(path: str | Path, model: str | None, task: str | None) -> tuple[nn.Module, Info]:
+    state, info = read_checkpoint(path)
+    if info:
+        _expect(info, model, task, path)
+        return build_network(state, info, path), info
+    if model is None:
+        raise InputError(
+            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's name as well: "
+            "model ffnet_1 or another"
+        )
+    if task is not None:
+        expect_model(model, task)
+    try:
+        return _of_published(state or read_published(path), model)
+    except InputError as error:
+        raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
 
 
-def _published_segmenter(name: str) -> dict[str, Any]:
-    """Classes and preprocessing of the authors' segmenters, which their number of classes tells."""
-    with torch.device("meta"):
-        num_classes = create_model(name).num_classes
-    if num_classes not in PUBLISHED_DATA:
-        return {}
-    classes, preprocessing = PUBLISHED_DATA[num_classes]
-    return {"classes": list(read_classes(classes).names), "preprocessing": preprocessing.as_dict()}
+def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Module, Info]:
+    state = read_published(state)
+    arguments = published_arguments(model, state)
+    network = load_published(create_model(model, **arguments).eval(), state)
+    info = published_info(model, network, arguments)
+    if info["task"] == SEGMENTATION.name and not info["classes"]:
+        raise InputError(f"model {model!r}, expected {A_SEGMENTER}")
+    return network, info
 
 
-def is_timm(name: str) -> bool:
-    """Whether timm builds the network, so that it tells its preprocessing."""
-    import timm
+def _of_exported(path: str | Path, model: str | None, task: str | None) -> tuple[Runtime, Info]:
+    """The file's runtime, and what it keeps of its network with the preprocessing that is left to do: the normalization is inside."""
+    runtime = load_exported(path)
+    info = {**network_info("", {}, task=task), **runtime.description.network}
+    _expect(info, model, task, path, kind="file")
+    preprocessing = info["preprocessing"]
+    if isinstance(preprocessing, Mapping) and isinstance(preprocessing.get("mean"), list):
+        channels = len(preprocessing["mean"])
+        info["preprocessing"] = {**preprocessing, "mean": [0.0] * channels, "std": [1.0] * channels}
+    return runtime, info
 
-    return timm.is_model(name)
+
+def _expect(info: Info, model: str | None, task: str | None, path: str | Path, *, kind: str = "checkpoint") -> None:
+    if task is not None:
+        expect_task(info, task, path)
+    if model not in (None, info["model"]):
+        raise InputError(f"{path}: a {kind} of {info['model']}, expected {model}")

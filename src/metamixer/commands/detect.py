@@ -38,7 +38,6 @@ def detect(
     from ..data.images.reading import find_images
     from ..predictors.detector import Detector, image_ids
     from ..system.allocator import keep_freed_memory
-    from ..system.device import find_device
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
@@ -47,8 +46,7 @@ def detect(
     table = Path(out, "detections.json")
     check_targets([*pictures, table], sources=paths, overwrite=overwrite)
     keep_freed_memory()
-    detector = Detector.load(model=model, checkpoint=checkpoint, precision=precision)
-    detector.network.to(find_device(device))
+    detector = Detector.load(checkpoint, model=model, device=device, precision=precision)
     found: dict[Path, list[dict]] = {}
     with bomb_guard(max_pixels), Batch(len(paths), out) as batch:
         for path, picture, number in zip(paths, pictures, image_ids(paths), strict=True):

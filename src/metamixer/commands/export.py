@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from torch.utils.data import Dataset
 
 from ..checkpoints.source import load_network
@@ -68,7 +69,9 @@ def export(
         raise InputError(f"source {source!r}, expected a checkpoint or a network's name")
     target = Path(out or Path(source).with_suffix(kind.suffix).name)
     check_out(target, kind, sources=[Path(source)], overwrite=overwrite)
-    network, info = load_network(source, model=model, pretrained=pretrained)
+    network, info = load_network(source, model, pretrained=pretrained)
+    if not isinstance(network, nn.Module):
+        raise InputError(f"{source}: an exported file, expected the checkpoint that it was made of, or a network's name")
     if not TASKS[info["task"]].exportable:
         raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
     info = _with_side(info, size=size, shape=shape)

@@ -38,13 +38,11 @@ def points(
     from ..data.points.clouds import read_cloud
     from ..inference.voting import voting
     from ..predictors.point_segmenter import PointSegmenter
-    from ..system.device import find_device
     from ..system.files import write_csv
 
     voting(votes)
     jobs = plan(clouds, Path(out), overwrite=overwrite)
-    segmenter = PointSegmenter.load(checkpoint, model=model)
-    segmenter.network.to(find_device(device))
+    segmenter = PointSegmenter.load(checkpoint, model=model, device=device)
     for source, _ in jobs:  # read again later: all of them together may be larger than memory
         segmenter.check(read_cloud(source), str(source), votes=votes)
     rows = [("file", "class", "points", "share")]

@@ -48,8 +48,7 @@ def predict(
     paths = find_images(images)
     if json and json != "-":
         check_targets([Path(json)], sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
-    classifier = Classifier.load(model=model, checkpoint=checkpoint)
-    classifier.to(device)
+    classifier = Classifier.load(checkpoint, model=model, device=device)
     if backend:
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []

@@ -48,7 +48,6 @@ def segment(
     from ..data.images.reading import find_images
     from ..predictors.segmenter import Segmenter
     from ..system.allocator import keep_freed_memory
-    from ..system.device import find_device
 
     for name, value in (("window", window), ("stride", stride)):
         if value is not None and value < 32:
@@ -58,10 +57,9 @@ def segment(
     pictures = [Path(out, f"{stem}_{kind}.png") for stem in stems for kind in ("labels", "overlay")[: 1 + overlays]]
     check_targets([*pictures, Path(out, "areas.json"), Path(out, "areas.csv")], sources=paths, overwrite=overwrite)
     keep_freed_memory()
-    segmenter = Segmenter.load(model=model, checkpoint=checkpoint, precision=precision)
+    segmenter = Segmenter.load(checkpoint, model=model, device=device, precision=precision)
     if window or stride:
         segmenter.use_windows(window or segmenter.preprocessing.window, stride)
-    segmenter.network.to(find_device(device))
     areas: list[dict] = []
     with bomb_guard(max_pixels), Batch(len(paths), out) as batch:
         for path, stem in zip(paths, stems, strict=True):

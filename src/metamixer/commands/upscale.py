@@ -45,13 +45,14 @@ def upscale(
         memory: bound in MiB on the network's largest tensors at a time; image, result and what PyTorch keeps come on top.
         max_pixels: an image of more is refused before it is decoded.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
-        precision: fp32, bf16 or auto for the faster one, with a backend.
+        precision: fp32, bf16 or, with a backend, auto for the faster one.
         device: where to compute, such as cpu or cuda.
     """
     from ..predictors.upscaler import Upscaler
 
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
-    upscaler = Upscaler(model, scale, checkpoint=checkpoint, memory=memory, backend=backend, precision=precision, device=device)
+    place = {"device": device, "backend": backend, "precision": precision}
+    upscaler = Upscaler.load(checkpoint, model=model, scale=scale, memory=memory, **place)
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
         for source, target in jobs:
             with batch.file(source), shown(progress, source) as show:

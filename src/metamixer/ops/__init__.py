@@ -1,5 +1,8 @@
 """Layers of every dimension, each of which folds itself; what mixers and networks need."""
 
+from .acceleration import accelerate as accelerate
+from .acceleration import form_of as form_of
+from .acceleration import key_gelu_value as key_gelu_value
 from .operators import IMAGE as IMAGE
 from .operators import IMAGE_WITH_STRIPS as IMAGE_WITH_STRIPS
 from .operators import ConvNorm as ConvNorm

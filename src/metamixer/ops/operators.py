@@ -10,7 +10,7 @@ whose `reparameterize_model` calls `fuse()` wherever a module has one.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -219,7 +219,7 @@ class ParallelConv(nn.Module):
             if isinstance(conv, nn.Identity):
                 kernel = kernel + _identity_kernel(kernel, groups=first.groups)
             else:
-                kernel = kernel + _centered(kernel_of(conv), kernel.shape[2:])
+                kernel = kernel + centered(kernel_of(conv), kernel.shape[2:])
                 bias = bias + _bias_of(conv)
         return with_kernel(first, kernel, bias)
 
@@ -305,7 +305,7 @@ def _bias_of(conv: nn.Module) -> Tensor:
     return conv.bias.double()
 
 
-def _centered(weight: Tensor, size: torch.Size) -> Tensor:
+def centered(weight: Tensor, size: Sequence[int]) -> Tensor:
     """The kernel padded with zeros to a larger size."""
     margins = [(large - small) // 2 for large, small in zip(size, weight.shape[2:], strict=True)]
     return F.pad(weight, [margin for margin in reversed(margins) for _ in range(2)])

@@ -3,74 +3,56 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from ..checkpoints.ours import load_ours
-from ..checkpoints.published import load_published
 from ..data.detection.coco_json import encode_mask
 from ..data.detection.transforms import DetectionPreprocessing
 from ..data.images.reading import Picture, read_image
-from ..errors import InputError, InputWarning
-from ..models import create_model
+from ..errors import InputWarning
 from ..models.cascade_mask_rcnn import to_file
 from ..models.tasks import DETECTION
-from ..ops.fusion import fuse
-from ..system.device import computing_in, find_precision
+from .predictor import Predictor, class_names, preprocessing_of
 
-COCO = {
-    number: name
-    for number, name in enumerate(MaskRCNN_ResNet50_FPN_V2_Weights.DEFAULT.meta["categories"])
-    if name not in ("__background__", "N/A")
-}
-"""COCO's 80 categories by the numbers of its files."""
 COLOURS = ("crimson", "royalblue", "forestgreen", "darkorange", "mediumorchid", "teal", "goldenrod", "deeppink", "sienna", "slateblue")
 MASK_OPACITY = 0.45
 
 
-class Detector:
-    """A network in deploy form with its preprocessing and categories: `Detector.load(checkpoint="best.ckpt")("street.jpg")`.
+class Detector(Predictor):
+    """A network with its preprocessing and categories: `Detector.load("best.ckpt")("street.jpg")`.
 
     categories: name by the number that a COCO json has for it, in the order of the network's labels. precision: fp32 or bf16.
     """
 
+    task = DETECTION.name
+    memory_format = torch.channels_last
+
     def __init__(
         self, network: nn.Module, preprocessing: DetectionPreprocessing, categories: Mapping[int, str], *, precision: str = "fp32"
     ):
-        self.precision = find_precision(precision)
-        self.network = fuse(network).to(memory_format=torch.channels_last)
+        super().__init__(network, precision=precision)
         self.preprocessing = preprocessing
         self.category_ids = list(categories)
         self.classes = list(categories.values())
 
     @classmethod
-    def load(cls, *, model: str | None = None, checkpoint: str | Path, precision: str = "fp32") -> "Detector":
-        """From a checkpoint of ours; or from a published one, with its `model`: its categories are COCO's."""
-        ours = load_ours(checkpoint, task=DETECTION.name, model=model)
-        if ours is None:
-            network = create_model(model)
-            if not hasattr(network, "convert_published"):
-                raise InputError(f"model {model!r}, expected a detector such as cascade_mask_rcnn_ffnet_2")
-            return cls(load_published(network, checkpoint), DetectionPreprocessing(), COCO, precision=precision)
-        network, info = ours
-        names = info["classes"] or [str(label) for label in range(network.num_classes)]
+    def of(cls, network: nn.Module, info: Mapping[str, Any]) -> Self:
+        names = class_names(info, network.num_classes)
         numbers = info.get("category_ids") or range(1, len(names) + 1)
-        categories = dict(zip(numbers, names, strict=True))
-        return cls(network, DetectionPreprocessing.from_dict(info["preprocessing"]), categories, precision=precision)
+        return cls(network, preprocessing_of(DetectionPreprocessing, info), dict(zip(numbers, names, strict=True)))
 
     @torch.inference_mode()
     def __call__(self, picture: Picture, *, score_threshold: float = 0.05) -> dict[str, Tensor]:
         """The objects in a path or Pillow image: boxes (N, 4), scores, labels (N,) and masks (N, H, W) bool in its pixels."""
         pixels = pil_to_tensor(read_image(picture, name=str(picture)))
-        image = self.preprocessing(pixels).to(next(self.network.parameters()).device)
-        with computing_in(self.precision, image.device):
-            found = self.network([image])[0]
+        image = self.preprocessing(pixels).to(self.device)
+        with self.computing():
+            found = self.run([image])[0]
         sure = found["scores"] >= score_threshold
         return to_file({key: value[sure] for key, value in found.items()}, image, pixels.shape[1:])
 

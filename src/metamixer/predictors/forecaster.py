@@ -3,10 +3,10 @@
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -32,12 +32,12 @@ from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
 from ..errors import InputError, at_least
 from ..models.tasks import FORECASTING
-from ..ops.fusion import fuse
 from ..system.device import find_device
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 from .backtest import Backtest, backtest
 from .intervals import interval_margins
+from .predictor import Network, Predictor
 from .zero_shot import PACKAGED, zero_shot_forecast
 
 PARTS = (0.8, 0.1, 0.1)
@@ -71,8 +71,8 @@ class Training:
 class Table:
     """What a forecaster was fitted on.
 
-    series: without gaps; measured: the same, NaN where a value was missing; borders: the rows at which the training, the validation
-    and the backtest part end.
+    series: without gaps; measured: the same, NaN where a value was missing; borders: the rows at which the training, the
+    validation and the backtest part end.
     """
 
     series: Series
@@ -82,13 +82,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Fitted:
-    """All that predicting needs.
+    """All that predicting needs besides the network.
 
-    network: in its deploy form; names: of the series, in the network's order; quantiles: margins (horizon, series) of each level in
-    percent; frequency: None for a network of a training run, whose tables tell; table: None for one that was loaded.
+    names: of the series, in the network's order; quantiles: margins (horizon, series) of each level in percent;
+    frequency: None for a network of a training run, whose tables tell; table: None for one that was loaded.
     """
 
-    network: nn.Module
     names: tuple[str, ...]
     scaling: Scaling
     layout: Layout
@@ -97,7 +96,7 @@ class Fitted:
     table: Table | None = None
 
 
-class Forecaster:
+class Forecaster(Predictor):
     """Forecasts series at once, `Forecaster(horizon=12).predict(table)`, or learns from them: `.fit(table).predict()`.
 
     Before `fit`, the network of the package forecasts each series alone (`zero_shot_forecast`): of any length and horizon, values
@@ -115,6 +114,10 @@ class Forecaster:
         device: where to compute, such as "cpu" or "cuda".
         positive: no forecast and no bound below zero.
     """
+
+    task = FORECASTING.name
+    device = torch.device("cpu")
+    """Where to learn as well, so that it is known before the network."""
 
     def __init__(
         self,
@@ -147,6 +150,7 @@ class Forecaster:
         self.positive = positive
         self.seed = seed
         self.device = find_device(device)
+        self.network: Network | None = None
         self._state: Fitted | None = None
 
     @property
@@ -193,13 +197,11 @@ class Forecaster:
             max_val_windows=self.training.max_windows,
             seed=self.seed,
         )
-        network = fuse(self._train(data)).to(self.device)
+        self.hold(self._train(data))
+        self.network.to(self.device)
+        quantiles = interval_margins(self._validation_errors(data), self.levels, series.names) if self.levels else {}
         table = Table(series, measured, data.borders)
-        fitted = Fitted(network, series.names, data.scaling, layout, quantiles={}, frequency=frequency, table=table)
-        if self.levels:
-            errors = self._validation_errors(network, data)
-            fitted = replace(fitted, quantiles=interval_margins(errors, self.levels, fitted.names))
-        self._state = fitted
+        self._state = Fitted(series.names, data.scaling, layout, quantiles, frequency, table)
         return self
 
     def predict(self, table: Any = None) -> Any:
@@ -227,6 +229,10 @@ class Forecaster:
         times = frequency.after(window.times[-1], self.horizon)
         return write_frame(times, columns, fitted.names, layout, model=self.model)
 
+    def __call__(self, table: Any) -> Any:
+        """The same for a table."""
+        return self.predict(table)
+
     def backtest(self) -> Backtest:
         """What the forecaster is worth: its errors on the last rows of the table of `fit` beside those of a seasonal-naive forecast."""
         fitted = self._state
@@ -247,20 +253,35 @@ class Forecaster:
         )
 
     def frequency_of(self, series: Series) -> Frequency:
-        """The frequency that was learned, or the series' own where none was; raises InputError that names the first row off it."""
+        """The frequency that was learned, or the series' own; raises InputError that names the first row off it."""
         frequency = (self._state.frequency if self._state else None) or Frequency.of(series)
         frequency.check(series.rows(-self.lookback))
         return frequency
 
+    def to(self, device: str) -> None:
+        self.device = find_device(device)
+        if self.network is not None:
+            super().to(device)
+
+    def example(self) -> Tensor:
+        """A window of noise."""
+        return torch.randn(1, self.lookback, len(self.names), generator=torch.Generator().manual_seed(0))
+
+    @torch.inference_mode()
     def forecast_windows(self, windows: Tensor, batch_size: int = 256) -> Tensor:
-        """windows: (N, lookback, variables) in units of std -> (N, horizon, variables); memory is bounded by the batch."""
-        return in_batches(self.fitted.network, windows, batch_size=batch_size, device=self.device)
+        """windows: (N, lookback, variables) in units of std -> (N, horizon, variables); the batch bounds memory."""
+        with self.computing():
+            return torch.cat([self.run(batch.to(self.device)).float().cpu() for batch in windows.split(batch_size)])
 
     def save(self, path: str | Path) -> None:
         """Write all that predicting needs as one .safetensors file."""
         if Path(path).suffix != ".safetensors":
             raise InputError(f"{path}: expected a name that ends in .safetensors")
         fitted = self.fitted
+        if not isinstance(self.network, nn.Module):
+            raise InputError(
+                f"{path}: of an exported forecaster, expected one of a checkpoint: an exported file holds no weights to save"
+            )
         preprocessing = {
             "names": list(fitted.names),
             "time": fitted.layout.time,
@@ -272,29 +293,33 @@ class Forecaster:
             preprocessing["frequency"] = fitted.frequency.name
         args = {"variables": len(fitted.names), "lookback": self.lookback, "horizon": self.horizon, **self.model_args}
         info = network_info(self.model, args, task=FORECASTING.name, preprocessing=preprocessing)
-        save_network(fitted.network, {**info, "fused": True}, path)
+        save_network(self.network, {**info, "fused": True}, path)
 
     @classmethod
-    def load(cls, path: str | Path, *, horizon: int | None = None, lookback: int | None = None, device: str = "cpu") -> "Forecaster":
-        """A forecaster that `save` or a training run wrote; the latter has no intervals and takes the frequency from the table.
+    def load(cls, source: str | Path | None = None, *, path: str | Path | None = None, **settings) -> Self:
+        """`Predictor.load` of a forecaster that `save`, `metamixer export` or a training run wrote.
 
-        horizon, lookback: what the caller counts on; InputError where the network has others.
+        path: another name of `source`. settings: `horizon` and `lookback` as well, what the caller counts on; InputError where the
+        network has others. A training run's file has no intervals and takes the frequency from the table.
         """
-        network, info = load_checkpoint(path)
-        if info["task"] != FORECASTING.name:
-            raise InputError(f"{path}: a checkpoint of {info['task']}, expected one of forecasting")
+        return super().load(path if source is None else source, **settings)
+
+    @classmethod
+    def of(cls, network: Network, info: Mapping[str, Any], *, horizon: int | None = None, lookback: int | None = None) -> Self:
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
+        if not preprocessing:
+            raise InputError("doesn't tell names and scaling of its series, expected a forecaster that metamixer wrote")
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
             if wanted not in (None, args[what]):
-                raise InputError(f"{path}: {what} {wanted}, expected {args[what]}, the network's")
+                raise InputError(f"{what} {wanted}, expected {args[what]}, the network's")
         horizon, lookback, names = args.pop("horizon"), args.pop("lookback"), preprocessing["names"]
         args.pop("variables")
         quantiles = {float(level): values for level, values in preprocessing.get("quantiles", {}).items()}
-        forecaster = cls(horizon, lookback=lookback, levels=tuple(quantiles), model=info["model"], model_args=args, device=device)
+        forecaster = cls(horizon, lookback=lookback, levels=tuple(quantiles), model=info["model"], model_args=args)
+        forecaster.hold(network)
         layout = Layout(**preprocessing.get("layout", {"time": preprocessing["time"]}))
         forecaster.time = None if layout.long else layout.time
         forecaster._state = Fitted(
-            (network if info["fused"] else fuse(network)).to(forecaster.device),
             tuple(names),
             Scaling(**{key: tuple(values) for key, values in preprocessing["scaling"].items()}),
             layout,
@@ -363,13 +388,7 @@ class Forecaster:
         except (TypeError, ValueError) as error:  # a keyword that the network doesn't have, or a value that torch refuses
             raise InputError(f"model {self.model!r}, model_args {self.model_args}: {error}") from None
 
-    def _validation_errors(self, network: nn.Module, data: SeriesData) -> Tensor:
+    def _validation_errors(self, data: SeriesData) -> Tensor:
         """(N, horizon, variables) in units of std, NaN where nothing was measured."""
         windows = data.windows("val").spread(self.training.max_windows)
-        return (in_batches(network, windows.past, batch_size=256, device=self.device) - windows.future).abs()
-
-
-@torch.inference_mode()
-def in_batches(network: nn.Module, windows: Tensor, *, batch_size: int, device: torch.device) -> Tensor:
-    """windows: (N, ...) -> the network's outputs (N, ...), on the CPU."""
-    return torch.cat([network(batch.to(device)).cpu() for batch in windows.split(batch_size)])
+        return (self.forecast_windows(windows.past) - windows.future).abs()

@@ -1,30 +1,23 @@
 """Pictures in; a class for each pixel, the area of each class, and coloured pictures with a legend out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from ..checkpoints.ours import load_ours
-from ..checkpoints.published import load_published
-from ..checkpoints.source import PUBLISHED_DATA
 from ..data.images.reading import Picture
-from ..data.segmentation.label_maps import paint, read_classes
+from ..data.segmentation.label_maps import paint
 from ..data.segmentation.pixels import read_colour_image
 from ..data.segmentation.transforms import SegmentationPreprocessing
 from ..drawing.legend import beside, distinct_colour, legend
-from ..errors import InputError
 from ..inference.sliding import check_window, label_map
-from ..models import create_model
-from ..models.segmentation.networks import SegmentationNetwork
 from ..models.tasks import SEGMENTATION
-from ..ops.fusion import fuse
-from ..system.device import computing_in, find_precision
+from .predictor import Network, Predictor, class_names, preprocessing_of
 
 WINDOW = 1024
 """Side in pixels of the windows through which a larger picture is seen where the checkpoint names none."""
@@ -32,43 +25,40 @@ OVERLAP = 0.25
 OPACITY = 0.55
 
 
-class Segmenter:
-    """A network in deploy form with preprocessing, classes and colours: `Segmenter.load(checkpoint="best.ckpt")("street.jpg")`.
+class Segmenter(Predictor):
+    """A network with its preprocessing, classes and colours: `Segmenter.load("best.ckpt")("street.jpg")`.
 
     precision: fp32 or bf16.
     """
 
+    task = SEGMENTATION.name
+    memory_format = torch.channels_last
+
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         preprocessing: SegmentationPreprocessing,
         classes: Sequence[str],
         colours: Sequence[Sequence[int]],
         *,
         precision: str = "fp32",
     ):
-        self.precision = find_precision(precision)
-        self.network = fuse(network).to(memory_format=torch.channels_last)
-        self.preprocessing = preprocessing
+        super().__init__(network, precision=precision)
         self.classes = list(classes)
         self.colours = [tuple(colour) for colour in colours]
+        self.preprocessing = preprocessing
         self.use_windows(preprocessing.window, preprocessing.stride)
 
     @classmethod
-    def load(cls, *, model: str | None = None, checkpoint: str | Path, precision: str = "fp32") -> "Segmenter":
-        """From a checkpoint of ours; or from a published one, with its `model`, whose classes are ADE20K's or Cityscapes'."""
-        ours = load_ours(checkpoint, task=SEGMENTATION.name, model=model)
-        if ours is None:
-            network = create_model(model)
-            if not isinstance(network, SegmentationNetwork) or network.num_classes not in PUBLISHED_DATA:
-                raise InputError(f"model {model!r}, expected a published segmenter such as ffnet_seg_ade20k or upernet_ffnet_2")
-            name, preprocessing = PUBLISHED_DATA[network.num_classes]
-            classes = read_classes(name)
-            return cls(load_published(network, checkpoint), preprocessing, classes.names, classes.colours, precision=precision)
-        network, info = ours
-        names = info["classes"] or [str(label) for label in range(info["model_args"]["num_classes"])]
+    def of(cls, network: Network, info: Mapping[str, Any]) -> Self:
+        names = class_names(info, info["model_args"].get("num_classes", 0))
         colours = info.get("colours") or [distinct_colour(label) for label in range(len(names))]
-        return cls(network, SegmentationPreprocessing.from_dict(info["preprocessing"]), names, colours, precision=precision)
+        return cls(network, preprocessing_of(SegmentationPreprocessing, info), names, colours)
+
+    def example(self) -> Tensor:
+        """Noise of the size of a window."""
+        side = self.preprocessing.window
+        return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
 
     def use_windows(self, window: int | None, stride: int | None = None) -> None:
         """See pictures through windows of `window` pixels, None: 1024, every `stride`, None: with a quarter's overlap."""
@@ -81,9 +71,8 @@ class Segmenter:
     def __call__(self, picture: Picture, *, grey_images: bool = False) -> np.ndarray:
         """The label of each pixel of a path or Pillow image, (H, W) uint8, in its own size."""
         pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images))
-        pixels = pixels.to(next(self.network.parameters()).device)
-        with computing_in(self.precision, pixels.device):
-            return label_map(self.network, pixels, self.preprocessing).cpu().numpy()
+        with self.computing():
+            return label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
 
     def areas(self, labels: np.ndarray) -> dict[str, int]:
         """The number of pixels of each class that occurs, largest first."""

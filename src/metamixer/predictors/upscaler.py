@@ -1,17 +1,16 @@
 """Images in, sharper ones of twice to four times the size out, tile by tile, so that memory has a bound."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..checkpoints.ours import load_ours
 from ..checkpoints.packaged import packaged_weights
-from ..checkpoints.published import load_published
-from ..deployment.fastest import deploy
+from ..checkpoints.published_info import expect_model
 from ..errors import InputError
 from ..inference.tiles import split, tile_side
 from ..models import create_model, list_models
@@ -19,7 +18,7 @@ from ..models.ffnet_sr import SCALES, receptive_field
 from ..models.tasks import SUPER_RESOLUTION
 from ..ops.fusion import fuse
 from ..system.allocator import keep_freed_memory
-from ..system.device import find_device
+from .predictor import Network, Predictor
 
 FULL = {"uint8": 255, "uint16": 65535}
 """White in whole numbers; in floating point it is 1."""
@@ -31,17 +30,19 @@ EXAMPLE_SIDE = 256
 """Of the tile on which deploy forms are built and timed."""
 
 
-class Upscaler:
-    """A network in deploy form that enlarges: `Upscaler("ffnet_sr_nano", scale=2)(image)`.
+class Upscaler(Predictor):
+    """A network that enlarges: `Upscaler("ffnet_sr_nano", scale=2)(image)`, or as all predictors `Upscaler.load("best.ckpt")(image)`.
 
     Args:
         model: a network's name; the weights in the package are used where no checkpoint is given.
         scale: how many times larger the result is; None: the checkpoint's, 2 without one.
-        checkpoint: a file of a training run, or a published one.
+        checkpoint: a file of a training run, an exported or a published one.
         memory: bound in MiB on the network's largest tensors at a time, from which the tiles' size follows.
-        backend, precision: of `metamixer.deploy`; None: the network itself in PyTorch.
-        device: where to compute, such as cpu or cuda.
+        backend, precision, device: see `load`.
     """
+
+    task = SUPER_RESOLUTION.name
+    memory_format = torch.channels_last
 
     def __init__(
         self,
@@ -54,18 +55,47 @@ class Upscaler:
         precision: str = "fp32",
         device: str = "cpu",
     ):
-        if precision != "fp32" and backend is None:
-            raise InputError(f"precision {precision!r} without a backend, expected one: --backend auto, or eager")
+        place = {"device": device, "backend": backend, "precision": precision}
+        vars(self).update(vars(self.load(checkpoint, model=model, scale=scale, memory=memory, **place)))
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path | None = None,
+        *,
+        model: str | None = None,
+        checkpoint: str | Path | None = None,
+        scale: int | None = None,
+        **settings,
+    ) -> Self:
+        """`Predictor.load`, where a name stands for the weights in the package at a `scale`; settings: `memory` as well."""
+        if scale is not None and scale not in SCALES:
+            raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
+        source = checkpoint if source is None else source
+        if model is not None:
+            expect_model(model, cls.task)
+        if source is None or source in list_models(cls.task):
+            source = packaged_weights(f"{source or model or 'ffnet_sr_nano'}_x{scale or 2}")
+        return super().load(source, model=model, scale=scale, **settings)
+
+    @classmethod
+    def of(cls, network: Network, info: Mapping[str, Any], *, scale: int | None = None, memory: int = 256) -> Self:
+        found = network.scale if isinstance(network, nn.Module) else info["model_args"].get("scale")
+        if scale not in (None, found):
+            raise InputError(f"a checkpoint of scale {found}, expected {scale}")
         keep_freed_memory()
-        self.device = find_device(device)
-        self.network = fuse(load_upscaling_network(model, scale, checkpoint=checkpoint)).to(self.device, memory_format=torch.channels_last)
-        self.scale = self.network.scale
-        self.margin = receptive_field(self.network)
-        self.tile = tile_side(self.network, memory, margin=self.margin)
-        self.run: Callable[[Tensor], Tensor] = self.network
-        if backend:
-            side = min(self.tile + 2 * self.margin, EXAMPLE_SIDE)
-            self.run = deploy(self.network, torch.rand(1, 3, side, side, device=self.device), precision, backend=backend)
+        upscaler = cls.__new__(cls)  # for __init__ loads
+        upscaler.hold(network)
+        module = upscaler.network if isinstance(network, nn.Module) else _layers_of(info)
+        upscaler.scale = module.scale
+        upscaler.margin = receptive_field(module)
+        upscaler.tile = tile_side(module, memory, margin=upscaler.margin)
+        return upscaler
+
+    def example(self) -> Tensor:
+        """Noise of the size of a tile, or smaller."""
+        side = min(self.tile + 2 * self.margin, EXAMPLE_SIDE)
+        return torch.rand(1, 3, side, side)
 
     def __call__(self, image: Image.Image | np.ndarray | Tensor) -> Image.Image | np.ndarray | Tensor:
         """The enlarged image, of the kind that came in.
@@ -115,7 +145,8 @@ class Upscaler:
         tiles = list(split(height, width, side=self.tile, margin=self.margin))
         for done, tile in enumerate(tiles, start=1):
             small = as_network_input(pixels[tile.seen]).to(self.device)
-            large = self.run(small)[0].cpu().float()
+            with self.computing():
+                large = self.run(small)[0].cpu().float()
             if channels == 1:
                 large = large.mean(dim=0, keepdim=True)
             result[tile.written(self.scale)] = as_pixels(large[(slice(None), *tile.kept(self.scale))], pixels.dtype)
@@ -124,23 +155,10 @@ class Upscaler:
         return result
 
 
-def load_upscaling_network(model: str | None, scale: int | None, *, checkpoint: str | Path | None) -> nn.Module:
-    """A super-resolution network in evaluation mode; raises InputError where name, scale and file don't go together."""
-    names = list_models(SUPER_RESOLUTION.name)
-    if model is not None and model not in names:
-        raise InputError(f"model {model!r}, expected one of {', '.join(names)}")
-    if scale is not None and scale not in SCALES:
-        raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
-    if checkpoint is None:
-        checkpoint = packaged_weights(f"{model or 'ffnet_sr_nano'}_x{scale or 2}")
-    ours = load_ours(checkpoint, task=SUPER_RESOLUTION.name, model=model)
-    if ours is None:
-        return load_published(create_model(model, scale=scale or 2).eval(), checkpoint)
-    network, info = ours
-    found = info["model_args"]["scale"]
-    if scale not in (None, found):
-        raise InputError(f"{checkpoint}: a checkpoint of scale {found}, expected {scale}")
-    return network
+def _layers_of(info: Mapping[str, Any]) -> nn.Module:
+    """The layers that an exported file holds, without their weights."""
+    with torch.device("meta"):
+        return fuse(create_model(info["model"], **info["model_args"]))
 
 
 def check_pixels(pixels: np.ndarray) -> None:

@@ -1,0 +1,167 @@
+"""The kernels of a GPU one by one: right, timed over launch settings, as a fraction of the bandwidth limit, beside PyTorch's.
+
+    python benchmarks/kernels.py --seconds 200
+
+Shapes are those of ffnet_1's token mixers at 224 and 256 px, batch 128, bfloat16. Every setting is compiled first, in all cores at once.
+Writes benchmarks/results/kernels.{json,md} after each shape; a fraction is of the bytes that the kernel must move (each input read
+once, each output written once) over the time, against a large copy on the same card.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+import triton
+from torch import Tensor
+from torch.nn import functional as F
+
+from metamixer.ops.kernels import launch, windows
+from metamixer.ops.kernels.layout import cut
+
+RESULTS = Path(__file__).parent / "results"
+SHAPES = ((320, 14, 7), (640, 7, 7), (80, 56, 3), (160, 28, 3), (320, 16, 7), (640, 8, 7))
+"""Channels, side and kernel."""
+BATCH = 128
+SETTINGS = ((64, 64, 4, 1024), (64, 32, 4, 4096), (64, 16, 4, 4096), (128, 32, 4, 2048), (128, 32, 8, 2048), (32, 32, 4, 4096))
+"""M, CHUNK, WARPS and PROGRAMS that are tried beside those of `launch`."""
+
+
+def actions(c: int, side: int, k: int, batch: int = BATCH, dtype: torch.dtype = torch.bfloat16) -> dict[str, tuple]:
+    """Name -> (function, tensors' worth of bytes that must be moved)."""
+    torch.manual_seed(0)
+    x, grad = (channel_major(torch.randn(batch, c, side, side, device="cuda", dtype=dtype)) for _ in range(2))
+    w = torch.randn(c, k, k, device="cuda", dtype=dtype) / k
+    b = torch.randn(c, device="cuda")
+    both = torch.stack([w, w.flip(1)])
+    found = {
+        "convolve": (lambda: launch.convolve(x, w, b, epilogue=windows.PLAIN), 2),
+        "GELU backward": (lambda: launch.convolve(x, w, b, epilogue=windows.GELU_BACKWARD, grad=grad), 3),
+        "moments": (lambda: launch.moments(x, both), 1),
+        "correlate": (lambda: launch.correlate(x, grad, (k, k)), 2),
+        "twice": (lambda: launch.convolve_twice(x, w, b, w, b), 2),
+    }
+    return found if cut(side, side, (k, k)).whole else {name: action for name, action in found.items() if name != "twice"}
+
+
+def references(c: int, side: int, k: int) -> dict[str, Callable[[], object]]:
+    """PyTorch's own on the same data."""
+    torch.manual_seed(0)
+    x = torch.randn(BATCH, c, side, side, device="cuda", dtype=torch.bfloat16)
+    w = torch.randn(c, 1, k, k, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    last = x.to(memory_format=torch.channels_last).requires_grad_()
+    first = x.clone().requires_grad_()
+    y, z = (F.conv2d(v, w, padding=k // 2, groups=c) for v in (first, last))
+    grad, grad_last = torch.randn_like(y), torch.randn_like(z)
+    return {
+        "cuDNN convolve, NCHW": lambda: F.conv2d(first, w, padding=k // 2, groups=c),
+        "cuDNN convolve, channels-last": lambda: F.conv2d(last, w, padding=k // 2, groups=c),
+        "cuDNN backward, NCHW": lambda: torch.autograd.grad(y, (first, w), grad, retain_graph=True),
+        "cuDNN backward, channels-last": lambda: torch.autograd.grad(z, (last, w), grad_last, retain_graph=True),
+    }
+
+
+def channel_major(x: Tensor) -> Tensor:
+    return x.transpose(0, 1).contiguous().transpose(0, 1)
+
+
+def settings(name: str, c: int, side: int, k: int) -> Iterator[dict[str, int]]:
+    """Candidates for the numbers of `launch`; those that stand there come first."""
+    numbers = ("M", "CHUNK", "WARPS", "PROGRAMS", "PARTS")
+    yield {number: getattr(launch, number) for number in numbers}
+    found = cut(side, side, (k, k))
+    for m, chunk, warps, programs in SETTINGS:
+        if chunk <= found.k:
+            yield {"M": m, "CHUNK": chunk, "WARPS": warps, "PROGRAMS": programs, "PARTS": programs // 2}
+
+
+def take(setting: tuple) -> None:
+    """Put a setting into `launch`."""
+    for number, value in setting:
+        setattr(launch, number, value)
+
+
+def compile_one(job: tuple) -> str:
+    """Run one setting on a small batch, so that it lies compiled on disk."""
+    name, shape, setting = job
+    take(setting)
+    try:
+        actions(*shape, batch=8)[name][0]()
+        torch.cuda.synchronize()
+        return ""
+    except Exception as error:  # too much shared memory, say: such a setting isn't taken
+        return f"{type(error).__name__}: {str(error)[:100]}"
+
+
+def milliseconds(action: Callable[[], object]) -> float:
+    return triton.testing.do_bench_cudagraph(action, rep=8, return_mode="median")
+
+
+def copy_rate() -> float:
+    """Bytes a second of a large copy, read and written."""
+    x = torch.empty(2**30, device="cuda", dtype=torch.int8)
+    y = torch.empty_like(x)
+    return 2 * x.numel() / (triton.testing.do_bench(lambda: y.copy_(x), return_mode="median") * 1e-3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=200, help="begin nothing after so many")
+    parser.add_argument("--shapes", type=int, default=len(SHAPES))
+    parser.add_argument("--out", type=Path, default=RESULTS / "kernels")
+    options = parser.parse_args()
+    end = time.time() + options.seconds
+    rate = copy_rate()
+    content = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "copy_bytes_a_second": rate, "shapes": {}}
+    jobs = {
+        (name, shape): list(dict.fromkeys(tuple(choice.items()) for choice in settings(name, *shape)))
+        for shape in SHAPES[: options.shapes]
+        for name in actions(16, *shape[1:], batch=2)
+    }
+    flat = [(name, shape, setting) for (name, shape), choices in jobs.items() for setting in choices]
+    print(f"{len(flat)} settings", flush=True)
+    with ProcessPoolExecutor(min(14, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
+        refused = {job: error for job, error in zip(flat, pool.map(compile_one, flat, chunksize=4), strict=True) if error}
+    print(f"compiled, {end - time.time():.0f} s left; refused {len(refused)}: {set(refused.values())}", flush=True)
+    for shape in SHAPES[: options.shapes]:
+        if time.time() > end:
+            break
+        content["shapes"][str(shape)] = measure(shape, jobs, refused, rate, end)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def measure(shape: tuple[int, int, int], jobs: dict, refused: dict, rate: float, end: float) -> dict:
+    """The times of all kernels on a shape."""
+    c, side, _ = shape
+    ours = actions(*shape)
+    tensor_bytes = 2 * BATCH * c * side * side
+    found = {}
+    for name, (action, tensors) in ours.items():
+        limit = tensors * tensor_bytes / rate * 1e3
+        taken = {}
+        for setting in jobs[name, shape]:
+            if (name, shape, setting) not in refused and (time.time() < end or not taken):
+                take(setting)
+                taken[setting] = milliseconds(action)
+        chosen, best = jobs[name, shape][0], min(taken, key=taken.get)
+        take(chosen)
+        ordered = sorted(taken.items(), key=lambda item: item[1])
+        found[name] = {"limit_ms": limit, "chosen_ms": taken.get(chosen), "ms": {str(dict(setting)): ms for setting, ms in ordered}}
+        print(
+            f"{shape} {name:15s} limit {limit:.4f} chosen {taken.get(chosen, -1):.4f} best {taken[best]:.4f} {list(dict(best).values())}",
+            flush=True,
+        )
+    for name, action in references(*shape).items():
+        found[name] = {"ms": triton.testing.do_bench(action, warmup=4, rep=12, return_mode="median")}
+        print(f"{shape} {name} {found[name]['ms']:.4f}", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Compile the kernels for GPUs that needn't be here, and print what the assembler says of each: registers, spills, shared memory.
+
+python benchmarks/kernels_compile.py --capability 90
+"""
+
+import argparse
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from metamixer.ops.kernels import launch, windows
+from metamixer.ops.kernels.layout import cut
+
+SHAPES = ((14, 7), (7, 7), (56, 3), (28, 3))
+"""Side of the images, kernel: ffnet_1's at 224 px."""
+FLOATS = {"bias", "key_bias", "value_bias", "grad_sums", "products"}
+POINTERS = FLOATS | {"x", "weight", "grad", "out", "key", "value"}
+KERNELS = {
+    "convolve": ({"FLIP": False, "BIAS": True, "EPILOGUE": 1}, {"out"}),
+    "moments": ({}, set()),
+    "correlate": ({}, set()),
+    "gather_taps": ({}, set()),
+    "convolve_twice": ({}, {"out"}),
+}
+"""Name -> its own constants, and which outputs are of the input's type."""
+
+
+def constants(side: int, k: int) -> dict:
+    """What `launch` gives the kernels for bfloat16."""
+    found = cut(side, side, (k, k))
+    return {
+        "KH": k, "KW": k, "TILES_Y": found.tiles_y, "TILES_X": found.tiles_x, "TOP": found.top, "LEFT": found.left,
+        "WINDOW": found.window_rows * found.window_columns, "WINDOW_ROWS": found.window_rows,
+        "WINDOW_COLUMNS": found.window_columns, "ROWS": found.rows, "COLUMNS": found.columns, "M": launch.M, "N": found.n,
+        "K": found.k, "CHUNK": min(launch.CHUNK, found.k), "CLIP_Y": found.tiles_y > 1, "CLIP_X": found.tiles_x > 1,
+        "PRECISION": "ieee", "SUM": tl.float32,
+    }  # fmt: skip
+
+
+def compile_kernel(name: str, numbers: dict, capability: int) -> str:
+    """Compile to machine code and return the assembler's figures."""
+    kernel = getattr(windows, name)
+    own, low = KERNELS[name]
+    values = {**numbers, **own}
+    signature, constexprs = {}, {}
+    for index, argument in enumerate(kernel.arg_names):
+        if argument in values:
+            signature[argument], constexprs[(index,)] = "constexpr", values[argument]
+        elif argument in POINTERS:
+            high = argument in FLOATS or (argument == "out" and "out" not in low)
+            signature[argument] = "*fp32" if high else "*bf16"
+        else:
+            signature[argument] = "i32"
+    source = ASTSource(kernel, signature, constexprs)
+    binary = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": launch.WARPS})
+    return f"shared memory {binary.metadata.shared}, {assemble(binary.asm['ptx'], capability)}"
+
+
+def assemble(ptx: str, capability: int) -> str:
+    """Registers and spills of a kernel."""
+    program = Path(triton.__file__).parent / "backends/nvidia/bin/ptxas"
+    architecture = f"sm_{capability}{'a' if capability >= 90 else ''}"
+    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
+        file.write(ptx)
+        file.flush()
+        command = [program, "-v", f"--gpu-name={architecture}", file.name, "-o", "/dev/null"]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    registers, spills = re.search(r"Used (\d+) registers", told), re.search(r"(\d+) bytes spill stores", told)
+    return f"registers {registers and registers[1]}, bytes spilled {spills and spills[1]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--capability", type=int, default=90, help="80: A100, 90: H100 and H200")
+    parser.add_argument("--quick", action="store_true", help="one shape")
+    options = parser.parse_args()
+    for side, k in SHAPES[1:2] if options.quick else SHAPES:
+        for name in KERNELS:
+            if name != "convolve_twice" or cut(side, side, (k, k)).whole:
+                print(f"{k}x{k} at {side}x{side} {name}: {compile_kernel(name, constants(side, k), options.capability)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

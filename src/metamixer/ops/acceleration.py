@@ -1,0 +1,187 @@
+"""Forms of layers that are faster on a GPU: the same parameters, checkpoints and results.
+
+`accelerate` gives each module that has such a form its class. Without a GPU or Triton, or with `METAMIXER_KERNELS=off`, it changes
+nothing; inputs that the kernels don't take (on a CPU, of few positions) are computed as before.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import kernels
+from .operators import ConvNorm, ParallelConv, centered, same_padding
+
+FORMS: dict[type[nn.Module], Callable[[nn.Module], type[nn.Module] | None]] = {}
+"""Class -> which form a module of it takes, or None for none."""
+
+
+def accelerate(model: nn.Module) -> nn.Module:
+    """Let the layers of any network use the kernels, in place: our networks, timm's ConvNeXt, and others with depthwise convolutions."""
+    if kernels.available():
+        for module in model.modules():
+            choose = FORMS.get(type(module))
+            form = choose(module) if choose else None
+            if form:
+                module.__class__ = form
+    return model
+
+
+def form_of(kind: type[nn.Module], fits: Callable[[nn.Module], bool] = lambda module: True) -> Callable[[type], type]:
+    """Register a class as the form of those modules of `kind` that fit."""
+
+    def register(form: type[nn.Module]) -> type[nn.Module]:
+        others = FORMS.get(kind, lambda module: None)
+        FORMS[kind] = lambda module: form if fits(module) else others(module)
+        return form
+
+    return register
+
+
+def is_depthwise(conv: nn.Module) -> bool:
+    """One filter of odd size for each channel, over zeros, the size kept."""
+    if not isinstance(conv, nn.Conv2d) or conv.padding_mode != "zeros":
+        return False
+    one_each = conv.groups == conv.in_channels == conv.out_channels and conv.groups > 1
+    odd = all(size % 2 == 1 for size in conv.kernel_size) and conv.kernel_size != (1, 1)
+    return one_each and odd and conv.stride == conv.dilation == (1, 1) and conv.padding == same_padding(conv.kernel_size)
+
+
+def is_pointwise(conv: nn.Conv2d) -> bool:
+    """A matrix for each position."""
+    return conv.kernel_size == conv.stride == (1, 1) and conv.padding in ((0, 0), 0) and conv.groups == 1
+
+
+def keeps_statistics(norm: nn.Module) -> bool:
+    """A batch norm with weights and running statistics that move by a fixed fraction."""
+    return type(norm) in (nn.BatchNorm2d, RowsBatchNorm2d) and norm.affine and norm.track_running_stats and norm.momentum is not None
+
+
+def is_depthwise_norm(module: nn.Module) -> bool:
+    """A depthwise convolution and its batch norm with nothing in between."""
+    plain = isinstance(module, ConvNorm) and isinstance(module.drop, nn.Identity)
+    return plain and is_depthwise(module.conv) and module.conv.bias is None and keeps_statistics(module.norm)
+
+
+@form_of(nn.Conv2d, is_depthwise)
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise convolution in one kernel, with GELU if asked."""
+
+    def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
+        """x: (B, C, H, W) -> the same shape."""
+        if kernels.takes(x, self.kernel_size):
+            return convolved(x, self.weight, self.bias, gelu=gelu)
+        y = super().forward(x)
+        return F.gelu(y) if gelu else y
+
+    def merged(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Weight (C, 1, kh, kw) and bias (C,)."""
+        return self.weight, self.bias
+
+
+@form_of(nn.Conv2d, is_pointwise)
+class PointwiseConv2d(nn.Conv2d):
+    """A pointwise convolution as one matrix product over all positions of the batch; the result lies channel by channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W) -> (B, C', H, W)."""
+        if not kernels.takes(x, self.kernel_size):
+            return super().forward(x)
+        y = self.weight.flatten(1) @ x.transpose(0, 1).flatten(1)
+        if self.bias is not None:
+            y = y + self.bias.to(y.dtype)[:, None]
+        return y.unflatten(1, (x.shape[0], *x.shape[2:])).transpose(0, 1)
+
+
+@form_of(nn.BatchNorm2d)
+class RowsBatchNorm2d(nn.BatchNorm2d):
+    """A batch norm that leaves its result channel by channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W) -> the same shape."""
+        if not kernels.takes(x, (1, 1)):
+            return super().forward(x)
+        rows = x.transpose(0, 1).flatten(1)
+        y = super().forward(rows[None, :, :, None])[0, :, :, 0]
+        return y.unflatten(1, (x.shape[0], *x.shape[2:])).transpose(0, 1)
+
+
+@form_of(ConvNorm, is_depthwise_norm)
+class DepthwiseConvNorm(ConvNorm):
+    """norm(conv(x)) as one convolution whose weights hold the batch's statistics."""
+
+    def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
+        """x: (B, C, H, W) -> the same shape."""
+        if kernels.takes(x, self.conv.kernel_size):
+            return convolved(x, *self.merged(x), gelu=gelu)
+        y = super().forward(x)
+        return F.gelu(y) if gelu else y
+
+    def merged(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (C, 1, kh, kw) and bias (C,) for this batch, or for running statistics in evaluation."""
+        return merge_branches([self], x)
+
+
+@form_of(ParallelConv, lambda module: all(map(is_depthwise_norm, module.branches)))
+class ParallelDepthwiseNorm(ParallelConv):
+    """Depthwise convolutions and their norms side by side, as one convolution."""
+
+    def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
+        """x: (B, C, H, W) -> the same shape."""
+        if kernels.takes(x, self.branches[0].conv.kernel_size):
+            return convolved(x, *self.merged(x), gelu=gelu)
+        y = super().forward(x)
+        return F.gelu(y) if gelu else y
+
+    def merged(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (C, 1, kh, kw) and bias (C,) for this batch, or for running statistics in evaluation."""
+        return merge_branches(list(self.branches), x)
+
+
+def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool) -> Tensor:
+    """Import the operators, which need Triton, when they are used."""
+    from .kernels.operators import depthwise
+
+    return depthwise(x, weight, bias, gelu=gelu)
+
+
+def merge_branches(branches: list[ConvNorm], x: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of norms of depthwise convolutions of x as one convolution: weight (C, 1, kh, kw) and bias (C,) in float32."""
+    from .kernels.operators import merged, moments
+
+    norms = [branch.norm for branch in branches]
+    weights = torch.stack([centered(branch.conv.weight, branches[0].conv.kernel_size)[:, 0] for branch in branches])
+    if norms[0].training:
+        means, variances = moments(x, weights)
+        update_statistics(norms, means.detach(), variances.detach(), count=x.numel() // x.shape[1])
+    else:
+        means, variances = [norm.running_mean for norm in norms], [norm.running_var for norm in norms]
+    return merged(weights, means, variances, norms)
+
+
+@torch.no_grad()
+def update_statistics(norms: list[nn.BatchNorm2d], means: Tensor, variances: Tensor, *, count: int) -> None:
+    """Move running statistics as `nn.BatchNorm2d` does: the running variance is the unbiased one."""
+    for norm, mean, variance in zip(norms, means, variances, strict=True):
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+        norm.running_var.lerp_((variance * (count / max(count - 1, 1))).to(norm.running_var.dtype), norm.momentum)
+        norm.num_batches_tracked.add_(1)
+
+
+def key_gelu_value(key: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
+    """value(gelu(key(x))): in one kernel without gradients, else with GELU in the key's."""
+    if not (isinstance(key, FUSING) and isinstance(value, FUSING)):
+        return value(F.gelu(key(x)))
+    if not torch.is_grad_enabled() and not key.training and kernels.takes(x, (1, 1)):
+        from .kernels.launch import fits_twice
+        from .kernels.operators import depthwise_twice
+
+        (first, shift), (second, offset) = key.merged(x), value.merged(x)
+        if shift is not None and offset is not None and first.shape == second.shape and fits_twice(*x.shape[2:], tuple(first.shape[2:])):
+            return depthwise_twice(x, first, shift, second, offset)
+    return value(key(x, gelu=True))
+
+
+FUSING = (DepthwiseConv2d, DepthwiseConvNorm, ParallelDepthwiseNorm)
+"""What computes GELU in its own kernel."""

@@ -1,0 +1,129 @@
+"""How the kernels of `windows` are launched: tiles to a program, and the memory that results take."""
+
+import torch
+import triton
+from torch import Tensor
+from torch.library import wrap_triton
+
+from . import INTERPRETED, windows
+from .layout import Cut, cut
+
+PROGRAMS = 1024
+"""Programs that fill a GPU; where there are more tiles, a program takes several with the same matrix."""
+
+PARTS = 512
+"""Programs, over all channels, that share the sum over a batch: each writes a part of it."""
+
+M, CHUNK, WARPS = 64, 32, 4
+"""Tiles at a time, rows of the matrix at a time, warps of a program: the fastest in `benchmarks/kernels.py`."""
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, *, epilogue, grad: Tensor | None = None, flip: bool = False) -> Tensor:
+    """epilogue(conv(x) + bias), (B, C, H, W); weight: (C, kh, kw); flip: the transposed convolution."""
+    batch, channels, height, width = x.shape
+    found = cut(height, width, tuple(weight.shape[1:]))
+    out = torch.empty_like(x)
+    other = x if grad is None else grad
+    grid, loops = programs(batch * found.tiles, channels, PROGRAMS)
+    run(windows.convolve, (*grid, 1))(
+        x, weight.contiguous(), x if bias is None else bias, other, out,
+        batch, channels, height, width, loops,
+        *x.stride()[:2], *other.stride()[:2], *out.stride()[:2],
+        **constants(found, tuple(weight.shape[1:]), x), FLIP=flip, BIAS=bias is not None, EPILOGUE=epilogue.value,
+    )  # fmt: skip
+    return out
+
+
+def moments(x: Tensor, weights: Tensor) -> Tensor:
+    """The sums of conv(x) and of its square over batch and positions, (2, kernels, C); weights: (kernels, C, kh, kw)."""
+    batch, channels, height, width = x.shape
+    found = cut(height, width, tuple(weights.shape[2:]))
+    grid, loops = programs(batch * found.tiles, len(weights) * channels, 2 * PARTS)
+    parts = x.new_empty(2, *grid, dtype=wide(x))
+    run(windows.moments, (*grid, 1))(
+        x, weights.contiguous(), parts,
+        batch, channels, height, width, loops, *x.stride()[:2],
+        **constants(found, tuple(weights.shape[2:]), x),
+    )  # fmt: skip
+    return parts.sum(1, dtype=torch.float64).to(parts.dtype).unflatten(1, (len(weights), channels))
+
+
+def correlate(x: Tensor, grad: Tensor, kernel: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The gradients of weight, (C, kh, kw), and of bias, (C,), of a convolution of x whose output has the gradient `grad`."""
+    batch, channels, height, width = x.shape
+    found = cut(height, width, kernel)
+    chunk = min(CHUNK, found.k)
+    grid, loops = programs(batch * found.tiles, channels, max(PARTS * chunk // found.k, 1))
+    products = x.new_empty(grid[0], channels, found.k * found.n, dtype=wide(x))
+    sums = x.new_empty(grid, dtype=wide(x))
+    run(windows.correlate, (*grid, found.k // chunk))(
+        x, grad, products, sums, batch, channels, height, width, loops,
+        *x.stride()[:2], *grad.stride()[:2], **constants(found, kernel, x),
+    )  # fmt: skip
+    weight = x.new_empty(channels, *kernel, dtype=wide(x))
+    sizes = constants(found, kernel, x)
+    run(windows.gather_taps, (kernel[0] * kernel[1], channels, 1))(
+        products, weight, grid[0], WINDOW_ROWS=found.window_rows,
+        **{name: sizes[name] for name in ("KH", "KW", "TOP", "LEFT", "WINDOW_COLUMNS", "ROWS", "COLUMNS", "N", "K",
+        "SUM")},
+        num_warps=1,
+    )  # fmt: skip
+    return weight, sums.sum(0)
+
+
+def convolve_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, value_bias: Tensor) -> Tensor:
+    """conv(gelu(conv(x) + key_bias)) + value_bias, for images that are their own window."""
+    batch, channels, height, width = x.shape
+    found = cut(height, width, tuple(key.shape[1:]))
+    out = torch.empty_like(x)
+    grid, loops = programs(batch, channels, PROGRAMS)
+    run(windows.convolve_twice, (*grid, 1))(
+        x, key.contiguous(), key_bias, value.contiguous(), value_bias, out,
+        batch, height, width, loops, *x.stride()[:2], *out.stride()[:2],
+        KH=key.shape[1], KW=key.shape[2], WINDOW=height * width, COLUMNS=width, M=M, K=found.k,
+        PRECISION=precision(x), SUM=sum_type(x), num_warps=WARPS,
+    )  # fmt: skip
+    return out
+
+
+def fits_twice(height: int, width: int, kernel: tuple[int, int]) -> bool:
+    """Is the image its own window?"""
+    return cut(height, width, kernel).whole
+
+
+def run(kernel, grid: tuple[int, int, int]):
+    """The kernel with its grid, seen by torch.compile; Triton's interpreter takes it as it is."""
+    return kernel[grid] if INTERPRETED else wrap_triton(kernel)[grid]
+
+
+def programs(tiles: int, channels: int, wanted: int) -> tuple[tuple[int, int], int]:
+    """Grid of programs, (parts of the tiles, channels), and how many times M tiles each takes."""
+    steps = triton.cdiv(tiles, M)
+    loops = max(1, steps * channels // wanted)
+    return (triton.cdiv(steps, loops), channels), loops
+
+
+def constants(found: Cut, kernel: tuple[int, int], x: Tensor) -> dict:
+    """What a kernel is compiled for."""
+    return {
+        "KH": kernel[0], "KW": kernel[1], "TILES_Y": found.tiles_y, "TILES_X": found.tiles_x, "TOP": found.top,
+        "LEFT": found.left, "WINDOW": found.window_rows * found.window_columns,
+        "WINDOW_COLUMNS": found.window_columns, "ROWS": found.rows, "COLUMNS": found.columns, "M": M, "N": found.n, "K": found.k,
+        "CHUNK": min(CHUNK, found.k), "CLIP_Y": found.tiles_y > 1, "CLIP_X": found.tiles_x > 1, "PRECISION":
+        precision(x), "SUM": sum_type(x), "num_warps": WARPS,
+    }  # fmt: skip
+
+
+def precision(x: Tensor) -> str:
+    """float32 is multiplied as PyTorch's own convolutions are: in TF32 where that is allowed."""
+    return "tf32" if x.dtype == torch.float32 and x.is_cuda and torch.backends.cudnn.allow_tf32 else "ieee"
+
+
+def sum_type(x: Tensor):
+    """Sums are float32, and float64 for float64."""
+    return triton.language.float64 if x.dtype == torch.float64 else triton.language.float32
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """Of sums in memory."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -1,0 +1,164 @@
+"""The kernels as PyTorch operators: `torch.compile`, autocast, checkpointing, DDP and export work with them as with any other.
+
+Where a network trains, a depthwise convolution with its batch norm, or several in parallel, is one convolution whose
+weights hold this batch's statistics (`parallel_norm`): the deploy form's algebra. The statistics are `moments` of the convolutions,
+which are never written to memory. The backward passes compute again what they need instead of keeping it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import INTERPRETED, launch, windows
+
+operator = torch.library.custom_op if INTERPRETED else torch.library.triton_op
+"""A triton_op's kernels are seen by torch.compile, which launches them itself."""
+
+
+@operator("metamixer::depthwise", mutates_args=())
+def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+    return launch.convolve(x, weight, bias, epilogue=windows.GELU if gelu else windows.PLAIN)
+
+
+@_depthwise.register_fake
+def _(x, weight, bias, gelu):
+    return torch.empty_like(x)
+
+
+@operator("metamixer::depthwise_backward", mutates_args=())
+def _depthwise_backward(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> tuple[Tensor, Tensor, Tensor]:
+    if gelu:
+        grad = launch.convolve(x, weight, bias, epilogue=windows.GELU_BACKWARD, grad=grad)
+    grad_x = launch.convolve(grad, weight, None, epilogue=windows.PLAIN, flip=True)
+    return _like(grad_x, x), *launch.correlate(x, grad, tuple(weight.shape[1:]))
+
+
+@_depthwise_backward.register_fake
+def _(grad, x, weight, bias, gelu):
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return torch.empty_like(x), torch.empty_like(weight, dtype=wide), weight.new_empty(len(weight), dtype=wide)
+
+
+def _keep_depthwise(ctx, inputs, output) -> None:
+    x, weight, bias, ctx.gelu = inputs
+    ctx.save_for_backward(x, weight, bias)
+
+
+def _depthwise_gradients(ctx, grad):
+    x, weight, bias = ctx.saved_tensors
+    grad_x, grad_weight, grad_bias = torch.ops.metamixer.depthwise_backward(by_rows(grad), x, weight, bias, ctx.gelu)
+    return grad_x, grad_weight.to(weight.dtype), None if bias is None else grad_bias.to(bias.dtype), None
+
+
+_depthwise.register_autograd(_depthwise_gradients, setup_context=_keep_depthwise)
+
+
+@operator("metamixer::moments", mutates_args=())
+def _moments(x: Tensor, weights: Tensor) -> Tensor:
+    return launch.moments(x, weights)
+
+
+@_moments.register_fake
+def _(x, weights):
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return x.new_empty(2, *weights.shape[:2], dtype=wide)
+
+
+@operator("metamixer::moments_backward", mutates_args=())
+def _moments_backward(grad: Tensor, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of output z is a + c z, which is a convolution again: with weights c w and bias a."""
+    grad_x, grad_weights = None, []
+    for weight, shift, slope in zip(weights, grad[0], 2 * grad[1], strict=True):
+        grad_z = launch.convolve(x, (weight * slope[:, None, None]).to(x.dtype), shift, epilogue=windows.PLAIN)
+        part = launch.convolve(grad_z, weight, None, epilogue=windows.PLAIN, flip=True)
+        grad_x = part if grad_x is None else grad_x.add_(part)
+        grad_weights.append(launch.correlate(x, grad_z, tuple(weight.shape[1:]))[0])
+    return _like(grad_x, x), torch.stack(grad_weights)
+
+
+@_moments_backward.register_fake
+def _(grad, x, weights):
+    return torch.empty_like(x), torch.empty_like(weights, dtype=grad.dtype)
+
+
+def _keep_moments(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _moments_gradients(ctx, grad):
+    x, weights = ctx.saved_tensors
+    grad_x, grad_weights = torch.ops.metamixer.moments_backward(grad.contiguous(), x, weights)
+    return grad_x, grad_weights.to(weights.dtype)
+
+
+_moments.register_autograd(_moments_gradients, setup_context=_keep_moments)
+
+
+@operator("metamixer::depthwise_twice", mutates_args=())
+def _depthwise_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, value_bias: Tensor) -> Tensor:
+    return launch.convolve_twice(x, key, key_bias, value, value_bias)
+
+
+@_depthwise_twice.register_fake
+def _(x, key, key_bias, value, value_bias):
+    return torch.empty_like(x)
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
+    """A depthwise convolution that keeps the size, then GELU if asked; x: (B, C, H, W), weight: (C, 1, kh, kw) of odd sizes."""
+    x = _computed_in(x)
+    return torch.ops.metamixer.depthwise(x, weight.squeeze(1).to(x.dtype), bias, gelu)
+
+
+def moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance over batch and positions of n depthwise convolutions of x, each (n, C); weights: (n, C, kh, kw)."""
+    x = _computed_in(x)
+    total, squares = torch.ops.metamixer.moments(x, weights.to(x.dtype)) / (x.numel() // x.shape[1])
+    return total, (squares - total.square()).clamp(min=0)
+
+
+def depthwise_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, value_bias: Tensor) -> Tensor:
+    """value(gelu(key(x))) of two depthwise convolutions in one kernel, for inference; weights: (C, 1, kh, kw)."""
+    x = _computed_in(x)
+    key, value = key.squeeze(1).to(x.dtype), value.squeeze(1).to(x.dtype)
+    return torch.ops.metamixer.depthwise_twice(x, key, key_bias, value, value_bias)
+
+
+def merged(
+    weights: Sequence[Tensor], means: Sequence[Tensor], variances: Sequence[Tensor], norms: Sequence[torch.nn.BatchNorm2d]
+) -> tuple[Tensor, Tensor]:
+    """Weight (C, 1, kh, kw) and bias (C,) of the sum of norms of convolutions: one convolution."""
+    weight, bias = 0, 0
+    for conv, mean, variance, norm in zip(weights, means, variances, norms, strict=True):
+        scale = norm.weight * (variance + norm.eps).rsqrt()
+        weight = weight + scale[:, None, None] * conv
+        bias = bias + norm.bias - mean * scale
+    return weight[:, None], bias
+
+
+def _computed_in(x: Tensor) -> Tensor:
+    """x in the type in which autocast wants convolutions, rows contiguous."""
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    return by_rows(x)
+
+
+def by_rows(x: Tensor) -> Tensor:
+    """x with contiguous rows and neither holes nor overlaps: (B, C, H, W) or (C, B, H, W) in memory; others are copied into the latter."""
+    batch, channels, height, width = x.shape
+    plane = height * width
+    for strides in ((channels * plane, plane), (plane, batch * plane)):
+        if x.stride() == (*strides, width, 1):
+            return x
+    return channel_major(x)
+
+
+def channel_major(x: Tensor) -> Tensor:
+    """x: (B, C, H, W), laid out in memory as (C, B, H, W): pointwise convolutions are one matrix product then."""
+    return x.transpose(0, 1).contiguous().transpose(0, 1)
+
+
+def _like(result: Tensor, x: Tensor) -> Tensor:
+    """The result in the layout of x."""
+    return result if result.stride() == x.stride() else torch.empty_like(x).copy_(result)

@@ -1,0 +1,252 @@
+"""The kernels of a GPU in Triton's interpreter, against float64 convolutions; what is left for a GPU is their speed."""
+
+import copy
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from metamixer.mixer import FFNifiedAttention
+from metamixer.models import create_model
+from metamixer.ops import accelerate, fused, kernels
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton isn't made for this platform")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def operators():
+    """The operators, run by the interpreter, which `conftest.py` asks for before Triton is imported."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(kernels, "INTERPRETED", True)
+    yield importlib.import_module("metamixer.ops.kernels.operators")
+    patch.undo()
+
+
+def reference(x, weight, bias=None, *, gelu=False):
+    y = F.conv2d(x, weight, bias, padding=[size // 2 for size in weight.shape[2:]], groups=x.shape[1])
+    return F.gelu(y) if gelu else y
+
+
+def example(batch, channels, height, width, kernel, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((batch, channels, height, width), (channels, 1, *kernel), (channels,))
+    return [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_() for shape in shapes]
+
+
+def largest(actual, expected):
+    return float((actual.double() - expected.double()).abs().max() / expected.double().abs().max().clamp(min=1e-6))
+
+
+SHAPES = [
+    ((2, 2, 7, 7), (7, 7)),  # an image that is its own window
+    ((17, 1, 5, 6), (3, 3)),
+    ((2, 2, 14, 14), (7, 7)),  # two rows at a time
+    ((1, 2, 19, 37), (3, 3)),  # tiles that pass both borders
+    ((1, 1, 33, 12), (9, 9)),
+    ((2, 1, 9, 20), (3, 5)),
+    ((2, 2, 1, 48), (1, 51)),
+    ((1, 1, 1, 150), (1, 51)),
+]
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize(("shape", "kernel"), SHAPES)
+def test_outputs_and_gradients_are_those_of_the_convolution(operators, shape, kernel, gelu):
+    inputs = example(*shape, kernel)
+    actual, expected = operators.depthwise(*inputs, gelu=gelu), reference(*inputs, gelu=gelu)
+    grad = torch.randn_like(expected)
+    for ours, theirs in zip(
+        (actual, *torch.autograd.grad(actual, inputs, grad)), (expected, *torch.autograd.grad(expected, inputs, grad)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("shape", "kernel"), SHAPES[:4])
+def test_moments_and_their_gradients_are_those_of_the_convolutions(operators, shape, kernel):
+    x, weight, _ = example(*shape, kernel)
+    weights = torch.cat([weight, weight.flip(2)], 1).transpose(0, 1).detach().requires_grad_()
+    actual = operators.moments(x, weights)
+    outputs = torch.stack([reference(x, kernel[:, None]) for kernel in weights])
+    expected = (outputs.mean((1, 3, 4)), outputs.var((1, 3, 4), unbiased=False))
+    factors = [torch.randn_like(value) for value in actual]
+    losses = [sum((value * factor).sum() for value, factor in zip(values, factors, strict=True)) for values in (actual, expected)]
+    gradients = [torch.autograd.grad(loss, (x, weights)) for loss in losses]
+    for ours, theirs in zip((*actual, *gradients[0]), (*expected, *gradients[1]), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(1, 11),
+    st.integers(1, 11),
+    st.sampled_from([1, 3, 5, 7]),
+    st.sampled_from([1, 3, 5, 9]),
+)
+def test_any_size(batch, channels, height, width, rows, columns):
+    from metamixer.ops.kernels import operators
+
+    inputs = example(batch, channels, height, width, (rows, columns))
+    actual, expected = operators.depthwise(*inputs), reference(*inputs)
+    torch.testing.assert_close(actual, expected)
+    for ours, theirs in zip(torch.autograd.grad(actual.sum(), inputs), torch.autograd.grad(expected.sum(), inputs), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 2e-3)])
+def test_every_type(operators, dtype, tolerance):
+    x, weight, bias = example(2, 2, 14, 14, (7, 7), dtype)
+    bias = bias.float()
+    actual = operators.depthwise(x, weight, bias, gelu=True)
+    wide = [value.detach().double().requires_grad_() for value in (x, weight, bias)]
+    expected = reference(*wide, gelu=True)
+    assert actual.dtype == dtype
+    assert largest(actual, expected) < tolerance
+    grad = torch.randn_like(expected).to(dtype)
+    ours, theirs = torch.autograd.grad(actual, (x, weight), grad), torch.autograd.grad(expected, wide[:2], grad.double())
+    assert max(map(largest, ours, theirs)) < tolerance
+
+
+@pytest.mark.parametrize("arrange", [
+    lambda x: x.contiguous(memory_format=torch.channels_last),
+    lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+    lambda x: x.repeat(1, 1, 1, 2)[..., ::2],
+    lambda x: x[:, :, 1:, 1:],
+])  # fmt: skip
+def test_any_layout(operators, arrange):
+    x, weight, bias = example(2, 3, 8, 9, (3, 3))
+    x = arrange(x.detach()).requires_grad_()
+    actual, expected = operators.depthwise(x, weight, bias), reference(x, weight, bias)
+    torch.testing.assert_close(actual, expected)
+    grad = torch.ones(1, dtype=x.dtype).expand_as(expected)
+    for ours, theirs in zip(torch.autograd.grad(actual, (x, weight), grad), torch.autograd.grad(expected, (x, weight), grad), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_gradients_hold_numerically(operators):
+    x, weight, bias = example(2, 1, 4, 5, (3, 3))
+    assert torch.autograd.gradcheck(lambda *inputs: operators.depthwise(*inputs, gelu=True), (x, weight, bias))
+    assert torch.autograd.gradcheck(lambda x, weights: operators.moments(x, weights), (x, weight.transpose(0, 1)))
+
+
+def test_operators_keep_pytorchs_rules(operators):
+    x, weight, bias = example(1, 2, 4, 4, (3, 3))
+    tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_static")
+    torch.library.opcheck(torch.ops.metamixer.depthwise, (x, weight.detach()[:, 0].requires_grad_(), bias, True), test_utils=tests)
+    torch.library.opcheck(torch.ops.metamixer.moments, (x, weight.detach().transpose(0, 1).requires_grad_()), test_utils=tests)
+
+
+@pytest.fixture
+def pair():
+    """A small FFNet of all kinds of layers, and its accelerated copy."""
+    torch.manual_seed(0)
+    sizes = {"depths": (1, 1, 1, 1), "dims": (4, 4, 8, 8), "stem_dim": 4, "num_classes": 3, "layer_scale": 0.5}
+    network = create_model("ffnet_nano", **sizes).double()
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            nn.init.normal_(parameter, std=0.3)
+    return network, accelerate(copy.deepcopy(network))
+
+
+def test_a_network_trains_as_before(pair):
+    network, fast = pair
+    assert list(network.state_dict()) == list(fast.state_dict())
+    names = {type(module).__name__ for module in fast.modules()}
+    assert {"DepthwiseConv2d", "PointwiseConv2d", "ParallelDepthwiseNorm", "FusedFFNifiedAttention"} <= names
+    x = torch.randn(3, 3, 48, 32, dtype=torch.float64)
+    expected, actual = network(x), fast(x)
+    torch.testing.assert_close(actual, expected)
+    for y in (expected, actual):
+        y.square().sum().backward()
+    for ours, theirs in zip(fast.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-9)
+    for ours, theirs in zip(fast.buffers(), network.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_network_predicts_as_before_fused_or_not(pair):
+    network, fast = (model.eval() for model in pair)
+    x = torch.randn(2, 3, 64, 32, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), network(x))
+        torch.testing.assert_close(accelerate(fused(copy.deepcopy(network)))(x), network(x))
+
+
+def test_the_mixer_is_one_kernel_without_gradients(operators, monkeypatch):
+    mixer = accelerate(fused(FFNifiedAttention(2, 3).double().eval()))
+    x = torch.randn(2, 2, 8, 8, dtype=torch.float64)
+    expected = mixer.value(F.gelu(mixer.key(mixer.query(x))))
+    calls = []
+    twice = operators.depthwise_twice
+    monkeypatch.setattr(operators, "depthwise_twice", lambda *inputs: calls.append(1) or twice(*inputs))
+    with torch.no_grad():
+        torch.testing.assert_close(mixer(x), expected)
+    assert calls
+
+
+def test_autocast_checkpointing_and_compile(operators):
+    torch.manual_seed(0)
+    network = accelerate(create_model("ffnet_nano", depths=(1, 1, 1, 1), dims=(2, 2, 4, 4), stem_dim=2, num_classes=3))
+    x = torch.randn(2, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = network(x)
+    network.eval()
+    expected = network(x)
+    torch.testing.assert_close(torch.compile(network, backend="aot_eager")(x), expected)
+    network.set_grad_checkpointing()
+    network(x).sum().backward()
+    assert low.isfinite().all()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_an_exported_graph_holds_the_operators(operators):
+    mixer = accelerate(FFNifiedAttention(2, 3).eval())
+    program = torch.export.export(mixer, (torch.randn(1, 2, 8, 8),))
+    assert "metamixer" in str(program.graph)
+
+
+def test_the_same_bits_every_time(operators):
+    x, weight, bias = example(3, 2, 9, 9, (3, 3), torch.float32)
+    runs = [torch.autograd.grad(operators.depthwise(x, weight, bias).square().sum(), (x, weight, bias)) for _ in range(2)]
+    assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
+
+
+def test_timms_networks_take_the_kernels():
+    network = timm.create_model("convnext_atto", depths=(1, 1, 1, 1), dims=(4, 4, 4, 4), num_classes=3).eval()
+    fast = accelerate(copy.deepcopy(network))
+    assert "DepthwiseConv2d" in {type(module).__name__ for module in fast.modules()}
+    x = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(fast(x), network(x), rtol=1e-4, atol=1e-5)
+
+
+def test_switched_off_nothing_changes(monkeypatch):
+    monkeypatch.setenv(kernels.SWITCH, "off")
+    mixer = FFNifiedAttention(2)
+    assert type(accelerate(mixer)) is FFNifiedAttention
+
+
+def test_an_accelerated_network_runs_where_no_kernel_does(monkeypatch):
+    network = accelerate(FFNifiedAttention(2, 7).eval())
+    x = torch.randn(1, 2, 9, 9)
+    expected = network(x)
+    monkeypatch.setattr(kernels, "INTERPRETED", False)
+    torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_kernels_compile_for_gpus_that_are_not_here():
+    script = Path(__file__).parent.parent / "benchmarks/kernels_compile.py"
+    environment = os.environ | {"TRITON_INTERPRET": "0"}
+    found = subprocess.run([sys.executable, script, "--quick"], env=environment, capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr
+    assert "convolve" in found.stdout
