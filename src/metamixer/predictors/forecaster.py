@@ -253,7 +253,7 @@ class Forecaster(Predictor):
         )
 
     def frequency_of(self, series: Series) -> Frequency:
-        """The frequency that was learned, or the series' own where none was; raises InputError that names the first row off it."""
+        """The frequency that was learned, or the series' own; raises InputError that names the first row off it."""
         frequency = (self._state.frequency if self._state else None) or Frequency.of(series)
         frequency.check(series.rows(-self.lookback))
         return frequency
