@@ -73,6 +73,8 @@ CASES = {name: (name, {}) for name in metamixer.list_models()} | KINDS
 EXPORTABLE = [case for case, (name, _) in CASES.items() if task_of(name).exportable]
 NORMS_STAY = {"unet_mobilenetv3_small": "of timm's backbone", "points": "behind a pooling, one a stage"}
 """Network or task whose deploy form still has norms, and which."""
+LOOSER = {DETECTION: 1e-4, FORECASTING: 1e-4, ZERO_SHOT: 1e-4, POINTS: 1e-4}
+"""How near a deploy form comes, as a fraction of the largest output; 1e-5 in the other tasks."""
 
 
 @functools.cache
@@ -140,8 +142,9 @@ def test_deploy_form_is_the_same_function(case):
     x = example(case)
     expected = outputs(network, case, x)
     deployed = metamixer.fuse(network)
-    assert_same(outputs(deployed, case, x), expected, 1e-4)
-    assert_same(outputs(metamixer.fuse(deployed), case, x), expected, 1e-4)
+    tolerance = LOOSER.get(TASKS[info["task"]], 1e-5)
+    assert_same(outputs(deployed, case, x), expected, tolerance)
+    assert_same(outputs(metamixer.fuse(deployed), case, x), expected, tolerance)
     unfolded = (ParallelConv, LayerScale, SharedNorm, *(() if {info["model"], info["task"]} & NORMS_STAY.keys() else (_BatchNorm,)))
     assert not [name for name, module in deployed.named_modules() if isinstance(module, unfolded)]
     after = network.state_dict()
