@@ -104,7 +104,8 @@ def test_any_size(batch, channels, height, width, rows, columns):
         torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 2e-3)])
+# Triton's interpreter multiplies the bits of bfloat16 as integers; `benchmarks/token_mixer.py` checks that type, on a GPU.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
 def test_every_type(operators, dtype, tolerance):
     x, weight, bias = example(2, 2, 14, 14, (7, 7), dtype)
     bias = bias.float()
@@ -199,14 +200,14 @@ def test_autocast_checkpointing_and_compile(operators):
     torch.manual_seed(0)
     network = accelerate(create_model("ffnet_nano", depths=(1, 1, 1, 1), dims=(2, 2, 4, 4), stem_dim=2, num_classes=3))
     x = torch.randn(2, 3, 32, 32)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.float16):
         low = network(x)
+    torch.testing.assert_close(low.float(), network(x), rtol=0.05, atol=0.05)
     network.eval()
     expected = network(x)
     torch.testing.assert_close(torch.compile(network, backend="aot_eager")(x), expected)
     network.set_grad_checkpointing()
     network(x).sum().backward()
-    assert low.isfinite().all()
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 

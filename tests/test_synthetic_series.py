@@ -1,6 +1,11 @@
+from pathlib import Path
+
+import pytest
 import torch
+import yaml
 
 from metamixer.data.series.synthetic import FAMILIES, Chance, mixture, synthetic_batch
+from metamixer.models import create_model
 from metamixer.training.zero_shot import Recipe, ZeroShotTraining, orthogonal, quantile_loss
 
 TINY = Recipe(network={"depth": 1, "dim": 16}, windows=((64, 16, 8), (64, 32, 4)), warmup=1, drawn=2)
@@ -63,3 +68,12 @@ def test_a_training_starts_from_the_weights_of_another(tmp_path):
     second = ZeroShotTraining(TINY, tmp_path / "second", start=tmp_path / "first" / "weights.safetensors")
     for name, value in second.network.state_dict().items():
         torch.testing.assert_close(value, first.averaged[name], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ffnet_ts_zero", "ffnet_ts_zero_gpu"])
+def test_the_recipes_name_a_network_and_windows_that_fit_it(name):
+    path = Path(__file__).parents[1] / "recipes/forecasting" / f"{name}.yaml"
+    recipe = Recipe(**yaml.safe_load(path.read_text()))
+    with torch.device("meta"):
+        network = create_model("ffnet_ts_zero", **recipe.network)
+    assert all(context <= network.context and horizon <= network.horizon for context, horizon, _ in recipe.windows)
