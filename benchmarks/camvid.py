@@ -1,9 +1,11 @@
-"""ffnet_nano with the FFNet head and a U-Net of about the same MACs on CamVid, from scratch: same recipe, same steps, one table.
+"""ffnet_nano with the FFNet head and a U-Net of about the same MACs on CamVid, from scratch: same recipe, same steps,
+one table.
 
     python benchmarks/camvid.py --data CamVid
 
-Trains what has no result yet (about an hour and a half each on one core) and writes benchmarks/results/camvid.{json,md}.
-`--data` is the unpacked folder with train/, trainannot/, val/ and valannot/. A run that was stopped goes on where it was.
+Trains what has no result yet (about an hour and a half each on one core) and writes
+benchmarks/results/camvid.{json,md}. `--data` is the unpacked folder with train/, trainannot/, val/ and valannot/. A run
+that was stopped goes on where it was.
 """
 
 import argparse
@@ -28,8 +30,16 @@ CONTENDERS = {"FFNet head on ffnet_nano": "camvid", "U-Net on mobilenetv3_small_
 def last_measures(run: Path) -> dict:
     """What the run's last validation gave: the end of the schedule, not the best of many looks."""
     row = last_validation(run, "val/miou")
-    ious = {key.removeprefix("val/iou/"): round(100 * float(value), 1) for key, value in row.items() if key.startswith("val/iou/")}
-    return {"miou": round(100 * float(row["val/miou"]), 2), "accuracy": round(100 * float(row["val/accuracy"]), 2), "ious": ious}
+    ious = {
+        key.removeprefix("val/iou/"): round(100 * float(value), 1)
+        for key, value in row.items()
+        if key.startswith("val/iou/")
+    }
+    return {
+        "miou": round(100 * float(row["val/miou"]), 2),
+        "accuracy": round(100 * float(row["val/accuracy"]), 2),
+        "ious": ious,
+    }
 
 
 def size_of(recipe: str) -> dict:
@@ -44,7 +54,8 @@ def size_of(recipe: str) -> dict:
 def write(rows: dict[str, dict]) -> None:
     """The result as JSON and as a table."""
     lines = [
-        "CamVid at 480x360 from scratch, 11 classes, void ignored; recipes `camvid.yaml` and `camvid_unet.yaml`, seed 0; val, last epoch.",
+        "CamVid at 480x360 from scratch, 11 classes, void ignored; recipes `camvid.yaml` and `camvid_unet.yaml`, "
+        "seed 0; val, last epoch.",
         f"Measured on: {describe_machine()}.",
         "",
         "| network | parameters | MACs at 360x480 | mIoU, val | pixel accuracy, val | CPU minutes | wall minutes |",
@@ -52,18 +63,26 @@ def write(rows: dict[str, dict]) -> None:
     ]
     for title, row in rows.items():
         lines.append(
-            f"| {title} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e9:.2f} G | {row['miou']:.2f} % | {row['accuracy']:.2f} % "
+            f"| {title} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e9:.2f} G | {row['miou']:.2f} % | "
+            f"{row['accuracy']:.2f} % "
             f"| {row['cpu_minutes']} | {row['wall_minutes']} |"
         )
     for title, row in rows.items():
-        lines += ["", f"{title}, IoU by class: " + ", ".join(f"{name} {iou:.1f}" for name, iou in row["ious"].items()) + "."]
+        lines += [
+            "",
+            f"{title}, IoU by class: " + ", ".join(f"{name} {iou:.1f}" for name, iou in row["ious"].items()) + ".",
+        ]
     write_results(RESULTS, lines, {"rows": rows})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("CamVid"), help="folder with train/, trainannot/, val/, valannot/")
-    parser.add_argument("--runs", type=Path, default=Path("runs/camvid"), help="folder for the runs; finished ones are kept")
+    parser.add_argument(
+        "--data", type=Path, default=Path("CamVid"), help="folder with train/, trainannot/, val/, valannot/"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/camvid"), help="folder for the runs; finished ones are kept"
+    )
     parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
     options = parser.parse_args()
     rows = {}

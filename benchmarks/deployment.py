@@ -1,11 +1,13 @@
-"""Our networks in every form beside the form in which their authors run them, and others each in their own fastest form.
+"""Our networks in every form beside the form in which their authors run them, and others each in their own fastest
+form.
 
     python benchmarks/deployment.py
 
-Forms of a network take turns in processes of their own, batch 1 and 8; speed is the median over the rounds of how many times as fast a
-form is as the published one; what `deploy` chooses is compared with that. Weights are random: they don't change the time; errors are those
-of random images. Writes benchmarks/results/deployment_INSTRUCTIONS.{json,md,png}, avx512 or avx2 as the processor has them, after each
-network, and goes on with those that are missing there. bfloat16 is left out where the processor would emulate it.
+Forms of a network take turns in processes of their own, batch 1 and 8; speed is the median over the rounds of how many
+times as fast a form is as the published one; what `deploy` chooses is compared with that. Weights are random: they
+don't change the time; errors are those of random images. Writes
+benchmarks/results/deployment_INSTRUCTIONS.{json,md,png}, avx512 or avx2 as the processor has them, after each network,
+and goes on with those that are missing there. bfloat16 is left out where the processor would emulate it.
 """
 
 import argparse
@@ -46,7 +48,13 @@ def measure(name: str, *, rounds: int) -> dict:
     batches = (1, 8) if name in OURS else (1,)
     sizes, precisions = ((256,), PRECISIONS[:-1]) if name == UPSCALER else ((), PRECISIONS)
     results, peak = time_networks(
-        [name], choose_forms((), precisions), sizes=sizes, batches=batches, threads=torch.get_num_threads(), rounds=rounds, warmup=2
+        [name],
+        choose_forms((), precisions),
+        sizes=sizes,
+        batches=batches,
+        threads=torch.get_num_threads(),
+        rounds=rounds,
+        warmup=2,
     )
     size = results[0].entry.size
     chosen = {str(batch): chosen_form(name, size, batch) for batch in batches} if name in (*OURS, UPSCALER) else {}
@@ -72,9 +80,15 @@ def choices(row: dict) -> list[str]:
         forms = {
             f"{result.entry.backend} {result.entry.precision}": result.median
             for result in read(row)
-            if result.entry.batch == int(batch) and result.entry.backend != PUBLISHED_FORM and result.entry.precision != "int8"
+            if result.entry.batch == int(batch)
+            and result.entry.backend != PUBLISHED_FORM
+            and result.entry.precision != "int8"
         }
-        speed = f"{min(forms.values()) / forms[name]:.2f} times the speed of the fastest" if name in forms else "not among those timed"
+        speed = (
+            f"{min(forms.values()) / forms[name]:.2f} times the speed of the fastest"
+            if name in forms
+            else "not among those timed"
+        )
         lines.append(f"- `deploy` chose {name} for batch {batch}: {speed}.")
     return lines
 
@@ -88,19 +102,27 @@ def fastest_in(results: list[Result], precision: str) -> float:
 def write(rows: dict[str, dict]) -> None:
     """The result as JSON, as tables and as a picture."""
     rounds = sorted({len(result.seconds) for row in rows.values() for result in read(row)})
-    lines = [f"Medians of {' or '.join(map(str, rounds))} rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}."]
+    lines = [
+        f"Medians of {' or '.join(map(str, rounds))} rounds. Measured on: {torch.get_num_threads()} threads, "
+        f"{describe_machine()}."
+    ]
     for name in (*OURS, UPSCALER):
         if name in rows:
             lines += ["", table(read(rows[name]), rows[name]["fp32_peak_gflops"]), "", *choices(rows[name])]
     timed = {name: read(row) for name, row in rows.items() if name != UPSCALER}
     fastest = [result for results in timed.values() for result in fastest_forms(results)]
     lines += ["", "Batch 1, milliseconds of the fastest form in each precision, the published form apart:", ""]
-    lines += [f"| network | px | {' | '.join(PRECISIONS)} | top-1, published |", "|---|---|" + "---|" * (len(PRECISIONS) + 1)]
+    lines += [
+        f"| network | px | {' | '.join(PRECISIONS)} | top-1, published |",
+        "|---|---|" + "---|" * (len(PRECISIONS) + 1),
+    ]
     for result in sorted(fastest, key=lambda result: result.median):
         entry = result.entry
         accuracy = PUBLISHED[entry.network, entry.size]
         times = " | ".join(f"{1e3 * fastest_in(timed[entry.network], kind):.1f}" for kind in PRECISIONS)
-        lines.append(f"| {entry.network} | {entry.size} | {times} | {accuracy.top1:.1f} %{' (distilled)' * accuracy.distilled} |")
+        lines.append(
+            f"| {entry.network} | {entry.size} | {times} | {accuracy.top1:.1f} %{' (distilled)' * accuracy.distilled} |"
+        )
     write_results(RESULTS, lines, {"rows": rows})
     draw_pareto(fastest, RESULTS.with_suffix(".png"))
 

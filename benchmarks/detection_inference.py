@@ -1,9 +1,10 @@
-"""cascade_mask_rcnn_ffnet_2 on one image of 800x1216: seconds and peak memory of its forms, each in a process of its own.
+"""cascade_mask_rcnn_ffnet_2 on one image of 800x1216: seconds and peak memory of its forms, each in a process of its
+own.
 
     python benchmarks/detection_inference.py
 
-The weights are random, scaled so that 1000 regions and 100 masks are computed, the most that there can be. Rounds go from form to form
-in turn; medians. Writes benchmarks/results/detection_inference.{json,md}.
+The weights are random, scaled so that 1000 regions and 100 masks are computed, the most that there can be. Rounds go
+from form to form in turn; medians. Writes benchmarks/results/detection_inference.{json,md}.
 """
 
 import argparse
@@ -38,7 +39,11 @@ class OpenVinoPyramid(torch.nn.Module):
         import openvino as ov
 
         super().__init__()
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
         with torch.no_grad():
             model = ov.convert_model(torch.export.export(pyramid, (example,)))
         self.compiled = ov.Core().compile_model(model, "CPU", settings)
@@ -68,7 +73,9 @@ def run(form: dict[str, bool]) -> None:
     if form["channels_last"]:
         network = network.to(memory_format=torch.channels_last)
     image = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    batch = image[None].contiguous(memory_format=torch.channels_last if form["channels_last"] else torch.contiguous_format)
+    batch = image[None].contiguous(
+        memory_format=torch.channels_last if form["channels_last"] else torch.contiguous_format
+    )
     if form.get("openvino"):
         network.pyramid = OpenVinoPyramid(network.pyramid, batch)
 

@@ -2,9 +2,9 @@
 
     METAMIXER_DATA=DATA python benchmarks/forecasting.py --sets ETTh1 ETTh2 --horizons 96 192 336 720 --seeds 2021
 
-Trains what has no result yet with this limit of epochs (a run that was cut off goes on from its last epoch), tests the weights of the
-best validation error on every test window, and writes benchmarks/results/forecasting.{json,md} after each; a run with another limit
-takes the earlier one's place there.
+Trains what has no result yet with this limit of epochs (a run that was cut off goes on from its last epoch), tests the
+weights of the best validation error on every test window, and writes benchmarks/results/forecasting.{json,md} after
+each; a run with another limit takes the earlier one's place there.
 """
 
 import argparse
@@ -59,16 +59,38 @@ PUBLISHED = {
 """MSE and MAE, mean of the four horizons at lookback 96, ETT the mean of its four sets (paper, table 5)."""
 
 
-ROWS = {"published": "published settings", "ours": "our settings", "chosen": "the settings of the lower validation error, run by run"}
+ROWS = {
+    "published": "published settings",
+    "ours": "our settings",
+    "chosen": "the settings of the lower validation error, run by run",
+}
 """What the table calls each kind of settings."""
 
 
 def train(name: str, horizon: int, seed: int, *, settings: str, limit: int | None, runs: Path) -> dict:
-    """One run of a recipe and its test; returns the figures and what they cost. limit: of epochs, None for the recipe's number."""
+    """One run of a recipe and its test; returns the figures and what they cost. limit: of epochs, None for the recipe's
+    number.
+    """
     out = runs / f"{settings}_{name}_{horizon}_{seed}{f'_{limit}_epochs' if limit else ''}"
     recipe = ROOT / "recipes/forecasting" / ("" if settings == "published" else settings) / f"{name.lower()}.yaml"
-    arguments = ["--config", str(recipe), "--horizon", str(horizon), "--seed_everything", str(seed), "--data.seed", str(seed)]
-    arguments += ["--out", str(out), "--trainer.enable_progress_bar", "false", "--resume", str((out / "last.ckpt").is_file()).lower()]
+    arguments = [
+        "--config",
+        str(recipe),
+        "--horizon",
+        str(horizon),
+        "--seed_everything",
+        str(seed),
+        "--data.seed",
+        str(seed),
+    ]
+    arguments += [
+        "--out",
+        str(out),
+        "--trainer.enable_progress_bar",
+        "false",
+        "--resume",
+        str((out / "last.ckpt").is_file()).lower(),
+    ]
     arguments += ["--trainer.max_epochs", str(limit)] if limit else []
     cpu, wall = time.process_time(), time.time()
     try:
@@ -76,7 +98,9 @@ def train(name: str, horizon: int, seed: int, *, settings: str, limit: int | Non
     finally:
         add_cost(out, wall=time.time() - wall, cpu=time.process_time() - cpu)
     trainer, best = command_line.trainer, command_line.trainer.checkpoint_callback
-    test = trainer.test(command_line.model, datamodule=command_line.datamodule, ckpt_path=best.best_model_path, verbose=False)[0]
+    test = trainer.test(
+        command_line.model, datamodule=command_line.datamodule, ckpt_path=best.best_model_path, verbose=False
+    )[0]
     return {
         "set": name,
         "horizon": horizon,
@@ -97,20 +121,31 @@ def table(rows: list[dict]) -> str:
     lines = [
         "Lookback 96, all test windows, scaled by the training rows.",
         f"Measured on: {'; '.join(dict.fromkeys(row['machine'] for row in rows))}.",
-        "Limit: for want of time the run had at most so many epochs, of the recipe's more; early stopping may have ended it before.",
+        "Limit: for want of time the run had at most so many epochs, of the recipe's more; early stopping may have "
+        "ended it before.",
         "",
         "| set | horizon | settings | MSE | MAE | seeds | epochs | CPU minutes a run |",
         "|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple, list[dict]] = {}
-    for row in sorted(rows, key=lambda row: (row["settings"] != "published", SETS.index(row["set"]), row["horizon"], row["seed"])):
+    for row in sorted(
+        rows, key=lambda row: (row["settings"] != "published", SETS.index(row["set"]), row["horizon"], row["seed"])
+    ):
         groups.setdefault((row["set"], row["horizon"], row["settings"]), []).append(row)
     for (name, horizon, settings), group in groups.items():
-        epochs = ", ".join(f"{row['epochs']} (limit {row['epoch_limit']})" if row["epoch_limit"] else str(row["epochs"]) for row in group)
+        epochs = ", ".join(
+            f"{row['epochs']} (limit {row['epoch_limit']})" if row["epoch_limit"] else str(row["epochs"])
+            for row in group
+        )
         minutes = statistics.mean(row["cpu_minutes"] for row in group)
         figures = " | ".join(spread([row[key] for row in group]) for key in ("mse", "mae"))
         lines.append(f"| {name} | {horizon} | {settings} | {figures} | {len(group)} | {epochs} | {minutes:.0f} |")
-    lines += ["", "Mean over the horizons, MSE / MAE (paper, table 5; ours from the runs above, where all four horizons were run):", ""]
+    lines += [
+        "",
+        "Mean over the horizons, MSE / MAE (paper, table 5; ours from the runs above, where all four horizons were "
+        "run):",
+        "",
+    ]
     return "\n".join([*lines, *means(groups)])
 
 
@@ -164,7 +199,9 @@ def main() -> None:
     parser.add_argument("--horizons", nargs="+", type=int, choices=HORIZONS, default=HORIZONS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[2021])
     parser.add_argument("--settings", choices=("published", "ours"), default="published", help="the recipes' folder")
-    parser.add_argument("--epochs", type=int, help="at most so many, for want of time: by 30 the rate is 6 %% of what it was at first")
+    parser.add_argument(
+        "--epochs", type=int, help="at most so many, for want of time: by 30 the rate is 6 %% of what it was at first"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/forecasting"), help="folder for the runs")
     options = parser.parse_args()
     sys.argv = sys.argv[:1]

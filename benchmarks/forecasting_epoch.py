@@ -1,9 +1,11 @@
-"""An epoch of ETTh1 by the published code and by ours, from the same weights over the same windows: the time, and the curve of the loss.
+"""An epoch of ETTh1 by the published code and by ours, from the same weights over the same windows: the time, and the
+curve of the loss.
 
     METAMIXER_DATA=DATA python benchmarks/forecasting_epoch.py --published FFNet/time_series_forecasting
 
-`--published` is the authors' folder (their code is not part of this package). Fresh processes in turn, one loop for both; dropout is off,
-since its random numbers would part the curves. Writes benchmarks/results/forecasting_epoch.{json,md}.
+`--published` is the authors' folder (their code is not part of this package). Fresh processes in turn, one loop for
+both; dropout is off, since its random numbers would part the curves. Writes
+benchmarks/results/forecasting_epoch.{json,md}.
 """
 
 import argparse
@@ -86,7 +88,9 @@ def main() -> None:
     epochs: dict[str, list[dict]] = {name: [] for name in CONTENDERS}
     for _ in range(options.rounds):
         for name in CONTENDERS:
-            output = subprocess.run([sys.executable, *sys.argv, "--one", name], check=True, stdout=subprocess.PIPE, text=True).stdout
+            output = subprocess.run(
+                [sys.executable, *sys.argv, "--one", name], check=True, stdout=subprocess.PIPE, text=True
+            ).stdout
             epochs[name].append(json.loads(output.splitlines()[-1]))
     report(epochs)
 
@@ -97,7 +101,8 @@ def report(epochs: dict[str, list[dict]]) -> None:
     speed = statistics.median(their["seconds"] / our["seconds"] for their, our in zip(theirs, ours, strict=True))
     apart = max(abs(a - b) / a for a, b in zip(theirs[0]["losses"], ours[0]["losses"], strict=True))
     lines = [
-        f"An epoch of ETTh1, lookback and horizon 96, batch {BATCH}, no dropout, the same first weights; medians of {len(ours)} "
+        f"An epoch of ETTh1, lookback and horizon 96, batch {BATCH}, no dropout, the same first weights; medians "
+        f"of {len(ours)} "
         f"interleaved rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}.",
         "",
         "| code | seconds | steps | loss of the first step | loss of the last step |",

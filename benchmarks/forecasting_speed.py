@@ -2,8 +2,9 @@
 
     python benchmarks/forecasting_speed.py --published FFNet/time_series_forecasting
 
-Fresh processes in turn, medians and ratios. `--published` is the authors' folder (their code is not part of this package). Theirs runs as
-it is; ours keeps freed memory, as `metamixer fit` does, with its own series layers and with PyTorch's.
+Fresh processes in turn, medians and ratios. `--published` is the authors' folder (their code is not part of this
+package). Theirs runs as it is; ours keeps freed memory, as `metamixer fit` does, with its own series layers and with
+PyTorch's.
 """
 
 import argparse
@@ -134,9 +135,13 @@ def main() -> None:
     results: dict[str, list[tuple[float, ...]]] = {name: [] for name in contenders}
     for _ in range(options.rounds):
         for name in contenders:
-            output = subprocess.run([sys.executable, *sys.argv, "--one", name], check=True, capture_output=True, text=True).stdout
+            output = subprocess.run(
+                [sys.executable, *sys.argv, "--one", name], check=True, capture_output=True, text=True
+            ).stdout
             results[name].append(tuple(map(float, output.split())))
-    medians = {name: tuple(statistics.median(column) for column in zip(*rows, strict=True)) for name, rows in results.items()}
+    medians = {
+        name: tuple(statistics.median(column) for column in zip(*rows, strict=True)) for name, rows in results.items()
+    }
     machine = f"{describe_machine()}, {torch.get_num_threads()} threads"
     print(machine)
     print(f"training step, ETTh1's network, batch {BATCH}: wall and processor seconds, and as multiples of ours")

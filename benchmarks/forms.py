@@ -1,4 +1,6 @@
-"""Forms of a network in processes of their own that take turns, so that none has the memory or the allocator of another."""
+"""Forms of a network in processes of their own that take turns, so that none has the memory or the allocator of
+another.
+"""
 
 import json
 import resource
@@ -11,7 +13,9 @@ Numbers = dict[str, float]
 
 
 def serve(call: Callable[[], Numbers]) -> None:
-    """In a form's process: for each line of standard input call once and print what it gave, and the process's peak memory in GiB."""
+    """In a form's process: for each line of standard input call once and print what it gave, and the process's peak
+    memory in GiB.
+    """
     print("ready", flush=True)
     for _ in sys.stdin:
         numbers = call()
@@ -22,10 +26,11 @@ def serve(call: Callable[[], Numbers]) -> None:
 def take_turns(
     script: str, forms: Mapping[str, dict], *, rounds: int, warmup: int = 1, arguments: Sequence[str] = ()
 ) -> dict[str, Numbers]:
-    """Medians over the rounds of what each form gives ("seconds" among it), its speed beside the first form's, its peak memory.
+    """Medians over the rounds of what each form gives ("seconds" among it), its speed beside the first form's, its peak
+    memory.
 
-    script: is started with `--serve FORM`, the form as JSON, and `arguments`, and calls `serve`. `warmup` rounds before the
-    others don't count.
+    script: is started with `--serve FORM`, the form as JSON, and `arguments`, and calls `serve`. `warmup` rounds before
+    the others don't count.
     """
     command = [sys.executable, script, *arguments, "--serve"]
     servers = {

@@ -1,9 +1,11 @@
-"""Our networks on a CUDA GPU: the same functions as on the processor, images a second beside timm's networks, clouds of points.
+"""Our networks on a CUDA GPU: the same functions as on the processor, images a second beside timm's networks, clouds of
+points.
 
     python benchmarks/gpu.py
 
-Equality is in float32 without TF32. Images are 256 px in bfloat16, in batches of 128, each network in a form of `metamixer.deploy`
-(`--backend auto` takes the faster of eager and compiled; compiling takes minutes), in turn. Writes benchmarks/results/gpu.{json,md}.
+Equality is in float32 without TF32. Images are 256 px in bfloat16, in batches of 128, each network in a form of
+`metamixer.deploy` (`--backend auto` takes the faster of eager and compiled; compiling takes minutes), in turn. Writes
+benchmarks/results/gpu.{json,md}.
 """
 
 import argparse
@@ -72,7 +74,10 @@ def images_a_second(backend: str) -> dict[str, dict]:
     for _ in range(ROUNDS):
         for name, runtime in runtimes.items():
             seconds[name].append(measure(lambda runtime=runtime: runtime(example)))
-    return {name: {"form": runtimes[name].name, "images_a_second": BATCH / statistics.median(taken)} for name, taken in seconds.items()}
+    return {
+        name: {"form": runtimes[name].name, "images_a_second": BATCH / statistics.median(taken)}
+        for name, taken in seconds.items()
+    }
 
 
 def measure(action: Callable[[], object]) -> float:
@@ -134,7 +139,11 @@ def main() -> None:
     options = parser.parse_args()
     content = {"gpu": torch.cuda.get_device_name()}
     lines = [f"{content['gpu']}, PyTorch {torch.__version__}."]
-    for name, part in {"equality": equality, "points": points, "images": lambda: images_a_second(options.backend)}.items():
+    for name, part in {
+        "equality": equality,
+        "points": points,
+        "images": lambda: images_a_second(options.backend),
+    }.items():
         content[name] = part()
         lines += ["", *TABLES[name](content[name])]
         write_results(RESULTS, lines, content)

@@ -2,9 +2,9 @@
 
     python benchmarks/imagenette.py --data imagenette_96
 
-Trains what has no result yet by `imagenette.yaml`, then by `imagenette_finish.yaml` (about 90 minutes each on one core), and
-writes it into benchmarks/results/imagenette.{json,md} beside the rows that stand there.
-`--data` is the unpacked folder with train/ and val/.
+Trains what has no result yet by `imagenette.yaml`, then by `imagenette_finish.yaml` (about 90 minutes each on one
+core), and writes it into benchmarks/results/imagenette.{json,md} beside the rows that stand there. `--data` is the
+unpacked folder with train/ and val/.
 """
 
 import argparse
@@ -75,14 +75,17 @@ def size_of(contender: Contender) -> dict:
 def write(rows: dict[str, dict], out: Path) -> None:
     """The result as JSON and as a table."""
     lines = [
-        f"Imagenette, {SIZE} px, recipes `imagenette.yaml` (or `imagenette_distilled.yaml`), then `imagenette_finish.yaml`, seed 0.",
+        f"Imagenette, {SIZE} px, recipes `imagenette.yaml` (or `imagenette_distilled.yaml`), then "
+        "`imagenette_finish.yaml`, seed 0.",
         "",
-        "| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | CPU minutes | wall minutes | measured on |",
+        "| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | CPU minutes | wall minutes | "
+        "measured on |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for title, row in rows.items():
         lines.append(
-            f"| {title} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M | {row['epochs']} | {row['top1']:.2f} % "
+            f"| {title} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M | {row['epochs']} | "
+            f"{row['top1']:.2f} % "
             f"| {row['cpu_minutes']} | {row['wall_minutes']} | {row['machine']} |"
         )
     write_results(out, lines, {"rows": rows})
@@ -91,12 +94,18 @@ def write(rows: dict[str, dict], out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("imagenette_96"), help="folder with train/ and val/")
-    parser.add_argument("--runs", type=Path, default=Path("runs/imagenette"), help="folder for the runs; finished ones are kept")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/imagenette"), help="folder for the runs; finished ones are kept"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that load images")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write, without a suffix")
     parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
     options = parser.parse_args()
-    rows = json.loads(options.out.with_suffix(".json").read_text())["rows"] if options.out.with_suffix(".json").is_file() else {}
+    rows = (
+        json.loads(options.out.with_suffix(".json").read_text())["rows"]
+        if options.out.with_suffix(".json").is_file()
+        else {}
+    )
     for title, contender in CONTENDERS.items():
         first, second = options.runs / contender.run, options.runs / f"{contender.run}_finish"
         if title == options.only or (options.only is None and title not in rows):

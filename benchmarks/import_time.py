@@ -23,7 +23,9 @@ def main() -> None:
     pairs = [(seconds("import timm"), seconds("import metamixer")) for _ in range(ROUNDS)]
     timm_median, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(metamixer / timm for timm, metamixer in pairs)
-    print(f"import timm {timm_median:.2f} s, import metamixer {ours:.2f} s, ratio {ratio:.2f} (medians of {ROUNDS} pairs)")
+    print(
+        f"import timm {timm_median:.2f} s, import metamixer {ours:.2f} s, ratio {ratio:.2f} (medians of {ROUNDS} pairs)"
+    )
 
 
 if __name__ == "__main__":

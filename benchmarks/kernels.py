@@ -1,10 +1,11 @@
-"""The kernels of a GPU one by one: right, timed over launch settings, as a fraction of the bandwidth limit, beside PyTorch's.
+"""The kernels of a GPU one by one: right, timed over launch settings, as a fraction of the bandwidth limit, beside
+PyTorch's.
 
     python benchmarks/kernels.py --seconds 200
 
-Shapes are those of ffnet_1's token mixers at 224 and 256 px, batch 128, bfloat16. Every setting is compiled first, in all cores at once.
-Writes benchmarks/results/kernels.{json,md} after each shape; a fraction is of the bytes that the kernel must move (each input read
-once, each output written once) over the time, against a large copy on the same card.
+Shapes are those of ffnet_1's token mixers at 224 and 256 px, batch 128, bfloat16. Every setting is compiled first, in
+all cores at once. Writes benchmarks/results/kernels.{json,md} after each shape; a fraction is of the bytes that the
+kernel must move (each input read once, each output written once) over the time, against a large copy on the same card.
 """
 
 import argparse
@@ -28,7 +29,14 @@ RESULTS = Path(__file__).parent / "results"
 SHAPES = ((320, 14, 7), (640, 7, 7), (80, 56, 3), (160, 28, 3), (320, 16, 7), (640, 8, 7))
 """Channels, side and kernel."""
 BATCH = 128
-SETTINGS = ((64, 64, 4, 1024), (64, 32, 4, 4096), (64, 16, 4, 4096), (128, 32, 4, 2048), (128, 32, 8, 2048), (32, 32, 4, 4096))
+SETTINGS = (
+    (64, 64, 4, 1024),
+    (64, 32, 4, 4096),
+    (64, 16, 4, 4096),
+    (128, 32, 4, 2048),
+    (128, 32, 8, 2048),
+    (32, 32, 4, 4096),
+)
 """M, CHUNK, WARPS and PROGRAMS that are tried beside those of `launch`."""
 
 
@@ -46,7 +54,9 @@ def actions(c: int, side: int, k: int, batch: int = BATCH, dtype: torch.dtype = 
         "correlate": (lambda: launch.correlate(x, grad, (k, k)), 2),
         "twice": (lambda: launch.convolve_twice(x, w, b, w, b), 2),
     }
-    return found if cut(side, side, (k, k)).whole else {name: action for name, action in found.items() if name != "twice"}
+    return (
+        found if cut(side, side, (k, k)).whole else {name: action for name, action in found.items() if name != "twice"}
+    )
 
 
 def references(c: int, side: int, k: int) -> dict[str, Callable[[], object]]:
@@ -117,7 +127,12 @@ def main() -> None:
     options = parser.parse_args()
     end = time.time() + options.seconds
     rate = copy_rate()
-    content = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "copy_bytes_a_second": rate, "shapes": {}}
+    content = {
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "copy_bytes_a_second": rate,
+        "shapes": {},
+    }
     jobs = {
         (name, shape): list(dict.fromkeys(tuple(choice.items()) for choice in settings(name, *shape)))
         for shape in SHAPES[: options.shapes]
@@ -126,7 +141,9 @@ def main() -> None:
     flat = [(name, shape, setting) for (name, shape), choices in jobs.items() for setting in choices]
     print(f"{len(flat)} settings", flush=True)
     with ProcessPoolExecutor(min(14, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
-        refused = {job: error for job, error in zip(flat, pool.map(compile_one, flat, chunksize=4), strict=True) if error}
+        refused = {
+            job: error for job, error in zip(flat, pool.map(compile_one, flat, chunksize=4), strict=True) if error
+        }
     print(f"compiled, {end - time.time():.0f} s left; refused {len(refused)}: {set(refused.values())}", flush=True)
     for shape in SHAPES[: options.shapes]:
         if time.time() > end:
@@ -152,9 +169,14 @@ def measure(shape: tuple[int, int, int], jobs: dict, refused: dict, rate: float,
         chosen, best = jobs[name, shape][0], min(taken, key=taken.get)
         take(chosen)
         ordered = sorted(taken.items(), key=lambda item: item[1])
-        found[name] = {"limit_ms": limit, "chosen_ms": taken.get(chosen), "ms": {str(dict(setting)): ms for setting, ms in ordered}}
+        found[name] = {
+            "limit_ms": limit,
+            "chosen_ms": taken.get(chosen),
+            "ms": {str(dict(setting)): ms for setting, ms in ordered},
+        }
         print(
-            f"{shape} {name:15s} limit {limit:.4f} chosen {taken.get(chosen, -1):.4f} best {taken[best]:.4f} {list(dict(best).values())}",
+            f"{shape} {name:15s} limit {limit:.4f} chosen {taken.get(chosen, -1):.4f} best {taken[best]:.4f} "
+            f"{list(dict(best).values())}",
             flush=True,
         )
     for name, action in references(*shape).items():

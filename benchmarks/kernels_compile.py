@@ -1,4 +1,5 @@
-"""Compile the kernels for GPUs that needn't be here, and print what the assembler says of each: registers, spills, shared memory.
+"""Compile the kernels for GPUs that needn't be here, and print what the assembler says of each: registers, spills,
+shared memory.
 
 python benchmarks/kernels_compile.py --capability 90
 """
@@ -37,7 +38,8 @@ def constants(side: int, k: int) -> dict:
     return {
         "KH": k, "KW": k, "TILES_Y": found.tiles_y, "TILES_X": found.tiles_x, "TOP": found.top, "LEFT": found.left,
         "WINDOW": found.window_rows * found.window_columns, "WINDOW_ROWS": found.window_rows,
-        "WINDOW_COLUMNS": found.window_columns, "ROWS": found.rows, "COLUMNS": found.columns, "M": launch.M, "N": found.n,
+        "WINDOW_COLUMNS": found.window_columns, "ROWS": found.rows, "COLUMNS": found.columns, "M": launch.M,
+        "N": found.n,
         "K": found.k, "CHUNK": min(launch.CHUNK, found.k), "CLIP_Y": found.tiles_y > 1, "CLIP_X": found.tiles_x > 1,
         "PRECISION": "ieee", "SUM": tl.float32,
     }  # fmt: skip
@@ -83,7 +85,10 @@ def main() -> None:
     for side, k in SHAPES[1:2] if options.quick else SHAPES:
         for name in KERNELS:
             if name != "convolve_twice" or cut(side, side, (k, k)).whole:
-                print(f"{k}x{k} at {side}x{side} {name}: {compile_kernel(name, constants(side, k), options.capability)}", flush=True)
+                print(
+                    f"{k}x{k} at {side}x{side} {name}: {compile_kernel(name, constants(side, k), options.capability)}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

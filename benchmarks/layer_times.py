@@ -42,7 +42,9 @@ def macs_by_kind(network: nn.Module, x: torch.Tensor) -> Counter:
     def count(layer: nn.Module, _, output: torch.Tensor) -> None:
         macs[kind_of_layer(layer)] += output.numel() * layer.weight[0].numel()
 
-    hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    hooks = [
+        layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))
+    ]
     with torch.inference_mode():
         network(x)
     for hook in hooks:
@@ -55,7 +57,11 @@ def milliseconds_by_kind(network: nn.Module, x: torch.Tensor, precision: str) ->
     calibration = torch.randn(8, *x.shape[1:]) if precision == "int8" else None
     model, _ = convert(Program(network, twice(x), Description(precision), calibration=calibration))
     model.reshape(list(x.shape))
-    settings = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads(), "PERF_COUNT": True}
+    settings = {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERF_COUNT": True,
+    }
     request = core().compile_model(model, "CPU", settings).create_infer_request()
     milliseconds: Counter = Counter()
     for i in range(-3, RUNS):
@@ -79,13 +85,18 @@ def measure(name: str, size: int) -> dict:
     torch.manual_seed(0)
     network = metamixer.fuse(metamixer.create_model(name).eval()).requires_grad_(False)
     x = torch.randn(1, 3, size, size)
-    return {"size": size, "macs": macs_by_kind(network, x), **{kind: milliseconds_by_kind(network, x, kind) for kind in PRECISIONS}}
+    return {
+        "size": size,
+        "macs": macs_by_kind(network, x),
+        **{kind: milliseconds_by_kind(network, x, kind) for kind in PRECISIONS},
+    }
 
 
 def write(rows: dict[str, dict]) -> None:
     """The result as JSON and as a table."""
     lines = [
-        f"OpenVINO, one picture, {torch.get_num_threads()} threads; means of {RUNS} runs. Measured on: {describe_machine()}.",
+        f"OpenVINO, one picture, {torch.get_num_threads()} threads; means of {RUNS} runs. Measured on: "
+        f"{describe_machine()}.",
         "",
         f"| network | | {' | '.join(KINDS)} | all |",
         "|---|---|" + "---|" * (len(KINDS) + 1),
@@ -103,7 +114,11 @@ def write(rows: dict[str, dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=("ffnet_1", "ffnet_2", "convnext_tiny", "repvit_m1_5", "mobilenetv4_conv_large"))
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=("ffnet_1", "ffnet_2", "convnext_tiny", "repvit_m1_5", "mobilenetv4_conv_large"),
+    )
     options = parser.parse_args()
     write({name: measure(name, size) for name, size in own_sizes(options.networks).items()})
 

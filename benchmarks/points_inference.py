@@ -33,7 +33,10 @@ def main() -> None:
             network(SparseVoxels(features, VoxelGrid.of(cells)))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"{options.model}, {len(cells):,} voxels, maps included: {wall:.1f} s wall, {cpu:.1f} s CPU, peak {peak:.2f} GB")
+        print(
+            f"{options.model}, {len(cells):,} voxels, maps included: {wall:.1f} s wall, {cpu:.1f} s CPU, peak "
+            f"{peak:.2f} GB"
+        )
     print(f"{describe_machine()}; {torch.get_num_threads()} threads")
 
 

@@ -1,8 +1,10 @@
-"""ffnet_seg_cityscapes on one image of 1024x2048: seconds and peak memory, eager against deploy form, each in a process of its own.
+"""ffnet_seg_cityscapes on one image of 1024x2048: seconds and peak memory, eager against deploy form, each in a process
+of its own.
 
     python benchmarks/segmentation_inference.py
 
-The weights are random. Rounds go from form to form in turn; medians. Writes benchmarks/results/segmentation_inference.{json,md}.
+The weights are random. Rounds go from form to form in turn; medians. Writes
+benchmarks/results/segmentation_inference.{json,md}.
 """
 
 import argparse
@@ -40,7 +42,9 @@ def run(form: dict[str, bool], height: int, width: int) -> None:
         network = metamixer.fuse(network)
     layout = torch.channels_last if form["channels_last"] else torch.contiguous_format
     network = network.to(memory_format=layout)
-    image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)).contiguous(memory_format=layout)
+    image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)).contiguous(
+        memory_format=layout
+    )
 
     def call() -> dict[str, float]:
         start = time.perf_counter()
@@ -59,7 +63,10 @@ def write(rows: dict[str, dict], rounds: int, size: list[int]) -> None:
         "",
         "| form | seconds | speed | peak memory of the process |",
         "|---|---|---|---|",
-        *(f"| {name} | {row['seconds']:.2f} | {row['speed']:.2f} | {row['peak_gib']:.2f} GiB |" for name, row in rows.items()),
+        *(
+            f"| {name} | {row['seconds']:.2f} | {row['speed']:.2f} | {row['peak_gib']:.2f} GiB |"
+            for name, row in rows.items()
+        ),
     ]
     write_results(RESULTS, lines, {"rounds": rounds, "rows": rows})
 

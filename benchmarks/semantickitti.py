@@ -1,9 +1,10 @@
-"""ffnet_3d_nano and a plain sparse U-Net of as many parameters on the SemanticKITTI mini set: same recipe, same epochs, one table.
+"""ffnet_3d_nano and a plain sparse U-Net of as many parameters on the SemanticKITTI mini set: same recipe, same epochs,
+one table.
 
     python benchmarks/semantickitti.py --data semantickitti_mini_grid005
 
-Trains what has no result yet (each at most an hour of one core), goes on with what was stopped, tests with votes on the original
-points and writes benchmarks/results/semantickitti.{json,md}. `--data` is the unpacked folder of sequences.
+Trains what has no result yet (each at most an hour of one core), goes on with what was stopped, tests with votes on the
+original points and writes benchmarks/results/semantickitti.{json,md}. `--data` is the unpacked folder of sequences.
 """
 
 import argparse
@@ -33,14 +34,19 @@ def measure(settings: dict[str, object], *, out: Path) -> dict:
     subprocess.run(command("test", RECIPE, {**settings, "ckpt_path": out / "last.ckpt"}, out=out), check=True)
     counts = read_confusion(out / "test_confusion.csv")
     measures = {name: round(100 * value.item(), 2) for name, value in segmentation_measures(counts).items()}
-    ious = {name: round(100 * iou.item(), 2) for name, iou in zip(KITTI_CLASSES, class_ious(counts), strict=True) if not iou.isnan()}
+    ious = {
+        name: round(100 * iou.item(), 2)
+        for name, iou in zip(KITTI_CLASSES, class_ious(counts), strict=True)
+        if not iou.isnan()
+    }
     return {**measures, "ious": ious}
 
 
 def write(rows: dict[str, dict]) -> None:
     """The result as JSON and as tables."""
     lines = [
-        f"SemanticKITTI mini, 30 training scans, recipe `semantickitti_mini.yaml`, seed 0, last epoch; sequence 08's three scans, every "
+        "SemanticKITTI mini, 30 training scans, recipe `semantickitti_mini.yaml`, seed 0, last epoch; sequence "
+        "08's three scans, every "
         f"original point, 13 votes. Measured on: {describe_machine()}.",
         "",
         "| network | parameters | mIoU | accuracy | CPU minutes | wall minutes |",
@@ -48,7 +54,8 @@ def write(rows: dict[str, dict]) -> None:
     ]
     for model, row in rows.items():
         lines.append(
-            f"| {model} ({CONTENDERS[model]}) | {row['parameters'] / 1e6:.2f} M | {row['miou']:.1f} % | {row['accuracy']:.1f} % "
+            f"| {model} ({CONTENDERS[model]}) | {row['parameters'] / 1e6:.2f} M | {row['miou']:.1f} % | "
+            f"{row['accuracy']:.1f} % "
             f"| {row['cpu_minutes']:.0f} | {row['wall_minutes']:.0f} |"
         )
     lines += ["", f"| IoU in % | {' | '.join(rows)} |", f"|---|{'---|' * len(rows)}"]
@@ -61,7 +68,9 @@ def write(rows: dict[str, dict]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("semantickitti_mini_grid005"), help="folder of sequences")
-    parser.add_argument("--runs", type=Path, default=Path("runs/semantickitti"), help="folder for the runs; finished ones are kept")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/semantickitti"), help="folder for the runs; finished ones are kept"
+    )
     parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
     options = parser.parse_args()
     rows = {}

@@ -1,9 +1,11 @@
-"""A submanifold convolution of 100,000 voxels, 64 to 64 channels, kernel 3: time of the neighbor map, forward, backward, memory.
+"""A submanifold convolution of 100,000 voxels, 64 to 64 channels, kernel 3: time of the neighbor map, forward,
+backward, memory.
 
     python benchmarks/sparse_convolution.py --threads 2
 
-Where spconv is installed its forward is timed beside ours, on one thread: its CPU code races on more. Its CPU backward needs a
-CUDA driver; without one it is said so. Times are the smallest of ten, of this process's wall clock and of its CPU time.
+Where spconv is installed its forward is timed beside ours, on one thread: its CPU code races on more. Its CPU backward
+needs a CUDA driver; without one it is said so. Times are the smallest of ten, of this process's wall clock and of its
+CPU time.
 """
 
 import argparse
@@ -26,7 +28,9 @@ def surface(count: int) -> torch.Tensor:
     x, y = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     floor = torch.stack([x, y, (8 + 3 * torch.sin(x / 9) + 3 * torch.cos(y / 7)).long()], dim=2).reshape(-1, 3)
     along, up = torch.meshgrid(torch.arange(side), torch.arange(20, 60), indexing="ij")
-    walls = [torch.stack([along, torch.full_like(along, 40 * i), up], dim=2).reshape(-1, 3) for i in range(1, side // 40)]
+    walls = [
+        torch.stack([along, torch.full_like(along, 40 * i), up], dim=2).reshape(-1, 3) for i in range(1, side // 40)
+    ]
     return torch.cat([floor, *walls])[:count]
 
 
@@ -49,7 +53,10 @@ def main() -> None:
     weight = torch.randn(CHANNELS, KERNEL, KERNEL, KERNEL, CHANNELS, requires_grad=True)
     features = torch.randn(len(cells), CHANNELS, requires_grad=True)
     pairs = sum(len(rows) for _, rows, _ in grid.neighbors(KERNEL).both_ways())
-    print(f"{len(cells):,} voxels, {pairs / len(cells):.1f} neighbors each; {describe_machine()}; {torch.get_num_threads()} threads")
+    print(
+        f"{len(cells):,} voxels, {pairs / len(cells):.1f} neighbors each; {describe_machine()}; "
+        f"{torch.get_num_threads()} threads"
+    )
 
     def forward() -> torch.Tensor:
         return submanifold_convolution(SparseVoxels(features, grid), weight).features
@@ -64,7 +71,10 @@ def main() -> None:
         report("ours, forward", best(forward))
     report("ours, forward and backward", best(both))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"peak memory of the process {peak / 1e6:.2f} GB, {(peak - before) / 1e6:.2f} GB more than before the first call")
+    print(
+        f"peak memory of the process {peak / 1e6:.2f} GB, {(peak - before) / 1e6:.2f} GB more than before the "
+        "first call"
+    )
     compare(cells, features, weight)
 
 
@@ -95,11 +105,16 @@ def compare(cells: torch.Tensor, features: torch.Tensor, weight: torch.Tensor) -
         report("spconv, forward alone, 1 thread", best(lambda: forward(features.detach(), known)))
         grid = VoxelGrid.of(cells)
         grid.neighbors(KERNEL)
-        report("ours, forward alone, 1 thread", best(lambda: submanifold_convolution(SparseVoxels(features, grid), weight)))
+        report(
+            "ours, forward alone, 1 thread", best(lambda: submanifold_convolution(SparseVoxels(features, grid), weight))
+        )
     try:
         forward(features, known).features.sum().backward()
     except Exception as error:
-        print(f"spconv, backward: not run, it fails without a CUDA driver ({type(error).__name__}: {str(error).splitlines()[0][:80]})")
+        print(
+            f"spconv, backward: not run, it fails without a CUDA driver ({type(error).__name__}: "
+            f"{str(error).splitlines()[0][:80]})"
+        )
 
 
 def report(what: str, times: tuple[float, float]) -> None:

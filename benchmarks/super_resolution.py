@@ -1,10 +1,11 @@
-"""PSNR and SSIM of the weights in the package, or of a checkpoint, on Set5, Set14, B100, Urban100, Manga109: one row a set and a scale.
+"""PSNR and SSIM of the weights in the package, or of a checkpoint, on Set5, Set14, B100, Urban100, Manga109: one row a
+set and a scale.
 
     python benchmarks/super_resolution.py --data super_resolution
 
-`--data` holds a folder for each set with its large images in HR and, where they are given, the small ones in LR_bicubic/X2, X3, X4;
-those that are missing are made by our bicubic, which is MATLAB's. Sets that are not there are left out.
-Writes benchmarks/results/super_resolution.{json,md}.
+`--data` holds a folder for each set with its large images in HR and, where they are given, the small ones in
+LR_bicubic/X2, X3, X4; those that are missing are made by our bicubic, which is MATLAB's. Sets that are not there are
+left out. Writes benchmarks/results/super_resolution.{json,md}.
 """
 
 import argparse
@@ -50,7 +51,8 @@ def measure_set(folder: Path, scale: int, *, upscalers: dict[str, Upscaler]) -> 
 def write(title: str, rows: list[dict], names: list[str]) -> None:
     """The result as JSON and as a table."""
     lines = [
-        f"PSNR in dB / SSIM on Y of {title}; small images as given, else by our bicubic; equal: those that ours makes too.",
+        f"PSNR in dB / SSIM on Y of {title}; small images as given, else by our bicubic; equal: those that ours "
+        "makes too.",
         f"Measured on: {describe_machine()}.",
         "",
         f"| set | scale | images | equal | {' | '.join(names)} |",
@@ -71,7 +73,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=SETS, help="names of those folders")
     parser.add_argument("--scales", nargs="+", type=int, default=SCALES)
     parser.add_argument("--model", default="ffnet_sr_nano")
-    parser.add_argument("--checkpoint", help="a file of a training run, of one scale; without it the weights in the package")
+    parser.add_argument(
+        "--checkpoint", help="a file of a training run, of one scale; without it the weights in the package"
+    )
     options = parser.parse_args()
     folders = [options.data / name for name in options.sets if (options.data / name).is_dir()]
     if not folders:

@@ -1,10 +1,12 @@
-"""Does FFNified attention earn its place in super-resolution? ffnet_sr_nano with other token mixers: same recipe, same steps, one table.
+"""Does FFNified attention earn its place in super-resolution? ffnet_sr_nano with other token mixers: same recipe, same
+steps, one table.
 
     python benchmarks/super_resolution_ablation.py --data super_resolution
 
-Trains what has no result yet from scratch at x2 by recipes/super_resolution/291_images_x2.yaml, in batches half as large (as many steps,
-half the time: about 10 minutes of one core with bfloat16 each, 35 without), goes on with what was stopped, and writes
-benchmarks/results/super_resolution_ablation.{json,md}. `--data` is the folder with T91, BSDS200 and Set5.
+Trains what has no result yet from scratch at x2 by recipes/super_resolution/291_images_x2.yaml, in batches half as
+large (as many steps, half the time: about 10 minutes of one core with bfloat16 each, 35 without), goes on with what was
+stopped, and writes benchmarks/results/super_resolution_ablation.{json,md}. `--data` is the folder with T91, BSDS200 and
+Set5.
 """
 
 import argparse
@@ -37,7 +39,8 @@ def write(rows: dict[str, dict], epochs: int, *, precision: str) -> None:
         "| token mixer | parameters | PSNR | SSIM | CPU minutes |",
         "|---|---|---|---|---|",
         *(
-            f"| {MIXERS[name]} | {row['parameters'] / 1e3:.0f} k | {row['psnr']:.2f} dB | {row['ssim']:.4f} | {row['cpu_minutes']} |"
+            f"| {MIXERS[name]} | {row['parameters'] / 1e3:.0f} k | {row['psnr']:.2f} dB | {row['ssim']:.4f} | "
+            f"{row['cpu_minutes']} |"
             for name, row in rows.items()
         ),
     ]
@@ -75,7 +78,9 @@ def finished(runs: Path) -> dict[str, dict]:
     for mixer in MIXERS:
         if (runs / mixer / "done").is_file():
             row = last_validation(runs / mixer, "val/psnr")
-            parameters = sum(parameter.numel() for parameter in create_model("ffnet_sr_nano", mixers=mixer).parameters())
+            parameters = sum(
+                parameter.numel() for parameter in create_model("ffnet_sr_nano", mixers=mixer).parameters()
+            )
             rows[mixer] = {
                 "psnr": float(row["val/psnr"]),
                 "ssim": float(row["val/ssim"]),

@@ -2,9 +2,9 @@
 
     python benchmarks/token_mixer.py
 
-Training is forward and backward in batch statistics, under bfloat16 autocast; inference is the fused mixer. Contenders take turns;
-`graph_ms` is the time of a CUDA graph, without what the processor takes to launch kernels.
-Writes benchmarks/results/token_mixer.{json,md}.
+Training is forward and backward in batch statistics, under bfloat16 autocast; inference is the fused mixer. Contenders
+take turns; `graph_ms` is the time of a CUDA graph, without what the processor takes to launch kernels. Writes
+benchmarks/results/token_mixer.{json,md}.
 """
 
 import argparse
@@ -66,7 +66,9 @@ def equality() -> dict[str, float]:
         expected = (y64, *torch.autograd.grad(y64, (x64, w64, b64), grad.double()))
         both = torch.stack([w.detach()[:, 0], w.detach()[:, 0].flip(1)])
         means, variances = operators.moments(x.detach(), both)
-        z = torch.stack([F.conv2d(x64.detach(), v.double()[:, None], padding=(kh // 2, kw // 2), groups=24) for v in both])
+        z = torch.stack(
+            [F.conv2d(x64.detach(), v.double()[:, None], padding=(kh // 2, kw // 2), groups=24) for v in both]
+        )
         actual, expected = (*actual, means, variances), (*expected, z.mean((1, 3, 4)), z.var((1, 3, 4), unbiased=False))
         found[f"{dtype} {kh}x{kw} at {side}"] = [
             float((a.double() - e).abs().max() / e.abs().max()) for a, e in zip(actual, expected, strict=True)
@@ -139,7 +141,9 @@ def measure(batch: int, channels: int, side: int, kernel_size: int, rounds: int)
         for title, values in taken.items():
             found[title][mode]["ms"] = statistics.median(values)
             with suppress(Exception):  # what can't be captured has no time without the processor's
-                found[title][mode]["graph_ms"] = triton.testing.do_bench_cudagraph(runs[title], rep=20, return_mode="median")
+                found[title][mode]["graph_ms"] = triton.testing.do_bench_cudagraph(
+                    runs[title], rep=20, return_mode="median"
+                )
     return found
 
 

@@ -1,12 +1,12 @@
-"""A training step on the processor or a GPU: plain PyTorch, timm's own loop, and `metamixer fit` with its settings, interleaved.
+"""A training step on the processor or a GPU: plain PyTorch, timm's own loop, and `metamixer fit` with its settings,
+interleaved.
 
     python benchmarks/training_step.py --model ffnet_1 --size 224 --batch 16
     python benchmarks/training_step.py --device cuda --batch 128
 
-Each contender lives in a process of its own, since the allocator's setting belongs to a process, and takes a step when it is its turn.
-All start from the same weights and see the same batches, so that their losses can be compared. Writes
-benchmarks/results/training_step_MODEL_INSTRUCTIONS.{json,md}, avx512 or avx2 as the processor has them, cuda
-on a GPU.
+Each contender lives in a process of its own, since the allocator's setting belongs to a process, and takes a step when
+it is its turn. All start from the same weights and see the same batches, so that their losses can be compared. Writes
+benchmarks/results/training_step_MODEL_INSTRUCTIONS.{json,md}, avx512 or avx2 as the processor has them, cuda on a GPU.
 """
 
 import argparse
@@ -34,7 +34,10 @@ def batches(options: argparse.Namespace) -> list[tuple[torch.Tensor, torch.Tenso
     """The same few labelled batches for every contender."""
     generator = torch.Generator().manual_seed(0)
     shape = (options.batch, 3, options.size, options.size)
-    return [(torch.randn(shape, generator=generator), torch.randint(CLASSES, shape[:1], generator=generator)) for _ in range(BATCHES)]
+    return [
+        (torch.randn(shape, generator=generator), torch.randint(CLASSES, shape[:1], generator=generator))
+        for _ in range(BATCHES)
+    ]
 
 
 def network(options: argparse.Namespace) -> torch.nn.Module:
@@ -66,7 +69,9 @@ def timm_loop(options: argparse.Namespace, pipe: Connection) -> None:
     from timm.utils import AverageMeter
 
     model = network(options).to(options.device)
-    task = ClassificationTask(model, criterion_kwargs={"smoothing": SMOOTHING}, device=torch.device(options.device), verbose=False)
+    task = ClassificationTask(
+        model, criterion_kwargs={"smoothing": SMOOTHING}, device=torch.device(options.device), verbose=False
+    )
     optimizer = create_optimizer_v2(model, opt="adamw", lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     losses = AverageMeter()
     optimizer.zero_grad()
@@ -106,7 +111,13 @@ def fit(options: argparse.Namespace, pipe: Connection, *, precision: str = "32-t
     torch.manual_seed(0)
     optimization = Optimization(lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, warmup_epochs=0, schedule="constant")
     task = Classification(
-        options.model, CLASSES, optimization=optimization, label_smoothing=SMOOTHING, mixup=0.0, cutmix=0.0, compile=compile
+        options.model,
+        CLASSES,
+        optimization=optimization,
+        label_smoothing=SMOOTHING,
+        mixup=0.0,
+        cutmix=0.0,
+        compile=compile,
     )
     trainer = L.Trainer(
         max_epochs=1,
@@ -193,14 +204,22 @@ def summary(steps: list[tuple[float, float]], warmup: int) -> dict:
     """Median and quartiles of the seconds, and the losses from the first step on."""
     seconds = [taken for taken, _ in steps[warmup:]]
     low, _, high = statistics.quantiles(seconds, n=4)
-    return {"median": statistics.median(seconds), "quartiles": [low, high], "seconds": seconds, "losses": [loss for _, loss in steps]}
+    return {
+        "median": statistics.median(seconds),
+        "quartiles": [low, high],
+        "seconds": seconds,
+        "losses": [loss for _, loss in steps],
+    }
 
 
 def write(rows: dict[str, dict], options: argparse.Namespace) -> None:
     """The result as JSON and as a table."""
-    first, second = (next((row for title, row in rows.items() if title.startswith(name)), None) for name in ("plain", "timm"))
+    first, second = (
+        next((row for title, row in rows.items() if title.startswith(name)), None) for name in ("plain", "timm")
+    )
     lines = [
-        f"Training step of `{options.model}`, batch {options.batch} at {options.size} px, {options.threads} threads, {options.rounds} "
+        f"Training step of `{options.model}`, batch {options.batch} at {options.size} px, {options.threads} "
+        f"threads, {options.rounds} "
         f"interleaved rounds after {options.warmup}. Measured on: {describe_device(options)}.",
         "",
         "| contender | median | quartiles | speed, plain = 1 | speed, timm = 1 | loss after the last step |",
@@ -209,11 +228,18 @@ def write(rows: dict[str, dict], options: argparse.Namespace) -> None:
     for title, row in rows.items():
         low, high = row["quartiles"]
         against = [f"{ratio(other, row):.2f}" if other else "-" for other in (first, second)]
-        lines.append(f"| {title} | {row['median']:.3f} s | {low:.3f} to {high:.3f} | {' | '.join(against)} | {row['losses'][-1]:.4f} |")
+        lines.append(
+            f"| {title} | {row['median']:.3f} s | {low:.3f} to {high:.3f} | {' | '.join(against)} | "
+            f"{row['losses'][-1]:.4f} |"
+        )
     kind = torch.backends.cpu.get_cpu_capability().lower() if options.device == "cpu" else options.device
     path = options.out or ROOT / f"benchmarks/results/training_step_{options.model}_{kind}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    result = {"machine": describe_device(options), "options": {key: str(value) for key, value in vars(options).items()}, "rows": rows}
+    result = {
+        "machine": describe_device(options),
+        "options": {key: str(value) for key, value in vars(options).items()},
+        "rows": rows,
+    }
     path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
@@ -240,7 +266,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     usual = [title for title in list(CONTENDERS)[:4] if "bf16" not in title or computes_bfloat16()]
     parser.add_argument(
-        "--only", nargs="+", choices=list(CONTENDERS), default=usual, help="contenders; compiled ones, and emulated bfloat16, on request"
+        "--only",
+        nargs="+",
+        choices=list(CONTENDERS),
+        default=usual,
+        help="contenders; compiled ones, and emulated bfloat16, on request",
     )
     parser.add_argument("--out", type=Path, help="where to write instead, without a suffix")
     options = parser.parse_args()

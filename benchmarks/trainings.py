@@ -1,4 +1,6 @@
-"""What the benchmarks that train have in common: a run that goes on where it was stopped and keeps what it cost, and its result."""
+"""What the benchmarks that train have in common: a run that goes on where it was stopped and keeps what it cost, and
+its result.
+"""
 
 import csv
 import json
@@ -33,7 +35,9 @@ def train(recipe: Path, settings: Mapping[str, object], *, out: Path) -> dict[st
 
 def command(name: str, recipe: Path, settings: Mapping[str, object], *, out: Path) -> list[str]:
     """A call of the command line, with `--resume` where there is something to resume."""
-    options = [f"--{key}={value}" for key, value in {"out": out, "trainer.enable_progress_bar": "false", **settings}.items()]
+    options = [
+        f"--{key}={value}" for key, value in {"out": out, "trainer.enable_progress_bar": "false", **settings}.items()
+    ]
     resume = ["--resume=true"] if name == "fit" and (out / "last.ckpt").is_file() else []
     return [sys.executable, "-m", "metamixer", name, "--config", str(recipe), *options, *resume]
 
@@ -53,7 +57,10 @@ def add_cost(out: Path, *, wall: float, cpu: float) -> None:
     """Seconds of one start, added to those before it."""
     file = out / "cost.json"
     spent = json.loads(file.read_text()) if file.is_file() else {"wall_minutes": 0.0, "cpu_minutes": 0.0}
-    write_text(file, json.dumps({"wall_minutes": spent["wall_minutes"] + wall / 60, "cpu_minutes": spent["cpu_minutes"] + cpu / 60}))
+    write_text(
+        file,
+        json.dumps({"wall_minutes": spent["wall_minutes"] + wall / 60, "cpu_minutes": spent["cpu_minutes"] + cpu / 60}),
+    )
 
 
 def last_validation(run: Path, measure: str) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""A photograph of 12 megapixels x2 by ffnet_sr_nano, and 512x512 x2 by ffnet_sr_light: seconds and peak memory of the forms.
+"""A photograph of 12 megapixels x2 by ffnet_sr_nano, and 512x512 x2 by ffnet_sr_light: seconds and peak memory of the
+forms.
 
     python benchmarks/upscaling.py
 
-Each form has a process of its own; rounds go from form to form in turn; medians. Weights don't change the time: the light network's are
-random. Writes benchmarks/results/upscaling.{json,md}.
+Each form has a process of its own; rounds go from form to form in turn; medians. Weights don't change the time: the
+light network's are random. Writes benchmarks/results/upscaling.{json,md}.
 """
 
 import argparse
@@ -81,10 +82,21 @@ def run(job: str, form: dict) -> None:
 
 def write(results: dict[str, dict[str, dict]], rounds: int) -> None:
     """The result as JSON and as tables."""
-    lines = [f"Medians of {rounds} interleaved rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}."]
+    lines = [
+        f"Medians of {rounds} interleaved rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}."
+    ]
     for job, rows in results.items():
-        lines += ["", f"{TITLES[job]}:", "", "| form | seconds | speed | peak memory of the process |", "|---|---|---|---|"]
-        lines += [f"| {name} | {row['seconds']:.2f} | {row['speed']:.2f} | {row['peak_gib']:.2f} GiB |" for name, row in rows.items()]
+        lines += [
+            "",
+            f"{TITLES[job]}:",
+            "",
+            "| form | seconds | speed | peak memory of the process |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {name} | {row['seconds']:.2f} | {row['speed']:.2f} | {row['peak_gib']:.2f} GiB |"
+            for name, row in rows.items()
+        ]
     write_results(RESULTS, lines, {"rounds": rounds, "results": results})
 
 

@@ -2,9 +2,11 @@
 
     python benchmarks/zero_shot.py [WEIGHTS] [--only jena] [--out benchmarks/results/zero_shot.json]
 
-First the published numbers of the seasonal-naive forecast are reproduced, which shows that data, windows and metrics are those
-of the protocol (github.com/SalesforceAIResearch/gift-eval). Then the network's: MASE of the median, weighted quantile loss over
-0.1 to 0.9, both relative to the seasonal-naive forecast, as geometric means, and how often the 80 % band covers the truth.
+First the published numbers of the seasonal-naive forecast are reproduced, which shows that data, windows and metrics
+are those of the protocol (github.com/SalesforceAIResearch/gift-eval). Then the network's: MASE of the median, weighted
+quantile loss over
+0.1 to 0.9, both relative to the seasonal-naive forecast, as geometric means, and how often the 80 % band covers the
+truth.
 """
 
 import argparse
@@ -36,7 +38,17 @@ HORIZONS = {"15T": 48, "10T": 48, "H": 48, "D": 30, "W": 8}
 TERMS = {"short": 1, "medium": 10, "long": 15}
 TEST_SPLIT, MAX_WINDOWS = 0.1, 20
 LEVELS = np.array(QUANTILES)[:, None]
-NORMAL = (-1.2815515655, -0.8416212336, -0.5244005127, -0.2533471031, 0.0, 0.2533471031, 0.5244005127, 0.8416212336, 1.2815515655)
+NORMAL = (
+    -1.2815515655,
+    -0.8416212336,
+    -0.5244005127,
+    -0.2533471031,
+    0.0,
+    0.2533471031,
+    0.5244005127,
+    0.8416212336,
+    1.2815515655,
+)
 """The deciles of the normal distribution."""
 
 
@@ -81,7 +93,9 @@ class Score:
 
 @lru_cache
 def table(name: str, frequency: str) -> np.ndarray:
-    """The series (variables, T) of a data set at a frequency: the mean of what falls into a step, without an unfinished last one."""
+    """The series (variables, T) of a data set at a frequency: the mean of what falls into a step, without an unfinished
+    last one.
+    """
     frame = pd.read_csv(DATA / FILES[name], encoding="latin-1", index_col=0, parse_dates=[0])
     if frequency in ("15T", "10T"):
         return frame.to_numpy(float).T
@@ -124,7 +138,9 @@ def main() -> None:
     published = pd.read_csv(DATA / "zero_shot" / "gift_eval_reference.csv").set_index(["model", "dataset"])
     published.columns = ["mase", "quantile_loss"]
     reference = published.loc["seasonal_naive"].sort_index()
-    forecaster = None if options.naive else ZeroShot(load_checkpoint(options.weights or packaged_weights("ffnet_ts_zero"))[0])
+    forecaster = (
+        None if options.naive else ZeroShot(load_checkpoint(options.weights or packaged_weights("ffnet_ts_zero"))[0])
+    )
     torch.set_num_threads(1)
     results = {}
     for configuration in reference.index:
@@ -141,7 +157,9 @@ def main() -> None:
             row[f"published_{key}"] = reference.loc[configuration, key]
         if forecaster:
             started, score = time.perf_counter(), Score()
-            forecasts = forecaster.forecast([window.past for window in tests], len(tests[0].future), seasons=CALENDAR[frequency])
+            forecasts = forecaster.forecast(
+                [window.past for window in tests], len(tests[0].future), seasons=CALENDAR[frequency]
+            )
             for window, forecast in zip(tests, forecasts, strict=True):
                 score.add(window, forecast, season)
             row |= score.metrics() | {"seconds": time.perf_counter() - started, "windows": len(tests)}
@@ -149,7 +167,8 @@ def main() -> None:
         print(f"{configuration:26}", "  ".join(f"{key} {value:.4f}" for key, value in row.items()), flush=True)
     if forecaster:
         summary = {
-            key: geometric_mean([row[key] / row[f"published_{key}"] for row in results.values()]) for key in ("mase", "quantile_loss")
+            key: geometric_mean([row[key] / row[f"published_{key}"] for row in results.values()])
+            for key in ("mase", "quantile_loss")
         }
         summary["coverage"] = float(np.mean([row["coverage"] for row in results.values()]))
         print(summary)

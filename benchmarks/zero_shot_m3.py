@@ -2,9 +2,9 @@
 
     python benchmarks/zero_shot_m3.py M3.rda [WEIGHTS] [--every 10] [--models AutoETS AutoTheta] [--out FILE.json]
 
-M3.rda is the file of R's package Mcomp (github.com/robjhyndman/Mcomp, data/M3.rda); needs `pip install rdata statsforecast`.
-Nothing here was trained on M3. MASE and weighted quantile loss (0.1 to 0.9) are means over the series, both in units of the
-seasonal-naive error in the series; `--every` takes each so many series, for models that are slow.
+M3.rda is the file of R's package Mcomp (github.com/robjhyndman/Mcomp, data/M3.rda); needs `pip install rdata
+statsforecast`. Nothing here was trained on M3. MASE and weighted quantile loss (0.1 to 0.9) are means over the series,
+both in units of the seasonal-naive error in the series; `--every` takes each so many series, for models that are slow.
 """
 
 import argparse

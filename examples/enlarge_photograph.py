@@ -1,8 +1,10 @@
-"""A photograph made smaller by bicubic, then enlarged again by the network in the package: how near does each come to the original?
+"""A photograph made smaller by bicubic, then enlarged again by the network in the package: how near does each come to
+the original?
 
     python examples/enlarge_photograph.py
 
-The photograph is the astronaut of scikit-image, which needs no download. Prints PSNR on brightness and writes a picture for each scale.
+The photograph is the astronaut of scikit-image, which needs no download. Prints PSNR on brightness and writes a picture
+for each scale.
 """
 
 import argparse

@@ -45,7 +45,15 @@ def content(count: int = 4, size: tuple[int, int] = (64, 96)) -> dict:
     # Columns come first in COCO's run lengths: the last ten columns, whole.
     crowd = {"size": [height, width], "counts": [height * (width - 10), height * 10]}
     box = [width - 10, 0, 10, height]
-    crowded = {"id": 99, "image_id": 10, "category_id": 3, "bbox": box, "area": 10.0 * height, "iscrowd": 1, "segmentation": crowd}
+    crowded = {
+        "id": 99,
+        "image_id": 10,
+        "category_id": 3,
+        "bbox": box,
+        "area": 10.0 * height,
+        "iscrowd": 1,
+        "segmentation": crowd,
+    }
     return {"images": images, "annotations": [*annotations, crowded], "categories": CATEGORIES}
 
 
@@ -67,4 +75,8 @@ def write(folder: Path, told: dict | None = None) -> Path:
 
 def files() -> dict[str, str]:
     """Where `write` puts them, as keywords of CocoData."""
-    return {f"{split}_{what}": name for split in ("train", "val") for what, name in (("images", "images"), ("annotations", "objects.json"))}
+    return {
+        f"{split}_{what}": name
+        for split in ("train", "val")
+        for what, name in (("images", "images"), ("annotations", "objects.json"))
+    }

@@ -15,7 +15,9 @@ MODEL = "ffnet_head_ffnet_nano"
 
 def write_scene(folder):
     """Two pictures a split of sky, grass and a red house, 48x64; some pixels don't count."""
-    classes = [{"name": name, "colour": colour} for name, colour in zip(("sky", "grass", "house"), COLOURS, strict=True)]
+    classes = [
+        {"name": name, "colour": colour} for name, colour in zip(("sky", "grass", "house"), COLOURS, strict=True)
+    ]
     (folder / "classes.yaml").write_text(yaml.safe_dump({"classes": classes, "ignore_index": 9}))
     generator = np.random.default_rng(0)
     for split in ("train", "val"):
@@ -37,10 +39,17 @@ def data(root, **kwargs):
 
 
 def task(**kwargs):
-    return Segmentation(MODEL, 3, model_args=NARROW, optimization=SegmentationOptimization(lr=5e-3, warmup_steps=0), **kwargs)
+    return Segmentation(
+        MODEL, 3, model_args=NARROW, optimization=SegmentationOptimization(lr=5e-3, warmup_steps=0), **kwargs
+    )
 
 
 def trainer(tmp_path, **kwargs):
     return Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, **kwargs
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **kwargs,
     )

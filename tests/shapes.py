@@ -21,7 +21,9 @@ INFO = network_info(
     preprocessing=Preprocessing(size=SIZE, crop_pct=1.0).as_dict(),
 )
 needs = {
-    name: pytest.mark.skipif(any(find_spec(p) is None for p in f.packages), reason=f"{name}: {f.packages} not installed")
+    name: pytest.mark.skipif(
+        any(find_spec(p) is None for p in f.packages), reason=f"{name}: {f.packages} not installed"
+    )
     for name, f in FORMATS.items()
 }
 

@@ -1,4 +1,6 @@
-"""The package's floors: imports run downwards, its root stays small, and what reads an image needs no training library."""
+"""The package's floors: imports run downwards, its root stays small, and what reads an image needs no training
+library.
+"""
 
 import ast
 import subprocess
@@ -45,7 +47,11 @@ def imported(source: str, folder: tuple[str, ...]) -> Iterator[tuple[int, str]]:
         else:
             continue
         # A name that is no room, as in `from metamixer import fuse`, is of the package's own __init__.
-        yield from ((node.lineno, path[1] if path[1:] and path[1] in FLOOR else "__init__") for path in paths if path[0] == "metamixer")
+        yield from (
+            (node.lineno, path[1] if path[1:] and path[1] in FLOOR else "__init__")
+            for path in paths
+            if path[0] == "metamixer"
+        )
 
 
 def imports_upwards(source: str, file: Path) -> list[str]:
@@ -80,7 +86,9 @@ def test_an_import_that_runs_back_up_is_found(file, line, room):
     assert imports_upwards(source, Path(file)) == [f"{file}:6 imports {room}"]
 
 
-@pytest.mark.parametrize("line", ["from ..errors import InputError", "from .formats import FORMATS", "from metamixer.ops import fused"])
+@pytest.mark.parametrize(
+    "line", ["from ..errors import InputError", "from .formats import FORMATS", "from metamixer.ops import fused"]
+)
 def test_an_import_of_a_lower_floor_or_the_same_folder_is_not(line):
     assert imports_upwards(line, Path("deployment/made_up.py")) == []
 
@@ -93,8 +101,22 @@ def test_the_root_holds_what_one_reads_first():
 
 def test_export_needs_no_lightning(tmp_path):
     """Nor does anything else that `import metamixer` brings."""
-    command = ["export", "ffnet_nano", "--pretrained", "false", "--format", "torch", "--size", "32", "--out", str(tmp_path / "nano.pt2")]
-    program = f"import sys, metamixer.deployment.exporting, metamixer.cli as cli; cli.main({command}); print('lightning' in sys.modules)"
+    command = [
+        "export",
+        "ffnet_nano",
+        "--pretrained",
+        "false",
+        "--format",
+        "torch",
+        "--size",
+        "32",
+        "--out",
+        str(tmp_path / "nano.pt2"),
+    ]
+    program = (
+        "import sys, metamixer.deployment.exporting, metamixer.cli as cli; "
+        f"cli.main({command}); print('lightning' in sys.modules)"
+    )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (tmp_path / "nano.pt2").is_file()
     assert result.stdout.endswith("\nFalse\n")

@@ -22,7 +22,9 @@ def test_seasonal_naive_copies_no_more_than_it_forecasts():
 
 class TestBacktest:
     def test_counts_what_was_measured(self):
-        """Two series that grow by 1 and by 2 a step, each row forecast as the one before it; the second wasn't measured behind row 12."""
+        """Two series that grow by 1 and by 2 a step, each row forecast as the one before it; the second wasn't measured
+        behind row 12.
+        """
         values = torch.arange(20.0)[:, None] * torch.tensor([1.0, 2.0])
         measured = values.clone()
         measured[12:, 1] = torch.nan
@@ -41,7 +43,10 @@ class TestBacktest:
         np.testing.assert_array_equal((report.mae, report.naive_mae), [(1, np.nan), (3, np.nan)])
         assert report.skill == pytest.approx(2 / 3)
         np.testing.assert_array_equal([*report.coverage.values()], [1, np.nan])
-        assert "two        no values\n50 % intervals held 100.0% of the values\n80 % intervals weren't tested: no values" in str(report)
+        assert (
+            "two        no values\n50 % intervals held 100.0% of the values\n80 % intervals weren't tested: no values"
+            in str(report)
+        )
 
     @pytest.mark.parametrize(
         ("season", "mae", "said"),
@@ -55,7 +60,9 @@ class TestBacktest:
     )
     def test_says_what_to_use(self, season, mae, said):
         naive = mae if np.isnan(mae) else 1.0
-        report = Backtest(("load",), season, 9, mae=(mae,), mse=(mae,), naive_mae=(naive,), naive_mse=(naive,), coverage={})
+        report = Backtest(
+            ("load",), season, 9, mae=(mae,), mse=(mae,), naive_mae=(naive,), naive_mse=(naive,), coverage={}
+        )
         assert str(report).splitlines()[-1] == said
         assert ("seasonal" in str(report)) == (season == 24)
 

@@ -47,7 +47,10 @@ def test_times_forms_beside_the_published_one(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("ffnet_ts", "network 'ffnet_ts' for forecasting, expected one for classification, segmentation, super_resolution"),
+        (
+            "ffnet_ts",
+            "network 'ffnet_ts' for forecasting, expected one for classification, segmentation, super_resolution",
+        ),
         ("ffnet_3d_nano", "network 'ffnet_3d_nano' for points"),
         ("ffnet_9", "'ffnet_9'"),
     ],
@@ -79,7 +82,9 @@ def test_numbers_out_of_range_are_refused_before_anything_is_built(option, value
         (["--json", "folder", "--overwrite"], "folder: can't be written, it is a folder"),
     ],
 )
-def test_results_that_cannot_be_written_are_refused_before_anything_is_built(options, said, tmp_path, monkeypatch, capsys):
+def test_results_that_cannot_be_written_are_refused_before_anything_is_built(
+    options, said, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.png").touch()
     (tmp_path / "folder").mkdir()

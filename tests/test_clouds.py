@@ -95,7 +95,9 @@ def test_ply_replaces_its_own_property_alone(tmp_path):
 def test_colours_and_intensities_have_one_unit(tmp_path, kind, colours, intensity):
     head = "".join(f"property {kind} {name}\n" for name in ("red", "green", "blue"))
     head = "property float x\nproperty float y\nproperty float z\n" + head + f"property {kind} intensity\n"
-    rows = "".join(f"0 0 0 {colour} {colour} {colour} {share}\n" for colour, share in zip(colours, intensity, strict=True))
+    rows = "".join(
+        f"0 0 0 {colour} {colour} {colour} {share}\n" for colour, share in zip(colours, intensity, strict=True)
+    )
     (tmp_path / "a.ply").write_text(f"ply\nformat ascii 1.0\nelement vertex 3\n{head}end_header\n{rows}")
     cloud = read_cloud(tmp_path / "a.ply")
     np.testing.assert_allclose(cloud.colours, np.repeat([[0], [51], [255]], 3, axis=1), rtol=1e-6)
@@ -119,7 +121,12 @@ def test_las_keeps_its_own_classes(tmp_path, suffix):
 
 
 def test_arrays_and_folders(tmp_path):
-    np.savez(tmp_path / "a.npz", xyz_cm=(POINTS * 100).astype(np.int16), intensity=np.array([0, 50, 100], np.uint8), label=LABELS)
+    np.savez(
+        tmp_path / "a.npz",
+        xyz_cm=(POINTS * 100).astype(np.int16),
+        intensity=np.array([0, 50, 100], np.uint8),
+        label=LABELS,
+    )
     cloud = read_cloud(tmp_path / "a.npz")
     np.testing.assert_allclose(cloud.coordinates, POINTS, atol=0.01)
     np.testing.assert_allclose(cloud.intensity, [0, 0.5, 1])
@@ -127,7 +134,12 @@ def test_arrays_and_folders(tmp_path):
     assert set(np.load(tmp_path / "b.npz")) == {"xyz_cm", "intensity", "label", "prediction"}
     room = tmp_path / "room"
     room.mkdir()
-    for name, array in {"coord": POINTS, "color": np.full((3, 3), 255), "normal": np.eye(3), "segment": LABELS[:, None]}.items():
+    for name, array in {
+        "coord": POINTS,
+        "color": np.full((3, 3), 255),
+        "normal": np.eye(3),
+        "segment": LABELS[:, None],
+    }.items():
         np.save(room / f"{name}.npy", array)
     cloud = read_cloud(room)
     assert cloud.normals.shape == cloud.colours.shape == (3, 3)
@@ -156,8 +168,16 @@ def ply(right, wrong):
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("a.ply", lambda path: path.write_bytes(write_ply(path, "binary_little_endian").read_bytes()[:-40]), "bytes behind .* truncated"),
-        ("a.ply", lambda path: path.write_bytes(write_ply(path, "ascii").read_bytes()[:-40]), "lines behind the header, expected 3"),
+        (
+            "a.ply",
+            lambda path: path.write_bytes(write_ply(path, "binary_little_endian").read_bytes()[:-40]),
+            "bytes behind .* truncated",
+        ),
+        (
+            "a.ply",
+            lambda path: path.write_bytes(write_ply(path, "ascii").read_bytes()[:-40]),
+            "lines behind the header, expected 3",
+        ),
         ("a.ply", lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement ver"), "no PLY header"),
         ("a.ply", lambda path: path.write_bytes(b"ply\nformat odd 1.0\nend_header\n"), "format 'odd', expected one of"),
         ("a.ply", ply("element vertex 3", "element vertex"), "element vertex '', expected the number of vertices"),
@@ -165,9 +185,17 @@ def ply(right, wrong):
         ("a.ply", ply("element vertex 3", "element vertex -3"), "element vertex '-3', expected the number"),
         ("a.ply", ply("property float y", "property"), "vertex property '', expected a name behind one of char"),
         ("a.ply", ply("property float y", "property float"), "vertex property 'float', expected a name"),
-        ("a.ply", ply("property float y", "property real y"), "vertex property 'real y', expected a name behind one of char"),
+        (
+            "a.ply",
+            ply("property float y", "property real y"),
+            "vertex property 'real y', expected a name behind one of char",
+        ),
         ("a.ply", ply("property float y", "property float x"), "vertex property 'x' twice, expected different names"),
-        ("a.ply", lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement vertex 1\nend_header\n\n"), "without properties"),
+        (
+            "a.ply",
+            lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement vertex 1\nend_header\n\n"),
+            "without properties",
+        ),
         ("a.ply", ply("255 701", "256 701"), "blue 256, expected a whole number from 0 to 255"),
         ("a.ply", ply("255 701", "255 -1"), "tag -1, expected a whole number from 0 to 65535"),
         ("a.ply", ply("255 701", "0.5 701"), "blue 0.5, expected a whole number"),
@@ -180,13 +208,25 @@ def ply(right, wrong):
         ("a.npz", npz(coord=[[0, 0, 0], [0, np.nan, 1]]), r"coordinates \[0.0, nan, 1.0\] of point 1, expected finite"),
         ("a.npz", npz(coord=[[np.inf, 0, 0]]), r"coordinates \[inf, 0.0, 0.0\] of point 0"),
         ("a.npz", npz(coord=POINTS, color=np.zeros((2, 3))), r"colours of shape \[2, 3\], expected \[3, 3\]"),
-        ("a.npz", npz(coord=POINTS, color=POINTS * 0 + 256), r"colours \[256.0, 256.0, 256.0\] of point 0, expected 0 to 255, or 0 to 1"),
+        (
+            "a.npz",
+            npz(coord=POINTS, color=POINTS * 0 + 256),
+            r"colours \[256.0, 256.0, 256.0\] of point 0, expected 0 to 255, or 0 to 1",
+        ),
         ("a.npz", npz(coord=POINTS, color=POINTS), r"colours \[1.25, -2.0, 3.0\] of point 1, expected 0 to 255"),
-        ("a.npz", npz(coord=POINTS, intensity=[0.5, 1, 1.5]), "intensity 1.5 of point 2, expected 0 to 1, or in arrays whole"),
+        (
+            "a.npz",
+            npz(coord=POINTS, intensity=[0.5, 1, 1.5]),
+            "intensity 1.5 of point 2, expected 0 to 1, or in arrays whole",
+        ),
         ("a.npz", npz(coord=POINTS, intensity=[0, 101, 5]), "intensity 1.00.* of point 1, expected 0 to 1"),
         ("a.npz", npz(coord=POINTS, label=LABELS[:2]), r"labels of shape \[2\], expected \[3\]"),
         ("a.npz", npz(color=POINTS), "arrays color, expected coordinates under coord"),
-        ("a.npz", npz(coord=POINTS.astype(complex)), "array coord of type complex128, expected whole or floating-point numbers"),
+        (
+            "a.npz",
+            npz(coord=POINTS.astype(complex)),
+            "array coord of type complex128, expected whole or floating-point numbers",
+        ),
         ("a.npz", npz(coord=POINTS.astype(str)), r"array coord of type <U\d+, expected"),
         ("a.npz", npz(xyz_cm=POINTS > 0), "array xyz_cm of type bool, expected"),
         ("a.npz", npz(coord=POINTS, color=POINTS > 0), "array color of type bool, expected"),
@@ -195,7 +235,11 @@ def ply(right, wrong):
         ("a.npz", npz(coord=POINTS, label=[0, 0.5, 1]), "label 0.5, expected whole numbers of at most 64 bits"),
         ("a.npz", npz(coord=POINTS, label=[0, np.nan, 1]), "label nan, expected whole numbers"),
         ("a.npz", npz(coord=POINTS, label=[[0], [1], [np.inf]]), "label inf, expected whole numbers"),
-        ("a.npz", npz(coord=POINTS, label=np.array([0, 1, 2**63], np.uint64)), "label 9223372036854775808, expected whole numbers"),
+        (
+            "a.npz",
+            npz(coord=POINTS, label=np.array([0, 1, 2**63], np.uint64)),
+            "label 9223372036854775808, expected whole numbers",
+        ),
         ("a.npy", lambda path: np.save(path, POINTS > 0), "of type bool, expected"),
         ("a.npy", lambda path: np.save(path, np.zeros((3, 5))), r"shape \[3, 5\], expected"),
         ("a.xyz", lambda path: path.write_text("0 0 0"), "kind '.xyz', expected one of"),
@@ -213,7 +257,9 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
     path = write_ply(tmp_path / "a.ply", "ascii")
     out = tmp_path / "out.ply"
     out.write_text("before")
-    monkeypatch.setattr(type(out), "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        type(out), "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(InputError, match=r"out\.ply: can't be written \(No space left"):
         write_labelled(path, out, LABELS)
     assert out.read_text() == "before" and len(list(tmp_path.iterdir())) == 2

@@ -21,7 +21,9 @@ UNCHANGED = DetectionAugmentation(short_sides=(64,), long_side=96, crop_probabil
 @pytest.fixture
 def data(tmp_path):
     coco_scene.write(tmp_path)
-    return CocoData(str(tmp_path), **coco_scene.files(), num_workers=0, preprocessing=AS_THEY_ARE, augmentation=UNCHANGED)
+    return CocoData(
+        str(tmp_path), **coco_scene.files(), num_workers=0, preprocessing=AS_THEY_ARE, augmentation=UNCHANGED
+    )
 
 
 def edit(tmp_path, change):
@@ -70,8 +72,14 @@ def test_images_without_objects_are_trained_on_unless_told_otherwise(data):
 
 
 def test_batches_are_lists_in_the_order_of_the_seed(data):
-    batches = [[tuple(target["labels"].tolist()) for _, targets in [batch] for target in targets] for batch in data.train_dataloader()]
-    again = [[tuple(target["labels"].tolist()) for _, targets in [batch] for target in targets] for batch in data.train_dataloader()]
+    batches = [
+        [tuple(target["labels"].tolist()) for _, targets in [batch] for target in targets]
+        for batch in data.train_dataloader()
+    ]
+    again = [
+        [tuple(target["labels"].tolist()) for _, targets in [batch] for target in targets]
+        for batch in data.train_dataloader()
+    ]
     assert batches == again
     images, targets = next(iter(data.val_dataloader()))
     assert [image.shape for image in images] == [(3, 64, 96)] * 2
@@ -81,7 +89,12 @@ def test_batches_are_lists_in_the_order_of_the_seed(data):
 def test_augmentation_moves_boxes_with_their_masks(data):
     torch.manual_seed(0)
     data.augmentation = DetectionAugmentation(
-        short_sides=(48, 80), long_side=160, crop_probability=0.5, crop_short_sides=(64, 100), crop_range=(40, 60), hflip=0.5
+        short_sides=(48, 80),
+        long_side=160,
+        crop_probability=0.5,
+        crop_short_sides=(64, 100),
+        crop_range=(40, 60),
+        hflip=0.5,
     )
     dataset = data.training_dataset()
     sizes = set()
@@ -101,7 +114,13 @@ def test_augmentation_moves_boxes_with_their_masks(data):
 
 @pytest.mark.parametrize(
     ("height", "width", "expected"),
-    [(480, 640, (800, 1067)), (427, 640, (800, 1199)), (300, 640, (625, 1333)), (1333, 800, (1333, 800)), (1, 3000, (1, 1333))],
+    [
+        (480, 640, (800, 1067)),
+        (427, 640, (800, 1199)),
+        (300, 640, (625, 1333)),
+        (1333, 800, (1333, 800)),
+        (1, 3000, (1, 1333)),
+    ],
 )
 def test_sizes_are_the_published_ones(height, width, expected):
     image = torch.zeros(3, height, width, dtype=torch.uint8)
@@ -151,24 +170,47 @@ OBJECT = "annotation 100: "
         ({"area": "576"}, "area '576', expected a positive number"),
         ({"iscrowd": "0"}, "iscrowd '0', expected 0 or 1"),
         ({"segmentation": None}, "segmentation None, expected run lengths or a polygon"),
-        ({"segmentation": [["1", "2", "3", "4", "5", "6"]]}, r"segmentation \[\['1', .*, expected run lengths or a polygon"),
-        ({"segmentation": [[200, 2, 230, 4, 205, 6]]}, r"segmentation \[\[200, .*, expected run lengths or .* 3 points in the image"),
-        ({"segmentation": [[1, 2, 3, 4]]}, r"segmentation \[\[1, 2, 3, 4\]\], expected run lengths or a polygon of at least 3 points"),
+        (
+            {"segmentation": [["1", "2", "3", "4", "5", "6"]]},
+            r"segmentation \[\['1', .*, expected run lengths or a polygon",
+        ),
+        (
+            {"segmentation": [[200, 2, 230, 4, 205, 6]]},
+            r"segmentation \[\[200, .*, expected run lengths or .* 3 points in the image",
+        ),
+        (
+            {"segmentation": [[1, 2, 3, 4]]},
+            r"segmentation \[\[1, 2, 3, 4\]\], expected run lengths or a polygon of at least 3 points",
+        ),
         ({"segmentation": []}, r"segmentation \[\], expected run lengths or a polygon"),
         (
             {"segmentation": {"size": [64, 90], "counts": [64 * 90]}},
             r"run lengths of size \[64, 90\] in an image of \[64, 96\], expected the image's",
         ),
-        ({"segmentation": {"size": 5, "counts": [64 * 96]}}, r"run lengths of size 5 in an image of \[64, 96\], expected the image's"),
-        ({"segmentation": {"size": [64, 96], "counts": ["a"]}}, r"run lengths \['a'\], expected a list of numbers, none of them negative"),
-        ({"segmentation": {"size": [64, 96], "counts": [-4, 6148]}}, r"run lengths \[-4, 6148\], expected a list of numbers, none of them"),
+        (
+            {"segmentation": {"size": 5, "counts": [64 * 96]}},
+            r"run lengths of size 5 in an image of \[64, 96\], expected the image's",
+        ),
+        (
+            {"segmentation": {"size": [64, 96], "counts": ["a"]}},
+            r"run lengths \['a'\], expected a list of numbers, none of them negative",
+        ),
+        (
+            {"segmentation": {"size": [64, 96], "counts": [-4, 6148]}},
+            r"run lengths \[-4, 6148\], expected a list of numbers, none of them",
+        ),
         ({"segmentation": {"size": [64, 96]}}, "run lengths None, expected a list of numbers"),
-        ({"segmentation": {"size": [64, 96], "counts": [5, 5]}}, "run lengths of 10 pixels in an image of 6144, expected as many"),
+        (
+            {"segmentation": {"size": [64, 96], "counts": [5, 5]}},
+            "run lengths of 10 pixels in an image of 6144, expected as many",
+        ),
     ],
 )
 def test_objects_that_teach_nothing_are_dropped_with_a_warning(change, message, tmp_path):
     path = edit(tmp_path, lambda told: told["annotations"][0].update(change))
-    with pytest.warns(InputWarning, match=f"objects.json: 1 of 7 annotations dropped, 0 without some.*\n  {OBJECT}{message}"):
+    with pytest.warns(
+        InputWarning, match=f"objects.json: 1 of 7 annotations dropped, 0 without some.*\n  {OBJECT}{message}"
+    ):
         told = read(path)
     assert [one.id for one in told.images[0].objects] == [101, 99]
 
@@ -176,7 +218,10 @@ def test_objects_that_teach_nothing_are_dropped_with_a_warning(change, message, 
 @pytest.mark.parametrize("bad", [[1, 2, 3, 4], [200, 2, 230, 4, 205, 6], ["a"] * 6, None])
 def test_of_two_polygons_the_good_one_stays(bad, tmp_path):
     path = edit(tmp_path, lambda told: told["annotations"][0]["segmentation"].append(bad))
-    with pytest.warns(InputWarning, match=rf"0 of 7 .*dropped, 1 without .*\n  {OBJECT}1 of 2 polygons, .*, expected at least 3 points"):
+    with pytest.warns(
+        InputWarning,
+        match=rf"0 of 7 .*dropped, 1 without .*\n  {OBJECT}1 of 2 polygons, .*, expected at least 3 points",
+    ):
         told = read(path)
     assert len(told.images[0].objects[0].segmentation) == 1
     assert decode_mask(told.images[0].objects[0].segmentation, (64, 96)).sum() == 24 * 24
@@ -194,20 +239,38 @@ def test_boxes_are_cut_at_the_border(tmp_path):
             lambda told: told["annotations"][0].update(category_id=4),
             "annotation 100: category_id 4, expected one of its 3 categories, such as 3",
         ),
-        (lambda told: told["annotations"][0].update(image_id=5), "annotation 100: image_id 5, expected the id of one of its 4 images"),
+        (
+            lambda told: told["annotations"][0].update(image_id=5),
+            "annotation 100: image_id 5, expected the id of one of its 4 images",
+        ),
         (lambda told: told["images"][1].update(file_name="gone.png"), "image 11: .*gone.png: no such file"),
-        (lambda told: told["annotations"][0].update(category_id=[1]), r"annotation 100: category_id \[1\], expected a whole number"),
-        (lambda told: told["annotations"][0].update(image_id=[1]), r"annotation 100: image_id \[1\], expected a whole number"),
+        (
+            lambda told: told["annotations"][0].update(category_id=[1]),
+            r"annotation 100: category_id \[1\], expected a whole number",
+        ),
+        (
+            lambda told: told["annotations"][0].update(image_id=[1]),
+            r"annotation 100: image_id \[1\], expected a whole number",
+        ),
         (lambda told: told["images"][1].update(width=None), "image 11: width None, expected a whole number of pixels"),
         (lambda told: told["images"][1].update(width="96"), "image 11: width '96', expected a whole number of pixels"),
         (lambda told: told["images"][1].update(height=0), "image 11: height 0, expected a whole number of pixels"),
         (lambda told: told["images"][1].update(file_name=None), "image 11: file_name None, expected a name"),
         (lambda told: told["images"][1].update(id="11"), "image '11': id '11', expected a whole number"),
-        (lambda told: told.update(categories=[{"id": "3", "name": "a"}, *told["categories"]]), "category '3': id '3', expected a whole"),
+        (
+            lambda told: told.update(categories=[{"id": "3", "name": "a"}, *told["categories"]]),
+            "category '3': id '3', expected a whole",
+        ),
         (lambda told: told.update(categories=[]), "no categories, expected at least one"),
         (lambda told: told["annotations"].clear(), "no annotations, expected at least one"),
-        (lambda told: told.pop("categories"), "no list 'categories', expected COCO's json with images, annotations, categories"),
-        (lambda told: told["annotations"][0].pop("bbox"), "annotations entry .*, expected id, image_id, category_id, bbox in it"),
+        (
+            lambda told: told.pop("categories"),
+            "no list 'categories', expected COCO's json with images, annotations, categories",
+        ),
+        (
+            lambda told: told["annotations"][0].pop("bbox"),
+            "annotations entry .*, expected id, image_id, category_id, bbox in it",
+        ),
         (lambda told: told["images"][1].update(id=10), "an id occurs twice"),
     ],
 )
@@ -233,7 +296,10 @@ def test_the_warning_has_a_line_for_each_kind_of_fault(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*annotations dropped")
 def test_a_training_file_without_a_usable_object_is_refused(data, tmp_path):
-    edit(tmp_path, lambda told: [annotation.update(bbox=None) for annotation in told["annotations"] if not annotation["iscrowd"]])
+    edit(
+        tmp_path,
+        lambda told: [annotation.update(bbox=None) for annotation in told["annotations"] if not annotation["iscrowd"]],
+    )
     with pytest.raises(InputError, match=r"objects.json: 0 objects that can be learned from, expected at least one"):
         data.training_dataset()
 
@@ -249,7 +315,9 @@ def test_a_truncated_or_absent_json_is_refused(tmp_path):
 
 def test_a_picture_of_another_size_is_refused(data, tmp_path):
     Image.new("RGB", (50, 40)).save(tmp_path / "images" / "000000000001.png")
-    with pytest.raises(InputError, match=r"000000000001.png: 50x40 pixels, expected 96x64, the size of image 11 in the json"):
+    with pytest.raises(
+        InputError, match=r"000000000001.png: 50x40 pixels, expected 96x64, the size of image 11 in the json"
+    ):
         data.training_dataset()[1]
 
 
@@ -265,13 +333,18 @@ def test_run_lengths_that_cannot_be_decoded_are_refused(tmp_path):
     coco_scene.write(tmp_path)
     edit(tmp_path, lambda told: told["annotations"][0].update(segmentation={"size": [64, 96], "counts": "abc"}))
     data = CocoData(str(tmp_path), **coco_scene.files(), preprocessing=AS_THEY_ARE, augmentation=UNCHANGED)
-    with pytest.raises(InputError, match=r"000000000000.png: annotation 100: its mask can't be decoded \(RLE string is malformed"):
+    with pytest.raises(
+        InputError, match=r"000000000000.png: annotation 100: its mask can't be decoded \(RLE string is malformed"
+    ):
         data.training_dataset()[0]
 
 
 @pytest.mark.parametrize(
     "categories",
-    [[*coco_scene.CATEGORIES, {"id": 30, "name": "star"}], [{**each, "id": 50 - each["id"]} for each in coco_scene.CATEGORIES]],
+    [
+        [*coco_scene.CATEGORIES, {"id": 30, "name": "star"}],
+        [{**each, "id": 50 - each["id"]} for each in coco_scene.CATEGORIES],
+    ],
 )
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_all_splits_must_agree_on_the_categories(split, categories, data, tmp_path):

@@ -57,9 +57,13 @@ def pictures(tmp_path):
         ("pictures/notes.txt", [], "exists, expected another name or folder, or --overwrite"),
     ],
 )
-def test_predict_writes_over_no_input_and_over_nothing_unasked(name, options, said, checkpoint, pictures, tmp_path, capsys):
+def test_predict_writes_over_no_input_and_over_nothing_unasked(
+    name, options, said, checkpoint, pictures, tmp_path, capsys
+):
     before = (tmp_path / name).read_bytes()
-    assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(tmp_path / name), *options, str(pictures)]) == 2
+    assert (
+        main(["predict", "--checkpoint", str(checkpoint), "--json", str(tmp_path / name), *options, str(pictures)]) == 2
+    )
     assert said in capsys.readouterr().err
     assert (tmp_path / name).read_bytes() == before
 
@@ -86,7 +90,10 @@ def test_predict_prints_and_writes_what_the_network_says(checkpoint, pictures, t
 
 def test_predict_takes_several_images_and_fewer_classes(checkpoint, pictures, capsys):
     images = [str(pictures / "a.png"), str(pictures / "below" / "b.jpg")]
-    assert main(["predict", *images, "--checkpoint", str(checkpoint), "--top", "1", "--json", "-", "--batch-size", "1"]) == 0
+    assert (
+        main(["predict", *images, "--checkpoint", str(checkpoint), "--top", "1", "--json", "-", "--batch-size", "1"])
+        == 0
+    )
     assert [len(result["classes"]) for result in json.loads(capsys.readouterr().out)] == [1, 1]
 
 
@@ -150,7 +157,11 @@ def test_a_checkpoint_fetches_no_first_weights(tmp_path):
     given = {"num_classes": 3, "pretrained": True, "cache_dir": "there"}
     info = network_info("ffnet_nano", given, task="classification")
     assert info["model_args"] == {"num_classes": 3}
-    save_network(metamixer.create_model("ffnet_nano", num_classes=3), {**info, "model_args": given}, tmp_path / "older.safetensors")
+    save_network(
+        metamixer.create_model("ffnet_nano", num_classes=3),
+        {**info, "model_args": given},
+        tmp_path / "older.safetensors",
+    )
     assert load_checkpoint(tmp_path / "older.safetensors")[0].num_classes == 3
 
 
@@ -187,18 +198,30 @@ def test_models_lists_the_papers_table(capsys):
         (["predict", "--model", "ffnet_9", "--checkpoint", "{checkpoint}", "{pictures}"], "expected ffnet_9"),
         (["predict", "--model", "ffnet_sr_light", "{pictures}"], "model 'ffnet_sr_light': no image classifier"),
         *(
-            (["predict", "--model", name, "--checkpoint", "{published}", "{pictures}"], f"model '{name}': no image classifier")
+            (
+                ["predict", "--model", name, "--checkpoint", "{published}", "{pictures}"],
+                f"model '{name}': no image classifier",
+            )
             for name in ("ffnet_sr_light", "upernet_ffnet_1", "ffnet_ts")
         ),
-        (["predict", "--model", "ffnet_1.pth.tar", "{pictures}"], "no such weights, expected ffnet_1.distilled_in1k or ffnet_1.in1k"),
+        (
+            ["predict", "--model", "ffnet_1.pth.tar", "{pictures}"],
+            "no such weights, expected ffnet_1.distilled_in1k or ffnet_1.in1k",
+        ),
         (["predict", "--model", "resnet5O", "{pictures}"], "model 'resnet5O': no such model; did you mean resnet50"),
         (["predict", "--checkpoint", "{checkpoint}", "{empty}"], "no images in this folder"),
         (["predict", "--checkpoint", "{checkpoint}", "nowhere.jpg"], "nowhere.jpg: no such file"),
         (["predict", "--checkpoint", "{pictures}", "{pictures}"], "{pictures}: is a folder, expected a file"),
         (["predict", "--checkpoint", "{checkpoint}", "{pictures}/notes.txt"], "notes.txt: not a readable image"),
         (["predict", "--checkpoint", "{pictures}/notes.txt", "{pictures}"], "notes.txt: not a readable checkpoint"),
-        (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--batch_size", "0"], "batch_size 0, expected at least 1"),
-        (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--batch_size", "-1"], "batch_size -1, expected at least 1"),
+        (
+            ["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--batch_size", "0"],
+            "batch_size 0, expected at least 1",
+        ),
+        (
+            ["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--batch_size", "-1"],
+            "batch_size -1, expected at least 1",
+        ),
         (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--top", "0"], "top 0, expected at least 1"),
         (["predict", "--checkpoint", "{checkpoint}", "{pictures}", "--top", "-1"], "top -1, expected at least 1"),
         (["predict", "--checkpoint", "{checkpoint}", "a" * 300], f"{'a' * 300}: File name too long"),
@@ -209,7 +232,12 @@ def test_models_lists_the_papers_table(capsys):
 def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, pictures, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     torch.save({"weight": torch.zeros(1)}, tmp_path / "published.pth")
-    places = {"checkpoint": checkpoint, "pictures": pictures, "empty": tmp_path / "empty", "published": tmp_path / "published.pth"}
+    places = {
+        "checkpoint": checkpoint,
+        "pictures": pictures,
+        "empty": tmp_path / "empty",
+        "published": tmp_path / "published.pth",
+    }
     assert main([argument.format(**places) for argument in arguments]) == 2
     captured = capsys.readouterr()
     assert said.format(**places) in captured.err
@@ -246,9 +274,14 @@ def test_a_truncated_image_is_named_and_the_others_classified(checkpoint, pictur
         ("-", ["notes.txt", "a.png"], "1 of 2 files failed, named above; the others are in the output"),
     ],
 )
-def test_where_the_others_are_is_told_if_there_are_some(json, files, said, checkpoint, pictures, tmp_path, monkeypatch, capsys):
+def test_where_the_others_are_is_told_if_there_are_some(
+    json, files, said, checkpoint, pictures, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
-    assert main(["predict", "--checkpoint", str(checkpoint), "--json", json, *(str(pictures / name) for name in files)]) == 2
+    assert (
+        main(["predict", "--checkpoint", str(checkpoint), "--json", json, *(str(pictures / name) for name in files)])
+        == 2
+    )
     assert capsys.readouterr().err.endswith(f"error: {said}\n")
     assert not (tmp_path / "result.json").exists()
 
@@ -276,7 +309,9 @@ def test_saving_to_a_full_disk_leaves_the_old_file(checkpoint, monkeypatch):
     assert list(checkpoint.parent.glob(".*part")) == []
 
 
-@pytest.mark.parametrize(("said", "line"), [("two\nlines", "two"), ("\n  late", "late"), ("", "ValueError"), ("\n", "ValueError")])
+@pytest.mark.parametrize(
+    ("said", "line"), [("two\nlines", "two"), ("\n  late", "late"), ("", "ValueError"), ("\n", "ValueError")]
+)
 def test_errors_of_others_are_told_in_one_line(said, line):
     assert first_line(ValueError(said)) == line
 
@@ -291,4 +326,9 @@ def test_lists_are_words_after_their_option_or_one_in_brackets(levels, monkeypat
     stand_in = functools.wraps(forecast)(lambda **options: seen.update(options))
     monkeypatch.setattr("metamixer.commands.forecast.forecast", stand_in)
     assert main(["forecast", *levels, "table.csv", "--missing-values", "-9999", "1e9", "--overwrite"]) == 0
-    assert (seen["table"], seen["levels"], seen["missing_values"], seen["overwrite"]) == ("table.csv", [80, 95], [-9999, 1e9], True)
+    assert (seen["table"], seen["levels"], seen["missing_values"], seen["overwrite"]) == (
+        "table.csv",
+        [80, 95],
+        [-9999, 1e9],
+        True,
+    )

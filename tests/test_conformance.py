@@ -1,6 +1,8 @@
-"""What every network of `list_models()` promises, whichever its task; a new network is tested because it is in that list.
+"""What every network of `list_models()` promises, whichever its task; a new network is tested because it is in that
+list.
 
-Large networks are made small here, in width and depth and not in kind; what a network does beyond this is tested in its own file.
+Large networks are made small here, in width and depth and not in kind; what a network does beyond this is tested in its
+own file.
 """
 
 import copy
@@ -16,7 +18,16 @@ import metamixer
 from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.deployment.samples import example_of
 from metamixer.models.registry import task_of
-from metamixer.models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION, TASKS, ZERO_SHOT
+from metamixer.models.tasks import (
+    CLASSIFICATION,
+    DETECTION,
+    FORECASTING,
+    POINTS,
+    SEGMENTATION,
+    SUPER_RESOLUTION,
+    TASKS,
+    ZERO_SHOT,
+)
 from metamixer.ops import LayerScale, ParallelConv
 from metamixer.ops.series import SharedNorm
 from metamixer.ops.sparse import SparseVoxels
@@ -31,7 +42,13 @@ SMALL = {
     SUPER_RESOLUTION: {"dim": 24, "depth": 2},
     FORECASTING: {"dims": (16,), "kernel_sizes": (13,)},
     ZERO_SHOT: {"dim": 16, "depth": 1, "context": 64, "horizon": 32},
-    POINTS: {"num_classes": CLASSES, "depths": (1, 1, 1), "dims": (16, 16, 32), "decoder_depths": (1, 1), "decoder_dims": (16, 16)},
+    POINTS: {
+        "num_classes": CLASSES,
+        "depths": (1, 1, 1),
+        "dims": (16, 16, 32),
+        "decoder_depths": (1, 1),
+        "decoder_dims": (16, 16),
+    },
 }
 """What makes a task's networks small."""
 FFNET_HEAD = {"backbone_args": BACKBONE, "head_args": {"dim": 16, "out_dim": 32, "depth": 1}}
@@ -46,10 +63,16 @@ OF_ONE = {
 """What only some of them take."""
 KINDS = {
     "attention": ("ffnet_nano", {"mixers": ("ffnified", "pooling", "identity", "attention")}),
-    "layer scale, large kernels": ("ffnet_nano", {"layer_scale": 1e-6, "channel_kernels": (7, 7, 7, 7), "drop_path_rate": 0.2}),
+    "layer scale, large kernels": (
+        "ffnet_nano",
+        {"layer_scale": 1e-6, "channel_kernels": (7, 7, 7, 7), "drop_path_rate": 0.2},
+    ),
     "super-resolution, LayerNorm": ("ffnet_sr_nano", {"norm": "layernorm2d"}),
     "super-resolution, BatchNorm": ("ffnet_sr_nano", {"norm": "batchnorm2d"}),
-    "super-resolution, large kernels": ("ffnet_sr_nano", {"norm": "batchnorm2d", "token_kernel": 7, "channel_kernel": 7}),
+    "super-resolution, large kernels": (
+        "ffnet_sr_nano",
+        {"norm": "batchnorm2d", "token_kernel": 7, "channel_kernel": 7},
+    ),
     "super-resolution, large token kernels": ("ffnet_sr_nano", {"token_kernel": 7}),
     "super-resolution, x3": ("ffnet_sr_nano", {"scale": 3}),
     "super-resolution, x4": ("ffnet_sr_nano", {"scale": 4}),
@@ -116,7 +139,9 @@ def loss(network: nn.Module, case: str) -> Tensor:
         losses = network([image], [{"boxes": boxes, "labels": torch.tensor([0, 2]), "masks": masks}])
         return sum(losses.values())
     if task is SEGMENTATION:
-        return sum(logits.square().sum() for logits in network.forward_heads(torch.cat([example(case), 1 - example(case)])))
+        return sum(
+            logits.square().sum() for logits in network.forward_heads(torch.cat([example(case), 1 - example(case)]))
+        )
     x = example(case)
     x = torch.cat([x, 1 - x]) if isinstance(x, Tensor) else x  # norms need two images in the last stage
     return network(x).sub(1).square().sum()
@@ -131,7 +156,9 @@ def test_every_parameter_learns(case):
     learner = copy.deepcopy(network_of(case)[0]).train()
     torch.manual_seed(0)
     loss(learner, case).backward()
-    assert not [name for name, parameter in learner.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert not [
+        name for name, parameter in learner.named_parameters() if parameter.grad is None or not parameter.grad.any()
+    ]
     assert all(parameter.grad.isfinite().all() for parameter in learner.parameters())
 
 
@@ -145,7 +172,12 @@ def test_deploy_form_is_the_same_function(case):
     tolerance = LOOSER.get(TASKS[info["task"]], 1e-5)
     assert_same(outputs(deployed, case, x), expected, tolerance)
     assert_same(outputs(metamixer.fuse(deployed), case, x), expected, tolerance)
-    unfolded = (ParallelConv, LayerScale, SharedNorm, *(() if {info["model"], info["task"]} & NORMS_STAY.keys() else (_BatchNorm,)))
+    unfolded = (
+        ParallelConv,
+        LayerScale,
+        SharedNorm,
+        *(() if {info["model"], info["task"]} & NORMS_STAY.keys() else (_BatchNorm,)),
+    )
     assert not [name for name, module in deployed.named_modules() if isinstance(module, unfolded)]
     after = network.state_dict()
     assert before.keys() == after.keys()

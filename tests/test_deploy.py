@@ -100,9 +100,13 @@ def test_a_library_that_cannot_convert_the_network_costs_no_other(network, monke
 
 
 def test_int8_in_openvino_asks_for_nncf(network, monkeypatch):
-    monkeypatch.setattr("metamixer.deployment.formats.find_spec", lambda package: None if package == "nncf" else package)
+    monkeypatch.setattr(
+        "metamixer.deployment.formats.find_spec", lambda package: None if package == "nncf" else package
+    )
     x = torch.randn(1, 3, SIZE, SIZE)
-    with pytest.raises(InputError, match=r"nncf is not installed, expected for this: pip install 'metamixer\[openvino\]'"):
+    with pytest.raises(
+        InputError, match=r"nncf is not installed, expected for this: pip install 'metamixer\[openvino\]'"
+    ):
         metamixer.deploy(network, x, "int8", backend="openvino", calibration=x, cache=False)
 
 

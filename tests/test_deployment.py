@@ -98,7 +98,10 @@ def test_a_package_takes_the_place_of_a_package(tmp_path):
     with written_together(out) as part:
         part.mkdir()
         (part / MANIFEST).touch()
-    assert [path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("*"))] == [Path(out.name), Path(out.name, MANIFEST)]
+    assert [path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("*"))] == [
+        Path(out.name),
+        Path(out.name, MANIFEST),
+    ]
 
 
 def test_other_batches_than_a_program_takes_are_filled_up_and_cut():
@@ -188,12 +191,20 @@ def test_a_file_of_another_version_or_altered_is_refused(change, said, onnx_file
     ("example", "calibration", "said"),
     [
         (np.zeros((1, 3, SIZE, SIZE), np.float32), None, "example is a ndarray, expected a float32 tensor"),
-        (torch.zeros(1, 3, SIZE, SIZE, dtype=torch.float64), None, "example of type torch.float64, expected torch.float32"),
+        (
+            torch.zeros(1, 3, SIZE, SIZE, dtype=torch.float64),
+            None,
+            "example of type torch.float64, expected torch.float32",
+        ),
         (torch.zeros(0, 3, SIZE, SIZE), None, r"example of shape \[0, 3, 64, 64\], expected a batch of at least one"),
         (torch.zeros(1, 4, SIZE, SIZE), None, r"of shape \[1, 4, 64, 64\], expected"),
         (torch.zeros(1, SIZE), None, r"of shape \[1, 64\], expected"),
         (torch.zeros(1, 3, SIZE, SIZE), torch.zeros(0, 3, SIZE, SIZE), r"calibration of shape \[0, 3"),
-        (torch.zeros(1, 3, SIZE, SIZE), torch.zeros(2, 3, 32, 32), r"calibration of shape .*, expected \(batch, 3, 64, 64\)"),
+        (
+            torch.zeros(1, 3, SIZE, SIZE),
+            torch.zeros(2, 3, 32, 32),
+            r"calibration of shape .*, expected \(batch, 3, 64, 64\)",
+        ),
     ],
 )
 def test_inputs_that_the_network_does_not_take_are_one_line(use, example, calibration, said, network, tmp_path):
@@ -240,7 +251,12 @@ def test_a_network_that_fixes_its_batch_is_captured_in_the_examples(tmp_path):
 @needs["openvino"]
 def test_what_a_library_cannot_convert_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"OpenVINO can't hold this network .*No conversion rule found"):
-        export(timm.create_model("test_vit").eval(), tmp_path / "net.xml", format="openvino", example=torch.rand(1, 3, 160, 160))
+        export(
+            timm.create_model("test_vit").eval(),
+            tmp_path / "net.xml",
+            format="openvino",
+            example=torch.rand(1, 3, 160, 160),
+        )
     assert list(tmp_path.iterdir()) == []
 
 

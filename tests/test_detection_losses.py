@@ -19,7 +19,12 @@ from published_weights import GOLDEN, image, weight
 SIZES = [(96, 128), (80, 120)]
 LEVELS = [(24, 32), (12, 16), (6, 8), (3, 4), (2, 2)]
 OBJECTS = [
-    [(10.0, 8.0, 60.5, 70.0, 2), (50.0, 30.0, 120.0, 90.0, 0), (5.0, 60.0, 30.0, 94.0, 1), (100.0, 2.0, 127.0, 40.0, 2)],
+    [
+        (10.0, 8.0, 60.5, 70.0, 2),
+        (50.0, 30.0, 120.0, 90.0, 0),
+        (5.0, 60.0, 30.0, 94.0, 1),
+        (100.0, 2.0, 127.0, 40.0, 2),
+    ],
     [(20.0, 15.0, 110.0, 79.0, 1)],
 ]
 """Of each image: x1, y1, x2, y2, label; the mask is an ellipse a little larger than the box, cut to it."""
@@ -46,7 +51,9 @@ def filled(module: nn.Module, prefix: str) -> nn.Module:
     state = {}
     for name, tensor in module.state_dict().items():
         key = published_detector_name(prefix + name)
-        state[name] = weight(key, list(tensor.shape)) * (SCALES.get(key.split(".")[-2], 1) if key.endswith(".weight") else 1)
+        state[name] = weight(key, list(tensor.shape)) * (
+            SCALES.get(key.split(".")[-2], 1) if key.endswith(".weight") else 1
+        )
     module.load_state_dict(state)
     return module.train()
 
@@ -78,7 +85,11 @@ def test_losses_and_gradients_are_the_published_ones(case, golden):
         assert loss.item() == pytest.approx(float(golden[f"losses/{case}/{NAMES[name]}"]), abs=5e-6), name
     sum(losses.values()).backward()
     for part, module, prefix in (("rpn", proposals, "proposals."), ("roi", cascade, "cascade.")):
-        expected = dict(zip(golden[f"losses/names/{part}"].tolist(), golden[f"losses/{case}/gradients/{part}"].tolist(), strict=True))
+        expected = dict(
+            zip(
+                golden[f"losses/names/{part}"].tolist(), golden[f"losses/{case}/gradients/{part}"].tolist(), strict=True
+            )
+        )
         for name, parameter in module.named_parameters():
             key = published_detector_name(prefix + name).split(".", 1)[1]
             assert parameter.grad.norm().item() == pytest.approx(expected[key], rel=1e-3, abs=1e-5), name
@@ -111,8 +122,20 @@ def test_anchors_are_not_rounded_and_keep_their_stride():
 def test_boxes_find_their_objects():
     objects = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 16], [0, 0, 10, 25], [19, 15, 33, 31], [40, 40, 50, 50]])
-    assert match(boxes, objects, positive=0.7, negative=0.5).tolist() == [0, BETWEEN, BACKGROUND, BACKGROUND, BACKGROUND]
-    assert match(boxes, objects, positive=0.7, negative=0.5, rescue=0.3).tolist() == [0, BETWEEN, BACKGROUND, 1, BACKGROUND]
+    assert match(boxes, objects, positive=0.7, negative=0.5).tolist() == [
+        0,
+        BETWEEN,
+        BACKGROUND,
+        BACKGROUND,
+        BACKGROUND,
+    ]
+    assert match(boxes, objects, positive=0.7, negative=0.5, rescue=0.3).tolist() == [
+        0,
+        BETWEEN,
+        BACKGROUND,
+        1,
+        BACKGROUND,
+    ]
     assert match(boxes, objects[:0], positive=0.7, negative=0.5, rescue=0.3).tolist() == [BACKGROUND] * 5
     assert match(boxes[:0], objects, positive=0.7, negative=0.5, rescue=0.3).tolist() == []
 

@@ -73,10 +73,14 @@ def test_detections_are_the_published_ones(golden):
     images = [batch[i, :, :height, :width] for i, (height, width) in enumerate(SIZES)]
     padded = torch.stack([images[0], nn.functional.pad(images[1], (0, 8, 0, 16))])
     levels = network.forward_features(padded)
-    proposals = network.proposals.propose(network.proposals(levels), network.proposals.anchors(levels), SIZES, count=1000)
+    proposals = network.proposals.propose(
+        network.proposals(levels), network.proposals.anchors(levels), SIZES, count=1000
+    )
     for i, (size, found) in enumerate(zip(SIZES, network(images), strict=True)):
         np.testing.assert_allclose(proposals[i][:200], golden[f"rcnn3/image{i}/proposals"][:, :4], **TOLERANCE)
-        boxes, labels, areas = (torch.from_numpy(golden[f"rcnn3/image{i}/{part}"]) for part in ("boxes", "labels", "mask_area"))
+        boxes, labels, areas = (
+            torch.from_numpy(golden[f"rcnn3/image{i}/{part}"]) for part in ("boxes", "labels", "mask_area")
+        )
         same = box_iou(boxes[:, :4], found["boxes"]) > 0.99
         same &= (boxes[:, 4:] - found["scores"]).abs() < 1e-3
         same &= labels[:, None] == found["labels"]
@@ -101,7 +105,9 @@ def test_published_checkpoints_are_complete_in_both_directions(variant):
     with pytest.raises(InputError, match=r"1 missing: roi_head\.mask_head\.1\.upsample\.bias"):
         network.convert_published(state)
     with pytest.raises(InputError, match=r"1 left over: bbox_head\.extra"):
-        network.convert_published({**state, "roi_head.mask_head.1.upsample.bias": torch.empty(256), "bbox_head.extra": torch.empty(1)})
+        network.convert_published(
+            {**state, "roi_head.mask_head.1.upsample.bias": torch.empty(256), "bbox_head.extra": torch.empty(1)}
+        )
 
 
 @pytest.fixture
@@ -126,7 +132,9 @@ def scene(sizes, *, seed=0):
     images = [torch.randn(3, *size, generator=generator) for size in sizes]
     targets = []
     for height, width in sizes:
-        boxes = torch.tensor([[2.0, 3.0, width * 0.6, height * 0.7], [width * 0.4, height * 0.3, width - 1.0, height - 2.0]])
+        boxes = torch.tensor(
+            [[2.0, 3.0, width * 0.6, height * 0.7], [width * 0.4, height * 0.3, width - 1.0, height - 2.0]]
+        )
         masks = torch.zeros(2, height, width, dtype=torch.uint8)
         for mask, (x1, y1, x2, y2) in zip(masks, boxes.int().tolist(), strict=True):
             mask[y1:y2, x1:x2] = 1
@@ -162,7 +170,11 @@ def test_images_without_objects_train(small, empty):
     losses = small(images, targets)
     sum(losses.values()).backward()
     assert all(torch.isfinite(loss) for loss in losses.values())
-    assert not [name for name, parameter in small.named_parameters() if parameter.grad is None or not parameter.grad.isfinite().all()]
+    assert not [
+        name
+        for name, parameter in small.named_parameters()
+        if parameter.grad is None or not parameter.grad.isfinite().all()
+    ]
     assert len(losses) == 11
     if all(empty):
         assert all(losses[name] == 0 for name in losses if name.startswith(("box", "mask", "proposal_box")))
@@ -175,7 +187,12 @@ def test_finding_nothing_is_an_answer(small):
     for head in small.cascade.box_heads:
         head.classes.bias[-1] = 1e3  # background everywhere
     for found in small(images):
-        assert [tuple(found[key].shape) for key in ("boxes", "scores", "labels", "masks")] == [(0, 4), (0,), (0,), (0, 28, 28)]
+        assert [tuple(found[key].shape) for key in ("boxes", "scores", "labels", "masks")] == [
+            (0, 4),
+            (0,),
+            (0,),
+            (0, 28, 28),
+        ]
     levels = small.forward_features(torch.zeros(1, 3, 64, 96))
     (found,) = small.cascade.detect(levels, [torch.zeros(0, 4)], [(64, 96)])
     assert found["boxes"].shape == (0, 4)
@@ -228,7 +245,13 @@ def test_pyramid_exports_for_any_size(small):
 def test_takes_timms_backbones(backbone):
     network = CascadeMaskRCNN(3, backbone, channels=16, hidden_dim=32).eval()
     levels = network.forward_features(torch.randn(1, 3, 64, 96))
-    assert [tuple(level.shape) for level in levels] == [(1, 16, 16, 24), (1, 16, 8, 12), (1, 16, 4, 6), (1, 16, 2, 3), (1, 16, 1, 2)]
+    assert [tuple(level.shape) for level in levels] == [
+        (1, 16, 16, 24),
+        (1, 16, 8, 12),
+        (1, 16, 4, 6),
+        (1, 16, 2, 3),
+        (1, 16, 1, 2),
+    ]
 
 
 def test_another_number_of_classes_starts_from_a_checkpoint(tmp_path, monkeypatch):
@@ -239,7 +262,11 @@ def test_another_number_of_classes_starts_from_a_checkpoint(tmp_path, monkeypatc
     own = {key: value.clone() for key, value in network.state_dict().items()}
     load_initial(network, tmp_path / "published.pth", new_classifier=True)
     for key, value in network.state_dict().items():
-        source = own if ".classes." in key or ".deltas." in key or ("mask_heads" in key and ".logits." in key) else published.state_dict()
+        source = (
+            own
+            if ".classes." in key or ".deltas." in key or ("mask_heads" in key and ".logits." in key)
+            else published.state_dict()
+        )
         assert torch.equal(value, source[key]), key
     with pytest.raises(InputError, match="of another shape"):
         load_initial(network, tmp_path / "published.pth")
@@ -256,7 +283,10 @@ def edited(target, **changes):
             lambda target: edited(target, boxes=torch.tensor([[2.0, 3, 20, 30], [9, 9, 9, 12]])),
             r"image 0: box 1 is \[9.*expected finite x1 < x2",
         ),
-        (lambda target: edited(target, boxes=torch.tensor([[2.0, 3, float("nan"), 30], [9, 9, 19, 12]])), r"image 0: box 0 is .*nan"),
+        (
+            lambda target: edited(target, boxes=torch.tensor([[2.0, 3, float("nan"), 30], [9, 9, 19, 12]])),
+            r"image 0: box 0 is .*nan",
+        ),
         (lambda target: edited(target, labels=torch.tensor([0, 3])), "image 0: label 1 is 3, expected 0 to 2"),
         (
             lambda target: edited(target, masks=target["masks"][:, :5]),
@@ -274,7 +304,9 @@ def test_refuses_what_is_no_detector_input():
     network = CascadeMaskRCNN(**SMALL)
     with pytest.raises(InputError, match="0 images, expected at least one"):
         network([])
-    with pytest.raises(InputError, match=r"one of shape \[1, 64, 64\], expected at least one, each \(3, height, width\)"):
+    with pytest.raises(
+        InputError, match=r"one of shape \[1, 64, 64\], expected at least one, each \(3, height, width\)"
+    ):
         network([torch.zeros(1, 64, 64)])
     with pytest.raises(InputError, match="1 targets, expected 2"):
         network([torch.zeros(3, 64, 64)] * 2, [without_objects(scene([(64, 64)])[1][0])])

@@ -36,18 +36,29 @@ PREPROCESSING = DetectionPreprocessing(short_side=64, long_side=96)
 def data(tmp_path):
     coco_scene.write(tmp_path)
     augmentation = DetectionAugmentation(short_sides=(64,), long_side=96, crop_probability=0.0)
-    return CocoData(str(tmp_path), **coco_scene.files(), num_workers=0, preprocessing=PREPROCESSING, augmentation=augmentation)
+    return CocoData(
+        str(tmp_path), **coco_scene.files(), num_workers=0, preprocessing=PREPROCESSING, augmentation=augmentation
+    )
 
 
 def task(**kwargs):
     return Detection(
-        "cascade_mask_rcnn_ffnet_nano", 3, model_args=NARROW, optimization=DetectionOptimization(lr=1e-3, warmup_steps=0), **kwargs
+        "cascade_mask_rcnn_ffnet_nano",
+        3,
+        model_args=NARROW,
+        optimization=DetectionOptimization(lr=1e-3, warmup_steps=0),
+        **kwargs,
     )
 
 
 def trainer(tmp_path, **kwargs):
     return Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, **kwargs
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **kwargs,
     )
 
 
@@ -79,7 +90,9 @@ def test_a_resumed_run_ends_as_an_unbroken_one(data, tmp_path):
     first.fit(half, data)
     first.save_checkpoint(tmp_path / "half.ckpt")
     rest = task()
-    trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(rest, data, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(
+        rest, data, ckpt_path=tmp_path / "half.ckpt", weights_only=True
+    )
     for key, value in whole.network.state_dict().items():
         torch.testing.assert_close(rest.network.state_dict()[key], value, rtol=1e-4, atol=1e-5)
 
@@ -89,7 +102,12 @@ def test_ground_truth_given_back_scores_one(data):
     for _, targets in data.val_dataloader():
         targets = [{**target, "masks": target["masks"].bool()} for target in targets]
         found = [
-            {"boxes": target["boxes"], "labels": target["labels"], "masks": target["masks"], "scores": torch.ones(len(target["labels"]))}
+            {
+                "boxes": target["boxes"],
+                "labels": target["labels"],
+                "masks": target["masks"],
+                "scores": torch.ones(len(target["labels"])),
+            }
             for target in targets
         ]
         measures.update(found, targets)
@@ -107,13 +125,23 @@ def test_the_numbers_are_those_of_faster_coco_eval_on_the_files(data, tmp_path):
         count = len(target["labels"])
         shift = torch.randint(-3, 4, (count, 2), generator=generator)
         boxes = target["boxes"] + shift.repeat(1, 2)
-        masks = [torch.roll(mask, tuple(step.flip(0).tolist()), (0, 1)).bool() for mask, step in zip(target["masks"], shift, strict=True)]
+        masks = [
+            torch.roll(mask, tuple(step.flip(0).tolist()), (0, 1)).bool()
+            for mask, step in zip(target["masks"], shift, strict=True)
+        ]
         masks = torch.stack(masks) if masks else target["masks"].bool()
         labels = (target["labels"] + (torch.rand(count, generator=generator) < 0.2)) % 3
         found = {"boxes": boxes, "labels": labels, "masks": masks, "scores": torch.rand(count, generator=generator)}
         measures.update([found], [{**target, "masks": target["masks"].bool()}])
-        for (x1, y1, x2, y2), label, mask, score in zip(boxes.tolist(), labels.tolist(), masks, found["scores"].tolist(), strict=True):
-            entry = {"image_id": image.id, "category_id": data.category_ids[label], "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
+        for (x1, y1, x2, y2), label, mask, score in zip(
+            boxes.tolist(), labels.tolist(), masks, found["scores"].tolist(), strict=True
+        ):
+            entry = {
+                "image_id": image.id,
+                "category_id": data.category_ids[label],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "score": score,
+            }
             results.append({**entry, "segmentation": encode_mask(mask.numpy())})
     numbers = coco_numbers(measures.compute())
     truth = COCO(str(tmp_path / "objects.json"))
@@ -142,7 +170,12 @@ def test_the_backbone_starts_from_imagenet_weights_and_a_checkpoint_does_not_ask
         return metamixer.create_model(name, num_classes=3, **NARROW)
 
     monkeypatch.setattr("metamixer.tasks.task.create_model", create)
-    made = Detection("cascade_mask_rcnn_ffnet_nano", 3, model_args={"backbone_args": {"drop_path_rate": 0.1}}, pretrained_backbone=True)
+    made = Detection(
+        "cascade_mask_rcnn_ffnet_nano",
+        3,
+        model_args={"backbone_args": {"drop_path_rate": 0.1}},
+        pretrained_backbone=True,
+    )
     assert asked[0]["backbone_args"] == {"drop_path_rate": 0.1, "pretrained": True}
     assert made.model_args == {"backbone_args": {"drop_path_rate": 0.1}, "num_classes": 3}
 
@@ -155,7 +188,9 @@ def test_refuses_another_number_of_categories(data, tmp_path):
 def test_weights_are_measured_on_the_categories_that_they_learned(data, tmp_path):
     learner = task()
     learner.loaded_info = {"classes": ["box", "disc", "triangle"], "category_ids": [3, 8, 20]}
-    with pytest.raises(InputError, match="category id 1 of the data is 7, expected 8, which the checkpoint learned there"):
+    with pytest.raises(
+        InputError, match="category id 1 of the data is 7, expected 8, which the checkpoint learned there"
+    ):
         trainer(tmp_path).test(learner, data, verbose=False)
 
 
@@ -218,7 +253,9 @@ def test_schedule_warms_up_and_falls_at_the_milestones():
     optimization = DetectionOptimization(warmup_steps=10, milestones=(2, 3))
     optimizer = optimization.optimizer(torch.nn.Linear(2, 2))
     share = optimization.scheduler(optimizer, steps=3600, steps_per_epoch=100).lr_lambdas[0]
-    assert [share(step) for step in (0, 5, 10, 199, 200, 299, 300)] == pytest.approx([0.001, 0.5005, 1, 1, 0.1, 0.1, 0.01])
+    assert [share(step) for step in (0, 5, 10, 199, 200, 299, 300)] == pytest.approx(
+        [0.001, 0.5005, 1, 1, 0.1, 0.1, 0.01]
+    )
 
 
 @pytest.fixture
@@ -280,7 +317,9 @@ def test_images_are_numbered_by_their_names_or_counted_with_a_warning(names, exp
     if isinstance(expected, list):
         assert image_ids(paths) == expected
         return
-    with pytest.warns(InputWarning, match=f"^{expected}: not named by a number of its own, so that image_id counts the images"):
+    with pytest.warns(
+        InputWarning, match=f"^{expected}: not named by a number of its own, so that image_id counts the images"
+    ):
         assert image_ids(paths) == list(range(1, len(names) + 1))
 
 
@@ -294,7 +333,11 @@ def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, tmp_
     assert said[0].startswith(f"metamixer: failed: {broken}: not a readable image")
     assert said[1] == f"metamixer: error: 1 of 4 files failed, named above; the others are in {tmp_path / 'found'}"
     assert sorted(path.name for path in (tmp_path / "found").glob("*.jpg")) == [f"{i:012d}.jpg" for i in (0, 2, 3)]
-    assert {entry["image_id"] for entry in json.loads((tmp_path / "found" / "detections.json").read_text())} <= {0, 2, 3}
+    assert {entry["image_id"] for entry in json.loads((tmp_path / "found" / "detections.json").read_text())} <= {
+        0,
+        2,
+        3,
+    }
     assert main(command) == 2
     assert "000000000000.jpg: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
     broken.unlink()
@@ -314,7 +357,9 @@ def test_detect_finds_in_the_file_what_the_network_finds_in_its_image(checkpoint
     overlap, partner = box_iou(expected["boxes"] * 2, found["boxes"]).max(dim=1)
     same = (overlap > 0.99) & (found["labels"][partner] == expected["labels"])
     same &= (found["scores"][partner] - expected["scores"]).abs() < 1e-3
-    assert same.float().mean() >= 0.95  # a last digit of the fused network can decide which of two boxes the suppression keeps
+    assert (
+        same.float().mean() >= 0.95
+    )  # a last digit of the fused network can decide which of two boxes the suppression keeps
 
 
 def test_bfloat16_finds_about_the_same(checkpoint, tmp_path):
@@ -358,17 +403,32 @@ def test_fuse_writes_a_deploy_form_that_detects_the_same(checkpoint, tmp_path, c
             ["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{out}", "--precision", "fp16"],
             "'fp16', expected one of fp32, bf16",
         ),
-        (["detect", "{images}/nothing.jpg", "--checkpoint", "{checkpoint}", "--out", "{out}"], "nothing.jpg: no such file"),
-        (["detect", "{images}", "--checkpoint", "{classifier}", "--out", "{out}"], "for classification, expected one for detection"),
+        (
+            ["detect", "{images}/nothing.jpg", "--checkpoint", "{checkpoint}", "--out", "{out}"],
+            "nothing.jpg: no such file",
+        ),
+        (
+            ["detect", "{images}", "--checkpoint", "{classifier}", "--out", "{out}"],
+            "for classification, expected one for detection",
+        ),
         (["predict", "{images}", "--checkpoint", "{checkpoint}"], "for detection, expected one for classification"),
         (["draw", "{checkpoint}"], "for detection, expected one for classification"),
         (
             ["detect", "{images}", "--model", "ffnet_1", "--checkpoint", "{published}", "--out", "{out}"],
             "model 'ffnet_1', expected a detector",
         ),
-        (["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{photos}"], "photo.jpg: is one of the inputs, which would be"),
-        (["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{earlier}"], "detections.json: exists, expected another name"),
-        (["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{out}", "--max_pixels", "99"], "more than 99 pixels, expected"),
+        (
+            ["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{photos}"],
+            "photo.jpg: is one of the inputs, which would be",
+        ),
+        (
+            ["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{earlier}"],
+            "detections.json: exists, expected another name",
+        ),
+        (
+            ["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{out}", "--max_pixels", "99"],
+            "more than 99 pixels, expected",
+        ),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, tmp_path, capsys):
@@ -405,7 +465,20 @@ def test_a_json_without_usable_objects_ends_in_a_line(tmp_path, capsys):
     model = ["--model=Detection", "--model.model=cascade_mask_rcnn_ffnet_nano", "--model.num_classes=3"]
     quiet = ["--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.max_epochs=1"]
     with pytest.warns(InputWarning, match="7 of 7 annotations dropped"):
-        assert main(["fit", *model, "--data=CocoData", f"--data.root={tmp_path}", *files, f"--out={tmp_path / 'run'}", *quiet]) == 2
+        assert (
+            main(
+                [
+                    "fit",
+                    *model,
+                    "--data=CocoData",
+                    f"--data.root={tmp_path}",
+                    *files,
+                    f"--out={tmp_path / 'run'}",
+                    *quiet,
+                ]
+            )
+            == 2
+        )
     assert capsys.readouterr().err.endswith(f"{path}: 0 objects that can be learned from, expected at least one\n")
 
 
@@ -424,7 +497,9 @@ def test_detectors_are_listed_beside_the_image_networks():
 
 def test_learns_to_find_what_it_was_shown(data):
     torch.manual_seed(0)
-    network = CascadeMaskRCNN(3, "ffnet_nano", channels=32, hidden_dim=64, proposal_samples=64, region_samples=32).train()
+    network = CascadeMaskRCNN(
+        3, "ffnet_nano", channels=32, hidden_dim=64, proposal_samples=64, region_samples=32
+    ).train()
     data.augmentation = DetectionAugmentation(short_sides=(64,), long_side=96, crop_probability=0.0, hflip=0.0)
     shown = [data.training_dataset()[i] for i in range(3)]
     images, targets = zip(*shown, strict=True)
@@ -440,7 +515,9 @@ def test_learns_to_find_what_it_was_shown(data):
     with torch.inference_mode():
         for image, target in [data.evaluation_dataset("val")[i] for i in range(3)]:
             (found,) = network.eval()([image])
-            measures.update([to_file(found, image, target["size"].tolist())], [{**target, "masks": target["masks"].bool()}])
+            measures.update(
+                [to_file(found, image, target["size"].tolist())], [{**target, "masks": target["masks"].bool()}]
+            )
     numbers = coco_numbers(measures.compute())
     assert numbers["box_ap50"] > 0.6
     assert numbers["mask_ap50"] > 0.6

@@ -55,7 +55,10 @@ def no_network(*args, **kwargs):
         ("resnet18.a1_in1k", r"^model 'resnet18.a1_in1k': its weights can't be fetched \(no route to host\), expected"),
         ("resnet81", "model 'resnet81': no such model; did you mean resnet18"),
         ("ffnet_sr_light", "model 'ffnet_sr_light': no image classifier"),
-        ("test_distillation:no_network", r"^teacher 'test_distillation:no_network': no route to host, expected a function"),
+        (
+            "test_distillation:no_network",
+            r"^teacher 'test_distillation:no_network': no route to host, expected a function",
+        ),
     ],
 )
 def test_a_teacher_that_is_not_to_be_had_is_named(model, message, monkeypatch):

@@ -42,6 +42,8 @@ def test_recipes_and_links_exist(page):
 
 @pages
 def test_commands_exist(page):
-    lines = [line for code, _ in blocks(page, "sh", "bash", "console") for line in code.replace("\\\n", " ").splitlines()]
+    lines = [
+        line for code, _ in blocks(page, "sh", "bash", "console") for line in code.replace("\\\n", " ").splitlines()
+    ]
     called = {shlex.split(line)[1] for line in lines if re.match(r"(\$ )?metamixer ", line)}
     assert called <= {*cli._commands(), "--help", "--version"}

@@ -34,7 +34,10 @@ def recipe(tmp_path, network):
     def write(task, data, root):
         content = {
             "out": str(tmp_path / "run"),
-            "model": {"class_path": task, "init_args": {"model": "ffnet_nano", "initial": str(tmp_path / "nano.pth.tar")}},
+            "model": {
+                "class_path": task,
+                "init_args": {"model": "ffnet_nano", "initial": str(tmp_path / "nano.pth.tar")},
+            },
             "data": {
                 "class_path": data,
                 "init_args": {"root": str(root), "num_workers": 0, "preprocessing": {"size": 32, "crop_pct": 1.0}},
@@ -93,7 +96,16 @@ def test_a_checkpoints_own_class_names_are_looked_at(way, recipe, tmp_path, caps
     path = ["--config", recipe("Classification", "ImageData", tmp_path / "data"), "--model.num_classes", "3"]
     write_images(tmp_path / "data" / "train", "abc")
     write_images(tmp_path / "data" / "val", "abc")
-    training = ["--model.initial", "null", "--trainer.max_epochs", "1", "--data.batch_size", "4", "--checkpoint.monitor", "val/loss"]
+    training = [
+        "--model.initial",
+        "null",
+        "--trainer.max_epochs",
+        "1",
+        "--data.batch_size",
+        "4",
+        "--checkpoint.monitor",
+        "val/loss",
+    ]
     assert main(["fit", *path, *training, "--out", str(tmp_path / "trained")]) == 0
     measured = ["--model.initial", "null", way, str(tmp_path / "trained" / "last.ckpt")]
     for name in "a", "c":
@@ -128,14 +140,18 @@ def test_each_corruption_is_measured_over_its_severities(recipe, network, tmp_pa
     for i, name in enumerate(("fog", "snow")):
         for severity in range(1, 4):
             write_images(tmp_path / "imagenet-c" / name / str(severity), SYNSETS, each=2, seed=10 * i + severity)
-    assert main(["test", "--config", recipe("CorruptionRobustness", "CorruptedImageData", tmp_path / "imagenet-c")]) == 0
+    assert (
+        main(["test", "--config", recipe("CorruptionRobustness", "CorruptedImageData", tmp_path / "imagenet-c")]) == 0
+    )
     results = table(capsys.readouterr().out)
     errors = {}
     for name in ("fog", "snow"):
         errors[name] = 1 - np.mean([accuracy(network, folder) for folder in (tmp_path / "imagenet-c" / name).iterdir()])
         assert results[f"test/error/{name}"] == pytest.approx(errors[name])
     loaders = CorruptedImageData(str(tmp_path / "imagenet-c"), num_workers=2).test_dataloader()
-    assert not any(loader.persistent_workers for loader in loaders), "the workers of 15 corruptions would live side by side"
+    assert not any(loader.persistent_workers for loader in loaders), (
+        "the workers of 15 corruptions would live side by side"
+    )
     assert results["test/mean_error"] == pytest.approx(np.mean(list(errors.values())))
     assert "test/mce" not in results
 
@@ -158,5 +174,7 @@ def test_an_incomplete_folder_of_corruptions_is_an_error(folders, message, recip
     (tmp_path / "imagenet-c").mkdir()
     for folder in folders:
         (tmp_path / "imagenet-c" / folder).mkdir(parents=True)
-    assert main(["test", "--config", recipe("CorruptionRobustness", "CorruptedImageData", tmp_path / "imagenet-c")]) == 2
+    assert (
+        main(["test", "--config", recipe("CorruptionRobustness", "CorruptedImageData", tmp_path / "imagenet-c")]) == 2
+    )
     assert message in capsys.readouterr().err

@@ -34,7 +34,9 @@ def test_a_fixed_batch_is_one_or_the_users_and_predicts_any_number(shape, side, 
     answers = []
     for file in (out, checkpoint):
         assert main(["predict", "--checkpoint", str(file), str(labelled), "--json", "-"]) == 0
-        answers.append([share["probability"] for result in json.loads(capsys.readouterr().out) for share in result["classes"]])
+        answers.append(
+            [share["probability"] for result in json.loads(capsys.readouterr().out) for share in result["classes"]]
+        )
     assert len(answers[0]) == 9 * len(CLASSES)
     assert answers[0] == pytest.approx(answers[1], abs=1e-3 if side == SIZE else 1)
 
@@ -44,7 +46,9 @@ def labelled(tmp_path):
     for i, name in enumerate(CLASSES):
         (tmp_path / "images" / name).mkdir(parents=True)
         for j in range(3):
-            Image.effect_mandelbrot((70, 70), (-2 + 0.2 * i, -1, 1, 1 + 0.1 * j), 20).save(tmp_path / "images" / name / f"{j}.png")
+            Image.effect_mandelbrot((70, 70), (-2 + 0.2 * i, -1, 1, 1 + 0.1 * j), 20).save(
+                tmp_path / "images" / name / f"{j}.png"
+            )
     return tmp_path / "images"
 
 
@@ -63,12 +67,26 @@ def test_int8_is_written_with_its_accuracy_or_not_at_all(checkpoint, labelled, t
 
 
 @needs["openvino"]
-def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(checkpoint, labelled, tmp_path, monkeypatch, capsys):
-    command = ["export", str(checkpoint), "--format", "openvino", "--calibration", str(labelled), "--validation", str(labelled), "--int8"]
+def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(
+    checkpoint, labelled, tmp_path, monkeypatch, capsys
+):
+    command = [
+        "export",
+        str(checkpoint),
+        "--format",
+        "openvino",
+        "--calibration",
+        str(labelled),
+        "--validation",
+        str(labelled),
+        "--int8",
+    ]
     quantized = []
     for name, accuracies in (("full", [90.0, 89.5]), ("mixed", [90.0, 50.0, 60.0, 89.5])):
         answers = iter(accuracies)
-        monkeypatch.setattr("metamixer.deployment.exporting.top1", lambda *args, answers=answers, **settings: next(answers))
+        monkeypatch.setattr(
+            "metamixer.deployment.exporting.top1", lambda *args, answers=answers, **settings: next(answers)
+        )
         assert main([*command, "--mixed", "--out", str(tmp_path / f"{name}.xml")]) == 0
         quantized.append((tmp_path / f"{name}.xml").read_text().count('type="FakeQuantize"'))
     assert "2 layers: " in capsys.readouterr().out
@@ -76,11 +94,24 @@ def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(checkpoin
 
 
 @needs["openvino"]
-def test_the_last_refusal_tells_how_many_layers_are_in_floating_point(checkpoint, labelled, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("metamixer.deployment.exporting.top1", lambda *args, answers=iter([90.0, 50.0, 60.0]), **settings: next(answers))
+def test_the_last_refusal_tells_how_many_layers_are_in_floating_point(
+    checkpoint, labelled, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(
+        "metamixer.deployment.exporting.top1", lambda *args, answers=iter([90.0, 50.0, 60.0]), **settings: next(answers)
+    )
     costs = "metamixer.deployment.exporting.layer_costs"
     monkeypatch.setattr(costs, lambda network, _: [(name, 0.5) for name, _ in quantizable_layers(network)][:2])
-    command = ["export", str(checkpoint), "--format", "openvino", "--out", str(tmp_path / "net.xml"), "--int8", "--mixed"]
+    command = [
+        "export",
+        str(checkpoint),
+        "--format",
+        "openvino",
+        "--out",
+        str(tmp_path / "net.xml"),
+        "--int8",
+        "--mixed",
+    ]
     assert main([*command, "--calibration", str(labelled), "--validation", str(labelled)]) == 2
     assert "int8 top-1 60.00 % with 1 of 2 layers in floating point" in capsys.readouterr().err
     assert not (tmp_path / "net.xml").exists()
@@ -97,7 +128,14 @@ def test_a_network_of_series_is_calibrated_on_arrays(tmp_path, capsys):
     folder.mkdir()
     for i in range(8):
         np.save(folder / f"{i}.npy", np.sin((5 * i + np.arange(16)[:, None]) / 6 + np.arange(2)))
-    command = ["export", str(tmp_path / "series.safetensors"), "--format", "openvino", "--out", str(tmp_path / "series.xml")]
+    command = [
+        "export",
+        str(tmp_path / "series.safetensors"),
+        "--format",
+        "openvino",
+        "--out",
+        str(tmp_path / "series.xml"),
+    ]
     assert main([*command, "--int8", "--calibration", str(folder)]) == 0
     assert "verified (int8, no accuracy measured)" in capsys.readouterr().out
     np.save(folder / "9.npy", np.zeros((16, 3)))
@@ -138,14 +176,23 @@ def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_
         (["--format", "onnx", "--max_drop", "0"], "max_drop 0.0, expected --int8 as well"),
         (["--format", "onnx", "--max-drop=0"], "max_drop 0.0, expected --int8 as well"),
         (["--format", "onnx", "--mixed"], "mixed True, expected --int8 as well"),
-        (["--format", "onnx", "--int8", "--precision", "fp16"], "precision 'fp16' with --int8, expected one of the two"),
+        (
+            ["--format", "onnx", "--int8", "--precision", "fp16"],
+            "precision 'fp16' with --int8, expected one of the two",
+        ),
         (["--format", "torch", "--samples", "0"], "samples 0, expected at least 1"),
         (["--format", "torch", "--size", "0"], "size 0, expected at least 1"),
         (["--format", "torch", "--size", "-5"], "size -5, expected at least 1"),
         (["--format", "torch", "--shape", "1", "3", "0", "64"], "smallest size of shape 0, expected at least 1"),
         (["--format", "torch", "--shape", "1", "1", "64", "64"], "input of shape [1, 1, 64, 64], expected 3 channels"),
-        (["--format", "torch", "--shape", "1", "3", "64", "96"], "shape 1 3 64 96 for ffnet_nano, expected a batch of square images"),
-        (["--format", "torch", "--shape", "1", "3", "96", "96", "--size", "64"], "size 64 beside shape 1 3 96 96, expected one of the two"),
+        (
+            ["--format", "torch", "--shape", "1", "3", "64", "96"],
+            "shape 1 3 64 96 for ffnet_nano, expected a batch of square images",
+        ),
+        (
+            ["--format", "torch", "--shape", "1", "3", "96", "96", "--size", "64"],
+            "size 64 beside shape 1 3 96 96, expected one of the two",
+        ),
     ],
 )
 def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint, tmp_path, monkeypatch, capsys):
@@ -165,7 +212,10 @@ def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint
         (["fuse"], "net.safetensors", "net.safetensors"),
         (["export", "--format", "torch", "--overwrite"], "net.safetensors", "net.safetensors"),
         pytest.param(
-            ["export", "--format", "openvino", "--overwrite", "--model", "ffnet_nano"], "net.bin", "net.xml", marks=needs["openvino"]
+            ["export", "--format", "openvino", "--overwrite", "--model", "ffnet_nano"],
+            "net.bin",
+            "net.xml",
+            marks=needs["openvino"],
         ),
     ],
 )
@@ -207,9 +257,15 @@ def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
     ("arguments", "said"),
     [
         (["."], "source '.', expected a checkpoint or a network's name"),
-        (["ffnet_sr_nano"], "ffnet_sr_nano: no weights are published under this name, expected a checkpoint, --pretrained false"),
+        (
+            ["ffnet_sr_nano"],
+            "ffnet_sr_nano: no weights are published under this name, expected a checkpoint, --pretrained false",
+        ),
         (["ffnet_sr_nano_x2", "--images", "{arrays}"], "a.npy: not a readable .npy array"),
-        (["ffnet_sr_nano_x2", "--images", "{arrays}", "--size", "8", "--samples", "1"], "a.npy: holds NaN or infinite values"),
+        (
+            ["ffnet_sr_nano_x2", "--images", "{arrays}", "--size", "8", "--samples", "1"],
+            "a.npy: holds NaN or infinite values",
+        ),
         (["levit_128s", "--pretrained", "false"], "in another size than the example's"),
     ],
 )
@@ -227,8 +283,13 @@ def test_sources_and_inputs_that_cannot_be_used_are_one_line(arguments, said, tm
 
 
 def test_a_classifier_without_names_of_classes_predicts_their_numbers(tmp_path, capsys):
-    save_network(metamixer.create_model("ffnet_nano", num_classes=3), {**INFO, "classes": None}, tmp_path / "net.safetensors")
-    assert main(["export", str(tmp_path / "net.safetensors"), "--format", "torch", "--out", str(tmp_path / "net.pt2")]) == 0
+    save_network(
+        metamixer.create_model("ffnet_nano", num_classes=3), {**INFO, "classes": None}, tmp_path / "net.safetensors"
+    )
+    assert (
+        main(["export", str(tmp_path / "net.safetensors"), "--format", "torch", "--out", str(tmp_path / "net.pt2")])
+        == 0
+    )
     Image.new("RGB", (40, 40)).save(tmp_path / "picture.png")
     assert main(["predict", "--checkpoint", str(tmp_path / "net.pt2"), str(tmp_path / "picture.png")]) == 0
     assert {line.split()[1] for line in capsys.readouterr().out.splitlines() if "%" in line} >= {"0", "1", "2"}
@@ -237,8 +298,14 @@ def test_a_classifier_without_names_of_classes_predicts_their_numbers(tmp_path, 
 def test_a_validation_folder_is_for_classifiers(labelled, capsys):
     command = ["export", "ffnet_head_ffnet_nano", "--format", "onnx", "--pretrained", "false", "--int8"]
     for options, message in (
-        (["--validation", str(labelled)], "for ffnet_head_ffnet_nano, expected a classifier that tells its preprocessing"),
-        (["--max_drop", "0.5"], "max_drop 0.5 for ffnet_head_ffnet_nano, expected a classifier: no accuracy is measured"),
+        (
+            ["--validation", str(labelled)],
+            "for ffnet_head_ffnet_nano, expected a classifier that tells its preprocessing",
+        ),
+        (
+            ["--max_drop", "0.5"],
+            "max_drop 0.5 for ffnet_head_ffnet_nano, expected a classifier: no accuracy is measured",
+        ),
         (["--mixed"], "mixed True for ffnet_head_ffnet_nano, expected a classifier: no accuracy is measured"),
     ):
         assert main([*command, "--calibration", str(labelled), *options]) == 2
@@ -254,7 +321,23 @@ def test_a_network_of_several_tensors_is_refused(name, capsys):
 @needs["onnx"]
 @pytest.mark.parametrize("name", ["ffnet_head_ffnet_nano", "ffnet_sr_nano_x2"])
 def test_segmenters_and_upscalers_export_by_name(name, tmp_path, capsys):
-    assert main(["export", name, "--format", "onnx", "--pretrained", "false", "--size", "64", "--out", str(tmp_path / "net.onnx")]) == 0
+    assert (
+        main(
+            [
+                "export",
+                name,
+                "--format",
+                "onnx",
+                "--pretrained",
+                "false",
+                "--size",
+                "64",
+                "--out",
+                str(tmp_path / "net.onnx"),
+            ]
+        )
+        == 0
+    )
     assert "verified" in capsys.readouterr().out
 
 

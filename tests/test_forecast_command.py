@@ -76,7 +76,10 @@ class TestCommand:
             (["{table}", "--out", "forecast.parquet"], "out 'forecast.parquet', expected a name that ends in .csv"),
             (["{table}", "--out", "forecast.csv.gz"], "out 'forecast.csv.gz', expected a name that ends in .csv"),
             (["{table}", "--plot", "forecast.xyz"], "forecast.xyz: expected a name that ends in one of"),
-            (["{table}", "--checkpoint", "x.safetensors", "--levels", "[80]"], "levels [80.0] beside checkpoint x.safetensors"),
+            (
+                ["{table}", "--checkpoint", "x.safetensors", "--levels", "[80]"],
+                "levels [80.0] beside checkpoint x.safetensors",
+            ),
         ],
     )
     def test_wrong_input_is_one_line_and_nothing_is_written(self, arguments, said, table, tmp_path, capsys):

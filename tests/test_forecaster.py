@@ -82,11 +82,15 @@ def test_intervals_hold_the_forecast_and_grow_with_the_level(fitted):
 def test_scaling_and_shifting_the_table_scales_and_shifts_the_forecast(table, fitted):
     other = table.copy()
     other[list(NAMES)] = other[list(NAMES)] * [2, 10, 0.5] + [100, -50, 7]
-    np.testing.assert_allclose(values(fit(other).predict()), values(fitted.predict()) * [2, 10, 0.5] + [100, -50, 7], rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(
+        values(fit(other).predict()), values(fitted.predict()) * [2, 10, 0.5] + [100, -50, 7], rtol=1e-3, atol=1e-2
+    )
 
 
 def test_no_later_row_leaks_into_a_forecast(table, fitted):
-    """Neither into a forecast from an earlier row, nor through scaling and training: what is kept back has no part in the network."""
+    """Neither into a forecast from an earlier row, nor through scaling and training: what is kept back has no part in
+    the network.
+    """
     forecast = fitted.predict(table.iloc[:300])
     assert forecast["date"].iloc[0] == table["date"].iloc[300]
     other = table.copy()
@@ -185,7 +189,9 @@ def test_an_index_of_dates_is_the_column_of_dates(table, fitted):
 
 
 def test_too_few_windows_for_an_interval_are_warned_of():
-    with pytest.warns(UserWarning, match="level 95: .* values of series 'load' to calibrate a step on, expected at least 19"):
+    with pytest.warns(
+        UserWarning, match="level 95: .* values of series 'load' to calibrate a step on, expected at least 19"
+    ):
         fit(wide(100), levels=(50, 95))
 
 
@@ -198,7 +204,9 @@ def test_predicting_changes_no_forecaster(tmp_path):
     """A training run knows no frequency: each table has its own."""
     args = {"variables": 3, "lookback": 48, "horizon": 12, **SMALL["model_args"]}
     scaling = {"mean": [0.0] * 3, "std": [1.0] * 3}
-    info = network_info("ffnet_ts", args, task="forecasting", preprocessing={"names": list(NAMES), "time": "date", "scaling": scaling})
+    info = network_info(
+        "ffnet_ts", args, task="forecasting", preprocessing={"names": list(NAMES), "time": "date", "scaling": scaling}
+    )
     save_network(metamixer.create_model("ffnet_ts", **args).eval(), info, tmp_path / "run.safetensors")
     forecaster = Forecaster.load(tmp_path / "run.safetensors")
     before = forecaster.fitted
@@ -221,11 +229,15 @@ def test_a_training_runs_forecaster_can_be_saved(table, tmp_path):
     args = {"variables": 3, "lookback": 48, "horizon": 12, **SMALL["model_args"]}
     network = metamixer.create_model("ffnet_ts", **args).eval()
     scaling = {"mean": [0.0] * 3, "std": [1.0] * 3}
-    info = network_info("ffnet_ts", args, task="forecasting", preprocessing={"names": list(NAMES), "time": "date", "scaling": scaling})
+    info = network_info(
+        "ffnet_ts", args, task="forecasting", preprocessing={"names": list(NAMES), "time": "date", "scaling": scaling}
+    )
     save_network(network, info, tmp_path / "run.safetensors")
     forecaster = Forecaster.load(tmp_path / "run.safetensors")
     forecaster.save(tmp_path / "kept.safetensors")
-    pandas.testing.assert_frame_equal(Forecaster.load(tmp_path / "kept.safetensors").predict(table), forecaster.predict(table))
+    pandas.testing.assert_frame_equal(
+        Forecaster.load(tmp_path / "kept.safetensors").predict(table), forecaster.predict(table)
+    )
 
 
 @pytest.mark.parametrize(
@@ -237,11 +249,23 @@ def test_a_training_runs_forecaster_can_be_saved(table, tmp_path):
         (lambda table: table.drop(index=7), "row 8: .* 02:00:00 after .*, expected 0 days 01:00:00"),
         (lambda table: table.iloc[::-1], "row 2: .* is before"),
         (lambda table: table.rename(columns={"date": "when"}).astype({"when": str}), "no date column"),
-        (lambda table: table.assign(when=table["date"]), "column 'when', row 1: .*, expected a number: a table has one column of dates"),
-        (lambda table: table.rename(columns={"wind": "load"}), "column 'load': 2 of this name, expected every name once"),
+        (
+            lambda table: table.assign(when=table["date"]),
+            "column 'when', row 1: .*, expected a number: a table has one column of dates",
+        ),
+        (
+            lambda table: table.rename(columns={"wind": "load"}),
+            "column 'load': 2 of this name, expected every name once",
+        ),
         (lambda table: polars.from_pandas(table).lazy(), r"LazyFrame, expected a DataFrame: collect\(\)"),
-        (lambda table: to_long(table).assign(unique_id=[None, *["x"] * (3 * len(table) - 1)]), "column 'unique_id', row 1: no value"),
-        (lambda table: wide(LONG_ENOUGH, "B").drop(index=100), "row 101: .* expected .* at the frequency B: fill the gap in"),
+        (
+            lambda table: to_long(table).assign(unique_id=[None, *["x"] * (3 * len(table) - 1)]),
+            "column 'unique_id', row 1: no value",
+        ),
+        (
+            lambda table: wide(LONG_ENOUGH, "B").drop(index=100),
+            "row 101: .* expected .* at the frequency B: fill the gap in",
+        ),
     ],
 )
 def test_fit_says_what_is_wrong_with_a_table(table, change, message):

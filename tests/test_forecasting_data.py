@@ -35,7 +35,10 @@ class TestWindows:
         assert len(windows.spread(500)) == 93
 
     def test_what_was_filled_in_is_seen_but_not_compared_with(self):
-        filled, measured = torch.tensor([[1.0], [1], [1], [4], [5]]), torch.tensor([[1.0], [np.nan], [np.nan], [4], [5]])
+        filled, measured = (
+            torch.tensor([[1.0], [1], [1], [4], [5]]),
+            torch.tensor([[1.0], [np.nan], [np.nan], [4], [5]]),
+        )
         past, future = Windows(filled, lookback=2, horizon=2, measured=measured).__getitems__([0, 1])
         assert past[..., 0].tolist() == [[1, 1], [1, 1]]
         torch.testing.assert_close(future[..., 0], torch.tensor([[np.nan, 4], [4, 5]]), equal_nan=True)
@@ -99,7 +102,9 @@ class TestSeriesData:
 
     def test_refuses_a_missing_value(self, tmp_path):
         changed(17, "wind", np.nan).to_csv(tmp_path / "gap.csv", index=False)
-        with pytest.raises(InputError, match=r"column 'wind', row 17 \(2020-01-31 14:00:00\): no value, expected a number"):
+        with pytest.raises(
+            InputError, match=r"column 'wind', row 17 \(2020-01-31 14:00:00\): no value, expected a number"
+        ):
             SeriesData(str(tmp_path / "gap.csv")).windows("train")
 
     def test_keeps_sentinels_and_repeated_dates(self, tmp_path):
@@ -176,7 +181,9 @@ def test_names_of_series_are_kept_as_a_file_spells_them(tmp_path):
 
 def test_the_benchmark_refuses_dates_that_fall(tmp_path):
     wide()[::-1].to_csv(tmp_path / "table.csv", index=False)
-    with pytest.raises(InputError, match=r"column 'date', row 2: .* is before .* of the row above, expected dates in order"):
+    with pytest.raises(
+        InputError, match=r"column 'date', row 2: .* is before .* of the row above, expected dates in order"
+    ):
         _ = SeriesData(str(tmp_path / "table.csv")).series
 
 
@@ -240,7 +247,9 @@ def test_pandas_dates_survive(tmp_path):
 
 def test_batches_come_from_the_loaders_of_all_tasks(tmp_path):
     wide(200).to_csv(tmp_path / "table.csv", index=False)
-    data = SeriesData(str(tmp_path / "table.csv"), lookback=24, horizon=12, split=(0.6, 0.2, 0.2), batch_size=32, num_workers=1)
+    data = SeriesData(
+        str(tmp_path / "table.csv"), lookback=24, horizon=12, split=(0.6, 0.2, 0.2), batch_size=32, num_workers=1
+    )
     loaders = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
     for part, loader in zip(("train", "val", "test"), loaders, strict=True):
         assert loader.worker_init_fn is not None, "workers of one thread each"

@@ -27,7 +27,9 @@ GOLDEN_NETWORKS = {
         "parallel_kernel_sizes": (5, 3),
     },
 }
-KINDS = {name: GOLDEN_NETWORKS[name] for name in ("affine", "subtract_last", "decomposition", "two_blocks_two_stages")} | {
+KINDS = {
+    name: GOLDEN_NETWORKS[name] for name in ("affine", "subtract_last", "decomposition", "two_blocks_two_stages")
+} | {
     "individual head": {**SMALL, "head": "individual"},
     "no reversible norm, 3 variables": {**SMALL, "centre": None, "variables": 3},
     "patches side by side, odd lookback": {**SMALL, "lookback": 51, "patch_size": 4, "patch_stride": 4},
@@ -70,7 +72,9 @@ class TestPublishedCheckpoints:
     def test_names_what_it_leaves_out(self, recwarn):
         metamixer.load_published(ffnet_ts(**GOLDEN_NETWORKS["affine"]), published("affine"))
         (warning,) = [str(warning.message) for warning in recwarn]
-        assert warning.startswith("left out 41 keys of modules that the published network never uses: model.downsample_layers.1,")
+        assert warning.startswith(
+            "left out 41 keys of modules that the published network never uses: model.downsample_layers.1,"
+        )
         assert {"model.te_patch", "model.lat_layer", "model.smooth_layer", "model.up_sample_conv"} <= set(
             warning.split(": ")[1].split(", ")
         )
@@ -86,7 +90,11 @@ class TestPublishedCheckpoints:
         [
             ("model.head.linear.bias", None, r"1 missing: model\.head\.linear\.bias"),
             ("model.tail.weight", torch.zeros(2), r"1 left over: model\.tail\.weight"),
-            ("model.head.linear.bias", torch.zeros(7), r"1 of another shape: model\.head\.linear\.bias \[7\] instead of \[96\]"),
+            (
+                "model.head.linear.bias",
+                torch.zeros(7),
+                r"1 of another shape: model\.head\.linear\.bias \[7\] instead of \[96\]",
+            ),
         ],
     )
     def test_refuses_keys_that_do_not_match_and_leaves_the_network(self, key, value, message):
@@ -134,7 +142,9 @@ def permute_variables(network, order, dim=16):
         return tensor.unflatten(axis, (count, -1)).index_select(axis, order).flatten(axis, axis + 1)
 
     def hidden_by_variable(tensor, copies):
-        """(dim * copies * variables, ...), where the hidden layer's variables, `copies` of them a variable, are the inner axis."""
+        """(dim * copies * variables, ...), where the hidden layer's variables, `copies` of them a variable, are the
+        inner axis.
+        """
         return tensor.unflatten(0, (dim, count, copies))[:, order].flatten(0, 2)
 
     attention, ffn = (residual.mixer for residual in network.stages[0].blocks[0].children())
@@ -149,7 +159,10 @@ def permute_variables(network, order, dim=16):
             tensor.copy_(channels(tensor))
     values = ffn.value[1]
     values.weight.copy_(
-        values.weight.unflatten(0, (dim, count))[:, order].unflatten(2, (-1, count))[:, :, :, order].flatten(2, 3).flatten(0, 1)
+        values.weight.unflatten(0, (dim, count))[:, order]
+        .unflatten(2, (-1, count))[:, :, :, order]
+        .flatten(2, 3)
+        .flatten(0, 1)
     )
     values.bias.copy_(values.bias.unflatten(0, (dim, count))[:, order].flatten())
     for tensor in (*network.head.linear.parameters(), *network.reversible_norm.parameters()):

@@ -22,7 +22,12 @@ def recipe(tmp_path):
         "out": str(tmp_path / "run"),
         "model": {
             "class_path": "Forecasting",
-            "init_args": {"variables": 3, "lookback": LOOKBACK, "horizon": HORIZON, "model_args": {"dims": [8], "drop_rate": 0.3}},
+            "init_args": {
+                "variables": 3,
+                "lookback": LOOKBACK,
+                "horizon": HORIZON,
+                "model_args": {"dims": [8], "drop_rate": 0.3},
+            },
         },
         "data": {
             "class_path": "SeriesData",
@@ -83,7 +88,9 @@ def test_a_test_behind_a_training_measures_the_averaged_weights(recipe):
     best = command_line.trainer.checkpoint_callback.best_model_path
     command_line.trainer.test(command_line.model, datamodule=command_line.datamodule, ckpt_path=best, verbose=False)
     kept = torch.load(best, weights_only=True)
-    assert not torch.equal(kept["state_dict"]["network.head.linear.weight"], kept["current_model_state"]["network.head.linear.weight"])
+    assert not torch.equal(
+        kept["state_dict"]["network.head.linear.weight"], kept["current_model_state"]["network.head.linear.weight"]
+    )
     for name, value in command_line.model.state_dict().items():
         if name in kept["state_dict"]:
             assert torch.equal(value, kept["state_dict"][name]), name
@@ -91,7 +98,10 @@ def test_a_test_behind_a_training_measures_the_averaged_weights(recipe):
 
 @pytest.mark.parametrize("words", ["--config {} --horizon 4", "--config={} --horizon=4", "-c {} --horizon 4"])
 def test_a_horizon_takes_its_settings_from_the_recipe(words, recipe, tmp_path):
-    assert main(["fit", *words.format(recipe).split(), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]) == 0
+    assert (
+        main(["fit", *words.format(recipe).split(), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"])
+        == 0
+    )
     config = yaml.safe_load((tmp_path / "run_4" / "config.yaml").read_text())
     assert config["model"]["init_args"]["horizon"] == config["data"]["init_args"]["horizon"] == 4
     assert config["model"]["init_args"]["loss"] == "mae"

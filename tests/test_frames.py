@@ -8,7 +8,13 @@ import pytest
 from metamixer.data.series.dates import to_zone, utc_dates
 from metamixer.data.series.frames import last_window, read_frame, refuse_constant, same_variables, write_frame
 from metamixer.data.series.frequency import Frequency
-from metamixer.data.series.missing import fill_missing, refuse_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
+from metamixer.data.series.missing import (
+    fill_missing,
+    refuse_missing,
+    refuse_unmeasured,
+    warn_of_missing,
+    warn_of_sentinels,
+)
 from metamixer.data.series.tables import Series, to_series
 from metamixer.errors import InputError
 from tables import NAMES, changed, to_long, wide
@@ -35,14 +41,18 @@ class TestFrames:
         written = write_frame(series.times, {"": series.values}, series.names, layout)
         assert type(written).__module__.split(".")[0] == library
         if long:
-            written = written.rename({"ffnet_ts": "y"}) if library == "polars" else written.rename(columns={"ffnet_ts": "y"})
+            written = (
+                written.rename({"ffnet_ts": "y"}) if library == "polars" else written.rename(columns={"ffnet_ts": "y"})
+            )
         np.testing.assert_allclose(read_frame(written)[0].values, series.values)
 
     @pytest.mark.parametrize("library", ["pandas", "polars"])
     @pytest.mark.parametrize("frequency", ["h", "D"])
     def test_time_zones_come_back(self, library, frequency):
         table = wide(rows=60, frequency=frequency, start="2024-03-01")
-        table["date"] = table["date"].dt.tz_localize("Europe/Berlin" if frequency == "D" else "UTC").dt.tz_convert("Europe/Berlin")
+        table["date"] = (
+            table["date"].dt.tz_localize("Europe/Berlin" if frequency == "D" else "UTC").dt.tz_convert("Europe/Berlin")
+        )
         frame = polars_of(table, zone="Europe/Berlin") if library == "polars" else table
         series, layout = read_frame(frame)
         assert (layout.zone, layout.local) == ("Europe/Berlin", frequency == "D")
@@ -106,7 +116,9 @@ class TestFrames:
 
     def test_an_index_that_contradicts_the_dates_is_refused(self):
         table = wide().set_index(pandas.DatetimeIndex(wide(start="2021-01-01")["date"]))
-        with pytest.raises(InputError, match="index 'date', row 1: 2021-01-01 00:00:00, expected 2020-01-30 22:00:00, as in the column"):
+        with pytest.raises(
+            InputError, match="index 'date', row 1: 2021-01-01 00:00:00, expected 2020-01-30 22:00:00, as in the column"
+        ):
             read_frame(table)
 
     @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
@@ -138,13 +150,18 @@ class TestFrames:
         assert str(dates.dtype).startswith(written)
         assert dates.dt.date.tolist() == table["date"].dt.date.tolist()
 
-    @pytest.mark.parametrize("zone", ["America/Santiago", "Africa/Cairo", "Asia/Beirut", "America/Havana", "Europe/Berlin"])
+    @pytest.mark.parametrize(
+        "zone", ["America/Santiago", "Africa/Cairo", "Asia/Beirut", "America/Havana", "Europe/Berlin"]
+    )
     def test_days_whose_midnight_the_clock_leaves_out_are_days(self, zone):
         table = wide(800, "D", start="2023-01-01")
         table["date"] = to_zone(table["date"], zone)
         series, layout = read_frame(table)
         assert Frequency.of(series).name == "D"
-        assert write_frame(series.times, {"": series.values}, series.names, layout)["date"].tolist() == table["date"].tolist()
+        assert (
+            write_frame(series.times, {"": series.values}, series.names, layout)["date"].tolist()
+            == table["date"].tolist()
+        )
 
     @pytest.mark.parametrize("kind", ["int64", "Int64", "int64[pyarrow]", "float64", "category"])
     def test_numbers_that_name_series_stay_numbers_in_their_order(self, kind):
@@ -193,12 +210,15 @@ class TestFrames:
         [
             (
                 changed(17, "wind", np.nan),
-                r"1 missing values \(1 in 'wind'\) filled .*; the first is column 'wind', row 17 \(2020-01-31 14:00:00\)$",
+                r"1 missing values \(1 in 'wind'\) filled .*; the first is column 'wind', row 17 \(2020-01-31 "
+                r"14:00:00\)$",
             ),
             (
                 to_long(wide()).drop(index=[*range(250, 262)]),
-                r"12 missing values \(10 in 'load', 2 in 'wind'\) filled .*; the first is series 'wind', 2020-01-30 22:00:00; "
-                "series 'wind' begins at 2020-01-31 00:00:00, after others, series 'load' ends at 2020-02-10 07:00:00, before others$",
+                r"12 missing values \(10 in 'load', 2 in 'wind'\) filled .*; the first is series 'wind', "
+                r"2020-01-30 22:00:00; "
+                "series 'wind' begins at 2020-01-31 00:00:00, after others, series 'load' ends at 2020-02-10 "
+                "07:00:00, before others$",
             ),
         ],
     )
@@ -212,7 +232,10 @@ class TestFrames:
             (lambda series: refuse_missing(series.rows(9)), "series 'wind', 2020-01-31 14:00:00: no value"),
             (lambda series: fill_missing(series.rows(16), learned=1), "series 'wind': no value at the first 1 dates"),
             (lambda series: refuse_constant(series.rows(0, 1)), "series 'load': .* at all 1 dates"),
-            (lambda series: Frequency("30min").check(series), "column 'ds': 2020-01-30 23:00:00 follows 2020-01-30 22:00:00"),
+            (
+                lambda series: Frequency("30min").check(series),
+                "column 'ds': 2020-01-30 23:00:00 follows 2020-01-30 22:00:00",
+            ),
             (lambda series: Frequency.of(series.rows(0, 2)), "table of 2 dates"),
         ],
     )
@@ -224,13 +247,24 @@ class TestFrames:
     @pytest.mark.parametrize(
         ("call", "message"),
         [
-            (lambda: fill_missing(to_series(wide().assign(wind=np.nan)), learned=200), "column 'wind': no value at the first 200 dates"),
-            (lambda: refuse_constant(to_series(wide().assign(wind=3.0))), "column 'wind': 3 at all 260 dates to learn"),
-            (lambda: same_variables(to_series(wide()), ("load", "sun")), "series sun missing, wind, price left over, expected load, sun"),
-            (lambda: last_window(to_series(wide()), 300), "table of 260 dates, expected at least 300, the lookback"),
-            (lambda: last_window(to_series(changed(250, "wind", np.nan)), 24), r"column 'wind', row 250 \(2020-02-10 07:00:00\): no value"),
             (
-                lambda: refuse_unmeasured(to_series(wide().assign(load=np.nan, wind=np.nan, price=np.nan)).rows(100, 120)),
+                lambda: fill_missing(to_series(wide().assign(wind=np.nan)), learned=200),
+                "column 'wind': no value at the first 200 dates",
+            ),
+            (lambda: refuse_constant(to_series(wide().assign(wind=3.0))), "column 'wind': 3 at all 260 dates to learn"),
+            (
+                lambda: same_variables(to_series(wide()), ("load", "sun")),
+                "series sun missing, wind, price left over, expected load, sun",
+            ),
+            (lambda: last_window(to_series(wide()), 300), "table of 260 dates, expected at least 300, the lookback"),
+            (
+                lambda: last_window(to_series(changed(250, "wind", np.nan)), 24),
+                r"column 'wind', row 250 \(2020-02-10 07:00:00\): no value",
+            ),
+            (
+                lambda: refuse_unmeasured(
+                    to_series(wide().assign(load=np.nan, wind=np.nan, price=np.nan)).rows(100, 120)
+                ),
                 "no value from 2020-02-04 02:00:00 to 2020-02-04 21:00:00, expected some",
             ),
         ],
@@ -241,12 +275,16 @@ class TestFrames:
 
     def test_columns_may_come_in_another_order(self):
         series = to_series(wide())
-        assert np.array_equal(same_variables(to_series(wide()[["price", "date", "wind", "load"]]), NAMES).values, series.values)
+        assert np.array_equal(
+            same_variables(to_series(wide()[["price", "date", "wind", "load"]]), NAMES).values, series.values
+        )
 
     def test_warns_of_sentinels(self, recwarn):
         warn_of_sentinels(to_series(wide()))
         assert not recwarn.list
-        with pytest.warns(UserWarning, match=r"column 'wind', row 17 \(.*\): -9999 \(1 such values in the table\) looks like"):
+        with pytest.warns(
+            UserWarning, match=r"column 'wind', row 17 \(.*\): -9999 \(1 such values in the table\) looks like"
+        ):
             warn_of_sentinels(to_series(changed(17, "wind", -9999.0)))
 
     @pytest.mark.parametrize("count", [130, 200, 260])
@@ -263,11 +301,17 @@ class TestFrames:
 @pytest.mark.parametrize("change", [lambda table: table, to_long], ids=["wide", "long"])
 def test_dates_are_parsed_once(change, monkeypatch):
     parsed = []
-    monkeypatch.setattr("metamixer.data.series.dates.utc_dates", lambda *column: parsed.append(column) or utc_dates(*column))
+    monkeypatch.setattr(
+        "metamixer.data.series.dates.utc_dates", lambda *column: parsed.append(column) or utc_dates(*column)
+    )
     read_frame(change(wide().assign(date=lambda table: table["date"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))))
     assert len(parsed) == 1
 
 
 def test_a_long_forecast_has_the_name_of_its_model():
     series, layout = read_frame(to_long(wide()))
-    assert list(write_frame(series.times, {"": series.values}, series.names, layout, model="mine").columns) == ["unique_id", "ds", "mine"]
+    assert list(write_frame(series.times, {"": series.values}, series.names, layout, model="mine").columns) == [
+        "unique_id",
+        "ds",
+        "mine",
+    ]

@@ -22,7 +22,12 @@ def test_int8_calibrates_in_a_fixed_batch(name, tmp_path):
     network = randomize(nn.Sequential(nn.Conv2d(3, 8, 3), nn.GELU(), nn.Flatten(), nn.Linear(288, 3)))
     example, path = torch.rand(4, 3, 8, 8), tmp_path / f"net{FORMATS[name].suffix}"
     quantization = Quantization(torch.rand(6, 3, 8, 8))
-    assert export(network, path, format=name, example=example, dynamic=False, quantization=quantization).shape == (4, 3, 8, 8)
+    assert export(network, path, format=name, example=example, dynamic=False, quantization=quantization).shape == (
+        4,
+        3,
+        8,
+        8,
+    )
 
 
 @needs["onnx"]
@@ -35,7 +40,11 @@ def test_onnx_weights_have_seven_bits_where_products_would_saturate(able, larges
     monkeypatch.setattr("metamixer.deployment.runtimes.onnx.multiplies_int8", lambda: able)
     x = torch.rand(2, 3, 8, 8)
     model, _ = convert(Program(nn.Conv2d(3, 8, 3).eval(), x, Description("int8"), calibration=x))
-    weights = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    weights = [
+        onnx.numpy_helper.to_array(tensor)
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8
+    ]
     assert max(np.abs(weight.astype(int)).max() for weight in weights) == largest
 
 

@@ -35,7 +35,10 @@ def test_transformers_wraps_a_backbone(name):
     backbone = TimmBackbone(config).eval()
     feature_maps = backbone(image("pixels", (1, 3, 64, 96))).feature_maps
     info = metamixer.create_model(name, device="meta").feature_info
-    assert [feature.shape for feature in feature_maps] == [(1, info[1]["num_chs"], 8, 12), (1, info[3]["num_chs"], 2, 3)]
+    assert [feature.shape for feature in feature_maps] == [
+        (1, info[1]["num_chs"], 8, 12),
+        (1, info[3]["num_chs"], 2, 3),
+    ]
 
 
 @torch.no_grad()
@@ -74,7 +77,9 @@ def test_transformers_trains_rt_detr_on_a_backbone():
         freeze_backbone_batch_norms=False,
     )
     detector = RTDetrV2ForObjectDetection(config).train()
-    labels = [{"class_labels": torch.tensor([0, 2]), "boxes": torch.tensor([[0.3, 0.3, 0.2, 0.2], [0.6, 0.6, 0.3, 0.3]])}] * 2
+    labels = [
+        {"class_labels": torch.tensor([0, 2]), "boxes": torch.tensor([[0.3, 0.3, 0.2, 0.2], [0.6, 0.6, 0.3, 0.3]])}
+    ] * 2
     detector(pixel_values=image("pixels", (2, 3, 64, 96)), labels=labels).loss.backward()
     assert not without_gradient(detector.model.backbone)
     with torch.no_grad():
@@ -85,7 +90,9 @@ def test_transformers_trains_rt_detr_on_a_backbone():
 
 def test_transformers_trains_mask2former_on_a_backbone():
     config = Mask2FormerConfig(
-        backbone_config=TimmBackboneConfig(backbone="ffnet_nano", out_indices=[0, 1, 2, 3], use_pretrained_backbone=False),
+        backbone_config=TimmBackboneConfig(
+            backbone="ffnet_nano", out_indices=[0, 1, 2, 3], use_pretrained_backbone=False
+        ),
         feature_size=32,
         mask_feature_size=32,
         hidden_dim=32,

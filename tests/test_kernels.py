@@ -20,7 +20,9 @@ from metamixer.mixer import FFNifiedAttention
 from metamixer.models import create_model
 from metamixer.ops import accelerate, fused, kernels
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton isn't made for this platform")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="Triton isn't made for this platform"
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,7 +68,9 @@ def test_outputs_and_gradients_are_those_of_the_convolution(operators, shape, ke
     actual, expected = operators.depthwise(*inputs, gelu=gelu), reference(*inputs, gelu=gelu)
     grad = torch.randn_like(expected)
     for ours, theirs in zip(
-        (actual, *torch.autograd.grad(actual, inputs, grad)), (expected, *torch.autograd.grad(expected, inputs, grad)), strict=True
+        (actual, *torch.autograd.grad(actual, inputs, grad)),
+        (expected, *torch.autograd.grad(expected, inputs, grad)),
+        strict=True,
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
@@ -79,7 +83,10 @@ def test_moments_and_their_gradients_are_those_of_the_convolutions(operators, sh
     outputs = torch.stack([reference(x, kernel[:, None]) for kernel in weights])
     expected = (outputs.mean((1, 3, 4)), outputs.var((1, 3, 4), unbiased=False))
     factors = [torch.randn_like(value) for value in actual]
-    losses = [sum((value * factor).sum() for value, factor in zip(values, factors, strict=True)) for values in (actual, expected)]
+    losses = [
+        sum((value * factor).sum() for value, factor in zip(values, factors, strict=True))
+        for values in (actual, expected)
+    ]
     gradients = [torch.autograd.grad(loss, (x, weights)) for loss in losses]
     for ours, theirs in zip((*actual, *gradients[0]), (*expected, *gradients[1]), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
@@ -100,11 +107,14 @@ def test_any_size(batch, channels, height, width, rows, columns):
     inputs = example(batch, channels, height, width, (rows, columns))
     actual, expected = operators.depthwise(*inputs), reference(*inputs)
     torch.testing.assert_close(actual, expected)
-    for ours, theirs in zip(torch.autograd.grad(actual.sum(), inputs), torch.autograd.grad(expected.sum(), inputs), strict=True):
+    for ours, theirs in zip(
+        torch.autograd.grad(actual.sum(), inputs), torch.autograd.grad(expected.sum(), inputs), strict=True
+    ):
         torch.testing.assert_close(ours, theirs)
 
 
-# Triton's interpreter multiplies the bits of bfloat16 as integers; `benchmarks/token_mixer.py` checks that type, on a GPU.
+# Triton's interpreter multiplies the bits of bfloat16 as integers; `benchmarks/token_mixer.py` checks that type, on a
+# GPU.
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
 def test_every_type(operators, dtype, tolerance):
     x, weight, bias = example(2, 2, 14, 14, (7, 7), dtype)
@@ -115,7 +125,10 @@ def test_every_type(operators, dtype, tolerance):
     assert actual.dtype == dtype
     assert largest(actual, expected) < tolerance
     grad = torch.randn_like(expected).to(dtype)
-    ours, theirs = torch.autograd.grad(actual, (x, weight), grad), torch.autograd.grad(expected, wide[:2], grad.double())
+    ours, theirs = (
+        torch.autograd.grad(actual, (x, weight), grad),
+        torch.autograd.grad(expected, wide[:2], grad.double()),
+    )
     assert max(map(largest, ours, theirs)) < tolerance
 
 
@@ -131,7 +144,9 @@ def test_any_layout(operators, arrange):
     actual, expected = operators.depthwise(x, weight, bias), reference(x, weight, bias)
     torch.testing.assert_close(actual, expected)
     grad = torch.ones(1, dtype=x.dtype).expand_as(expected)
-    for ours, theirs in zip(torch.autograd.grad(actual, (x, weight), grad), torch.autograd.grad(expected, (x, weight), grad), strict=True):
+    for ours, theirs in zip(
+        torch.autograd.grad(actual, (x, weight), grad), torch.autograd.grad(expected, (x, weight), grad), strict=True
+    ):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -144,8 +159,12 @@ def test_gradients_hold_numerically(operators):
 def test_operators_keep_pytorchs_rules(operators):
     x, weight, bias = example(1, 2, 4, 4, (3, 3))
     tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_static")
-    torch.library.opcheck(torch.ops.metamixer.depthwise, (x, weight.detach()[:, 0].requires_grad_(), bias, True), test_utils=tests)
-    torch.library.opcheck(torch.ops.metamixer.moments, (x, weight.detach().transpose(0, 1).requires_grad_()), test_utils=tests)
+    torch.library.opcheck(
+        torch.ops.metamixer.depthwise, (x, weight.detach()[:, 0].requires_grad_(), bias, True), test_utils=tests
+    )
+    torch.library.opcheck(
+        torch.ops.metamixer.moments, (x, weight.detach().transpose(0, 1).requires_grad_()), test_utils=tests
+    )
 
 
 @pytest.fixture
@@ -219,7 +238,9 @@ def test_an_exported_graph_holds_the_operators(operators):
 
 def test_the_same_bits_every_time(operators):
     x, weight, bias = example(3, 2, 9, 9, (3, 3), torch.float32)
-    runs = [torch.autograd.grad(operators.depthwise(x, weight, bias).square().sum(), (x, weight, bias)) for _ in range(2)]
+    runs = [
+        torch.autograd.grad(operators.depthwise(x, weight, bias).square().sum(), (x, weight, bias)) for _ in range(2)
+    ]
     assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
 
 
@@ -248,6 +269,8 @@ def test_an_accelerated_network_runs_where_no_kernel_does(monkeypatch):
 def test_the_kernels_compile_for_gpus_that_are_not_here():
     script = Path(__file__).parent.parent / "benchmarks/kernels_compile.py"
     environment = os.environ | {"TRITON_INTERPRET": "0"}
-    found = subprocess.run([sys.executable, script, "--quick"], env=environment, capture_output=True, text=True, timeout=300)
+    found = subprocess.run(
+        [sys.executable, script, "--quick"], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert found.returncode == 0, found.stderr
     assert "convolve" in found.stdout

@@ -23,7 +23,9 @@ PROCESSORS = {
     "Arm": ("aarch64", "Features", "fp asimd asimddp", False, False, True),
     "Arm with bf16": ("aarch64", "Features", "fp asimd asimddp i8mm bf16", True, True, True),
 }
-"""Architecture, what Linux calls its instruction sets, which it names, whether oneDNN takes bf16; computed: bf16, int8."""
+"""Architecture, what Linux calls its instruction sets, which it names, whether oneDNN takes bf16; computed: bf16,
+int8.
+"""
 
 EMULATING = [name for name, (*_, bfloat16, _) in PROCESSORS.items() if not bfloat16]
 COMPUTING = [name for name in PROCESSORS if name not in EMULATING]

@@ -112,12 +112,16 @@ class GatedMemory(nn.Module):
 
 
 def my_mixer(dim, kernel_size, operators):
-    return MetaMixer(operators.conv_norm(dim, dim, 1), GatedMemory(), nn.Sigmoid(), operators.depthwise(dim, kernel_size))
+    return MetaMixer(
+        operators.conv_norm(dim, dim, 1), GatedMemory(), nn.Sigmoid(), operators.depthwise(dim, kernel_size)
+    )
 
 
 def test_a_user_writes_a_mixer_for_any_data(data):
     operators, x = data
-    block = MixerBlock(token_mixer(my_mixer, DIM, kernel_size=7, operators=operators), ConvNeXtFFN(DIM, operators=operators))
+    block = MixerBlock(
+        token_mixer(my_mixer, DIM, kernel_size=7, operators=operators), ConvNeXtFFN(DIM, operators=operators)
+    )
     expected = block.eval()(x)
     assert expected.shape == x.shape
     torch.testing.assert_close(metamixer.fuse(block)(x), expected, rtol=1e-5, atol=1e-5)

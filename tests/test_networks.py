@@ -1,4 +1,6 @@
-"""What every network of the package promises, whichever it is; the form tests use small networks of every kind of part."""
+"""What every network of the package promises, whichever it is; the form tests use small networks of every kind of
+part.
+"""
 
 import copy
 
@@ -40,7 +42,9 @@ def small(request):
 
 
 def unused_parameters(network):
-    return [name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    return [
+        name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()
+    ]
 
 
 def assert_same(actual, expected, tolerance=1e-5):

@@ -33,7 +33,9 @@ RECIPES = {
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_norms_biases_and_layer_scales_decay_in_no_task(recipe, network):
-    decay = {id(each): group["weight_decay"] for group in recipe.optimizer(network).param_groups for each in group["params"]}
+    decay = {
+        id(each): group["weight_decay"] for group in recipe.optimizer(network).param_groups for each in group["params"]
+    }
     assert len(decay) == len(list(network.parameters()))
     assert any(name.endswith(".scale.gamma") for name, _ in network.named_parameters())
     for name, parameter in network.named_parameters():
@@ -73,8 +75,12 @@ def test_a_state_of_0_1_0_goes_on_in_the_groups_of_today(recipe, network):
     optimizer = recipe.optimizer(network)
     optimizer.load_state_dict(state)
     for number, parameter in enumerate(named.values()):
-        torch.testing.assert_close(optimizer.state[parameter]["exp_avg"], torch.full_like(parameter, 0.1 * (number + 1)))
+        torch.testing.assert_close(
+            optimizer.state[parameter]["exp_avg"], torch.full_like(parameter, 0.1 * (number + 1))
+        )
     assert [group["lr"] for group in optimizer.param_groups] == [0.5] * len(optimizer.param_groups)
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.05}
     assert len(schedule_state["base_lrs"]) == len(optimizer.param_groups)
-    assert [group["param_names"] for group in optimizer.state_dict()["param_groups"]] == names_of_groups(recipe.groups(network))
+    assert [group["param_names"] for group in optimizer.state_dict()["param_groups"]] == names_of_groups(
+        recipe.groups(network)
+    )

@@ -31,7 +31,9 @@ NUMBERS = np.load(GOLDEN / "points.npz")
 def scenes() -> SparseVoxels:
     """Two small scenes of six features a voxel."""
     features = published_weights.image("points/feat", (len(NUMBERS["points/batch"]), 6))
-    return SparseVoxels.of(features, torch.from_numpy(NUMBERS["points/grid_coord"]), torch.from_numpy(NUMBERS["points/batch"]))
+    return SparseVoxels.of(
+        features, torch.from_numpy(NUMBERS["points/grid_coord"]), torch.from_numpy(NUMBERS["points/batch"])
+    )
 
 
 def published() -> dict[str, torch.Tensor]:
@@ -67,9 +69,14 @@ def test_published_files_label_clouds_with_their_sets_classes(scenes, tmp_path, 
     bias = torch.zeros(len(classes))
     bias[classes.index(name)] = 1e4
     head = {"module.seg_head.weight": torch.randn(len(classes), 16), "module.seg_head.bias": bias}
-    torch.save({"state_dict": {f"module.backbone.{key}": value for key, value in published().items()} | head}, tmp_path / "net.pth")
+    torch.save(
+        {"state_dict": {f"module.backbone.{key}": value for key, value in published().items()} | head},
+        tmp_path / "net.pth",
+    )
     segmenter = PointSegmenter.load(tmp_path / "net.pth", model="ffnet_3d")
-    assert segmenter.classes == list(classes) and segmenter.preprocessing == PointPreprocessing(0.02, ("colour", "normal"))
+    assert segmenter.classes == list(classes) and segmenter.preprocessing == PointPreprocessing(
+        0.02, ("colour", "normal")
+    )
     features = torch.from_numpy(NUMBERS[f"points/small_{act}/feat_out"])
     with torch.inference_mode():
         logits = segmenter.network(scenes)

@@ -42,7 +42,9 @@ def clouds(tmp_path):
     """A folder of three rooms with its YAML."""
     for i in range(3):
         np.savez(tmp_path / f"room{i}.npz", **room(i))
-    (tmp_path / "clouds.yaml").write_text("classes: ['floor, tiled', wall]\ntrain: [room0.npz, room1.npz]\nval: [room2.npz]\n")
+    (tmp_path / "clouds.yaml").write_text(
+        "classes: ['floor, tiled', wall]\ntrain: [room0.npz, room1.npz]\nval: [room2.npz]\n"
+    )
     return tmp_path
 
 
@@ -78,7 +80,9 @@ def test_learns_tests_labels_and_fuses(clouds, tmp_path_factory, capsys):
     arguments = ["--config", str(recipe), "--data.description", str(clouds / "clouds.yaml")]
     assert cli.main(["fit", *arguments]) == 0
     assert cli.main(["test", *arguments]) == 0
-    assert next(csv.reader((out / "test_confusion.csv").open())) == ["class", "floor, tiled", "wall"], "names are quoted"
+    assert next(csv.reader((out / "test_confusion.csv").open())) == ["class", "floor, tiled", "wall"], (
+        "names are quoted"
+    )
     counts = read_confusion(out / "test_confusion.csv").numpy()
     assert counts.shape == (2, 2) and counts.sum() == 2 * ROOM - 20
     assert np.trace(counts) > 0.9 * counts.sum(), "a floor and a wall of two colours are soon told apart"
@@ -86,7 +90,10 @@ def test_learns_tests_labels_and_fuses(clouds, tmp_path_factory, capsys):
     assert "parity on random voxels" in capsys.readouterr().out
     for name in ("best.ckpt", "deploy.safetensors"):
         labelled = runs / f"labelled_{name}"
-        assert cli.main(["points", str(clouds), "--checkpoint", str(out / name), "--out", str(labelled), "--votes", "2"]) == 0
+        assert (
+            cli.main(["points", str(clouds), "--checkpoint", str(out / name), "--out", str(labelled), "--votes", "2"])
+            == 0
+        )
         assert sorted(path.suffix for path in labelled.iterdir()) == [".csv", *[".jpg"] * 3, *[".npz"] * 3]
         found = np.load(labelled / "room2.npz")
         assert found["prediction"].shape == (2 * ROOM,)
@@ -98,7 +105,10 @@ def test_learns_tests_labels_and_fuses(clouds, tmp_path_factory, capsys):
     description = (clouds / "clouds.yaml").read_text()
     (clouds / "clouds.yaml").write_text(description.replace("['floor, tiled', wall]", "{1: wall, 0: 'floor, tiled'}"))
     assert cli.main(["test", *arguments]) == 2
-    assert "class 0 of the data is 'wall', expected 'floor, tiled', which the checkpoint learned there" in capsys.readouterr().err
+    assert (
+        "class 0 of the data is 'wall', expected 'floor, tiled', which the checkpoint learned there"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +125,9 @@ def test_the_command_refuses_before_it_writes(tmp_path, capsys, arrays, message)
     np.savez(tmp_path / "good.npz", **room(0))
     np.savez(tmp_path / "wrong.npz", **arrays)
     files = [str(tmp_path / name) for name in ("good.npz", "wrong.npz")]
-    code = cli.main(["points", *files, "--checkpoint", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / "out")])
+    code = cli.main(
+        ["points", *files, "--checkpoint", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / "out")]
+    )
     error = capsys.readouterr().err
     assert code == 2 and error.count("\n") == 1 and message in error and "wrong.npz" in error
     assert not (tmp_path / "out").exists()
@@ -124,7 +136,9 @@ def test_the_command_refuses_before_it_writes(tmp_path, capsys, arrays, message)
 def label(tmp_path, capsys, *arguments, out="out"):
     """The command's exit code and what it says on standard error."""
     save_checkpoint(tmp_path / "net.safetensors")
-    code = cli.main(["points", *arguments, "--checkpoint", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / out)])
+    code = cli.main(
+        ["points", *arguments, "--checkpoint", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / out)]
+    )
     return code, capsys.readouterr().err
 
 
@@ -134,7 +148,11 @@ def test_the_command_replaces_nothing_unasked(clouds, capsys, existing):
     (clouds / "out" / existing).write_text("before")
     files = [str(clouds / f"room{i}.npz") for i in range(3)]
     code, error = label(clouds, capsys, *files)
-    assert code == 2 and error.count("\n") == 1 and f"{existing}: exists, expected another name or folder, or --overwrite" in error
+    assert (
+        code == 2
+        and error.count("\n") == 1
+        and f"{existing}: exists, expected another name or folder, or --overwrite" in error
+    )
     assert [path.name for path in (clouds / "out").iterdir()] == [existing]
     assert label(clouds, capsys, *files, "--overwrite")[0] == 0
     assert len(list((clouds / "out").iterdir())) == 7 and (clouds / "out" / existing).read_bytes() != b"before"
@@ -182,7 +200,11 @@ def test_a_cloud_must_fit_the_grid_in_its_largest_view(tmp_path, capsys):
     size = LARGEST_COORDINATE * 0.1 / 1.03
     np.savez(tmp_path / "long.npz", coord=np.array([[0, 0, 0], [size, 0, 0]]), color=np.zeros((2, 3)))
     code, error = label(tmp_path, capsys, str(tmp_path / "long.npz"), "--votes", "13")
-    assert code == 2 and "long.npz: 12723.8 m from end to end, expected at most" in error and "views of 1.05 times the size" in error
+    assert (
+        code == 2
+        and "long.npz: 12723.8 m from end to end, expected at most" in error
+        and "views of 1.05 times the size" in error
+    )
     assert not (tmp_path / "out").exists()
     assert label(tmp_path, capsys, str(tmp_path / "long.npz"), "--votes", "4")[0] == 0
     with pytest.raises(InputError, match="votes 14, expected 1 to 13"):
@@ -194,7 +216,9 @@ def save_checkpoint(path):
 
     preprocessing = PointPreprocessing(0.1, ("position", "colour"))
     arguments = {"in_chans": 6, "num_classes": 2}
-    info = network_info("ffnet_3d_nano", arguments, task="points", classes=["floor", "wall"], preprocessing=preprocessing.as_dict())
+    info = network_info(
+        "ffnet_3d_nano", arguments, task="points", classes=["floor", "wall"], preprocessing=preprocessing.as_dict()
+    )
     save_network(create_model("ffnet_3d_nano", **arguments), info, path)
 
 
@@ -214,7 +238,9 @@ def read_cloud_of(arrays):
 
 
 def test_fragments_let_every_point_speak(tmp_path):
-    """A network that answers with a point's own colour tells all points of a voxel apart, the quick way only its first."""
+    """A network that answers with a point's own colour tells all points of a voxel apart, the quick way only its
+    first.
+    """
 
     class Echo(torch.nn.Module):
         def __init__(self):
@@ -249,7 +275,12 @@ def test_scanners_and_older_checkpoints_keep_their_origin():
     cloud = Cloud(np.array([[5.0, 5, 5], [7, 7, 7]]), intensity=np.zeros(2, np.float32))
     older = PointPreprocessing.from_dict({"grid_size": 0.1, "features": ["position"]})
     scanner = SemanticKITTIData("anywhere").preprocessing
-    for preprocessing in (older, scanner, PointPreprocessing.from_dict(scanner.as_dict()), PointPreprocessing(features=("intensity",))):
+    for preprocessing in (
+        older,
+        scanner,
+        PointPreprocessing.from_dict(scanner.as_dict()),
+        PointPreprocessing(features=("intensity",)),
+    ):
         assert preprocessing.placed(cloud) is cloud
     ours = PointPreprocessing(features=("position",))
     assert PointPreprocessing.from_dict(ours.as_dict()) == ours
@@ -260,10 +291,20 @@ def test_scanners_and_older_checkpoints_keep_their_origin():
 
 def test_a_second_scene_is_put_where_the_scanner_saw_it(clouds):
     still = PointAugmentation(
-        turn_chance=0.0, flip=0.0, scale=(1.0, 1.0), jitter=0.0, drop_chance=0.0, contrast=0.0, colour_shift=0.0, colour_jitter=0.0, mix=1.0
+        turn_chance=0.0,
+        flip=0.0,
+        scale=(1.0, 1.0),
+        jitter=0.0,
+        drop_chance=0.0,
+        contrast=0.0,
+        colour_shift=0.0,
+        colour_jitter=0.0,
+        mix=1.0,
     )
     preprocessing = PointPreprocessing(0.1, ("position",), centred=False)
-    scenes = TrainingClouds([Path("first"), Path("second")], lambda _: scan, preprocessing=preprocessing, augmentation=still)
+    scenes = TrainingClouds(
+        [Path("first"), Path("second")], lambda _: scan, preprocessing=preprocessing, augmentation=still
+    )
     scan = Cloud(np.array([[20.0, 5, -1.7], [30, 7, -1.5]]), labels=np.array([0, 1]))
     torch.testing.assert_close(scenes[0]["features"].unique(dim=0), torch.tensor([[20.0, 5, -1.7], [30, 7, -1.5]]))
 
@@ -324,7 +365,9 @@ def test_two_rates_in_one_cycle():
         optimizer.step()
         scheduler.step()
     highest = np.max(rates, axis=0)
-    in_blocks = {id(parameter) for name, parameter in network.named_parameters() if name.startswith(("encoder.", "decoder."))}
+    in_blocks = {
+        id(parameter) for name, parameter in network.named_parameters() if name.startswith(("encoder.", "decoder."))
+    }
     blocks = [id(group["params"][0]) in in_blocks for group in optimizer.param_groups]
     np.testing.assert_allclose(highest, np.where(blocks, 0.0006, 0.006), rtol=0.01)
     np.testing.assert_allclose(rates[0], highest / 10, rtol=0.02)
@@ -333,7 +376,9 @@ def test_two_rates_in_one_cycle():
 
 def test_augmentation_keeps_points_labels_and_lengths():
     cloud = read_cloud_of(room(0))
-    rigid = PointAugmentation(turn_chance=1.0, scale=(1, 1), jitter=0.0, drop_chance=0.0, contrast=0.0, colour_shift=0.0, colour_jitter=0.0)
+    rigid = PointAugmentation(
+        turn_chance=1.0, scale=(1, 1), jitter=0.0, drop_chance=0.0, contrast=0.0, colour_shift=0.0, colour_jitter=0.0
+    )
     changed = rigid(cloud, np.random.default_rng(0))
     lengths = [np.linalg.norm(np.diff(each.coordinates, axis=0), axis=1) for each in (cloud, changed)]
     np.testing.assert_allclose(*lengths)
@@ -393,17 +438,25 @@ def test_a_wrong_description_is_named(clouds, content, message):
 
 
 def test_labels_of_files_become_numbers_of_classes(clouds):
-    (clouds / "clouds.yaml").write_text("classes: {1: wall, 0: floor}\nignored: [7]\ntrain: room0.npz\nval: room1.npz\n")
+    (clouds / "clouds.yaml").write_text(
+        "classes: {1: wall, 0: floor}\nignored: [7]\ntrain: room0.npz\nval: room1.npz\n"
+    )
     data = CloudData(str(clouds / "clouds.yaml"))
     labels = room(0)["label"]
     assert data.classes == ["wall", "floor"]
-    assert data.scenes("train") == [clouds / "room0.npz"] and data.scenes("test") == data.scenes("val") == [clouds / "room1.npz"]
+    assert data.scenes("train") == [clouds / "room0.npz"] and data.scenes("test") == data.scenes("val") == [
+        clouds / "room1.npz"
+    ]
     np.testing.assert_array_equal(data.read(clouds / "room0.npz").labels, np.where(labels < 0, -1, 1 - labels))
 
 
 def test_rooms_in_pointcepts_layout(tmp_path):
     arrays = room(0)
-    for folder in ("scannet/train/scene0", "scannet/val/scene1", *(f"s3dis/Area_{area}/office_1" for area in range(1, 7))):
+    for folder in (
+        "scannet/train/scene0",
+        "scannet/val/scene1",
+        *(f"s3dis/Area_{area}/office_1" for area in range(1, 7)),
+    ):
         (tmp_path / folder).mkdir(parents=True)
         content = {"coord": arrays["coord"], "color": arrays["color"], "normal": arrays["coord"]}
         for name in ("segment", "segment20", "segment200"):
@@ -431,7 +484,12 @@ def test_semantickitti_as_published_and_as_npz(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
     points.tofile(tmp_path / "08/velodyne/000000.bin")
     (raw | 5 << 16).tofile(tmp_path / "08/labels/000000.label")
-    np.savez(tmp_path / "00/000000.npz", xyz_cm=(points[:, :3] * 100).astype(np.int16), intensity=np.full(5, 30, np.uint8), label=raw)
+    np.savez(
+        tmp_path / "00/000000.npz",
+        xyz_cm=(points[:, :3] * 100).astype(np.int16),
+        intensity=np.full(5, 30, np.uint8),
+        label=raw,
+    )
     data = SemanticKITTIData(str(tmp_path))
     for split in ("train", "val"):
         (path,) = data.scenes(split)

@@ -1,4 +1,6 @@
-"""The contract of the six predictors: what they load, where and how they compute, and that they give what the bare network gives."""
+"""The contract of the six predictors: what they load, where and how they compute, and that they give what the bare
+network gives.
+"""
 
 import copy
 from collections.abc import Callable
@@ -36,7 +38,8 @@ NARROW_HEAD = {"head_args": {"dim": 16, "depth": 1, "out_dim": 32}}
 class Case:
     """A predictor, a small network for it with the rest of its info, and an input.
 
-    answer: a prediction as a tensor that varies smoothly with the weights; exportable: the shape of an exported file's example.
+    answer: a prediction as a tensor that varies smoothly with the weights; exportable: the shape of an exported file's
+    example.
     """
 
     predictor: str
@@ -196,7 +199,9 @@ def test_computes_in_a_backend(cls, case, checkpoint, backend):
     if backend != "eager":
         pytest.importorskip(backend)
     predictor = cls.load(checkpoint, backend=backend)
-    torch.testing.assert_close(case.answer(predictor(case.input())), case.answer(cls.load(checkpoint)(case.input())), **SMOOTH)
+    torch.testing.assert_close(
+        case.answer(predictor(case.input())), case.answer(cls.load(checkpoint)(case.input())), **SMOOTH
+    )
 
 
 def test_computes_in_bfloat16(cls, case, checkpoint):
@@ -209,7 +214,9 @@ def test_computes_in_bfloat16(cls, case, checkpoint):
 def test_computes_on_a_device(cls, case, checkpoint, device):
     predictor = cls.load(checkpoint, device=device)
     assert predictor.device.type == next(predictor.network.parameters()).device.type == device
-    torch.testing.assert_close(case.answer(predictor(case.input())), case.answer(cls.load(checkpoint)(case.input())), **SMOOTH)
+    torch.testing.assert_close(
+        case.answer(predictor(case.input())), case.answer(cls.load(checkpoint)(case.input())), **SMOOTH
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,7 +226,10 @@ def test_computes_on_a_device(cls, case, checkpoint, device):
         ({"backend": "bogus"}, "backend 'bogus', expected one of auto, openvino"),
         ({"precision": "int9"}, "precision 'int9', expected one of fp32, bf16"),
         ({"precision": "int9", "backend": "eager"}, "precision 'int9', expected one of auto, fp32"),
-        ({"model": "ffnet_head_ffnet_1"}, "expected ffnet_head_ffnet_1|model 'ffnet_head_ffnet_1', expected one of ffnet_sr"),
+        (
+            {"model": "ffnet_head_ffnet_1"},
+            "expected ffnet_head_ffnet_1|model 'ffnet_head_ffnet_1', expected one of ffnet_sr",
+        ),
     ],
 )
 def test_refuses_what_does_not_fit(cls, checkpoint, settings, message):

@@ -60,7 +60,9 @@ def server(tmp_path, published, monkeypatch):
 
 def save_release(state, path):
     """A file as the authors publish it."""
-    torch.save({"state_dict": state, "epoch": 299, "arch": "ffnet_1", "args": argparse.Namespace(lr=1e-3, amp=True)}, path)
+    torch.save(
+        {"state_dict": state, "epoch": 299, "arch": "ffnet_1", "args": argparse.Namespace(lr=1e-3, amp=True)}, path
+    )
 
 
 def ffnet_1(**kwargs):
@@ -104,7 +106,9 @@ def test_takes_the_entry_that_it_is_told_to(published, golden):
     assert logits_difference(metamixer.load_published(ffnet_1(), checkpoint, weights="state_dict_ema"), golden) <= 2e-5
     with pytest.raises(InputError, match="no entry 'state_dict_swa', expected one of state_dict, state_dict_ema"):
         metamixer.load_published(ffnet_1(), checkpoint, weights="state_dict_swa")
-    with pytest.raises(InputError, match=r"^state dict: no entry 'state_dict_ema', expected one of [\w., ]+ and \d+ more$"):
+    with pytest.raises(
+        InputError, match=r"^state dict: no entry 'state_dict_ema', expected one of [\w., ]+ and \d+ more$"
+    ):
         metamixer.load_published(ffnet_1(), published, weights="state_dict_ema")
 
 

@@ -73,7 +73,9 @@ def data(request, tmp_path, monkeypatch):
     if request.param == "hfds":
         pytest.importorskip("datasets")
         store = {"root": str(tmp_path / "cache"), "dataset": f"hfds/{root}"}
-    return ImageData(**store, batch_size=4, num_workers=0, preprocessing=Preprocessing(size=32, crop_pct=1.0), augmentation=PLAIN)
+    return ImageData(
+        **store, batch_size=4, num_workers=0, preprocessing=Preprocessing(size=32, crop_pct=1.0), augmentation=PLAIN
+    )
 
 
 def colour_of(image):
@@ -139,8 +141,16 @@ def test_items_from_the_whole_length_are_to_be_had_from_every_store(data):
 @pytest.mark.parametrize(
     ("dataset", "missing", "message"),
     [
-        ("hfds/pets", "datasets", r"data.dataset 'hfds/pets': datasets is not installed, .*pip install 'metamixer\[readers\]'"),
-        ("wds/pets", "webdataset", r"data.dataset 'wds/pets': webdataset is not installed, .*pip install 'metamixer\[readers\]'"),
+        (
+            "hfds/pets",
+            "datasets",
+            r"data.dataset 'hfds/pets': datasets is not installed, .*pip install 'metamixer\[readers\]'",
+        ),
+        (
+            "wds/pets",
+            "webdataset",
+            r"data.dataset 'wds/pets': webdataset is not installed, .*pip install 'metamixer\[readers\]'",
+        ),
         ("hfds/nobody/pets", None, "data.dataset 'hfds/nobody/pets': can't be fetched .*, expected a connection"),
     ],
 )

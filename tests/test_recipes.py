@@ -1,4 +1,6 @@
-"""Every recipe parses against the real signatures, builds its network, and says in its header what it takes and gives."""
+"""Every recipe parses against the real signatures, builds its network, and says in its header what it takes and
+gives.
+"""
 
 import re
 import sys
@@ -138,7 +140,9 @@ def test_the_best_checkpoint_is_the_tasks(name, parse):
     assert (checkpoint.monitor, checkpoint.mode) == (task.monitor, task.mode)
 
 
-@pytest.mark.parametrize(("given", "mode"), [({"monitor": "val/loss", "mode": "min"}, "min"), ({"monitor": "val/top5"}, "max")])
+@pytest.mark.parametrize(
+    ("given", "mode"), [({"monitor": "val/loss", "mode": "min"}, "min"), ({"monitor": "val/top5"}, "max")]
+)
 def test_a_recipe_may_choose_its_best_checkpoint_itself(given, mode, parse, tmp_path):
     recipe = yaml.safe_load((RECIPES / "classification" / "digits.yaml").read_text())
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "checkpoint": given}))

@@ -30,7 +30,11 @@ def checkpoint(tmp_path):
     network = randomize(metamixer.create_model(MODEL, num_classes=3, **NARROW))
     preprocessing = SegmentationPreprocessing(window=48, stride=32)
     info = network_info(
-        MODEL, {"num_classes": 3, **NARROW}, task="segmentation", classes=["a", "b", "c"], preprocessing=preprocessing.as_dict()
+        MODEL,
+        {"num_classes": 3, **NARROW},
+        task="segmentation",
+        classes=["a", "b", "c"],
+        preprocessing=preprocessing.as_dict(),
     )
     save_network(network, {**info, "colours": COLOURS}, tmp_path / "segmenter.safetensors")
     return tmp_path / "segmenter.safetensors"
@@ -41,9 +45,15 @@ def test_segment_writes_labels_overlays_and_areas(checkpoint, root, capsys):
     Image.open(root / "val" / "0.png").resize((150, 90)).convert("RGBA").save(root / "val" / "large.png")
     assert main(["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(out)]) == 0
     names = sorted(path.name for path in out.iterdir())
-    assert names == sorted(["areas.csv", "areas.json", *(f"{i}_{kind}.png" for i in (0, 1, "large") for kind in ("labels", "overlay"))])
+    assert names == sorted(
+        ["areas.csv", "areas.json", *(f"{i}_{kind}.png" for i in (0, 1, "large") for kind in ("labels", "overlay"))]
+    )
     labels = Image.open(out / "large_labels.png")
-    assert (labels.mode, labels.size, labels.getpalette()[:9]) == ("P", (150, 90), [part for colour in COLOURS for part in colour])
+    assert (labels.mode, labels.size, labels.getpalette()[:9]) == (
+        "P",
+        (150, 90),
+        [part for colour in COLOURS for part in colour],
+    )
     numbers = np.asarray(labels)
     overlay = Image.open(out / "large_overlay.png")
     assert overlay.width > 150
@@ -64,7 +74,10 @@ def test_segment_writes_labels_overlays_and_areas(checkpoint, root, capsys):
 
 def test_results_are_named_where_two_pictures_have_one_name(checkpoint, root):
     given = [str(root / split / "0.png") for split in ("val", "train", "val")]
-    assert main(["segment", *given, "--checkpoint", str(checkpoint), "--out", str(root / "out"), "--overlays", "false"]) == 0
+    assert (
+        main(["segment", *given, "--checkpoint", str(checkpoint), "--out", str(root / "out"), "--overlays", "false"])
+        == 0
+    )
     names = [(row["image"], row["labels"]) for row in json.loads((root / "out" / "areas.json").read_text())]
     assert names == [(given[0], "0_labels.png"), (given[1], "0_2_labels.png")]
     assert {(row["image"], row["labels"]) for row in csv.DictReader((root / "out" / "areas.csv").open())} == {*names}
@@ -72,19 +85,33 @@ def test_results_are_named_where_two_pictures_have_one_name(checkpoint, root):
 
 def test_a_picture_that_is_too_small_is_named(checkpoint, tmp_path, capsys):
     Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
-    assert main(["segment", str(tmp_path / "small.png"), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out")]) == 2
+    assert (
+        main(["segment", str(tmp_path / "small.png"), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out")])
+        == 2
+    )
     assert f"{tmp_path / 'small.png'}: image of 8x8 pixels, expected at least 32x32" in capsys.readouterr().err
 
 
 def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, root, capsys):
     (root / "val" / "0.png").write_bytes((root / "val" / "0.png").read_bytes()[:900])
-    command = ["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(root / "out"), "--overlays", "false"]
+    command = [
+        "segment",
+        str(root / "val"),
+        "--checkpoint",
+        str(checkpoint),
+        "--out",
+        str(root / "out"),
+        "--overlays",
+        "false",
+    ]
     assert main(command) == 2
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith(f"metamixer: failed: {root / 'val' / '0.png'}: not a readable image")
     assert said[1] == f"metamixer: error: 1 of 2 files failed, named above; the others are in {root / 'out'}"
     assert sorted(path.name for path in (root / "out").iterdir()) == ["1_labels.png", "areas.csv", "areas.json"]
-    assert [row["image"] for row in json.loads((root / "out" / "areas.json").read_text())] == [str(root / "val" / "1.png")]
+    assert [row["image"] for row in json.loads((root / "out" / "areas.json").read_text())] == [
+        str(root / "val" / "1.png")
+    ]
     (root / "out" / "0_labels.png").write_bytes(b"earlier")
     assert main(command) == 2
     assert "0_labels.png: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
@@ -95,13 +122,18 @@ def test_inputs_are_never_written_over(checkpoint, root, capsys):
     picture = root / "val" / "1_labels.png"
     (root / "val" / "0.png").rename(picture)
     before = picture.read_bytes()
-    assert main(["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(root / "val"), "--overwrite"]) == 2
+    assert (
+        main(["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(root / "val"), "--overwrite"])
+        == 2
+    )
     assert f"{picture}: is one of the inputs, which would be lost" in capsys.readouterr().err
     assert picture.read_bytes() == before
 
 
 def test_bfloat16_gives_about_the_same_labels(checkpoint, root):
-    exact, fast = (Segmenter.load(checkpoint=checkpoint, precision=name)(root / "val" / "0.png") for name in ("fp32", "bf16"))
+    exact, fast = (
+        Segmenter.load(checkpoint=checkpoint, precision=name)(root / "val" / "0.png") for name in ("fp32", "bf16")
+    )
     assert 0.9 < (exact == fast).mean() <= 1
 
 
@@ -110,7 +142,9 @@ def test_segmenter_of_a_published_checkpoint_knows_its_classes(tmp_path):
     network = metamixer.create_model("upernet_ffnet_1", backbone="ffnet_nano", dim=16)
     torch.save({"state_dict": network.state_dict()}, tmp_path / "published.pth")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metamixer.checkpoints.source.create_model", partial(metamixer.create_model, backbone="ffnet_nano", dim=16))
+        patch.setattr(
+            "metamixer.checkpoints.source.create_model", partial(metamixer.create_model, backbone="ffnet_nano", dim=16)
+        )
         segmenter = Segmenter.load(model="upernet_ffnet_1", checkpoint=tmp_path / "published.pth")
     assert (len(segmenter.classes), segmenter.classes[0]) == (150, "wall")
     assert segmenter.preprocessing.short_side == 512
@@ -119,7 +153,9 @@ def test_segmenter_of_a_published_checkpoint_knows_its_classes(tmp_path):
 def test_fuse_writes_a_deploy_form_that_segments_the_same(checkpoint, root, capsys):
     assert main(["fuse", str(checkpoint), "--out", str(root / "fused.safetensors")]) == 0
     assert "parity" in capsys.readouterr().out
-    original, fused = (Segmenter.load(checkpoint=path)(root / "val" / "0.png") for path in (checkpoint, root / "fused.safetensors"))
+    original, fused = (
+        Segmenter.load(checkpoint=path)(root / "val" / "0.png") for path in (checkpoint, root / "fused.safetensors")
+    )
     assert (original == fused).mean() > 0.999
 
 
@@ -128,7 +164,10 @@ def test_fuse_writes_a_deploy_form_that_segments_the_same(checkpoint, root, caps
     [
         (["{root}/val", "--checkpoint", "{checkpoint}", "--window", "8"], "window 8, expected at least 32 pixels"),
         (["{root}/val", "--checkpoint", "{checkpoint}", "--stride", "64"], "stride 64 for windows of 48 pixels"),
-        (["{root}/val", "--checkpoint", "{checkpoint}", "--precision", "int8"], "precision 'int8', expected one of fp32, bf16"),
+        (
+            ["{root}/val", "--checkpoint", "{checkpoint}", "--precision", "int8"],
+            "precision 'int8', expected one of fp32, bf16",
+        ),
         (["{root}/none.png", "--checkpoint", "{checkpoint}"], "none.png: no such file"),
         (["{root}/grey.png", "--checkpoint", "{checkpoint}"], "grey.png: a grey image (mode L), expected colour"),
         (["{root}/val", "--checkpoint", "{checkpoint}", "--max_pixels", "0"], "max_pixels 0, expected at least 1"),
@@ -136,8 +175,14 @@ def test_fuse_writes_a_deploy_form_that_segments_the_same(checkpoint, root, caps
             ["{root}/val/0.png", "--checkpoint", "{checkpoint}", "--max_pixels", "99"],
             "0.png: more than 99 pixels, expected fewer, or --max",
         ),
-        (["{root}/val", "--checkpoint", "{root}/classifier.safetensors"], "for classification, expected one for segmentation"),
-        (["{root}/val", "--checkpoint", "{root}/x.pth", "--model", "ffnet_1"], "model 'ffnet_1', expected a published segmenter"),
+        (
+            ["{root}/val", "--checkpoint", "{root}/classifier.safetensors"],
+            "for classification, expected one for segmentation",
+        ),
+        (
+            ["{root}/val", "--checkpoint", "{root}/x.pth", "--model", "ffnet_1"],
+            "model 'ffnet_1', expected a published segmenter",
+        ),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, root, capsys):
@@ -155,6 +200,15 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, ro
 
 def test_a_grey_picture_can_be_taken(checkpoint, root):
     Image.new("L", (64, 48), 90).save(root / "grey.png")
-    command = ["segment", str(root / "grey.png"), "--checkpoint", str(checkpoint), "--out", str(root / "out"), "--grey_images", "true"]
+    command = [
+        "segment",
+        str(root / "grey.png"),
+        "--checkpoint",
+        str(checkpoint),
+        "--out",
+        str(root / "out"),
+        "--grey_images",
+        "true",
+    ]
     assert main(command) == 0
     assert (root / "out" / "grey_labels.png").is_file()

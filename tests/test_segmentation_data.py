@@ -55,15 +55,30 @@ def test_colours_change_but_not_their_order():
     ("settings", "message"),
     [
         (lambda: SegmentationAugmentation(crop=(0, 512)), "augmentation.crop 0, 512, expected numbers above 0"),
-        (lambda: SegmentationAugmentation(scale=(-1.0, -0.5)), "augmentation.scale -1.0, -0.5, expected numbers above 0"),
+        (
+            lambda: SegmentationAugmentation(scale=(-1.0, -0.5)),
+            "augmentation.scale -1.0, -0.5, expected numbers above 0",
+        ),
         (lambda: SegmentationPreprocessing(window=0), "preprocessing.window 0, expected a number above 0"),
-        (lambda: DetectionAugmentation(short_sides=()), "augmentation.short_sides of nothing, expected numbers above 0"),
-        (lambda: DetectionAugmentation(crop_range=(600, 384)), r"augmentation.crop_range \[600, 384\], expected two numbers"),
+        (
+            lambda: DetectionAugmentation(short_sides=()),
+            "augmentation.short_sides of nothing, expected numbers above 0",
+        ),
+        (
+            lambda: DetectionAugmentation(crop_range=(600, 384)),
+            r"augmentation.crop_range \[600, 384\], expected two numbers",
+        ),
         (lambda: DetectionPreprocessing(short_side=0), "preprocessing sides 0, 1333, expected numbers above 0"),
         (lambda: SegmentationPreprocessing(std=(0, 0, 0)), r"preprocessing.std \[0, 0, 0\], expected values above 0"),
-        (lambda: SegmentationPreprocessing(mean=(0, 0)), "preprocessing.mean of 2 and std of 3 values, expected 3 of each"),
+        (
+            lambda: SegmentationPreprocessing(mean=(0, 0)),
+            "preprocessing.mean of 2 and std of 3 values, expected 3 of each",
+        ),
         (lambda: DetectionPreprocessing(std=(0, 0, 0)), r"preprocessing.std \[0, 0, 0\], expected values above 0"),
-        (lambda: DetectionPreprocessing(mean=(0, 0)), "preprocessing.mean of 2 and std of 3 values, expected 3 of each"),
+        (
+            lambda: DetectionPreprocessing(mean=(0, 0)),
+            "preprocessing.mean of 2 and std of 3 values, expected 3 of each",
+        ),
         (lambda: SegmentationOptimization(lr=0.0), "optimization.lr 0.0, expected a number above 0"),
         (lambda: Segmentation(scales=()), "model.scales of nothing, expected numbers above 0"),
     ],
@@ -90,7 +105,9 @@ def test_a_crop_of_mostly_one_class_is_drawn_again():
     assert sum(0.25 < share < 0.75 for share in shares) > 12
 
 
-@pytest.mark.parametrize(("name", "count", "values"), [("ade20k", 150, (1, 150)), ("cityscapes", 19, (7, 33)), ("camvid", 11, (0, 10))])
+@pytest.mark.parametrize(
+    ("name", "count", "values"), [("ade20k", 150, (1, 150)), ("cityscapes", 19, (7, 33)), ("camvid", 11, (0, 10))]
+)
 def test_known_class_lists(name, count, values):
     classes = read_classes(name)
     assert len(classes.names) == len(set(classes.names)) == len(classes.colours) == count
@@ -102,7 +119,9 @@ def test_known_class_lists(name, count, values):
 def test_cityscapes_names_and_numbers(tmp_path):
     for folder, ending, mode in (("leftImg8bit", "_leftImg8bit", "RGB"), ("gtFine", "_gtFine_labelIds", "L")):
         (tmp_path / folder / "aachen").mkdir(parents=True)
-        Image.new(mode, (8, 6), 26 if mode == "L" else (1, 2, 3)).save(tmp_path / folder / "aachen" / f"a_0{ending}.png")
+        Image.new(mode, (8, 6), 26 if mode == "L" else (1, 2, 3)).save(
+            tmp_path / folder / "aachen" / f"a_0{ending}.png"
+        )
     Image.new("L", (8, 6)).save(tmp_path / "gtFine" / "aachen" / "a_0_gtFine_color.png")
     endings = {"image_ending": "_leftImg8bit", "label_ending": "_gtFine_labelIds"}
     city = SegmentationData(str(tmp_path), "cityscapes", val_images="leftImg8bit", val_labels="gtFine", **endings)
@@ -158,7 +177,11 @@ def spoil_file(root):
         (spoil_size, r"val_labels/0\.png: 64x40 pixels, expected 64x48, the size of its picture"),
         (spoil_missing, r"val_labels/0\.png: no such file, expected the labels of .*val/0\.png"),
         (spoil_empty, r"val: 0 pictures in this split"),
-        (spoil_palette, r"val_labels/0\.png: wrong palette: value 1 has the colour of sky \(10, 20, 200\), expected \(20, 160, 20\)"),
+        (
+            spoil_palette,
+            r"val_labels/0\.png: wrong palette: value 1 has the colour of sky \(10, 20, 200\), expected \(20, 160, "
+            r"20\)",
+        ),
         (spoil_mode, r"val_labels/0\.png: an image of mode RGB, expected a PNG of class numbers"),
         (spoil_grey, r"val/0\.png: a grey image \(mode L\), expected colour"),
         (spoil_pixels, r"val_labels/0\.png: more than \d+ pixels, expected fewer, or --max_pixels"),
@@ -186,9 +209,15 @@ def test_a_right_palette_and_a_grey_picture_that_may_be_are_taken(root):
         ("classes: [{name: a}]", "classes.yaml: KeyError 'colour'"),
         ("classes: [{name: a, colour: [1, 2]}, {name: b, colour: [1, 2, 3]}]", "classes.yaml: ValueError"),
         ("classes: [{name: a, colour: [1, 2, 3]}]", "classes.yaml: 1 classes"),
-        ("classes: [{name: a, colour: [1, 2, 3]}, {name: b, colour: [1, 2, 3]}]\nignore_index: 1", r"values \[1\] twice"),
+        (
+            "classes: [{name: a, colour: [1, 2, 3]}, {name: b, colour: [1, 2, 3]}]\nignore_index: 1",
+            r"values \[1\] twice",
+        ),
         ("classes: {", "classes.yaml: "),
-        ("classes: [{name: a, colour: [1, 2, 3]}, {name: a, colour: [1, 2, 4]}]", "classes.yaml: class 'a' twice, expected different"),
+        (
+            "classes: [{name: a, colour: [1, 2, 3]}, {name: a, colour: [1, 2, 4]}]",
+            "classes.yaml: class 'a' twice, expected different",
+        ),
         (None, "classes 'classes.yaml': no such file, expected a YAML file or one of ade20k, camvid, cityscapes"),
     ],
 )

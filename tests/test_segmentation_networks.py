@@ -26,7 +26,9 @@ def prefixed(prefix, state):
 
 
 def published(variant):
-    return prefixed("backbone", state_dict("seg/backbone", KEYS)) | prefixed("decode_head", state_dict(f"seg/head/{variant}", KEYS))
+    return prefixed("backbone", state_dict("seg/backbone", KEYS)) | prefixed(
+        "decode_head", state_dict(f"seg/head/{variant}", KEYS)
+    )
 
 
 def assert_published(actual, expected):
@@ -42,7 +44,9 @@ def test_imagenet_classifier_computes_what_the_published_one_does(golden, tmp_pa
         golden["seg/pretrain/logits"],
     )
     overlay = {"file": str(tmp_path / "ffnet_seg.pth.tar")}
-    backbone = timm.create_model("ffnet_seg", features_only=True, out_indices=(1, 2, 3), pretrained=True, pretrained_cfg_overlay=overlay)
+    backbone = timm.create_model(
+        "ffnet_seg", features_only=True, out_indices=(1, 2, 3), pretrained=True, pretrained_cfg_overlay=overlay
+    )
     for i, feature in enumerate(backbone.eval()(image("seg/x", (1, 3, 64, 64)))):
         assert_published(feature, golden[f"seg/feat{i}"])
 
@@ -50,11 +54,15 @@ def test_imagenet_classifier_computes_what_the_published_one_does(golden, tmp_pa
 @torch.no_grad()
 @pytest.mark.parametrize("variant", ["ade20k", "cityscapes"])
 def test_ffnet_seg_computes_what_the_published_one_does(variant, golden):
-    network = metamixer.load_published(metamixer.create_model(f"ffnet_seg_{variant}").eval(), {"state_dict": published(variant)})
+    network = metamixer.load_published(
+        metamixer.create_model(f"ffnet_seg_{variant}").eval(), {"state_dict": published(variant)}
+    )
     features = network.backbone(image("seg/x", (1, 3, 64, 64)))
     for i, feature in enumerate(features):
         assert_published(feature, golden[f"seg/feat{i}"])
-    assert_published(network.head([torch.from_numpy(golden[f"seg/feat{i}"]) for i in range(3)]), golden[f"seg/head/{variant}/logits"])
+    assert_published(
+        network.head([torch.from_numpy(golden[f"seg/feat{i}"]) for i in range(3)]), golden[f"seg/head/{variant}/logits"]
+    )
     assert_published(metamixer.fuse(network).head(features), network.head(features))
 
 
@@ -65,7 +73,9 @@ def test_upernet_computes_what_the_published_one_does(golden):
     for head in ("decode_head", "auxiliary_head"):
         state |= prefixed(head, state_dict(f"upernet/{head}", KEYS))
     metamixer.load_published(network, state)
-    features = [image(f"upernet/feat{i}", (1, dim, 32 // 2**i, 40 // 2**i)) for i, dim in enumerate((88, 176, 352, 704))]
+    features = [
+        image(f"upernet/feat{i}", (1, dim, 32 // 2**i, 40 // 2**i)) for i, dim in enumerate((88, 176, 352, 704))
+    ]
     assert_published(network.head(features)[:, :8], golden["upernet/logits"])
     assert_published(network.auxiliary_head(features[2])[:, :8], golden["upernet/aux_logits"])
 
@@ -97,7 +107,9 @@ def test_size_is_the_papers(name, size, millions, giga_macs):
 
 
 def test_macs_on_cityscapes_are_the_papers_with_150_classes():
-    """Paper: 577 G at 1024x2048, which the classifier of ADE20K gives; with the 19 classes of Cityscapes it is 573 G."""
+    """Paper: 577 G at 1024x2048, which the classifier of ADE20K gives; with the 19 classes of Cityscapes it is 573
+    G.
+    """
     with torch.device("meta"):
         network = metamixer.create_model("ffnet_seg_cityscapes", num_classes=150).eval()
         assert round(measure(network, torch.empty(1, 3, 1024, 2048)).macs / 1e9, 2) == 577.04
@@ -135,7 +147,9 @@ def test_strips_and_square_fold_into_one_convolution(kernel_size):
 
 
 def test_any_timm_backbone_carries_the_head():
-    network = metamixer.create_model("ffnet_head_ffnet_nano", num_classes=3, backbone="test_convnext2", head_args={"depth": 1})
+    network = metamixer.create_model(
+        "ffnet_head_ffnet_nano", num_classes=3, backbone="test_convnext2", head_args={"depth": 1}
+    )
     assert isinstance(network.head, FFNetHead)
     assert network(image("pixels", (1, 3, 64, 64))).shape == (1, 3, 64, 64)
 
@@ -144,7 +158,10 @@ def test_any_timm_backbone_carries_the_head():
     ("arguments", "message"),
     [
         ({"backbone": "ffnet_9"}, "backbone 'ffnet_9': no such model"),
-        ({"backbone": "vit_tiny_patch16_224"}, r"backbone 'vit_tiny_patch16_224': no features at strides \(8, 16, 32\)"),
+        (
+            {"backbone": "vit_tiny_patch16_224"},
+            r"backbone 'vit_tiny_patch16_224': no features at strides \(8, 16, 32\)",
+        ),
         ({"num_classes": 1}, "num_classes 1, expected at least 2"),
     ],
 )

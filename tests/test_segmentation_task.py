@@ -103,7 +103,9 @@ def test_measures_are_those_of_the_definition():
         counter.update(one, other)
     found = segmentation_measures(counter.compute())
     counts = labels != IGNORED_PIXEL
-    iou = [((predicted == k) & (labels == k)).sum() / (((predicted == k) | (labels == k)) & counts).sum() for k in range(3)]
+    iou = [
+        ((predicted == k) & (labels == k)).sum() / (((predicted == k) | (labels == k)) & counts).sum() for k in range(3)
+    ]
     torch.testing.assert_close(class_ious(counter.compute()), torch.stack(iou))
     torch.testing.assert_close(found["miou"], torch.stack(iou).mean())
     torch.testing.assert_close(found["accuracy"], (predicted == labels)[counts].float().mean())
@@ -116,7 +118,12 @@ def test_a_class_that_is_nowhere_has_no_measure(root):
     learner = Segmentation(MODEL, 4, model_args=NARROW)
     torch.nn.init.constant_(learner.network.head.classifier.bias[3:], -1e3)
     (found,) = trainer(root).validate(learner, data(root, classes="more.yaml"), verbose=False)
-    assert found.keys() == {"val/miou", "val/mean_accuracy", "val/accuracy", *(f"val/iou/{name}" for name in ("sky", "grass", "house"))}
+    assert found.keys() == {
+        "val/miou",
+        "val/mean_accuracy",
+        "val/accuracy",
+        *(f"val/iou/{name}" for name in ("sky", "grass", "house")),
+    }
     assert found["val/miou"] == pytest.approx(sum(found[f"val/iou/{name}"] for name in ("sky", "grass", "house")) / 3)
 
 

@@ -1,11 +1,22 @@
-"""Series layers are PyTorch's own functions, whichever form computes them, forward and backward, in any memory layout."""
+"""Series layers are PyTorch's own functions, whichever form computes them, forward and backward, in any memory
+layout.
+"""
 
 import pytest
 import torch
 from torch import nn
 
 from metamixer.ops import series
-from metamixer.ops.series import BatchNorm1d, Conv1d, Dropout, SharedNorm, SwapAxes, by_windows, grouped_product, toeplitz_product
+from metamixer.ops.series import (
+    BatchNorm1d,
+    Conv1d,
+    Dropout,
+    SharedNorm,
+    SwapAxes,
+    by_windows,
+    grouped_product,
+    toeplitz_product,
+)
 from published_weights import image
 
 CONVOLUTIONS = {
@@ -63,7 +74,9 @@ def test_convolution_is_pytorchs(arguments, length, layout):
 def test_form_is_chosen_by_size(name, form, monkeypatch):
     used = []
     for function in (toeplitz_product, grouped_product):
-        monkeypatch.setattr(series, function.__name__, lambda *args, function=function: used.append(function) or function(*args))
+        monkeypatch.setattr(
+            series, function.__name__, lambda *args, function=function: used.append(function) or function(*args)
+        )
     arguments, length = CONVOLUTIONS[name]
     Conv1d(*arguments)(image("series", (5, 12, length)))
     assert used == ([form] if form else [])
@@ -93,7 +106,11 @@ def test_shared_norm_is_one_norm_of_every_variable(training, layout):
         def forward(self, x):
             return super().forward(x.reshape(-1, self.num_features, x.shape[2])).reshape(x.shape)
 
-    assert_same_layer(SharedNorm(4, variables=3).train(training), OneByOne(4).train(training), layout(image("series", (5, 12, 48)) + 2))
+    assert_same_layer(
+        SharedNorm(4, variables=3).train(training),
+        OneByOne(4).train(training),
+        layout(image("series", (5, 12, 48)) + 2),
+    )
 
 
 @layouts
@@ -104,7 +121,9 @@ def test_dropout_drops_the_share_that_it_says_and_keeps_the_mean(p, layout):
     y = Dropout(p)(x)
     kept = (y != 0).float()
     assert kept.mean().item() == pytest.approx(1 - p, abs=0.005)
-    assert max(kept.mean(dim=dims).sub(1 - p).abs().max().item() for dims in ((0, 1), (0, 2), (1, 2))) < 0.1, "in every row and column"
+    assert max(kept.mean(dim=dims).sub(1 - p).abs().max().item() for dims in ((0, 1), (0, 2), (1, 2))) < 0.1, (
+        "in every row and column"
+    )
     torch.testing.assert_close(y, kept / (1 - p) if p < 1 else kept)
     y.sum().backward()
     assert torch.equal(x.grad, y)

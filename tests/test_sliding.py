@@ -27,7 +27,9 @@ def test_windows_give_the_mean_of_all_that_see_a_pixel(window, stride, height, w
     for y in range(0, max(height - side + step, 1), step):
         for x in range(0, max(width - side + step, 1), step):
             top, left = max(min(y, height - side), 0), max(min(x, width - side), 0)
-            total[:, top : top + side, left : left + side] += Local()(image[None, :, top : top + side, left : left + side])[0]
+            total[:, top : top + side, left : left + side] += Local()(
+                image[None, :, top : top + side, left : left + side]
+            )[0]
             count[top : top + side, left : left + side] += 1
     found = list(tiles(Local(), image, window=window, stride=stride))
     assert sum(logits[0].numel() for _, _, logits in found) == height * width

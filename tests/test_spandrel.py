@@ -25,7 +25,9 @@ def test_opens_weights(kind, published, tmp_path):
     register()
     register()
     network = metamixer.create_model("ffnet_sr_nano", dim=16, depth=2, **KINDS[kind]).eval()
-    state = {network.published_name(name) if published else name: tensor for name, tensor in network.state_dict().items()}
+    state = {
+        network.published_name(name) if published else name: tensor for name, tensor in network.state_dict().items()
+    }
     save_file(state, tmp_path / "weights.safetensors")
     opened = spandrel.ModelLoader().load_from_file(tmp_path / "weights.safetensors")
     assert (opened.architecture.id, opened.scale) == ("FFNetSR", KINDS[kind]["scale"])
@@ -39,4 +41,6 @@ def test_leaves_other_mixers_alone(mixer, published):
     from metamixer.checkpoints.spandrel import is_ffnet_sr
 
     network = metamixer.create_model("ffnet_sr_nano", dim=16, depth=2, mixer=mixer)
-    assert not is_ffnet_sr({network.published_name(name) if published else name: tensor for name, tensor in network.state_dict().items()})
+    assert not is_ffnet_sr(
+        {network.published_name(name) if published else name: tensor for name, tensor in network.state_dict().items()}
+    )

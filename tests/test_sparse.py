@@ -1,4 +1,6 @@
-"""Submanifold convolution in plain PyTorch: exact against dense convolution, differentiable, repeatable, strict about its input."""
+"""Submanifold convolution in plain PyTorch: exact against dense convolution, differentiable, repeatable, strict about
+its input.
+"""
 
 from functools import partial
 
@@ -37,7 +39,9 @@ def at_voxels(x: torch.Tensor, voxels: SparseVoxels) -> torch.Tensor:
     return x.permute(0, 2, 3, 4, 1)[(voxels.grid.batch, *voxels.grid.coordinates.T)]
 
 
-@pytest.mark.parametrize(("out", "groups"), [(6, 1), (4, 4), (8, 4), (6, 2)], ids=["full", "depthwise", "wider", "groups"])
+@pytest.mark.parametrize(
+    ("out", "groups"), [(6, 1), (4, 4), (8, 4), (6, 2)], ids=["full", "depthwise", "wider", "groups"]
+)
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
 def test_equals_dense_convolution_with_its_gradients(voxels, kernel_size, out, groups):
     generator = torch.Generator().manual_seed(1)
@@ -79,7 +83,9 @@ def test_gradcheck():
     features = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(3, 3, 3, 3, 2, dtype=torch.float64, requires_grad=True)
     grid = VoxelGrid.of(cells)
-    assert torch.autograd.gradcheck(lambda x, w: submanifold_convolution(SparseVoxels(x, grid), w).features, (features, weight))
+    assert torch.autograd.gradcheck(
+        lambda x, w: submanifold_convolution(SparseVoxels(x, grid), w).features, (features, weight)
+    )
     each = weight[..., :1].detach()[:2].requires_grad_()
     depthwise = partial(submanifold_convolution, groups=2)
     assert torch.autograd.gradcheck(lambda x, w: depthwise(SparseVoxels(x, grid), w).features, (features, each))
@@ -97,7 +103,9 @@ def test_scenes_of_a_batch_do_not_see_each_other(voxels, groups):
 
 def test_pooling_takes_the_largest_and_unpooling_gives_it_back(voxels):
     pooled = pool_max(voxels)
-    expected = F.max_pool3d(F.pad(dense(voxels).masked_fill(dense(voxels) == 0, -torch.inf), [0, 1] * 3, value=-torch.inf), 2)
+    expected = F.max_pool3d(
+        F.pad(dense(voxels).masked_fill(dense(voxels) == 0, -torch.inf), [0, 1] * 3, value=-torch.inf), 2
+    )
     cells = (pooled.grid.batch, slice(None), *pooled.grid.coordinates.T)
     torch.testing.assert_close(pooled.features, expected[cells])
     assert len(pooled) == int((expected[:, 0] > -torch.inf).sum())
@@ -125,7 +133,9 @@ def test_autocast_and_half_precision_stay_near_float(voxels, dtype, groups):
     assert conv.weight.grad.dtype == torch.float32 and conv.weight.grad.isfinite().all()
     half = SubmanifoldConv3d(4, 8, groups=groups, dtype=dtype)
     half.load_state_dict(conv.state_dict())
-    torch.testing.assert_close(half(voxels.with_features(voxels.features.to(dtype))).features.float(), expected, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(
+        half(voxels.with_features(voxels.features.to(dtype))).features.float(), expected, rtol=0.02, atol=0.02
+    )
 
 
 @pytest.mark.parametrize("groups", [1, 4])
@@ -190,4 +200,7 @@ def test_refuses_what_does_not_fit(voxels):
 def test_voxels_at_the_edges_of_the_keys():
     corners = torch.tensor([[0, 0, 0], [0, 0, LARGEST_COORDINATE], [0, 1, 0], [LARGEST_COORDINATE] * 3])
     pairs = VoxelGrid.of(corners).neighbors(5).both_ways()
-    assert sorted((int(a), int(b)) for _, rows, others in pairs for a, b in zip(rows, others, strict=True)) == [(0, 2), (2, 0)]
+    assert sorted((int(a), int(b)) for _, rows, others in pairs for a, b in zip(rows, others, strict=True)) == [
+        (0, 2),
+        (2, 0),
+    ]

@@ -1,4 +1,6 @@
-"""Small images by MATLAB's rule, pairs that belong together, measures as the field takes them, and a training that learns."""
+"""Small images by MATLAB's rule, pairs that belong together, measures as the field takes them, and a training that
+learns.
+"""
 
 import numpy as np
 import pytest
@@ -162,7 +164,9 @@ class TestPairs:
         assert ImagePairs([root / "HR"], root / "LR", scale=2)[0][1].shape == (3, 48, 64)
 
     def test_workers_find_images_decoded(self, root, monkeypatch):
-        data = SuperResolutionData(str(root), train=["HR"], patch_size=16, batch_size=4, patches_per_epoch=8, num_workers=1)
+        data = SuperResolutionData(
+            str(root), train=["HR"], patch_size=16, batch_size=4, patches_per_epoch=8, num_workers=1
+        )
         loader = data.train_dataloader()
         monkeypatch.setattr("metamixer.data.super_resolution.pairs.read_pixels", None)
         assert len([batch for _ in range(2) for batch in loader]) == 4
@@ -211,8 +215,24 @@ class TestTraining:
         assert trained["val/psnr"] > before
         assert 0 < trained["val/ssim"] <= 1
         network, info = load_checkpoint(root / "run" / "best.ckpt")
-        assert (info["task"], info["model_args"], network.scale) == ("super_resolution", {"scale": 2, "dim": 8, "depth": 1}, 2)
-        assert main(["upscale", str(root / "HR"), "--checkpoint", str(root / "run" / "best.ckpt"), "--out", str(tmp_path / "out")]) == 0
+        assert (info["task"], info["model_args"], network.scale) == (
+            "super_resolution",
+            {"scale": 2, "dim": 8, "depth": 1},
+            2,
+        )
+        assert (
+            main(
+                [
+                    "upscale",
+                    str(root / "HR"),
+                    "--checkpoint",
+                    str(root / "run" / "best.ckpt"),
+                    "--out",
+                    str(tmp_path / "out"),
+                ]
+            )
+            == 0
+        )
         with Image.open(tmp_path / "out" / "colour.png") as image:
             assert image.size == (130, 98)
         assert main(["fuse", str(root / "run" / "best.ckpt"), "--out", str(tmp_path / "x2.safetensors")]) == 0
@@ -221,7 +241,13 @@ class TestTraining:
     def test_another_scale_starts_from_its_weights(self, root):
         fit(root, "--trainer.max_epochs=1", "--data.patches_per_epoch=4")
         x2, _ = load_checkpoint(root / "run" / "best.ckpt")
-        start = ["--model.initial", str(root / "run" / "best.ckpt"), "--model.initial_head=false", "--model.scale=3", "--data.scale=3"]
+        start = [
+            "--model.initial",
+            str(root / "run" / "best.ckpt"),
+            "--model.initial_head=false",
+            "--model.scale=3",
+            "--data.scale=3",
+        ]
         x3 = fit(root, *start, "--trainer.max_epochs=0", f"--out={root / 'x3'}").model.network
         assert all(torch.equal(a, b) for a, b in zip(x2.blocks.parameters(), x3.blocks.parameters(), strict=True))
         assert x3.head.out_channels == 27

@@ -33,7 +33,9 @@ def test_every_family_gives_finite_series():
 
 
 def test_a_mixture_holds_its_proportions():
-    values = mixture(Chance(0, 200), 4, [(25, lambda c, n: torch.ones(c.rows, n)), (75, lambda c, n: torch.zeros(c.rows, n))])
+    values = mixture(
+        Chance(0, 200), 4, [(25, lambda c, n: torch.ones(c.rows, n)), (75, lambda c, n: torch.zeros(c.rows, n))]
+    )
     assert values.mean() == 0.25
 
 

@@ -85,7 +85,10 @@ def interrupt():
 def states(run):
     """The averaged weights that are kept and the weights that training goes on with."""
     checkpoint = torch.load(run / "last.ckpt", weights_only=True)
-    return {**checkpoint["state_dict"], **{f"current.{key}": value for key, value in checkpoint["current_model_state"].items()}}
+    return {
+        **checkpoint["state_dict"],
+        **{f"current.{key}": value for key, value in checkpoint["current_model_state"].items()},
+    }
 
 
 def test_a_run_leaves_checkpoints_configuration_and_logs_and_can_be_drawn(recipe, tmp_path, capsys):
@@ -153,10 +156,18 @@ def test_the_checkpoint_that_is_named_is_measured(recipe, tmp_path, monkeypatch,
         assert fit(recipe(), tmp_path / name, "--trainer.max_epochs", "1") == 0
     capsys.readouterr()
     measure = ["validate", "--config", recipe(), "--out", str(tmp_path / "a")]
-    for options, measured in ((), "a/best.ckpt"), (["--model.initial", str(tmp_path / "b" / "last.ckpt")], "b/last.ckpt"):
+    for options, measured in (
+        ((), "a/best.ckpt"),
+        (["--model.initial", str(tmp_path / "b" / "last.ckpt")], "b/last.ckpt"),
+    ):
         assert main([*measure, *options]) == 0
         assert f"{measured}\n" in capsys.readouterr().out
-    assert main([*measure, "--ckpt_path", str(tmp_path / "b" / "last.ckpt"), "--model.initial", str(tmp_path / "gone.ckpt")]) == 0
+    assert (
+        main(
+            [*measure, "--ckpt_path", str(tmp_path / "b" / "last.ckpt"), "--model.initial", str(tmp_path / "gone.ckpt")]
+        )
+        == 0
+    )
     assert "b/last.ckpt\n" in capsys.readouterr().out, "what a checkpoint takes the place of isn't looked for"
     untrained = ["--model.initial", str(tmp_path / "b" / "last.ckpt"), "--model.new_classifier", "true"]
     assert main([*measure[:-1], str(tmp_path / "empty"), *untrained]) == 2
@@ -206,11 +217,21 @@ def spoil_gradients(self, optimizer):
 @pytest.mark.parametrize(
     ("hook", "spoil", "said"),
     [
-        ("on_train_batch_start", spoil_images, f"training loss is nan at step {STEPS + 2} (epoch 1), expected a finite number"),
-        ("on_before_optimizer_step", spoil_gradients, f"isn't finite at step {2 * STEPS} (epoch 1), expected a finite number"),
+        (
+            "on_train_batch_start",
+            spoil_images,
+            f"training loss is nan at step {STEPS + 2} (epoch 1), expected a finite number",
+        ),
+        (
+            "on_before_optimizer_step",
+            spoil_gradients,
+            f"isn't finite at step {2 * STEPS} (epoch 1), expected a finite number",
+        ),
     ],
 )
-def test_what_is_not_a_number_stops_and_keeps_the_last_checkpoint(hook, spoil, said, recipe, tmp_path, monkeypatch, capsys):
+def test_what_is_not_a_number_stops_and_keeps_the_last_checkpoint(
+    hook, spoil, said, recipe, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(Classification, hook, spoil)
     assert fit(recipe(), tmp_path / "run") == 3
     error = capsys.readouterr().err
@@ -251,7 +272,16 @@ def test_images_of_every_suffix_are_read(tmp_path):
     assert len(ImageData(str(root), num_workers=0).training_dataset()) == 17
 
 
-FOLDER = ["--data.root", "{root}", "--data.batch_size", "4", "--model.num_classes", "2", "--data.preprocessing.size", "32"]
+FOLDER = [
+    "--data.root",
+    "{root}",
+    "--data.batch_size",
+    "4",
+    "--model.num_classes",
+    "2",
+    "--data.preprocessing.size",
+    "32",
+]
 
 
 def fit_folder(recipe, root, out, *options):
@@ -277,7 +307,10 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         (["--model.num_classes", "3"], "model.num_classes 3, expected 2, the data's number of classes"),
         (["--model.model", "ffnet_tiny"], "model 'ffnet_tiny': no such model; did you mean"),
         (["--data.preprocessing.size", "16"], "image of 16x16 pixels, expected at least 32x32"),
-        (["--data.preprocessing.mean", "[0.5]", "--data.preprocessing.std", "[0.5]"], "expected (batch, 3, height, width)"),
+        (
+            ["--data.preprocessing.mean", "[0.5]", "--data.preprocessing.std", "[0.5]"],
+            "expected (batch, 3, height, width)",
+        ),
         (["--model.initial", "{root}/absent.pth"], "absent.pth: no such file"),
         (["--model.nope", "7"], "nope"),
         (["--config", "{root}/absent.yaml"], "absent.yaml"),
@@ -286,22 +319,37 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         (["--ckpt_path", "{root}/weights.pth"], "weights.pth: not a checkpoint of a training run"),
         (["--data.train_split", "trian"], "no folder for split 'trian', expected {root}/trian; there are train, val"),
         (["--data.root", "{root}/train"], "no folders for splits 'train' and 'validation'"),
-        (["--data.preprocessing.interpolation", "bicubics"], "preprocessing.interpolation 'bicubics', expected one of nearest"),
+        (
+            ["--data.preprocessing.interpolation", "bicubics"],
+            "preprocessing.interpolation 'bicubics', expected one of nearest",
+        ),
         (["--data.augmentation.auto_augment", "foo"], "augmentation.auto_augment 'foo': Unknown AA policy foo"),
         (["--data.batch_size", "0"], "batch_size 0, expected at least 1"),
         (["--data.batch_size", "1"], "a batch of 1 image to train on, expected at least 2 for mixup and cutmix"),
-        (["--trainer.max_epochs", "-1", "--trainer.limit_train_batches", "1.0"], "trainer.max_epochs -1, expected a number of epochs"),
+        (
+            ["--trainer.max_epochs", "-1", "--trainer.limit_train_batches", "1.0"],
+            "trainer.max_epochs -1, expected a number of epochs",
+        ),
         (["--model.optimization.name", "adamwx"], "optimizer 'adamwx', expected one of timm's"),
-        (["--trainer.accelerator", "mps"], "trainer.accelerator 'mps': none is here, expected --trainer.accelerator cpu"),
+        (
+            ["--trainer.accelerator", "mps"],
+            "trainer.accelerator 'mps': none is here, expected --trainer.accelerator cpu",
+        ),
         (["--trainer.gradient_clip_algorithm", "nope"], "nope"),
-        (["--model.model", "ffnet_nano.in1k"], "model 'ffnet_nano.in1k': no such weights, expected ffnet_nano.untrained"),
+        (
+            ["--model.model", "ffnet_nano.in1k"],
+            "model 'ffnet_nano.in1k': no such weights, expected ffnet_nano.untrained",
+        ),
         (["--model.optimization.lr", "0"], "optimization.lr 0.0, expected a number above 0"),
         (["--model.optimization.warmup_epochs", "-1"], "optimization.warmup_epochs -1.0, expected at least 0"),
         (["--model.optimization.betas", "[0.9, 1]"], "optimization.betas [0.9, 1.0], expected two numbers from 0"),
         (["--data.preprocessing.std", "[0.2]"], "preprocessing.mean of 3 and std of 1 values, expected 1 or 3 of each"),
         (["--data.preprocessing.std", "[0.2, 0, 0.2]"], "preprocessing.std [0.2, 0.0, 0.2], expected values above 0"),
         (["--data.preprocessing.crop_pct", "0"], "preprocessing.crop_pct 0.0, expected more than 0"),
-        (["--data.augmentation.scale", "[1, 0.1]"], "augmentation.scale 1.0, 0.1, expected two numbers above 0, the smaller one first"),
+        (
+            ["--data.augmentation.scale", "[1, 0.1]"],
+            "augmentation.scale 1.0, 0.1, expected two numbers above 0, the smaller one first",
+        ),
         (["--data.augmentation.hflip", "2"], "augmentation.hflip 2.0, expected a probability"),
         (["--out", "{root}/weights.pth/run"], "{root}/weights.pth/run: can't be read or written (Not a directory)"),
     ],
@@ -323,14 +371,19 @@ def test_a_label_that_no_class_has_is_an_error(recipe, tmp_path, monkeypatch, ca
     for split in ("train", "val"):
         shutil.copytree(root / split / "light", root / split / "white")
     monkeypatch.setattr(ImageData, "classes", None)
-    assert fit_folder(recipe, root, tmp_path / "run", "--data.num_workers", "0", "--trainer.num_sanity_val_steps", "0") == 2
+    assert (
+        fit_folder(recipe, root, tmp_path / "run", "--data.num_workers", "0", "--trainer.num_sanity_val_steps", "0")
+        == 2
+    )
     assert "label 2 in the data, expected 0 to 1: model.num_classes 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["test", "validate"])
 def test_weights_that_nobody_trained_are_not_measured(command, recipe, tmp_path, capsys):
     assert main([command, "--config", recipe(), "--out", str(tmp_path / "never")]) == 2
-    assert "never/best.ckpt: no such file, expected a checkpoint there, or one that --ckpt_path" in capsys.readouterr().err
+    assert (
+        "never/best.ckpt: no such file, expected a checkpoint there, or one that --ckpt_path" in capsys.readouterr().err
+    )
 
 
 def test_a_folder_without_classes_is_an_error(recipe, tmp_path, capsys):
@@ -376,7 +429,9 @@ def test_a_process_that_fails_ends_those_that_it_started():
 @pytest.mark.parametrize(("code", "error"), [(2, InputError), (3, DivergenceError)])
 def test_a_process_that_waited_for_another_ends_as_that_does(code, error):
     launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=3, num_nodes=1)
-    launcher.procs = [refused, waiting] = [subprocess.Popen(["sh", "-c", f"sleep {seconds}; exit {code}"]) for seconds in (0, 60)]
+    launcher.procs = [refused, waiting] = [
+        subprocess.Popen(["sh", "-c", f"sleep {seconds}; exit {code}"]) for seconds in (0, 60)
+    ]
     trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=launcher))
     with pytest.raises(error, match="another process of this run"):
         EndTogether().on_exception(trainer, None, RuntimeError("Connection closed by peer"))
@@ -386,7 +441,16 @@ def test_a_process_that_waited_for_another_ends_as_that_does(code, error):
 def test_two_processes_share_an_epoch(recipe, tmp_path):
     """Distributed data parallel on two CPU processes; each sees half of the data, both end with the same weights."""
     command = [sys.executable, "-m", "metamixer", "fit", "--config", recipe(), "--out", str(tmp_path / "run")]
-    options = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1.0"]
+    options = [
+        "--trainer.devices",
+        "2",
+        "--trainer.strategy",
+        "ddp",
+        "--trainer.max_epochs",
+        "1",
+        "--trainer.limit_train_batches",
+        "1.0",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]

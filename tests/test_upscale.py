@@ -43,7 +43,10 @@ def files(folder):
         picture(mode).save(folder / f"{mode.replace(';', '')}.png", **about)
     for channels, alpha in ((3, None), (3, 1), (1, 1)):
         colour, alpha = noise(20, 30, channels, np.uint16), alpha and noise(20, 30, 1, np.uint16)[:, :, 0]
-        write_picture_file(PictureFile(colour, alpha, "PNG", exif.tobytes(), profile), folder / f"deep{channels}{alpha is not None}.png")
+        write_picture_file(
+            PictureFile(colour, alpha, "PNG", exif.tobytes(), profile),
+            folder / f"deep{channels}{alpha is not None}.png",
+        )
     return sorted(folder.iterdir())
 
 
@@ -304,5 +307,9 @@ def write_tiff_of_16_bits(path, *, side):
     tags += [(273, 4, 1, 128), (277, 3, 1, 3), (278, 4, 1, side), (279, 4, 1, 6 * side**2)]
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
     path.write_bytes(
-        b"II*\0" + struct.pack("<I", 8) + directory + struct.pack("<3H", 16, 16, 16) + bytes(range(256)) * (6 * side**2 // 256 + 1)
+        b"II*\0"
+        + struct.pack("<I", 8)
+        + directory
+        + struct.pack("<3H", 16, 16, 16)
+        + bytes(range(256)) * (6 * side**2 // 256 + 1)
     )

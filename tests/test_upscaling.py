@@ -63,7 +63,9 @@ class TestUpscaler:
         expected = upscaler(pixels)
         assert (expected.shape, expected.dtype) == ((40, 60, 3), np.uint8)
         np.testing.assert_array_equal(np.asarray(upscaler(Image.fromarray(pixels))), expected)
-        np.testing.assert_array_equal(upscaler(torch.from_numpy(pixels).permute(2, 0, 1)).permute(1, 2, 0).numpy(), expected)
+        np.testing.assert_array_equal(
+            upscaler(torch.from_numpy(pixels).permute(2, 0, 1)).permute(1, 2, 0).numpy(), expected
+        )
         deep = upscaler(pixels.astype(np.uint16) * 257)
         assert np.abs(deep / 257 - expected).max() <= 0.51
         floating = upscaler(pixels / np.float32(255))
@@ -106,7 +108,9 @@ class TestWeights:
         image = noise(20, 30, 3)
         np.testing.assert_array_equal(Upscaler()(image), upscaler(image))
         assert Upscaler("ffnet_sr_nano", scale=3)(image).shape == (60, 90, 3)
-        with pytest.raises(InputError, match=r"ffnet_sr_nano_x4: no weights .* \(there: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"):
+        with pytest.raises(
+            InputError, match=r"ffnet_sr_nano_x4: no weights .* \(there: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"
+        ):
             Upscaler("ffnet_sr_nano", scale=4)
 
     @pytest.mark.parametrize(

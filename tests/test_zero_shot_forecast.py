@@ -74,7 +74,9 @@ def test_positive():
     assert (forecast[["x", "x-lo-95"]] >= 0).all(axis=None)
 
 
-@pytest.mark.parametrize("values", [[1e30, 1e-30] * 20, [1e300, -1e300] * 20, list(range(9)), [1.0, 2.0] + [np.nan] * 30 + [5.0]])
+@pytest.mark.parametrize(
+    "values", [[1e30, 1e-30] * 20, [1e300, -1e300] * 20, list(range(9)), [1.0, 2.0] + [np.nan] * 30 + [5.0]]
+)
 def test_hostile_values_give_numbers(values):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
@@ -110,7 +112,9 @@ def test_quantiles_between_and_beyond_the_deciles():
         assert quantile(deciles, level)[0, 0] == pytest.approx(score, abs=1e-3)
 
 
-@pytest.mark.parametrize(("frequency", "seasons"), [("h", (24, 168)), ("15min", (96, 672)), ("D", (7,)), ("W", (52,)), ("MS", (12,))])
+@pytest.mark.parametrize(
+    ("frequency", "seasons"), [("h", (24, 168)), ("15min", (96, 672)), ("D", (7,)), ("W", (52,)), ("MS", (12,))]
+)
 def test_the_seasons_of_a_calendar(frequency, seasons):
     from metamixer.data.series.frequency import Frequency
 

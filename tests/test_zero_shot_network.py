@@ -34,7 +34,9 @@ def test_quantiles_are_in_order(network):
 @torch.no_grad()
 def test_shift_and_scale_carry_over(network, scale, shift):
     x = series()
-    torch.testing.assert_close(network(x * scale + shift * scale), (network(x) + shift) * scale, rtol=1e-3, atol=1e-3 * scale)
+    torch.testing.assert_close(
+        network(x * scale + shift * scale), (network(x) + shift) * scale, rtol=1e-3, atol=1e-3 * scale
+    )
 
 
 @torch.no_grad()
@@ -93,7 +95,9 @@ def test_a_season_and_its_growth_are_remembered_exactly():
 @pytest.mark.parametrize("period", [7, 12, 24, 52])
 def test_the_period_is_found(period):
     chance = torch.Generator().manual_seed(1)
-    x = torch.randn(1, period, generator=chance).repeat(1, 512 // period + 1)[:, :512] + 0.1 * torch.randn(1, 512, generator=chance)
+    x = torch.randn(1, period, generator=chance).repeat(1, 512 // period + 1)[:, :512] + 0.1 * torch.randn(
+        1, 512, generator=chance
+    )
     assert Periods()(RobustScale()(x))[0, 0] == period
 
 

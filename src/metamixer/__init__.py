@@ -20,7 +20,9 @@ from .ops.fusion import fuse as fuse
 _sys.meta_path.append(_MovedModules())
 
 _PREDICTORS = dict(reversed(_task.predictor.split(".")) for _task in _TASKS.values())
-"""What users call by hand -> its module, imported when it is asked for: these bring more libraries than the networks need."""
+"""What users call by hand -> its module, imported when it is asked for: these bring more libraries than the networks
+need.
+"""
 
 
 def __getattr__(name: str):

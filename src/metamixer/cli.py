@@ -27,7 +27,10 @@ SUMMARIES = {
 """The commands; each but the three of training is a function of its name in the module of its name in `commands`."""
 POSITIONAL = {
     "images": {"nargs": "+", "help": "files and folders"},
-    "clouds": {"nargs": "+", "help": "PLY, LAS, LAZ, NPZ or NPY files, folders of them, folders of arrays with coord.npy"},
+    "clouds": {
+        "nargs": "+",
+        "help": "PLY, LAS, LAZ, NPZ or NPY files, folders of them, folders of arrays with coord.npy",
+    },
     "table": {"help": "CSV (gzip too) or Parquet"},
     "networks": {"nargs": "+", "help": "networks by name, of metamixer or timm"},
     "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or a network's name"},
@@ -43,14 +46,18 @@ LISTS = {
     "levels": {"type": float, "help": "coverage in percent of intervals to give beside, such as 80 95"},
     "missing_values": {"type": float, "help": "numbers that stand for a missing value, such as -9999"},
 }
-"""Options that take several values after one name: --levels 80 95; one word in brackets, --levels "[80, 95]", means the same."""
+"""Options that take several values after one name: --levels 80 95; one word in brackets, --levels "[80, 95]", means the
+same.
+"""
 
 BROKEN_PIPE = 141
 """What a shell tells of a command that wrote to one which had ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2, a training that diverges 3."""
+    """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2, a training that diverges
+    3.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = _commands()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -129,7 +136,9 @@ def _call(arguments: list[str]) -> None:
 def _underscored(arguments: Sequence[str]) -> list[str]:
     """`--max-drop` means `--max_drop`; what stands behind a bare `--` is no option."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    options = [re.sub("^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), argument) for argument in arguments[:end]]
+    options = [
+        re.sub("^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), argument) for argument in arguments[:end]
+    ]
     return [*options, *arguments[end:]]
 
 
@@ -157,7 +166,12 @@ def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
             result.append(f"{name}={values[0]}")
             continue
         text = LISTS[name[2:]]["type"] is str
-        while not assigned and rest and not rest[0].startswith("--") and (text or re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", rest[0])):
+        while (
+            not assigned
+            and rest
+            and not rest[0].startswith("--")
+            and (text or re.fullmatch(r"-?[\d.]+(e[+-]?\d+)?", rest[0]))
+        ):
             values.append(rest.pop(0))
         result.append(f"{name}=[{', '.join(map(json.dumps, values) if text else values)}]")
     return result
@@ -178,7 +192,11 @@ def plain_warnings() -> Iterator[None]:
     before = warnings.formatwarning
 
     def plain(message: Warning | str, category: type[Warning], *place) -> str:
-        return f"metamixer: warning: {message}\n" if issubclass(category, InputWarning) else before(message, category, *place)
+        return (
+            f"metamixer: warning: {message}\n"
+            if issubclass(category, InputWarning)
+            else before(message, category, *place)
+        )
 
     warnings.formatwarning = plain
     try:

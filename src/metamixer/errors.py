@@ -12,15 +12,21 @@ DIVERGED = 3
 
 
 class InputError(ValueError):
-    """A file, name or number from outside that cannot be used; the command line prints it as one line and exits with 2."""
+    """A file, name or number from outside that cannot be used; the command line prints it as one line and exits with
+    2.
+    """
 
 
 class DivergenceError(ArithmeticError):
-    """A training whose loss or weights are no finite numbers; the command line prints it as one line and exits with 3."""
+    """A training whose loss or weights are no finite numbers; the command line prints it as one line and exits with
+    3.
+    """
 
 
 class InputWarning(UserWarning):
-    """What was given can be used but for a part; the command line prints the message without the place in the source."""
+    """What was given can be used but for a part; the command line prints the message without the place in the
+    source.
+    """
 
 
 def at_least(name: str, value: float, least: float) -> None:

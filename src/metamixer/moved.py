@@ -1,4 +1,6 @@
-"""Modules that the pages and the example of 0.1.0 name and that stand elsewhere now; their old paths still import, with a warning."""
+"""Modules that the pages and the example of 0.1.0 name and that stand elsewhere now; their old paths still import, with
+a warning.
+"""
 
 import sys
 import warnings

@@ -1,4 +1,6 @@
-"""A pytest plugin that points timm's own model tests at our networks; import it before the test module (`-p only_ours`)."""
+"""A pytest plugin that points timm's own model tests at our networks; import it before the test module (`-p
+only_ours`).
+"""
 
 import os
 

@@ -41,9 +41,25 @@ def run(models: list[str], *options: str) -> subprocess.CompletedProcess:
     tests = fetch_tests()
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "METAMIXER_TIMM_MODELS": " ".join(models), "PYTHONPATH": path}
-    command = ["-c", os.devnull, "-p", "only_ours", "-p", "no:cacheprovider", "-k", "not pretrained", "-W", "ignore", *options]
+    command = [
+        "-c",
+        os.devnull,
+        "-p",
+        "only_ours",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "not pretrained",
+        "-W",
+        "ignore",
+        *options,
+    ]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *command, str(tests)], cwd=tests.parent, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "pytest", *command, str(tests)],
+        cwd=tests.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
 
 

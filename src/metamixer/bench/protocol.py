@@ -1,7 +1,7 @@
 """How fast networks are on this machine: one protocol for every network and every form of it.
 
-Each form is built in a process of its own and runs when it is its turn, so that all see the same machine in every round and none the
-threads or the memory of another.
+Each form is built in a process of its own and runs when it is its turn, so that all see the same machine in every round
+and none the threads or the memory of another.
 """
 
 import multiprocessing
@@ -50,7 +50,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Result:
-    """Of an entry: seconds a call (median and quartiles), error as a share of the largest output, operations, peak memory in bytes."""
+    """Of an entry: seconds a call (median and quartiles), error as a share of the largest output, operations, peak
+    memory in bytes.
+    """
 
     entry: Entry
     seconds: tuple[float, ...]
@@ -100,7 +102,10 @@ def choose_forms(backends: Sequence[str], precisions: Sequence[str]) -> list[tup
     forms = [(name, kind) for name in backends for kind in precisions if kind in find_backend(name).precisions]
     unknown = set(precisions) - {kind for backend in BACKENDS.values() for kind in backend.precisions}
     if unknown or not forms:
-        raise InputError(f"precisions {' '.join(precisions)} for {' '.join(backends)}, expected some of fp32 bf16 int8 that these know")
+        raise InputError(
+            f"precisions {' '.join(precisions)} for {' '.join(backends)}, expected some of fp32 bf16 int8 that "
+            "these know"
+        )
     return [(PUBLISHED_FORM, "fp32"), *forms]
 
 
@@ -111,7 +116,12 @@ def default_backends() -> list[str]:
 
 def left_out(backends: Sequence[str], precisions: Sequence[str]) -> list[str]:
     """What `choose_forms` leaves out: backends beside a precision that they don't compute in."""
-    return [f"{name} {kind}" for name in backends or default_backends() for kind in precisions if kind not in find_backend(name).precisions]
+    return [
+        f"{name} {kind}"
+        for name in backends or default_backends()
+        for kind in precisions
+        if kind not in find_backend(name).precisions
+    ]
 
 
 def time_networks(
@@ -124,7 +134,9 @@ def time_networks(
     rounds: int,
     warmup: int,
 ) -> tuple[list[Result], float]:
-    """All forms of a network in one size and batch take turns, then those of the next; sizes: none for each network's own."""
+    """All forms of a network in one size and batch take turns, then those of the next; sizes: none for each network's
+    own.
+    """
     smallest = {"threads": threads, "rounds": rounds, "sizes": min(sizes, default=1), "batch": min(batches, default=1)}
     for name, value in smallest.items():
         at_least(name, value, 1)
@@ -142,7 +154,8 @@ def time_networks(
 
 
 def run_bench(entries: Sequence[Entry], *, threads: int, rounds: int, warmup: int) -> tuple[list[Result], float]:
-    """Time every entry in turn, round by round; also the machine's fp32 peak in GFLOP/s, a large matrix product in the same rounds.
+    """Time every entry in turn, round by round; also the machine's fp32 peak in GFLOP/s, a large matrix product in the
+    same rounds.
 
     Raises InputError that names the entry which can't be built.
     """
@@ -221,7 +234,9 @@ def serve(entry: Entry | None, threads: int, pipe: Connection) -> None:
 
 
 def own_sizes(networks: Sequence[str]) -> dict[str, int]:
-    """The side in pixels at which each network is timed where none is given; raises InputError for one that isn't a network of images."""
+    """The side in pixels at which each network is timed where none is given; raises InputError for one that isn't a
+    network of images.
+    """
     sizes = {}
     for name in networks:
         with torch.device("meta"):

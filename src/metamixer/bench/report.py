@@ -14,7 +14,8 @@ from .protocol import Result, own_sizes
 def table(results: Sequence[Result], peak: float) -> str:
     """Markdown: every form beside the first of the same network, size and batch."""
     lines = [
-        "| network | px | batch | form | ms, median | quartiles | speed, first form = 1 | error | GFLOP/s | of fp32 peak | memory |",
+        "| network | px | batch | form | ms, median | quartiles | speed, first form = 1 | error | GFLOP/s | of "
+        "fp32 peak | memory |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     first: dict[tuple, Result] = {}
@@ -24,8 +25,10 @@ def table(results: Sequence[Result], peak: float) -> str:
         speed = statistics.median(theirs / ours for theirs, ours in zip(base.seconds, result.seconds, strict=True))
         low, high = result.quartiles
         lines.append(
-            f"| {entry.network} | {entry.size} | {entry.batch} | {entry.backend} {entry.precision} | {1e3 * result.median:.1f} "
-            f"| {1e3 * low:.1f} to {1e3 * high:.1f} | {speed:.2f} | {result.error:.0e} | {result.rate:.0f} | {result.rate / peak:.0%} "
+            f"| {entry.network} | {entry.size} | {entry.batch} | {entry.backend} {entry.precision} | "
+            f"{1e3 * result.median:.1f} "
+            f"| {1e3 * low:.1f} to {1e3 * high:.1f} | {speed:.2f} | {result.error:.0e} | {result.rate:.0f} | "
+            f"{result.rate / peak:.0%} "
             f"| {result.memory / 1e6:.0f} MB |"
         )
     return "\n".join(lines)
@@ -43,7 +46,9 @@ def check_drawable(networks: Sequence[str], sizes: Sequence[int]) -> None:
     timed = [(name, size) for name in networks for size in sizes or (own[name],)]
     if not any(place in PUBLISHED for place in timed):
         places = ", ".join(f"{name} at {size} px" for name, size in timed)
-        raise InputError(f"picture of {places}: no accuracy of these is published, expected a network and size of which one is")
+        raise InputError(
+            f"picture of {places}: no accuracy of these is published, expected a network and size of which one is"
+        )
 
 
 def draw_pareto(results: Sequence[Result], out: Path) -> None:
@@ -62,7 +67,9 @@ def draw_pareto(results: Sequence[Result], out: Path) -> None:
         if accuracy:
             place = (1e3 * result.median, accuracy.top1)
             axes.scatter(*place, color="crimson" if entry.network.startswith("ffnet") else "steelblue")
-            label = f"{entry.network} {entry.size}px{', distilled' * accuracy.distilled}{f' ({forms[entry]})' * (not same)}"
+            label = (
+                f"{entry.network} {entry.size}px{', distilled' * accuracy.distilled}{f' ({forms[entry]})' * (not same)}"
+            )
             axes.annotate(label, place, fontsize=7, xytext=(4, 3), textcoords="offset points")
     title = f"Each network in its fastest form{f', {forms[fastest[0].entry]}' * same}, batch {fastest[0].entry.batch}"
     axes.set(xlabel="milliseconds a call", ylabel="ImageNet-1K top-1, published (%)", title=title)

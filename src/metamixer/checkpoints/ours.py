@@ -20,11 +20,18 @@ from .published import load_published
 PREFIX = "network."
 """What stands before a network's keys in a training checkpoint."""
 START = ("pretrained", "pretrained_strict", "checkpoint_path", "cache_dir")
-"""timm's keywords for first weights alone; `pretrained_cfg` is none of them, because it can tell the image size that a network is for."""
+"""timm's keywords for first weights alone; `pretrained_cfg` is none of them, because it can tell the image size that a
+network is for.
+"""
 
 
 def network_info(
-    model: str, model_args: dict[str, Any], *, task: str, classes: list[str] | None = None, preprocessing: dict | None = None
+    model: str,
+    model_args: dict[str, Any],
+    *,
+    task: str,
+    classes: list[str] | None = None,
+    preprocessing: dict | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint tells of its network beside the weights; plain values only."""
     return {
@@ -82,11 +89,14 @@ def save_network(network: nn.Module, info: dict[str, Any], path: str | Path) -> 
     """Write weights and info as safetensors; the file appears whole or not at all."""
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
     with written_whole(path) as part:
-        part.write_bytes(save(state, metadata={"metamixer": json.dumps(info)}))  # save_file makes it readable for its owner alone
+        part.write_bytes(
+            save(state, metadata={"metamixer": json.dumps(info)})
+        )  # save_file makes it readable for its owner alone
 
 
 def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> dict[str, Any]:
-    """Start a network from a file, ours or a published one; `new_classifier` keeps the network's own last layer instead.
+    """Start a network from a file, ours or a published one; `new_classifier` keeps the network's own last layer
+    instead.
 
     Gives what our file tells of its network, without the classes where their layer stays out.
     """
@@ -107,11 +117,14 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
 
 
 def expect_training_checkpoint(path: str | Path, network: nn.Module | None = None) -> None:
-    """Raises InputError where a file is no checkpoint of a training run, or, where `network` is known, one of another network."""
+    """Raises InputError where a file is no checkpoint of a training run, or, where `network` is known, one of another
+    network.
+    """
     path = Path(path)
     if path.suffix == ".safetensors" or "pytorch-lightning_version" not in read_torch_file(path):
         raise InputError(
-            f"{path}: not a checkpoint of a training run, expected best.ckpt or last.ckpt of one; --model.initial takes other files"
+            f"{path}: not a checkpoint of a training run, expected best.ckpt or last.ckpt of one; --model.initial "
+            "takes other files"
         )
     if network is not None:
         _compare_keys(network, read_checkpoint(path)[0], path)

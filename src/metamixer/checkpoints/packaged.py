@@ -20,5 +20,7 @@ def packaged_scales(model: str) -> list[int]:
 def packaged_weights(name: str) -> Path:
     """The file of a name; raises InputError where there is none."""
     if name not in packaged_names():
-        raise InputError(f"{name}: no weights in the package (there: {', '.join(packaged_names()) or 'none'}), expected a checkpoint")
+        raise InputError(
+            f"{name}: no weights in the package (there: {', '.join(packaged_names()) or 'none'}), expected a checkpoint"
+        )
     return FOLDER / f"{name}.safetensors"

@@ -30,7 +30,9 @@ POINT_SEGMENTERS: dict[int, tuple[tuple[str, ...], str]] = {
     20: (SCANNET_CLASSES, "gelu"),
     200: (SCANNET200_CLASSES, "gelu"),
 }
-"""Classes and activation of the authors' point segmenters, by the number of classes; all see what `PointPreprocessing()` makes."""
+"""Classes and activation of the authors' point segmenters, by the number of classes; all see what
+`PointPreprocessing()` makes.
+"""
 
 POINT_MODEL = "ffnet_3d"
 """The only point network that the authors published."""

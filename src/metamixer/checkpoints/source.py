@@ -37,8 +37,8 @@ def load_network(
     """A network in evaluation mode and what is known of it (`network_info`).
 
     Args:
-        source: a checkpoint, ours or a published one by path or URL; a file of `metamixer export`, which becomes a `Runtime`; one of
-            `packaged_names()`; or a network's name, whose published weights are fetched.
+        source: a checkpoint, ours or a published one by path or URL; a file of `metamixer export`, which becomes a
+            `Runtime`; one of `packaged_names()`; or a network's name, whose published weights are fetched.
         model: the network's name, which published files need; other files must hold that network.
         task: what the network must be made for.
         pretrained: false: a network by name with its initialization from seed 0.
@@ -81,7 +81,8 @@ def _of_name(name: str, task: str | None, *, pretrained: bool) -> tuple[nn.Modul
         network = create_model(name, pretrained=True) if pretrained else create_model(name)
     except TypeError:  # no such keyword
         raise InputError(
-            f"{name}: no weights are published under this name, expected a checkpoint, --pretrained false for first values, "
+            f"{name}: no weights are published under this name, expected a checkpoint, --pretrained false for "
+            "first values, "
             f"or one of {', '.join(packaged_names())}"
         ) from None
     return network.eval(), published_info(name, network, {})
@@ -94,7 +95,8 @@ def _of_checkpoint(path: str | Path, model: str | None, task: str | None) -> tup
         return build_network(state, info, path), info
     if model is None:
         raise InputError(
-            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's name as well: "
+            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its "
+            "network's name as well: "
             "model ffnet_1 or another"
         )
     if task is not None:
@@ -116,7 +118,9 @@ def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Mod
 
 
 def _of_exported(path: str | Path, model: str | None, task: str | None) -> tuple[Runtime, Info]:
-    """The file's runtime, and what it keeps of its network with the preprocessing that is left to do: the normalization is inside."""
+    """The file's runtime, and what it keeps of its network with the preprocessing that is left to do: the normalization
+    is inside.
+    """
     runtime = load_exported(path)
     info = {**network_info("", {}, task=task), **runtime.description.network}
     _expect(info, model, task, path, kind="file")

@@ -1,4 +1,5 @@
-"""FFNet-SR for spandrel, so that the tools built on it (ComfyUI, chaiNNer) open its weights; the extra `spandrel` brings it.
+"""FFNet-SR for spandrel, so that the tools built on it (ComfyUI, chaiNNer) open its weights; the extra `spandrel`
+brings it.
 
 import metamixer.checkpoints.spandrel
 metamixer.checkpoints.spandrel.register()
@@ -58,7 +59,9 @@ def numbers_of(state: Mapping[str, Tensor]) -> dict:
     stem, head, body = ("stem", "head", "blocks") if ours else ("proj", "conv_bef_up", "body")
     norm = next((norm for norm in ("batchnorm2d", "layernorm2d") if NORMS[norm][not ours] in state), None)
     dim = state[f"{stem}.weight"].shape[0]
-    channel_weights = [tensor for key, tensor in state.items() if key.startswith(f"{body}.0.channel_mixer.") and tensor.ndim == 4]
+    channel_weights = [
+        tensor for key, tensor in state.items() if key.startswith(f"{body}.0.channel_mixer.") and tensor.ndim == 4
+    ]
     return {
         "scale": round((state[f"{head}.weight"].shape[0] / 3) ** 0.5),
         "dim": dim,
@@ -73,7 +76,9 @@ def numbers_of(state: Mapping[str, Tensor]) -> dict:
 def _depthwise(state: Mapping[str, Tensor], part: str) -> list[Tensor]:
     """The weights of the depthwise convolutions in the first block's token or channel mixer."""
     places = tuple(f"{body}.0.{part}_mixer." for body in ("blocks", "body"))
-    return [tensor for key, tensor in state.items() if key.startswith(places) and tensor.ndim == 4 and tensor.shape[1] == 1]
+    return [
+        tensor for key, tensor in state.items() if key.startswith(places) and tensor.ndim == 4 and tensor.shape[1] == 1
+    ]
 
 
 def register(registry: ArchRegistry = MAIN_REGISTRY) -> None:

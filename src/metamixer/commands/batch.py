@@ -12,7 +12,8 @@ from ..errors import InputError
 class Batch:
     """`with Batch(count, out) as batch:`, and in it `with batch.file(path):` around each file's work.
 
-    Leaving it, for whatever reason, names the files that failed on standard error; raises InputError where there are some.
+    Leaving it, for whatever reason, names the files that failed on standard error; raises InputError where there are
+    some.
     """
 
     def __init__(self, count: int, out: str | Path):
@@ -33,7 +34,9 @@ class Batch:
         except Exception as error:  # a library that trips over one file must not cost the others
             self.failures.append(f"{path}: {type(error).__name__}: {error}")
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if self.count == 1 and self.failures and error is None:
             raise InputError(self.failures[0])
         for failure in self.failures:

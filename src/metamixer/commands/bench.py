@@ -25,7 +25,8 @@ def bench(
     picture: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Time networks in every form on this machine: interleaved rounds, medians and quartiles, memory, share of the fp32 peak.
+    """Time networks in every form on this machine: interleaved rounds, medians and quartiles, memory, share of the fp32
+    peak.
 
     Args:
         networks: networks by name.
@@ -47,13 +48,21 @@ def bench(
         check_figure_name(picture)
         check_drawable(names, sizes)
     threads = torch.get_num_threads() if threads is None else threads
-    results, peak = time_networks(names, forms, sizes=sizes, batches=batch, threads=threads, rounds=rounds, warmup=warmup)
+    results, peak = time_networks(
+        names, forms, sizes=sizes, batches=batch, threads=threads, rounds=rounds, warmup=warmup
+    )
     print(f"{describe_machine()}, {threads} threads, measured fp32 peak {peak:.0f} GFLOP/s\n")
     print(table(results, peak))
     if missing:
         print(f"\nLeft out, as the backend doesn't compute in the precision: {', '.join(missing)}.")
     if json:
-        about = {"machine": describe_machine(), "threads": threads, "rounds": rounds, "warmup": warmup, "left_out": missing}
+        about = {
+            "machine": describe_machine(),
+            "threads": threads,
+            "rounds": rounds,
+            "warmup": warmup,
+            "left_out": missing,
+        }
         write_text(Path(json), json_format.dumps(as_json(results, peak, about), indent=1))
     if picture:
         draw_pareto(results, Path(picture))

@@ -37,7 +37,8 @@ def export(
     samples: int = 300,
     overwrite: bool = False,
 ) -> None:
-    """Write a network, fused and with its preprocessing, in another library's format, and prove the file equal to the network.
+    """Write a network, fused and with its preprocessing, in another library's format, and prove the file equal to the
+    network.
 
     Args:
         source: a checkpoint or a network's name.
@@ -71,7 +72,9 @@ def export(
     check_out(target, kind, sources=[Path(source)], overwrite=overwrite)
     network, info = load_network(source, model, pretrained=pretrained)
     if not isinstance(network, nn.Module):
-        raise InputError(f"{source}: an exported file, expected the checkpoint that it was made of, or a network's name")
+        raise InputError(
+            f"{source}: an exported file, expected the checkpoint that it was made of, or a network's name"
+        )
     if not TASKS[info["task"]].exportable:
         raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
     info = _with_side(info, size=size, shape=shape)
@@ -81,7 +84,9 @@ def export(
         dataset, classes = labelled_images(validation, info)
         _check_limits({"max_drop": max_drop, "mixed": mixed or None}, info, measured=dataset is not None)
         inputs = read_samples(calibration, image_preprocessing(info), example, limit=samples)
-        quantization = Quantization(inputs, dataset, classes, Quantization.max_drop if max_drop is None else max_drop, mixed)
+        quantization = Quantization(
+            inputs, dataset, classes, Quantization.max_drop if max_drop is None else max_drop, mixed
+        )
     report = export_network(
         network,
         target,
@@ -98,12 +103,18 @@ def export(
 
 
 def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple[Dataset | None, list[str]]:
-    """What int8's accuracy is measured on, with the folder's classes: a classifier needs it, no other network can use it."""
+    """What int8's accuracy is measured on, with the folder's classes: a classifier needs it, no other network can use
+    it.
+    """
     preprocessing = image_preprocessing(info)
     if info["task"] == CLASSIFICATION.name and not folder:
-        raise InputError("precision 'int8', expected labelled images to measure its accuracy on as well: --validation FOLDER")
+        raise InputError(
+            "precision 'int8', expected labelled images to measure its accuracy on as well: --validation FOLDER"
+        )
     if folder and not preprocessing:
-        raise InputError(f"validation {folder!r} for {info['model']}, expected a classifier that tells its preprocessing")
+        raise InputError(
+            f"validation {folder!r} for {info['model']}, expected a classifier that tells its preprocessing"
+        )
     return read_labelled(folder, preprocessing, limit=None) if folder and preprocessing else (None, [])
 
 
@@ -120,11 +131,18 @@ def _check_limits(limits: Mapping[str, object], info: dict[str, Any], *, measure
     """A limit of what int8 may cost in accuracy says nothing where no accuracy is measured."""
     for name, value in limits.items():
         if value is not None and not measured:
-            raise InputError(f"{name} {value!r} for {info['model']}, expected a classifier: no accuracy is measured of other networks")
+            raise InputError(
+                f"{name} {value!r} for {info['model']}, expected a classifier: no accuracy is measured of other "
+                "networks"
+            )
 
 
 def _check_sizes(*, samples: int, size: int | None, shape: tuple[int, ...] | None) -> None:
-    for name, least in (("samples", samples), ("size", size), ("smallest size of shape", min(shape) if shape else None)):
+    for name, least in (
+        ("samples", samples),
+        ("size", size),
+        ("smallest size of shape", min(shape) if shape else None),
+    ):
         if least is not None:
             at_least(name, least, 1)
     if size and shape:
@@ -136,7 +154,9 @@ def _with_side(info: dict[str, Any], *, size: int | None, shape: tuple[int, ...]
     if not image_preprocessing(info) or not (size or shape):
         return info
     if shape and (len(shape) != 4 or shape[2] != shape[3]):
-        raise InputError(f"shape {_spaced(shape)} for {info['model']}, expected a batch of square images, such as 1 3 96 96")
+        raise InputError(
+            f"shape {_spaced(shape)} for {info['model']}, expected a batch of square images, such as 1 3 96 96"
+        )
     return {**info, "preprocessing": {**info["preprocessing"], "size": shape[-1] if shape else size}}
 
 

@@ -26,7 +26,8 @@ def forecast(
     device: str = "cpu",
     overwrite: bool = False,
 ) -> None:
-    """Forecast what comes after a table of series: at once, or after learning from it and testing that on its last rows.
+    """Forecast what comes after a table of series: at once, or after learning from it and testing that on its last
+    rows.
 
     Args:
         table: CSV (gzip too) or Parquet, wide (a column of dates, a column a series) or long (unique_id, ds, y).
@@ -36,8 +37,8 @@ def forecast(
         plot: the picture to draw.
         checkpoint: a forecaster that `save` or a training run wrote, in place of learning from the table.
         save: the .safetensors file to keep the forecaster in.
-        train: none forecasts with the network of the package, scratch learns from the table and backtests; by default none, but
-            scratch where lookback, steps or save ask for a network that learns.
+        train: none forecasts with the network of the package, scratch learns from the table and backtests; by default
+            none, but scratch where lookback, steps or save ask for a network that learns.
         levels: coverage in percent of intervals to give beside, such as 80 95.
         time: the column of dates of a wide table, where it isn't named date, ds, time, timestamp or datetime.
         missing_values: numbers that stand for a missing value, such as -9999.
@@ -58,14 +59,17 @@ def forecast(
     if plot:
         check_figure_name(plot)
     targets = [Path(name) for name in (out, plot, save) if name]
-    check_targets(targets, sources=[find_table(table), *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
+    check_targets(
+        targets, sources=[find_table(table), *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite
+    )
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
         for name, value in (("levels", levels), ("time", time), ("steps", steps)):
             if value:
                 raise InputError(
-                    f"{name} {value!r} beside checkpoint {checkpoint}, expected it without: the forecaster has learned already"
+                    f"{name} {value!r} beside checkpoint {checkpoint}, expected it without: the forecaster has "
+                    "learned already"
                 )
         forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
         result = forecaster.predict(frame)

@@ -17,7 +17,8 @@ def fuse(checkpoint: str, *, out: str, overwrite: bool = False) -> None:
 
     Args:
         checkpoint: a file of a training run.
-        out: the .safetensors file to write; `metamixer predict --checkpoint` (of a detector `detect`, of a segmenter `segment`) takes it.
+        out: the .safetensors file to write; `metamixer predict --checkpoint` (of a detector `detect`, of a segmenter
+            `segment`) takes it.
         overwrite: replace a file that exists.
     """
     if Path(out).suffix != ".safetensors":

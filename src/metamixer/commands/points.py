@@ -66,7 +66,11 @@ def plan(clouds: Sequence[str], out: Path, *, overwrite: bool) -> list[tuple[Pat
     paths = find_clouds(clouds)
     targets = [out / name for name in labelled_names(paths)]
     pictures = [target.with_suffix(".jpg") for target in targets]
-    check_targets([*targets, *pictures, out / COUNTS], sources=(file for path in paths for file in source_files(path)), overwrite=overwrite)
+    check_targets(
+        [*targets, *pictures, out / COUNTS],
+        sources=(file for path in paths for file in source_files(path)),
+        overwrite=overwrite,
+    )
     return list(zip(paths, targets, strict=True))
 
 
@@ -92,11 +96,18 @@ def label_file(segmenter: "PointSegmenter", source: Path, target: Path, *, votes
     return labels
 
 
-def class_counts(segmenter: "PointSegmenter", source: Path, target: Path, *, labels: "np.ndarray") -> list[tuple[object, ...]]:
+def class_counts(
+    segmenter: "PointSegmenter", source: Path, target: Path, *, labels: "np.ndarray"
+) -> list[tuple[object, ...]]:
     """The table's rows of one cloud; prints its commonest classes."""
     import numpy as np
 
     counts = np.bincount(labels, minlength=len(segmenter.classes))
-    common = ", ".join(f"{segmenter.classes[i]} {counts[i] / len(labels):.1%}" for i in np.argsort(-counts)[:5] if counts[i])
+    common = ", ".join(
+        f"{segmenter.classes[i]} {counts[i] / len(labels):.1%}" for i in np.argsort(-counts)[:5] if counts[i]
+    )
     print(f"{source}: {len(labels):,} points: {common}", flush=True)
-    return [(target.name, name, count, f"{count / len(labels):.6f}") for name, count in zip(segmenter.classes, counts, strict=True)]
+    return [
+        (target.name, name, count, f"{count / len(labels):.6f}")
+        for name, count in zip(segmenter.classes, counts, strict=True)
+    ]

@@ -30,13 +30,15 @@ def predict(
     Args:
         images: files and folders.
         model: a network's name; without a checkpoint its published weights are fetched.
-        checkpoint: a file of a training run or of `metamixer export`, which need no model name, or a published one, which does.
+        checkpoint: a file of a training run or of `metamixer export`, which need no model name, or a published one,
+            which does.
         top: how many classes to name for each image.
         json: file to write the result to; "-" for standard output instead of the table.
         overwrite: replace a result that exists.
         batch_size: images at a time.
         device: where to compute, such as cpu or cuda.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
+            is.
     """
     from ..data.images.reading import find_images
     from ..predictors.classifier import Classifier
@@ -54,7 +56,9 @@ def predict(
     results = []
     with Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
         for path, classes in classify(classifier, paths, batch, top=top, batch_size=batch_size):
-            results.append({"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]})
+            results.append(
+                {"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]}
+            )
             if json != "-":
                 print(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in classes))
         if results and json == "-":
@@ -73,4 +77,6 @@ def classify(
             with batch.file(path):
                 images[path] = classifier.read(path)
         if images:
-            yield from zip(images, classifier.likeliest(classifier.probabilities(list(images.values())), top), strict=True)
+            yield from zip(
+                images, classifier.likeliest(classifier.probabilities(list(images.values())), top), strict=True
+            )

@@ -80,7 +80,13 @@ def segment_file(segmenter: "Segmenter", path: Path, target: Path, *, overlays: 
     classes = {name: {"pixels": count, "share": count / labels.size} for name, count in segmenter.areas(labels).items()}
     print(f"{path}: " + ", ".join(f"{name} {area['share']:.1%}" for name, area in classes.items()), flush=True)
     height, width = labels.shape
-    return {"image": str(path), "labels": f"{target.name}_labels.png", "width": width, "height": height, "classes": classes}
+    return {
+        "image": str(path),
+        "labels": f"{target.name}_labels.png",
+        "width": width,
+        "height": height,
+        "classes": classes,
+    }
 
 
 def write_areas(areas: Sequence[dict], out: Path) -> None:

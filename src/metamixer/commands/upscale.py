@@ -38,13 +38,16 @@ def upscale(
         images: files and folders.
         scale: 2, 3 or 4; none: the checkpoint's, 2 without one.
         out: folder for the results, which have the names of the images; those of a folder keep their places in it.
-        model: a network's name; without a checkpoint the weights in the package are used, of which ffnet_sr_nano has some.
+        model: a network's name; without a checkpoint the weights in the package are used, of which ffnet_sr_nano has
+            some.
         checkpoint: a file of a training run, or a published one, which needs its model's name.
         compare: write NAME.SUFFIX_compare.jpg as well, where bicubic stands beside the network.
         overwrite: replace results that exist.
-        memory: bound in MiB on the network's largest tensors at a time; image, result and what PyTorch keeps come on top.
+        memory: bound in MiB on the network's largest tensors at a time; image, result and what PyTorch keeps come on
+            top.
         max_pixels: an image of more is refused before it is decoded.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network is.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
+            is.
         precision: fp32, bf16 or, with a backend, auto for the faster one.
         device: where to compute, such as cpu or cuda.
     """
@@ -61,7 +64,9 @@ def upscale(
 
 
 def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Each image with the file to write; raises InputError where two would be one, a result one of the images, or there already."""
+    """Each image with the file to write; raises InputError where two would be one, a result one of the images, or there
+    already.
+    """
     from ..data.images.reading import find_images
     from ..system.files import check_targets
 
@@ -70,7 +75,10 @@ def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) ->
         for source in find_images([given]) if given.is_dir() else [given]:
             target = out / (source.relative_to(given) if given.is_dir() else source.name)
             if target in jobs:
-                raise InputError(f"{source}: its result would be {target}, as that of {jobs[target]}, expected images of different names")
+                raise InputError(
+                    f"{source}: its result would be {target}, as that of {jobs[target]}, expected images of "
+                    "different names"
+                )
             jobs[target] = source
     comparisons = [comparison_of(target) for target in jobs] if compare else []
     check_targets([*jobs, *comparisons], sources=jobs.values(), overwrite=overwrite)

@@ -23,7 +23,9 @@ _MODULES = {
     "SeriesData": "series.windows",
     "SuperResolutionData": "super_resolution.pairs",
 }
-"""Class -> its module, imported when it is asked for: data modules bring Lightning, which reading an image doesn't need."""
+"""Class -> its module, imported when it is asked for: data modules bring Lightning, which reading an image doesn't
+need.
+"""
 
 
 def __getattr__(name: str):

@@ -22,7 +22,9 @@ class EpochSampler(DistributedSampler):
     workers, mixup and stochastic depth draw from them.
     """
 
-    def __init__(self, dataset: Dataset, *, seed: int, first_epoch: int, num_replicas: int, rank: int, generator: torch.Generator):
+    def __init__(
+        self, dataset: Dataset, *, seed: int, first_epoch: int, num_replicas: int, rank: int, generator: torch.Generator
+    ):
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
         self.generator = generator
         self.set_epoch(first_epoch)
@@ -53,8 +55,8 @@ def seed_generators(seed: int) -> None:
 
 
 class EpochLoader(DataLoader):
-    """Begins an epoch with its first batch: Lightning makes the iterator before it knows where a resumed run stands, and workers would
-    begin at once, in the order of the first epoch.
+    """Begins an epoch with its first batch: Lightning makes the iterator before it knows where a resumed run stands,
+    and workers would begin at once, in the order of the first epoch.
 
     begin: called before that; a sampler does it for a data set that has one.
     """
@@ -70,7 +72,9 @@ class EpochLoader(DataLoader):
 def begin_stream(
     dataset: IterableDataset, generator: torch.Generator, *, seed: int, first_epoch: int, num_replicas: int, rank: int
 ) -> None:
-    """Do for shards what `EpochSampler` does for a data set with numbered items: their order and all chances follow from the epoch."""
+    """Do for shards what `EpochSampler` does for a data set with numbered items: their order and all chances follow
+    from the epoch.
+    """
     own = epoch_seed(seed, first_epoch, rank)
     generator.manual_seed(own)
     seed_generators(own)
@@ -123,16 +127,25 @@ def training_loader(
 
 
 def read_ahead(read: Callable[[int], object], count: int, *, threads: int) -> None:
-    """Let a data set that keeps what it reads do so in this process: workers begin with what is there, and end with their epoch."""
+    """Let a data set that keeps what it reads do so in this process: workers begin with what is there, and end with
+    their epoch.
+    """
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(read, range(count)):
             pass
 
 
 def evaluation_loader(
-    dataset: Dataset, *, batch_size: int, num_workers: int, collate_fn: Callable = default_collate, persistent: bool = True
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    num_workers: int,
+    collate_fn: Callable = default_collate,
+    persistent: bool = True,
 ) -> DataLoader:
-    """Every item once, in order; persistent: its workers wait for the next time, which many loaders side by side would do in memory."""
+    """Every item once, in order; persistent: its workers wait for the next time, which many loaders side by side would
+    do in memory.
+    """
     at_least("batch_size", batch_size, 1)
     settings = _worker_settings(num_workers, persistent=persistent and num_workers > 0)
     return DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_fn, **settings)

@@ -33,7 +33,8 @@ def expect_statistics(mean: Sequence[float], std: Sequence[float], channels: Seq
     """Raises InputError where a mean and a deviation aren't given for each of so many channels."""
     if len(mean) not in channels or len(std) != len(mean):
         raise InputError(
-            f"preprocessing.mean of {len(mean)} and std of {len(std)} values, expected {' or '.join(map(str, channels))} of each"
+            f"preprocessing.mean of {len(mean)} and std of {len(std)} values, expected "
+            f"{' or '.join(map(str, channels))} of each"
         )
     if not all(value > 0 for value in std):
         raise InputError(f"preprocessing.std {list(std)}, expected values above 0")
@@ -144,7 +145,9 @@ class Augmentation:
         for name in ("scale", "ratio"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise InputError(f"augmentation.{name} {low}, {high}, expected two numbers above 0, the smaller one first")
+                raise InputError(
+                    f"augmentation.{name} {low}, {high}, expected two numbers above 0, the smaller one first"
+                )
         at_least("augmentation.color_jitter", self.color_jitter, 0)
 
 

@@ -20,8 +20,8 @@ from .runtime import Runtime
 class Backend:
     """A way to run a network.
 
-    module: file of this package with `build(program)`; packages: what must be installed; extra: what brings it; precisions: what it
-    computes in; for_int8: packages that int8 asks for beside those.
+    module: file of this package with `build(program)`; packages: what must be installed; extra: what brings it;
+    precisions: what it computes in; for_int8: packages that int8 asks for beside those.
     """
 
     module: str
@@ -67,11 +67,13 @@ def versions() -> dict[str, str]:
     return {package: _version(package) for package in ("metamixer", "torch", "onnxruntime", "openvino")}
 
 
-def build(backend: str, network: nn.Module, example: Tensor, *, precision: str, calibration: Tensor | None = None) -> Runtime:
+def build(
+    backend: str, network: nn.Module, example: Tensor, *, precision: str, calibration: Tensor | None = None
+) -> Runtime:
     """A network, fused, in a backend and a precision.
 
-    A fused network is used without a copy, so that several backends share it: it stops training and may change its memory
-    layout. Raises InputError where backend and precision don't go together or a package is missing.
+    A fused network is used without a copy, so that several backends share it: it stops training and may change its
+    memory layout. Raises InputError where backend and precision don't go together or a package is missing.
     """
     way = find_backend(backend)
     if precision not in way.precisions:
@@ -80,7 +82,9 @@ def build(backend: str, network: nn.Module, example: Tensor, *, precision: str, 
         raise InputError("precision 'int8', expected inputs to calibrate on as well: calibration=images")
     packages = (*way.packages, *way.for_int8) if precision == "int8" else way.packages
     make: Callable[[Program], Runtime] = import_form(way.extra, way.module, packages).build
-    program = Program(fuse(network).requires_grad_(False), twice(example), Description(precision), calibration=calibration)
+    program = Program(
+        fuse(network).requires_grad_(False), twice(example), Description(precision), calibration=calibration
+    )
     runtime = make(program)
     if runtime.shape[0] in (None, len(example)):
         return runtime

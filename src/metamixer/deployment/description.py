@@ -24,7 +24,9 @@ NAMES = {4: ("batch", "channels", "height", "width"), 3: ("batch", "steps", "var
 
 @dataclass(frozen=True)
 class Description:
-    """shape: what the file takes; precision: what it computes in; network: what a checkpoint tells of it (`network_info`)."""
+    """shape: what the file takes; precision: what it computes in; network: what a checkpoint tells of it
+    (`network_info`).
+    """
 
     precision: str
     shape: Shape = ()
@@ -51,8 +53,12 @@ class Description:
             if version == VERSION:
                 return cls(**{**values, "shape": tuple(values["shape"])})
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: its description can't be read, expected a file that metamixer export wrote") from None
-        raise InputError(f"{path}: written as version {version} of its description, expected {VERSION}: export it again")
+            raise InputError(
+                f"{path}: its description can't be read, expected a file that metamixer export wrote"
+            ) from None
+        raise InputError(
+            f"{path}: written as version {version} of its description, expected {VERSION}: export it again"
+        )
 
 
 def show_shape(shape: Shape) -> str:

@@ -27,8 +27,9 @@ Write = Callable[[Program, Path], None]
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: parity is None where the file can't be run here; accuracy is int8's; floating names the layers that an int8
-    file keeps in floating point."""
+    """What was written: parity is None where the file can't be run here; accuracy is int8's; floating names the layers
+    that an int8 file keeps in floating point.
+    """
 
     path: Path
     format: str
@@ -41,7 +42,11 @@ class Report:
     floating: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        rows = {"input": f"{show_shape(self.shape)}, float32", "precision": self.precision, "size": f"{self.size / 1e6:.1f} MB"}
+        rows = {
+            "input": f"{show_shape(self.shape)}, float32",
+            "precision": self.precision,
+            "size": f"{self.size / 1e6:.1f} MB",
+        }
         if self.floating:
             rows["floating point"] = f"{len(self.floating)} layers: {', '.join(self.floating)}"
         if self.parity:
@@ -54,7 +59,8 @@ class Report:
                 rows["same top-1"] = f"{self.parity.agreement:.2%} of {self.parity.images} {kind}"
         if self.accuracy:
             rows["top-1"] = (
-                f"{self.accuracy.int8:.2f} % in int8, {self.accuracy.floating:.2f} % in float32, {self.accuracy.images} validation images"
+                f"{self.accuracy.int8:.2f} % in int8, {self.accuracy.floating:.2f} % in float32, "
+                f"{self.accuracy.images} validation images"
             )
         rows["status"] = self.status
         return "\n".join([str(self.path), *(f"  {name:16s}{value}" for name, value in rows.items())])
@@ -117,7 +123,9 @@ def export(
     with written_together(out) as part:
         write(program, part)
         if kind.runs_on in (None, sys.platform):
-            report = _proved(report, part, program, reference=reference, quantization=quantization, samples=samples, write=write)
+            report = _proved(
+                report, part, program, reference=reference, quantization=quantization, samples=samples, write=write
+            )
         else:
             form.check_structure(part, program.module)
             report = replace(report, shape=form.read(part).shape)
@@ -146,9 +154,14 @@ def _precision(name: str, kind: Format, precision: str | None, quantization: Qua
     if precision not in kind.precisions:
         able = [other for other, format in FORMATS.items() if precision in format.precisions]
         hint = f"; {precision}: {', '.join(able)}" if able else ""
-        raise InputError(f"precision {precision!r}, expected one of {', '.join(kind.precisions)} for format {name}{hint}")
+        raise InputError(
+            f"precision {precision!r}, expected one of {', '.join(kind.precisions)} for format {name}{hint}"
+        )
     if (precision == "int8") != (quantization is not None):
-        raise InputError(f"precision {precision!r}, expected int8 with a folder to calibrate on and no other: --int8 --calibration FOLDER")
+        raise InputError(
+            f"precision {precision!r}, expected int8 with a folder to calibrate on and no other: --int8 "
+            "--calibration FOLDER"
+        )
     return precision
 
 
@@ -175,34 +188,47 @@ def _proved(
         if excess := far.excess(report.precision):
             raise InputError(f"{report.path}: {excess}: nothing written")
     return replace(
-        report, shape=runtime.shape, parity=parity, real_images=inputs is not None, accuracy=accuracy, floating=_names_of(program)
+        report,
+        shape=runtime.shape,
+        parity=parity,
+        real_images=inputs is not None,
+        accuracy=accuracy,
+        floating=_names_of(program),
     )
 
 
 def _compared_in_every_size(report: Report, runtime: Runtime, program: Program, reference: nn.Module) -> Parity:
     """File and network on random inputs of what sizes the file takes; raises InputError where one of them can't."""
     if program.dynamic and runtime.shape[0] is not None:
-        raise InputError(f"{report.path}: the network leaves no batch free: nothing written; --dynamic false fixes it at the example's")
+        raise InputError(
+            f"{report.path}: the network leaves no batch free: nothing written; --dynamic false fixes it at the "
+            "example's"
+        )
     try:
         return compare(runtime, reference, random_batches(program.example, runtime.shape))
     except InputError:
         raise
     except Exception as error:  # a size that the graph takes and the network's own code doesn't, or the other way round
         raise InputError(
-            f"{report.path}: in another size than the example's ({first_line(error)}): nothing written; --dynamic false fixes the sizes"
+            f"{report.path}: in another size than the example's ({first_line(error)}): nothing written; --dynamic "
+            "false fixes the sizes"
         ) from error
 
 
 def _within_drop(
     program: Program, part: Path, reference: nn.Module, *, quantization: Quantization, write: Write
 ) -> tuple[Program, Accuracy]:
-    """The file at `part` with int8 that costs no more than allowed; layers go back to floating point where that is asked for."""
+    """The file at `part` with int8 that costs no more than allowed; layers go back to floating point where that is
+    asked for.
+    """
     info = program.description.network
     classes = {"network_classes": info["classes"], "num_classes": info["model_args"]["num_classes"]}
     floating = top1(reference, quantization, **classes)
 
     def measured() -> Accuracy:
-        return Accuracy(floating, top1(load_exported(part).any_batch, quantization, **classes), len(quantization.validation))
+        return Accuracy(
+            floating, top1(load_exported(part).any_batch, quantization, **classes), len(quantization.validation)
+        )
 
     accuracy = measured()
     if accuracy.drop <= quantization.max_drop:
@@ -211,7 +237,8 @@ def _within_drop(
     if not quantization.mixed:
         costliest = ", ".join(f"{name.removeprefix('network.')} {cost:.1%}" for name, cost in costs[:COSTLIEST])
         raise InputError(
-            f"int8 top-1 {accuracy.int8:.2f} %, float32 {accuracy.floating:.2f} %: a drop of {accuracy.drop:.2f} points, expected at most "
+            f"int8 top-1 {accuracy.int8:.2f} %, float32 {accuracy.floating:.2f} %: a drop of {accuracy.drop:.2f} "
+            "points, expected at most "
             f"{quantization.max_drop:g} (--max_drop): nothing written; the layers that cost most: {costliest}; "
             "--mixed leaves the costliest in floating point"
         )
@@ -224,11 +251,16 @@ def _within_drop(
     if accuracy.drop > quantization.max_drop:
         raise InputError(
             f"int8 top-1 {accuracy.int8:.2f} % with {len(program.floating)} of {len(costs)} layers in floating point, "
-            f"float32 {accuracy.floating:.2f} %, expected a drop of at most {quantization.max_drop:g} points (--max_drop): nothing written"
+            f"float32 {accuracy.floating:.2f} %, expected a drop of at most {quantization.max_drop:g} points "
+            "(--max_drop): nothing written"
         )
     return program, accuracy
 
 
 def _names_of(program: Program) -> tuple[str, ...]:
     weights = {id(weight) for weight in program.floating}
-    return tuple(name.removeprefix("network.") for name, layer in quantizable_layers(program.module) if id(layer.weight) in weights)
+    return tuple(
+        name.removeprefix("network.")
+        for name, layer in quantizable_layers(program.module)
+        if id(layer.weight) in weights
+    )

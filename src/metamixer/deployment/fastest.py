@@ -32,7 +32,9 @@ TIMING = "minimum of interleaved rounds"
 """How a trial times; results that were timed in another way aren't reused."""
 
 COMPARED = 32
-"""Calibration inputs on which an int8 form is compared: its ranges suit what it was calibrated on, and rare values are cut."""
+"""Calibration inputs on which an int8 form is compared: its ranges suit what it was calibrated on, and rare values are
+cut.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,19 @@ def deploy(
     calibration: Tensor | None = None,
     cache: bool = True,
 ) -> Runtime:
-    """The network as `runtime(x)`, from any thread, in the fastest form on this machine with the outputs of the network.
+    """The network as `runtime(x)`, from any thread, in the fastest form on this machine with the outputs of the
+    network.
 
-    Installed backends are timed on the example; the result is kept for the next time, by network, shape, processor and versions.
+    Installed backends are timed on the example; the result is kept for the next time, by network, shape, processor and
+    versions.
 
     Args:
         model: any network with one tensor in and one out.
         example: an input of the shape that matters, float32, a batch of one or more.
-        precision: fp32, bf16, fp16 or int8; auto: fp32, bf16 where the processor has it, int8 where `calibration` is given.
-        backend: one of `BACKENDS`; auto: all that are installed; `compile`, which is slow to build, where nothing else is.
+        precision: fp32, bf16, fp16 or int8; auto: fp32, bf16 where the processor has it, int8 where `calibration` is
+            given.
+        backend: one of `BACKENDS`; auto: all that are installed; `compile`, which is slow to build, where nothing else
+            is.
         calibration: inputs (N, ...) from which int8 chooses its ranges, and on which it is compared with the network.
         cache: use and keep results of trials; False times anew.
 
@@ -101,9 +107,14 @@ def candidates(precision: str, backend: str, example: Tensor, *, calibrated: boo
     forms = [Form(name, kind) for name in names for kind in wanted if kind in BACKENDS[name].precisions]
     if not forms:
         raise InputError(
-            f"precision {precision!r}, expected one of {', '.join(BACKENDS[names[0]].precisions)} for backend {', '.join(names)}"
+            f"precision {precision!r}, expected one of {', '.join(BACKENDS[names[0]].precisions)} for backend "
+            f"{', '.join(names)}"
         )
-    emulated = [form for form in forms if form.precision == "bf16" and not backends.computes_bfloat16(form.backend, example.device)]
+    emulated = [
+        form
+        for form in forms
+        if form.precision == "bf16" and not backends.computes_bfloat16(form.backend, example.device)
+    ]
     if precision == "auto":
         return [form for form in forms if form not in emulated]
     if emulated == forms:
@@ -111,8 +122,12 @@ def candidates(precision: str, backend: str, example: Tensor, *, calibrated: boo
     return forms
 
 
-def build_forms(forms: Sequence[Form], model: nn.Module, example: Tensor, *, calibration: Tensor | None) -> dict[Form, Runtime]:
-    """Those forms that compute what the network does within their precision's tolerance; raises InputError where none does."""
+def build_forms(
+    forms: Sequence[Form], model: nn.Module, example: Tensor, *, calibration: Tensor | None
+) -> dict[Form, Runtime]:
+    """Those forms that compute what the network does within their precision's tolerance; raises InputError where none
+    does.
+    """
     runtimes, refusals = {}, []
     for form in forms:
         try:
@@ -183,7 +198,11 @@ def read_trials() -> dict[str, dict[str, str]]:
     path = trials_file()
     try:
         content = json.loads(path.read_text()) if path else {}
-        return {key: form for key, form in content.items() if form["backend"] in BACKENDS and form["precision"] in PRECISIONS}
+        return {
+            key: form
+            for key, form in content.items()
+            if form["backend"] in BACKENDS and form["precision"] in PRECISIONS
+        }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
@@ -197,5 +216,7 @@ def keep_trial(key: str, form: Form) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
             part = Path(folder, path.name)
-            part.write_text(json.dumps({**read_trials(), key: {"backend": form.backend, "precision": form.precision}}, indent=1))
+            part.write_text(
+                json.dumps({**read_trials(), key: {"backend": form.backend, "precision": form.precision}}, indent=1)
+            )
             part.replace(path)

@@ -14,9 +14,11 @@ from .runtime import Runtime
 class Format:
     """A kind of file.
 
-    suffix: how its names end; module: the file of this package with its `write(program, path)` and `read(path)`; packages: what
-    must be installed, which the extra of the format's name brings; precisions: what it can compute in, the default first;
-    runs_on: the only `sys.platform` that can run it, None for all; sides: suffixes of the files that it writes beside its own;
+    suffix: how its names end; module: the file of this package with its `write(program, path)` and `read(path)`;
+    packages: what must be installed, which the extra of the format's name brings; precisions: what it can compute in,
+    the default first;
+    runs_on: the only `sys.platform` that can run it, None for all; sides: suffixes of the files that it writes beside
+    its own;
     package: a folder that looks like a file.
     """
 
@@ -62,7 +64,9 @@ def load_exported(path: str | Path) -> Runtime:
             if not path.exists():
                 raise InputError(f"{path}: no such file")
             return import_form(name, format.module, format.packages).read(path)
-    raise InputError(f"{path}: expected a name that ends in one of {', '.join(format.suffix for format in FORMATS.values())}")
+    raise InputError(
+        f"{path}: expected a name that ends in one of {', '.join(format.suffix for format in FORMATS.values())}"
+    )
 
 
 def import_form(name: str, module: str, packages: tuple[str, ...]) -> ModuleType:
@@ -70,7 +74,9 @@ def import_form(name: str, module: str, packages: tuple[str, ...]) -> ModuleType
     missing = missing_packages(packages)
     if missing:
         verb = "is" if len(missing) == 1 else "are"
-        raise InputError(f"{name}: {', '.join(missing)} {verb} not installed, expected for this: pip install 'metamixer[{name}]'")
+        raise InputError(
+            f"{name}: {', '.join(missing)} {verb} not installed, expected for this: pip install 'metamixer[{name}]'"
+        )
     return import_module(f"{__package__}.runtimes.{module}")
 
 

@@ -7,8 +7,12 @@ from ..errors import InputError, first_line
 from .description import show_shape
 
 
-def check_inputs(network: nn.Module, example: Tensor, *, calibration: Tensor | None = None, samples: Tensor | None = None) -> None:
-    """Raise InputError for an example that the network doesn't take, and for other inputs that aren't shaped like it."""
+def check_inputs(
+    network: nn.Module, example: Tensor, *, calibration: Tensor | None = None, samples: Tensor | None = None
+) -> None:
+    """Raise InputError for an example that the network doesn't take, and for other inputs that aren't shaped like
+    it.
+    """
     for name, inputs in (("example", example), ("calibration", calibration), ("samples", samples)):
         if inputs is not None:
             _check_tensor(name, inputs)
@@ -21,12 +25,16 @@ def check_inputs(network: nn.Module, example: Tensor, *, calibration: Tensor | N
     except InputError:
         raise
     except Exception as error:  # what a network says of an input that doesn't fit is its own affair
-        raise InputError(f"example of shape {list(example.shape)}, expected one that the network takes ({first_line(error)})") from None
+        raise InputError(
+            f"example of shape {list(example.shape)}, expected one that the network takes ({first_line(error)})"
+        ) from None
 
 
 def _check_tensor(name: str, inputs: object) -> None:
     if not isinstance(inputs, Tensor):
-        raise InputError(f"{name} is a {type(inputs).__name__}, expected a float32 tensor with the batch as its first dimension")
+        raise InputError(
+            f"{name} is a {type(inputs).__name__}, expected a float32 tensor with the batch as its first dimension"
+        )
     if inputs.dtype != torch.float32:
         raise InputError(f"{name} of type {inputs.dtype}, expected torch.float32")
     if inputs.ndim < 2 or not inputs.numel():

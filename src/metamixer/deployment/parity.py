@@ -11,15 +11,18 @@ TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
 """The largest difference that each precision may make, as a share of the largest output."""
 
 LEAST_SNR = 20.0
-"""Decibels that int8 must keep on inputs like those it was calibrated on, where no accuracy tells what it costs. A single largest
-difference says little there: ranges are chosen so that rare values are cut."""
+"""Decibels that int8 must keep on inputs like those it was calibrated on, where no accuracy tells what it costs. A
+single largest difference says little there: ranges are chosen so that rare values are cut.
+"""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """largest, mean: differences as shares of the network's largest output; snr: variance of the network's outputs over the mean
-    squared difference, in decibels; agreement: share of images with the same best class, None where the outputs are no classes;
-    images: how many were compared."""
+    """largest, mean: differences as shares of the network's largest output; snr: variance of the network's outputs over
+    the mean squared difference, in decibels; agreement: share of images with the same best class, None where the
+    outputs are no classes;
+    images: how many were compared.
+    """
 
     largest: float
     mean: float
@@ -30,7 +33,11 @@ class Parity:
     def excess(self, precision: str) -> str | None:
         """What is more than the precision explains, for a message; None where nothing is."""
         if precision == "int8":
-            within, found, bound = self.snr >= LEAST_SNR, f"{self.snr:.1f} dB of signal to noise", f"at least {LEAST_SNR:g} dB"
+            within, found, bound = (
+                self.snr >= LEAST_SNR,
+                f"{self.snr:.1f} dB of signal to noise",
+                f"at least {LEAST_SNR:g} dB",
+            )
         else:
             within, found = self.largest <= TOLERANCE[precision], f"{self.largest:.1e} of its largest output"
             bound = f"at most {TOLERANCE[precision]:.0e}"
@@ -38,9 +45,13 @@ class Parity:
 
 
 @torch.inference_mode()
-def compare(runtime: Callable[[Tensor], Tensor], network: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> Parity:
+def compare(
+    runtime: Callable[[Tensor], Tensor], network: Callable[[Tensor], Tensor], batches: Iterable[Tensor]
+) -> Parity:
     """Both on the same inputs; outputs of two dimensions are taken for the scores of classes."""
-    expected, actual = zip(*((network(batch).float().cpu(), runtime(batch).float().cpu()) for batch in batches), strict=True)
+    expected, actual = zip(
+        *((network(batch).float().cpu(), runtime(batch).float().cpu()) for batch in batches), strict=True
+    )
     outputs = torch.cat([answer.flatten() for answer in expected])
     differences = torch.cat([answer.flatten() for answer in actual]) - outputs
     shares = differences.abs() / (outputs.abs().max() or 1)

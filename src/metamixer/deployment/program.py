@@ -24,7 +24,9 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, H, W) in [0, 1] -> the network's output; raises InputError for other channels, of which one would be spread."""
+        """x: (B, C, H, W) in [0, 1] -> the network's output; raises InputError for other channels, of which one would
+        be spread.
+        """
         if x.shape[1] != self.mean.shape[1]:
             raise InputError(f"input of shape {list(x.shape)}, expected {self.mean.shape[1]} channels")
         return self.network((x - self.mean) / self.std)
@@ -47,8 +49,10 @@ class InPrecision(nn.Module):
 class Program:
     """A module with one tensor in and one out, and what a file of it is to say.
 
-    example: as the module takes it, a batch of two where it may come out free; dynamic: leave batch and size free where the format can.
-    calibration: what int8 chooses its ranges from, like `example`; floating: weights of the layers that int8 leaves alone.
+    example: as the module takes it, a batch of two where it may come out free; dynamic: leave batch and size free where
+    the format can.
+    calibration: what int8 chooses its ranges from, like `example`; floating: weights of the layers that int8 leaves
+    alone.
     """
 
     module: nn.Module
@@ -64,11 +68,15 @@ class Program:
         return self.description.precision
 
     def computing(self) -> nn.Module:
-        """The module, made to compute in the file's precision where that is a floating-point type of less than 32 bits."""
+        """The module, made to compute in the file's precision where that is a floating-point type of less than 32
+        bits.
+        """
         return InPrecision(copy.deepcopy(self.module), HALF[self.precision]) if self.precision in HALF else self.module
 
     def calibration_batches(self) -> Sequence[Tensor]:
-        """The inputs to calibrate on one by one, or as many as a fixed batch has, some twice where the last one isn't full."""
+        """The inputs to calibrate on one by one, or as many as a fixed batch has, some twice where the last one isn't
+        full.
+        """
         batch = 1 if self.dynamic else len(self.example)
         rows = math.ceil(len(self.calibration) / batch) * batch
         return self.calibration[torch.arange(rows) % len(self.calibration)].split(batch)
@@ -78,16 +86,20 @@ class Program:
         return replace(self.description, shape=shape).to_json()
 
 
-def capture(module: nn.Module, example: Tensor, free: Mapping[int, object]) -> tuple[torch.export.ExportedProgram, Shape]:
+def capture(
+    module: nn.Module, example: Tensor, free: Mapping[int, object]
+) -> tuple[torch.export.ExportedProgram, Shape]:
     """The graph of a module, and the shape that it takes: None where a size came out free.
 
-    free: torch's wish for each dimension; with `Dim.AUTO` a size that the network's layers fix stays as it is in the example.
-    Raises InputError where the module gives anything but one tensor.
+    free: torch's wish for each dimension; with `Dim.AUTO` a size that the network's layers fix stays as it is in the
+    example. Raises InputError where the module gives anything but one tensor.
     """
     with torch.no_grad():
         answer = module(example)
     if not isinstance(answer, Tensor):
-        raise InputError(f"{type(module).__name__} gives a {type(answer).__name__}, expected a network with one tensor out")
+        raise InputError(
+            f"{type(module).__name__} gives a {type(answer).__name__}, expected a network with one tensor out"
+        )
     program = torch.export.export(module, (example,), dynamic_shapes=(dict(free),))
     name = program.graph_signature.user_inputs[0]
     value = next(node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name == name)

@@ -25,8 +25,9 @@ IMAGES_FOR_COSTS = 8
 class Quantization:
     """How to make a network int8 and what that may cost.
 
-    calibration: inputs (N, ...) as the file takes them, from which ranges are chosen. validation: labelled images, with `classes`,
-    the names of their labels; None for a network that is no classifier. max_drop: percentage points of top-1 that int8 may cost;
+    calibration: inputs (N, ...) as the file takes them, from which ranges are chosen. validation: labelled images, with
+    `classes`, the names of their labels; None for a network that is no classifier. max_drop: percentage points of top-1
+    that int8 may cost;
     mixed: leave the costliest layers in floating point where all of them in int8 cost more.
     """
 
@@ -52,7 +53,9 @@ class Accuracy:
 
 
 @torch.inference_mode()
-def top1(network: Function, quantization: Quantization, *, network_classes: Sequence[str] | None, num_classes: int) -> float:
+def top1(
+    network: Function, quantization: Quantization, *, network_classes: Sequence[str] | None, num_classes: int
+) -> float:
     """Percent of the validation images of which the network names the class."""
     indices = match_classes(quantization.classes, network_classes, num_classes)
     right = 0
@@ -66,7 +69,9 @@ def top1(network: Function, quantization: Quantization, *, network_classes: Sequ
 
 @torch.inference_mode()
 def layer_costs(network: nn.Module, inputs: Tensor) -> list[tuple[str, float]]:
-    """The layers that int8 takes, costliest first: how far the output moves, as a share of the largest, when one alone is in int8."""
+    """The layers that int8 takes, costliest first: how far the output moves, as a share of the largest, when one alone
+    is in int8.
+    """
     inputs = inputs[:IMAGES_FOR_COSTS]
     expected = network(inputs)
     scale = expected.abs().max()
@@ -100,7 +105,9 @@ def in_int8(layer: nn.Module) -> Iterator[None]:
 def round_per_channel(weight: Tensor) -> Tensor:
     """To 8 bits, symmetric, one scale for each output channel."""
     scale = weight.abs().flatten(1).amax(1).clamp(min=1e-12) / 127
-    return torch.fake_quantize_per_channel_affine(weight, scale, torch.zeros_like(scale, dtype=torch.int32), 0, -127, 127)
+    return torch.fake_quantize_per_channel_affine(
+        weight, scale, torch.zeros_like(scale, dtype=torch.int32), 0, -127, 127
+    )
 
 
 def round_per_tensor(x: Tensor) -> Tensor:

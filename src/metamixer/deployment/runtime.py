@@ -13,7 +13,8 @@ from .description import Description, Shape, show_shape
 class Runtime(ABC):
     """`runtime(x)` gives what the network gives, from any thread; a kind of runtime says how in `run`.
 
-    shape: what it takes, None where a size is free; description: what the file tells, None for a network that comes from none.
+    shape: what it takes, None where a size is free; description: what the file tells, None for a network that comes
+    from none.
     """
 
     def __init__(self, shape: Shape, description: Description | None = None):
@@ -26,7 +27,9 @@ class Runtime(ABC):
             raise InputError(f"input is a {type(x).__name__}, expected a float32 tensor {show_shape(self.shape)}")
         if x.dtype != torch.float32:
             raise InputError(f"input of type {x.dtype}, expected torch.float32")
-        if x.ndim != len(self.shape) or any(own not in (None, size) for own, size in zip(self.shape, x.shape, strict=True)):
+        if x.ndim != len(self.shape) or any(
+            own not in (None, size) for own, size in zip(self.shape, x.shape, strict=True)
+        ):
             raise InputError(f"input of shape {list(x.shape)}, expected {show_shape(self.shape)}")
         return self.run(x)
 
@@ -40,7 +43,9 @@ class Runtime(ABC):
 
 
 def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Any batch through a function that takes only some, ascending: in parts of the largest, the last filled up and its answer cut."""
+    """Any batch through a function that takes only some, ascending: in parts of the largest, the last filled up and its
+    answer cut.
+    """
     answers = []
     for part in x.split(sizes[-1]):
         missing = next(size for size in sizes if size >= len(part)) - len(part)

@@ -17,7 +17,8 @@ from ..system.files import files_below
 
 
 def read_samples(folder: str | Path, preprocessing: Preprocessing | None, example: Tensor, *, limit: int) -> Tensor:
-    """At most `limit` inputs (N, ...) from the whole length of a folder: images, or .npy arrays each of the example's shape.
+    """At most `limit` inputs (N, ...) from the whole length of a folder: images, or .npy arrays each of the example's
+    shape.
 
     Raises InputError where there are none or one has another shape.
     """
@@ -55,7 +56,13 @@ def random_batches(example: Tensor, shape: tuple[int | None, ...]) -> Iterator[T
         sizes += [[1, *own], [5, *own]]
     if None in shape[1:]:
         sizes.append(
-            [batch, *(size + 32 * (i + 1) if free is None else size for i, (size, free) in enumerate(zip(own, shape[1:], strict=True)))]
+            [
+                batch,
+                *(
+                    size + 32 * (i + 1) if free is None else size
+                    for i, (size, free) in enumerate(zip(own, shape[1:], strict=True))
+                ),
+            ]
         )
     for size in sizes:
         yield torch.rand(size, generator=generator)
@@ -73,7 +80,9 @@ def image_preprocessing(info: Mapping[str, Any]) -> Preprocessing | None:
     return Preprocessing.from_dict(info["preprocessing"]) if classifies else None
 
 
-def example_of(network: nn.Module, info: Mapping[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None) -> Any:
+def example_of(
+    network: nn.Module, info: Mapping[str, Any], *, size: int | None = None, shape: tuple[int, ...] | None = None
+) -> Any:
     """The example input of the network's task (`models.tasks`), or seeded values in [0, 1] of `shape`.
 
     Raises InputError where nothing says how large it is.

@@ -30,7 +30,9 @@ def check_out(out: Path, format: Format, *, sources: Iterable[Path] = (), overwr
 
 @contextmanager
 def written_together(out: Path) -> Iterator[Path]:
-    """A place of the same name to write to; what lies there in the end, one file or several, takes its place beside `out`."""
+    """A place of the same name to write to; what lies there in the end, one file or several, takes its place beside
+    `out`.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))

@@ -15,12 +15,16 @@ BACKGROUND = (255, 255, 255)
 def colours(count: int) -> np.ndarray:
     """(count, 3) uint8 colours that differ in hue, and in brightness from one to the next."""
     golden = 0.618034
-    tones = [colorsys.hsv_to_rgb(i * golden % 1, 0.85 if i % 3 else 0.5, (0.9, 0.65, 0.45)[i % 3]) for i in range(count)]
+    tones = [
+        colorsys.hsv_to_rgb(i * golden % 1, 0.85 if i % 3 else 0.5, (0.9, 0.65, 0.45)[i % 3]) for i in range(count)
+    ]
     return np.round(np.array(tones).reshape(-1, 3) * 255).astype(np.uint8)
 
 
 def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Image.Image:
-    """coordinates: (N, 3); labels: (N,) numbers of `classes`. Only classes that occur are in the legend, the commonest first."""
+    """coordinates: (N, 3); labels: (N,) numbers of `classes`. Only classes that occur are in the legend, the commonest
+    first.
+    """
     palette = colours(len(classes))
     counts = np.bincount(labels, minlength=len(classes))
     shown = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]

@@ -15,7 +15,9 @@ def pyplot():
     try:
         import matplotlib
     except ImportError:
-        raise InputError("matplotlib is not installed, expected it for drawing: pip install 'metamixer[demo]'") from None
+        raise InputError(
+            "matplotlib is not installed, expected it for drawing: pip install 'metamixer[demo]'"
+        ) from None
     matplotlib.use("Agg")
     import matplotlib.pyplot
 
@@ -28,7 +30,9 @@ def check_figure_name(path: str | Path) -> None:
     known = pyplot().gcf().canvas.get_supported_filetypes()
     pyplot().close()
     if Path(path).suffix[1:].lower() not in known:
-        raise InputError(f"{path}: expected a name that ends in one of {', '.join(sorted(f'.{name}' for name in known))}")
+        raise InputError(
+            f"{path}: expected a name that ends in one of {', '.join(sorted(f'.{name}' for name in known))}"
+        )
 
 
 def save_figure(figure: "Figure", path: str | Path) -> None:

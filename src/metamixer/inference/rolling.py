@@ -17,18 +17,23 @@ class ZeroShot:
 
     Args:
         network: the trained network.
-        contexts: steps to look back at most, the longest first; the forecasts of those shorter than a series are averaged.
+        contexts: steps to look back at most, the longest first; the forecasts of those shorter than a series are
+            averaged.
         batch_size: windows that are computed at once; it bounds the memory.
         device: where to compute, such as "cpu" or "cuda".
     """
 
-    def __init__(self, network: FFNetTSZero, *, contexts: Sequence[int] = (512, 256), batch_size: int = 256, device: str = "cpu"):
+    def __init__(
+        self, network: FFNetTSZero, *, contexts: Sequence[int] = (512, 256), batch_size: int = 256, device: str = "cpu"
+    ):
         self.network = network.eval().to(device)
         self.device = torch.device(device)
         self.contexts, self.batch_size = tuple(contexts), batch_size
 
     def forecast(self, series: Sequence[np.ndarray], horizon: int, *, seasons: Sequence[int] = ()) -> np.ndarray:
-        """series: arrays (T,) of any length, NaN where missing; seasons: at most two, in steps -> (N, quantiles, horizon)."""
+        """series: arrays (T,) of any length, NaN where missing; seasons: at most two, in steps -> (N, quantiles,
+        horizon).
+        """
         season = torch.tensor([*seasons, *[0] * (KNOWN_SEASONS - len(seasons))], device=self.device)
         forecasts = np.zeros((len(series), len(QUANTILES), horizon))
         lengths = np.array([len(values) for values in series])
@@ -41,9 +46,13 @@ class ZeroShot:
         return forecasts
 
     def _batches(self, rows: np.ndarray, lengths: np.ndarray, horizon: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(steps of the windows, rows) of batches of windows that are equally long, the shortest that hold series and horizon."""
+        """(steps of the windows, rows) of batches of windows that are equally long, the shortest that hold series and
+        horizon.
+        """
         block = min(horizon, self.network.horizon, max(WINDOWS.values()))
-        needed = np.array([next(steps for steps, most in WINDOWS.items() if steps >= length and most >= block) for length in lengths])
+        needed = np.array(
+            [next(steps for steps, most in WINDOWS.items() if steps >= length and most >= block) for length in lengths]
+        )
         for steps in WINDOWS:
             alike = rows[needed == steps]
             for start in range(0, len(alike), self.batch_size):
@@ -67,7 +76,9 @@ class ZeroShot:
 
 
 def cut(series: Sequence[np.ndarray], length: int) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Windows (B, length), NaN before the beginning, each shifted to its last value and scaled to 1; and both, (B, 1, 1)."""
+    """Windows (B, length), NaN before the beginning, each shifted to its last value and scaled to 1; and both, (B, 1,
+    1).
+    """
     windows = np.full((len(series), length), np.nan)
     for window, values in zip(windows, series, strict=True):
         window[length - len(values) :] = values

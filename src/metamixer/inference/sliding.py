@@ -31,16 +31,22 @@ def check_window(window: int | None, stride: int | None) -> None:
         raise InputError(f"stride {stride} for windows of {window} pixels, expected 1 to {window}")
 
 
-def tiles(network: Network, image: Tensor, *, window: int | None = None, stride: int | None = None) -> Iterator[tuple[int, int, Tensor]]:
-    """Logits of an image (3, H, W) in pieces: (first row, first column, (classes, rows, columns)); where windows overlap, their mean.
+def tiles(
+    network: Network, image: Tensor, *, window: int | None = None, stride: int | None = None
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Logits of an image (3, H, W) in pieces: (first row, first column, (classes, rows, columns)); where windows
+    overlap, their mean.
 
-    At no time more is held than a window and what overlaps COLUMNS windows, so that memory grows neither with the height nor the width.
+    At no time more is held than a window and what overlaps COLUMNS windows, so that memory grows neither with the
+    height nor the width.
     """
     check_window(window, stride)
     height, width = image.shape[1:]
     side, step = window or max(height, width), stride or window or max(height, width)
     tops, lefts = starts(height, side, step), starts(width, side, step)
-    rows, columns = (coverage(begins, side, length, image.device) for begins, length in ((tops, height), (lefts, width)))
+    rows, columns = (
+        coverage(begins, side, length, image.device) for begins, length in ((tops, height), (lefts, width))
+    )
     for first in range(0, len(lefts), COLUMNS):
         for top, left, total in column_sums(network, image, side, tops, lefts, first=first):
             yield top, left, total / (rows[top : top + total.shape[1], None] * columns[left : left + total.shape[2]])
@@ -57,9 +63,11 @@ def coverage(begins: Sequence[int], side: int, length: int, device: torch.device
 def column_sums(
     network: Network, image: Tensor, side: int, tops: Sequence[int], lefts: Sequence[int], *, first: int
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Sums of the logits of all windows, for the places from the beginning of one window to that of the next, row by row.
+    """Sums of the logits of all windows, for the places from the beginning of one window to that of the next, row by
+    row.
 
-    Of COLUMNS columns of windows from number `first` on; the windows before them that reach into them are computed again.
+    Of COLUMNS columns of windows from number `first` on; the windows before them that reach into them are computed
+    again.
     """
     seen_from = next(i for i in range(first + 1) if lefts[i] + side > lefts[first])
     columns = list(pairwise((*lefts, image.shape[2])))[seen_from : first + COLUMNS]
@@ -93,13 +101,23 @@ def whole(pieces: Iterable[tuple[int, int, Tensor]], size: Sequence[int]) -> Ten
 
 
 def label_map(network: Network, image: Tensor, preprocessing: SegmentationPreprocessing) -> Tensor:
-    """The likeliest class of each pixel of an image (3, H, W) uint8 -> (H, W) uint8, in bounded memory beside image and result."""
+    """The likeliest class of each pixel of an image (3, H, W) uint8 -> (H, W) uint8, in bounded memory beside image and
+    result.
+    """
     seen = preprocessing.resize(image)
     # Window by window, for the image in float is four times as large.
-    pieces = tiles(lambda view: network(preprocessing.normalise(view)), seen, window=preprocessing.window, stride=preprocessing.stride)
+    pieces = tiles(
+        lambda view: network(preprocessing.normalise(view)),
+        seen,
+        window=preprocessing.window,
+        stride=preprocessing.stride,
+    )
     if seen.shape != image.shape:
         return resized_argmax(whole(pieces, seen.shape[1:]), image.shape[1:])
-    return whole(((top, left, logits.argmax(dim=0, keepdim=True).to(torch.uint8)) for top, left, logits in pieces), image.shape[1:])[0]
+    return whole(
+        ((top, left, logits.argmax(dim=0, keepdim=True).to(torch.uint8)) for top, left, logits in pieces),
+        image.shape[1:],
+    )[0]
 
 
 def resized_argmax(logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -107,7 +125,9 @@ def resized_argmax(logits: Tensor, size: Sequence[int]) -> Tensor:
     height, width = size
     labels = torch.empty(height, width, dtype=torch.uint8, device=logits.device)
     places = ((torch.arange(height, device=logits.device) + 0.5) * (logits.shape[1] / height) - 0.5).clamp(min=0)
-    for rows, place in zip(labels.split(max(PIXELS_AT_ONCE // width, 1)), places.split(max(PIXELS_AT_ONCE // width, 1)), strict=True):
+    for rows, place in zip(
+        labels.split(max(PIXELS_AT_ONCE // width, 1)), places.split(max(PIXELS_AT_ONCE // width, 1)), strict=True
+    ):
         above = place.long()
         under = (above + 1).clamp(max=logits.shape[1] - 1)
         strip = torch.lerp(logits[:, above], logits[:, under], (place - above)[:, None])
@@ -116,15 +136,24 @@ def resized_argmax(logits: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def probabilities(
-    network: Network, image: Tensor, preprocessing: SegmentationPreprocessing, *, scales: Sequence[float] = (1.0,), flip: bool = False
+    network: Network,
+    image: Tensor,
+    preprocessing: SegmentationPreprocessing,
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
 ) -> Tensor:
-    """The mean over scales, and the mirrored image with `flip`, of each class's probability -> (classes, H, W) for (3, H, W) uint8."""
+    """The mean over scales, and the mirrored image with `flip`, of each class's probability -> (classes, H, W) for (3,
+    H, W) uint8.
+    """
     total = None
     for scale in scales:
         seen = preprocessing(image, scale=scale)
         for mirrored in (False, True)[: 1 + flip]:
             view = seen.flip(2) if mirrored else seen
-            logits = whole(tiles(network, view, window=preprocessing.window, stride=preprocessing.stride), view.shape[1:])
+            logits = whole(
+                tiles(network, view, window=preprocessing.window, stride=preprocessing.stride), view.shape[1:]
+            )
             logits = logits.flip(2) if mirrored else logits
             share = F.interpolate(logits[None], image.shape[1:], mode="bilinear", align_corners=False)[0].softmax(dim=0)
             total = share if total is None else total + share

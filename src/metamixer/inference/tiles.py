@@ -10,7 +10,9 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of an image: rows and columns that it gives, and the larger ones, by the margin, that it must see for that."""
+    """A part of an image: rows and columns that it gives, and the larger ones, by the margin, that it must see for
+    that.
+    """
 
     rows: slice
     columns: slice
@@ -31,7 +33,8 @@ def split(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
     for rows in _parts(height, side):
         for columns in _parts(width, side):
             seen = tuple(
-                slice(max(part.start - margin, 0), min(part.stop + margin, end)) for part, end in ((rows, height), (columns, width))
+                slice(max(part.start - margin, 0), min(part.stop + margin, end))
+                for part, end in ((rows, height), (columns, width))
             )
             yield Tile(rows, columns, seen)
 
@@ -41,7 +44,9 @@ def tile_side(network: nn.Module, memory: int, *, margin: int) -> int:
 
     Raises InputError where that is too little for any tile.
     """
-    channels = max(max(module.in_channels, module.out_channels) for module in network.modules() if isinstance(module, nn.Conv2d))
+    channels = max(
+        max(module.in_channels, module.out_channels) for module in network.modules() if isinstance(module, nn.Conv2d)
+    )
     # The widest layer's input, result and activation, and the residual stream beside them, in float32.
     bytes_per_pixel = 4 * 4 * channels
     side = int((max(memory, 0) * 2**20 / bytes_per_pixel) ** 0.5) - 2 * margin

@@ -36,7 +36,10 @@ class View:
         return np.stack([-x if self.mirrored else x, y, z], axis=1)
 
 
-VOTES = (*(View(turn=quarter * math.pi / 2, scale=scale) for scale in (1.0, 0.95, 1.05) for quarter in range(4)), View(mirrored=True))
+VOTES = (
+    *(View(turn=quarter * math.pi / 2, scale=scale) for scale in (1.0, 0.95, 1.05) for quarter in range(4)),
+    View(mirrored=True),
+)
 """The views that vote, in the order in which they are asked: quarter turns at three scales, and a mirrored one."""
 
 
@@ -49,7 +52,12 @@ def voting(votes: int) -> Sequence[View]:
 
 @torch.inference_mode()
 def point_scores(
-    network: nn.Module, cloud: Cloud, preprocessing: PointPreprocessing, *, views: Sequence[View] = (View(),), fragments: bool = False
+    network: nn.Module,
+    cloud: Cloud,
+    preprocessing: PointPreprocessing,
+    *,
+    views: Sequence[View] = (View(),),
+    fragments: bool = False,
 ) -> Tensor:
     """Class probabilities of every point, (N, classes), the mean over views.
 

@@ -66,14 +66,19 @@ def convert_published(
 ) -> dict[str, Tensor]:
     """The published state dict under our names, which it may have already; complete in both directions.
 
-    expected: our names, with tensors of the right shapes. names: how each is published. optional: what the names of parts begin with
-    that may be absent as a whole. Raises InputError that lists what is missing, left over or of another shape.
+    expected: our names, with tensors of the right shapes. names: how each is published. optional: what the names of
+    parts begin with that may be absent as a whole. Raises InputError that lists what is missing, left over or of
+    another shape.
     """
     return rename_published(_backbone(state), expected, name_of=partial(published_name, names=names), optional=optional)
 
 
 def rename_published(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, name_of: Callable[[str], str], optional: tuple[str, ...] = ()
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    *,
+    name_of: Callable[[str], str],
+    optional: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
     """The state dict under our names, where `name_of` gives the published one; complete in both directions."""
     names = {name: name if name in state else name_of(name) for name in expected}
@@ -87,7 +92,8 @@ def rename_published(
 def rename(state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `state` under our names; names: ours -> the state's.
 
-    Raises InputError that lists the state's keys that are missing, left over or of another shape than `expected` has by our name.
+    Raises InputError that lists the state's keys that are missing, left over or of another shape than `expected` has by
+    our name.
     """
     missing = [key for key in names.values() if key not in state]
     extra = sorted(set(state) - set(names.values()))
@@ -107,8 +113,14 @@ def rename(state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapp
 
 
 def _backbone(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A detector's or segmenter's backbone; a classifier as it is. FFNet-4's detector holds `ema_*` copies beside it."""
+    """A detector's or segmenter's backbone; a classifier as it is. FFNet-4's detector holds `ema_*` copies beside
+    it.
+    """
     if not any(key.startswith("backbone.") for key in state):
         return state
     prefix = "backbone."
-    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix) and not key.startswith("backbone.ema_")}
+    return {
+        key[len(prefix) :]: value
+        for key, value in state.items()
+        if key.startswith(prefix) and not key.startswith("backbone.ema_")
+    }

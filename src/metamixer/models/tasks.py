@@ -1,4 +1,6 @@
-"""The tasks in one table: what differs from task to task and isn't the network's, the data's or the training's own affair."""
+"""The tasks in one table: what differs from task to task and isn't the network's, the data's or the training's own
+affair.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +22,8 @@ Info = Mapping[str, Any]
 class Paper:
     """A task's rows of `metamixer models`.
 
-    heading: of the first column; column: the accuracy that the paper reports; figures: by the name of network or weights;
+    heading: of the first column; column: the accuracy that the paper reports; figures: by the name of network or
+    weights;
     pixels: name -> (height, width) of the image of which multiply-accumulates are counted; None: they are not.
     """
 
@@ -82,7 +85,9 @@ def example_images(network: nn.Module, info: Info, size: int | None) -> list[Ten
 def example_window(network: nn.Module, info: Info, size: int | None) -> Tensor:
     """A window (1, lookback, variables) in [0, 1]."""
     if size:
-        raise InputError(f"size {size} for {info['model']}, expected none: the checkpoint fixes the size of a forecaster's windows")
+        raise InputError(
+            f"size {size} for {info['model']}, expected none: the checkpoint fixes the size of a forecaster's windows"
+        )
     return uniform(1, network.lookback, network.variables)
 
 
@@ -107,11 +112,15 @@ def uniform(*shape: int) -> Tensor:
 def unknown_input(info: Info) -> InputError:
     """The error of a network that doesn't tell its input."""
     name = info.get("model", "the network")
-    return InputError(f"{name}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
+    return InputError(
+        f"{name}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64"
+    )
 
 
 def detector_outputs(network: nn.Module, images: list[Tensor]) -> Tensor:
-    """The pyramid, and what all heads give for a few regions: detections jump where non-maximum suppression decides anew."""
+    """The pyramid, and what all heads give for a few regions: detections jump where non-maximum suppression decides
+    anew.
+    """
     levels = network.forward_features(torch.stack(images))
     regions = levels[0][:, :, :7, :7]
     boxes = (part for head in network.cascade.box_heads for part in head(regions))
@@ -140,7 +149,11 @@ DETECTION = TaskSpec(
     summary="find objects in images and folders: boxes, masks, COCO results",
     example=example_images,
     monitor="val/box_ap",
-    paper=Paper("detector", "box / mask AP (paper)", {name: "{:.1f} / {:.1f}".format(*ap) for name, ap in BOX_AND_MASK_AP.items()}),
+    paper=Paper(
+        "detector",
+        "box / mask AP (paper)",
+        {name: "{:.1f} / {:.1f}".format(*ap) for name, ap in BOX_AND_MASK_AP.items()},
+    ),
     exportable=False,
     images=False,
     outputs=detector_outputs,
@@ -181,7 +194,11 @@ FORECASTING = TaskSpec(
     example=example_window,
     monitor="val/mse",
     mode="min",
-    paper=Paper("forecaster", "MSE / MAE on ETT (paper)", {name: "{:.3f} / {:.3f}".format(*e) for name, e in ETT_MSE_AND_MAE.items()}),
+    paper=Paper(
+        "forecaster",
+        "MSE / MAE on ETT (paper)",
+        {name: "{:.3f} / {:.3f}".format(*e) for name, e in ETT_MSE_AND_MAE.items()},
+    ),
     images=False,
     inputs="windows of series",
 )

@@ -1,7 +1,7 @@
 """Forms of layers that are faster on a GPU: the same parameters, checkpoints and results.
 
-`accelerate` gives each module that has such a form its class. Without a GPU or Triton, or with `METAMIXER_KERNELS=off`, it changes
-nothing; inputs that the kernels don't take (on a CPU, of few positions) are computed as before.
+`accelerate` gives each module that has such a form its class. Without a GPU or Triton, or with `METAMIXER_KERNELS=off`,
+it changes nothing; inputs that the kernels don't take (on a CPU, of few positions) are computed as before.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,9 @@ FORMS: dict[type[nn.Module], Callable[[nn.Module], type[nn.Module] | None]] = {}
 
 
 def accelerate(model: nn.Module) -> nn.Module:
-    """Let the layers of any network use the kernels, in place: our networks, timm's ConvNeXt, and others with depthwise convolutions."""
+    """Let the layers of any network use the kernels, in place: our networks, timm's ConvNeXt, and others with depthwise
+    convolutions.
+    """
     if kernels.available():
         for module in model.modules():
             choose = FORMS.get(type(module))
@@ -45,7 +47,9 @@ def is_depthwise(conv: nn.Module) -> bool:
         return False
     one_each = conv.groups == conv.in_channels == conv.out_channels and conv.groups > 1
     odd = all(size % 2 == 1 for size in conv.kernel_size) and conv.kernel_size != (1, 1)
-    return one_each and odd and conv.stride == conv.dilation == (1, 1) and conv.padding == same_padding(conv.kernel_size)
+    return (
+        one_each and odd and conv.stride == conv.dilation == (1, 1) and conv.padding == same_padding(conv.kernel_size)
+    )
 
 
 def is_pointwise(conv: nn.Conv2d) -> bool:
@@ -55,7 +59,12 @@ def is_pointwise(conv: nn.Conv2d) -> bool:
 
 def keeps_statistics(norm: nn.Module) -> bool:
     """A batch norm with weights and running statistics that move by a fixed fraction."""
-    return type(norm) in (nn.BatchNorm2d, RowsBatchNorm2d) and norm.affine and norm.track_running_stats and norm.momentum is not None
+    return (
+        type(norm) in (nn.BatchNorm2d, RowsBatchNorm2d)
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+    )
 
 
 def is_depthwise_norm(module: nn.Module) -> bool:
@@ -82,7 +91,9 @@ class DepthwiseConv2d(nn.Conv2d):
 
 @form_of(nn.Conv2d, is_pointwise)
 class PointwiseConv2d(nn.Conv2d):
-    """A pointwise convolution as one matrix product over all positions of the batch; the result lies channel by channel."""
+    """A pointwise convolution as one matrix product over all positions of the batch; the result lies channel by
+    channel.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, H, W) -> (B, C', H, W)."""
@@ -147,7 +158,9 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool) -> 
 
 
 def merge_branches(branches: list[ConvNorm], x: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum of norms of depthwise convolutions of x as one convolution: weight (C, 1, kh, kw) and bias (C,) in float32."""
+    """The sum of norms of depthwise convolutions of x as one convolution: weight (C, 1, kh, kw) and bias (C,) in
+    float32.
+    """
     from .kernels.operators import merged, moments
 
     norms = [branch.norm for branch in branches]
@@ -178,7 +191,12 @@ def key_gelu_value(key: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
         from .kernels.operators import depthwise_twice
 
         (first, shift), (second, offset) = key.merged(x), value.merged(x)
-        if shift is not None and offset is not None and first.shape == second.shape and fits_twice(*x.shape[2:], tuple(first.shape[2:])):
+        if (
+            shift is not None
+            and offset is not None
+            and first.shape == second.shape
+            and fits_twice(*x.shape[2:], tuple(first.shape[2:]))
+        ):
             return depthwise_twice(x, first, shift, second, offset)
     return value(key(x, gelu=True))
 

@@ -1,4 +1,6 @@
-"""What a forecaster is worth: its errors on rows that it didn't learn from, beside those of repeating the last season."""
+"""What a forecaster is worth: its errors on rows that it didn't learn from, beside those of repeating the last
+season.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +17,8 @@ from .intervals import share_held
 class Backtest:
     """Errors of a forecaster and of a naive forecast on the same windows, a number a variable, in units of deviation.
 
-    season: steps that the naive forecast repeats; windows: how many; errors: NaN for a variable of which nothing was measured;
+    season: steps that the naive forecast repeats; windows: how many; errors: NaN for a variable of which nothing was
+    measured;
     coverage: the share of values inside each interval, by its level in percent, NaN of none.
     """
 
@@ -35,7 +38,8 @@ class Backtest:
 
     @property
     def skill(self) -> float:
-        """By how much the mean absolute error over all variables is smaller than the naive one: 0.2 is a fifth, below 0 is worse.
+        """By how much the mean absolute error over all variables is smaller than the naive one: 0.2 is a fifth, below 0
+        is worse.
 
         Of the variables that were measured; NaN where none was.
         """
@@ -86,9 +90,9 @@ def backtest(
 ) -> Backtest:
     """Forecast windows whose future lies behind row `start`; values: (rows, variables) in units of deviation.
 
-    measured: the same, NaN where a value was missing and filled in, which counts in no error. A season that the rows before `start`
-    don't hold is a step: the last value. forecast: (N, lookback, variables) -> (N, horizon, variables); quantiles: the intervals'
-    margins by level.
+    measured: the same, NaN where a value was missing and filled in, which counts in no error. A season that the rows
+    before `start` don't hold is a step: the last value. forecast: (N, lookback, variables) -> (N, horizon, variables);
+    quantiles: the intervals' margins by level.
     """
     season = season if start >= season else 1
     first = start - max(lookback, season)

@@ -22,7 +22,9 @@ class Classifier(Predictor):
     task = CLASSIFICATION.name
     memory_format = torch.channels_last
 
-    def __init__(self, network: Network, preprocessing: Preprocessing, classes: Sequence[str], *, precision: str = "fp32"):
+    def __init__(
+        self, network: Network, preprocessing: Preprocessing, classes: Sequence[str], *, precision: str = "fp32"
+    ):
         super().__init__(network, precision=precision)
         self.preprocessing = preprocessing
         self.transform = preprocessing.transform()
@@ -47,7 +49,9 @@ class Classifier(Predictor):
         return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
     def read(self, picture: Picture) -> Tensor:
-        """A picture as the network takes it (C, H, W), turned upright by its EXIF remark; raises InputError that names it."""
+        """A picture as the network takes it (C, H, W), turned upright by its EXIF remark; raises InputError that names
+        it.
+        """
         name = str(picture) if isinstance(picture, str | Path) else "image"
         return self.transform(read_image(picture, mode=self.preprocessing.mode, name=name))
 
@@ -66,7 +70,9 @@ class Classifier(Predictor):
             logits = self.run(torch.stack(list(images)).to(self.device))
         return logits.float().softmax(dim=1).cpu()
 
-    def top(self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = 32) -> Iterator[list[tuple[str, float]]]:
+    def top(
+        self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = 32
+    ) -> Iterator[list[tuple[str, float]]]:
         """For each picture the k likeliest classes with their probabilities, likeliest first."""
         for start in range(0, len(pictures), batch_size):
             yield from self.likeliest(self(pictures[start : start + batch_size]), k)

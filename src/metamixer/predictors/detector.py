@@ -19,21 +19,38 @@ from ..models.cascade_mask_rcnn import to_file
 from ..models.tasks import DETECTION
 from .predictor import Predictor, class_names, preprocessing_of
 
-COLOURS = ("crimson", "royalblue", "forestgreen", "darkorange", "mediumorchid", "teal", "goldenrod", "deeppink", "sienna", "slateblue")
+COLOURS = (
+    "crimson",
+    "royalblue",
+    "forestgreen",
+    "darkorange",
+    "mediumorchid",
+    "teal",
+    "goldenrod",
+    "deeppink",
+    "sienna",
+    "slateblue",
+)
 MASK_OPACITY = 0.45
 
 
 class Detector(Predictor):
     """A network with its preprocessing and categories: `Detector.load("best.ckpt")("street.jpg")`.
 
-    categories: name by the number that a COCO json has for it, in the order of the network's labels. precision: fp32 or bf16.
+    categories: name by the number that a COCO json has for it, in the order of the network's labels. precision: fp32 or
+    bf16.
     """
 
     task = DETECTION.name
     memory_format = torch.channels_last
 
     def __init__(
-        self, network: nn.Module, preprocessing: DetectionPreprocessing, categories: Mapping[int, str], *, precision: str = "fp32"
+        self,
+        network: nn.Module,
+        preprocessing: DetectionPreprocessing,
+        categories: Mapping[int, str],
+        *,
+        precision: str = "fp32",
     ):
         super().__init__(network, precision=precision)
         self.preprocessing = preprocessing
@@ -48,7 +65,9 @@ class Detector(Predictor):
 
     @torch.inference_mode()
     def __call__(self, picture: Picture, *, score_threshold: float = 0.05) -> dict[str, Tensor]:
-        """The objects in a path or Pillow image: boxes (N, 4), scores, labels (N,) and masks (N, H, W) bool in its pixels."""
+        """The objects in a path or Pillow image: boxes (N, 4), scores, labels (N,) and masks (N, H, W) bool in its
+        pixels.
+        """
         pixels = pil_to_tensor(read_image(picture, name=str(picture)))
         image = self.preprocessing(pixels).to(self.device)
         with self.computing():
@@ -78,13 +97,17 @@ class Detector(Predictor):
         if not labels:
             return to_pil_image(pixels)
         colours = [COLOURS[label % len(COLOURS)] for label in labels]
-        texts = [f"{self.classes[label]} {score:.0%}" for label, score in zip(labels, found["scores"].tolist(), strict=True)]
+        texts = [
+            f"{self.classes[label]} {score:.0%}" for label, score in zip(labels, found["scores"].tolist(), strict=True)
+        ]
         pixels = draw_segmentation_masks(pixels, found["masks"].cpu(), alpha=MASK_OPACITY, colors=colours)
         return to_pil_image(draw_bounding_boxes(pixels, found["boxes"].cpu(), labels=texts, colors=colours, width=2))
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
-    """COCO's numbers where every file is named by one of its own (000000000139.jpg), else 1, 2, 3 and so on; warns where some are."""
+    """COCO's numbers where every file is named by one of its own (000000000139.jpg), else 1, 2, 3 and so on; warns
+    where some are.
+    """
     numbers: dict[int, Path] = {}
     odd = []
     for path in paths:

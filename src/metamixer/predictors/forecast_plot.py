@@ -24,7 +24,9 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
     names, forecast = history.names[:MOST_SERIES], forecast.rename(columns=str)
     columns = 1 if len(names) == 1 else 2
     rows = -(-len(names) // columns)
-    figure, axes = pyplot().subplots(rows, columns, figsize=(6.5 * columns, 2.1 * rows + 0.6), squeeze=False, layout="constrained")
+    figure, axes = pyplot().subplots(
+        rows, columns, figsize=(6.5 * columns, 2.1 * rows + 0.6), squeeze=False, layout="constrained"
+    )
     for axis in axes.flat[len(names) :]:
         axis.axis("off")
     for axis, name in zip(axes.flat, names, strict=False):

@@ -51,8 +51,8 @@ ONE_AT_A_TIME = threading.RLock()
 class Training:
     """How a forecaster learns; the defaults take a little over a minute on two cores, whatever the length of the table.
 
-    steps: of the optimiser, with a cosine of the rate from `lr` to 0; checks: how often the weights are validated, of which the
-    best are kept; max_windows: in a validation and in a backtest.
+    steps: of the optimiser, with a cosine of the rate from `lr` to 0; checks: how often the weights are validated, of
+    which the best are kept; max_windows: in a validation and in a backtest.
     """
 
     steps: int = 120
@@ -71,8 +71,8 @@ class Training:
 class Table:
     """What a forecaster was fitted on.
 
-    series: without gaps; measured: the same, NaN where a value was missing; borders: the rows at which the training, the
-    validation and the backtest part end.
+    series: without gaps; measured: the same, NaN where a value was missing; borders: the rows at which the training,
+    the validation and the backtest part end.
     """
 
     series: Series
@@ -99,11 +99,12 @@ class Fitted:
 class Forecaster(Predictor):
     """Forecasts series at once, `Forecaster(horizon=12).predict(table)`, or learns from them: `.fit(table).predict()`.
 
-    Before `fit`, the network of the package forecasts each series alone (`zero_shot_forecast`): of any length and horizon, values
-    may be missing. What follows is of `fit`, which forecasts the series together.
+    Before `fit`, the network of the package forecasts each series alone (`zero_shot_forecast`): of any length and
+    horizon, values may be missing. What follows is of `fit`, which forecasts the series together.
 
-    A table is a pandas or polars DataFrame, wide (a column of dates, a column a series) or long (`unique_id`, `ds`, `y`). What is
-    missing in `fit` is filled, with a warning (`fill_missing`), and counts in no error; in `predict` it is an error.
+    A table is a pandas or polars DataFrame, wide (a column of dates, a column a series) or long (`unique_id`, `ds`,
+    `y`). What is missing in `fit` is filled, with a warning (`fill_missing`), and counts in no error; in `predict` it
+    is an error.
 
     Args:
         horizon, lookback: steps to forecast, and steps to forecast from.
@@ -157,7 +158,9 @@ class Forecaster(Predictor):
     def fitted(self) -> Fitted:
         """What `fit` or `load` found; raises InputError before either."""
         if self._state is None:
-            raise InputError("a forecaster that has learned nothing, expected fit or load before this, or a table to predict from")
+            raise InputError(
+                "a forecaster that has learned nothing, expected fit or load before this, or a table to predict from"
+            )
         return self._state
 
     @property
@@ -207,8 +210,8 @@ class Forecaster(Predictor):
     def predict(self, table: Any = None) -> Any:
         """The next `horizon` steps after a table, by default the one of `fit`, as a table of its kind, in its units.
 
-        With levels, columns that end in -lo-80 and -hi-80 and so on stand beside the forecast's. Raises InputError that names column
-        and row of what can't be used.
+        With levels, columns that end in -lo-80 and -hi-80 and so on stand beside the forecast's. Raises InputError that
+        names column and row of what can't be used.
         """
         if self._state is None and table is not None:
             return zero_shot_forecast(
@@ -234,7 +237,9 @@ class Forecaster(Predictor):
         return self.predict(table)
 
     def backtest(self) -> Backtest:
-        """What the forecaster is worth: its errors on the last rows of the table of `fit` beside those of a seasonal-naive forecast."""
+        """What the forecaster is worth: its errors on the last rows of the table of `fit` beside those of a
+        seasonal-naive forecast.
+        """
         fitted = self._state
         if fitted is None or fitted.table is None:
             raise InputError("backtest of a forecaster that wasn't fitted here, expected fit before it")
@@ -280,7 +285,8 @@ class Forecaster(Predictor):
         fitted = self.fitted
         if not isinstance(self.network, nn.Module):
             raise InputError(
-                f"{path}: of an exported forecaster, expected one of a checkpoint: an exported file holds no weights to save"
+                f"{path}: of an exported forecaster, expected one of a checkpoint: an exported file holds no "
+                "weights to save"
             )
         preprocessing = {
             "names": list(fitted.names),
@@ -299,13 +305,16 @@ class Forecaster(Predictor):
     def load(cls, source: str | Path | None = None, *, path: str | Path | None = None, **settings) -> Self:
         """`Predictor.load` of a forecaster that `save`, `metamixer export` or a training run wrote.
 
-        path: another name of `source`. settings: `horizon` and `lookback` as well, what the caller counts on; InputError where the
-        network has others. A training run's file has no intervals and takes the frequency from the table.
+        path: another name of `source`. settings: `horizon` and `lookback` as well, what the caller counts on;
+        InputError where the network has others. A training run's file has no intervals and takes the frequency from the
+        table.
         """
         return super().load(path if source is None else source, **settings)
 
     @classmethod
-    def of(cls, network: Network, info: Mapping[str, Any], *, horizon: int | None = None, lookback: int | None = None) -> Self:
+    def of(
+        cls, network: Network, info: Mapping[str, Any], *, horizon: int | None = None, lookback: int | None = None
+    ) -> Self:
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
         if not preprocessing:
             raise InputError("doesn't tell names and scaling of its series, expected a forecaster that metamixer wrote")
@@ -334,7 +343,9 @@ class Forecaster(Predictor):
             series, layout = read_frame(table, time=self.time)
             return same_variables(series, fitted.names), layout
         if fitted.table is None:
-            raise InputError("predict without a table, expected one: only a forecaster that was fitted here knows the last rows")
+            raise InputError(
+                "predict without a table, expected one: only a forecaster that was fitted here knows the last rows"
+            )
         return fitted.table.series, fitted.layout
 
     def _split(self, rows: int) -> tuple[int, int, int]:
@@ -342,7 +353,8 @@ class Forecaster(Predictor):
         needed = self.lookback + 3 * self.horizon
         if rows < needed:
             raise InputError(
-                f"table of {rows} dates, expected at least {needed}: lookback {self.lookback} + horizon {self.horizon} to learn from, "
+                f"table of {rows} dates, expected at least {needed}: lookback {self.lookback} + horizon "
+                f"{self.horizon} to learn from, "
                 "and another horizon each to validate and to backtest"
             )
         most = (rows - self.lookback - self.horizon) // 2
@@ -351,10 +363,18 @@ class Forecaster(Predictor):
 
     def _train(self, data: SeriesData) -> nn.Module:
         training, variables = self.training, len(data.series.names)
-        with ONE_AT_A_TIME, isolate_rng(), quiet_lightning(), interrupts_kept(), tempfile.TemporaryDirectory() as folder:
+        with (
+            ONE_AT_A_TIME,
+            isolate_rng(),
+            quiet_lightning(),
+            interrupts_kept(),
+            tempfile.TemporaryDirectory() as folder,
+        ):
             torch.manual_seed(self.seed)
             task = self._task(variables)
-            best = ModelCheckpoint(folder, "best", monitor=FORECASTING.monitor, mode=FORECASTING.mode, save_weights_only=True)
+            best = ModelCheckpoint(
+                folder, "best", monitor=FORECASTING.monitor, mode=FORECASTING.mode, save_weights_only=True
+            )
             trainer = Trainer(
                 max_steps=training.steps,
                 val_check_interval=max(training.steps // training.checks, 1),
@@ -380,12 +400,17 @@ class Forecaster(Predictor):
                 lookback=self.lookback,
                 horizon=self.horizon,
                 model_args=self.model_args,
-                optimization=Optimization("adam", lr=training.lr, min_lr=0.0, weight_decay=0.0, warmup_epochs=0.1, warmup_lr=0.0),
+                optimization=Optimization(
+                    "adam", lr=training.lr, min_lr=0.0, weight_decay=0.0, warmup_epochs=0.1, warmup_lr=0.0
+                ),
                 loss=training.loss,
             )
         except InputError:
             raise
-        except (TypeError, ValueError) as error:  # a keyword that the network doesn't have, or a value that torch refuses
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # a keyword that the network doesn't have, or a value that torch refuses
             raise InputError(f"model {self.model!r}, model_args {self.model_args}: {error}") from None
 
     def _validation_errors(self, data: SeriesData) -> Tensor:

@@ -13,7 +13,8 @@ from ..errors import InputWarning
 def interval_margins(errors: Tensor, levels: Sequence[float], names: Sequence[str]) -> dict[float, list]:
     """For each level in percent the margins (horizon, variables), NaN for a series of which nothing was measured.
 
-    errors: (N, horizon, variables), not negative, NaN where nothing was measured. Warns of series with fewer than a level needs.
+    errors: (N, horizon, variables), not negative, NaN where nothing was measured. Warns of series with fewer than a
+    level needs.
     """
     if levels:
         warn_of_few(errors, max(levels), names)
@@ -23,9 +24,9 @@ def interval_margins(errors: Tensor, levels: Sequence[float], names: Sequence[st
 def absolute_quantiles(errors: Tensor, level: float) -> Tensor:
     """The margin that covers a share `level` of new errors if they are like these (split conformal prediction).
 
-    errors: (N, horizon, variables), not negative, NaN where nothing was measured -> (horizon, variables): the ceil((N + 1) * level)-th
-    smallest, at most the largest, of the N that were measured; where a step has none, the largest margin of its variable's other steps;
-    NaN where these have none.
+    errors: (N, horizon, variables), not negative, NaN where nothing was measured -> (horizon, variables): the ceil((N +
+    1) * level)-th smallest, at most the largest, of the N that were measured; where a step has none, the largest margin
+    of its variable's other steps; NaN where these have none.
     """
     count = (~errors.isnan()).sum(dim=0)
     rank = torch.minimum(((count + 1) * level).ceil().long(), count).clamp(min=1)
@@ -44,12 +45,15 @@ def share_held(errors: Tensor, margins: Tensor) -> float:
 
 
 def warn_of_few(errors: Tensor, level: float, names: Sequence[str]) -> None:
-    """Warn of the first series without values to find its margins with, and of the one with the fewest where a level needs more."""
+    """Warn of the first series without values to find its margins with, and of the one with the fewest where a level
+    needs more.
+    """
     count = (~errors.isnan()).sum(dim=0)
     empty = (count == 0).all(dim=0)
     if empty.any():
         warnings.warn(
-            f"series {names[int(empty.int().argmax())]!r} ({int(empty.sum())} such series): no value in the rows to calibrate on, "
+            f"series {names[int(empty.int().argmax())]!r} ({int(empty.sum())} such series): no value in the rows "
+            "to calibrate on, "
             "expected some: the bounds of its intervals are left empty (NaN)",
             InputWarning,
             stacklevel=4,
@@ -58,7 +62,8 @@ def warn_of_few(errors: Tensor, level: float, names: Sequence[str]) -> None:
     fewest = count.amin(dim=0).masked_fill(empty, needed)
     if fewest.min() < needed:
         warnings.warn(
-            f"level {level:g}: {int(fewest.min())} values of series {names[int(fewest.argmin())]!r} to calibrate a step on, expected at "
+            f"level {level:g}: {int(fewest.min())} values of series {names[int(fewest.argmin())]!r} to calibrate a "
+            "step on, expected at "
             f"least {needed}: the interval may be too narrow; a longer table has more",
             InputWarning,
             stacklevel=4,

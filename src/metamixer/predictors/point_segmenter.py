@@ -19,7 +19,9 @@ class PointSegmenter(Predictor):
 
     task = POINTS.name
 
-    def __init__(self, network: nn.Module, preprocessing: PointPreprocessing, classes: Sequence[str], *, precision: str = "fp32"):
+    def __init__(
+        self, network: nn.Module, preprocessing: PointPreprocessing, classes: Sequence[str], *, precision: str = "fp32"
+    ):
         super().__init__(network, precision=precision)
         self.preprocessing = preprocessing
         self.classes = list(classes)
@@ -33,7 +35,9 @@ class PointSegmenter(Predictor):
         self.preprocessing.check(cloud, name, scale=max(view.scale for view in voting(votes)))
 
     def scores(self, cloud: Cloud | str | Path, *, votes: int = 1, fragments: bool = False) -> Tensor:
-        """Class probabilities (N, classes) of every point of a cloud or file; votes: 1 to 13 views; fragments: see `point_scores`."""
+        """Class probabilities (N, classes) of every point of a cloud or file; votes: 1 to 13 views; fragments: see
+        `point_scores`.
+        """
         name = "cloud" if isinstance(cloud, Cloud) else str(cloud)
         cloud = check_cloud(cloud, name) if isinstance(cloud, Cloud) else read_cloud(cloud)
         self.check(cloud, name, votes=votes)

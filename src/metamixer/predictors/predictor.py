@@ -27,8 +27,8 @@ IN_PYTORCH = ("eager", "auto")
 class Predictor(ABC):
     """A network in deploy form, on a device, in a backend and a precision: `Predictor.load(source)(input)`.
 
-    A kind of predictor says what it makes of a network and its info (`of`), and what of an input (`__call__`). It calls `self.run`
-    with tensors on `self.device`, under `self.computing()`.
+    A kind of predictor says what it makes of a network and its info (`of`), and what of an input (`__call__`). It calls
+    `self.run` with tensors on `self.device`, under `self.computing()`.
 
     network: the fused module, or the `Runtime` of an exported file; run: the same in its backend.
     """
@@ -61,7 +61,8 @@ class Predictor(ABC):
         """From a file or a name.
 
         Args:
-            source: a checkpoint, ours or a published one; a file of `metamixer export`, which its own library runs; a network's name.
+            source: a checkpoint, ours or a published one; a file of `metamixer export`, which its own library runs; a
+                network's name.
             model: the network's name, which published files need; without a source its published weights are fetched.
             device: where to compute, such as cpu or cuda.
             backend: one of `metamixer.deploy`, or auto for the fastest; None: PyTorch.
@@ -88,14 +89,18 @@ class Predictor(ABC):
     @classmethod
     @abstractmethod
     def of(cls, network: Network, info: Mapping[str, Any]) -> Self:
-        """From a network and what is known of it, as `load_network` gives them; raises InputError where too little is known."""
+        """From a network and what is known of it, as `load_network` gives them; raises InputError where too little is
+        known.
+        """
 
     @abstractmethod
     def __call__(self, x: Any) -> Any:
         """The network's prediction for one input: a path, or what it holds."""
 
     def example(self) -> Tensor | None:
-        """An input of the network, on which backends are built and timed; None where it takes or gives several tensors."""
+        """An input of the network, on which backends are built and timed; None where it takes or gives several
+        tensors.
+        """
         return None
 
     @property
@@ -110,7 +115,9 @@ class Predictor(ABC):
         self.run = running(self.network)
 
     def to(self, device: str) -> None:
-        """Compute on another device, in PyTorch; raises InputError for an exported file on one that isn't the processor."""
+        """Compute on another device, in PyTorch; raises InputError for an exported file on one that isn't the
+        processor.
+        """
         place = find_device(device)
         if isinstance(self.network, nn.Module):
             self.run = self.network.to(place)
@@ -118,7 +125,9 @@ class Predictor(ABC):
             raise InputError(f"device {device!r}, expected cpu for an exported file, which its own library runs")
 
     def deploy(self, backend: str | None, precision: str = "fp32", **example) -> None:
-        """Compute in a backend of `metamixer.deploy`, auto for the fastest, None for PyTorch; example: keywords of `example`."""
+        """Compute in a backend of `metamixer.deploy`, auto for the fastest, None for PyTorch; example: keywords of
+        `example`.
+        """
         check_backend(backend, precision)
         if not isinstance(self.network, nn.Module):
             _expect_own(backend, precision)
@@ -131,7 +140,10 @@ class Predictor(ABC):
             self.precision = find_precision(precision)
             self.run = self.network
         else:
-            raise InputError(f"backend {backend!r}, expected one of {', '.join(IN_PYTORCH)} for {self.task}: several tensors in or out")
+            raise InputError(
+                f"backend {backend!r}, expected one of {', '.join(IN_PYTORCH)} for {self.task}: several tensors in "
+                "or out"
+            )
 
     def computing(self) -> torch.autocast:
         """`with self.computing():` around calls of `self.run`."""
@@ -157,7 +169,9 @@ def preprocessing_of(kind: type[Settings], info: Mapping[str, Any]) -> Settings:
     """A network's preprocessing; raises InputError where none is known, or it can't be read."""
     values = info.get("preprocessing")
     if not values:
-        raise InputError("doesn't tell its preprocessing, expected a checkpoint that metamixer wrote or a published network")
+        raise InputError(
+            "doesn't tell its preprocessing, expected a checkpoint that metamixer wrote or a published network"
+        )
     try:
         return kind.from_dict(values)
     except (AttributeError, TypeError):

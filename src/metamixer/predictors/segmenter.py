@@ -61,7 +61,9 @@ class Segmenter(Predictor):
         return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
 
     def use_windows(self, window: int | None, stride: int | None = None) -> None:
-        """See pictures through windows of `window` pixels, None: 1024, every `stride`, None: with a quarter's overlap."""
+        """See pictures through windows of `window` pixels, None: 1024, every `stride`, None: with a quarter's
+        overlap.
+        """
         window = window or WINDOW
         stride = stride or max(round(window * (1 - OVERLAP)), 1)
         check_window(window, stride)
@@ -77,11 +79,16 @@ class Segmenter(Predictor):
     def areas(self, labels: np.ndarray) -> dict[str, int]:
         """The number of pixels of each class that occurs, largest first."""
         counts = np.bincount(labels.ravel(), minlength=len(self.classes))
-        return {self.classes[label]: int(counts[label]) for label in np.argsort(-counts, kind="stable") if counts[label]}
+        return {
+            self.classes[label]: int(counts[label]) for label in np.argsort(-counts, kind="stable") if counts[label]
+        }
 
     def draw(self, picture: Picture, labels: np.ndarray) -> Image.Image:
         """The picture under the colours of its classes, with a legend of those that occur at its right."""
         image = read_colour_image(picture, grey_images=True)
         overlay = Image.blend(image, paint(labels, self.colours).convert("RGB"), OPACITY)
         shares = {name: count / labels.size for name, count in self.areas(labels).items()}
-        return beside(overlay, legend([(f"{name} {share:.1%}", self.colours[self.classes.index(name)]) for name, share in shares.items()]))
+        return beside(
+            overlay,
+            legend([(f"{name} {share:.1%}", self.colours[self.classes.index(name)]) for name, share in shares.items()]),
+        )

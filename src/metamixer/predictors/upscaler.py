@@ -31,7 +31,8 @@ EXAMPLE_SIDE = 256
 
 
 class Upscaler(Predictor):
-    """A network that enlarges: `Upscaler("ffnet_sr_nano", scale=2)(image)`, or as all predictors `Upscaler.load("best.ckpt")(image)`.
+    """A network that enlarges: `Upscaler("ffnet_sr_nano", scale=2)(image)`, or as all predictors
+    `Upscaler.load("best.ckpt")(image)`.
 
     Args:
         model: a network's name; the weights in the package are used where no checkpoint is given.
@@ -68,7 +69,9 @@ class Upscaler(Predictor):
         scale: int | None = None,
         **settings,
     ) -> Self:
-        """`Predictor.load`, where a name stands for the weights in the package at a `scale`; settings: `memory` as well."""
+        """`Predictor.load`, where a name stands for the weights in the package at a `scale`; settings: `memory` as
+        well.
+        """
         if scale is not None and scale not in SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
         source = checkpoint if source is None else source
@@ -100,8 +103,8 @@ class Upscaler(Predictor):
     def __call__(self, image: Image.Image | np.ndarray | Tensor) -> Image.Image | np.ndarray | Tensor:
         """The enlarged image, of the kind that came in.
 
-        image: a Pillow image (modes L, LA, RGB, RGBA, I;16); an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16 or float in [0, 1];
-        or a tensor (3, H, W) or (B, 3, H, W), the same types.
+        image: a Pillow image (modes L, LA, RGB, RGBA, I;16); an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16 or
+        float in [0, 1]; or a tensor (3, H, W) or (B, 3, H, W), the same types.
         """
         if isinstance(image, Image.Image):
             return self.enlarge_picture(image)
@@ -113,14 +116,18 @@ class Upscaler(Predictor):
             if image.ndim == 4:
                 return torch.stack([self(single) for single in image])
             if image.ndim != 3:
-                raise InputError(f"tensor of shape {list(image.shape)}, expected (3, height, width) or (batch, 3, height, width)")
+                raise InputError(
+                    f"tensor of shape {list(image.shape)}, expected (3, height, width) or (batch, 3, height, width)"
+                )
             pixels = self.enlarge(image.detach().cpu().permute(1, 2, 0).numpy())
             return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(image.device)
         if not isinstance(image, np.ndarray):
             raise InputError(f"image of type {type(image).__name__}, expected a Pillow image, an array or a tensor")
         return self.enlarge(image[:, :, None])[:, :, 0] if image.ndim == 2 else self.enlarge(image)
 
-    def enlarge_picture(self, image: Image.Image, *, on_tile: Callable[[int, int], object] | None = None) -> Image.Image:
+    def enlarge_picture(
+        self, image: Image.Image, *, on_tile: Callable[[int, int], object] | None = None
+    ) -> Image.Image:
         """A Pillow image of one of the modes above; alpha is enlarged by bicubic. on_tile: as in `enlarge`."""
         if image.mode in ("LA", "RGBA"):
             *colours, alpha = image.split()
@@ -135,7 +142,8 @@ class Upscaler(Predictor):
 
     @torch.inference_mode()
     def enlarge(self, pixels: np.ndarray, *, on_tile: Callable[[int, int], object] | None = None) -> np.ndarray:
-        """pixels: (H, W, 1) grey or (H, W, 3), uint8, uint16 or float -> (scale * H, scale * W, the same), of the same type.
+        """pixels: (H, W, 1) grey or (H, W, 3), uint8, uint16 or float -> (scale * H, scale * W, the same), of the same
+        type.
 
         on_tile: is called with (number of tiles done, number of all) after each.
         """
@@ -181,7 +189,9 @@ def as_network_input(pixels: np.ndarray) -> Tensor:
 
 
 def as_pixels(image: Tensor, dtype: np.dtype) -> np.ndarray:
-    """(C, H, W), white = 1 -> (H, W, C) of `dtype`; whole numbers are rounded and cut off, floating point stays as it is."""
+    """(C, H, W), white = 1 -> (H, W, C) of `dtype`; whole numbers are rounded and cut off, floating point stays as it
+    is.
+    """
     pixels = image.permute(1, 2, 0).numpy()
     full = FULL.get(str(dtype))
     return (pixels * full).round().clip(0, full).astype(dtype) if full else pixels.astype(dtype)

@@ -46,7 +46,8 @@ def zero_shot_forecast(
 ) -> Any:
     """The next `horizon` steps after a pandas or polars table, as a table of its kind: medians, intervals, quantiles.
 
-    levels: coverage of intervals in percent, columns that end in -lo-80 and -hi-80; quantiles: such as 0.1, columns that end in
+    levels: coverage of intervals in percent, columns that end in -lo-80 and -hi-80; quantiles: such as 0.1, columns
+    that end in
     -q-10; positive: nothing below zero. Missing values are left out. Raises InputError that names what can't be used.
     """
     series, layout = read_frame(table, time=time)
@@ -70,7 +71,9 @@ def seasons_of(frequency: Frequency, time: np.datetime64) -> tuple[int, ...]:
     return (season, 7 * season) if season > 1 and season * step == DAY else (season,)
 
 
-def forecast_columns(deciles: np.ndarray, levels: Sequence[float], quantiles: Sequence[float]) -> Mapping[str, np.ndarray]:
+def forecast_columns(
+    deciles: np.ndarray, levels: Sequence[float], quantiles: Sequence[float]
+) -> Mapping[str, np.ndarray]:
     """Suffix -> (H, variables) of the median, the intervals and the quantiles; deciles: (variables, 9, H)."""
     columns = {"": quantile(deciles, 0.5)}
     for level in levels:
@@ -115,7 +118,8 @@ def warn_of_little(series: Series) -> None:
     if constant.any():
         column = int(constant.argmax())
         warnings.warn(
-            f"{series.variable(column)} ({int(constant.sum())} such series): {np.nanmax(series.values[:, column]):g} at every date; "
+            f"{series.variable(column)} ({int(constant.sum())} such series): "
+            f"{np.nanmax(series.values[:, column]):g} at every date; "
             "its forecast repeats it, with intervals of no width",
             InputWarning,
             stacklevel=3,

@@ -12,8 +12,8 @@ def keep_freed_memory() -> bool:
     """Let this process reuse large blocks in place of returning them to the kernel; True where that took effect.
 
     glibc maps every large activation anew and gives it back after the operator, so that each is paid for again in page
-    faults. With the thresholds raised the process keeps its peak of memory until it ends (`benchmarks/training_step.py` measures what
-    that spares). Other C libraries keep memory by themselves or don't offer the choice.
+    faults. With the thresholds raised the process keeps its peak of memory until it ends (`benchmarks/training_step.py`
+    measures what that spares). Other C libraries keep memory by themselves or don't offer the choice.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -16,7 +16,8 @@ from ..errors import InputError
 def written_whole(path: str | Path) -> Iterator[Path]:
     """Give a name beside `path` to write to, which becomes `path` when all went well.
 
-    Raises InputError where that can't be written (no space, no permission); what stood at `path` before is unchanged then.
+    Raises InputError where that can't be written (no space, no permission); what stood at `path` before is unchanged
+    then.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")  # of this process alone
@@ -25,14 +26,18 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         yield part
         part.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror or error}); what stood there before is unchanged") from None
+        raise InputError(
+            f"{path}: can't be written ({error.strerror or error}); what stood there before is unchanged"
+        ) from None
     finally:
         with suppress(NotADirectoryError):
             part.unlink(missing_ok=True)
 
 
 def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files in a folder and its subfolders that end so, in order; raises InputError where there is no such folder."""
+    """The files in a folder and its subfolders that end so, in order; raises InputError where there is no such
+    folder.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected files such as *{suffixes[0]} in it")
@@ -68,7 +73,9 @@ def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite
         if not os.access(folder, os.W_OK):
             raise InputError(f"{target}: can't be written, nothing may be written in {folder}, expected another folder")
         if target.resolve() in inputs:
-            raise InputError(f"{target}: is one of the inputs, which would be lost, expected another folder for the results")
+            raise InputError(
+                f"{target}: is one of the inputs, which would be lost, expected another folder for the results"
+            )
         if target.exists() and not overwrite:
             raise InputError(f"{target}: exists, expected another name or folder, or --overwrite")
 
@@ -98,7 +105,9 @@ def write_png(path: str | Path, picture: Image.Image) -> None:
 
 
 def unique_stems(paths: Iterable[Path]) -> list[str]:
-    """A name without suffix for what is made of each file, also where two folders hold files of the same name: photo, photo_2."""
+    """A name without suffix for what is made of each file, also where two folders hold files of the same name: photo,
+    photo_2.
+    """
     stems: dict[str, None] = {}
     numbers: dict[str, Iterator[int]] = {}
     for path in paths:

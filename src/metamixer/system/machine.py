@@ -32,7 +32,8 @@ def processor() -> str:
 def describe_machine() -> str:
     """Cores, processor, instructions, system, PyTorch: what stands beside a result."""
     instructions = torch.backends.cpu.get_cpu_capability()
-    return f"{os.cpu_count()} cores of {processor()} ({instructions}), {platform.system()}, PyTorch {torch.__version__.split('+')[0]}"
+    version = torch.__version__.split("+")[0]
+    return f"{os.cpu_count()} cores of {processor()} ({instructions}), {platform.system()}, PyTorch {version}"
 
 
 def describe_accelerator() -> str:
@@ -69,7 +70,8 @@ def computes_bfloat16() -> bool:
 def warn_of_emulation(option: str, instead: str) -> None:
     """Warn that an option asks for bfloat16, which this processor emulates; instead: what to do about it."""
     warnings.warn(
-        f"{option}: this processor has no instructions for bfloat16 and emulates it, much slower than float32; {instead}",
+        f"{option}: this processor has no instructions for bfloat16 and emulates it, much slower than float32; "
+        f"{instead}",
         InputWarning,
         stacklevel=3,
     )

@@ -33,7 +33,9 @@ def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[st
     elif weights != "state_dict":
         raise InputError(f"{_short(source)}: no entry {weights!r}, expected one of {names_of(content)}")
     if not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"{_short(source)}: no state dict in it, expected tensors by name, as such or under 'state_dict'")
+        raise InputError(
+            f"{_short(source)}: no state dict in it, expected tensors by name, as such or under 'state_dict'"
+        )
     return content
 
 
@@ -67,7 +69,9 @@ def read_torch_file(path: Path) -> Mapping:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code:
             raise InputError(f"{path}: holds {code[1]}, expected tensors and plain values: not loaded") from None
-        raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__}): truncated, or another kind of file") from None
+        raise InputError(
+            f"{path}: not a readable checkpoint ({type(error).__name__}): truncated, or another kind of file"
+        ) from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected a checkpoint dictionary")
     return content
@@ -88,7 +92,9 @@ def download(url: str) -> Path:
     if not checksum.is_file():
         checksum.write_text(f"{digest}  {path.name}\n")
     elif checksum.read_text().split()[0] != digest:
-        raise InputError(f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to fetch it anew")
+        raise InputError(
+            f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to fetch it anew"
+        )
     return path
 
 

@@ -32,7 +32,8 @@ class Classification(Task):
         mixup: strength of mixup; 0 for none.
         cutmix: strength of CutMix; 0 for none.
         distillation: a teacher and its share of the loss; none: the labels alone.
-        train_sizes: image sides in pixels through which training goes in equal shares; empty: the data's own all the time.
+        train_sizes: image sides in pixels through which training goes in equal shares; empty: the data's own all the
+            time.
         compile: let torch.compile have the network.
     """
 
@@ -61,9 +62,17 @@ class Classification(Task):
         self.label_smoothing = label_smoothing
         self.distillation = distillation
         self.train_sizes = tuple(train_sizes)
-        self.mixing = Mixup(mixup, cutmix, label_smoothing=label_smoothing, num_classes=num_classes) if mixup > 0 or cutmix > 0 else None
-        measures = {f"top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro") for k in (1, 5) if k < num_classes}
-        self.measures = nn.ModuleDict({split: MetricCollection(measures, prefix=f"{split}/") for split in ("val", "test")})
+        self.mixing = (
+            Mixup(mixup, cutmix, label_smoothing=label_smoothing, num_classes=num_classes)
+            if mixup > 0 or cutmix > 0
+            else None
+        )
+        measures = {
+            f"top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro") for k in (1, 5) if k < num_classes
+        }
+        self.measures = nn.ModuleDict(
+            {split: MetricCollection(measures, prefix=f"{split}/") for split in ("val", "test")}
+        )
         self.class_indices: list[int] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -75,13 +84,17 @@ class Classification(Task):
             self.expect_classes(self.num_classes)
 
     def match_data(self) -> None:
-        """Find the data's classes among the network's, which the checkpoint told; raises InputError where they are none of them."""
+        """Find the data's classes among the network's, which the checkpoint told; raises InputError where they are none
+        of them.
+        """
         classes = getattr(self.trainer.datamodule, "classes", None)
         if classes is not None:
             self.class_indices = match_classes(classes, self.loaded_info.get("classes"), self.num_classes)
 
     def on_before_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int) -> Sequence[Tensor]:
-        """Look at the labels while they are on the CPU, where no GPU waits for it; raises InputError where a class has no number."""
+        """Look at the labels while they are on the CPU, where no GPU waits for it; raises InputError where a class has
+        no number.
+        """
         expect_labels(batch[1], self.num_classes if self.class_indices is None else len(self.class_indices))
         return batch
 
@@ -90,7 +103,9 @@ class Classification(Task):
         if self.mixing is not None:
             even = len(images) // 2 * 2
             if not even:
-                raise InputError("a batch of 1 image to train on, expected at least 2 for mixup and cutmix: --data.batch_size 2")
+                raise InputError(
+                    "a batch of 1 image to train on, expected at least 2 for mixup and cutmix: --data.batch_size 2"
+                )
             images, targets = self.mixing(images[:even], labels[:even])
         else:
             targets = labels
@@ -100,7 +115,8 @@ class Classification(Task):
             teacher_logits = self.distillation.teacher(images, self.trainer.datamodule.preprocessing)
             if teacher_logits.shape[1] != self.num_classes:
                 raise InputError(
-                    f"distillation.teacher of {teacher_logits.shape[1]} classes, expected {self.num_classes}: `classes` picks the student's"
+                    f"distillation.teacher of {teacher_logits.shape[1]} classes, expected {self.num_classes}: "
+                    "`classes` picks the student's"
                 )
             loss = self.distillation.loss(loss, logits, teacher_logits)
         return self.log_loss(loss, batch_size=len(images))
@@ -110,14 +126,18 @@ class Classification(Task):
             self.distillation.teacher.to(self.device)
 
     def evaluate(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """(images, labels) -> logits and labels by the network's numbers; where the data has a part of its classes, no other can win."""
+        """(images, labels) -> logits and labels by the network's numbers; where the data has a part of its classes, no
+        other can win.
+        """
         images, labels = batch
         logits = self(images)
         return (logits, labels) if self.class_indices is None else keep_classes(logits, labels, self.class_indices)
 
     def measure(self, split: str, batch: Sequence[Tensor]) -> None:
         logits, labels = self.evaluate(batch)
-        self.log(f"{split}/loss", F.cross_entropy(logits, labels), on_epoch=True, batch_size=len(labels), sync_dist=True)
+        self.log(
+            f"{split}/loss", F.cross_entropy(logits, labels), on_epoch=True, batch_size=len(labels), sync_dist=True
+        )
         measures = self.measures[split]
         measures.update(logits, labels)
         self.log_dict(measures, on_epoch=True, prog_bar=True, batch_size=len(labels))
@@ -136,4 +156,7 @@ def expect_labels(labels: Tensor, num_classes: int) -> None:
     """labels: integers (B,); raises InputError that names one which is no class's number."""
     low, high = labels.min().item(), labels.max().item()
     if low < 0 or high >= num_classes:
-        raise InputError(f"label {low if low < 0 else high} in the data, expected 0 to {num_classes - 1}: model.num_classes {num_classes}")
+        raise InputError(
+            f"label {low if low < 0 else high} in the data, expected 0 to {num_classes - 1}: model.num_classes "
+            f"{num_classes}"
+        )

@@ -11,14 +11,18 @@ from ..system.files import write_csv
 
 
 def class_ious(counts: Tensor) -> Tensor:
-    """Intersection over union of each class; NaN for one that neither is there nor was found. counts: (truth, prediction)."""
+    """Intersection over union of each class; NaN for one that neither is there nor was found. counts: (truth,
+    prediction).
+    """
     counts = counts.double()
     hits = counts.diagonal()
     return (hits / (counts.sum(dim=0) + counts.sum(dim=1) - hits)).float()
 
 
 def segmentation_measures(counts: Tensor) -> Mapping[str, Tensor]:
-    """Mean IoU over the classes that are there or were found, mean accuracy over those that are there, accuracy of all points."""
+    """Mean IoU over the classes that are there or were found, mean accuracy over those that are there, accuracy of all
+    points.
+    """
     hits, truths = counts.double().diagonal(), counts.double().sum(dim=1)
     return {
         "miou": class_ious(counts).nanmean(),

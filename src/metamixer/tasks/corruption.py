@@ -29,12 +29,16 @@ ALEXNET_ERRORS: dict[str, float] = {
 
 
 class CorruptionRobustness(Classification):
-    """Measure a classifier on each corruption of ImageNet-C: top-1 error, and their mean relative to AlexNet's (mCE)."""
+    """Measure a classifier on each corruption of ImageNet-C: top-1 error, and their mean relative to AlexNet's
+    (mCE).
+    """
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage != "test":
-            raise InputError(f"CorruptionRobustness: asked to {stage}, expected test: the corrupted images are for measuring alone")
+            raise InputError(
+                f"CorruptionRobustness: asked to {stage}, expected test: the corrupted images are for measuring alone"
+            )
         names = self.trainer.datamodule.corruptions
         self.accuracies = nn.ModuleDict({name: MulticlassAccuracy(self.num_classes, average="micro") for name in names})
 

@@ -40,8 +40,8 @@ class Detection(Task):
     Args:
         model, model_args: name and keywords for `metamixer.create_model`.
         num_classes: must be the data's number of categories.
-        initial: a checkpoint to start from (ours or published); its class layers are kept where the class count is the same, and
-            replaced where `new_classifier` says so.
+        initial: a checkpoint to start from (ours or published); its class layers are kept where the class count is the
+            same, and replaced where `new_classifier` says so.
         pretrained_backbone: start the backbone from its published ImageNet weights.
     """
 
@@ -83,17 +83,24 @@ class Detection(Task):
 
     def measure(self, split: str, batch: Batch) -> None:
         images, targets = batch
-        found = [to_file(each, image, target["size"].tolist()) for each, image, target in zip(self(images), images, targets, strict=True)]
+        found = [
+            to_file(each, image, target["size"].tolist())
+            for each, image, target in zip(self(images), images, targets, strict=True)
+        ]
         self.measures[split].update(found, [{**target, "masks": target["masks"].bool()} for target in targets])
 
     def log_measures(self, split: str) -> None:
         measures = self.measures[split]
-        self.log_dict({f"{split}/{name}": value for name, value in coco_numbers(measures.compute()).items()}, prog_bar=False)
+        self.log_dict(
+            {f"{split}/{name}": value for name, value in coco_numbers(measures.compute()).items()}, prog_bar=False
+        )
         measures.reset()
 
 
 def average_precision() -> MeanAveragePrecision:
-    """COCO's evaluation of boxes and masks, with COCO's thresholds: torchmetrics' own are rounded to float32, which moves ties."""
+    """COCO's evaluation of boxes and masks, with COCO's thresholds: torchmetrics' own are rounded to float32, which
+    moves ties.
+    """
     return MeanAveragePrecision(
         iou_type=tuple(KINDS.values()),
         iou_thresholds=np.linspace(0.5, 0.95, 10).tolist(),
@@ -104,4 +111,8 @@ def average_precision() -> MeanAveragePrecision:
 
 def coco_numbers(measures: dict[str, Tensor]) -> dict[str, Tensor]:
     """torchmetrics' names -> `box_ap`, `mask_ap50` and so on: twelve of boxes and twelve of masks."""
-    return {f"{kind}_{name}": measures[f"{prefix}_{theirs}"] for kind, prefix in KINDS.items() for name, theirs in MEASURES.items()}
+    return {
+        f"{kind}_{name}": measures[f"{prefix}_{theirs}"]
+        for kind, prefix in KINDS.items()
+        for name, theirs in MEASURES.items()
+    }

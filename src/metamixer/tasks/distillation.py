@@ -52,7 +52,9 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor, student: Preprocessing) -> Tensor:
         """images: (B, C, H, W) as `student` normalises them -> logits (B, classes)."""
-        x = images * images.new_tensor(student.std).view(1, -1, 1, 1) + images.new_tensor(student.mean).view(1, -1, 1, 1)
+        x = images * images.new_tensor(student.std).view(1, -1, 1, 1) + images.new_tensor(student.mean).view(
+            1, -1, 1, 1
+        )
         if self.size and x.shape[-1] != self.size:
             x = F.interpolate(x, (self.size, self.size), mode="bicubic", antialias=True, align_corners=False)
         x = (x - x.new_tensor(self.mean).view(1, -1, 1, 1)) / x.new_tensor(self.std).view(1, -1, 1, 1)
@@ -81,7 +83,9 @@ class Distillation:
 
     def loss(self, label_loss: Tensor, logits: Tensor, teacher_logits: Tensor) -> Tensor:
         """label_loss: scalar; logits, teacher_logits: (B, classes) -> scalar."""
-        match = hard_loss(logits, teacher_logits) if self.kind == "hard" else soft_loss(logits, teacher_logits, self.tau)
+        match = (
+            hard_loss(logits, teacher_logits) if self.kind == "hard" else soft_loss(logits, teacher_logits, self.tau)
+        )
         return (1 - self.alpha) * label_loss + self.alpha * match
 
 

@@ -38,7 +38,9 @@ class Forecasting(Task):
         horizon: int = 96,
         model_args: dict[str, Any] | None = None,
         initial: str | None = None,
-        optimization: Optimization = Optimization("adam", lr=1e-4, weight_decay=0.0, warmup_epochs=0, schedule="exponential"),
+        optimization: Optimization = Optimization(
+            "adam", lr=1e-4, weight_decay=0.0, warmup_epochs=0, schedule="exponential"
+        ),
         loss: str = "mse",
         compile: bool = False,
     ):
@@ -56,7 +58,11 @@ class Forecasting(Task):
 
     def setup(self, stage: str) -> None:
         data = self.trainer.datamodule
-        for name, found in (("variables", len(data.series.names)), ("lookback", data.lookback), ("horizon", data.horizon)):
+        for name, found in (
+            ("variables", len(data.series.names)),
+            ("lookback", data.lookback),
+            ("horizon", data.horizon),
+        ):
             if self.model_args[name] != found:
                 raise InputError(f"model.{name} {self.model_args[name]}, expected {found}, the data's")
 
@@ -69,7 +75,13 @@ class Forecasting(Task):
 
     def data_info(self) -> dict[str, Any]:
         data = self.trainer.datamodule
-        return {"preprocessing": {"names": list(data.series.names), "time": data.series.time, "scaling": asdict(data.scaling)}}
+        return {
+            "preprocessing": {
+                "names": list(data.series.names),
+                "time": data.series.time,
+                "scaling": asdict(data.scaling),
+            }
+        }
 
     def measure(self, split: str, batch: Sequence[Tensor]) -> None:
         x, target = batch
@@ -80,6 +92,8 @@ class Forecasting(Task):
 
 
 def where_measured(forecast: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """What counts in an error: both as they are, or, where some of the target is NaN and wasn't measured, the other values in a row."""
+    """What counts in an error: both as they are, or, where some of the target is NaN and wasn't measured, the other
+    values in a row.
+    """
     measured = ~target.isnan()
     return (forecast, target) if measured.all() else (forecast[measured], target[measured])

@@ -20,7 +20,9 @@ def lovasz_softmax(logits: Tensor, labels: Tensor, *, ignore_index: int = -1) ->
 
 @torch.no_grad()
 def _gradient(truth: Tensor) -> Tensor:
-    """Of the Jaccard loss's Lovász extension, for errors that fall; truth: (N, C) zeros and ones in the errors' order."""
+    """Of the Jaccard loss's Lovász extension, for errors that fall; truth: (N, C) zeros and ones in the errors'
+    order.
+    """
     total = truth.sum(dim=0)
     jaccard = 1 - (total - truth.cumsum(dim=0)) / (total + (1 - truth).cumsum(dim=0))
     return torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])

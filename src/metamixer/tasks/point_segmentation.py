@@ -49,8 +49,13 @@ class PointSegmentation(Task):
         super().__init__(model, args, optimization, initial=initial, new_classifier=new_classifier)
         self.num_classes = num_classes
         self.lovasz_weight = lovasz_weight
-        self.views = {"val": {"views": voting(1), "fragments": False}, "test": {"views": voting(votes), "fragments": True}}
-        self.measures = nn.ModuleDict({split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED_POINT) for split in self.views})
+        self.views = {
+            "val": {"views": voting(1), "fragments": False},
+            "test": {"views": voting(votes), "fragments": True},
+        }
+        self.measures = nn.ModuleDict(
+            {split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED_POINT) for split in self.views}
+        )
 
     def forward(self, voxels: SparseVoxels) -> Tensor:
         """voxels: features (N, C) -> logits (N, classes)."""
@@ -81,7 +86,9 @@ class PointSegmentation(Task):
         """Log them; a test leaves its confusion matrix as a file beside."""
         counts, names = self.measures[split].compute(), self.trainer.datamodule.classes
         self.measures[split].reset()
-        self.log_dict({f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True)
+        self.log_dict(
+            {f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True
+        )
         self.log_ious(split, dict(zip(names, class_ious(counts), strict=True)))
         if split == "test" and self.trainer.is_global_zero:
             write_confusion(Path(self.trainer.default_root_dir, "test_confusion.csv"), counts, names)

@@ -25,8 +25,8 @@ class Segmentation(Task):
     Args:
         model, model_args: name and keywords for `metamixer.create_model`.
         num_classes: must be the data's number of classes.
-        initial: a checkpoint to start from (ours or published); its class layers are kept where the class count is the same, and
-            replaced where `new_classifier` says so.
+        initial: a checkpoint to start from (ours or published); its class layers are kept where the class count is the
+            same, and replaced where `new_classifier` says so.
         pretrained_backbone: start the backbone from its published ImageNet weights.
         auxiliary_weight: of the auxiliary head's loss, where there is one.
         class_weights: a weight of each class in the loss; None: all count the same.
@@ -60,7 +60,9 @@ class Segmentation(Task):
         self.network.to(memory_format=torch.channels_last)
         self.auxiliary_weight = auxiliary_weight
         self.views = {"val": {}, "test": {"scales": tuple(scales), "flip": flip}}
-        self.measures = nn.ModuleDict({split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED_PIXEL) for split in self.views})
+        self.measures = nn.ModuleDict(
+            {split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED_PIXEL) for split in self.views}
+        )
         weights = None if class_weights is None else torch.tensor(list(class_weights), dtype=torch.float32)
         self.register_buffer("class_weights", weights, persistent=False)
 
@@ -78,7 +80,9 @@ class Segmentation(Task):
         return self.log_loss(loss, batch_size=len(images))
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits: (B, classes, h, w), labels: (B, H, W) -> the mean over all pixels of the batch that count; 0 where none does."""
+        """logits: (B, classes, h, w), labels: (B, H, W) -> the mean over all pixels of the batch that count; 0 where
+        none does.
+        """
         logits = F.interpolate(logits.float(), labels.shape[1:], mode="bilinear", align_corners=False)
         pixels = F.cross_entropy(logits, labels, self.class_weights, ignore_index=IGNORED_PIXEL, reduction="sum")
         counted = labels[labels != IGNORED_PIXEL]
@@ -99,5 +103,7 @@ class Segmentation(Task):
         counts = self.measures[split].compute()
         names = getattr(self.trainer.datamodule, "classes", None) or range(self.num_classes)
         self.measures[split].reset()
-        self.log_dict({f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True)
+        self.log_dict(
+            {f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True
+        )
         self.log_ious(split, dict(zip(map(str, names), class_ious(counts), strict=True)))

@@ -43,7 +43,9 @@ class SuperResolution(Task):
         model_args: dict[str, Any] | None = None,
         initial: str | None = None,
         initial_head: bool = True,
-        optimization: Optimization = Optimization("adam", lr=1e-3, min_lr=1e-5, weight_decay=0.0, warmup_epochs=0, betas=(0.9, 0.99)),
+        optimization: Optimization = Optimization(
+            "adam", lr=1e-3, min_lr=1e-5, weight_decay=0.0, warmup_epochs=0, betas=(0.9, 0.99)
+        ),
         frequency_weight: float = 0.02,
         compile: bool = False,
     ):
@@ -51,7 +53,9 @@ class SuperResolution(Task):
         super().__init__(model, args, optimization, initial=initial, new_classifier=not initial_head, compile=compile)
         self.network.to(memory_format=torch.channels_last)
         self.frequency_weight = frequency_weight
-        self.measures = nn.ModuleDict({split: nn.ModuleDict({"psnr": MeanMetric(), "ssim": MeanMetric()}) for split in ("val", "test")})
+        self.measures = nn.ModuleDict(
+            {split: nn.ModuleDict({"psnr": MeanMetric(), "ssim": MeanMetric()}) for split in ("val", "test")}
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, 3, H, W) in [0, 1] -> (B, 3, scale * H, scale * W)."""
@@ -72,7 +76,9 @@ class SuperResolution(Task):
         return {}
 
     def measure(self, split: str, batch: Sequence[Tensor]) -> None:
-        """PSNR and SSIM on Y, a border of `scale` pixels left out, mean over the images; in float32, as the network is used."""
+        """PSNR and SSIM on Y, a border of `scale` pixels left out, mean over the images; in float32, as the network is
+        used.
+        """
         small, large = batch
         with torch.autocast(small.device.type, enabled=False):
             enlarged = self(small)
@@ -83,5 +89,8 @@ class SuperResolution(Task):
             for name, measure in (("psnr", psnr), ("ssim", ssim)):
                 self.measures[split][name].update(measure(*pair, border=self.model_args["scale"]))
         self.log_dict(
-            {f"{split}/{name}": measure for name, measure in self.measures[split].items()}, on_epoch=True, prog_bar=True, batch_size=1
+            {f"{split}/{name}": measure for name, measure in self.measures[split].items()},
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=1,
         )

@@ -47,12 +47,13 @@ class Recipe(Protocol):
 class Task(L.LightningModule, ABC):
     """A network by name that is trained and measured.
 
-    A task of its own says what it trains on (`training_step`), what it measures (`measure`, and `log_measures` where that can be known
-    only at the end of a split), and what predicting needs beside the network (`data_info`).
+    A task of its own says what it trains on (`training_step`), what it measures (`measure`, and `log_measures` where
+    that can be known only at the end of a split), and what predicting needs beside the network (`data_info`).
 
     Args:
         model, model_args: name and keywords for `metamixer.create_model`; checkpoints keep them.
-        start: keywords that say where the weights come from; not kept, because whoever reads a checkpoint has the weights.
+        start: keywords that say where the weights come from; not kept, because whoever reads a checkpoint has the
+            weights.
         initial: a checkpoint to start from; `new_classifier`: but for its class layers.
     """
 
@@ -90,7 +91,10 @@ class Task(L.LightningModule, ABC):
         """Class names, preprocessing and whatever else a checkpoint has to tell of the data."""
         data = self.trainer.datamodule
         preprocessing = getattr(data, "preprocessing", None)
-        return {"classes": getattr(data, "classes", None), "preprocessing": preprocessing.as_dict() if preprocessing else None}
+        return {
+            "classes": getattr(data, "classes", None),
+            "preprocessing": preprocessing.as_dict() if preprocessing else None,
+        }
 
     def expect_classes(self, number: int) -> None:
         """Raises InputError where the data has another number of classes."""
@@ -110,10 +114,15 @@ class Task(L.LightningModule, ABC):
                 continue
             for number, (theirs, ours) in enumerate(zip_longest(known, found)):
                 if theirs != ours:
-                    raise InputError(f"{what} {number} of the data is {ours!r}, expected {theirs!r}, which the checkpoint learned there")
+                    raise InputError(
+                        f"{what} {number} of the data is {ours!r}, expected {theirs!r}, which the checkpoint "
+                        "learned there"
+                    )
 
     def log_loss(self, loss: Tensor, *, batch_size: int, parts: Mapping[str, Tensor] = NOTHING) -> Tensor:
-        """Log a training loss, and the losses of which it is the sum; raises DivergenceError that names the step if it isn't finite."""
+        """Log a training loss, and the losses of which it is the sum; raises DivergenceError that names the step if it
+        isn't finite.
+        """
         if not loss.isfinite():
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in parts.items())
             place = "; ".join(filter(None, [f"epoch {self.current_epoch}", values]))
@@ -124,7 +133,9 @@ class Task(L.LightningModule, ABC):
         return loss
 
     def log_ious(self, split: str, ious: Mapping[str, Tensor]) -> None:
-        """Log the intersection over union of each class as `val/iou/NAME`; NaN, for a class without pixels or points, isn't logged."""
+        """Log the intersection over union of each class as `val/iou/NAME`; NaN, for a class without pixels or points,
+        isn't logged.
+        """
         known = {name: iou for name, iou in ious.items() if not iou.isnan()}
         self.log_dict({f"{split}/iou/{name}": iou for name, iou in known.items()})
         monitored = {getattr(callback, "monitor", None) for callback in self.trainer.callbacks}
@@ -132,10 +143,14 @@ class Task(L.LightningModule, ABC):
         self.log_dict({name: iou for name, iou in before.items() if name in monitored})
 
     def expect_finite_weights(self) -> None:
-        """Raises DivergenceError that names what isn't finite: the last step of an epoch can spoil weights, which no loss has told yet."""
+        """Raises DivergenceError that names what isn't finite: the last step of an epoch can spoil weights, which no
+        loss has told yet.
+        """
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
-                raise DivergenceError(f"a value in {name} isn't finite at step {self.global_step} (epoch {self.current_epoch}), {ADVICE}")
+                raise DivergenceError(
+                    f"a value in {name} isn't finite at step {self.global_step} (epoch {self.current_epoch}), {ADVICE}"
+                )
 
     def on_train_start(self) -> None:
         if self.trainer.ckpt_path:
@@ -166,7 +181,8 @@ class Task(L.LightningModule, ABC):
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps):
             raise InputError(
-                f"trainer.max_epochs {self.trainer.max_epochs}, expected a number of epochs or of steps, which the schedule needs"
+                f"trainer.max_epochs {self.trainer.max_epochs}, expected a number of epochs or of steps, which the "
+                "schedule needs"
             )
         batches = self.trainer.num_training_batches  # infinite where the data doesn't tell its length
         steps_per_epoch = math.ceil(batches / self.trainer.accumulate_grad_batches) if math.isfinite(batches) else steps
@@ -178,7 +194,9 @@ class Task(L.LightningModule, ABC):
         if self.trainer.state.fn == TrainerFn.FITTING and checkpoint.get("optimizer_states"):
             groups = checkpoint["optimizer_states"][0]["param_groups"]
             named = all("param_names" in group for group in groups)
-            before = [group["param_names"] for group in groups] if named else self.optimization.groups_before(self.network)
+            before = (
+                [group["param_names"] for group in groups] if named else self.optimization.groups_before(self.network)
+            )
             regroup(checkpoint, before, self.optimization.groups(self.network))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

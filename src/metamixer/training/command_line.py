@@ -41,7 +41,9 @@ class TrainingCLI(LightningCLI):
     """Lightning's command line with one folder for all that a run writes, and `--resume`."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--out", type=str, default="runs/latest", help="folder for checkpoints, logs and the configuration")
+        parser.add_argument(
+            "--out", type=str, default="runs/latest", help="folder for checkpoints, logs and the configuration"
+        )
         parser.add_argument("--resume", type=bool, default=False, help="go on from the last checkpoint in --out")
         parser.add_argument("--horizon", type=int, help="forecasting: steps to forecast; --out then ends in it")
         changes = "forecasting: what a recipe changes at a horizon"
@@ -108,7 +110,9 @@ class TrainingCLI(LightningCLI):
             start_bare(config.model.init_args)
         elif self.config.subcommand != "fit" and not starts_from_weights(config.model.init_args):
             best = Path(config.out, "best.ckpt")
-            raise InputError(f"{best}: no such file, expected a checkpoint there, or one that --ckpt_path or --model.initial names")
+            raise InputError(
+                f"{best}: no such file, expected a checkpoint there, or one that --ckpt_path or --model.initial names"
+            )
         super().instantiate_classes()
         if self.config.subcommand == "fit":
             config.model.init_args = asked  # for config.yaml, which tells the whole run
@@ -124,8 +128,14 @@ class TrainingCLI(LightningCLI):
         plugins = self.config_init[self.config.subcommand].trainer.plugins or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)
-        if trainer.precision.startswith("bf16") and trainer.strategy.root_device.type == "cpu" and not computes_bfloat16():
-            warn_of_emulation(f"trainer.precision {trainer.precision!r}", "--trainer.precision 32-true trains the same network")
+        if (
+            trainer.precision.startswith("bf16")
+            and trainer.strategy.root_device.type == "cpu"
+            and not computes_bfloat16()
+        ):
+            warn_of_emulation(
+                f"trainer.precision {trainer.precision!r}", "--trainer.precision 32-true trains the same network"
+            )
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -153,7 +163,8 @@ class EndTogether(Callback):
         if launcher is None or not isinstance(exception, Exception):  # of interrupts Lightning takes care
             return
         started = list(launcher.procs)
-        launcher.procs.clear()  # or Lightning's observer, which finds them dead, kills this process before it has said why
+        # Otherwise Lightning's observer finds them dead and kills this process before it has printed the reason.
+        launcher.procs.clear()
         own = isinstance(exception, tuple(ERRORS.values()))
         error = None if own else next((ERRORS[code] for code in map(exit_code, started) if code in ERRORS), None)
         for process in started:
@@ -179,7 +190,12 @@ def starts_from_weights(init_args: Mapping[str, Any]) -> bool:
 
 def start_bare(init_args: Namespace) -> None:
     """Weights that a checkpoint will take the place of are neither looked for nor fetched."""
-    for name, value in {"initial": None, "new_classifier": False, "initial_head": True, "pretrained_backbone": False}.items():
+    for name, value in {
+        "initial": None,
+        "new_classifier": False,
+        "initial_head": True,
+        "pretrained_backbone": False,
+    }.items():
         if name in init_args:
             init_args[name] = value
     (init_args.get("model_args") or {}).pop("pretrained", None)
@@ -188,7 +204,9 @@ def start_bare(init_args: Namespace) -> None:
 def loggers(folder: str) -> list[Logger]:
     """CSV always, TensorBoard where it is installed."""
     csv = CSVLogger(folder, name="logs")
-    return [csv, TensorBoardLogger(folder, name="logs", version=csv.version)] if RequirementCache("tensorboard") else [csv]
+    return (
+        [csv, TensorBoardLogger(folder, name="logs", version=csv.version)] if RequirementCache("tensorboard") else [csv]
+    )
 
 
 def quieten_lightning() -> None:
@@ -248,4 +266,6 @@ def run(arguments: list[str]) -> TrainingCLI:
             raise InputError(str(error.__cause__)) from None
         raise
     except OSError as error:
-        raise InputError(f"{error.filename or 'a file of the run'}: can't be read or written ({error.strerror or error})") from None
+        raise InputError(
+            f"{error.filename or 'a file of the run'}: can't be read or written ({error.strerror or error})"
+        ) from None

@@ -21,7 +21,10 @@ def trainer_place(device: torch.device) -> dict[str, Any]:
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Lightning without its hints on devices, loaders and folders."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")]
+    loggers = [
+        logging.getLogger(name)
+        for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
+    ]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
@@ -36,7 +39,9 @@ def quiet_lightning() -> Iterator[None]:
 
 @contextmanager
 def interrupts_kept() -> Iterator[None]:
-    """Raise KeyboardInterrupt for a training that was interrupted, or that a scheduler ended (SIGTERM); Lightning ends the process."""
+    """Raise KeyboardInterrupt for a training that was interrupted, or that a scheduler ended (SIGTERM); Lightning ends
+    the process.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

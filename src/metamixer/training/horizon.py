@@ -13,7 +13,8 @@ from ..errors import InputError, first_line
 
 
 def expand_horizon(arguments: list[str]) -> list[str]:
-    """`--horizon N` as the settings that it stands for: of model, data and --out, and what the recipe changes at this horizon.
+    """`--horizon N` as the settings that it stands for: of model, data and --out, and what the recipe changes at this
+    horizon.
 
     They come right after the recipe, so that later options of the command line override them.
     """
@@ -29,7 +30,12 @@ def expand_horizon(arguments: list[str]) -> list[str]:
             raise InputError(f"--horizon {horizon}, expected a number of steps and a recipe for forecasting")
         expect_forecasting(model_class(class_path(recipe)), f"--horizon {horizon}")
     changes = recipe.get("at_horizon", {}).get(int(horizon), {})
-    settings = {"out": f"{recipe.get('out', 'runs/latest')}_{horizon}", "model.horizon": horizon, "data.horizon": horizon, **changes}
+    settings = {
+        "out": f"{recipe.get('out', 'runs/latest')}_{horizon}",
+        "model.horizon": horizon,
+        "data.horizon": horizon,
+        **changes,
+    }
     expanded = [f"--{key}={value}" for key, value in settings.items()]
     end = len(arguments) - arguments[::-1].index("--config") + 1
     return [*arguments[:end], *expanded, *arguments[end:]]

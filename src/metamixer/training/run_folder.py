@@ -13,8 +13,9 @@ from ..system.files import written_whole
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that appear whole or not at all; Lightning's own pass through the folder for temporary files, from where a
-    move to another file system is a copy that can end half way."""
+    """Checkpoints that appear whole or not at all; Lightning's own pass through the folder for temporary files, from
+    where a move to another file system is a copy that can end half way.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         with written_whole(path) as part:
@@ -22,7 +23,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class SaveConfigInRun(SaveConfigCallback):
-    """The configuration beside the checkpoints, for `metamixer draw`; an earlier run that this one doesn't go on from makes way."""
+    """The configuration beside the checkpoints, for `metamixer draw`; an earlier run that this one doesn't go on from
+    makes way.
+    """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs, save_to_log_dir=False)

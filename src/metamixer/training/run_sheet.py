@@ -53,7 +53,9 @@ def load_data(config: Path) -> LightningDataModule:
 
     import_all()
     if not config.is_file():
-        raise InputError(f"{config}: no such file, expected the configuration of the training run beside the checkpoint")
+        raise InputError(
+            f"{config}: no such file, expected the configuration of the training run beside the checkpoint"
+        )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
     try:
@@ -63,11 +65,15 @@ def load_data(config: Path) -> LightningDataModule:
     except (YAMLError, ArgumentError, KeyError, TypeError, ValueError) as error:
         if isinstance(error.__cause__, InputError):
             raise InputError(f"{config}: {error.__cause__}") from None
-        raise InputError(f"{config}: not a run's configuration ({' '.join(str(error).split())}), expected data as in a recipe") from None
+        raise InputError(
+            f"{config}: not a run's configuration ({' '.join(str(error).split())}), expected data as in a recipe"
+        ) from None
 
 
 def spread(dataset: Dataset, count: int) -> tuple[Tensor, list[int]]:
-    """Items from the whole length of a data set, also of one that can only be read through: images (N, C, H, W) and labels."""
+    """Items from the whole length of a data set, also of one that can only be read through: images (N, C, H, W) and
+    labels.
+    """
     count = min(count, len(dataset))
     chosen = [i * len(dataset) // count for i in range(count)]
     if isinstance(dataset, IterableDataset):
@@ -89,7 +95,9 @@ def mixer_kernels(network: nn.Module, block: str) -> dict[str, Tensor]:
         mixer = fuse(network).get_submodule(block).token_mixer.mixer
         return {"key": mixer.key.weight[:, 0].detach(), "value": mixer.value.weight[:, 0].detach()}
     except AttributeError:
-        raise InputError(f"block {block!r}: has no convolutions as keys and values, expected one such as stages.2.blocks.0") from None
+        raise InputError(
+            f"block {block!r}: has no convolutions as keys and values, expected one such as stages.2.blocks.0"
+        ) from None
 
 
 def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
@@ -110,7 +118,9 @@ def denormalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     return (images * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
 
 
-def draw_predictions(figure: "Figure", images: Tensor, labels: list[int], probabilities: Tensor, names: Sequence[str]) -> None:
+def draw_predictions(
+    figure: "Figure", images: Tensor, labels: list[int], probabilities: Tensor, names: Sequence[str]
+) -> None:
     """Each image with what the network says and how sure it is; a wrong answer in red with the right one."""
     figure.suptitle("Predictions on test images")
     for axes, image, label, row in zip(_grid(figure, 3, 8), images, labels, probabilities, strict=False):
@@ -125,7 +135,10 @@ def draw_curve(figure: "Figure", measures: dict[str, list[tuple[int, float]]]) -
     """Loss and accuracy by epoch."""
     figure.suptitle("Training")
     left, right = figure.subplots(1, 2)
-    for axes, names, label in ((left, ("train/loss", "val/loss"), "loss"), (right, ("val/top1", "val/top5"), "accuracy")):
+    for axes, names, label in (
+        (left, ("train/loss", "val/loss"), "loss"),
+        (right, ("val/top1", "val/top5"), "accuracy"),
+    ):
         for name in names:
             if name in measures:
                 epochs, values = zip(*measures[name], strict=True)

@@ -1,9 +1,10 @@
 """Train the zero-shot forecaster on synthetic series: on one CPU core or one GPU, for as many minutes as there are.
 
-    python -m metamixer.training.zero_shot recipes/forecasting/ffnet_ts_zero_gpu.yaml --out runs/zero --minutes 4 --device cuda
+    python -m metamixer.training.zero_shot recipes/forecasting/ffnet_ts_zero_gpu.yaml --out runs/zero --minutes 4
+    --device cuda
 
-A training that was interrupted goes on from its last checkpoint when it is started again with the same folder. The rate follows
-the time: a cosine that ends at zero after `--minutes` of training, all pieces together.
+A training that was interrupted goes on from its last checkpoint when it is started again with the same folder. The rate
+follows the time: a cosine that ends at zero after `--minutes` of training, all pieces together.
 """
 
 import argparse
@@ -37,9 +38,9 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 class Recipe:
     """How the network learns.
 
-    network: keywords of `FFNetTSZero`; windows: (context, horizon, batch size) of the batches, which take turns; lr: of the
-    matrices, in Muon's units; adam_lr: of all else; weight_decay: of the matrices; warmup: steps; average: decay of the averaged
-    weights; clip: norm of the gradient; precision: of the blocks; drawn: batches that are drawn at once.
+    network: keywords of `FFNetTSZero`; windows: (context, horizon, batch size) of the batches, which take turns; lr: of
+    the matrices, in Muon's units; adam_lr: of all else; weight_decay: of the matrices; warmup: steps; average: decay of
+    the averaged weights; clip: norm of the gradient; precision: of the blocks; drawn: batches that are drawn at once.
     """
 
     network: Mapping[str, Any] = field(default_factory=dict)
@@ -56,9 +57,13 @@ class Recipe:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose matrices are made orthogonal before they are taken (Jordan et al., 2024); for pointwise convolutions."""
+    """Momentum whose matrices are made orthogonal before they are taken (Jordan et al., 2024); for pointwise
+    convolutions.
+    """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0):
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+    ):
         by_shape = defaultdict(list)
         for weight in parameters:
             by_shape[weight.shape].append(weight)
@@ -72,14 +77,18 @@ class Muon(torch.optim.Optimizer):
             gradients = [weight.grad for weight in weights]
             moving = [self.state[weight].setdefault("momentum", torch.zeros_like(weight)) for weight in weights]
             torch._foreach_lerp_(moving, gradients, 1 - momentum)
-            directions = orthogonal(torch.stack(torch._foreach_lerp(gradients, moving, momentum)).squeeze(-1)).unsqueeze(-1)
+            directions = orthogonal(
+                torch.stack(torch._foreach_lerp(gradients, moving, momentum)).squeeze(-1)
+            ).unsqueeze(-1)
             torch._foreach_mul_(weights, 1 - lr * group["weight_decay"])
             size = max(1, weights[0].shape[0] / weights[0].shape[1]) ** 0.5
             torch._foreach_add_(weights, list(directions.unbind()), alpha=-lr * size)
 
 
 def orthogonal(matrices: Tensor, *, steps: int = 5) -> Tensor:
-    """The nearest matrices with singular values around one, by Newton's and Schulz's iteration; (..., rows, columns)."""
+    """The nearest matrices with singular values around one, by Newton's and Schulz's iteration; (..., rows,
+    columns).
+    """
     x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
     wide = x.shape[-2] <= x.shape[-1]
     x = x if wide else x.mT
@@ -164,7 +173,9 @@ class ZeroShotTraining:
         return loss.detach(), len(batch.season)
 
     def run(self, minutes: float, *, every: float) -> None:
-        """Train until `minutes` of training are over or the process is asked to end; a checkpoint every so many seconds."""
+        """Train until `minutes` of training are over or the process is asked to end; a checkpoint every so many
+        seconds.
+        """
         asked = EndAsked()
         before, started, saved = self.seconds, time.monotonic(), time.monotonic()
         losses, series = [], 0
@@ -182,7 +193,9 @@ class ZeroShotTraining:
         self.save()
 
     def save(self) -> None:
-        """Write the checkpoint, and the averaged weights in half precision beside it; a file is whole or the one before."""
+        """Write the checkpoint, and the averaged weights in half precision beside it; a file is whole or the one
+        before.
+        """
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged,
@@ -195,8 +208,15 @@ class ZeroShotTraining:
         os.replace(new, self.checkpoint)
         network = FFNetTSZero(**self.recipe.network)
         network.load_state_dict(self.averaged)
-        seen = {"recipe": asdict(self.recipe), "steps": self.step, "minutes": round(self.seconds / 60, 1), "device": self.device.type}
-        info = network_info("ffnet_ts_zero", dict(self.recipe.network), task=ZERO_SHOT.name, preprocessing={"training": seen})
+        seen = {
+            "recipe": asdict(self.recipe),
+            "steps": self.step,
+            "minutes": round(self.seconds / 60, 1),
+            "device": self.device.type,
+        }
+        info = network_info(
+            "ffnet_ts_zero", dict(self.recipe.network), task=ZERO_SHOT.name, preprocessing={"training": seen}
+        )
         save_network(network.half(), info, self.folder / "weights.safetensors")
 
     def _resume(self) -> None:
@@ -244,10 +264,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--start", type=Path, help="weights of an earlier training to begin with")
     parser.add_argument("--minutes", type=float, required=True, help="of training, all pieces together")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--checkpoint-seconds", type=float, default=120, help="from one checkpoint to the next (default: %(default)s)")
+    parser.add_argument(
+        "--checkpoint-seconds", type=float, default=120, help="from one checkpoint to the next (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     recipe = Recipe(**yaml.safe_load(options.recipe.read_text()))
-    ZeroShotTraining(recipe, options.out, device=options.device, start=options.start).run(options.minutes, every=options.checkpoint_seconds)
+    ZeroShotTraining(recipe, options.out, device=options.device, start=options.start).run(
+        options.minutes, every=options.checkpoint_seconds
+    )
 
 
 if __name__ == "__main__":

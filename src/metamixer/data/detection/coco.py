@@ -22,12 +22,16 @@ Target = dict[str, Tensor]
 class CocoImages(Dataset):
     """Pictures as a detector is to see them, with what is to be found in them.
 
-    With augmentation an item's target is in pixels of the changed image, without crowds; else in pixels of the file, with `iscrowd`,
-    `area` and `size` (height, width) beside boxes (N, 4), labels (N,) and masks (N, H, W).
+    With augmentation an item's target is in pixels of the changed image, without crowds; else in pixels of the file,
+    with `iscrowd`, `area` and `size` (height, width) beside boxes (N, 4), labels (N,) and masks (N, H, W).
     """
 
     def __init__(
-        self, images: Sequence[CocoImage], *, preprocessing: DetectionPreprocessing, augmentation: DetectionAugmentation | None = None
+        self,
+        images: Sequence[CocoImage],
+        *,
+        preprocessing: DetectionPreprocessing,
+        augmentation: DetectionAugmentation | None = None,
     ):
         self.images = images
         self.preprocessing = preprocessing
@@ -51,7 +55,9 @@ def read_coco_image(image: CocoImage) -> Tensor:
     pixels = pil_to_tensor(read_image(image.path, name=str(image.path)))
     if tuple(pixels.shape[1:]) != image.size:
         found, said = (f"{width}x{height}" for height, width in (pixels.shape[1:], image.size))
-        raise InputError(f"{image.path}: {found} pixels, expected {said}, the size of image {image.id} in the json, upright")
+        raise InputError(
+            f"{image.path}: {found} pixels, expected {said}, the size of image {image.id} in the json, upright"
+        )
     return pixels
 
 
@@ -93,8 +99,8 @@ class CocoData(L.LightningDataModule):
 
     Args:
         root: folder that the other paths start from.
-        train_images, val_images, test_images: folders of pictures; train_annotations, val_annotations, test_annotations: their json
-            files; None for the test split: the validation split.
+        train_images, val_images, test_images: folders of pictures; train_annotations, val_annotations,
+            test_annotations: their json files; None for the test split: the validation split.
         batch_size: images in a batch, in each process.
         empty_images: whether images without objects are trained on; the published detectors were not.
         limit: only so many images of each split; None: all.
@@ -168,10 +174,14 @@ class CocoData(L.LightningDataModule):
         return CocoImages(self.annotations(split).images[: self.limit], preprocessing=self.preprocessing)
 
     def expect_same_categories(self, split: str) -> None:
-        """Raises InputError where a split's json has other categories than the validation split's, whose labels are the network's."""
+        """Raises InputError where a split's json has other categories than the validation split's, whose labels are the
+        network's.
+        """
         found, val = self.annotations(split), self.annotations("val")
         if (found.classes, found.category_ids) != (val.classes, val.category_ids):
-            raise InputError(f"{self.files[split][1]} and {self.files['val'][1]}: different categories, expected the same in both")
+            raise InputError(
+                f"{self.files[split][1]} and {self.files['val'][1]}: different categories, expected the same in both"
+            )
 
     def train_dataloader(self) -> DataLoader:
         return training_loader(

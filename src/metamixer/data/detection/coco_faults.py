@@ -1,4 +1,6 @@
-"""What is wrong with an annotation of COCO's json: the value that nothing can be learned from, and the rule that it breaks."""
+"""What is wrong with an annotation of COCO's json: the value that nothing can be learned from, and the rule that it
+breaks.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +36,9 @@ def find_fault(annotation: Mapping, size: tuple[int, int]) -> Fault | None:
     if isinstance(segmentation, Mapping):
         return _run_length_fault(segmentation, size)
     if not usable_polygons(segmentation, size):
-        return Fault(f"segmentation {shown(segmentation)}", "run lengths or a polygon of at least 3 points in the image")
+        return Fault(
+            f"segmentation {shown(segmentation)}", "run lengths or a polygon of at least 3 points in the image"
+        )
     return None
 
 
@@ -46,7 +50,10 @@ def find_lost_polygons(segmentation: Any, size: tuple[int, int]) -> Fault | None
     lost = [polygon for polygon in segmentation if polygon not in good]
     if not lost:
         return None
-    return Fault(f"{len(lost)} of {len(segmentation)} polygons, {shown(lost[0])}", "at least 3 points in the image in each polygon")
+    return Fault(
+        f"{len(lost)} of {len(segmentation)} polygons, {shown(lost[0])}",
+        "at least 3 points in the image in each polygon",
+    )
 
 
 def usable_polygons(segmentation: Any, size: tuple[int, int]) -> list[list[float]]:
@@ -77,7 +84,9 @@ def describe(faults: Sequence[tuple[Any, Fault]]) -> list[str]:
         kinds.setdefault(fault.expected, []).append((number, fault))
     lines = []
     for expected, found in kinds.items():
-        ids = ", ".join(str(number) for number, _ in found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
+        ids = ", ".join(str(number) for number, _ in found[:NAMED]) + (
+            f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        )
         lines.append(f"annotation {ids}: {found[0][1].value}, expected {expected}")
     return lines
 
@@ -119,5 +128,7 @@ def _run_length_fault(segmentation: Mapping, size: tuple[int, int]) -> Fault | N
     if not isinstance(counts, list) or not all(is_whole(count) and count >= 0 for count in counts):
         return Fault(f"run lengths {shown(counts)}", "a list of numbers, none of them negative, or a string")
     if sum(counts) != size[0] * size[1]:
-        return Fault(f"run lengths of {sum(counts)} pixels in an image of {size[0] * size[1]}", "as many as the image has")
+        return Fault(
+            f"run lengths of {sum(counts)} pixels in an image of {size[0] * size[1]}", "as many as the image has"
+        )
     return None

@@ -1,7 +1,8 @@
 """COCO's json: read, judged object by object, and its masks decoded.
 
-What makes a file useless (a part missing or of another type, an unknown category or image, a picture that isn't there) is refused; an
-object that nothing can be learned from (`coco_faults.find_fault`) is dropped, with one warning that counts them.
+What makes a file useless (a part missing or of another type, an unknown category or image, a picture that isn't there)
+is refused; an object that nothing can be learned from (`coco_faults.find_fault`) is dropped, with one warning that
+counts them.
 """
 
 import json
@@ -19,7 +20,9 @@ from .coco_faults import Fault, describe, find_fault, find_lost_polygons, is_who
 
 @dataclass(frozen=True)
 class CocoObject:
-    """box: x1, y1, x2, y2 within the image; label: number of its category; segmentation: polygons or run lengths, as in the json."""
+    """box: x1, y1, x2, y2 within the image; label: number of its category; segmentation: polygons or run lengths, as in
+    the json.
+    """
 
     id: int
     box: tuple[float, float, float, float]
@@ -62,7 +65,9 @@ PARTS: dict[str, tuple[str, dict[str, Check]]] = {
 
 
 def read_coco(path: Path, folder: Path) -> CocoFile:
-    """The annotations in `path` of the pictures in `folder`; raises InputError that names the file, the id and the value."""
+    """The annotations in `path` of the pictures in `folder`; raises InputError that names the file, the id and the
+    value.
+    """
     content = _load(path)
     categories = sorted(content["categories"], key=lambda category: category["id"])
     labels = {category["id"]: label for label, category in enumerate(categories)}
@@ -88,7 +93,10 @@ def read_coco(path: Path, folder: Path) -> CocoFile:
         if lost:
             thinned.append((annotation["id"], lost))
     if dropped or thinned:
-        head = f"{path}: {len(dropped)} of {len(content['annotations'])} annotations dropped, {len(thinned)} without some of their polygons"
+        head = (
+            f"{path}: {len(dropped)} of {len(content['annotations'])} annotations dropped, "
+            f"{len(thinned)} without some of their polygons"
+        )
         warnings.warn("\n  ".join([head, *describe(dropped), *describe(thinned)]), InputWarning, stacklevel=2)
     return CocoFile(
         tuple(_image(image, path, folder, objects[number]) for number, image in images.items()),
@@ -103,7 +111,9 @@ def decode_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     if not isinstance(segmentation, Mapping):
         return codec.decode(codec.merge(codec.frPyObjects(segmentation, height, width)))
-    packed = codec.frPyObjects(segmentation, height, width) if isinstance(segmentation["counts"], list) else segmentation
+    packed = (
+        codec.frPyObjects(segmentation, height, width) if isinstance(segmentation["counts"], list) else segmentation
+    )
     return codec.decode(packed)
 
 
@@ -118,7 +128,9 @@ def mask_codec():
     try:
         from faster_coco_eval.core import mask
     except ImportError:
-        raise InputError("faster-coco-eval is not installed, expected it for COCO's masks: pip install 'metamixer[detection]'") from None
+        raise InputError(
+            "faster-coco-eval is not installed, expected it for COCO's masks: pip install 'metamixer[detection]'"
+        ) from None
     return mask
 
 
@@ -138,7 +150,9 @@ def _load(path: Path) -> dict:
                 raise InputError(f"{path}: {part} entry {str(entry)[:60]}, expected {', '.join(checks)} in it")
             for key, (holds, expected) in checks.items():
                 if not holds(entry[key]):
-                    raise InputError(f"{path}: {name} {shown(entry['id'])}: {key} {shown(entry[key])}, expected {expected}")
+                    raise InputError(
+                        f"{path}: {name} {shown(entry['id'])}: {key} {shown(entry[key])}, expected {expected}"
+                    )
     return content
 
 
@@ -148,7 +162,10 @@ def _refuse_unknown(annotation: Mapping, path: Path, images: Mapping[int, Mappin
     if number not in images:
         raise InputError(f"{name}: image_id {number}, expected the id of one of its {len(images)} images")
     if category not in labels:
-        raise InputError(f"{name}: category_id {category}, expected one of its {len(labels)} categories, such as {next(iter(labels))}")
+        raise InputError(
+            f"{name}: category_id {category}, expected one of its {len(labels)} categories, such as "
+            f"{next(iter(labels))}"
+        )
 
 
 def _image(image: Mapping, path: Path, folder: Path, objects: Sequence[CocoObject]) -> CocoImage:

@@ -1,4 +1,6 @@
-"""Images with their objects: brought to a network's size, and changed at random for training (DETR's way, as the paper does)."""
+"""Images with their objects: brought to a network's size, and changed at random for training (DETR's way, as the paper
+does).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from ..chance import choose, happens, uniform
 from ..preprocessing import Normalisation
 
 ImageWithObjects = dict[str, Tensor]
-"""image (3, H, W) uint8 and, where known, boxes (N, 4), masks (N, H, W), labels (N,); tv_tensors, so that one call changes all."""
+"""image (3, H, W) uint8 and, where known, boxes (N, 4), masks (N, H, W), labels (N,); tv_tensors, so that one call
+changes all.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,9 @@ class DetectionPreprocessing(Normalisation):
 class DetectionAugmentation:
     """Random changes of training images; the defaults are the paper's.
 
-    short_sides: of the image, one by chance; crop_probability: of cutting it before, at one of crop_short_sides, to sides between the
-    two of crop_range (as far as it reaches); long_side: the most that the other side may have; hflip: probability.
+    short_sides: of the image, one by chance; crop_probability: of cutting it before, at one of crop_short_sides, to
+    sides between the two of crop_range (as far as it reaches); long_side: the most that the other side may have; hflip:
+    probability.
     """
 
     short_sides: tuple[int, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)

@@ -27,7 +27,8 @@ def match_classes(data: Sequence[str], network: Sequence[str] | None, num_classe
     unknown = [name for name in data if name not in number]
     if unknown:
         raise InputError(
-            f"class {unknown[0]!r} (and {len(unknown) - 1} more of {len(data)}) is none of the network's {len(network)} classes, "
+            f"class {unknown[0]!r} (and {len(unknown) - 1} more of {len(data)}) is none of the network's "
+            f"{len(network)} classes, "
             f"expected names such as {network[0]!r}"
         )
     return [number[name] for name in data]

@@ -20,7 +20,9 @@ class CorruptedImageData(L.LightningDataModule):
         batch_size: images in a batch.
     """
 
-    def __init__(self, root: str, *, batch_size: int = 128, num_workers: int = 2, preprocessing: Preprocessing = Preprocessing()):
+    def __init__(
+        self, root: str, *, batch_size: int = 128, num_workers: int = 2, preprocessing: Preprocessing = Preprocessing()
+    ):
         super().__init__()
         self.root = root
         self.batch_size = batch_size
@@ -33,7 +35,9 @@ class CorruptedImageData(L.LightningDataModule):
         transform = self.preprocessing.transform()
         return {
             folder.name: [
-                read_dataset(str(severity), batch_size=self.batch_size, mode=self.preprocessing.mode, transform=transform)
+                read_dataset(
+                    str(severity), batch_size=self.batch_size, mode=self.preprocessing.mode, transform=transform
+                )
                 for severity in _folders(folder, "SEVERITY/CLASS/IMAGE")
             ]
             for folder in _folders(Path(self.root), "CORRUPTION/SEVERITY/CLASS/IMAGE")
@@ -48,12 +52,17 @@ class CorruptedImageData(L.LightningDataModule):
                 classes = class_names(images.reader)
                 first = first or classes
                 if classes != first:
-                    raise InputError(f"{Path(self.root, name)}: other classes than in {next(iter(self.corruptions))}, expected the same")
+                    raise InputError(
+                        f"{Path(self.root, name)}: other classes than in {next(iter(self.corruptions))}, expected "
+                        "the same"
+                    )
         return first
 
     def test_dataloader(self) -> list[DataLoader]:
         return [
-            evaluation_loader(ConcatDataset(severities), batch_size=self.batch_size, num_workers=self.num_workers, persistent=False)
+            evaluation_loader(
+                ConcatDataset(severities), batch_size=self.batch_size, num_workers=self.num_workers, persistent=False
+            )
             for severities in self.corruptions.values()
         ]
 

@@ -37,7 +37,8 @@ def decoding(name: object) -> Iterator[None]:
         raise InputError(f"{name}: no such file") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(
-            f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, expected fewer, or --max_pixels (of detect, segment, upscale)"
+            f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, expected fewer, or --max_pixels (of detect, "
+            "segment, upscale)"
         ) from None
     except (OSError, ValueError, SyntaxError, RuntimeError) as error:
         raise InputError(f"{name}: not a readable image ({first_line(error)})") from None

@@ -46,8 +46,8 @@ class ImageData(L.LightningDataModule):
 
     Args:
         root: folder of the data set.
-        dataset: "" for folders of classes (root/train/CLASS/*.jpg), or timm's name of another reader, such as "hfds/NAME" or
-            "wds/NAME" (with `num_classes` in the task, and `info.json` beside the shards).
+        dataset: "" for folders of classes (root/train/CLASS/*.jpg), or timm's name of another reader, such as
+            "hfds/NAME" or "wds/NAME" (with `num_classes` in the task, and `info.json` beside the shards).
         train_split, val_split, test_split: names of the splits; None for the test split: the validation split.
         batch_size: images in a batch, in each process.
         seed: of shuffling and augmentation.
@@ -113,7 +113,9 @@ class ImageData(L.LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: str) -> DataLoader:
-        return evaluation_loader(self.evaluation_dataset(split), batch_size=self.batch_size, num_workers=self.num_workers)
+        return evaluation_loader(
+            self.evaluation_dataset(split), batch_size=self.batch_size, num_workers=self.num_workers
+        )
 
     def _read(self, split: str, transform: Transform) -> Dataset:
         if split == "train" and not self.dataset:
@@ -139,10 +141,18 @@ class DigitsData(ImageData):
         batch_size: int = 64,
         num_workers: int = 0,
         preprocessing: Preprocessing = Preprocessing(size=32, crop_pct=1.0),
-        augmentation: Augmentation = Augmentation(scale=(0.7, 1.0), hflip=0.0, color_jitter=0.0, auto_augment=None, random_erasing=0.0),
+        augmentation: Augmentation = Augmentation(
+            scale=(0.7, 1.0), hflip=0.0, color_jitter=0.0, auto_augment=None, random_erasing=0.0
+        ),
         seed: int = 0,
     ):
-        super().__init__(batch_size=batch_size, num_workers=num_workers, preprocessing=preprocessing, augmentation=augmentation, seed=seed)
+        super().__init__(
+            batch_size=batch_size,
+            num_workers=num_workers,
+            preprocessing=preprocessing,
+            augmentation=augmentation,
+            seed=seed,
+        )
 
     @property
     def classes(self) -> list[str]:

@@ -1,4 +1,6 @@
-"""Image files with all that should survive a change of their pixels: depth, alpha, orientation, colour profile, format."""
+"""Image files with all that should survive a change of their pixels: depth, alpha, orientation, colour profile,
+format.
+"""
 
 import struct
 import warnings
@@ -21,7 +23,9 @@ LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500}
 """Pixels that a format can hold at most on a side."""
 
 TAKEN_AS = {"MPO": "JPEG"}
-"""Formats that are another one's with more pictures behind the first, such as a camera's preview for 3D: the first is taken."""
+"""Formats that are another one's with more pictures behind the first, such as a camera's preview for 3D: the first is
+taken.
+"""
 
 MODES = {"1": "L", "P": "RGBA", "PA": "RGBA", "YCbCr": "RGB"}
 """What other modes of Pillow become; the rest is taken as it is or refused."""
@@ -34,8 +38,10 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class PictureFile:
-    """colour: (H, W, 1) grey or (H, W, 3), uint8 or uint16; alpha: (H, W) of the same type or None; format: Pillow's name;
-    exif, icc_profile: as in the file, so that the orientation stays a remark in it."""
+    """colour: (H, W, 1) grey or (H, W, 3), uint8 or uint16; alpha: (H, W) of the same type or None; format: Pillow's
+    name;
+    exif, icc_profile: as in the file, so that the orientation stays a remark in it.
+    """
 
     colour: np.ndarray
     alpha: np.ndarray | None
@@ -52,7 +58,11 @@ class PictureFile:
         if self.is_deep_colour:
             raise InputError("16 bits of colour or alpha, expected 8: Pillow has no such image")
         bands = [*np.moveaxis(self.colour, 2, 0), *([] if self.alpha is None else [self.alpha])]
-        return Image.fromarray(bands[0]) if len(bands) == 1 else Image.merge(_mode(len(bands)), [Image.fromarray(band) for band in bands])
+        return (
+            Image.fromarray(bands[0])
+            if len(bands) == 1
+            else Image.merge(_mode(len(bands)), [Image.fromarray(band) for band in bands])
+        )
 
     def preview(self) -> Image.Image:
         """Upright, RGB, 8 bits, on white."""
@@ -74,7 +84,9 @@ class PictureFile:
 
 
 def read_picture(path: Path) -> PictureFile:
-    """A whole image file; raises InputError that names it where it is none, is cut off or of a kind that can't be kept."""
+    """A whole image file; raises InputError that names it where it is none, is cut off or of a kind that can't be
+    kept.
+    """
     with decoding(path), Image.open(path) as image:
         _refuse_unknown(image, path)
         image.load()  # of a PNG the EXIF may follow the pixels
@@ -90,7 +102,9 @@ def check_side(picture: PictureFile, path: Path, *, scale: int) -> None:
     height, width = (side * scale for side in picture.colour.shape[:2])
     limit = LARGEST_SIDE.get(picture.format, height + width)
     if max(height, width) > limit:
-        raise InputError(f"{path}: would be {width}x{height} pixels, expected at most {limit} a side: {picture.format} holds no more")
+        raise InputError(
+            f"{path}: would be {width}x{height} pixels, expected at most {limit} a side: {picture.format} holds no more"
+        )
 
 
 def write_picture_file(picture: PictureFile, path: Path) -> None:

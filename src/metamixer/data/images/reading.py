@@ -39,7 +39,9 @@ def images_below(folder: str | Path) -> list[Path]:
 
 
 class LabelledImages(Dataset):
-    """Images of one of timm's readers; one that can't be read is an error that names it, never another image in its place."""
+    """Images of one of timm's readers; one that can't be read is an error that names it, never another image in its
+    place.
+    """
 
     def __init__(self, reader, *, mode: str, transform: Transform):
         self.reader = reader
@@ -80,11 +82,15 @@ def is_grey(mode: str) -> bool:
 
 
 def as_8_bits(image: Image.Image, name: str) -> Image.Image:
-    """The image with 16 bits of grey brought to 8, which Pillow would cut off at 255; raises InputError for other deep grey."""
+    """The image with 16 bits of grey brought to 8, which Pillow would cut off at 255; raises InputError for other deep
+    grey.
+    """
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise InputError(f"{name}: values of mode {image.mode}, whose white is unknown, expected 8 or 16 bits: convert it before")
+        raise InputError(
+            f"{name}: values of mode {image.mode}, whose white is unknown, expected 8 or 16 bits: convert it before"
+        )
     return image
 
 
@@ -117,14 +123,19 @@ def read_dataset(
             **reader_options,
         )
     except ConnectionError as error:
-        raise InputError(f"data.dataset {dataset!r}: can't be fetched ({first_line(error)}), expected a connection") from None
+        raise InputError(
+            f"data.dataset {dataset!r}: can't be fetched ({first_line(error)}), expected a connection"
+        ) from None
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{root}: no labelled images for split {split!r} ({first_line(error)})") from None
     images.transform = transform
     if isinstance(images, IterableDataset):
         return images
     if not dataset and len(class_names(images.reader) or []) < 2:
-        raise InputError(f"{Path(root)}: no class folders for split {split!r}, expected {split}/CLASS/IMAGE with at least two classes")
+        raise InputError(
+            f"{Path(root)}: no class folders for split {split!r}, expected {split}/CLASS/IMAGE with at least two "
+            "classes"
+        )
     return LabelledImages(images.reader, mode=mode, transform=transform)
 
 
@@ -132,7 +143,9 @@ def expect_reader(dataset: str) -> None:
     """Raises InputError where the library that reads such a data set is not installed."""
     library = READERS.get(dataset.partition("/")[0].lower())
     if library and find_spec(library) is None:
-        raise InputError(f"data.dataset {dataset!r}: {library} is not installed, expected it: pip install 'metamixer[readers]'")
+        raise InputError(
+            f"data.dataset {dataset!r}: {library} is not installed, expected it: pip install 'metamixer[readers]'"
+        )
 
 
 def class_names(reader) -> list[str] | None:

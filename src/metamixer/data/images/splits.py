@@ -10,7 +10,8 @@ SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluat
 
 
 def split_folder(root: str | Path, split: str) -> Path:
-    """Where timm's reader finds a split: a folder of its name or of a synonym; the root itself, where it is not divided.
+    """Where timm's reader finds a split: a folder of its name or of a synonym; the root itself, where it is not
+    divided.
 
     Raises InputError where there is no root, or where it is divided into other splits.
     """
@@ -21,14 +22,18 @@ def split_folder(root: str | Path, split: str) -> Path:
     found = [root / name for name in names if (root / name).is_dir()]
     others = [name for synonyms in (*SPLITS, ("test",)) for name in synonyms if (root / name).is_dir()]
     if not found and others:
-        raise InputError(f"{root}: no folder for split {split!r}, expected {root / split}; there are {', '.join(others)}")
+        raise InputError(
+            f"{root}: no folder for split {split!r}, expected {root / split}; there are {', '.join(others)}"
+        )
     return found[0] if found else root
 
 
 def expect_two_splits(root: str, train: str, val: str) -> None:
     """Raises InputError where a folder that is not divided would be trained on and measured with the same images."""
     if train != val and split_folder(root, train) == split_folder(root, val):
-        raise InputError(f"{root}: no folders for splits {train!r} and {val!r}, expected {train}/CLASS/IMAGE and {val}/CLASS/IMAGE")
+        raise InputError(
+            f"{root}: no folders for splits {train!r} and {val!r}, expected {train}/CLASS/IMAGE and {val}/CLASS/IMAGE"
+        )
 
 
 def expect_same_classes(train: Sequence[str], val: Sequence[str]) -> None:
@@ -37,5 +42,6 @@ def expect_same_classes(train: Sequence[str], val: Sequence[str]) -> None:
         lone = [name for name in names if name not in others]
         if lone:
             raise InputError(
-                f"class {lone[0]!r} ({len(lone)} such) of the {here} split: no images in the {there} split, expected some in both"
+                f"class {lone[0]!r} ({len(lone)} such) of the {here} split: no images in the {there} split, "
+                "expected some in both"
             )

@@ -13,12 +13,13 @@ from .clouds import Cloud
 class PointAugmentation:
     """The defaults are close to the published ones for rooms (docs/points.md); chances are probabilities.
 
-    turn: largest angle around the vertical axis, tilt: around the two others, as shares of a half turn; turn_chance: of each of the
-    three; scale: range of factors;
-    flip: chance of a mirror, in x and in y; jitter, jitter_limit: deviation and limit of each coordinate in metres; drop: share of
-    points that are left out, and drop_chance; contrast, colour_shift, colour_jitter: chance of stretching the colours to the whole
-    range, of one shift of all colours by up to 5 %, and of noise of that size; crop: so many voxels nearest to a random point are
-    kept, None for all; mix: chance of a second scene in the same place (Mix3D, Nekrasov and others, 2021).
+    turn: largest angle around the vertical axis, tilt: around the two others, as shares of a half turn; turn_chance: of
+    each of the three; scale: range of factors;
+    flip: chance of a mirror, in x and in y; jitter, jitter_limit: deviation and limit of each coordinate in metres;
+    drop: share of points that are left out, and drop_chance; contrast, colour_shift, colour_jitter: chance of
+    stretching the colours to the whole range, of one shift of all colours by up to 5 %, and of noise of that size;
+    crop: so many voxels nearest to a random point are kept, None for all; mix: chance of a second scene in the same
+    place (Mix3D, Nekrasov and others, 2021).
     """
 
     turn: float = 1.0
@@ -86,7 +87,9 @@ def rotation(share: float, *, axis: int) -> np.ndarray:
 
 
 def joined(first: Cloud, second: Cloud, *, centred: bool = True) -> Cloud:
-    """Both in one place, centred on each other or where their coordinates are; what only one of them knows is left out."""
+    """Both in one place, centred on each other or where their coordinates are; what only one of them knows is left
+    out.
+    """
     ours, theirs = ((cloud.centred() if centred else cloud).arrays() for cloud in (first, second))
     return Cloud(**{name: np.concatenate([value, theirs[name]]) for name, value in ours.items() if name in theirs})
 

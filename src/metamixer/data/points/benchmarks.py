@@ -27,7 +27,9 @@ class _RoomData(PointData):
         """The rooms in folders, in order."""
         found = [path.parent for folder in folders for path in sorted(folder.glob("*/coord.npy"))]
         if not found:
-            raise InputError(f"{folders[0]}: no rooms in it, expected Pointcept's folders such as {folders[0]}/scene/coord.npy")
+            raise InputError(
+                f"{folders[0]}: no rooms in it, expected Pointcept's folders such as {folders[0]}/scene/coord.npy"
+            )
         return found
 
     def read(self, path: Path) -> Cloud:
@@ -104,8 +106,8 @@ class S3DISData(_RoomData):
 class SemanticKITTIData(PointData):
     """Street scenes of a laser scanner: 19 classes from the raw ids; sequence 08 is for validation.
 
-    root: the folder of the sequences 00 to 10, each with `velodyne/*.bin` and `labels/*.label` as published, or with NPZ files
-    of coordinates, intensity and raw labels.
+    root: the folder of the sequences 00 to 10, each with `velodyne/*.bin` and `labels/*.label` as published, or with
+    NPZ files of coordinates, intensity and raw labels.
     """
 
     def __init__(
@@ -126,9 +128,17 @@ class SemanticKITTIData(PointData):
 
     def scenes(self, split: str) -> list[Path]:
         folders = [f"{i:02d}" for i in range(11) if (f"{i:02d}" in KITTI_VAL) != (split == "train")]
-        files = [path for folder in folders for kind in ("*.npz", "velodyne/*.bin") for path in sorted((self.root / folder).glob(kind))]
+        files = [
+            path
+            for folder in folders
+            for kind in ("*.npz", "velodyne/*.bin")
+            for path in sorted((self.root / folder).glob(kind))
+        ]
         if not files:
-            raise InputError(f"{self.root}: no scans of sequences {', '.join(folders)}, expected folders such as {self.root / folders[0]}")
+            raise InputError(
+                f"{self.root}: no scans of sequences {', '.join(folders)}, expected folders such as "
+                f"{self.root / folders[0]}"
+            )
         return files
 
     def read(self, path: Path) -> Cloud:
@@ -154,4 +164,6 @@ def read_scan(path: Path) -> Cloud:
         raise InputError(f"{path}: {len(values)} numbers, expected four a point: truncated")
     points = values.reshape(-1, 4)
     labels = np.fromfile(label_path, dtype="<u4") & 0xFFFF
-    return check_cloud(Cloud(points[:, :3].astype(np.float64), intensity=points[:, 3], labels=labels.astype(np.int64)), str(path))
+    return check_cloud(
+        Cloud(points[:, :3].astype(np.float64), intensity=points[:, 3], labels=labels.astype(np.int64)), str(path)
+    )

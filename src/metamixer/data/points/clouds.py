@@ -21,14 +21,17 @@ ARRAYS: dict[str, tuple[str, ...]] = {
     "intensity": ("intensity", "strength"),
     "labels": ("label", "segment", "labels", "classification"),
 }
-"""Names of arrays in NPZ files and folders; `xyz_cm` are coordinates in centimetres, whole-number intensities are in percent."""
+"""Names of arrays in NPZ files and folders; `xyz_cm` are coordinates in centimetres, whole-number intensities are in
+percent.
+"""
 
 
 @dataclass(frozen=True)
 class Cloud:
     """Points with what is known of each.
 
-    coordinates: (N, 3) metres; colours: (N, 3) from 0 to 255; normals: (N, 3); intensity: (N,) from 0 to 1; labels: (N,) integers.
+    coordinates: (N, 3) metres; colours: (N, 3) from 0 to 255; normals: (N, 3); intensity: (N,) from 0 to 1; labels:
+    (N,) integers.
     """
 
     coordinates: np.ndarray
@@ -56,7 +59,9 @@ class Cloud:
 
 
 def check_cloud(cloud: Cloud, name: str) -> Cloud:
-    """Raises InputError for a cloud without points, of different lengths, or with values that are no numbers or out of range."""
+    """Raises InputError for a cloud without points, of different lengths, or with values that are no numbers or out of
+    range.
+    """
     if cloud.coordinates.ndim != 2 or cloud.coordinates.shape[1] != 3:
         raise InputError(f"{name}: coordinates of shape {list(cloud.coordinates.shape)}, expected (points, 3)")
     if not len(cloud):
@@ -64,7 +69,9 @@ def check_cloud(cloud: Cloud, name: str) -> Cloud:
     for kind, values in cloud.arrays().items():
         width = (3,) if kind in ("colours", "normals") else ()
         if kind != "coordinates" and values.shape != (len(cloud), *width):
-            raise InputError(f"{name}: {kind} of shape {list(values.shape)}, expected {[len(cloud), *width]}, one a point")
+            raise InputError(
+                f"{name}: {kind} of shape {list(values.shape)}, expected {[len(cloud), *width]}, one a point"
+            )
         if kind != "labels" and not np.isfinite(values).all():
             row = int(np.argwhere(~np.isfinite(values))[0, 0])
             raise InputError(f"{name}: {kind} {values[row].tolist()} of point {row}, expected finite numbers")
@@ -74,7 +81,9 @@ def check_cloud(cloud: Cloud, name: str) -> Cloud:
 
 
 def read_cloud(path: str | Path) -> Cloud:
-    """A file of a kind in `READERS`, or a folder with coord.npy; raises InputError that names it where it can't be used."""
+    """A file of a kind in `READERS`, or a folder with coord.npy; raises InputError that names it where it can't be
+    used.
+    """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
@@ -114,13 +123,19 @@ def _las(path: Path):
     try:
         import laspy
     except ImportError:
-        raise InputError(f"{path}: LAS files need laspy, expected it installed: pip install 'metamixer[points]'") from None
+        raise InputError(
+            f"{path}: LAS files need laspy, expected it installed: pip install 'metamixer[points]'"
+        ) from None
     try:
         file = laspy.read(path)
     except Exception as error:  # laspy lets through what its parts raise: struct, NumPy, the decompressor
-        raise InputError(f"{path}: not a readable LAS file ({type(error).__name__}: {first_line(error)}): truncated?") from None
+        raise InputError(
+            f"{path}: not a readable LAS file ({type(error).__name__}: {first_line(error)}): truncated?"
+        ) from None
     if len(file.points) < file.header.point_count:
-        raise InputError(f"{path}: {len(file.points)} points, expected {file.header.point_count}, as its header says: truncated")
+        raise InputError(
+            f"{path}: {len(file.points)} points, expected {file.header.point_count}, as its header says: truncated"
+        )
     return file
 
 
@@ -148,7 +163,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 arrays[name] = file[name]
     except Exception as error:  # zipfile, zlib and NumPy each raise their own
         said = first_line(error)
-        raise InputError(f"{path}: not a readable NPZ file ({name}: {said}): truncated, or another kind of file") from None
+        raise InputError(
+            f"{path}: not a readable NPZ file ({name}: {said}): truncated, or another kind of file"
+        ) from None
     return arrays
 
 
@@ -172,7 +189,10 @@ def read_array(path: Path) -> np.ndarray:
 def _from_npy(path: Path) -> Cloud:
     array = _numeric(read_array(path), str(path))
     if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
-        raise InputError(f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) with colour")
+        raise InputError(
+            f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) "
+            "with colour"
+        )
     more = {4: {"intensity": array[:, 3]}, 6: {"colours": array[:, 3:]}}.get(array.shape[1], {})
     return _cloud(path, coordinates=array[:, :3], **more)
 
@@ -182,7 +202,10 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Cloud:
     if "xyz_cm" in arrays:
         names["coordinates"] = "xyz_cm"
     if not names["coordinates"]:
-        raise InputError(f"{path}: arrays {', '.join(arrays) or 'none'}, expected coordinates under {', '.join(ARRAYS['coordinates'])}")
+        raise InputError(
+            f"{path}: arrays {', '.join(arrays) or 'none'}, expected coordinates under "
+            f"{', '.join(ARRAYS['coordinates'])}"
+        )
     found = {kind: _numeric(arrays[name], f"{path}: array {name}") for kind, name in names.items() if name}
     if "xyz_cm" in arrays:
         found["coordinates"] = found["coordinates"] / 100
@@ -192,7 +215,9 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Cloud:
 
 
 def _numeric(array: np.ndarray, name: str) -> np.ndarray:
-    """The array; raises InputError where it holds truth values, complex numbers, text or times, which NumPy would turn into numbers."""
+    """The array; raises InputError where it holds truth values, complex numbers, text or times, which NumPy would turn
+    into numbers.
+    """
     if array.dtype.kind not in "iuf":
         raise InputError(f"{name} of type {array.dtype}, expected whole or floating-point numbers")
     return array
@@ -215,7 +240,9 @@ def _column(values: np.ndarray) -> np.ndarray:
     return values[:, 0] if values.shape[1:] == (1,) else values
 
 
-def _cloud(path: Path, *, coordinates: np.ndarray, labels: np.ndarray | None = None, **known: np.ndarray | None) -> Cloud:
+def _cloud(
+    path: Path, *, coordinates: np.ndarray, labels: np.ndarray | None = None, **known: np.ndarray | None
+) -> Cloud:
     """In the types and units of a `Cloud`; None where a file doesn't tell."""
     if known.get("colours") is not None:
         known["colours"] = as_colours(known["colours"])
@@ -239,7 +266,8 @@ READERS: dict[str, Callable[[Path], Cloud]] = {
 def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> None:
     """The source's file with the label of each point beside all that it holds, under the name `prediction`.
 
-    PLY, LAS and LAZ stay what they are; of arrays (NPZ, NPY, a folder) an NPZ is made. The file appears whole or not at all.
+    PLY, LAS and LAZ stay what they are; of arrays (NPZ, NPY, a folder) an NPZ is made. The file appears whole or not at
+    all.
     """
     source = Path(source)
     kind = kind_of(source)
@@ -254,7 +282,11 @@ def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> N
 
 
 def _folder_arrays(source: Path) -> dict[str, np.ndarray]:
-    return {file.stem: read_array(file) for file in source_files(source)} if source.is_dir() else {"points": read_array(source)}
+    return (
+        {file.stem: read_array(file) for file in source_files(source)}
+        if source.is_dir()
+        else {"points": read_array(source)}
+    )
 
 
 def _write_las(source: Path, out: Path, labels: np.ndarray) -> None:

@@ -17,7 +17,9 @@ KEYS = ("classes", "ignored", *SPLITS)
 
 @dataclass(frozen=True)
 class CloudDescription:
-    """classes: the files' labels -> names, in the classes' order; ignored: labels that nobody is asked about; splits: their files."""
+    """classes: the files' labels -> names, in the classes' order; ignored: labels that nobody is asked about; splits:
+    their files.
+    """
 
     classes: Mapping[int, str]
     ignored: tuple[int, ...]
@@ -40,7 +42,9 @@ def read_description(path: Path) -> CloudDescription:
         raise InputError(f"{path}: ignored: {ignored!r}, expected a list of whole numbers such as [0, 1]")
     both = [label for label in (IGNORED_POINT, *ignored) if label in classes]
     if both:
-        raise InputError(f"{path}: label {both[0]} in classes and ignored, expected it in one ({IGNORED_POINT} is always ignored)")
+        raise InputError(
+            f"{path}: label {both[0]} in classes and ignored, expected it in one ({IGNORED_POINT} is always ignored)"
+        )
     splits = {key: _files(content[key], key, path=path) for key in SPLITS if content.get(key)}
     return CloudDescription(classes, (IGNORED_POINT, *ignored), splits)
 
@@ -63,7 +67,9 @@ def _classes(classes: Any, path: Path) -> dict[int, str]:
         raise InputError(f"{path}: classes: {classes!r}, expected a list of names, or a mapping from labels to names")
     for label, name in named.items():
         if not _is_label(label):
-            raise InputError(f"{path}: classes: label {label!r}, expected a whole number before the name, as in 2: ground")
+            raise InputError(
+                f"{path}: classes: label {label!r}, expected a whole number before the name, as in 2: ground"
+            )
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise InputError(f"{path}: classes: name {name!r} of label {label}, expected text")
     return {label: str(name) for label, name in named.items()}

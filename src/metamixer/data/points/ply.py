@@ -36,7 +36,9 @@ END = b"end_header"
 
 @dataclass(frozen=True)
 class Ply:
-    """A PLY file: the header's lines, the vertices, and the bytes behind them; text: the vertices' own lines where it is text."""
+    """A PLY file: the header's lines, the vertices, and the bytes behind them; text: the vertices' own lines where it
+    is text.
+    """
 
     header: list[str]
     vertices: np.ndarray
@@ -57,7 +59,9 @@ def read_ply(path: str | Path) -> Ply:
     start = content.find(END)
     line_end = content.find(b"\n", start)
     if not content.startswith(b"ply") or start < 0 or line_end < 0:
-        raise InputError(f"{path}: no PLY header, expected a file that begins with 'ply' and a header that ends in 'end_header'")
+        raise InputError(
+            f"{path}: no PLY header, expected a file that begins with 'ply' and a header that ends in 'end_header'"
+        )
     header = content[:start].decode("ascii", "replace").split("\n")
     form, count, dtype = _parse(path, [line.split() for line in header])
     body = content[line_end + 1 :]
@@ -95,7 +99,9 @@ def _vertex_type(path: str | Path, properties: list[list[str]], *, order: str) -
     fields: dict[str, str] = {}
     for words in properties:
         if len(words) != 2 or words[0] not in TYPES:
-            raise InputError(f"{path}: vertex property {' '.join(words)!r}, expected a name behind one of {', '.join(TYPES)}")
+            raise InputError(
+                f"{path}: vertex property {' '.join(words)!r}, expected a name behind one of {', '.join(TYPES)}"
+            )
         if words[1] in fields:
             raise InputError(f"{path}: vertex property {words[1]!r} twice, expected different names")
         fields[words[1]] = order + TYPES[words[0]]
@@ -106,7 +112,10 @@ def _read_text(path: str | Path, header: list[str], body: bytes, *, count: int, 
     lines = body.splitlines()
     rows = [line.split() for line in lines[:count]]
     if len(rows) < count or any(len(row) != len(dtype.names or ()) for row in rows):
-        raise InputError(f"{path}: {len(lines)} lines behind the header, expected {count} vertices of {len(dtype)} numbers: truncated")
+        raise InputError(
+            f"{path}: {len(lines)} lines behind the header, expected {count} vertices of {len(dtype)} numbers: "
+            "truncated"
+        )
     vertices = np.empty(count, dtype)
     for i, name in enumerate(dtype.names or ()):
         vertices[name] = _column([row[i] for row in rows], dtype[name], name=f"{path}: {name}")
@@ -140,7 +149,9 @@ def _first_odd(words: list[bytes]) -> str:
 def write_ply(path: str | Path, ply: Ply, **added: np.ndarray) -> None:
     """The file as it was read, with integers of each vertex under new names; a property of that name is replaced."""
     kept = [name for name in ply.names() if name not in added]
-    dtype = np.dtype([(name, ply.vertices.dtype[name].str) for name in kept] + [(name, _order(ply) + "i4") for name in added])
+    dtype = np.dtype(
+        [(name, ply.vertices.dtype[name].str) for name in kept] + [(name, _order(ply) + "i4") for name in added]
+    )
     vertices = np.empty(len(ply.vertices), dtype)
     for name in kept:
         vertices[name] = ply.vertices[name]
@@ -149,11 +160,15 @@ def write_ply(path: str | Path, ply: Ply, **added: np.ndarray) -> None:
     lines = [line.rstrip("\r") for line in ply.header]
     first, end, *_ = [i for i, line in enumerate(lines) if line.split()[:1] == ["element"]] + [len(lines)]
     replaced = [["property", name] for name in added]
-    own = [line for line in lines[first:end] if line.split()[:3:2] not in replaced]  # other elements may have such properties
+    own = [
+        line for line in lines[first:end] if line.split()[:3:2] not in replaced
+    ]  # other elements may have such properties
     header = [*lines[:first], *own, *(f"property int {name}" for name in added), *lines[end:]]
     body = vertices.tobytes() if ply.text is None else _as_text(ply, kept, added)
     with written_whole(path) as part:
-        part.write_bytes("\n".join([*(line for line in header if line.strip()), "end_header\n"]).encode() + body + ply.rest)
+        part.write_bytes(
+            "\n".join([*(line for line in header if line.strip()), "end_header\n"]).encode() + body + ply.rest
+        )
 
 
 def _order(ply: Ply) -> str:

@@ -134,16 +134,24 @@ class PointData(L.LightningDataModule):
         """The file's labels as numbers of `classes`; raises InputError for one outside the list."""
         wrong = labels[(labels < IGNORED_POINT) | (labels >= len(self.classes))]
         if len(wrong):
-            raise InputError(f"{path}: label {wrong[0]}, expected {IGNORED_POINT} (ignored) or 0 to {len(self.classes) - 1}")
+            raise InputError(
+                f"{path}: label {wrong[0]}, expected {IGNORED_POINT} (ignored) or 0 to {len(self.classes) - 1}"
+            )
         return labels
 
-    def transfer_batch_to_device(self, batch: Voxels | Cloud, device: torch.device, dataloader_idx: int) -> Voxels | Cloud:
+    def transfer_batch_to_device(
+        self, batch: Voxels | Cloud, device: torch.device, dataloader_idx: int
+    ) -> Voxels | Cloud:
         """A whole scene stays where it is: its views and fragments go to the device one by one."""
         return batch if isinstance(batch, Cloud) else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def train_dataloader(self) -> DataLoader:
         dataset = TrainingClouds(
-            self.scenes("train"), self.read, preprocessing=self.preprocessing, augmentation=self.augmentation, repeat=self.repeat
+            self.scenes("train"),
+            self.read,
+            preprocessing=self.preprocessing,
+            augmentation=self.augmentation,
+            repeat=self.repeat,
         )
         return training_loader(
             dataset,
@@ -177,8 +185,9 @@ def number_labels(labels: np.ndarray, numbers: Mapping[int, int], path: Path) ->
 class CloudData(PointData):
     """Any folder of labelled clouds with a YAML file beside them.
 
-    The YAML has `classes`, a list of names or a mapping from the files' labels to names; `ignored`, a list of labels (may be absent);
-    `train` and `val`, lists of files or folders relative to it, or a single one; `test` may be absent: then it is `val`.
+    The YAML has `classes`, a list of names or a mapping from the files' labels to names; `ignored`, a list of labels
+    (may be absent); `train` and `val`, lists of files or folders relative to it, or a single one; `test` may be absent:
+    then it is `val`.
     """
 
     def __init__(

@@ -2,13 +2,18 @@
 
 import numpy as np
 
-LIMITS = {"colours": (255, "0 to 255, or 0 to 1 in floating point"), "intensity": (1, "0 to 1, or in arrays whole numbers of percent")}
+LIMITS = {
+    "colours": (255, "0 to 255, or 0 to 1 in floating point"),
+    "intensity": (1, "0 to 1, or in arrays whole numbers of percent"),
+}
 """The largest value, and what a file may have, in words."""
 SIXTEEN_BITS = 65535 / 255
 
 
 def as_colours(values: np.ndarray) -> np.ndarray:
-    """From 0 to 255: floating-point numbers of which none is above 1 are shares, 16 bits are scaled unless they hold 8, as many do."""
+    """From 0 to 255: floating-point numbers of which none is above 1 are shares, 16 bits are scaled unless they hold 8,
+    as many do.
+    """
     largest = values.max(initial=0)
     if values.dtype.kind == "f":
         return values * 255 if largest <= 1 else values

@@ -27,8 +27,9 @@ Height begins above the lowest 1 % of the points, for scanners see some below th
 class PointPreprocessing:
     """What a network was trained to see.
 
-    grid_size: side of a voxel in metres; features: names of `FEATURES`, in the order of the network's channels; centred: positions count
-    from the middle of each cloud and its lowest point, else from the files' origin, such as a scanner.
+    grid_size: side of a voxel in metres; features: names of `FEATURES`, in the order of the network's channels;
+    centred: positions count from the middle of each cloud and its lowest point, else from the files' origin, such as a
+    scanner.
     """
 
     grid_size: float = 0.02
@@ -48,7 +49,9 @@ class PointPreprocessing:
         return sum(FEATURES[name][1] for name in self.features)
 
     def check(self, cloud: Cloud, name: str, *, scale: float = 1.0) -> None:
-        """Raises InputError where the cloud lacks what the network wants, or is too large for the grid when enlarged by `scale`."""
+        """Raises InputError where the cloud lacks what the network wants, or is too large for the grid when enlarged by
+        `scale`.
+        """
         for feature in self.features:
             kind = FEATURES[feature][0]
             if getattr(cloud, kind) is None:
@@ -58,7 +61,8 @@ class PointPreprocessing:
         if size > largest:
             enlarged = f" and views of {scale:g} times the size" if scale > 1 else ""
             raise InputError(
-                f"{name}: {size:g} m from end to end, expected at most {largest:g} m with voxels of {self.grid_size:g} m{enlarged}"
+                f"{name}: {size:g} m from end to end, expected at most {largest:g} m with voxels of "
+                f"{self.grid_size:g} m{enlarged}"
             )
 
     def as_dict(self) -> dict:
@@ -72,7 +76,9 @@ class PointPreprocessing:
         return cls(values["grid_size"], tuple(values["features"]), values.get("centred", False))
 
     def placed(self, cloud: Cloud) -> Cloud:
-        """The cloud before it is turned and scaled: where the network sees positions, with the origin from which they count."""
+        """The cloud before it is turned and scaled: where the network sees positions, with the origin from which they
+        count.
+        """
         return cloud.centred() if self.centred and "position" in self.features else cloud
 
     def grid(self, cloud: Cloud) -> "PointGrid":
@@ -98,8 +104,8 @@ class PointPreprocessing:
 class PointGrid:
     """Points by voxel.
 
-    cells: (N, 3) the voxel of each point; order: the points, voxel by voxel; starts, counts: (M,) where in `order` each voxel's
-    points begin and how many they are; rows: (N,) the number of each point's voxel.
+    cells: (N, 3) the voxel of each point; order: the points, voxel by voxel; starts, counts: (M,) where in `order` each
+    voxel's points begin and how many they are; rows: (N,) the number of each point's voxel.
     """
 
     cells: np.ndarray

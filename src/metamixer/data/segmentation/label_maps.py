@@ -19,7 +19,9 @@ LABEL_MODES = ("L", "P", "I", "I;16")
 
 @dataclass(frozen=True)
 class PixelClasses:
-    """names, colours: of each class by its label; values: the number that label files have for it; ignored: those that don't count."""
+    """names, colours: of each class by its label; values: the number that label files have for it; ignored: those that
+    don't count.
+    """
 
     names: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
@@ -37,8 +39,8 @@ class PixelClasses:
 def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
     """The classes of "ade20k", "cityscapes" or "camvid", or of a YAML file, looked for below `root` first.
 
-    The file has `classes`, a list of {name, colour, value} (value: its place in the list where it isn't given), and `ignore_index`, a
-    number or a list of them. Raises InputError that names the file and what is wrong in it.
+    The file has `classes`, a list of {name, colour, value} (value: its place in the list where it isn't given), and
+    `ignore_index`, a number or a list of them. Raises InputError that names the file and what is wrong in it.
     """
     candidates = (CLASS_LISTS / f"{name}.yaml", Path(root, name), Path(name))
     path = next((path for path in candidates if path.is_file()), None)
@@ -58,13 +60,16 @@ def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
         raise InputError(
             f"{path}: {type(error).__name__} {said}, expected classes: [{{name, colour: [r, g, b]}}, ...], ignore_index"
         ) from None
-    repeated = {value for value in (*values, *ignored) if (*values, *ignored).count(value) > 1 or not 0 <= value < 2**16}
+    repeated = {
+        value for value in (*values, *ignored) if (*values, *ignored).count(value) > 1 or not 0 <= value < 2**16
+    }
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{path}: class {twice!r} twice, expected different names")
     if repeated or not 2 <= len(names) <= IGNORED_PIXEL:
         raise InputError(
-            f"{path}: {len(names)} classes, values {sorted(repeated)} twice or out of range, expected 2 to 255 classes with one each"
+            f"{path}: {len(names)} classes, values {sorted(repeated)} twice or out of range, expected 2 to 255 "
+            "classes with one each"
         )
     return PixelClasses(names, colours, values, ignored)
 
@@ -79,8 +84,8 @@ def _colour(value: Sequence[int]) -> tuple[int, int, int]:
 def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) -> np.ndarray:
     """The labels (H, W) uint8 of a PNG, IGNORED_PIXEL where they don't count.
 
-    size: (height, width) of the picture. Raises InputError that names the file where it is missing, not an image of numbers, of another
-    size, has a number that is no class, or a palette in which a number has another class's colour.
+    size: (height, width) of the picture. Raises InputError that names the file where it is missing, not an image of
+    numbers, of another size, has a number that is no class, or a palette in which a number has another class's colour.
     """
     with decoding(path):
         image = Image.open(path)
@@ -99,19 +104,24 @@ def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) 
     if strange:
         wanted = f"{min(classes.values)} to {max(classes.values)}"
         raise InputError(
-            f"{path}: label value {strange[0]}, expected one of the {len(classes.names)} classes ({wanted}) or {_listed(classes.ignored)}"
+            f"{path}: label value {strange[0]}, expected one of the {len(classes.names)} classes ({wanted}) or "
+            f"{_listed(classes.ignored)}"
         )
     return classes.table()[numbers].astype(np.uint8)
 
 
 def check_palette(path: Path, palette: Sequence[int], used: Sequence[int], classes: PixelClasses) -> None:
-    """Refuse a palette image whose number has the colour of another class: its numbers were given anew by whoever saved it."""
+    """Refuse a palette image whose number has the colour of another class: its numbers were given anew by whoever saved
+    it.
+    """
     for value in used:
         colour = tuple(palette[3 * value : 3 * value + 3])
         own = classes.colours[classes.values.index(value)] if value in classes.values else None
         if colour != own and colour in classes.colours:
             name = classes.names[classes.colours.index(colour)]
-            raise InputError(f"{path}: wrong palette: value {value} has the colour of {name} {colour}, expected {own or 'no class'}")
+            raise InputError(
+                f"{path}: wrong palette: value {value} has the colour of {name} {colour}, expected {own or 'no class'}"
+            )
 
 
 def _listed(values: Sequence[int]) -> str:

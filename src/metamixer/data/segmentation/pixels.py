@@ -22,7 +22,8 @@ from .transforms import SegmentationAugmentation, SegmentationPreprocessing
 class LabelledPixels(Dataset):
     """Pictures as a segmentation network is to see them, with the labels of their pixels.
 
-    With augmentation an item is (image (3, *crop), labels (*crop)); else (image (3, H, W) uint8, labels (H, W)) as the files have them.
+    With augmentation an item is (image (3, *crop), labels (*crop)); else (image (3, H, W) uint8, labels (H, W)) as the
+    files have them.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class LabelledPixels(Dataset):
 
 
 def read_colour_image(picture, *, grey_images: bool = False) -> Image.Image:
-    """Open and decode a whole image as RGB; raises InputError for a grey one unless `grey_images` says that it may be."""
+    """Open and decode a whole image as RGB; raises InputError for a grey one unless `grey_images` says that it may
+    be.
+    """
     if not grey_images and isinstance(picture, Image.Image):
         expect_colour(picture.mode, name=str(picture))
     elif not grey_images:
@@ -83,18 +86,24 @@ def check_colour(picture: Path) -> None:
 def expect_colour(mode: str, *, name: str) -> None:
     """Raises InputError for a Pillow mode of grey images."""
     if is_grey(mode):
-        raise InputError(f"{name}: a grey image (mode {mode}), expected colour; grey_images=true takes it as three equal channels")
+        raise InputError(
+            f"{name}: a grey image (mode {mode}), expected colour; grey_images=true takes it as three equal channels"
+        )
 
 
-def pair_files(images: Path, labels: Path, *, image_ending: str = "", label_ending: str = "") -> list[tuple[Path, Path]]:
+def pair_files(
+    images: Path, labels: Path, *, image_ending: str = "", label_ending: str = ""
+) -> list[tuple[Path, Path]]:
     """The pictures below a folder in order, each with the label PNG of its name in the other.
 
-    image_ending, label_ending: what stands at the end of the names, before their suffix, in place of each other. Raises InputError where
-    there is no picture or a label file is missing.
+    image_ending, label_ending: what stands at the end of the names, before their suffix, in place of each other. Raises
+    InputError where there is no picture or a label file is missing.
     """
     pictures = [path for path in files_below(images, IMAGE_SUFFIXES) if path.stem.endswith(image_ending)]
     if not pictures:
-        raise InputError(f"{images}: 0 pictures in this split, expected files such as *{image_ending}.jpg or *{image_ending}.png")
+        raise InputError(
+            f"{images}: 0 pictures in this split, expected files such as *{image_ending}.jpg or *{image_ending}.png"
+        )
     pairs = []
     for picture in pictures:
         stem = picture.stem.removesuffix(image_ending) + label_ending
@@ -110,14 +119,16 @@ class SegmentationData(L.LightningDataModule):
 
     Args:
         root: folder that the other paths start from.
-        classes: "ade20k", "cityscapes", "camvid" or a YAML file with names, colours and the ignored value (docs/segmentation.md).
-        train_images, val_images, test_images: folders of pictures; train_labels, val_labels, test_labels: of their label PNGs; None for the
-            test split: the validation split.
-        image_ending, label_ending: what names end in before the suffix, as Cityscapes' _leftImg8bit and _gtFine_labelIds.
+        classes: "ade20k", "cityscapes", "camvid" or a YAML file with names, colours and the ignored value
+            (docs/segmentation.md).
+        train_images, val_images, test_images: folders of pictures; train_labels, val_labels, test_labels: of their
+            label PNGs; None for the test split: the validation split.
+        image_ending, label_ending: what names end in before the suffix, as Cityscapes' _leftImg8bit and
+            _gtFine_labelIds.
         batch_size: images in a training batch, in each process; evaluation takes one at a time, whatever its size.
         grey_images: whether a grey picture counts as one of three equal channels, else it is refused.
-        in_memory: decode every training picture once and keep it; with workers all are decoded before the first step, and shared where
-            processes are forked (Linux).
+        in_memory: decode every training picture once and keep it; with workers all are decoded before the first step,
+            and shared where processes are forked (Linux).
         seed: of shuffling and augmentation.
     """
 
@@ -193,4 +204,6 @@ class SegmentationData(L.LightningDataModule):
 
     def _read(self, split: str, **options) -> LabelledPixels:
         files = pair_files(*self.folders[split], **self.endings)
-        return LabelledPixels(files, self.pixel_classes, preprocessing=self.preprocessing, grey_images=self.grey_images, **options)
+        return LabelledPixels(
+            files, self.pixel_classes, preprocessing=self.preprocessing, grey_images=self.grey_images, **options
+        )

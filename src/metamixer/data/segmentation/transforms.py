@@ -1,4 +1,6 @@
-"""Images with a label for each pixel: brought to a network's size, and changed at random for training as the paper does."""
+"""Images with a label for each pixel: brought to a network's size, and changed at random for training as the paper
+does.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +21,8 @@ from .label_maps import IGNORED_PIXEL
 class SegmentationPreprocessing(Normalisation):
     """What a segmentation network was trained to see, and how it looks at a whole image.
 
-    short_side, long_side: pixels that the image's sides are brought to as far as the other permits; None: the image's own size.
+    short_side, long_side: pixels that the image's sides are brought to as far as the other permits; None: the image's
+    own size.
     window, stride: side and step in pixels of the windows through which an image is seen; None: all at once.
     """
 
@@ -55,9 +58,10 @@ class SegmentationPreprocessing(Normalisation):
 class SegmentationAugmentation:
     """Random changes of training images; the defaults are the paper's for ADE20K.
 
-    crop: height and width in pixels of what the network sees; scale: smallest and largest factor beside the preprocessing's size;
-    category_limit: a crop in which one class has a larger share is drawn again, up to ten times; hflip: probability; photometric:
-    probability of each change of brightness, contrast, saturation and hue.
+    crop: height and width in pixels of what the network sees; scale: smallest and largest factor beside the
+    preprocessing's size;
+    category_limit: a crop in which one class has a larger share is drawn again, up to ten times; hflip: probability;
+    photometric: probability of each change of brightness, contrast, saturation and hue.
     """
 
     crop: tuple[int, int] = (512, 512)
@@ -73,7 +77,9 @@ class SegmentationAugmentation:
         for name in ("category_limit", "hflip", "photometric"):
             from_zero_to_one(f"augmentation.{name}", getattr(self, name))
 
-    def __call__(self, image: Tensor, labels: Tensor, preprocessing: SegmentationPreprocessing) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, image: Tensor, labels: Tensor, preprocessing: SegmentationPreprocessing
+    ) -> tuple[Tensor, Tensor]:
         """image: (3, H, W) uint8; labels: (H, W) uint8 -> (3, *crop) float as the network sees it, (*crop) int64."""
         low, high = self.scale
         factor = low + (high - low) * torch.rand(()).item()
@@ -94,18 +100,27 @@ class SegmentationAugmentation:
         )
 
     def choose_box(self, labels: Tensor, full: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Top, left, height and width in `labels` of a crop of an image resized to `full`, of several classes if that can be."""
-        sides = [max(min(round(crop * side / resized), side), 1) for crop, side, resized in zip(self.crop, labels.shape, full, strict=True)]
+        """Top, left, height and width in `labels` of a crop of an image resized to `full`, of several classes if that
+        can be.
+        """
+        sides = [
+            max(min(round(crop * side / resized), side), 1)
+            for crop, side, resized in zip(self.crop, labels.shape, full, strict=True)
+        ]
         for _ in range(10):
             top, left = (uniform(0, whole - side) for whole, side in zip(labels.shape, sides, strict=True))
-            counts = labels[top : top + sides[0], left : left + sides[1]].flatten().bincount(minlength=256)[:IGNORED_PIXEL]
+            counts = (
+                labels[top : top + sides[0], left : left + sides[1]].flatten().bincount(minlength=256)[:IGNORED_PIXEL]
+            )
             if (counts > 0).sum() > 1 and counts.max() < self.category_limit * counts.sum():
                 break
         return top, left, sides[0], sides[1]
 
 
 class PhotometricDistortion(RandomPhotometricDistort):
-    """SSD's changes of brightness, contrast, saturation and hue, which the published configuration names; not of the channels' order."""
+    """SSD's changes of brightness, contrast, saturation and hue, which the published configuration names; not of the
+    channels' order.
+    """
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {**super().make_params(flat_inputs), "channel_permutation": None}

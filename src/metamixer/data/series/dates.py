@@ -26,7 +26,9 @@ def import_pandas():
     try:
         import pandas
     except ImportError:
-        raise InputError("pandas is not installed, expected it for tables: pip install 'metamixer[forecasting]'") from None
+        raise InputError(
+            "pandas is not installed, expected it for tables: pip install 'metamixer[forecasting]'"
+        ) from None
     return pandas
 
 
@@ -54,9 +56,10 @@ def some(names: Sequence[Any]) -> str:
 class Dates:
     """A column of dates, parsed once.
 
-    times: datetime64, the local dates where each row is another day, else in UTC; zone: the time zone, None without one;
-    local: the times are that zone's. Text with an offset, which may change with the clock, is of UTC, or of no zone where
-    the dates are local.
+    times: datetime64, the local dates where each row is another day, else in UTC; zone: the time zone, None without
+    one;
+    local: the times are that zone's. Text with an offset, which may change with the clock, is of UTC, or of no zone
+    where the dates are local.
     """
 
     times: np.ndarray
@@ -80,18 +83,24 @@ def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
     pandas = import_pandas()
     if pandas.api.types.is_numeric_dtype(column):
         raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a date such as 2016-07-01 00:00")
-    days_first = isinstance(column.iloc[0], str) and re.match(r"\d{1,2}\.\d{1,2}\.\d{4}", column.iloc[0]) is not None  # 31.12.2016
+    days_first = (
+        isinstance(column.iloc[0], str) and re.match(r"\d{1,2}\.\d{1,2}\.\d{4}", column.iloc[0]) is not None
+    )  # 31.12.2016
     result = pandas.to_datetime(column, errors="coerce", utc=True, dayfirst=days_first)
     if result.isna().any():  # the format of the first row, which may leave out what others have
         result = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
     if result.isna().any():
         row = int(result.isna().to_numpy().argmax())
-        raise InputError(f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a date such as 2016-07-01 00:00")
+        raise InputError(
+            f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a date such as 2016-07-01 00:00"
+        )
     return result
 
 
 def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series | None":
-    """The dates without their zone, where all have one time of day there: in UTC summer time would move it. Else None."""
+    """The dates without their zone, where all have one time of day there: in UTC summer time would move it. Else
+    None.
+    """
     pandas = import_pandas()
     if len(utc) < 2 or (utc - utc.dt.normalize()).nunique() > 2:  # a zone has two offsets at most but for history
         return None
@@ -143,4 +152,7 @@ def expect_same_dates(index: "pandas.Index", column: "pandas.Series", name: Any)
     """Raise InputError that names the first row at which an index says another date than the column of its name."""
     ours, theirs = (Dates.of(values, name).times for values in (index.to_series(), column))
     for row in np.flatnonzero(ours != theirs)[:1]:
-        raise InputError(f"index {name!r}, row {row + 1}: {stamp(ours[row])}, expected {stamp(theirs[row])}, as in the column of this name")
+        raise InputError(
+            f"index {name!r}, row {row + 1}: {stamp(ours[row])}, expected {stamp(theirs[row])}, as in the column "
+            "of this name"
+        )

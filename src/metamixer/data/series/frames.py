@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InputError, InputWarning
-from .dates import TIME_COLUMNS, Dates, expect_same_dates, import_pandas, is_time, own_dates, stamp, time_column, to_zone
+from .dates import (
+    TIME_COLUMNS,
+    Dates,
+    expect_same_dates,
+    import_pandas,
+    is_time,
+    own_dates,
+    stamp,
+    time_column,
+    to_zone,
+)
 from .missing import refuse_missing
 from .tables import IDENTIFIER, LongSeries, Series, numbers, to_series
 
@@ -23,8 +33,9 @@ LONG = (IDENTIFIER, "ds", "y")
 class Layout:
     """What kind of table came in, so that forecasts go out alike.
 
-    library: "pandas" or "polars"; long: or wide; time: the column of dates; zone: its time zone, None without one; local: the series'
-    times are that zone's, else UTC; days: dates without a time of day (polars.Date); unit: of the dates, by numpy's name;
+    library: "pandas" or "polars"; long: or wide; time: the column of dates; zone: its time zone, None without one;
+    local: the series' times are that zone's, else UTC; days: dates without a time of day (polars.Date); unit: of the
+    dates, by numpy's name;
     identifier: numpy's type of the series' names, those of the columns of a wide table.
     """
 
@@ -70,7 +81,9 @@ def type_of_names(names: Any) -> str:
 
 
 def index_to_columns(frame: "pandas.DataFrame", time: str | None) -> "pandas.DataFrame":
-    """A table with what its index alone knows as columns, dates and names of series; any other index only numbers the rows."""
+    """A table with what its index alone knows as columns, dates and names of series; any other index only numbers the
+    rows.
+    """
     result, dated = frame.reset_index(drop=True), any(is_time(name, time) for name in frame.columns)
     for level, name in enumerate(frame.index.names):
         values = frame.index.get_level_values(level)
@@ -95,14 +108,18 @@ def from_polars(frame: Any) -> "pandas.DataFrame":
 
 
 def pivot(frame: Any) -> Series:
-    """A long table, whatever the order of its rows; a series that has no value at a date of another is missing one there."""
+    """A long table, whatever the order of its rows; a series that has no value at a date of another is missing one
+    there.
+    """
     pandas = import_pandas()
     identifier, time, value = LONG
     if len(frame) == 0:
         raise InputError("table of 0 rows, expected series")
     nameless = frame[identifier].isna().to_numpy()
     if nameless.any():
-        raise InputError(f"column {identifier!r}, row {int(nameless.argmax()) + 1}: no value, expected the name of a series")
+        raise InputError(
+            f"column {identifier!r}, row {int(nameless.argmax()) + 1}: no value, expected the name of a series"
+        )
     warn_of_unused([str(name) for name in frame.columns if name not in LONG])
     names = frame[identifier].astype(type_of_names(frame[identifier])).to_numpy()
     dated = Dates.of(frame[time], time)
@@ -111,7 +128,9 @@ def pivot(frame: Any) -> Series:
     if repeated.any():
         row = int(repeated.argmax())
         name, when = str(names[row]), stamp(table[time].to_numpy()[row])
-        raise InputError(f"column {time!r}, row {row + 1}: series {name!r} has {when} already, expected every date once")
+        raise InputError(
+            f"column {time!r}, row {row + 1}: series {name!r} has {when} already, expected every date once"
+        )
     wide = table.pivot(index=time, columns=identifier, values=value).sort_index()
     values, series = wide.to_numpy(dtype=np.float64), tuple(map(str, wide.columns))
     return LongSeries(wide.index.to_numpy(), values, series, time, zone=dated.zone, local=dated.local)
@@ -121,7 +140,9 @@ def warn_of_unused(columns: Sequence[str]) -> None:
     """Say that a long table's other columns are not looked at: other tools take them for causes."""
     if columns:
         what = "columns" if len(columns) > 1 else "column"
-        warnings.warn(f"{what} {', '.join(map(repr, columns))}: not used, only {', '.join(LONG)} are", InputWarning, stacklevel=2)
+        warnings.warn(
+            f"{what} {', '.join(map(repr, columns))}: not used, only {', '.join(LONG)} are", InputWarning, stacklevel=2
+        )
 
 
 def write_frame(
@@ -161,7 +182,9 @@ def to_polars(table: "pandas.DataFrame", layout: Layout) -> Any:
     stamps = polars.Series(stamps.to_numpy())
     if layout.zone:
         stamps = stamps.dt.replace_time_zone("UTC").dt.convert_time_zone(layout.zone)
-    columns = {name: table[name].to_list() if table[name].dtype.kind == "O" else table[name].to_numpy() for name in table}
+    columns = {
+        name: table[name].to_list() if table[name].dtype.kind == "O" else table[name].to_numpy() for name in table
+    }
     return polars.DataFrame({**columns, layout.time: stamps.cast(polars.Date) if layout.days else stamps})
 
 
@@ -184,17 +207,22 @@ def refuse_constant(series: Series) -> None:
     if constant.any():
         i = int(constant.argmax())
         raise InputError(
-            f"{series.variable(i)}: {series.values[0, i]:g} at all {len(series)} dates to learn from, expected a series that varies: "
+            f"{series.variable(i)}: {series.values[0, i]:g} at all {len(series)} dates to learn from, expected a "
+            "series that varies: "
             "leave it out"
         )
 
 
 def same_variables(series: Series, names: Sequence[str]) -> Series:
     """The columns in the order of `names`; raises InputError where they aren't the same."""
-    missing, extra = [name for name in names if name not in series.names], [name for name in series.names if name not in names]
+    missing, extra = (
+        [name for name in names if name not in series.names],
+        [name for name in series.names if name not in names],
+    )
     if missing or extra:
         raise InputError(
-            f"series {', '.join(missing) or 'none'} missing, {', '.join(extra) or 'none'} left over, expected {', '.join(names)}, "
+            f"series {', '.join(missing) or 'none'} missing, {', '.join(extra) or 'none'} left over, expected "
+            f"{', '.join(names)}, "
             "those of the training table"
         )
     order = [series.names.index(name) for name in names]

@@ -18,7 +18,9 @@ SEASONS = {
     "B": 5,
     "bh": 8,
 }
-"""Steps in the season that a naive forecast repeats, by pandas' name of the frequency: a year, or a week of business days."""
+"""Steps in the season that a naive forecast repeats, by pandas' name of the frequency: a year, or a week of business
+days.
+"""
 
 CALENDAR = ("B", "MS", "ME", "QS", "QE", "YS", "YE")
 """Frequencies whose steps differ in length, which a table with gaps may have."""
@@ -70,7 +72,9 @@ class Frequency:
 
     @property
     def season(self) -> int:
-        """Steps in a day where there are several, else in a week or a year; in some of these where one isn't a number of steps."""
+        """Steps in a day where there are several, else in a week or a year; in some of these where one isn't a number
+        of steps.
+        """
         pandas = import_pandas()
         code = self.name.split("-")[0].lstrip("0123456789")
         if code in SEASONS:
@@ -87,15 +91,22 @@ def refuse_disorder(series: Series) -> None:
     repeated = np.diff(series.times) == np.timedelta64(0)
     if repeated.any():
         row = int(repeated.argmax()) + 1
-        raise InputError(f"{series.date(row)} repeats {stamp(series.times[row - 1])} of the row above, expected every date once, in order")
+        raise InputError(
+            f"{series.date(row)} repeats {stamp(series.times[row - 1])} of the row above, expected every date "
+            "once, in order"
+        )
 
 
 def refuse_backward(series: Series) -> None:
-    """Raise InputError that names the first row which precedes the one before it; repeated dates may be those of a lost hour."""
+    """Raise InputError that names the first row which precedes the one before it; repeated dates may be those of a lost
+    hour.
+    """
     backward = np.diff(series.times) < np.timedelta64(0)
     if backward.any():
         row = int(backward.argmax()) + 1
-        raise InputError(f"{series.date(row)} is before {stamp(series.times[row - 1])} of the row above, expected dates in order")
+        raise InputError(
+            f"{series.date(row)} is before {stamp(series.times[row - 1])} of the row above, expected dates in order"
+        )
 
 
 def irregularity(series: Series) -> str:
@@ -107,13 +118,14 @@ def irregularity(series: Series) -> str:
             missing = dates[~np.isin(dates, times)][0]
             row = int((times > missing).argmax())
             return (
-                f"{series.date(row)} follows {stamp(times[row - 1])}, expected {stamp(missing)} at the frequency {name}: "
+                f"{series.date(row)} follows {stamp(times[row - 1])}, expected {stamp(missing)} at the frequency "
+                f"{name}: "
                 "fill the gap in, with empty values where there are none"
             )
     days = times.astype("datetime64[D]") - times.astype("datetime64[M]")
     if (days == days[0]).all() and steps.min() >= 28 * DAY:
         day = days[0].astype(int) + 1
-        return f"column {series.time!r}: day {day} of each month, expected the first or the last day for dates of a month each"
+        return f"column {series.time!r}: day {day} of each month, expected the first or the last day for monthly dates"
     kinds, counts = np.unique(steps, return_counts=True)
     usual = kinds[counts.argmax()]
     if counts.max() < 0.5 * len(steps):

@@ -23,15 +23,16 @@ def refuse_unmeasured(series: Series) -> None:
     """Raise InputError where rows that decide which weights are kept hold no value at all."""
     if np.isnan(series.values).all():
         raise InputError(
-            f"no value from {stamp(series.times[0])} to {stamp(series.times[-1])}, expected some: the best weights are chosen there"
+            f"no value from {stamp(series.times[0])} to {stamp(series.times[-1])}, expected some: the best weights "
+            "are chosen there"
         )
 
 
 def fill_missing(series: Series, *, learned: int) -> Series:
     """Missing values as the last value before, those before a series' first value as that one.
 
-    Only what was known at a time stands in for what wasn't: anything of a later value would tell a window its future. Raises InputError
-    for a series without any value in the first `learned` rows.
+    Only what was known at a time stands in for what wasn't: anything of a later value would tell a window its future.
+    Raises InputError for a series without any value in the first `learned` rows.
     """
     missing = np.isnan(series.values)
     if not missing.any():
@@ -39,7 +40,8 @@ def fill_missing(series: Series, *, learned: int) -> Series:
     empty = missing[:learned].all(axis=0)
     if empty.any():
         raise InputError(
-            f"{series.variable(int(empty.argmax()))}: no value at the first {learned} dates, which are learned from, expected numbers: "
+            f"{series.variable(int(empty.argmax()))}: no value at the first {learned} dates, which are learned "
+            "from, expected numbers: "
             "leave it out"
         )
     rows = np.arange(len(series))[:, None]
@@ -48,11 +50,15 @@ def fill_missing(series: Series, *, learned: int) -> Series:
 
 
 def warn_of_missing(series: Series) -> None:
-    """Warn of the values that `fill_missing` fills: how many in which series, where the first, and which series are shorter than others."""
+    """Warn of the values that `fill_missing` fills: how many in which series, where the first, and which series are
+    shorter than others.
+    """
     missing = np.isnan(series.values)
     if not missing.any():
         return
-    counts = [f"{count} in {name!r}" for name, count in zip(series.names, missing.sum(axis=0).tolist(), strict=True) if count]
+    counts = [
+        f"{count} in {name!r}" for name, count in zip(series.names, missing.sum(axis=0).tolist(), strict=True) if count
+    ]
     row, column = np.argwhere(missing)[0]
     warnings.warn(
         f"{missing.sum()} missing values ({some(counts)}) filled with the value before, counted in no error; "
@@ -77,7 +83,8 @@ def warn_of_sentinels(series: Series) -> None:
     for row, column in np.argwhere(found)[:1]:
         warnings.warn(
             f"{series.place(row, column)}: {series.values[row, column]:g} ({found.sum()} such values in the table) "
-            "looks like a missing value and is taken as it stands; leave it empty where it is one (--missing_values of `forecast`)",
+            "looks like a missing value and is taken as it stands; leave it empty where it is one "
+            "(--missing_values of `forecast`)",
             InputWarning,
             stacklevel=3,
         )

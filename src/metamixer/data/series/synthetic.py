@@ -1,9 +1,10 @@
 """Synthetic series without end, to train a forecaster of any series on: drawn by the batch, on a CPU or a GPU.
 
-A series is a sum or a product of parts, each drawn at random: a trend, seasons whose shape, amplitude and phase change, a
-Gaussian process of a random spectrum, which may revert to a level soon, late or never, shifts of level and switches. Other
-families are compositions of Gaussian processes, intermittent demand and pulses. What an observer does to series comes last:
-limits, rounding, outliers, gaps. A batch is a function of (seed, step) alone, so that a training resumes where it was.
+A series is a sum or a product of parts, each drawn at random: a trend, seasons whose shape, amplitude and phase change,
+a Gaussian process of a random spectrum, which may revert to a level soon, late or never, shifts of level and switches.
+Other families are compositions of Gaussian processes, intermittent demand and pulses. What an observer does to series
+comes last: limits, rounding, outliers, gaps. A batch is a function of (seed, step) alone, so that a training resumes
+where it was.
 """
 
 import copy
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 CALENDAR = {
-    4: 10, 12: 22, 52: 8, 7: 14, 5: 4, 24: 22, 48: 7, 96: 9, 144: 9, 168: 3, 288: 5, 60: 3, 6: 2, 13: 2, 26: 1, 30: 2, 10: 1, 18: 1
+    4: 10, 12: 22, 52: 8, 7: 14, 5: 4, 24: 22, 48: 7, 96: 9, 144: 9, 168: 3, 288: 5,
+    60: 3, 6: 2, 13: 2, 26: 1, 30: 2, 10: 1, 18: 1
 }  # fmt: skip
 """Steps in the seasons that calendars make, and how often each is drawn."""
 
@@ -29,7 +31,9 @@ PROFILE_BINS = 256
 
 @dataclass(frozen=True)
 class SeriesBatch:
-    """context (B, T) with NaN where missing; future (B, H), complete; season (B, 2) steps in the seasons, 0 where none is told."""
+    """context (B, T) with NaN where missing; future (B, H), complete; season (B, 2) steps in the seasons, 0 where none
+    is told.
+    """
 
     context: Tensor
     future: Tensor
@@ -87,7 +91,9 @@ Process = Callable[..., Tensor]
 """(chance, length, ...) -> (B, L)."""
 
 
-def synthetic_batch(rows: int, context: int, horizon: int, *, seed: int, step: int, device: torch.device | str = "cpu") -> SeriesBatch:
+def synthetic_batch(
+    rows: int, context: int, horizon: int, *, seed: int, step: int, device: torch.device | str = "cpu"
+) -> SeriesBatch:
     """Batch number `step` of the stream of `seed`: `rows` series of `context` steps and their next `horizon`."""
     chance = Chance((seed * 1_000_003 + step) * 7919 + context, rows, device)
     length = context + horizon
@@ -107,7 +113,9 @@ def select(index: Tensor, *options: Tensor) -> Tensor:
 
 
 def mixture(chance: Chance, length: int, options: Sequence[tuple[float, Process]], *row_tensors: Tensor) -> Tensor:
-    """Some rows of each process, in fixed proportions and random places; row_tensors: its arguments a row, (B, ...); (B, L)."""
+    """Some rows of each process, in fixed proportions and random places; row_tensors: its arguments a row, (B, ...);
+    (B, L).
+    """
     places = chance.shuffle()
     ends = [round(chance.rows * end / 100) for end in itertools.accumulate(weight for weight, _ in options)]
     result = torch.empty(chance.rows, length, device=chance.device)
@@ -135,7 +143,9 @@ def standard(x: Tensor) -> Tensor:
 
 
 def periods(chance: Chance, context: int) -> tuple[Tensor, Tensor]:
-    """The season of each series in steps, (B, 1), and what the calendar tells of it and a longer one, (B, 2): 0 is nothing."""
+    """The season of each series in steps, (B, 1), and what the calendar tells of it and a longer one, (B, 2): 0 is
+    nothing.
+    """
     fitting = {steps: weight for steps, weight in CALENDAR.items() if steps <= context}
     steps = torch.tensor(list(fitting), device=chance.device)[chance.choice(list(fitting.values()))].float()
     free = chance.log_uniform(3, context / 1.5)
@@ -156,8 +166,8 @@ def longer_cycles(period: Tensor) -> Tensor:
 def spectral(chance: Chance, length: int, *, smooth: float = 0.0) -> Tensor:
     """A stationary Gaussian process of a random spectrum: white, autoregressive, Matern or resonant; (B, L), std 1.
 
-    Its memory is log-uniform from a step to several times the length, so that it reverts to its level soon, late or not within
-    sight. smooth: the least exponent of the spectrum.
+    Its memory is log-uniform from a step to several times the length, so that it reverts to its level soon, late or not
+    within sight. smooth: the least exponent of the spectrum.
     """
     steps = 2 * length
     frequency = 2 * math.pi * torch.arange(steps // 2 + 1, device=chance.device) / steps
@@ -191,7 +201,9 @@ def power_law(chance: Chance, length: int) -> Tensor:
 def walk(chance: Chance, length: int) -> Tensor:
     """A random walk of steps that may be rare, smooth or in one direction; (B, L), std 1."""
     steps = noise(chance, length) * sometimes(chance, length, 25, spectral).mul(0.7).exp()
-    steps = torch.where(chance.happens(0.2), steps * chance.happens(chance.log_uniform(0.01, 0.5), columns=length), steps)
+    steps = torch.where(
+        chance.happens(0.2), steps * chance.happens(chance.log_uniform(0.01, 0.5), columns=length), steps
+    )
     drift = chance.normal() * chance.log_uniform(0.003, 1)
     return standard(torch.cumsum(steps + drift, 1))
 
@@ -219,7 +231,10 @@ def growth(chance: Chance, length: int) -> Tensor:
 
 def saturating(chance: Chance, length: int) -> Tensor:
     """From one level to another."""
-    return torch.tanh((straight(chance, length).abs() - chance.uniform(0, 0.9)) / chance.log_uniform(0.03, 0.5)) * chance.normal().sign()
+    return (
+        torch.tanh((straight(chance, length).abs() - chance.uniform(0, 0.9)) / chance.log_uniform(0.03, 0.5))
+        * chance.normal().sign()
+    )
 
 
 def smooth(chance: Chance, length: int) -> Tensor:
@@ -298,13 +313,17 @@ def composed(chance: Chance, length: int, period: Tensor) -> Tensor:
         other = mixture(chance, length, PROCESSES, (period * factor).clamp_min(2))
         turn = torch.sigmoid((time - chance.uniform()) * chance.log_uniform(5, 300))
         after = result * (1 - turn) + other * turn
-        result = select(chance.choice([50, 30, 10]), result + other * chance.log_uniform(0.1, 2), result * (1 + other), after)
+        result = select(
+            chance.choice([50, 30, 10]), result + other * chance.log_uniform(0.1, 2), result * (1 + other), after
+        )
     return result + noise(chance, length) * chance.log_uniform(0.003, 0.3)
 
 
 def intermittent(chance: Chance, length: int, period: Tensor) -> Tensor:
     """Counts, many of them zero: demand whose rate has seasons and a slow course, in sizes of their own; (B, L)."""
-    course = spectral(chance, length, smooth=0.8) * chance.log_uniform(0.05, 1) + sometimes(chance, length, 30, trend) * 0.5
+    course = (
+        spectral(chance, length, smooth=0.8) * chance.log_uniform(0.05, 1) + sometimes(chance, length, 30, trend) * 0.5
+    )
     course = course + sometimes(chance, length, 50, season, period) * chance.log_uniform(0.1, 1)
     rate = (chance.log_uniform(0.03, 30) * torch.exp(course.clamp(-5, 4))).clamp(1e-3, 1e4)
     burst = torch.exp(chance.normal(length) * chance.uniform(0.1, 1.2))
@@ -340,7 +359,8 @@ TRENDS: Sequence[tuple[float, Process]] = (
 """Percent of the trends that are of each kind."""
 
 PROCESSES: Sequence[tuple[float, Process]] = (
-    (40, season), (45, lambda chance, length, _: spectral(chance, length)), (15, lambda chance, length, _: trend(chance, length))
+    (40, season), (45, lambda chance, length, _: spectral(chance, length)),
+    (15, lambda chance, length, _: trend(chance, length))
 )  # fmt: skip
 """Percent of the processes that a composition adds."""
 
@@ -353,10 +373,14 @@ def mixed(chance: Chance, series: Tensor) -> Tensor:
 
 
 def observed(chance: Chance, series: Tensor) -> Tensor:
-    """What a sensor or a ledger makes of it: a sign, limits, a floor at zero, rounding, outliers, a value that sticks; (B, L)."""
+    """What a sensor or a ledger makes of it: a sign, limits, a floor at zero, rounding, outliers, a value that sticks;
+    (B, L).
+    """
     length = series.shape[1]
     shape = standard(series)
-    low, high = torch.quantile(shape[:, :: max(length // 64, 1)], torch.tensor([0.15, 0.85], device=chance.device), dim=1)
+    low, high = torch.quantile(
+        shape[:, :: max(length // 64, 1)], torch.tensor([0.15, 0.85], device=chance.device), dim=1
+    )
     shape = torch.where(chance.happens(0.04), torch.maximum(shape, low[:, None]), shape)
     shape = torch.where(chance.happens(0.04), torch.minimum(shape, high[:, None]), shape)
     grain = chance.log_uniform(0.02, 0.7)

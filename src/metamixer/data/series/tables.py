@@ -1,4 +1,6 @@
-"""Tables with a column of dates and columns of numbers -> several series; what is wrong is said by column and row, from row 1."""
+"""Tables with a column of dates and columns of numbers -> several series; what is wrong is said by column and row, from
+row 1.
+"""
 
 import os
 import zlib
@@ -23,9 +25,9 @@ IDENTIFIER = "unique_id"
 class Series:
     """Several series on the same time stamps, of a wide table.
 
-    times: (rows,) of datetime64; values: (rows, variables) of float64, missing ones NaN; names: of the variables; time: the name of
-    the column of dates; first_row: the number of the first row in the user's table; zone: the time zone of the dates, None without
-    one; local: the times are that zone's, else UTC.
+    times: (rows,) of datetime64; values: (rows, variables) of float64, missing ones NaN; names: of the variables; time:
+    the name of the column of dates; first_row: the number of the first row in the user's table; zone: the time zone of
+    the dates, None without one; local: the times are that zone's, else UTC.
     """
 
     times: np.ndarray
@@ -42,7 +44,9 @@ class Series:
     def rows(self, start: int | None, stop: int | None = None) -> Self:
         """Some of the rows, which keep their numbers."""
         first = range(len(self))[start:stop].start
-        return replace(self, times=self.times[start:stop], values=self.values[start:stop], first_row=self.first_row + first)
+        return replace(
+            self, times=self.times[start:stop], values=self.values[start:stop], first_row=self.first_row + first
+        )
 
     def variable(self, column: int) -> str:
         """One of the series for messages."""
@@ -77,7 +81,11 @@ def find_table(path: str | Path) -> Path:
         for name in (f"{path}", f"{path}.gz"):
             if (folder / name).is_file():
                 return folder / name
-    places = " or below METAMIXER_DATA" if len(folders) > 1 else ", expected a table; METAMIXER_DATA can name the folder of data sets"
+    places = (
+        " or below METAMIXER_DATA"
+        if len(folders) > 1
+        else ", expected a table; METAMIXER_DATA can name the folder of data sets"
+    )
     raise InputError(f"{path}: no such file{places}")
 
 
@@ -91,13 +99,17 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
             if path.suffix == ".parquet"
             else pandas.read_csv(path, encoding_errors="replace", low_memory=False, dtype={IDENTIFIER: str})
         )
-        if (frame.columns[:1] == ["Unnamed: 0"]).any() and counts_rows(frame.iloc[:, 0]):  # pandas' own index, which its to_csv writes
+        if (frame.columns[:1] == ["Unnamed: 0"]).any() and counts_rows(
+            frame.iloc[:, 0]
+        ):  # pandas' own index, which its to_csv writes
             frame = frame.iloc[:, 1:]
         if IDENTIFIER in frame and path.suffix != ".parquet":
             frame[IDENTIFIER] = identifiers(frame[IDENTIFIER])
         return frame.replace(list(missing_values), np.nan) if missing_values else frame
     except ImportError:
-        raise InputError(f"{path}: pandas has nothing to read Parquet with, expected pyarrow: pip install pyarrow") from None
+        raise InputError(
+            f"{path}: pandas has nothing to read Parquet with, expected pyarrow: pip install pyarrow"
+        ) from None
     except (OSError, ValueError, EOFError, zlib.error) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{path}: not a readable table ({first_line(error)})") from None
 
@@ -114,7 +126,9 @@ def counts_rows(column: "pandas.Series") -> bool:
 
 
 def read_series(path: str | Path) -> Series:
-    """The series of a file in the layout of the Time-Series-Library: dates in a column of that name, numbers in the others."""
+    """The series of a file in the layout of the Time-Series-Library: dates in a column of that name, numbers in the
+    others.
+    """
     return to_series(read_table(path))
 
 
@@ -133,7 +147,9 @@ def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
     """float64, missing values NaN; raises InputError that names the first that is no number."""
     pandas = import_pandas()
     if getattr(column.dtype, "kind", "O") in "mM":
-        raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a number: a table has one column of dates")
+        raise InputError(
+            f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a number: a table has one column of dates"
+        )
     result = pandas.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = (np.isnan(result) & column.notna().to_numpy()) | np.isinf(result)
     if wrong.any():

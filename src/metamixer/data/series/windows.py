@@ -1,4 +1,6 @@
-"""Windows over several series: what a forecasting network sees and what came after, for training and for the field's benchmark."""
+"""Windows over several series: what a forecasting network sees and what came after, for training and for the field's
+benchmark.
+"""
 
 import copy
 from collections.abc import Sequence
@@ -43,13 +45,15 @@ class Scaling:
 class Windows(Dataset):
     """Every window of `lookback` rows with the `horizon` rows behind it, in order of time; values: (rows, variables).
 
-    measured: what a forecast is compared with where `values` were filled in: the same, NaN where nothing was measured; None: `values`.
+    measured: what a forecast is compared with where `values` were filled in: the same, NaN where nothing was measured;
+    None: `values`.
     """
 
     def __init__(self, values: Tensor, lookback: int, horizon: int, *, measured: Tensor | None = None):
         if len(values) < lookback + horizon:
             raise InputError(
-                f"series of {len(values)} rows, expected at least {lookback + horizon}, lookback {lookback} + horizon {horizon}"
+                f"series of {len(values)} rows, expected at least {lookback + horizon}, lookback {lookback} + "
+                f"horizon {horizon}"
             )
         self.lookback = lookback
         self.windows = values.unfold(0, lookback + horizon, 1).transpose(1, 2)
@@ -91,8 +95,8 @@ class SeriesData(L.LightningDataModule):
     Args:
         path: CSV (gzip too) with a column `date`; METAMIXER_DATA can name the folder that it is below.
         lookback, horizon: rows that the network sees and rows to forecast; must be the model's.
-        split: rows of the training, validation and test parts, or their shares. The windows of the later two look back into the
-            part before them; every window counts.
+        split: rows of the training, validation and test parts, or their shares. The windows of the later two look back
+            into the part before them; every window counts.
         batch_size: windows in a batch.
         max_val_windows: validate on so many windows, spread evenly; None: on every one.
         seed: of shuffling.
@@ -152,7 +156,9 @@ class SeriesData(L.LightningDataModule):
     def windows(self, part: str) -> Windows:
         """The windows of "train", "val" or "test", scaled."""
         train, val, test = self.borders
-        start, stop = {"train": (0, train), "val": (train - self.lookback, val), "test": (val - self.lookback, test)}[part]
+        start, stop = {"train": (0, train), "val": (train - self.lookback, val), "test": (val - self.lookback, test)}[
+            part
+        ]
         scaling = self.scaling
         measured = None if self._measured is None else scaling.apply(self._measured.values[start:stop])
         return Windows(scaling.apply(self.series.values[start:stop]), self.lookback, self.horizon, measured=measured)

@@ -22,9 +22,9 @@ from .resizing import crop_to_multiple, imresize
 class ImagePairs(Dataset):
     """Whole images: (small (3, h, w) in [0, 1], large (C, H, W) uint8), C = 1 for a grey image and 3 else.
 
-    large: folders of large images, searched with their subfolders. small: folder of the small ones, each named as its large one,
-    whatever the suffix, or with `x2` (x3, x4) behind it, in the same subfolder or the only one of that name; "": made from the large
-    ones by MATLAB's bicubic.
+    large: folders of large images, searched with their subfolders. small: folder of the small ones, each named as its
+    large one, whatever the suffix, or with `x2` (x3, x4) behind it, in the same subfolder or the only one of that name;
+    "": made from the large ones by MATLAB's bicubic.
     """
 
     def __init__(self, large: Sequence[str | Path], small: str | Path = "", *, scale: int):
@@ -37,7 +37,9 @@ class ImagePairs(Dataset):
         return len(self.files)
 
     def pair(self, index: int, *, mode: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """small (h, w, C) and large (H, W, C), uint8, sides in the ratio of the scale; mode: Pillow's, None: grey or RGB as they are."""
+        """small (h, w, C) and large (H, W, C), uint8, sides in the ratio of the scale; mode: Pillow's, None: grey or
+        RGB as they are.
+        """
         file, small_file = self.files[index], self.small_files[index]
         large = crop_to_multiple(read_pixels(file, mode=mode), self.scale)
         if min(large.shape[:2]) == 0:
@@ -48,7 +50,8 @@ class ImagePairs(Dataset):
         height, width = (side // self.scale for side in large.shape[:2])
         if small.shape[:2] != (height, width):
             raise InputError(
-                f"{small_file}: {small.shape[1]}x{small.shape[0]} pixels, expected {width}x{height}, {file} divided by {self.scale}"
+                f"{small_file}: {small.shape[1]}x{small.shape[0]} pixels, expected {width}x{height}, {file} "
+                f"divided by {self.scale}"
             )
         return small, large
 
@@ -57,16 +60,19 @@ class ImagePairs(Dataset):
         height, width = large.shape[:2]
         least = least_side(self.scale)
         if min(height, width) < least:
-            raise InputError(f"{self.files[index]}: {width}x{height} pixels, expected at least {least} a side for SSIM at x{self.scale}")
+            raise InputError(
+                f"{self.files[index]}: {width}x{height} pixels, expected at least {least} a side for SSIM at "
+                f"x{self.scale}"
+            )
         return as_tensor(small).expand(3, -1, -1).float() / 255, as_tensor(large)
 
 
 class Patches(Dataset):
-    """Random patches of the pairs, flipped and turned: (small (3, p / scale, p / scale), large (3, p, p)), both in [0, 1].
+    """Random patches of the pairs, flipped and turned: (small (3, p / scale, p / scale), large (3, p, p)), both in [0,
+    1].
 
-    count: patches in an epoch; size: p, of the large patch; keep_decoded: hold every image in memory as uint8 from its first use on,
-    or from `decode_all`.
-    An image smaller than a patch is continued by its mirror image.
+    count: patches in an epoch; size: p, of the large patch; keep_decoded: hold every image in memory as uint8 from its
+    first use on, or from `decode_all`. An image smaller than a patch is continued by its mirror image.
     """
 
     def __init__(self, pairs: ImagePairs, *, count: int, size: int, keep_decoded: bool = True):
@@ -86,7 +92,9 @@ class Patches(Dataset):
         small = small[top : top + side, left : left + side]
         large = large[top * scale : (top + side) * scale, left * scale : (left + side) * scale]
         quarter_turns, flip = int(torch.randint(4, ())), int(torch.randint(2, ()))
-        return tuple(as_tensor(np.rot90(patch[:, :: 1 - 2 * flip], quarter_turns)).float() / 255 for patch in (small, large))
+        return tuple(
+            as_tensor(np.rot90(patch[:, :: 1 - 2 * flip], quarter_turns)).float() / 255 for patch in (small, large)
+        )
 
     def decode_all(self, *, threads: int) -> None:
         """Decode what would be decoded at its first use."""
@@ -114,8 +122,8 @@ class SuperResolutionData(L.LightningDataModule):
         patch_size: side of a large patch in pixels; a multiple of the scale.
         batch_size: patches in a batch, in each process.
         patches_per_epoch: as many as an epoch shall have; images take turns.
-        keep_decoded: hold training images decoded in memory, so that no processor starves; with workers all are decoded before the first
-            step, and shared where processes are forked (Linux). False for sets larger than memory.
+        keep_decoded: hold training images decoded in memory, so that no processor starves; with workers all are decoded
+            before the first step, and shared where processes are forked (Linux). False for sets larger than memory.
         seed: of shuffling and cropping.
     """
 
@@ -142,7 +150,11 @@ class SuperResolutionData(L.LightningDataModule):
             raise InputError(f"patch_size {patch_size}, expected a multiple of the scale, {scale}")
         self.root = Path(root)
         self.scale = scale
-        self.folders = {"train": (train, train_small), "val": (val, val_small), "test": (test or val, test_small if test else val_small)}
+        self.folders = {
+            "train": (train, train_small),
+            "val": (val, val_small),
+            "test": (test or val, test_small if test else val_small),
+        }
         self.patch_size = patch_size
         self.batch_size = batch_size
         self.patches_per_epoch = patches_per_epoch
@@ -155,12 +167,16 @@ class SuperResolutionData(L.LightningDataModule):
         large, small = self.folders[split]
         if not large:
             raise InputError(f"data.{split} is empty, expected folders of images")
-        return ImagePairs([self.root / folder for folder in large], self.root / small if small else "", scale=self.scale)
+        return ImagePairs(
+            [self.root / folder for folder in large], self.root / small if small else "", scale=self.scale
+        )
 
     @cached_property
     def patches(self) -> Patches:
         """The training patches."""
-        return Patches(self.pairs("train"), count=self.patches_per_epoch, size=self.patch_size, keep_decoded=self.keep_decoded)
+        return Patches(
+            self.pairs("train"), count=self.patches_per_epoch, size=self.patch_size, keep_decoded=self.keep_decoded
+        )
 
     def train_dataloader(self) -> DataLoader:
         if self.num_workers:
@@ -197,9 +213,13 @@ def find_small_files(folder: str | Path, large: Sequence[tuple[str | Path, Path]
         near = [by_place.get(file.relative_to(root).with_name(name), []) for name in names]
         found = next(filter(None, [*near, *(by_name.get(name, []) for name in names)]), [])
         if not found:
-            raise InputError(f"{file}: no small image of it in {folder}, expected {names[0]}{file.suffix} or {file.name}")
+            raise InputError(
+                f"{file}: no small image of it in {folder}, expected {names[0]}{file.suffix} or {file.name}"
+            )
         if len(found) > 1:
-            raise InputError(f"{file}: its small image may be {found[0]} or {found[1]}, expected one, or the subfolders of {root}")
+            raise InputError(
+                f"{file}: its small image may be {found[0]} or {found[1]}, expected one, or the subfolders of {root}"
+            )
         if owners.setdefault(found[0], file) != file:
             raise InputError(f"{found[0]}: the small image of {owners[found[0]]} and of {file}, expected one for each")
     small = {file: found for found, file in owners.items()}
@@ -207,7 +227,9 @@ def find_small_files(folder: str | Path, large: Sequence[tuple[str | Path, Path]
 
 
 def read_pixels(file: Path, *, mode: str | None = None) -> np.ndarray:
-    """An image file as (H, W, C) uint8; C = 1 for a grey one, which stays so in measuring, unless `mode` (Pillow's) says otherwise."""
+    """An image file as (H, W, C) uint8; C = 1 for a grey one, which stays so in measuring, unless `mode` (Pillow's)
+    says otherwise.
+    """
     if mode is None:
         with decoding(file), Image.open(file) as image:
             mode = "L" if is_grey(image.mode) else "RGB"

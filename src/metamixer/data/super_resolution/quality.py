@@ -16,7 +16,8 @@ def least_side(border: int) -> int:
 def luma(image: np.ndarray) -> np.ndarray:
     """image: (H, W) grey, (H, W, 1) or (H, W, 3) RGB, uint8 -> (H, W) float64.
 
-    RGB gives Y of YCbCr (BT.601, studio range, 16 to 235); grey stays as it is: 1.32 dB below tools that read it as RGB.
+    RGB gives Y of YCbCr (BT.601, studio range, 16 to 235); grey stays as it is: 1.32 dB below tools that read it as
+    RGB.
     """
     if image.ndim == 2 or image.shape[2] == 1:
         return image.reshape(image.shape[:2]).astype(np.float64)
@@ -24,13 +25,17 @@ def luma(image: np.ndarray) -> np.ndarray:
 
 
 def psnr(restored: np.ndarray, original: np.ndarray, *, border: int) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 images on Y; `border` pixels on each side don't count. Equal images: inf."""
+    """Peak signal-to-noise ratio in dB of two uint8 images on Y; `border` pixels on each side don't count. Equal
+    images: inf.
+    """
     error = np.mean((_inner(restored, border) - _inner(original, border)) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
 def ssim(restored: np.ndarray, original: np.ndarray, *, border: int) -> float:
-    """Structural similarity of two uint8 images on Y (Wang et al. 2004: Gaussian window of 11 pixels, deviation 1.5)."""
+    """Structural similarity of two uint8 images on Y (Wang et al. 2004: Gaussian window of 11 pixels, deviation
+    1.5).
+    """
     pair = (torch.from_numpy(_inner(image, border))[None, None] for image in (restored, original))
     return structural_similarity_index_measure(*pair, sigma=1.5, kernel_size=WINDOW, data_range=255.0).item()
 

@@ -14,7 +14,9 @@ class Compiled(Eager):
 
     def __init__(self, program: Program):
         super().__init__(program.computing(), program.example)
-        self.compiled = torch.compile(self.network, dynamic=False, options={"freezing": True} if self.device.type == "cpu" else None)
+        self.compiled = torch.compile(
+            self.network, dynamic=False, options={"freezing": True} if self.device.type == "cpu" else None
+        )
         self.lock = threading.Lock()
 
     @torch.no_grad()

@@ -61,12 +61,16 @@ def read(path: Path) -> CoreMl:
         model = ct.models.MLModel(str(path), skip_model_load=sys.platform != "darwin")
         text = model.user_defined_metadata.get(KEY)
     except Exception as error:
-        raise InputError(f"{path}: not a readable Core ML program ({type(error).__name__}): truncated, or another kind of file") from None
+        raise InputError(
+            f"{path}: not a readable Core ML program ({type(error).__name__}): truncated, or another kind of file"
+        ) from None
     return CoreMl(model, Description.from_json(text, path))
 
 
 def check_structure(path: Path, module: nn.Module) -> None:
-    """What can be told without running it: an ML program with one input, one output and every convolution of the network."""
+    """What can be told without running it: an ML program with one input, one output and every convolution of the
+    network.
+    """
     specification = read(path).model.get_spec()
     kind = specification.WhichOneof("Type")
     if kind != "mlProgram":
@@ -77,4 +81,7 @@ def check_structure(path: Path, module: nn.Module) -> None:
     expected = sum(isinstance(layer, nn.modules.conv._ConvNd | nn.Linear) for layer in module.modules())
     names = [value.name for value in (*specification.description.input, *specification.description.output)]
     if found != expected or names != ["input", "output"]:
-        raise InputError(f"{path}: {found} convolutions and linear layers between {names}, expected {expected} of the network: not written")
+        raise InputError(
+            f"{path}: {found} convolutions and linear layers between {names}, expected {expected} of the network: "
+            "not written"
+        )

@@ -36,16 +36,22 @@ class ExecuTorch(Runtime):
     def run(self, x: Tensor) -> Tensor:
         """x: float32 -> float32; raises InputError for a batch larger than memory was planned for."""
         if self.shape[0] is None and len(x) > LARGEST_BATCH:
-            raise InputError(f"batch of {len(x)}, expected at most {LARGEST_BATCH}, for which the program has planned its memory")
+            raise InputError(
+                f"batch of {len(x)}, expected at most {LARGEST_BATCH}, for which the program has planned its memory"
+            )
         with self.lock:
             return self.method.execute([x.contiguous()])[0].clone()
 
 
 def write(program: Program, path: Path) -> None:
-    """Write a program with a free batch of up to `LARGEST_BATCH`; what XNNPACK knows runs there, the rest in portable kernels."""
+    """Write a program with a free batch of up to `LARGEST_BATCH`; what XNNPACK knows runs there, the rest in portable
+    kernels.
+    """
     free = {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)} if program.dynamic else {}
     exported, shape = capture(program.computing(), program.example, free)
-    lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()], constant_methods={KEY: program.text(shape)})
+    lowered = to_edge_transform_and_lower(
+        exported, partitioner=[XnnpackPartitioner()], constant_methods={KEY: program.text(shape)}
+    )
     path.write_bytes(lowered.to_executorch().buffer)
 
 
@@ -56,4 +62,6 @@ def read(path: Path) -> ExecuTorch:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable ExecuTorch program ({first_line(error)}): truncated, or of another version") from None
+        raise InputError(
+            f"{path}: not a readable ExecuTorch program ({first_line(error)}): truncated, or of another version"
+        ) from None

@@ -57,7 +57,9 @@ def read(path: Path) -> LiteRt:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable LiteRT file ({type(error).__name__}): truncated, or another kind of file") from None
+        raise InputError(
+            f"{path}: not a readable LiteRT file ({type(error).__name__}): truncated, or another kind of file"
+        ) from None
 
 
 def _describe(path: Path, text: str) -> None:

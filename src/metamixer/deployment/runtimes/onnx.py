@@ -52,7 +52,9 @@ def read(path: Path) -> OnnxRuntime:
         content = path.read_bytes()
         properties = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
     except Exception as error:
-        raise InputError(f"{path}: not a readable ONNX file ({type(error).__name__}): truncated, or another kind of file") from None
+        raise InputError(
+            f"{path}: not a readable ONNX file ({type(error).__name__}): truncated, or another kind of file"
+        ) from None
     description = Description.from_json(properties.get(KEY), path)
     try:
         return OnnxRuntime(content, description.shape, description)
@@ -69,7 +71,9 @@ def build(program: Program) -> OnnxRuntime:
 def convert(program: Program) -> tuple[onnx.ModelProto, Shape]:
     """The model and the shape that it takes; in int8 where the program says so."""
     exported, shape = capture(program.computing(), program.example, all_free(program.example, dynamic=program.dynamic))
-    result = torch.onnx.export(exported, dynamo=True, opset_version=OPSET, input_names=["input"], output_names=["output"], verbose=False)
+    result = torch.onnx.export(
+        exported, dynamo=True, opset_version=OPSET, input_names=["input"], output_names=["output"], verbose=False
+    )
     model = _tidy(result.model_proto)
     if program.precision == "int8":
         model = quantize(model, program)
@@ -91,7 +95,8 @@ def quantize(model: onnx.ModelProto, program: Program) -> onnx.ModelProto:
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm", "MatMul"],
             per_channel=True,
-            # Without instructions for int8 products their sums of pairs saturate at 16 bits, unless weights have 7 bits.
+            # Without instructions for int8 products their sums of pairs saturate at 16 bits, unless weights have 7
+            # bits.
             reduce_range=not multiplies_int8(),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -116,7 +121,11 @@ def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     """Free sizes by the names that people use, and none of the exporter's notes, which hold paths of this machine."""
     sizes = model.graph.input[0].type.tensor_type.shape.dim
     names = NAMES.get(len(sizes), [f"size{i}" for i in range(len(sizes))])
-    readable = {size.dim_param: name for size, name in zip(sizes, names, strict=True) if size.dim_param and not size.dim_param.isdigit()}
+    readable = {
+        size.dim_param: name
+        for size, name in zip(sizes, names, strict=True)
+        if size.dim_param and not size.dim_param.isdigit()
+    }
     del model.graph.value_info[:]
     for value in (*model.graph.input, *model.graph.output):
         del value.metadata_props[:]

@@ -21,7 +21,9 @@ HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 
 
 class OpenVino(Runtime):
-    """A compiled OpenVINO model on the processor, with as many threads as PyTorch has; each thread has a request of its own."""
+    """A compiled OpenVINO model on the processor, with as many threads as PyTorch has; each thread has a request of its
+    own.
+    """
 
     def __init__(self, model: ov.Model, precision: str, shape: Shape, description: Description | None = None):
         super().__init__(shape, description)
@@ -70,7 +72,9 @@ def read(path: Path) -> OpenVino:
     try:
         model = core().read_model(path)
     except Exception as error:
-        raise InputError(f"{path}: not a readable OpenVINO file ({_last_line(error)}): truncated, or another kind of file") from None
+        raise InputError(
+            f"{path}: not a readable OpenVINO file ({_last_line(error)}): truncated, or another kind of file"
+        ) from None
     text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
     description = Description.from_json(text, path)
     return OpenVino(model, description.precision, description.shape, description)

@@ -16,7 +16,9 @@ from ..runtime import Runtime
 
 EXPRESSION = re.compile(r"(?:[\w\s()+\-*/,<>=]|'\w+')*")
 CALL_OF_A_FUNCTION = re.compile(r"\b[a-z_]\w*\s*\(")
-"""A program's symbolic sizes: arithmetic and sympy's classes, such as Add(Symbol('s0'), Integer(-1)), and no function."""
+"""A program's symbolic sizes: arithmetic and sympy's classes, such as Add(Symbol('s0'), Integer(-1)), and no
+function.
+"""
 
 
 class TorchProgram(Runtime):
@@ -34,7 +36,9 @@ class TorchProgram(Runtime):
         except RuntimeError as error:
             if "Expected input" not in str(error):
                 raise
-            raise InputError(f"input of shape {list(x.shape)}, expected one that the file takes ({first_line(error)})") from None
+            raise InputError(
+                f"input of shape {list(x.shape)}, expected one that the file takes ({first_line(error)})"
+            ) from None
 
 
 def write(program: Program, path: Path) -> None:
@@ -55,7 +59,9 @@ def read(path: Path) -> TorchProgram:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: not a readable program ({type(error).__name__}): truncated, or of another PyTorch") from None
+        raise InputError(
+            f"{path}: not a readable program ({type(error).__name__}): truncated, or of another PyTorch"
+        ) from None
     return TorchProgram(program, Description.from_json(files[KEY], path))
 
 
@@ -67,7 +73,9 @@ def _refuse_code(path: Path) -> None:
             if name.endswith(".pt") and content:
                 torch.load(io.BytesIO(content), weights_only=True)
             if "/aotinductor/" in name or re.search(r"/(custom|opaque)_obj_", name):
-                raise InputError(f"{path}: holds compiled code or objects, expected a graph and its weights: not loaded")
+                raise InputError(
+                    f"{path}: holds compiled code or objects, expected a graph and its weights: not loaded"
+                )
             if name.endswith(".json"):
                 _refuse_code_in(json.loads(content), path)
 

@@ -31,7 +31,9 @@ LEAST_SPREAD = 1e-6
 
 @dataclass(frozen=True)
 class Scaled:
-    """A series in its own units: values (B, T), zero where missing; observed (B, T), 1 or 0; center and signed scale (B, 1)."""
+    """A series in its own units: values (B, T), zero where missing; observed (B, T), 1 or 0; center and signed scale
+    (B, 1).
+    """
 
     values: Tensor
     observed: Tensor
@@ -45,7 +47,8 @@ class Scaled:
 
 
 class RobustScale(nn.Module):
-    """Center and scale a series by its mean and mean absolute deviation with the outliers clipped, and orient it by its skewness.
+    """Center and scale a series by its mean and mean absolute deviation with the outliers clipped, and orient it by its
+    skewness.
 
     A shifted, scaled or negated series gives the same values: the scale of a series with a tail downward is negative.
     """
@@ -65,7 +68,10 @@ class RobustScale(nn.Module):
         for _ in range(self.rounds):
             center = clipped.sum(1, keepdim=True) / count
             spread = ((clipped - center).abs() * observed).sum(1, keepdim=True) / count
-            clipped = torch.maximum(torch.minimum(clipped, center + self.clip * spread), center - self.clip * spread) * observed
+            clipped = (
+                torch.maximum(torch.minimum(clipped, center + self.clip * spread), center - self.clip * spread)
+                * observed
+            )
         skewness = (((clipped - center) / spread.clamp_min(LEAST_SPREAD)) ** 3 * observed).sum(1, keepdim=True)
         scale = 1.25 * spread.clamp_min(LEAST_SPREAD) * torch.where(skewness < 0, -1.0, 1.0)
         values = (values / magnitude - center) / scale * observed
@@ -73,7 +79,9 @@ class RobustScale(nn.Module):
 
 
 class Periods(nn.Module):
-    """Two periods of a series: the lag of the highest peak of its autocorrelation, and of the highest peak at shorter lags; else 1."""
+    """Two periods of a series: the lag of the highest peak of its autocorrelation, and of the highest peak at shorter
+    lags; else 1.
+    """
 
     threshold = 0.1
     shorter = 0.6
@@ -88,7 +96,9 @@ class Periods(nn.Module):
         score = inner - overlap[:, 1:-1].clamp_min(1).rsqrt() - 0.1 * lags[1:-1] / series.values.shape[1]
         score = torch.where(peak & (overlap[:, 1:-1] >= 3), score, -1.0)
         longest = self._best(score)
-        return torch.stack([longest, self._best(torch.where(lags[1:-1] <= self.shorter * longest[:, None], score, -1.0))], 1)
+        return torch.stack(
+            [longest, self._best(torch.where(lags[1:-1] <= self.shorter * longest[:, None], score, -1.0))], 1
+        )
 
     def _best(self, score: Tensor) -> Tensor:
         value, index = score.max(1)
@@ -98,9 +108,9 @@ class Periods(nn.Module):
 class SeasonalMemory(MetaMixer):
     """The frame with a phase for a query: the keys are the steps of the same phase, the values what was observed there.
 
-    Three answers a period: the latest value of the phase, that value and how much the series grew since, and the mean of the last
-    `CYCLES`. Steps of the context look one cycle back, those of the future as many as lead into the context, so that both see
-    only what came before.
+    Three answers a period: the latest value of the phase, that value and how much the series grew since, and the mean
+    of the last `CYCLES`. Steps of the context look one cycle back, those of the future as many as lead into the
+    context, so that both see only what came before.
     """
 
     answers = 3
@@ -131,7 +141,9 @@ class SamePhase(nn.Module):
     """Values and observed flags at the last `CYCLES` steps of the phase, and the growth since the latest of them."""
 
     def forward(self, x: tuple[Scaled, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """(series, periods, cycles) -> values and flags, each (B, P, CYCLES, T + horizon), growth (B, P, T + horizon)."""
+        """(series, periods, cycles) -> values and flags, each (B, P, CYCLES, T + horizon), growth (B, P, T +
+        horizon).
+        """
         series, periods, cycles = x
         time = torch.arange(cycles.shape[2], device=periods.device)
         back = torch.arange(CYCLES, device=periods.device)[:, None]
@@ -139,7 +151,11 @@ class SamePhase(nn.Module):
         index = steps.clamp_min(0).flatten(1)
         values = series.values.gather(1, index).view(steps.shape)
         flags = series.observed.gather(1, index).view(steps.shape) * (steps >= 0)
-        return values, flags, (cycles * growth(series, values[:, :, 0], flags[:, :, 0], periods)).clamp(-MOST_GROWTH, MOST_GROWTH)
+        return (
+            values,
+            flags,
+            (cycles * growth(series, values[:, :, 0], flags[:, :, 0], periods)).clamp(-MOST_GROWTH, MOST_GROWTH),
+        )
 
 
 class Recency(nn.Module):
@@ -154,7 +170,9 @@ class Recency(nn.Module):
 
 
 class WeightedValues(nn.Module):
-    """The weighted sums of the values, and the latest with its growth; 0, the center of the series, where none was observed."""
+    """The weighted sums of the values, and the latest with its growth; 0, the center of the series, where none was
+    observed.
+    """
 
     def forward(self, x: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """(values, weights, growth) -> (B, 3 * P, T + horizon)."""
@@ -166,7 +184,8 @@ class WeightedValues(nn.Module):
 def growth(series: Scaled, before: Tensor, known: Tensor, periods: Tensor) -> Tensor:
     """What the series gained in a cycle, on average over the last cycle or `LEAST_STEPS`, as each step knows it.
 
-    before, known: the values a cycle before the steps of the context, and whether they were observed, (B, P, T + H) -> the same.
+    before, known: the values a cycle before the steps of the context, and whether they were observed, (B, P, T + H) ->
+    the same.
     """
     length = series.values.shape[1]
     pairs = known[:, :, :length] * series.observed[:, None]
@@ -201,7 +220,9 @@ def autocorrelation(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
 
     By products with the matrices of a Fourier transform, which every runtime has.
     """
-    matrices = fourier_matrices if torch.compiler.is_compiling() else cached_fourier_matrices  # a traced tensor must not be kept
+    matrices = (
+        fourier_matrices if torch.compiler.is_compiling() else cached_fourier_matrices
+    )  # a traced tensor must not be kept
     forward, inverse = matrices(values.shape[1], values.device)
     covariance, overlap = (((x @ forward).square().unflatten(1, (2, -1)).sum(1)) @ inverse for x in (values, observed))
     overlap = overlap.round()
@@ -210,7 +231,9 @@ def autocorrelation(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fourier_matrices(length: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(T, 2 * (T + 1)) of cosines and sines over 2 * T steps, and (T + 1, T // 2 + 1) from their squares to covariances."""
+    """(T, 2 * (T + 1)) of cosines and sines over 2 * T steps, and (T + 1, T // 2 + 1) from their squares to
+    covariances.
+    """
     angle = math.pi / length
     time, frequency = torch.arange(length), torch.arange(length + 1)
     forward = angle * torch.outer(time, frequency)

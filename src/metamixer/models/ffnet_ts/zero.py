@@ -1,8 +1,8 @@
 """FFNet-TS Zero: one network, trained once, that forecasts any single series with quantiles.
 
     features = stem(value, what the seasonal memory says, what it missed)   tokens: patches of 16 steps, past and future
-    tokens   = blocks(features)                                              FFNified attention and ConvNeXt-style FFN, in 1D
-    forecast = gates . seasonal memory + unit * quantiles                    for the tokens of the future
+    tokens   = blocks(features)                                              FFNified attention and ConvNeXt-style FFN,
+    in 1D forecast = gates . seasonal memory + unit * quantiles                    for the tokens of the future
 
 Shift, scale and sign of a series carry over to its forecast: they are taken off first and put back last.
 """
@@ -135,7 +135,9 @@ class FFNetTSZero(nn.Module):
         operators = TOKENS.on(device, dtype)
         bases = SeasonalMemory.answers * PERIODS
         self.scale, self.periods, self.memory = RobustScale(), Periods(), SeasonalMemory()
-        self.stem = PatchStem(3 + 2 * bases, dim, patch_size=patch_size, future=horizon // patch_size, operators=operators)
+        self.stem = PatchStem(
+            3 + 2 * bases, dim, patch_size=patch_size, future=horizon // patch_size, operators=operators
+        )
         self.blocks = nn.Sequential(
             *(
                 MixerBlock(
@@ -150,12 +152,15 @@ class FFNetTSZero(nn.Module):
     def forward(self, series: Tensor, season: Tensor | None = None, horizon: int | None = None) -> Tensor:
         """The quantiles of the next steps, in order.
 
-        series: (B, T), T a multiple of the patch size, NaN where missing, as before its beginning; season: (B, 2) steps in the
-        seasons that the calendar tells, 0: none, None: nothing known; horizon: steps, None: all -> (B, quantiles, horizon).
+        series: (B, T), T a multiple of the patch size, NaN where missing, as before its beginning; season: (B, 2) steps
+        in the seasons that the calendar tells, 0: none, None: nothing known; horizon: steps, None: all -> (B,
+        quantiles, horizon).
         """
         return self.forecast(series, season, horizon)[0]
 
-    def forecast(self, series: Tensor, season: Tensor | None = None, horizon: int | None = None) -> tuple[Tensor, Tensor]:
+    def forecast(
+        self, series: Tensor, season: Tensor | None = None, horizon: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The forecast and the error of a naive one in the context, (B, 1): the unit in which errors count."""
         horizon = self.horizon if horizon is None else horizon
         future = self.future_tokens(horizon)
@@ -174,7 +179,9 @@ class FFNetTSZero(nn.Module):
     def prepare(self, series: Tensor, season: Tensor | None, horizon: int) -> tuple[Scaled, Tensor, Tensor, Tensor]:
         """The scaled series, features (B, channels, T + horizon), bases (B, bases, T + horizon) and unit (B, 1)."""
         if series.ndim != 2 or series.shape[1] % self.patch_size:
-            raise InputError(f"series of shape {list(series.shape)}, expected (batch, a multiple of {self.patch_size} steps)")
+            raise InputError(
+                f"series of shape {list(series.shape)}, expected (batch, a multiple of {self.patch_size} steps)"
+            )
         scaled = self.scale(series)
         found = self.periods(scaled)
         known = torch.zeros_like(found[:, :KNOWN_SEASONS]) if season is None else season
@@ -183,7 +190,9 @@ class FFNetTSZero(nn.Module):
         bases = self.memory(scaled, torch.cat([naive, known, found], 1), horizon)
         values, observed = F.pad(scaled.values, (0, horizon)), F.pad(scaled.observed, (0, horizon))
         missed = (values[:, None] - bases) * observed[:, None]
-        errors = missed[:, :: SeasonalMemory.answers].abs().clamp_max(10).sum(2) / observed.sum(1, keepdim=True).clamp_min(1)
+        errors = missed[:, :: SeasonalMemory.answers].abs().clamp_max(10).sum(2) / observed.sum(
+            1, keepdim=True
+        ).clamp_min(1)
         unit = errors.amin(1, keepdim=True).clamp_min(FLOOR)
         last = last_observed(scaled.values, scaled.observed)
         local = (values - last) / unit * observed

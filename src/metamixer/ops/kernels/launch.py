@@ -18,7 +18,9 @@ M, CHUNK, WARPS = 64, 32, 4
 """Tiles at a time, rows of the matrix at a time, warps of a program: the fastest in `benchmarks/kernels.py`."""
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, *, epilogue, grad: Tensor | None = None, flip: bool = False) -> Tensor:
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, epilogue, grad: Tensor | None = None, flip: bool = False
+) -> Tensor:
     """epilogue(conv(x) + bias), (B, C, H, W); weight: (C, kh, kw); flip: the transposed convolution."""
     batch, channels, height, width = x.shape
     found = cut(height, width, tuple(weight.shape[1:]))
@@ -35,7 +37,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, *, epilogue, grad: 
 
 
 def moments(x: Tensor, weights: Tensor) -> Tensor:
-    """The sums of conv(x) and of its square over batch and positions, (2, kernels, C); weights: (kernels, C, kh, kw)."""
+    """The sums of conv(x) and of its square over batch and positions, (2, kernels, C); weights: (kernels, C, kh,
+    kw).
+    """
     batch, channels, height, width = x.shape
     found = cut(height, width, tuple(weights.shape[2:]))
     grid, loops = programs(batch * found.tiles, len(weights) * channels, 2 * PARTS)
@@ -49,7 +53,9 @@ def moments(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def correlate(x: Tensor, grad: Tensor, kernel: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The gradients of weight, (C, kh, kw), and of bias, (C,), of a convolution of x whose output has the gradient `grad`."""
+    """The gradients of weight, (C, kh, kw), and of bias, (C,), of a convolution of x whose output has the gradient
+    `grad`.
+    """
     batch, channels, height, width = x.shape
     found = cut(height, width, kernel)
     chunk = min(CHUNK, found.k)
@@ -108,7 +114,8 @@ def constants(found: Cut, kernel: tuple[int, int], x: Tensor) -> dict:
     return {
         "KH": kernel[0], "KW": kernel[1], "TILES_Y": found.tiles_y, "TILES_X": found.tiles_x, "TOP": found.top,
         "LEFT": found.left, "WINDOW": found.window_rows * found.window_columns,
-        "WINDOW_COLUMNS": found.window_columns, "ROWS": found.rows, "COLUMNS": found.columns, "M": M, "N": found.n, "K": found.k,
+        "WINDOW_COLUMNS": found.window_columns, "ROWS": found.rows, "COLUMNS": found.columns, "M": M,
+        "N": found.n, "K": found.k,
         "CHUNK": min(CHUNK, found.k), "CLIP_Y": found.tiles_y > 1, "CLIP_X": found.tiles_x > 1, "PRECISION":
         precision(x), "SUM": sum_type(x), "num_warps": WARPS,
     }  # fmt: skip

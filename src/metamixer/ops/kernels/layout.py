@@ -56,7 +56,12 @@ def power_of_two(number: int) -> int:
 @lru_cache(maxsize=1024)
 def cut(height: int, width: int, kernel: tuple[int, int]) -> Cut:
     """The cut of an image that costs least: pixels read, products and tiles."""
-    candidates = [found for rows in sides(height) for columns in sides(width) if (found := make(height, width, rows, columns, kernel))]
+    candidates = [
+        found
+        for rows in sides(height)
+        for columns in sides(width)
+        if (found := make(height, width, rows, columns, kernel))
+    ]
     return min(candidates, key=lambda found: found.tiles * (found.k + found.n + found.k * found.n / 128 + OVERHEAD))
 
 

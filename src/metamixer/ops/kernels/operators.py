@@ -1,8 +1,9 @@
-"""The kernels as PyTorch operators: `torch.compile`, autocast, checkpointing, DDP and export work with them as with any other.
+"""The kernels as PyTorch operators: `torch.compile`, autocast, checkpointing, DDP and export work with them as with any
+other.
 
 Where a network trains, a depthwise convolution with its batch norm, or several in parallel, is one convolution whose
-weights hold this batch's statistics (`parallel_norm`): the deploy form's algebra. The statistics are `moments` of the convolutions,
-which are never written to memory. The backward passes compute again what they need instead of keeping it.
+weights hold this batch's statistics (`parallel_norm`): the deploy form's algebra. The statistics are `moments` of the
+convolutions, which are never written to memory. The backward passes compute again what they need instead of keeping it.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,9 @@ def _(x, weight, bias, gelu):
 
 
 @operator("metamixer::depthwise_backward", mutates_args=())
-def _depthwise_backward(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _depthwise_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     if gelu:
         grad = launch.convolve(x, weight, bias, epilogue=windows.GELU_BACKWARD, grad=grad)
     grad_x = launch.convolve(grad, weight, None, epilogue=windows.PLAIN, flip=True)
@@ -106,13 +109,17 @@ def _(x, key, key_bias, value, value_bias):
 
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
-    """A depthwise convolution that keeps the size, then GELU if asked; x: (B, C, H, W), weight: (C, 1, kh, kw) of odd sizes."""
+    """A depthwise convolution that keeps the size, then GELU if asked; x: (B, C, H, W), weight: (C, 1, kh, kw) of odd
+    sizes.
+    """
     x = _computed_in(x)
     return torch.ops.metamixer.depthwise(x, weight.squeeze(1).to(x.dtype), bias, gelu)
 
 
 def moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance over batch and positions of n depthwise convolutions of x, each (n, C); weights: (n, C, kh, kw)."""
+    """Mean and variance over batch and positions of n depthwise convolutions of x, each (n, C); weights: (n, C, kh,
+    kw).
+    """
     x = _computed_in(x)
     total, squares = torch.ops.metamixer.moments(x, weights.to(x.dtype)) / (x.numel() // x.shape[1])
     return total, (squares - total.square()).clamp(min=0)
@@ -126,7 +133,10 @@ def depthwise_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, val
 
 
 def merged(
-    weights: Sequence[Tensor], means: Sequence[Tensor], variances: Sequence[Tensor], norms: Sequence[torch.nn.BatchNorm2d]
+    weights: Sequence[Tensor],
+    means: Sequence[Tensor],
+    variances: Sequence[Tensor],
+    norms: Sequence[torch.nn.BatchNorm2d],
 ) -> tuple[Tensor, Tensor]:
     """Weight (C, 1, kh, kw) and bias (C,) of the sum of norms of convolutions: one convolution."""
     weight, bias = 0, 0
@@ -145,7 +155,9 @@ def _computed_in(x: Tensor) -> Tensor:
 
 
 def by_rows(x: Tensor) -> Tensor:
-    """x with contiguous rows and neither holes nor overlaps: (B, C, H, W) or (C, B, H, W) in memory; others are copied into the latter."""
+    """x with contiguous rows and neither holes nor overlaps: (B, C, H, W) or (C, B, H, W) in memory; others are copied
+    into the latter.
+    """
     batch, channels, height, width = x.shape
     plane = height * width
     for strides in ((channels * plane, plane), (plane, batch * plane)):

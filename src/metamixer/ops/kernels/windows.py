@@ -1,10 +1,10 @@
 """Triton kernels of depthwise convolutions: windows of images times banded matrices, on tensor cores.
 
-An image is cut into tiles of the output. Each tile sees a window of the input, the tile and a margin of half a kernel. For a channel
-the convolution is then one matrix product: windows (M, K), each a row of pixels, times a matrix (K, N) that holds the taps,
-T[i, o] = the tap that takes pixel i of the window to pixel o of the tile. It is the same matrix for all tiles of all images, which
-makes M large enough for tensor cores. A small image is its own window. The gradient of the matrix is windows^T times the
-output's gradient.
+An image is cut into tiles of the output. Each tile sees a window of the input, the tile and a margin of half a kernel.
+For a channel the convolution is then one matrix product: windows (M, K), each a row of pixels, times a matrix (K, N)
+that holds the taps, T[i, o] = the tap that takes pixel i of the window to pixel o of the tile. It is the same matrix
+for all tiles of all images, which makes M large enough for tensor cores. A small image is its own window. The gradient
+of the matrix is windows^T times the output's gradient.
 
 M counts (image, tile); K counts pixels of a window, row by row; N counts pixels of a tile.
 """
@@ -40,8 +40,12 @@ def place(m, first, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, ROWS: tl.const
 
 
 @triton.jit
-def pixels_inside(top, left, k, H, W, inside, PIXELS: tl.constexpr, COLUMNS: tl.constexpr, CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr):
-    """Which pixels k of areas COLUMNS wide that begin at (top, left) lie in the image; CLIP: the area may pass its border."""
+def pixels_inside(
+    top, left, k, H, W, inside, PIXELS: tl.constexpr, COLUMNS: tl.constexpr, CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr
+):
+    """Which pixels k of areas COLUMNS wide that begin at (top, left) lie in the image; CLIP: the area may pass its
+    border.
+    """
     mask = inside[:, None] & (k < PIXELS)[None, :]
     if CLIP_Y:
         y = top[:, None] + (k // COLUMNS)[None, :]
@@ -108,10 +112,14 @@ def convolve(
     CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, FLIP: tl.constexpr, BIAS: tl.constexpr, EPILOGUE: tl.constexpr,
     PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """out = epilogue(conv(x) + bias); grid: (parts of M, channels). A program takes LOOPS tiles of M with one matrix."""
+    """out = epilogue(conv(x) + bias); grid: (parts of M, channels). A program takes LOOPS tiles of M with one
+    matrix.
+    """
     c = tl.program_id(1).to(tl.int64)
     n = tl.arange(0, N)
-    matrices = load_matrices(weight + c * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, FLIP, K, CHUNK)
+    matrices = load_matrices(
+        weight + c * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, FLIP, K, CHUNK
+    )
     shift = tl.load(bias + c).to(SUM) if BIAS else 0.0
     tiles: tl.constexpr = TILES_Y * TILES_X
     for loop in range(LOOPS):
@@ -125,7 +133,19 @@ def convolve(
         for chunk in tl.static_range(K // CHUNK):
             k = chunk * CHUNK + tl.arange(0, CHUNK)
             window = load_pixels(
-                x + base * x_b + c * x_c, image, top - TOP, left - LEFT, k, H, W, x_b, inside, WINDOW, WINDOW_COLUMNS, CLIP_Y, CLIP_X
+                x + base * x_b + c * x_c,
+                image,
+                top - TOP,
+                left - LEFT,
+                k,
+                H,
+                W,
+                x_b,
+                inside,
+                WINDOW,
+                WINDOW_COLUMNS,
+                CLIP_Y,
+                CLIP_X,
             )
             z = tl.dot(window, matrices[chunk], z, input_precision=PRECISION, out_dtype=SUM)
         z += shift
@@ -133,7 +153,19 @@ def convolve(
             z = gelu(z)
         if EPILOGUE == GELU_BACKWARD:
             grads = load_pixels(
-                grad + base * grad_b + c * grad_c, image, top, left, n, H, W, grad_b, inside, ROWS * COLUMNS, COLUMNS, CLIP_Y, CLIP_X
+                grad + base * grad_b + c * grad_c,
+                image,
+                top,
+                left,
+                n,
+                H,
+                W,
+                grad_b,
+                inside,
+                ROWS * COLUMNS,
+                COLUMNS,
+                CLIP_Y,
+                CLIP_X,
             )
             z = gelu_derivative(z) * grads.to(SUM)
         mask = pixels_inside(top, left, n, H, W, inside, ROWS * COLUMNS, COLUMNS, CLIP_Y, CLIP_X)
@@ -153,7 +185,9 @@ def moments(
     """out[:, part, kernel * C + c] = sums of conv(x) and of its square; grid: (parts of M, kernels * C)."""
     filter = tl.program_id(1).to(tl.int64)
     n = tl.arange(0, N)
-    matrices = load_matrices(weight + filter * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, False, K, CHUNK)
+    matrices = load_matrices(
+        weight + filter * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, False, K, CHUNK
+    )
     tiles: tl.constexpr = TILES_Y * TILES_X
     total = tl.zeros((M, N), SUM)
     squares = tl.zeros((M, N), SUM)
@@ -188,7 +222,9 @@ def correlate(
     N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
     CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """out[part, c, k, n] = sum over windows of pixel k times the gradient of pixel n; grid: (parts of M, channels, chunks of K)."""
+    """out[part, c, k, n] = sum over windows of pixel k times the gradient of pixel n; grid: (parts of M, channels,
+    chunks of K).
+    """
     c = tl.program_id(1).to(tl.int64)
     n = tl.arange(0, N)
     k = tl.program_id(2) * CHUNK + tl.arange(0, CHUNK)
@@ -203,10 +239,34 @@ def correlate(
         inside = m < B * tiles
         base = first.to(tl.int64)
         window = load_pixels(
-            x + base * x_b + c * x_c, image, top - TOP, left - LEFT, k, H, W, x_b, inside, WINDOW, WINDOW_COLUMNS, CLIP_Y, CLIP_X
+            x + base * x_b + c * x_c,
+            image,
+            top - TOP,
+            left - LEFT,
+            k,
+            H,
+            W,
+            x_b,
+            inside,
+            WINDOW,
+            WINDOW_COLUMNS,
+            CLIP_Y,
+            CLIP_X,
         )
         grads = load_pixels(
-            grad + base * grad_b + c * grad_c, image, top, left, n, H, W, grad_b, inside, ROWS * COLUMNS, COLUMNS, CLIP_Y, CLIP_X
+            grad + base * grad_b + c * grad_c,
+            image,
+            top,
+            left,
+            n,
+            H,
+            W,
+            grad_b,
+            inside,
+            ROWS * COLUMNS,
+            COLUMNS,
+            CLIP_Y,
+            CLIP_X,
         )
         products = tl.dot(tl.trans(window), grads, products, input_precision=PRECISION, out_dtype=SUM)
         total += grads.to(SUM)
@@ -223,7 +283,9 @@ def gather_taps(
     WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, N: tl.constexpr, K: tl.constexpr, SUM:
     tl.constexpr,
 ):  # fmt: skip
-    """out[c, tap] = sum of products[part, c, k, n] over parts and where the tap stands in the matrix; grid: (taps, channels)."""
+    """out[c, tap] = sum of products[part, c, k, n] over parts and where the tap stands in the matrix; grid: (taps,
+    channels).
+    """
     tap, c, channels = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     n = tl.arange(0, N)
     row = n // COLUMNS + TOP - KH // 2 + tap // KW
@@ -242,7 +304,8 @@ def convolve_twice(
     KH: tl.constexpr, KW: tl.constexpr, WINDOW: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr, K:
     tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """out = conv(gelu(conv(x) + key_bias)) + value_bias, for images that are their own window; grid: (parts of M, channels).
+    """out = conv(gelu(conv(x) + key_bias)) + value_bias, for images that are their own window; grid: (parts of M,
+    channels).
 
     What lies between never leaves the chip, as the scores of attention don't in FlashAttention.
     """
@@ -255,7 +318,9 @@ def convolve_twice(
         start = (tl.program_id(0) * LOOPS + loop) * M
         image = tl.arange(0, M)
         mask = (start + image < B)[:, None] & (k < H * W)[None, :]
-        pixels = tl.load(x + start.to(tl.int64) * x_b + c * x_c + (image * x_b)[:, None] + k[None, :], mask=mask, other=0.0)
+        pixels = tl.load(
+            x + start.to(tl.int64) * x_b + c * x_c + (image * x_b)[:, None] + k[None, :], mask=mask, other=0.0
+        )
         scores = tl.dot(pixels, keys, out_dtype=SUM, input_precision=PRECISION) + key_shift
         weights = tl.where(mask, gelu(scores), 0.0).to(x.dtype.element_ty)
         answers = tl.dot(weights, values, out_dtype=SUM, input_precision=PRECISION) + value_shift

@@ -1,4 +1,6 @@
-"""AdamW with a rate for each layer of the backbone, and a schedule of steps: how the published detectors were trained."""
+"""AdamW with a rate for each layer of the backbone, and a schedule of steps: how the published detectors were
+trained.
+"""
 
 import math
 from collections.abc import Callable
@@ -18,7 +20,8 @@ BACKBONE = "pyramid.backbone.model"
 class DetectionOptimization:
     """lr is for the whole batch over all processes.
 
-    layer_decay: factor from each of `layers` layers of a backbone of four stages to the one before it; None: the same rate everywhere.
+    layer_decay: factor from each of `layers` layers of a backbone of four stages to the one before it; None: the same
+    rate everywhere.
     milestones: epochs (counted from 1) after which the rate falls to a tenth.
     """
 

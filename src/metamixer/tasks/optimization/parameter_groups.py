@@ -30,8 +30,8 @@ def parameter_groups(
 ) -> Groups:
     """Named parameters by learning rate and weight decay, in the order of the network; frozen ones are left out.
 
-    rate: learning rate by a parameter's name; exempt: by name and parameter, whether it has no weight decay; what a timm
-    network exempts by `no_weight_decay` is exempt too.
+    rate: learning rate by a parameter's name; exempt: by name and parameter, whether it has no weight decay; what a
+    timm network exempts by `no_weight_decay` is exempt too.
     """
     patterns = getattr(network, "no_weight_decay", set)()
     groups: dict[tuple[float, float], dict[str, Any]] = {}
@@ -49,15 +49,16 @@ def layer_numbers(network: nn.Module, backbone: str, layers: int) -> dict[str, i
     """The layer of each parameter, by the published rule: 1 for the backbone's first stage to `layers` for its last.
 
     Three blocks of the third stage are a layer. The heads are layer `layers` + 1, and so is the stem: the authors' code
-    knows it under another network's name. backbone: the path of a module that tells its stages by timm's `group_matcher`;
-    without four of them all is of layer `layers` + 1, with a warning.
+    knows it under another network's name. backbone: the path of a module that tells its stages by timm's
+    `group_matcher`; without four of them all is of layer `layers` + 1, with a warning.
     """
     numbers = dict.fromkeys((name for name, _ in network.named_parameters()), layers + 1)
     module = dict(network.named_modules()).get(backbone)
     stages = block_numbers(module) if hasattr(module, "group_matcher") else {}
     if {stage for stage, _ in stages.values()} != {0, 1, 2, 3}:
         warnings.warn(
-            f"optimization.layer_decay: {type(module or network).__name__} doesn't tell four stages, so that all layers "
+            f"optimization.layer_decay: {type(module or network).__name__} doesn't tell four stages, so that all "
+            "layers "
             "learn at the rate of the heads; layer_decay null says so",
             InputWarning,
             stacklevel=4,
@@ -73,7 +74,9 @@ def block_numbers(network: nn.Module) -> dict[str, tuple[int, int]]:
     """Stage and block within it, both from 0, of each parameter of a network's stages, by timm's `group_matcher`."""
     rest = "\0"  # a name of no stage: what shares its number isn't in one either
     named = SimpleNamespace(named_parameters=lambda: [*network.named_parameters(), (rest, None)])
-    stages, blocks = (group_parameters(named, network.group_matcher(coarse=coarse), reverse=True) for coarse in (True, False))
+    stages, blocks = (
+        group_parameters(named, network.group_matcher(coarse=coarse), reverse=True) for coarse in (True, False)
+    )
     staged = [name for name in stages if 0 < stages[name] < stages[rest]]
     first: dict[int, int] = {}
     for name in staged:
@@ -87,9 +90,11 @@ def names_of_groups(groups: Groups) -> list[list[str]]:
 
 
 def regroup(checkpoint: dict[str, Any], before: list[list[str]], groups: Groups) -> None:
-    """Bring an optimizer's and its schedule's state in a checkpoint, in place, into other groups of the same parameters.
+    """Bring an optimizer's and its schedule's state in a checkpoint, in place, into other groups of the same
+    parameters.
 
-    before: the parameters' names in the state's own groups. A new group takes its rates from the one of its first parameter.
+    before: the parameters' names in the state's own groups. A new group takes its rates from the one of its first
+    parameter.
     """
     for state in checkpoint["optimizer_states"]:
         old: dict[str, tuple[int, dict[str, Any]]] = {}

@@ -14,7 +14,8 @@ BLOCKS = ("encoder.", "decoder.")
 
 @dataclass(frozen=True)
 class PointOptimization:
-    """lr: the highest rate, block_lr: that of the mixer blocks; both rise for `warmup` of the steps and then fall on a cosine.
+    """lr: the highest rate, block_lr: that of the mixer blocks; both rise for `warmup` of the steps and then fall on a
+    cosine.
 
     The first rate is the highest over `start_factor`, the last the first over `end_factor`.
     """
@@ -37,7 +38,9 @@ class PointOptimization:
         return parameter_groups(network, self._rate, self.weight_decay)
 
     def groups_before(self, network: nn.Module) -> list[list[str]]:
-        """Names of the parameters in each group of version 0.1.0, where everything decayed, as published; blocks last."""
+        """Names of the parameters in each group of version 0.1.0, where everything decayed, as published; blocks
+        last.
+        """
         names = [name for name, _ in network.named_parameters()]
         parts = [[name for name in names if name.startswith(BLOCKS) == in_blocks] for in_blocks in (False, True)]
         return [part for part in parts if part]

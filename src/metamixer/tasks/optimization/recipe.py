@@ -24,7 +24,8 @@ class Optimization:
         warmup_epochs: in which the rate rises from `warmup_lr` to `lr`.
         warmup_lr: the rate of the first step.
         cooldown_epochs: at the end, at `min_lr`.
-        schedule: cosine down to `min_lr`, constant, or exponential: `lr` for `hold_epochs`, then times `gamma` from epoch to epoch.
+        schedule: cosine down to `min_lr`, constant, or exponential: `lr` for `hold_epochs`, then times `gamma` from
+            epoch to epoch.
         hold_epochs: at `lr` before an exponential schedule falls.
         gamma: factor of an exponential schedule.
         layer_decay: factor from each layer to the one before it, for fine-tuning; none: the same rate everywhere.

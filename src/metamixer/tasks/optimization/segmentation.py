@@ -1,4 +1,6 @@
-"""AdamW with rates for head and layers, and a polynomial schedule of steps: how the published segmenters were trained."""
+"""AdamW with rates for head and layers, and a polynomial schedule of steps: how the published segmenters were
+trained.
+"""
 
 from dataclasses import dataclass
 
@@ -16,8 +18,9 @@ BACKBONE = "backbone.model"
 class SegmentationOptimization:
     """lr is for the whole batch over all processes.
 
-    head_factor: how much faster everything but the backbone learns; layer_decay: factor from each of `layers` layers of a
-    backbone of four stages to the one before it, None: the same rate everywhere; power: of the fall to `min_lr` over all steps.
+    head_factor: how much faster everything but the backbone learns; layer_decay: factor from each of `layers` layers of
+    a backbone of four stages to the one before it, None: the same rate everywhere; power: of the fall to `min_lr` over
+    all steps.
     """
 
     lr: float = 6e-5
