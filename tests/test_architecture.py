@@ -18,6 +18,7 @@ from metamixer.moved import MOVED
 FLOORS = (
     ("errors", "moved"),
     ("system", "ops"),
+    ("zoo",),
     ("mixer", "drawing"),
     ("models", "data"),
     ("inference", "deployment"),

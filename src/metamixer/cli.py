@@ -10,21 +10,9 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
+from .commands import COMMANDS, TRAINING
 from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning
-from .models.tasks import TASKS
 
-SUMMARIES = {
-    "fit": "train by a recipe: metamixer fit --config recipes/classification/digits.yaml",
-    "validate": "measure a checkpoint on the validation split",
-    "test": "measure a checkpoint on the test split",
-    **{task.command: task.summary for task in TASKS.values()},
-    "fuse": "write a checkpoint's deploy form",
-    "export": "write a checkpoint in another library's format, proved equal",
-    "bench": "time networks in every form on this machine",
-    "models": "list the networks with their sizes and the paper's accuracy",
-    "draw": "draw a checkpoint: predictions, training curve, learned kernels",
-}
-"""The commands; each but the three of training is a function of its name in the module of its name in `commands`."""
 POSITIONAL = {
     "images": {"nargs": "+", "help": "files and folders"},
     "clouds": {
@@ -97,8 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _commands() -> dict[str, Callable[[list[str]], object]]:
-    training = ("fit", "validate", "test")
-    return {name: _train if name in training else _call for name in SUMMARIES}
+    return {name: _train if name in TRAINING else _call for name in COMMANDS}
 
 
 def _train(arguments: list[str]) -> None:
@@ -206,7 +193,7 @@ def plain_warnings() -> Iterator[None]:
 
 
 def _help() -> str:
-    lines = [f"  {name:10s}{summary}" for name, summary in SUMMARIES.items()]
+    lines = [f"  {name:10s}{command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(["usage: metamixer COMMAND ...", "", *lines, "", "metamixer COMMAND --help tells more."])
 
 

@@ -13,7 +13,7 @@ from .batch import Batch
 def detect(
     images: Sequence[str],
     *,
-    checkpoint: str,
+    checkpoint: str | None = None,
     out: str,
     model: str | None = None,
     score_threshold: float = 0.3,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def points(
     clouds: Sequence[str],
     *,
-    checkpoint: str,
+    checkpoint: str | None = None,
     out: str,
     model: str | None = None,
     votes: int = 1,

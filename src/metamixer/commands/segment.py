@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def segment(
     images: Sequence[str],
     *,
-    checkpoint: str,
+    checkpoint: str | None = None,
     out: str,
     model: str | None = None,
     window: int | None = None,

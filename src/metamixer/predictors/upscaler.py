@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..checkpoints.packaged import packaged_weights
 from ..checkpoints.published_info import expect_model
+from ..checkpoints.source import weights_name
 from ..errors import InputError
 from ..inference.tiles import split, tile_side
 from ..models import create_model, list_models
@@ -35,7 +35,7 @@ class Upscaler(Predictor):
     `Upscaler.load("best.ckpt")(image)`.
 
     Args:
-        model: a network's name; the weights in the package are used where no checkpoint is given.
+        model: a network's name; its own weights are used where no checkpoint is given.
         scale: how many times larger the result is; None: the checkpoint's, 2 without one.
         checkpoint: a file of a training run, an exported or a published one.
         memory: bound in MiB on the network's largest tensors at a time, from which the tiles' size follows.
@@ -69,16 +69,15 @@ class Upscaler(Predictor):
         scale: int | None = None,
         **settings,
     ) -> Self:
-        """`Predictor.load`, where a name stands for the weights in the package at a `scale`; settings: `memory` as
-        well.
-        """
+        """`Predictor.load`, where a name stands for its weights at a `scale`; settings: `memory` as well."""
         if scale is not None and scale not in SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
         source = checkpoint if source is None else source
         if model is not None:
             expect_model(model, cls.task)
         if source is None or source in list_models(cls.task):
-            source = packaged_weights(f"{source or model or 'ffnet_sr_nano'}_x{scale or 2}")
+            source = weights_name(source or model, cls.task, scale=scale)
+            model = None
         return super().load(source, model=model, scale=scale, **settings)
 
     @classmethod
