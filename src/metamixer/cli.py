@@ -6,37 +6,32 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 
 from .commands import COMMANDS, TRAINING
+from .commands.help import completing_parser, full_help, function_of, nearest, options_of, overview, short_help
 from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning
+from .system.version import package_version
 
-POSITIONAL = {
-    "images": {"nargs": "+", "help": "files and folders"},
-    "clouds": {
-        "nargs": "+",
-        "help": "PLY, LAS, LAZ, NPZ or NPY files, folders of them, folders of arrays with coord.npy",
-    },
-    "table": {"help": "CSV (gzip too) or Parquet"},
-    "networks": {"nargs": "+", "help": "networks by name, of metamixer or timm"},
-    "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or a network's name"},
-    "checkpoint": {"help": "a file of a training run (.ckpt) or a deploy form (.safetensors)"},
-}
+POSITIONAL = {"images": {"nargs": "+"}, "clouds": {"nargs": "+"}, "networks": {"nargs": "+"}}
+"""What stands behind a command's name; other ones are one word."""
 LISTS = {
-    "vs": {"type": str, "help": "other networks of metamixer or timm to time beside them"},
-    "batch": {"type": int, "help": "batch sizes"},
-    "sizes": {"type": int, "help": "sides of the images in pixels; none: each network's own"},
-    "backends": {"type": str, "help": "backends; none: all that are installed but compile, which is slow to build"},
-    "precisions": {"type": str, "help": "precisions of fp32, bf16, int8"},
-    "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for a network that doesn't tell it"},
-    "levels": {"type": float, "help": "coverage in percent of intervals to give beside, such as 80 95"},
-    "missing_values": {"type": float, "help": "numbers that stand for a missing value, such as -9999"},
+    "vs": str,
+    "batch": int,
+    "sizes": int,
+    "backends": str,
+    "precisions": str,
+    "shape": int,
+    "levels": float,
+    "missing_values": float,
 }
-"""Options that take several values after one name: --levels 80 95; one word in brackets, --levels "[80, 95]", means the
-same.
+"""Options that take several values after one name, with the values' type: --levels 80 95; one word in brackets,
+--levels "[80, 95]", means the same.
 """
+
+HELP = ("-h", "--help")
+SHELLS = ("bash", "zsh", "fish")
 
 BROKEN_PIPE = 141
 """What a shell tells of a command that wrote to one which had ended."""
@@ -47,22 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     3.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = _commands()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that its encoding doesn't have
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
-        return 0
-    if arguments[0] == "--version":
-        from .checkpoints.ours import package_version
-
-        print(f"metamixer {package_version()}")
-        return 0
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     try:
-        if arguments[0] not in commands:
-            raise InputError(f"command {arguments[0]!r}, expected one of {', '.join(commands)}")
         with plain_warnings():
-            commands[arguments[0]](arguments)
+            _answer(arguments)
         sys.stdout.flush()
     except InputError as error:
         print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
@@ -84,8 +70,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _commands() -> dict[str, Callable[[list[str]], object]]:
-    return {name: _train if name in TRAINING else _call for name in COMMANDS}
+def _answer(arguments: list[str]) -> None:
+    """Print help, the version or the shell's completion, or run a command."""
+    command, *rest = arguments or ["--help"]
+    if command in HELP:
+        print(overview())
+    elif command == "--version":
+        print(f"metamixer {package_version()}")
+    elif command == "--completion":
+        print(_shell_code(*rest))
+    elif command not in COMMANDS:
+        raise InputError(f"command {command!r}, expected one of {', '.join(COMMANDS)}{nearest(command, COMMANDS)}")
+    elif rest in (["-h"], ["--help"]):
+        print(short_help(command))
+    elif command in TRAINING:
+        _train([command, "--help"] if rest in (["-h", "all"], ["--help", "all"]) else arguments)
+    elif any(word in HELP for word in rest):
+        print(full_help(command) if "all" in rest else short_help(command))
+    else:
+        _call(command, rest)
+
+
+def _complete() -> None:
+    """Answer the shell that asks for completions, and end."""
+    import argcomplete
+
+    argcomplete.autocomplete(completing_parser())
+
+
+def _shell_code(shell: str = "bash", *others: str) -> str:
+    """What a shell has to evaluate to complete `metamixer`."""
+    import argcomplete
+
+    if shell not in SHELLS or others:
+        raise InputError(f"--completion {' '.join([shell, *others])}, expected one of {', '.join(SHELLS)}")
+    return argcomplete.shellcode(["metamixer"], shell=shell)
 
 
 def _train(arguments: list[str]) -> None:
@@ -94,30 +113,36 @@ def _train(arguments: list[str]) -> None:
     run(_with_values(arguments, {"--resume"}))
 
 
-def _call(arguments: list[str]) -> None:
-    """Give the arguments behind the command's name to the function of that name; its first parameter is positional."""
-    from inspect import signature
-
+def _call(command: str, words: list[str]) -> None:
+    """Give the words behind a command's name to the function of that name."""
     from jsonargparse import ArgumentError, ArgumentParser
 
-    name, *rest = arguments
-    function = getattr(import_module(f".commands.{name}", __package__), name)
-    parser = ArgumentParser(prog=f"metamixer {name}", description=function.__doc__.splitlines()[0], exit_on_error=False)
-    parameters = signature(function).parameters
-    positional = [key for key, parameter in parameters.items() if parameter.default is parameter.empty][:1]
+    options = options_of(command)
+    words = _underscored(words)
+    _refuse_unknown(command, words, {f"--{option.name}" for option in options if not option.positional})
+    parser = ArgumentParser(prog=f"metamixer {command}", exit_on_error=False)
+    positional = [option.name for option in options if option.positional]
     for key in positional:
-        parser.add_argument(key, **POSITIONAL[key])
-    lists = {key: list(parameters[key].default or ()) for key in parameters if key in LISTS}
+        parser.add_argument(key, **POSITIONAL.get(key, {}))
+    lists = {option.name: list(option.default or ()) for option in options if option.name in LISTS}
     for key, default in lists.items():
-        about = {**LISTS[key], "type": list[LISTS[key]["type"]]}
-        parser.add_argument(f"--{key}", default=default, metavar=f"{key.upper()} ...", **about)
-    parser.add_function_arguments(function, skip={*positional, *lists})
-    flags = {f"--{key}" for key, parameter in parameters.items() if isinstance(parameter.default, bool)}
+        parser.add_argument(f"--{key}", default=default, type=list[LISTS[key]])
+    parser.add_function_arguments(function_of(command), skip={*positional, *lists})
+    flags = {f"--{option.name}" for option in options if isinstance(option.default, bool)}
     try:
-        options = parser.parse_args(_in_one_word(_with_values(_underscored(rest), flags), lists))
+        values = parser.parse_args(_in_one_word(_with_values(words, flags), lists))
     except ArgumentError as error:
-        raise InputError(" ".join(str(error).split()) + f"; metamixer {name} --help tells more") from None
-    function(**vars(options))
+        raise InputError(" ".join(str(error).split()) + f"; metamixer {command} --help tells more") from None
+    function_of(command)(**vars(values))
+
+
+def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) -> None:
+    """Raise InputError for an option that there isn't, abbreviations among them, with the nearest one."""
+    end = words.index("--") if "--" in words else len(words)
+    for word in words[:end]:
+        name = word.partition("=")[0]
+        if name.startswith("--") and name not in known:
+            raise InputError(f"{command} {name}: no such option{nearest(name, known)}")
 
 
 def _underscored(arguments: Sequence[str]) -> list[str]:
@@ -152,7 +177,7 @@ def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
         if values[0].startswith("["):
             result.append(f"{name}={values[0]}")
             continue
-        text = LISTS[name[2:]]["type"] is str
+        text = LISTS[name[2:]] is str
         while (
             not assigned
             and rest
@@ -190,11 +215,6 @@ def plain_warnings() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = before
-
-
-def _help() -> str:
-    lines = [f"  {name:10s}{command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join(["usage: metamixer COMMAND ...", "", *lines, "", "metamixer COMMAND --help tells more."])
 
 
 def _one_line(error: Exception) -> str:
