@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     if arguments[0] == "--version":
-        from .checkpoints.ours import package_version
+        from .system.version import package_version
 
         print(f"metamixer {package_version()}")
         return 0

@@ -23,6 +23,7 @@ def forecast(
     missing_values: Sequence[float] = (),
     steps: int | None = None,
     seed: int = 0,
+    backend: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
 ) -> None:
@@ -44,6 +45,8 @@ def forecast(
         missing_values: numbers that stand for a missing value, such as -9999.
         steps: steps of training.
         seed: of everything random.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; of a forecaster that
+            has learned; none: PyTorch.
         device: where to compute, such as cpu or cuda.
         overwrite: replace results that exist.
     """
@@ -71,10 +74,10 @@ def forecast(
                     f"{name} {value!r} beside checkpoint {checkpoint}, expected it without: the forecaster has "
                     "learned already"
                 )
-        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
+        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device, backend=backend)
         result = forecaster.predict(frame)
-    elif (train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")) == "none":
-        for name, value in (("lookback", lookback), ("steps", steps), ("save", save)):
+    elif (train or ("none" if (lookback, steps, save, backend) == (None,) * 4 else "scratch")) == "none":
+        for name, value in (("lookback", lookback), ("steps", steps), ("save", save), ("backend", backend)):
             if value is not None:
                 raise InputError(f"{name} {value!r} beside train none, expected it without: nothing is learned")
         forecaster = Forecaster(96 if horizon is None else horizon, levels=levels, time=time, device=device)
@@ -90,7 +93,8 @@ def forecast(
             seed=seed,
             device=device,
         )
-        result = forecaster.fit(frame).predict()
+        forecaster.fit(frame).deploy(backend)
+        result = forecaster.predict()
         print(forecaster.backtest())
     write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
     if save:

@@ -204,7 +204,7 @@ FORECASTING = TaskSpec(
 )
 ZERO_SHOT = TaskSpec(
     "zero_shot_forecasting",
-    predictor="forecaster.Forecaster",
+    predictor="zero_shot_forecaster.ZeroShotForecaster",
     command="forecast",
     summary=FORECASTING.summary,
     example=example_series,
