@@ -22,6 +22,7 @@ if _TYPE_CHECKING:  # for type checkers and editors; a test compares it with the
     from .predictors.detector import Detector as Detector
     from .predictors.forecaster import Forecaster as Forecaster
     from .predictors.loading import load as load
+    from .predictors.own_training import train as train
     from .predictors.point_segmenter import PointSegmenter as PointSegmenter
     from .predictors.segmenter import Segmenter as Segmenter
     from .predictors.upscaler import Upscaler as Upscaler
@@ -31,6 +32,7 @@ if _TYPE_CHECKING:  # for type checkers and editors; a test compares it with the
 
 _WHERE = {
     "load": "predictors.loading",
+    "train": "predictors.own_training",
     "Classifier": "predictors.classifier",
     "Detector": "predictors.detector",
     "Segmenter": "predictors.segmenter",

@@ -14,6 +14,7 @@ from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWar
 from .models.tasks import TASKS
 
 SUMMARIES = {
+    "train": "train on a folder of your own data: metamixer train flowers --minutes 10",
     "fit": "train by a recipe: metamixer fit --config recipes/classification/digits.yaml",
     "validate": "measure a checkpoint on the validation split",
     "test": "measure a checkpoint on the test split",
@@ -31,6 +32,7 @@ POSITIONAL = {
         "nargs": "+",
         "help": "PLY, LAS, LAZ, NPZ or NPY files, folders of them, folders of arrays with coord.npy",
     },
+    "data": {"help": "a folder, or the file of a table"},
     "table": {"help": "CSV (gzip too) or Parquet"},
     "networks": {"nargs": "+", "help": "networks by name, of metamixer or timm"},
     "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or a network's name"},
