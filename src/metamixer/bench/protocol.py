@@ -4,10 +4,11 @@ Each form is built in a process of its own and runs when it is its turn, so that
 and none the threads or the memory of another.
 """
 
+import itertools
 import multiprocessing
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -133,9 +134,10 @@ def time_networks(
     threads: int,
     rounds: int,
     warmup: int,
+    on_round: Callable[[int, int], object] = lambda done, count: None,
 ) -> tuple[list[Result], float]:
     """All forms of a network in one size and batch take turns, then those of the next; sizes: none for each network's
-    own.
+    own. on_round: is called with (rounds done, all rounds).
     """
     smallest = {"threads": threads, "rounds": rounds, "sizes": min(sizes, default=1), "batch": min(batches, default=1)}
     for name, value in smallest.items():
@@ -143,17 +145,32 @@ def time_networks(
     at_least("warmup", warmup, 0)
     own = own_sizes(networks)
     results, peaks = [], []
+    count = len(networks) * (len(sizes) or 1) * len(batches) * (warmup + rounds)
+    done = itertools.count(1)
     for name in networks:
         for size in sizes or (own[name],):
             for batch in batches:
                 entries = [Entry(name, size, batch, *form) for form in forms]
-                measured, peak = run_bench(entries, threads=threads, rounds=rounds, warmup=warmup)
+                measured, peak = run_bench(
+                    entries,
+                    threads=threads,
+                    rounds=rounds,
+                    warmup=warmup,
+                    on_round=lambda: on_round(next(done), count),
+                )
                 results += measured
                 peaks.append(peak)
     return results, max(peaks)
 
 
-def run_bench(entries: Sequence[Entry], *, threads: int, rounds: int, warmup: int) -> tuple[list[Result], float]:
+def run_bench(
+    entries: Sequence[Entry],
+    *,
+    threads: int,
+    rounds: int,
+    warmup: int,
+    on_round: Callable[[], object] = lambda: None,
+) -> tuple[list[Result], float]:
     """Time every entry in turn, round by round; also the machine's fp32 peak in GFLOP/s, a large matrix product in the
     same rounds.
 
@@ -166,6 +183,7 @@ def run_bench(entries: Sequence[Entry], *, threads: int, rounds: int, warmup: in
         for i in range(warmup + rounds):
             for worker in workers:
                 worker.run(counts=i >= warmup)
+            on_round()
         results = [worker.finish() for worker in workers]
     finally:
         for worker in workers:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import timm
 import torch
@@ -18,7 +18,7 @@ from ..zoo.files import source_of
 from ..zoo.weights import Weights, default_weights, find_weights
 from .ours import build_network, expect_task, network_info, read_checkpoint
 from .published import load_published
-from .published_info import A_SEGMENTER, expect_model, published_arguments, published_info
+from .published_info import A_SEGMENTER, expect_model, published_arguments, published_info, published_task
 
 OURS = (".ckpt", ".safetensors")
 FILES = (*OURS, ".pth", ".pt", ".tar", ".bin", ".zip")
@@ -52,6 +52,24 @@ def load_network(
     if model is None and is_name(source):
         return _of_name(source, task, pretrained=pretrained)
     return (_of_exported if is_exported(source) else _of_checkpoint)(source, model, task)
+
+
+def task_of_source(source: str | Path, model: str | None = None) -> str:
+    """The task of what `load_network` would load; raises InputError as it does."""
+    if model is not None:
+        return published_task(model)
+    if is_name(source):
+        weights = find_weights(source)
+        if weights:
+            return weights.task
+        name = str(source).partition(".")[0]
+        if not _known(name):
+            create_model(name)  # tells the nearest names
+        return published_task(name)
+    if is_exported(source):
+        return _of_exported(source, None, None)[1]["task"]
+    _, info = read_checkpoint(source)
+    return info["task"] if info else _unknown_network(source)
 
 
 def is_name(source: str | Path) -> bool:
@@ -111,17 +129,20 @@ def _of_checkpoint(path: str | Path, model: str | None, task: str | None) -> tup
         _expect(info, model, task, path)
         return build_network(state, info, path), info
     if model is None:
-        raise InputError(
-            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its "
-            "network's name as well: "
-            "model ffnet_1 or another"
-        )
+        _unknown_network(path)
     if task is not None:
         expect_model(model, task)
     try:
         return _of_published(state or read_published(path), model)
     except InputError as error:
         raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
+
+
+def _unknown_network(path: str | Path) -> NoReturn:
+    raise InputError(
+        f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's "
+        "name as well: model ffnet_1 or another"
+    )
 
 
 def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Module, Info]:

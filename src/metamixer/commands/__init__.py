@@ -46,6 +46,11 @@ COMMANDS: dict[str, Command] = {
         ("forecast data.csv --horizon 12", "forecast data.csv --horizon 96 --train scratch --plot forecast.png"),
         ("horizon", "lookback", "out", "plot", "levels", "train", "checkpoint", "save", "json", "overwrite"),
     ),
+    "train": Command(
+        "train on a folder of your own data",
+        ("train flowers --minutes 10", "train table.csv --epochs 5 --out runs/mine"),
+        ("out", "minutes", "epochs", "initial", "seed"),
+    ),
     "fit": Command(
         "train by a recipe",
         ("fit --config recipes/classification/digits.yaml", "fit --config recipes/classification/digits.yaml --resume"),

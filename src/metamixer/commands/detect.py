@@ -1,24 +1,30 @@
 """metamixer detect"""
 
-import json
+import json as json_format
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
-from ..system.files import check_targets, each_once, unique_stems, write_picture, write_text
-from .batch import Batch
+from ..system.files import each_once, free_name, write_text
+from .batch import Job, plan, run_jobs
+from .output import OWN_CLASSES, Output
+
+TABLE = "detections.json"
 
 
 def detect(
     images: Sequence[str],
     *,
     checkpoint: str | None = None,
-    out: str,
+    out: str | None = None,
     model: str | None = None,
     score_threshold: float = 0.3,
+    json: str | None = None,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
+    backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
@@ -27,11 +33,14 @@ def detect(
     Args:
         images: files and folders.
         checkpoint: a file of a training run, or a published one, which needs its model's name.
-        out: folder for a picture of each image and for detections.json.
-        model: a network's name.
+        out: folder for a picture of each image and for detections.json; none: detected here, or detected_2 where that
+            exists.
+        model: a name of `metamixer models`; without it and a checkpoint the smallest detector there.
         score_threshold: objects that the network is less sure of are left out; it gives none below 0.05.
+        json: file for the result; "-" for standard output instead of every line.
         overwrite: replace results that exist.
         max_pixels: an image of more is refused before it is decoded.
+        backend: eager or auto, which are PyTorch: no other backend holds this network; none: the same.
         precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
     """
@@ -42,24 +51,24 @@ def detect(
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
     paths = each_once(find_images(images))
-    pictures = [Path(out, f"{stem}.jpg") for stem in unique_stems(paths)]
-    table = Path(out, "detections.json")
-    check_targets([*pictures, table], sources=paths, overwrite=overwrite)
+    out = out or free_name("detected", overwrite=overwrite)
+    output = Output(json, sources=paths, overwrite=overwrite)
+    jobs = plan(paths, out, endings=lambda path: (".jpg",), tables=(TABLE,), overwrite=overwrite)
     keep_freed_memory()
-    detector = Detector.load(checkpoint, model=model, device=device, precision=precision)
-    found: dict[Path, list[dict]] = {}
-    with bomb_guard(max_pixels), Batch(len(paths), out) as batch:
-        for path, picture, number in zip(paths, pictures, image_ids(paths), strict=True):
-            with batch.file(path):
-                objects = detector(path, score_threshold=score_threshold)
-                write_picture(picture, detector.draw(path, objects))
-                about = {"image_id": number, "file_name": str(path), "picture": picture.name}
-                found[path] = [{**about, **entry} for entry in detector.results(objects)]
-                print(f"{path}: {named(found[path])}", flush=True)
-        if found:
-            write_text(table, json.dumps([entry for entries in found.values() for entry in entries]))
+    detector = Detector.load(checkpoint, model=model, device=device, backend=backend, precision=precision)
+    numbers = dict(zip(paths, image_ids(paths), strict=True))
 
+    def find(job: Job) -> list[dict]:
+        found = detector(job.source, score_threshold=score_threshold)
+        picture = found.save(job.named(".jpg"))
+        output.say(f"{job.source}: {found}")
+        about = {"image_id": numbers[job.source], "file_name": str(job.source), "picture": picture.name}
+        return [{**about, **entry} for entry in found.entries()]
 
-def named(entries: Sequence[dict]) -> str:
-    """The objects of an image in a line."""
-    return ", ".join(f"{entry['category']} {entry['score']:.2f}" for entry in entries) or "nothing found"
+    def finish(found: list[list[dict]]) -> None:
+        entries = list(chain(*found))
+        write_text(Path(out, TABLE), json_format.dumps(entries))
+        output.end(entries, wrote=[Path(out, TABLE), f"{len(found)} pictures in {out}"], then=OWN_CLASSES)
+
+    with bomb_guard(max_pixels):
+        run_jobs(jobs, out, find, finish)

@@ -1,11 +1,14 @@
 """metamixer forecast"""
 
+import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from ..errors import InputError
-from ..system.files import check_targets, write_text
+from ..system.files import check_targets, free_name, write_text
+from .output import Output
+from .progress import working
 
 
 def forecast(
@@ -13,16 +16,18 @@ def forecast(
     *,
     horizon: int | None = None,
     lookback: int | None = None,
-    out: str = "forecast.csv",
+    out: str | None = None,
     plot: str | None = None,
     checkpoint: str | None = None,
     save: str | None = None,
     train: Literal["none", "scratch"] | None = None,
     levels: Sequence[float] = (),
+    json: str | None = None,
     time: str | None = None,
     missing_values: Sequence[float] = (),
     steps: int | None = None,
     seed: int = 0,
+    backend: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
 ) -> None:
@@ -33,17 +38,20 @@ def forecast(
         table: CSV (gzip too) or Parquet, wide (a column of dates, a column a series) or long (unique_id, ds, y).
         horizon: steps to forecast; 96, or the checkpoint's.
         lookback: steps to forecast from; 96, or the checkpoint's.
-        out: the CSV file to write the forecast to.
+        out: the CSV file to write the forecast to; none: forecast.csv here, or forecast_2.csv where that exists.
         plot: the picture to draw.
         checkpoint: a forecaster that `save` or a training run wrote, in place of learning from the table.
         save: the .safetensors file to keep the forecaster in.
         train: none forecasts with the network of the package, scratch learns from the table and backtests; by default
             none, but scratch where lookback, steps or save ask for a network that learns.
         levels: coverage in percent of intervals to give beside, such as 80 95.
+        json: file for the result; "-" for standard output instead of every line.
         time: the column of dates of a wide table, where it isn't named date, ds, time, timestamp or datetime.
         missing_values: numbers that stand for a missing value, such as -9999.
         steps: steps of training.
         seed: of everything random.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; of a forecaster that
+            has learned; none: PyTorch.
         device: where to compute, such as cpu or cuda.
         overwrite: replace results that exist.
     """
@@ -53,6 +61,7 @@ def forecast(
     from ..predictors.forecaster import Forecaster, Training
     from ..system.allocator import keep_freed_memory
 
+    out = out or free_name("forecast.csv", overwrite=overwrite)
     for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
         if name and Path(name).suffix != suffix:
             raise InputError(f"{what} {name!r}, expected a name that ends in {suffix}")
@@ -62,6 +71,7 @@ def forecast(
     check_targets(
         targets, sources=[find_table(table), *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite
     )
+    output = Output(json, sources=[find_table(table)], overwrite=overwrite)
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
@@ -71,10 +81,10 @@ def forecast(
                     f"{name} {value!r} beside checkpoint {checkpoint}, expected it without: the forecaster has "
                     "learned already"
                 )
-        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
+        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device, backend=backend)
         result = forecaster.predict(frame)
-    elif (train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")) == "none":
-        for name, value in (("lookback", lookback), ("steps", steps), ("save", save)):
+    elif (train or ("none" if (lookback, steps, save, backend) == (None,) * 4 else "scratch")) == "none":
+        for name, value in (("lookback", lookback), ("steps", steps), ("save", save), ("backend", backend)):
             if value is not None:
                 raise InputError(f"{name} {value!r} beside train none, expected it without: nothing is learned")
         forecaster = Forecaster(96 if horizon is None else horizon, levels=levels, time=time, device=device)
@@ -90,11 +100,16 @@ def forecast(
             seed=seed,
             device=device,
         )
-        result = forecaster.fit(frame).predict()
-        print(forecaster.backtest())
+        with working("learning from the table"):
+            forecaster.fit(frame).deploy(backend)
+        result = forecaster.predict()
+        output.say(forecaster.backtest())
     write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
     if save:
         forecaster.save(save)
     if plot:
         draw_forecast(frame, result, forecaster, Path(plot))
-    print(f"{out}: {forecaster.horizon} steps, {len(result)} rows")
+    output.say(f"{forecaster.horizon} steps, {len(result)} rows")
+    rows = json_format.loads(result.to_json(orient="records", date_format="iso"))
+    then = "" if plot else f"metamixer forecast {table} --plot forecast.png draws it"
+    output.end(rows, wrote=targets, then=then)

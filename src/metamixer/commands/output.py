@@ -7,6 +7,8 @@ from typing import Any
 
 from ..system.files import check_targets, write_text
 
+OWN_CLASSES = "metamixer train FOLDER learns classes of your own"
+
 
 class Output:
     """`--json FILE` writes the result to a file, `--json -` to standard output in the place of every line."""

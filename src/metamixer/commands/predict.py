@@ -1,15 +1,15 @@
 """metamixer predict"""
 
-import json as json_format
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import at_least
-from ..system.files import check_targets, write_text
 from .batch import Batch
+from .output import OWN_CLASSES, Output
 
 if TYPE_CHECKING:
+    from ..predictors.classification import Classification
     from ..predictors.classifier import Classifier
 
 
@@ -29,7 +29,7 @@ def predict(
 
     Args:
         images: files and folders.
-        model: a network's name; without a checkpoint its published weights are fetched.
+        model: a name of `metamixer models`; without it and a checkpoint the smallest classifier there.
         checkpoint: a file of a training run or of `metamixer export`, which need no model name, or a published one,
             which does.
         top: how many classes to name for each image.
@@ -48,35 +48,27 @@ def predict(
     at_least("batch_size", batch_size, 1)
     keep_freed_memory()
     paths = find_images(images)
-    if json and json != "-":
-        check_targets([Path(json)], sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
+    output = Output(json, sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
     classifier = Classifier.load(checkpoint, model=model, device=device)
     if backend:
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []
     with Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
-        for path, classes in classify(classifier, paths, batch, top=top, batch_size=batch_size):
-            results.append(
-                {"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]}
-            )
-            if json != "-":
-                print(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in classes))
-        if results and json == "-":
-            print(json_format.dumps(results, indent=1))
-        elif results and json:
-            write_text(json, json_format.dumps(results, indent=1))
+        for path, found in classify(classifier, paths, batch, batch_size=batch_size):
+            results.append(found.to_dict(top))
+            output.say(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in found.top(top)))
+        if results:
+            output.end(results, then="" if checkpoint else OWN_CLASSES)
 
 
 def classify(
-    classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, top: int, batch_size: int
-) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
-    """Each file that is an image with its likeliest classes."""
+    classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, batch_size: int
+) -> Iterator[tuple[Path, "Classification"]]:
+    """Each file that is an image with its result."""
     for start in range(0, len(paths), batch_size):
         images = {}
         for path in paths[start : start + batch_size]:
             with batch.file(path):
                 images[path] = classifier.read(path)
         if images:
-            yield from zip(
-                images, classifier.likeliest(classifier.probabilities(list(images.values())), top), strict=True
-            )
+            yield from zip(images, classifier.results(images), strict=True)

@@ -152,7 +152,7 @@ FORECASTING = TaskSpec(
 )
 ZERO_SHOT = TaskSpec(
     zoo.ZERO_SHOT,
-    predictor="forecaster.Forecaster",
+    predictor="zero_shot_forecaster.ZeroShotForecaster",
     command="forecast",
     example=example_series,
     monitor="val/quantile_loss",

@@ -1,7 +1,7 @@
 """A picture of a forecast: the last rows of each series, what comes next, and the intervals."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,10 +9,18 @@ from ..data.series.frames import LONG, read_frame
 from ..drawing.figures import pyplot, save_figure
 from .forecaster import Forecaster
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MOST_SERIES = 12
 
 
 def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) -> None:
+    """Write the picture of `forecast_figure`."""
+    save_figure(forecast_figure(table, forecast, forecaster), out)
+
+
+def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figure":
     """Draw the first series of a pandas table with their forecast, as `Forecaster.predict` gave it.
 
     What a table has too little room for, more than 12 series, is left out, and the title says so.
@@ -47,7 +55,7 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
     shown = f", {len(names)} of {len(history.names)} series" if len(names) < len(history.names) else ""
     last = f"{np.datetime_as_string(history.times[-1], unit='m').replace('T', ' ')} {clock}".rstrip()
     figure.suptitle(f"{forecaster.horizon} steps after {last}{shown}")
-    save_figure(figure, out)
+    return figure
 
 
 def _dates(locator):

@@ -27,6 +27,7 @@ from ..data.series.frames import (
     write_frame,
 )
 from ..data.series.frequency import Frequency
+from ..data.series.given import NamedTable, tables_of
 from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
@@ -36,6 +37,7 @@ from ..system.device import find_device
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 from .backtest import Backtest, backtest
+from .forecast import Forecast
 from .intervals import interval_margins
 from .predictor import Network, Predictor
 from .zero_shot import PACKAGED, zero_shot_forecast
@@ -232,9 +234,12 @@ class Forecaster(Predictor):
         times = frequency.after(window.times[-1], self.horizon)
         return write_frame(times, columns, fitted.names, layout, model=self.model)
 
-    def __call__(self, table: Any) -> Any:
-        """The same for a table."""
-        return self.predict(table)
+    def inputs(self, given: Any) -> Any | list[Any]:
+        return tables_of(given)
+
+    def result(self, table: NamedTable) -> Forecast:
+        """What follows a table: `predict` with its history, so that it can be drawn."""
+        return Forecast(self.predict(table.frame), table=table.frame, forecaster=self, source=table.name)
 
     def backtest(self) -> Backtest:
         """What the forecaster is worth: its errors on the last rows of the table of `fit` beside those of a
