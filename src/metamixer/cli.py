@@ -115,19 +115,24 @@ def _train(arguments: list[str]) -> None:
 
 def _call(command: str, words: list[str]) -> None:
     """Give the words behind a command's name to the function of that name."""
+    from inspect import Parameter
+
     from jsonargparse import ArgumentError, ArgumentParser
 
     options = options_of(command)
     words = _underscored(words)
     _refuse_unknown(command, words, {f"--{option.name}" for option in options if not option.positional})
     parser = ArgumentParser(prog=f"metamixer {command}", exit_on_error=False)
-    positional = [option.name for option in options if option.positional]
-    for key in positional:
-        parser.add_argument(key, **POSITIONAL.get(key, {}))
-    lists = {option.name: list(option.default or ()) for option in options if option.name in LISTS}
-    for key, default in lists.items():
-        parser.add_argument(f"--{key}", default=default, type=list[LISTS[key]])
-    parser.add_function_arguments(function_of(command), skip={*positional, *lists})
+    lists = {option.name for option in options if option.name in LISTS}
+    for option in options:
+        if option.positional:
+            parser.add_argument(option.name, **POSITIONAL.get(option.name, {}))
+        elif option.name in lists:
+            parser.add_argument(f"--{option.name}", default=list(option.default or ()), type=list[LISTS[option.name]])
+        else:
+            required = option.default is Parameter.empty
+            default = {"required": True} if required else {"default": option.default}
+            parser.add_argument(f"--{option.name}", type=option.kind, **default)
     flags = {f"--{option.name}" for option in options if isinstance(option.default, bool)}
     try:
         values = parser.parse_args(_in_one_word(_with_values(words, flags), lists))

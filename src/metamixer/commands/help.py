@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import Parameter, signature
+from typing import Any
 
 from . import COMMANDS, TRAINING
 
@@ -36,6 +37,7 @@ class Option:
     name: str
     about: str
     default: object
+    kind: Any
     positional: bool
 
     @property
@@ -53,14 +55,10 @@ class Option:
     @property
     def line(self) -> str:
         """What it does, and its default where that says something."""
-        shown = self.default not in (None, False, (), Parameter.empty)
-        return self.about + (
-            f" (default: {' '.join(map(str, self.default))})"
-            if shown and isinstance(self.default, tuple)
-            else f" (default: {self.default})"
-            if shown
-            else ""
-        )
+        if self.default in (None, False, (), Parameter.empty):
+            return self.about
+        value = " ".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
+        return f"{self.about} (default: {value})"
 
 
 def function_of(command: str) -> Callable[..., object]:
@@ -75,7 +73,7 @@ def options_of(command: str) -> list[Option]:
     parameters = signature(function).parameters.values()
     return [
         Option(
-            each.name, told.get(each.name, ""), each.default, positional=each.kind is Parameter.POSITIONAL_OR_KEYWORD
+            each.name, told.get(each.name, ""), each.default, each.annotation, each.kind is not Parameter.KEYWORD_ONLY
         )
         for each in parameters
     ]

@@ -28,13 +28,18 @@ from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
 from .embedded import interrupts_kept
 from .horizon import expand_horizon, expect_forecasting, model_class
-from .run_folder import SaveConfigInRun, WholeCheckpointIO
+from .messages import plain
+from .run_folder import SaveConfigInRun, WholeCheckpointIO, drop_empty_run
 
 SECONDS_TO_END = 5
 """A process that has failed takes to let Python end."""
 
 ERRORS = {USAGE_ERROR: InputError, DIVERGED: DivergenceError}
 """What an exit code says of the process that ended with it."""
+
+
+PARSING = {"exit_on_error": False, "allow_abbrev": False}
+"""Of every parser: errors come back, and an option is what it is called."""
 
 
 class TrainingCLI(LightningCLI):
@@ -65,7 +70,11 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         self.words = list(args)
-        super().parse_arguments(parser, args)
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            options = self._subcommand_parsers[args[0]]._option_string_actions
+            raise InputError(f"{plain(str(error), options)}; metamixer {args[0]} --help tells more") from None
 
     def _parse_ckpt_path(self) -> None:
         """Lightning looks into the checkpoint for settings before anything else does."""
@@ -85,6 +94,7 @@ class TrainingCLI(LightningCLI):
             config.checkpoint.monitor, config.checkpoint.mode = spec.monitor, spec.mode
         config.checkpoint.dirpath = config.last_checkpoint.dirpath = config.out
         config.trainer.default_root_dir = config.out
+        self.is_new = not Path(config.out).exists()
         last = Path(config.out, "last.ckpt")
         if self.config.subcommand != "fit":
             config.trainer.logger = False
@@ -139,17 +149,31 @@ class TrainingCLI(LightningCLI):
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """An interrupted run says how it goes on."""
+        """An interrupted run says how it goes on; one that fails at once leaves no folder."""
         try:
             with interrupts_kept():
                 super()._run_subcommand(subcommand)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*self._way_on()) from None
+        except Exception:
+            if subcommand == "fit" and self.is_new and self.trainer.is_global_zero:
+                drop_empty_run(Path(self.trainer.default_root_dir))
+            raise
+        if subcommand == "fit" and self.trainer.is_global_zero:
+            print_next(Path(self.trainer.default_root_dir), self.words)
 
     def _way_on(self) -> list[str]:
         """What an interrupted run tells; nothing where it has left nothing to go on from."""
         trained = self.config.subcommand == "fit" and self.trainer.global_step > 0
         return ["go on with --resume"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
+
+
+def print_next(out: Path, words: list[str]) -> None:
+    """What a run has written, and what one might do with it."""
+    if (best := out / "best.ckpt").is_file():
+        print(f"wrote {best}")
+        recipe = next((f" --config {words[i + 1]}" for i, word in enumerate(words[:-1]) if word == "--config"), "")
+        print(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}")
 
 
 class EndTogether(Callback):
@@ -248,11 +272,7 @@ def run(arguments: list[str]) -> TrainingCLI:
             seed_everything_default=0,
             save_config_callback=SaveConfigInRun,
             save_config_kwargs={"overwrite": True},
-            parser_kwargs={
-                "prog": "metamixer",
-                "exit_on_error": False,
-                **{name: {"exit_on_error": False} for name in TrainingCLI.subcommands()},
-            },
+            parser_kwargs={"prog": "metamixer", **PARSING, **dict.fromkeys(TrainingCLI.subcommands(), PARSING)},
         )
     except ArgumentError as error:
         raise InputError(" ".join(str(error).split()) + f"; metamixer {arguments[0]} --help tells more") from None

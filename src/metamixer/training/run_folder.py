@@ -1,5 +1,6 @@
 """What a training run leaves in its folder, whole or not at all and beside what an earlier one left."""
 
+import shutil
 from collections.abc import Container
 from itertools import count
 from pathlib import Path
@@ -61,3 +62,10 @@ def keep_earlier_run(out: Path, *, logs: Container[Path]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
     print(f"{out}: held an earlier run, which is in {folder} now")
+
+
+def drop_empty_run(out: Path) -> None:
+    """Remove the folder of a new run that failed before it had a checkpoint or a row of its log."""
+    logs = (path.read_text().strip() for path in out.glob("logs/*/metrics.csv"))
+    if out.is_dir() and not any(out.rglob("*.ckpt")) and not any(logs):
+        shutil.rmtree(out)
