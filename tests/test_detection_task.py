@@ -189,7 +189,7 @@ def test_weights_are_measured_on_the_categories_that_they_learned(data, tmp_path
     learner = task()
     learner.loaded_info = {"classes": ["box", "disc", "triangle"], "category_ids": [3, 8, 20]}
     with pytest.raises(
-        InputError, match="category id 1 of the data is 7, expected 8, which the checkpoint learned there"
+        InputError, match="category id 1 of the data is 7, expected 8, the class that the checkpoint was trained on"
     ):
         trainer(tmp_path).test(learner, data, verbose=False)
 
@@ -216,7 +216,7 @@ def test_layers_are_numbered_as_published(name, layer):
 
 
 def test_a_backbone_without_stages_learns_at_one_rate():
-    with pytest.warns(InputWarning, match="layer_decay: Linear doesn't tell four stages"):
+    with pytest.warns(InputWarning, match="layer_decay: Linear has no group_matcher with four stages"):
         optimizer = DetectionOptimization().optimizer(torch.nn.Linear(2, 2))
     assert {group["lr"] for group in optimizer.param_groups} == {1e-4}
 

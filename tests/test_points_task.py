@@ -106,7 +106,7 @@ def test_learns_tests_labels_and_fuses(clouds, tmp_path_factory, capsys):
     (clouds / "clouds.yaml").write_text(description.replace("['floor, tiled', wall]", "{1: wall, 0: 'floor, tiled'}"))
     assert cli.main(["test", *arguments]) == 2
     assert (
-        "class 0 of the data is 'wall', expected 'floor, tiled', which the checkpoint learned there"
+        "class 0 of the data is 'wall', expected 'floor, tiled', the class that the checkpoint was trained on"
         in capsys.readouterr().err
     )
 

@@ -325,7 +325,7 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         ),
         (["--data.augmentation.auto_augment", "foo"], "augmentation.auto_augment 'foo': Unknown AA policy foo"),
         (["--data.batch_size", "0"], "batch_size 0, expected at least 1"),
-        (["--data.batch_size", "1"], "a batch of 1 image to train on, expected at least 2 for mixup and cutmix"),
+        (["--data.batch_size", "1"], "a training batch of 1 image, expected at least 2 for mixup and CutMix"),
         (
             ["--trainer.max_epochs", "-1", "--trainer.limit_train_batches", "1.0"],
             "trainer.max_epochs -1, expected a number of epochs",
@@ -342,7 +342,7 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         ),
         (["--model.optimization.lr", "0"], "optimization.lr 0.0, expected a number above 0"),
         (["--model.optimization.warmup_epochs", "-1"], "optimization.warmup_epochs -1.0, expected at least 0"),
-        (["--model.optimization.betas", "[0.9, 1]"], "optimization.betas [0.9, 1.0], expected two numbers from 0"),
+        (["--model.optimization.betas", "[0.9, 1]"], "optimization.betas [0.9, 1.0], expected two numbers, at least 0"),
         (["--data.preprocessing.std", "[0.2]"], "preprocessing.mean of 3 and std of 1 values, expected 1 or 3 of each"),
         (["--data.preprocessing.std", "[0.2, 0, 0.2]"], "preprocessing.std [0.2, 0.0, 0.2], expected values above 0"),
         (["--data.preprocessing.crop_pct", "0"], "preprocessing.crop_pct 0.0, expected more than 0"),
