@@ -479,7 +479,7 @@ def test_a_json_without_usable_objects_ends_in_a_line(tmp_path, capsys):
             )
             == 2
         )
-    assert capsys.readouterr().err.endswith(f"{path}: 0 objects that can be learned from, expected at least one\n")
+    assert capsys.readouterr().err.endswith(f"{path}: 0 usable objects for training, expected at least one\n")
 
 
 def test_our_warnings_are_plain_lines_and_others_are_not():

@@ -131,7 +131,7 @@ def test_one_file_holds_all(fitted, table, tmp_path):
 def test_missing_values_are_filled_in_fit_and_refused_in_predict(table, fitted):
     gaps = table.copy()
     gaps.loc[[100, 101, 395], "wind"] = np.nan
-    with pytest.warns(UserWarning, match=r"3 missing values \(3 in 'wind'\) filled with the value before"):
+    with pytest.warns(UserWarning, match=r"3 missing values \(3 in 'wind'\) filled with the previous value"):
         forecaster = fit(gaps)
     assert np.isfinite(values(forecaster.predict())).all()
     with pytest.raises(InputError, match=r"column 'wind', row 396 \(.*\): no value, expected a number"):
@@ -166,7 +166,7 @@ def test_a_series_without_values_to_validate_on_has_no_interval_and_one_without_
     assert np.isfinite([*report.mae[:2], report.skill, report.coverage[50]]).all()
     assert "price      no values\n" in str(report)
     gaps.loc[320:359, list(NAMES)] = np.nan
-    with pytest.raises(InputError, match=r"no value from .*, expected some: the best weights are chosen there"):
+    with pytest.raises(InputError, match=r"no value from .*, expected some: they select the best weights"):
         fit(gaps)
 
 
@@ -244,7 +244,7 @@ def test_a_training_runs_forecaster_can_be_saved(table, tmp_path):
     ("change", "message"),
     [
         (lambda table: table.iloc[:83], "table of 83 dates, expected at least 84: lookback 48"),
-        (lambda table: table.assign(wind=4.0), "column 'wind': 4 at all 320 dates to learn from"),
+        (lambda table: table.assign(wind=4.0), "column 'wind': 4 at all 320 training dates"),
         (lambda table: table.assign(wind=np.nan), "column 'wind': no value"),
         (lambda table: table.drop(index=7), "row 8: .* 02:00:00 after .*, expected 0 days 01:00:00"),
         (lambda table: table.iloc[::-1], "row 2: .* is before"),
@@ -255,16 +255,16 @@ def test_a_training_runs_forecaster_can_be_saved(table, tmp_path):
         ),
         (
             lambda table: table.rename(columns={"wind": "load"}),
-            "column 'load': 2 of this name, expected every name once",
+            "column 'load' occurs 2 times, expected every name once",
         ),
-        (lambda table: polars.from_pandas(table).lazy(), r"LazyFrame, expected a DataFrame: collect\(\)"),
+        (lambda table: polars.from_pandas(table).lazy(), r"LazyFrame, expected a DataFrame: call collect\(\)"),
         (
             lambda table: to_long(table).assign(unique_id=[None, *["x"] * (3 * len(table) - 1)]),
             "column 'unique_id', row 1: no value",
         ),
         (
             lambda table: wide(LONG_ENOUGH, "B").drop(index=100),
-            "row 101: .* expected .* at the frequency B: fill the gap in",
+            "row 101: .* expected .* at the frequency B: fill the gap with rows",
         ),
     ],
 )

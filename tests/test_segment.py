@@ -169,7 +169,7 @@ def test_fuse_writes_a_deploy_form_that_segments_the_same(checkpoint, root, caps
             "precision 'int8', expected one of fp32, bf16",
         ),
         (["{root}/none.png", "--checkpoint", "{checkpoint}"], "none.png: no such file"),
-        (["{root}/grey.png", "--checkpoint", "{checkpoint}"], "grey.png: a grey image (mode L), expected colour"),
+        (["{root}/grey.png", "--checkpoint", "{checkpoint}"], "grey.png: a gray image (mode L), expected color"),
         (["{root}/val", "--checkpoint", "{checkpoint}", "--max_pixels", "0"], "max_pixels 0, expected at least 1"),
         (
             ["{root}/val/0.png", "--checkpoint", "{checkpoint}", "--max_pixels", "99"],

@@ -132,10 +132,10 @@ def bad_files(folder):
         "empty.jpg": "not a readable image",
         "truncated.png": "not a readable image",
         "zero.png": "not a readable image",
-        "print.jpg": "colours of mode CMYK, expected grey, RGB or a palette",
+        "print.jpg": "color mode CMYK, expected gray, RGB or a palette",
         "moving.webp": "2 frames",
         "still.gif": "a GIF file, expected one of PNG, JPEG",
-        "gigantic.png": "more than 100000 pixels, expected fewer, or --max_pixels",
+        "gigantic.png": "more than 100000 pixels, expected fewer, or a larger --max_pixels",
     }
 
 
@@ -149,7 +149,7 @@ def test_takes_the_first_picture_of_a_camera_s_two(folder, tmp_path, upscaler):
 def test_names_a_result_too_large_for_its_format_before_the_work(folder, tmp_path, upscaler, monkeypatch):
     Image.new("RGB", (8192, 2)).save(folder / "wide.webp")
     monkeypatch.setattr(upscaler, "enlarge", None)
-    with pytest.raises(InputError, match="would be 16384x4 pixels, expected at most 16383 a side: WEBP holds no more"):
+    with pytest.raises(InputError, match="would be 16384x4 pixels, expected at most 16383 a side, the limit of WEBP"):
         upscale_file(upscaler, folder / "wide.webp", tmp_path / "wide.webp")
 
 
@@ -286,7 +286,7 @@ class TestCommand:
     def test_a_tiff_that_would_lose_depth_is_refused(self, checkpoint, folder, tmp_path, capsys):
         write_tiff_of_16_bits(folder / "deep.tif", side=8)
         assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
-        assert "deep.tif: a TIFF of 16 bits a colour, expected 8" in capsys.readouterr().err
+        assert "deep.tif: a TIFF with 16 bits per channel, expected 8" in capsys.readouterr().err
 
     def test_an_interrupt_leaves_no_half_file(self, checkpoint, folder, tmp_path, monkeypatch, capsys):
         picture("RGB").save(folder / "a.png")

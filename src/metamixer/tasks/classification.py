@@ -89,7 +89,7 @@ class Classification(Task):
             self.class_indices = match_classes(classes, self.loaded_info.get("classes"), self.num_classes)
 
     def on_before_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int) -> Sequence[Tensor]:
-        """Check the labels on the CPU, where it needs no GPU synchronization; raises InputError for an unknown class."""
+        """Check the labels on the CPU, without a GPU synchronization; raises InputError for an unknown class."""
         expect_labels(batch[1], self.num_classes if self.class_indices is None else len(self.class_indices))
         return batch
 
@@ -121,7 +121,7 @@ class Classification(Task):
             self.distillation.teacher.to(self.device)
 
     def evaluate(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """(images, labels) -> logits and labels in the network's class indices; classes absent from the data can't win."""
+        """(images, labels) -> logits and labels in the network's class indices; other classes can't win."""
         images, labels = batch
         logits = self(images)
         return (logits, labels) if self.class_indices is None else keep_classes(logits, labels, self.class_indices)

@@ -80,7 +80,7 @@ class Segmentation(Task):
         return self.log_loss(loss, batch_size=len(images))
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits: (B, classes, h, w), labels: (B, H, W) -> the mean over the batch's labeled pixels; 0 if there are none."""
+        """logits: (B, classes, h, w), labels: (B, H, W) -> mean over the batch's labeled pixels, 0 without any."""
         logits = F.interpolate(logits.float(), labels.shape[1:], mode="bilinear", align_corners=False)
         pixels = F.cross_entropy(logits, labels, self.class_weights, ignore_index=IGNORED_PIXEL, reduction="sum")
         counted = labels[labels != IGNORED_PIXEL]

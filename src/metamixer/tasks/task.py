@@ -23,7 +23,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 NUMBERED = {"classes": "class", "category_ids": "category id"}
 """Per-class lists that checkpoints and data have in common: the key, and its name in messages."""
 
-ADVICE = "expected a finite number; training stopped, the last checkpoint is from before this step; try a lower learning rate"
+ADVICE = "expected a finite number; stopped, the last checkpoint is from before this step; try a lower learning rate"
 
 
 class Recipe(Protocol):

@@ -18,8 +18,8 @@ BACKBONE = "pyramid.backbone.model"
 class DetectionOptimization:
     """AdamW with layer decay and a step schedule; `lr` is for the whole batch over all processes.
 
-    layer_decay: factor from each of `layers` layers of a four-stage backbone to the layer before it; None: the same rate
-        everywhere.
+    layer_decay: factor from each of `layers` layers of a four-stage backbone to the layer before it; None: the same
+    rate everywhere.
     milestones: epochs (counted from 1) after which the rate falls to a tenth.
     """
 

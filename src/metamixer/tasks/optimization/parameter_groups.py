@@ -49,8 +49,8 @@ def layer_numbers(network: nn.Module, backbone: str, layers: int) -> dict[str, i
     """The layer of each parameter by the published rule: 1 for the backbone's first stage, `layers` for its last.
 
     Three blocks of the third stage make a layer. The heads are layer `layers` + 1, and so is the stem, whose name the
-    authors' code doesn't match. backbone: path of a module with timm's `group_matcher`; unless it has four stages, every
-    parameter is in layer `layers` + 1, with a warning.
+    authors' code doesn't match. backbone: path of a module with timm's `group_matcher`; unless it has four stages,
+    every parameter is in layer `layers` + 1, with a warning.
     """
     numbers = dict.fromkeys((name for name, _ in network.named_parameters()), layers + 1)
     module = dict(network.named_modules()).get(backbone)

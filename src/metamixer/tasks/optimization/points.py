@@ -16,8 +16,8 @@ BLOCKS = ("encoder.", "decoder.")
 class PointOptimization:
     """AdamW with two rates and a one-cycle schedule.
 
-    lr: peak rate; block_lr: that of the mixer blocks. Both rise for a fraction `warmup` of the steps and then fall along a
-    cosine, from peak / start_factor to peak / (start_factor * end_factor).
+    lr: peak rate; block_lr: that of the mixer blocks. Both rise for a fraction `warmup` of the steps and then fall
+    along a cosine, from peak / start_factor to peak / (start_factor * end_factor).
     """
 
     lr: float = 6e-3

@@ -16,9 +16,9 @@ BACKBONE = "backbone.model"
 class SegmentationOptimization:
     """AdamW with rates for head and layers, and a polynomial schedule; `lr` is for the whole batch over all processes.
 
-    head_factor: factor of the rate outside the backbone; layer_decay: factor from each of `layers` layers of a four-stage
-    backbone to the layer before it, None: the same rate everywhere; power: of the polynomial decay to `min_lr` over all
-    steps.
+    head_factor: factor of the rate outside the backbone; layer_decay: factor from each of `layers` layers of a
+    four-stage backbone to the layer before it, None: the same rate everywhere; power: of the polynomial decay to
+    `min_lr` over all steps.
     """
 
     lr: float = 6e-5
