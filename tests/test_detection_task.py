@@ -317,9 +317,7 @@ def test_images_are_numbered_by_their_names_or_counted_with_a_warning(names, exp
     if isinstance(expected, list):
         assert image_ids(paths) == expected
         return
-    with pytest.warns(
-        InputWarning, match=f"^{expected}: not named by a number of its own, so that image_id counts the images"
-    ):
+    with pytest.warns(InputWarning, match=f"^{expected}: not named by a unique number, so image_id counts the images"):
         assert image_ids(paths) == list(range(1, len(names) + 1))
 
 

@@ -120,9 +120,9 @@ def test_one_file_holds_all(fitted, table, tmp_path):
     pandas.testing.assert_frame_equal(loaded.predict(table), fitted.predict())
     with pytest.raises(InputError, match="horizon 48, expected 12, the network's"):
         Forecaster.load(tmp_path / "forecaster.safetensors", horizon=48)
-    with pytest.raises(InputError, match="predict without a table"):
+    with pytest.raises(InputError, match="predict\(\) needs a table"):
         loaded.predict()
-    with pytest.raises(InputError, match="wasn't fitted here"):
+    with pytest.raises(InputError, match="backtest needs a fitted table"):
         loaded.backtest()
     with pytest.raises(InputError, match=r"ends in \.safetensors"):
         fitted.save(tmp_path / "forecaster.pt")
@@ -157,7 +157,7 @@ def test_a_backtest_knows_nothing_of_what_was_filled_in():
 def test_a_series_without_values_to_validate_on_has_no_interval_and_one_without_any_no_error():
     gaps = wide(LONG_ENOUGH)
     gaps.loc[320:359, "wind"] = gaps.loc[360:, "price"] = np.nan
-    with pytest.warns(UserWarning, match=r"series 'wind' \(1 such series\): no value in the rows to calibrate on"):
+    with pytest.warns(UserWarning, match=r"series 'wind' \(1 such series\): no value in the calibration rows"):
         forecaster = fit(gaps, levels=(50,))
     forecast = forecaster.predict()
     assert forecast[["wind-lo-50", "wind-hi-50"]].isna().all(axis=None)
@@ -190,7 +190,7 @@ def test_an_index_of_dates_is_the_column_of_dates(table, fitted):
 
 def test_too_few_windows_for_an_interval_are_warned_of():
     with pytest.warns(
-        UserWarning, match="level 95: .* values of series 'load' to calibrate a step on, expected at least 19"
+        UserWarning, match="level 95: .* values of series 'load' for calibrating a step, expected at least 19"
     ):
         fit(wide(100), levels=(50, 95))
 
@@ -221,7 +221,7 @@ def test_predicting_changes_no_forecaster(tmp_path):
 
 @pytest.mark.parametrize("attribute", ["fitted", "names", "quantiles"])
 def test_a_forecaster_that_was_not_fitted_says_so(attribute):
-    with pytest.raises(InputError, match="expected fit or load before this"):
+    with pytest.raises(InputError, match="not fitted: call fit"):
         getattr(Forecaster(), attribute)
 
 
@@ -345,7 +345,7 @@ def test_a_forecaster_of_long_tables_can_learn_a_wide_one(table, tmp_path):
 
 
 def test_saving_what_has_learned_nothing_says_so(tmp_path):
-    with pytest.raises(InputError, match="expected fit or load before this"):
+    with pytest.raises(InputError, match="not fitted: call fit"):
         Forecaster().save(tmp_path / "x.safetensors")
 
 

@@ -471,7 +471,7 @@ def test_rooms_in_pointcepts_layout(tmp_path):
     with pytest.raises(InputError, match=r"scene1: label 20, expected -1 \(ignored\) or 0 to 19"):
         ScanNetData(str(tmp_path / "scannet")).read(tmp_path / "scannet/val/scene1")
     np.save(tmp_path / "scannet/val/scene1/segment20.npy", np.full(2 * ROOM, np.nan))
-    with pytest.raises(InputError, match=r"segment20\.npy: label nan, expected whole numbers"):
+    with pytest.raises(InputError, match=r"segment20\.npy: label nan, expected signed 64-bit integers"):
         ScanNetData(str(tmp_path / "scannet")).read(tmp_path / "scannet/val/scene1")
     with pytest.raises(InputError, match="no rooms found"):
         ScanNetData(str(tmp_path / "nowhere")).scenes("train")

@@ -184,7 +184,7 @@ def test_runs_exported_files(cls, case, checkpoint, network, info, tmp_path):
     assert isinstance(predictor.network, Runtime)
     expected = case.answer(cls.load(checkpoint)(case.input()))
     torch.testing.assert_close(case.answer(predictor(case.input())), expected, **SMOOTH)
-    with pytest.raises(InputError, match="backend 'eager', expected none for an exported file"):
+    with pytest.raises(InputError, match="backend 'eager', expected none: an exported file"):
         cls.load(path, backend="eager")
     with pytest.raises(InputError, match=r"a file of .*, expected ffnet_9|model .ffnet_9., expected one of ffnet_sr"):
         cls.load(path, model="ffnet_9")
@@ -273,7 +273,7 @@ def test_an_exported_forecaster_cannot_be_saved_again(tmp_path):
     export(network, tmp_path / "net.pt2", format="torch", info=info, example=torch.rand(1, 48, 3))
     forecaster = Forecaster.load(tmp_path / "net.pt2")
     assert isinstance(forecaster.predict(wide(60)), pandas.DataFrame)
-    with pytest.raises(InputError, match="an exported file holds no weights to save"):
+    with pytest.raises(InputError, match="an exported file has no weights to save"):
         forecaster.save(tmp_path / "again.safetensors")
 
 
