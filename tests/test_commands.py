@@ -52,8 +52,8 @@ def pictures(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("pictures/a.png", ["--overwrite"], "is one of the inputs, which would be lost"),
-        ("shapes.safetensors", ["--overwrite"], "is one of the inputs, which would be lost"),
+        ("pictures/a.png", ["--overwrite"], "is one of the inputs, expected another folder"),
+        ("shapes.safetensors", ["--overwrite"], "is one of the inputs, expected another folder"),
         ("pictures/notes.txt", [], "exists, expected another name or folder, or --overwrite"),
     ],
 )

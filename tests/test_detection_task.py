@@ -417,7 +417,7 @@ def test_fuse_writes_a_deploy_form_that_detects_the_same(checkpoint, tmp_path, c
         ),
         (
             ["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{photos}"],
-            "photo.jpg: is one of the inputs, which would be",
+            "photo.jpg: is one of the inputs, expected another",
         ),
         (
             ["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{earlier}"],

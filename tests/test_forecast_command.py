@@ -65,7 +65,7 @@ class TestCommand:
         [
             (["nowhere.csv"], "nowhere.csv: no such file"),
             (["{table}", "--train", "scratch", "--horizon", "500"], "expected at least 1596"),
-            (["{table}", "--train", "none", "--steps", "9"], "steps 9 beside train none"),
+            (["{table}", "--train", "none", "--steps", "9"], "steps 9 with train none"),
             (["{table}", "--horizon", "20000"], "horizon 20000, expected at most 10000"),
             (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
             (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),

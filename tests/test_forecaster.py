@@ -120,7 +120,7 @@ def test_one_file_holds_all(fitted, table, tmp_path):
     pandas.testing.assert_frame_equal(loaded.predict(table), fitted.predict())
     with pytest.raises(InputError, match="horizon 48, expected 12, the network's"):
         Forecaster.load(tmp_path / "forecaster.safetensors", horizon=48)
-    with pytest.raises(InputError, match="predict\(\) needs a table"):
+    with pytest.raises(InputError, match=r"predict\(\) needs a table"):
         loaded.predict()
     with pytest.raises(InputError, match="backtest needs a fitted table"):
         loaded.backtest()
@@ -277,7 +277,7 @@ def test_fit_says_what_is_wrong_with_a_table(table, change, message):
     ("change", "message"),
     [
         (lambda table: table.iloc[:47], "table of 47 dates, expected at least 48, the lookback"),
-        (lambda table: table.drop(columns="wind"), "series wind missing, none left over"),
+        (lambda table: table.drop(columns="wind"), "series wind missing, none unknown"),
         (lambda table: table.drop(index=390), "row 391: .* at the frequency h"),
     ],
 )

@@ -89,7 +89,7 @@ class TestPublishedCheckpoints:
         ("key", "value", "message"),
         [
             ("model.head.linear.bias", None, r"1 missing: model\.head\.linear\.bias"),
-            ("model.tail.weight", torch.zeros(2), r"1 left over: model\.tail\.weight"),
+            ("model.tail.weight", torch.zeros(2), r"1 unexpected: model\.tail\.weight"),
             (
                 "model.head.linear.bias",
                 torch.zeros(7),

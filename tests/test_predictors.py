@@ -222,7 +222,7 @@ def test_computes_on_a_device(cls, case, checkpoint, device):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"device": "bogus"}, "device 'bogus', expected one that is here: cpu"),
+        ({"device": "bogus"}, "device 'bogus' is not available; choose from: cpu"),
         ({"backend": "bogus"}, "backend 'bogus', expected one of auto, openvino"),
         ({"precision": "int9"}, "precision 'int9', expected one of fp32, bf16"),
         ({"precision": "int9", "backend": "eager"}, "precision 'int9', expected one of auto, fp32"),

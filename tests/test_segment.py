@@ -126,7 +126,7 @@ def test_inputs_are_never_written_over(checkpoint, root, capsys):
         main(["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(root / "val"), "--overwrite"])
         == 2
     )
-    assert f"{picture}: is one of the inputs, which would be lost" in capsys.readouterr().err
+    assert f"{picture}: is one of the inputs, expected another folder" in capsys.readouterr().err
     assert picture.read_bytes() == before
 
 

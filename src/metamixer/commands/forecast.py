@@ -26,26 +26,25 @@ def forecast(
     device: str = "cpu",
     overwrite: bool = False,
 ) -> None:
-    """Forecast what comes after a table of series: at once, or after learning from it and testing that on its last
-    rows.
+    """Forecast a table of series, zero-shot or by training on it with a backtest on its last rows.
 
     Args:
-        table: CSV (gzip too) or Parquet, wide (a column of dates, a column a series) or long (unique_id, ds, y).
-        horizon: steps to forecast; 96, or the checkpoint's.
-        lookback: steps to forecast from; 96, or the checkpoint's.
-        out: the CSV file to write the forecast to.
-        plot: the picture to draw.
-        checkpoint: a forecaster that `save` or a training run wrote, in place of learning from the table.
-        save: the .safetensors file to keep the forecaster in.
-        train: none forecasts with the network of the package, scratch learns from the table and backtests; by default
-            none, but scratch where lookback, steps or save ask for a network that learns.
-        levels: coverage in percent of intervals to give beside, such as 80 95.
-        time: the column of dates of a wide table, where it isn't named date, ds, time, timestamp or datetime.
-        missing_values: numbers that stand for a missing value, such as -9999.
-        steps: steps of training.
-        seed: of everything random.
-        device: where to compute, such as cpu or cuda.
-        overwrite: replace results that exist.
+        table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
+        horizon: steps to forecast; default: 96, or the checkpoint's.
+        lookback: steps of input; default: 96, or the checkpoint's.
+        out: the CSV file for the forecast.
+        plot: the image file for a plot.
+        checkpoint: a forecaster written by `save` or a training run, instead of training on the table.
+        save: the .safetensors file for the trained forecaster.
+        train: none forecasts zero-shot with the packaged network, scratch trains on the table and backtests; default:
+            scratch if lookback, steps or save is given, else none.
+        levels: coverage in percent of prediction intervals, such as 80 95.
+        time: the date column of a wide table, if it isn't named date, ds, time, timestamp or datetime.
+        missing_values: numbers that mark a missing value, such as -9999.
+        steps: training steps.
+        seed: of all randomness.
+        device: the device to compute on, such as cpu or cuda.
+        overwrite: replace existing results.
     """
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name
@@ -68,15 +67,14 @@ def forecast(
         for name, value in (("levels", levels), ("time", time), ("steps", steps)):
             if value:
                 raise InputError(
-                    f"{name} {value!r} beside checkpoint {checkpoint}, expected it without: the forecaster has "
-                    "learned already"
+                    f"{name} {value!r} with checkpoint {checkpoint}, expected none: the forecaster is already trained"
                 )
         forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
         result = forecaster.predict(frame)
     elif (train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")) == "none":
         for name, value in (("lookback", lookback), ("steps", steps), ("save", save)):
             if value is not None:
-                raise InputError(f"{name} {value!r} beside train none, expected it without: nothing is learned")
+                raise InputError(f"{name} {value!r} with train none, expected none: nothing is trained")
         forecaster = Forecaster(96 if horizon is None else horizon, levels=levels, time=time, device=device)
         result = forecaster.predict(frame)
     else:
