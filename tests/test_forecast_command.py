@@ -78,7 +78,7 @@ class TestCommand:
             (["{table}", "--plot", "forecast.xyz"], "forecast.xyz: expected a name that ends in one of"),
             (
                 ["{table}", "--checkpoint", "x.safetensors", "--levels", "[80]"],
-                "levels [80.0] beside checkpoint x.safetensors",
+                "levels [80.0] with checkpoint x.safetensors",
             ),
         ],
     )

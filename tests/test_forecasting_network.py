@@ -173,10 +173,10 @@ def permute_variables(network, order, dim=16):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"depths": (1, 1)}, "expected one entry a stage in each"),
+        ({"depths": (1, 1)}, "expected one entry per stage in each"),
         ({"centre": "median"}, "centre 'median', expected 'mean', 'last' or None"),
         ({"head": "own"}, "head 'own', expected one of shared, individual"),
-        ({"lookback": 3}, "lookback 3, patch_size 4, patch_stride 2: expected them in falling order"),
+        ({"lookback": 3}, "lookback 3, patch_size 4, patch_stride 2: expected them in descending order"),
         ({"decomposition": 24}, "decomposition 24, expected an odd number"),
         ({"decomposition": -1}, "decomposition -1, expected an odd number"),
     ],

@@ -109,7 +109,7 @@ class TestWeights:
         np.testing.assert_array_equal(Upscaler()(image), upscaler(image))
         assert Upscaler("ffnet_sr_nano", scale=3)(image).shape == (60, 90, 3)
         with pytest.raises(
-            InputError, match=r"ffnet_sr_nano_x4: no weights .* \(there: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"
+            InputError, match=r"ffnet_sr_nano_x4: no packaged weights \(available: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"
         ):
             Upscaler("ffnet_sr_nano", scale=4)
 

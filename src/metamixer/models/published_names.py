@@ -1,4 +1,4 @@
-"""Our names of parameters -> the authors', and their state dicts under ours: complete in both directions."""
+"""Our parameter names -> the authors', and conversion of their state dicts, complete in both directions."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -66,9 +66,8 @@ def convert_published(
 ) -> dict[str, Tensor]:
     """The published state dict under our names, which it may have already; complete in both directions.
 
-    expected: our names, with tensors of the right shapes. names: how each is published. optional: what the names of
-    parts begin with that may be absent as a whole. Raises InputError that lists missing keys, unexpected keys and wrong
-    shapes.
+    expected: our names, with tensors of the right shapes. names: how each is published. optional: prefixes of the
+    parts that may be absent as a whole. Raises InputError that lists missing keys, unexpected keys and wrong shapes.
     """
     return rename_published(_backbone(state), expected, name_of=partial(published_name, names=names), optional=optional)
 
@@ -112,9 +111,7 @@ def rename(state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapp
 
 
 def _backbone(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A detector's or segmenter's backbone; a classifier as it is. FFNet-4's detector holds `ema_*` copies beside
-    it.
-    """
+    """The backbone of a detector or segmenter, without FFNet-4's `ema_*` copies; a classifier is unchanged."""
     if not any(key.startswith("backbone.") for key in state):
         return state
     prefix = "backbone."
