@@ -26,7 +26,7 @@ def detect(
 
     Args:
         images: image files and folders.
-        checkpoint: a file of a training run, or a published one, which needs `model`.
+        checkpoint: a file of a training run, or a published one, which needs --model.
         out: folder for the drawn images and detections.json.
         model: a network's name.
         score_threshold: minimum score of an object; the network returns none below 0.05.

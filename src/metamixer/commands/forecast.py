@@ -34,7 +34,7 @@ def forecast(
         lookback: steps of input; default: 96, or the checkpoint's.
         out: the CSV file for the forecast.
         plot: the image file for a plot.
-        checkpoint: a forecaster written by `save` or a training run, instead of training on the table.
+        checkpoint: a forecaster written by --save or a training run, instead of training on the table.
         save: the .safetensors file for the trained forecaster.
         train: none forecasts zero-shot with the packaged network, scratch trains on the table and backtests; default:
             scratch if lookback, steps or save is given, else none.
@@ -42,7 +42,7 @@ def forecast(
         time: the date column of a wide table, if it isn't named date, ds, time, timestamp or datetime.
         missing_values: numbers that mark a missing value, such as -9999.
         steps: training steps.
-        seed: of all randomness.
+        seed: random seed.
         device: the device to compute on, such as cpu or cuda.
         overwrite: replace existing results.
     """

@@ -27,7 +27,7 @@ def points(
 
     Args:
         clouds: files (PLY, LAS, LAZ, NPZ, NPY), folders of them, or folders of arrays with coord.npy.
-        checkpoint: a file of a training run or its deploy form, or a published one, which needs `model`.
+        checkpoint: a file of a training run or its deploy form, or a published one, which needs --model.
         out: folder for labeled copies and pictures of the clouds, and counts.csv.
         model: a network's name; ffnet_3d is published.
         votes: number of rotated and scaled views of a cloud that vote, 1 to 13.

@@ -30,7 +30,7 @@ def predict(
     Args:
         images: image files and folders.
         model: a network's name; without a checkpoint its published weights are fetched.
-        checkpoint: a file of a training run or of `metamixer export`, or a published one, which needs `model`.
+        checkpoint: a file of a training run or of `metamixer export`, or a published one, which needs --model.
         top: number of classes per image.
         json: file for the results; "-" for standard output instead of the table.
         overwrite: replace an existing file.

@@ -33,7 +33,7 @@ def segment(
 
     Args:
         images: image files and folders.
-        checkpoint: a file of a training run, or a published one, which needs `model`.
+        checkpoint: a file of a training run, or a published one, which needs --model.
         out: folder for NAME_labels.png, NAME_overlay.png, areas.csv and areas.json.
         model: a network's name.
         window: side in pixels of the sliding window; default: the checkpoint's, else 1024.

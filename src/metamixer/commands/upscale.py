@@ -39,7 +39,7 @@ def upscale(
         scale: 2, 3 or 4; default: the checkpoint's, 2 without one.
         out: folder for the results, which keep their names and subfolders.
         model: a network's name; without a checkpoint its packaged weights are used, which ffnet_sr_nano has.
-        checkpoint: a file of a training run, or a published one, which needs `model`.
+        checkpoint: a file of a training run, or a published one, which needs --model.
         compare: also write NAME.SUFFIX_compare.jpg with bicubic and the network side by side.
         overwrite: replace existing results.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
