@@ -43,7 +43,7 @@ def load_network(
         task: the task that the network must be for.
         pretrained: false: initialize a network given by name, with seed 0.
 
-        Raises InputError that names the source if it is unreadable or of another network.
+    Raises InputError that names the source if it is unreadable or of another network.
     """
     if source in packaged_names():
         source = packaged_weights(source)

@@ -85,7 +85,7 @@ class Fitted:
     """Everything that prediction needs besides the network.
 
     names: of the series, in the network's order; quantiles: margins (horizon, series) of each level in percent;
-    frequency: None for a network of a training run, where each table's is used; table: None after `load`.
+    frequency: None for a network of a training run, which uses each table's; table: None after `load`.
     """
 
     names: tuple[str, ...]
@@ -111,7 +111,7 @@ class Forecaster(Predictor):
         levels: coverage in percent of prediction intervals, such as (80, 95).
         time: the date column of a wide table; None: the one named date, ds, time, timestamp or datetime.
         model, model_args: the network.
-        seed: of all randomness; the same table and seed give the same forecast on the same machine.
+        random seed; the same table and seed give the same forecast on the same machine.
         device: the device to compute on, such as "cpu" or "cuda".
         positive: clip forecasts and bounds at zero.
     """
