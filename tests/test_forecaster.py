@@ -122,7 +122,7 @@ def test_one_file_holds_all(fitted, table, tmp_path):
         Forecaster.load(tmp_path / "forecaster.safetensors", horizon=48)
     with pytest.raises(InputError, match="predict without a table"):
         loaded.predict()
-    with pytest.raises(InputError, match="wasn't fitted here"):
+    with pytest.raises(InputError, match="call fit\\(\\) first"):
         loaded.backtest()
     with pytest.raises(InputError, match=r"ends in \.safetensors"):
         fitted.save(tmp_path / "forecaster.pt")

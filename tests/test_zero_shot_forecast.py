@@ -89,6 +89,7 @@ def test_a_warning_where_there_is_little(values, warning):
     with pytest.warns(InputWarning, match=warning):
         forecast = zero_shot_forecast(table(values, "D"), 3, levels=(80,))
     assert np.isfinite(forecast["x"]).all()
+    assert (forecast["x-lo-80"] < forecast["x-hi-80"]).all()
 
 
 @pytest.mark.parametrize(

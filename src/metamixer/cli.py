@@ -43,6 +43,7 @@ LISTS = {
     "backends": {"type": str, "help": "backends; none: all that are installed but compile, which is slow to build"},
     "precisions": {"type": str, "help": "precisions of fp32, bf16, int8"},
     "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for a network that doesn't tell it"},
+    "quantiles": {"type": float, "help": "quantiles to add to the forecast, such as 0.1 0.9"},
     "levels": {"type": float, "help": "coverage in percent of intervals to give beside, such as 80 95"},
     "missing_values": {"type": float, "help": "numbers that stand for a missing value, such as -9999"},
 }

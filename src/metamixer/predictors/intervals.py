@@ -56,7 +56,7 @@ def warn_of_few(errors: Tensor, level: float, names: Sequence[str]) -> None:
             "to calibrate on, "
             "expected some: the bounds of its intervals are left empty (NaN)",
             InputWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     needed = math.ceil(level / (100 - level))
     fewest = count.amin(dim=0).masked_fill(empty, needed)
@@ -66,5 +66,5 @@ def warn_of_few(errors: Tensor, level: float, names: Sequence[str]) -> None:
             "step on, expected at "
             f"least {needed}: the interval may be too narrow; a longer table has more",
             InputWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
