@@ -1,4 +1,4 @@
-"""metamixer forecast: what it writes, and what it refuses before it writes anything."""
+"""`metamixer forecast`: what it writes, and what it refuses before it writes anything."""
 
 import pytest
 
@@ -29,7 +29,7 @@ class TestCommand:
         assert main(["fuse", str(saved), "--out", str(tmp_path / "fused.safetensors")]) == 0
         assert "parity on random windows of series" in capsys.readouterr().out
 
-    def test_forecasts_at_once(self, table, tmp_path):
+    def test_forecasts_without_training(self, table, tmp_path):
         table.iloc[:30].to_csv(tmp_path / "table.csv", index=False)
         out, plot = tmp_path / "forecast.csv", tmp_path / "forecast.png"
         assert self.run(tmp_path / "table.csv", "--horizon", 12, "--levels", 80, "--out", out, "--plot", plot) == 0
@@ -56,7 +56,7 @@ class TestCommand:
         assert self.run(tmp_path / "table.csv", *learn, "--out", tmp_path / "forecast.csv") == 0
         assert "a_$x_y_z$" in (tmp_path / "plot.svg").read_text()
 
-    def test_the_table_is_never_written_over(self, table, tmp_path, capsys):
+    def test_the_table_is_never_replaced(self, table, tmp_path, capsys):
         path = tmp_path / "table.csv"
         table.to_csv(path, index=False)
         for option in ("--out", "--plot"):
