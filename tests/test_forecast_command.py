@@ -86,7 +86,7 @@ class TestCommand:
             (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
             (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
             (["{table}", "--time", "when"], "time column 'when': no such column"),
-            (["{table}", "--horizon", "0"], "horizon 0, lookback 96, expected whole numbers, at least 1 each"),
+            (["{table}", "--horizon", "0"], "horizon 0, lookback 96, expected integers, at least 1 each"),
             (["{table}", "--steps", "-5"], "steps -5, expected at least 1"),
             (["{table}", "--save", "{table}/x.safetensors"], "x.safetensors: can't be written"),
             (["{table}", "--out", "forecast.parquet"], "out 'forecast.parquet', expected a name that ends in .csv"),

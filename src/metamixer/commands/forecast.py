@@ -33,24 +33,24 @@ def forecast(
     """Forecast what comes after a table of series, without training or after training on it and a backtest.
 
     Args:
-        table: CSV (gzip too) or Parquet, wide (a column of dates, a column a series) or long (unique_id, ds, y).
-        horizon: steps to forecast; 96, or the checkpoint's.
-        lookback: steps to forecast from; 96, or the checkpoint's.
-        out: the CSV file to write the forecast to.
-        plot: the picture to draw.
-        checkpoint: a forecaster that `save` or a training run wrote, in place of learning from the table.
-        save: the .safetensors file to keep the forecaster in.
+        table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
+        horizon: steps to forecast; default: 96, or the checkpoint's.
+        lookback: steps of input; default: 96, or the checkpoint's.
+        out: the CSV file for the forecast.
+        plot: the image file for a plot.
+        checkpoint: a forecaster written by --save or a training run, instead of training on the table.
+        save: the .safetensors file for the trained forecaster.
         train: none forecasts with the packaged network; finetune trains it further on the table, and keeps that if
             validation rows say so; scratch trains a network on the table alone; both of these backtest. Default: none,
             but scratch with lookback, steps or save.
         levels: coverage in percent of prediction intervals, such as 80 95.
         quantiles: quantiles to add, such as 0.1 0.9; not with scratch.
         time: the column of dates of a wide table that isn't named date, ds, time, timestamp or datetime.
-        missing_values: numbers that stand for a missing value, such as -9999.
-        steps: steps of training.
-        seed: of everything random.
+        missing_values: numbers that mark a missing value, such as -9999.
+        steps: training steps.
+        seed: random seed.
         device: where to compute, such as cpu or cuda.
-        overwrite: replace results that exist.
+        overwrite: replace existing results.
     """
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name

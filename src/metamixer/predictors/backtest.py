@@ -1,6 +1,4 @@
-"""What a forecaster is worth: its errors on rows that it didn't learn from, beside those of repeating the last
-season.
-"""
+"""Backtests: errors of a forecaster on held-out rows, compared with the seasonal-naive forecast."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +19,7 @@ MOST_ZERO_SHOT = 1792
 
 @dataclass(frozen=True)
 class Backtest:
-    """Errors of a forecaster and of a naive forecast on the same windows, a number a variable, in units of deviation.
+    """Errors of a forecaster and of a naive forecast on the same windows, per variable, in units of its std.
 
     season: steps that the naive forecast repeats; windows: how many; errors: NaN for a variable of which nothing was
     measured;
@@ -44,16 +42,12 @@ class Backtest:
 
     @property
     def naive(self) -> str:
-        """What the naive forecast is."""
+        """The name of the naive forecast."""
         return "last value" if self.season == 1 else "seasonal-naive"
 
     @property
     def skill(self) -> float:
-        """By how much the mean absolute error over all variables is smaller than the naive one: 0.2 is a fifth, below 0
-        is worse.
-
-        Of the variables that were measured; NaN where none was.
-        """
+        """1 - MAE / naive MAE over all variables with values: 0.2 is 20 % better, below 0 is worse; NaN without any."""
         measured = [errors for errors in zip(self.mae, self.naive_mae, strict=True) if not math.isnan(errors[0])]
         if not measured:
             return math.nan
@@ -62,7 +56,7 @@ class Backtest:
 
     @property
     def verdict(self) -> str:
-        """Whether the forecaster is worth it, in words."""
+        """The comparison in words."""
         if math.isnan(self.skill):
             return "no values to compare with"
         percent = round(100 * self.skill)
@@ -86,7 +80,7 @@ class Backtest:
                 "  ".join([f"{name:{width}s}", *([f"{'no values':>10s}"] if math.isnan(self.mae[i]) else errors)])
             )
         for level, share in self.coverage.items():
-            held = "weren't tested: no values" if math.isnan(share) else f"held {share:.1%} of the values"
+            held = "weren't tested: no values" if math.isnan(share) else f"cover {share:.1%} of the values"
             lines.append(f"{level:g} % intervals {held}")
         return "\n".join([*lines, self.verdict])
 
@@ -106,7 +100,7 @@ def backtest(
     zero_shot: Callable[[Tensor], Tensor] | None = None,
     std: Sequence[float] | None = None,
 ) -> Backtest:
-    """Forecast windows whose future lies behind row `start`; values: (rows, variables) in units of deviation.
+    """Evaluate forecasts of the rows from `start` on; values: (rows, variables) in units of std.
 
     measured: the same, NaN where a value was missing and filled in, which counts in no error. A season that the rows
     before `start` don't hold is a step: the last value. forecast: (N, lookback, variables) -> (N, horizon, variables);
@@ -143,7 +137,7 @@ def season_steps(measured: Tensor, season: int) -> list[float]:
 
 
 def seasonal_naive(past: Tensor, season: int, horizon: int) -> Tensor:
-    """The last season over and over; past: (N, rows, variables) -> (N, horizon, variables)."""
+    """Repeat the last season; past: (N, rows, variables) -> (N, horizon, variables)."""
     repeated = past[:, -season:][:, :horizon]  # a season may be much longer than the horizon
     return repeated.repeat(1, math.ceil(horizon / season), 1)[:, :horizon]
 

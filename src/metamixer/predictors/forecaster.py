@@ -1,4 +1,4 @@
-"""A forecaster with the interface that users of forecasting tools know: a table in, a table of the future out."""
+"""A forecaster with the usual interface of forecasting tools: a table in, a table of forecasts out."""
 
 import math
 import warnings
@@ -39,15 +39,15 @@ from .scratch import ONE_AT_A_TIME, Training, train_network
 from .zero_shot import PACKAGED, MedianForecast, forecast_series, packaged_network, refuse_unusable, seasons_of
 
 PARTS = (0.8, 0.1, 0.1)
-"""Shares of the rows to train on, to validate and calibrate on, and to backtest on."""
+"""Fractions of the rows for training, for validation and calibration, and for the backtest."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a forecaster was fitted on.
+    """The table that a forecaster was fitted on.
 
-    series: without gaps; measured: the same, NaN where a value was missing; borders: the rows at which the training,
-    the validation and the backtest part end.
+    series: without gaps; measured: the same with NaN for missing values; borders: the end rows of the training,
+    validation and backtest parts.
     """
 
     series: Series
@@ -57,10 +57,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Fitted:
-    """All that predicting needs besides the network.
+    """Everything that prediction needs besides the network.
 
     names: of the series, in the network's order; quantiles: margins (horizon, series) of each level in percent;
-    frequency: None for a network of a training run, whose tables tell; table: None for one that was loaded.
+    frequency: None for a network of a training run, where each table's is used; table: None after `load`.
     """
 
     names: tuple[str, ...]
@@ -122,7 +122,7 @@ class Forecaster(Predictor):
 
     task = FORECASTING.name
     device = torch.device("cpu")
-    """Where to learn as well, so that it is known before the network."""
+    """The device, also for training; set before there is a network."""
 
     def __init__(
         self,
@@ -145,14 +145,14 @@ class Forecaster(Predictor):
         self.train = find_way(train, [name for name, value in asked.items() if value is not None], quantiles)
         lookback, model, training = 96 if lookback is None else lookback, model or "ffnet_ts", training or Training()
         if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
-            raise InputError(f"horizon {horizon}, lookback {lookback}, expected whole numbers, at least 1 each")
+            raise InputError(f"horizon {horizon}, lookback {lookback}, expected integers, at least 1 each")
         listed = tuple(levels) if isinstance(levels, Iterable) else None
         if listed is None or not all(isinstance(level, Real) and 1 <= level < 100 for level in listed):
-            raise InputError(f"levels {levels!r}, expected several percents from 1 to below 100, such as (80, 95)")
+            raise InputError(f"levels {levels!r}, expected percentages of at least 1 and below 100, such as (80, 95)")
         if len({bounds_of(level) for level in listed}) < len(listed):
-            raise InputError(f"levels {levels!r}, expected each once, of at most six digits")
+            raise InputError(f"levels {levels!r}, expected distinct levels with at most six digits")
         if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-            raise InputError(f"seed {seed!r}, expected a whole number from 0 to {2**32 - 1}")
+            raise InputError(f"seed {seed!r}, expected an integer from 0 to {2**32 - 1}")
         if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
             raise InputError(f"quantiles {quantiles!r}, expected numbers between 0 and 1, such as (0.1, 0.9)")
         self.horizon, self.lookback, self.levels = int(horizon), int(lookback), listed
@@ -170,16 +170,14 @@ class Forecaster(Predictor):
 
     @property
     def fitted(self) -> Fitted:
-        """What `fit` or `load` found; raises InputError before either."""
+        """The state after `fit` or `load`; raises InputError before."""
         if self._state is None:
-            raise InputError(
-                "a forecaster that has learned nothing, expected fit or load before this, or a table to predict from"
-            )
+            raise InputError("not fitted: call fit() or load() first, or pass a table to predict()")
         return self._state
 
     @property
     def column(self) -> str:
-        """The column of the forecast in a long table: the network's name."""
+        """The forecast's column in a long table: the network's name."""
         return self.model if self._state else PACKAGED
 
     @property
@@ -198,7 +196,7 @@ class Forecaster(Predictor):
         return self.fitted.quantiles
 
     def fit(self, table: Any) -> "Forecaster":
-        """Learn from a table; the last rows are kept back for `backtest`."""
+        """Train on a table, except its last rows, which are held out for `backtest`."""
         measured, layout = read_frame(table, time=self.time)
         if not layout.long:
             refuse_names_of_bounds(measured.names, self.levels)
@@ -260,10 +258,10 @@ class Forecaster(Predictor):
         return self
 
     def predict(self, table: Any = None) -> Any:
-        """The next `horizon` steps after a table, by default the one of `fit`, as a table of its kind, in its units.
+        """Forecast the next `horizon` steps after a table, by default that of `fit`, as a table of the same layout.
 
-        With levels, columns that end in -lo-80 and -hi-80 and so on stand beside the forecast's. Raises InputError that
-        names column and row of what can't be used.
+        With levels there are also columns that end in -lo-80, -hi-80 and so on. Raises InputError that names the
+        column and row of invalid input.
         """
         if self._state is None and (table is not None or self._tuned):
             return self._predict_alone(table)
@@ -296,7 +294,7 @@ class Forecaster(Predictor):
         )
 
     def __call__(self, table: Any) -> Any:
-        """The same for a table."""
+        """Same as `predict(table)`."""
         return self.predict(table)
 
     def backtest(self) -> Backtest:
@@ -305,7 +303,7 @@ class Forecaster(Predictor):
             return self._backtest_tuned(self._tuned)
         fitted = self._state
         if fitted is None or fitted.table is None:
-            raise InputError("no table to backtest on: call fit() first")
+            raise InputError("backtest needs a fitted table: call fit() first")
         table, scaling, frequency = fitted.table, fitted.scaling, self.frequency_of(fitted.table.series)
         return backtest(
             scaling.apply(table.series.values),
@@ -347,7 +345,7 @@ class Forecaster(Predictor):
         return MedianForecast(network, self.horizon, seasons, device=self.device)
 
     def frequency_of(self, series: Series) -> Frequency:
-        """The frequency that was learned, or the series' own; raises InputError that names the first row off it."""
+        """The frequency of `fit`, or of the series; raises InputError that names the first row that breaks it."""
         frequency = (self._state.frequency if self._state else None) or Frequency.of(series)
         frequency.check(series.rows(-self.lookback))
         return frequency
@@ -368,7 +366,7 @@ class Forecaster(Predictor):
             return torch.cat([self.run(batch.to(self.device)).float().cpu() for batch in windows.split(batch_size)])
 
     def save(self, path: str | Path) -> None:
-        """Write all that predicting needs as one .safetensors file."""
+        """Write everything that prediction needs to one .safetensors file."""
         if Path(path).suffix != ".safetensors":
             raise InputError(f"{path}: expected a name that ends in .safetensors")
         if self._state is None and isinstance(self.network, FFNetTSZero):
@@ -377,8 +375,8 @@ class Forecaster(Predictor):
         fitted = self.fitted
         if not isinstance(self.network, nn.Module):
             raise InputError(
-                f"{path}: of an exported forecaster, expected one of a checkpoint: an exported file holds no "
-                "weights to save"
+                f"{path}: the forecaster is from an exported file, expected one from a checkpoint: an exported "
+                "file has no weights to save"
             )
         preprocessing = {
             "names": list(fitted.names),
@@ -401,11 +399,10 @@ class Forecaster(Predictor):
 
     @classmethod
     def load(cls, source: str | Path | None = None, *, path: str | Path | None = None, **settings) -> Self:
-        """`Predictor.load` of a forecaster that `save`, `metamixer export` or a training run wrote.
+        """Load a forecaster written by `save`, `metamixer export` or a training run; see `Predictor.load`.
 
-        path: another name of `source`. settings: `horizon` and `lookback` as well, what the caller counts on;
-        InputError where the network has others. A training run's file has no intervals and takes the frequency from the
-        table.
+        path: alias of `source`. settings: also the expected `horizon` and `lookback`; raises InputError if the
+        network's differ. The file of a training run has no intervals and takes the frequency from the table.
         """
         return super().load(path if source is None else source, **settings)
 
@@ -417,7 +414,7 @@ class Forecaster(Predictor):
             return cls._of_alone(network, info["preprocessing"] or {}, horizon=horizon, lookback=lookback)
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
         if not preprocessing:
-            raise InputError("doesn't tell names and scaling of its series, expected a forecaster that metamixer wrote")
+            raise InputError("has no names and scaling of its series, expected a forecaster written by metamixer")
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
             if wanted not in (None, args[what]):
                 raise InputError(f"{what} {wanted}, expected {args[what]}, the network's")
@@ -454,25 +451,22 @@ class Forecaster(Predictor):
             series, layout = read_frame(table, time=self.time)
             return same_variables(series, fitted.names), layout
         if fitted.table is None:
-            raise InputError(
-                "predict without a table, expected one: only a forecaster that was fitted here knows the last rows"
-            )
+            raise InputError("predict() needs a table: only a forecaster fitted in this process has the last rows")
         return fitted.table.series, fitted.layout
 
     def _split(self, rows: int) -> tuple[int, int, int]:
-        """Rows of each part; validation and backtest hold at least one window's future."""
+        """Rows of each part; validation and backtest have at least one window's future."""
         needed = self.lookback + 3 * self.horizon
         if rows < needed:
             raise InputError(
                 f"table of {rows} dates, expected at least {needed}: lookback {self.lookback} + horizon "
-                f"{self.horizon} to learn from, "
-                "and another horizon each to validate and to backtest"
+                f"{self.horizon} for training, and another horizon each for validation and backtest"
             )
         most = (rows - self.lookback - self.horizon) // 2
         held = [min(max(int(rows * share), self.horizon), most) for share in PARTS[1:]]
         return rows - sum(held), held[0], held[1]
 
     def _validation_errors(self, data: SeriesData) -> Tensor:
-        """(N, horizon, variables) in units of std, NaN where nothing was measured."""
+        """(N, horizon, variables) in units of std, NaN for missing values."""
         windows = data.windows("val").spread(self.training.max_windows)
         return (self.forecast_windows(windows.past) - windows.future).abs()

@@ -1,4 +1,4 @@
-"""Forecasts of tables without training: what `Forecaster.predict` does before `fit`."""
+"""Zero-shot forecasts of tables: `Forecaster.predict` without `fit`."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,18 +23,18 @@ from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 PACKAGED = "ffnet_ts_zero"
 
 MOST_STEPS = 10_000
-"""The longest horizon: beyond it a forecast is only its own echo."""
+"""The longest horizon; beyond it a forecast only extends itself."""
 
 GUESS = 0.1
 """The std of a constant series' future as a fraction of its value (of 1 for zeros): nothing in it shows a scale."""
 
 FEW = 8
-"""Observed values below which a forecast is worth little."""
+"""The minimum number of values for a useful forecast."""
 
 
 @lru_cache(maxsize=1)
 def packaged_network() -> FFNetTSZero:
-    """The network of the package, trained on synthetic series alone."""
+    """The packaged network, trained on synthetic series only."""
     return load_checkpoint(packaged_weights(PACKAGED))[0]
 
 
@@ -49,11 +49,10 @@ def zero_shot_forecast(
     device: str = "cpu",
     network: FFNetTSZero | None = None,
 ) -> Any:
-    """The next `horizon` steps after a pandas or polars table, as a table of its kind: medians, intervals, quantiles.
+    """Forecast the next `horizon` steps after a pandas or polars table, as a table of the same layout.
 
     levels: coverage of intervals in percent, columns that end in -lo-80 and -hi-80; quantiles: such as 0.1, columns
-    that end in
-    -q-10; positive: nothing below zero. Missing values are left out. Raises InputError that names what can't be used.
+    that end in -q-10; positive: clip at zero. Values may be missing. Raises InputError that names invalid input.
     """
     series, layout = read_frame(table, time=time)
     return forecast_series(
@@ -110,7 +109,7 @@ class MedianForecast:
 
 
 def seasons_of(frequency: Frequency, time: np.datetime64) -> tuple[int, ...]:
-    """Steps in the seasons of a calendar: a day and a week where several steps make a day, else a week or a year."""
+    """Calendar seasons in steps: a day and a week for steps shorter than a day, else a week or a year."""
     season, step = frequency.season, frequency.after(time, 1)[0] - time
     return (season, 7 * season) if season > 1 and season * step == DAY else (season,)
 
@@ -137,7 +136,7 @@ def widen_constants(deciles: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def quantile(deciles: np.ndarray, level: float) -> np.ndarray:
-    """Any quantile, (H, variables), linear in normal scores between the deciles and as a normal tail beyond them."""
+    """Any quantile, (H, variables): linear in normal scores between the deciles, with normal tails beyond them."""
     scores = np.array([NormalDist().inv_cdf(known) for known in QUANTILES])
     score = NormalDist().inv_cdf(level)
     if abs(score) > scores[-1]:
@@ -150,7 +149,7 @@ def quantile(deciles: np.ndarray, level: float) -> np.ndarray:
 
 
 def refuse_unusable(series: Series, horizon: int) -> None:
-    """Raise InputError where there is nothing to forecast from, or too far to forecast to."""
+    """Raise InputError for a series without values or a horizon that is too long."""
     if horizon > MOST_STEPS:
         raise InputError(f"horizon {horizon}, expected at most {MOST_STEPS} steps")
     empty = np.isnan(series.values).all(axis=0)
@@ -159,12 +158,12 @@ def refuse_unusable(series: Series, horizon: int) -> None:
 
 
 def warn_of_little(series: Series) -> None:
-    """Warn of series of very few values, and of constant ones."""
+    """Warn of series with very few values and of constant ones."""
     known = (~np.isnan(series.values)).sum(axis=0)
     if known.min() < FEW:
         column = int(known.argmin())
         warnings.warn(
-            f"{series.variable(column)}: {known[column]} values, expected at least {FEW}: its forecast is worth little",
+            f"{series.variable(column)}: {known[column]} values, expected at least {FEW} for a useful forecast",
             InputWarning,
             stacklevel=3,
         )
