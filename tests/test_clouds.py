@@ -1,4 +1,4 @@
-"""Point clouds from and to files: nothing lost, every bad file named in one line, nothing half written."""
+"""Reading and writing point clouds: no data is lost, bad files are named in one line, no file is half written."""
 
 from dataclasses import replace
 
@@ -55,12 +55,12 @@ def write_las(path, count=3):
 
 
 @pytest.mark.parametrize("form", ["ascii", "binary_little_endian", "binary_big_endian"])
-def test_ply_keeps_all_that_it_holds(tmp_path, form):
+def test_ply_keeps_all_its_data(tmp_path, form):
     path = write_ply(tmp_path / "a.ply", form)
     cloud = read_cloud(path)
     np.testing.assert_array_equal(cloud.coordinates, POINTS)
     np.testing.assert_array_equal(cloud.colours, [[0, 20, 255], [10, 20, 255], [20, 20, 255]])
-    for _ in range(2):  # a second time over its own result
+    for _ in range(2):  # a second time, on its own result
         write_labelled(path, tmp_path / "b.ply", LABELS)
         path = tmp_path / "b.ply"
     ply = read_ply(path)
@@ -92,7 +92,7 @@ def test_ply_replaces_its_own_property_alone(tmp_path):
         ("double", [0, 51, 255], [0, 0.2, 1]),
     ],
 )
-def test_colours_and_intensities_have_one_unit(tmp_path, kind, colours, intensity):
+def test_colors_and_intensities_have_one_unit(tmp_path, kind, colours, intensity):
     head = "".join(f"property {kind} {name}\n" for name in ("red", "green", "blue"))
     head = "property float x\nproperty float y\nproperty float z\n" + head + f"property {kind} intensity\n"
     rows = "".join(
@@ -253,7 +253,7 @@ def test_bad_files_are_named(tmp_path, name, write, message):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     path = write_ply(tmp_path / "a.ply", "ascii")
     out = tmp_path / "out.ply"
     out.write_text("before")
@@ -265,7 +265,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
     assert out.read_text() == "before" and len(list(tmp_path.iterdir())) == 2
 
 
-def test_voxels_hold_every_point():
+def test_every_point_has_a_voxel():
     random = np.random.default_rng(0)
     cloud = Cloud(random.uniform(-3, 3, (500, 3)))
     preprocessing = PointPreprocessing(0.5, ("position", "height"))
@@ -278,7 +278,7 @@ def test_voxels_hold_every_point():
     assert all(len(np.unique(grid.cells[pick], axis=0)) == len(pick) for pick in fragments)
 
 
-def test_preprocessing_refuses_what_it_can_not_see():
+def test_preprocessing_refuses_missing_features():
     cloud = Cloud(POINTS)
     with pytest.raises(InputError, match=r"a\.ply: no colours, expected them: the network uses colour, normal"):
         PointPreprocessing().check(cloud, "a.ply")

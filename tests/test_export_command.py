@@ -1,4 +1,4 @@
-"""`metamixer export`, and `predict` with what it wrote: int8 with its accuracy, wrong requests in one line."""
+"""`metamixer export`, and `predict` with its files: int8 with its accuracy, and wrong requests in one line."""
 
 import json
 
@@ -94,7 +94,7 @@ def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(
 
 
 @needs["openvino"]
-def test_the_last_refusal_tells_how_many_layers_are_in_floating_point(
+def test_the_last_refusal_states_the_number_of_floating_point_layers(
     checkpoint, labelled, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(
@@ -219,7 +219,7 @@ def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint
         ),
     ],
 )
-def test_a_checkpoint_is_never_written_over(command, source, out, checkpoint, tmp_path, capsys):
+def test_a_checkpoint_is_never_replaced(command, source, out, checkpoint, tmp_path, capsys):
     source = tmp_path / source
     source.write_bytes(checkpoint.read_bytes())
     assert main([command[0], str(source), *command[1:], "--out", str(tmp_path / out)]) == 2
@@ -227,7 +227,7 @@ def test_a_checkpoint_is_never_written_over(command, source, out, checkpoint, tm
     assert source.read_bytes() == checkpoint.read_bytes()
 
 
-def test_a_file_is_replaced_where_that_is_asked_for(checkpoint, tmp_path, monkeypatch, capsys):
+def test_a_file_is_replaced_when_asked(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shapes.pt2").touch()
     command = ["export", str(checkpoint), "--format", "torch"]
@@ -341,7 +341,7 @@ def test_segmenters_and_upscalers_export_by_name(name, tmp_path, capsys):
     assert "verified" in capsys.readouterr().out
 
 
-def test_a_missing_extra_gives_the_pip_line(checkpoint, monkeypatch, capsys):
+def test_a_missing_extra_gives_the_pip_command(checkpoint, monkeypatch, capsys):
     monkeypatch.setattr("metamixer.deployment.formats.find_spec", lambda package: None)
     assert main(["export", str(checkpoint), "--format", "litert"]) == 2
     assert "pip install 'metamixer[litert]'" in capsys.readouterr().err

@@ -159,7 +159,7 @@ def spoil_grey(root):
 
 
 def spoil_pixels(root):
-    """A PNG that says that it has 20000 by 20000 pixels."""
+    """A PNG whose header claims 20000 by 20000 pixels."""
     path = root / "val_labels" / "0.png"
     head = b"IHDR" + struct.pack(">2I5B", 20000, 20000, 8, 0, 0, 0, 0)
     path.write_bytes(path.read_bytes()[:12] + head + struct.pack(">I", zlib.crc32(head)) + path.read_bytes()[33:])
@@ -194,7 +194,7 @@ def test_a_bad_file_is_named_with_its_value(root, spoil, message):
         list(data(root).evaluation_dataset("val"))
 
 
-def test_a_right_palette_and_a_grey_picture_that_may_be_are_taken(root):
+def test_a_correct_palette_and_an_allowed_grayscale_image_are_accepted(root):
     labels = np.asarray(Image.open(root / "val_labels" / "0.png"))
     paint(labels, [*COLOURS, *[[0, 0, 0]] * 7]).save(root / "val_labels" / "0.png")
     spoil_grey(root)
@@ -239,14 +239,14 @@ def test_refuses_numbers_that_do_not_fit(root):
         trainer(root, max_epochs=1).fit(broken, data(root))
 
 
-def test_workers_find_pictures_decoded(root, monkeypatch):
+def test_workers_get_decoded_images(root, monkeypatch):
     loader = data(root, num_workers=1, in_memory=True).train_dataloader()
     monkeypatch.setattr("metamixer.data.segmentation.pixels.read_colour_image", None)
     assert len([batch for _ in range(2) for batch in loader]) == 2
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 7])
-def test_a_picture_is_seen_upright(root, orientation):
+def test_exif_orientation_is_applied(root, orientation):
     path, exif = root / "val" / "0.png", Image.Exif()
     before = data(root).evaluation_dataset("val")[0][0]
     exif[0x0112] = orientation
@@ -259,7 +259,7 @@ def test_a_picture_is_seen_upright(root, orientation):
     assert read_colour_image(root / "odd.jpg").size == (20, 10)
 
 
-def test_sixteen_bits_of_grey_are_brought_to_eight(root):
+def test_16_bit_grayscale_becomes_8_bit(root):
     values = np.arange(65536, step=1024, dtype=np.uint16).reshape(8, 8)
     Image.fromarray(values).save(root / "deep.png")
     assert np.array_equal(np.asarray(read_colour_image(root / "deep.png", grey_images=True))[:, :, 1], values >> 8)

@@ -43,6 +43,7 @@ LISTS = {
     "backends": {"type": str, "help": "backends; default: all installed ones except compile, which is slow to build"},
     "precisions": {"type": str, "help": "precisions: fp32, bf16, int8"},
     "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for networks that don't define it"},
+    "quantiles": {"type": float, "help": "quantiles to add to the forecast, such as 0.1 0.9"},
     "levels": {"type": float, "help": "coverage in percent of prediction intervals, such as 80 95"},
     "missing_values": {"type": float, "help": "numbers that mark a missing value, such as -9999"},
 }

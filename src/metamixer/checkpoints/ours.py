@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..models import create_model
+from ..models.tasks import same_predictor
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
 from ..system.weight_files import read_torch_file
@@ -78,8 +79,8 @@ def build_network(state: Mapping[str, Tensor], info: Mapping[str, Any], path: st
 
 
 def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:
-    """Raise InputError for a checkpoint of another task."""
-    if info["task"] != task:
+    """Refuse a checkpoint of a task with another predictor; raises InputError that names both."""
+    if info["task"] != task and not same_predictor(info["task"], task):
         raise InputError(f"{path}: a checkpoint of {info['model']} for {info['task']}, expected one for {task}")
 
 

@@ -223,3 +223,8 @@ TASKS: dict[str, TaskSpec] = {
     task.name: task
     for task in (CLASSIFICATION, DETECTION, SEGMENTATION, SUPER_RESOLUTION, FORECASTING, ZERO_SHOT, POINTS)
 }
+
+
+def same_predictor(task: str, other: str) -> bool:
+    """Whether one predictor serves both tasks."""
+    return task in TASKS and other in TASKS and TASKS[task].predictor == TASKS[other].predictor

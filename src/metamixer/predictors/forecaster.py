@@ -1,21 +1,18 @@
 """A forecaster with the usual interface of forecasting tools: a table in, a table of forecasts out."""
 
-import tempfile
-import threading
+import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from lightning import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from ..checkpoints.ours import load_checkpoint, network_info, save_network
+from ..checkpoints.ours import network_info, save_network
 from ..data.series.frames import (
     Layout,
     bounds_of,
@@ -30,41 +27,19 @@ from ..data.series.frequency import Frequency
 from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
-from ..errors import InputError, at_least
-from ..models.tasks import FORECASTING
+from ..errors import InputError, InputWarning
+from ..models.ffnet_ts.zero import FFNetTSZero
+from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.device import find_device
-from ..tasks import Forecasting, Optimization
-from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 from .backtest import Backtest, backtest
+from .fine_tuning import CONTEXT, FineTuned, FineTuning, fine_tune
 from .intervals import interval_margins
 from .predictor import Network, Predictor
-from .zero_shot import PACKAGED, zero_shot_forecast
+from .scratch import ONE_AT_A_TIME, Training, train_network
+from .zero_shot import PACKAGED, MedianForecast, forecast_series, packaged_network, refuse_unusable, seasons_of
 
 PARTS = (0.8, 0.1, 0.1)
 """Fractions of the rows for training, for validation and calibration, and for the backtest."""
-
-ONE_AT_A_TIME = threading.RLock()
-"""Locked by a training: the random number generator and Lightning's log are global to the process."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a forecaster is trained; the defaults take a little over a minute on two cores for a table of any length.
-
-    steps: of the optimizer, with a cosine schedule from `lr` to 0; checks: number of validations, of which the best
-    weights are kept; max_windows: per validation and backtest.
-    """
-
-    steps: int = 120
-    batch_size: int = 128
-    lr: float = 1e-3
-    loss: str = "mse"
-    checks: int = 6
-    max_windows: int = 1024
-
-    def __post_init__(self):
-        for name in ("steps", "batch_size", "checks", "max_windows"):
-            at_least(name, getattr(self, name), 1)
 
 
 @dataclass(frozen=True)
@@ -96,24 +71,53 @@ class Fitted:
     table: Table | None = None
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuning and the table that it used; borders: as in `Table`."""
+
+    result: FineTuned
+    series: Series
+    layout: Layout
+    borders: tuple[int, int, int]
+
+
+TRAIN = ("finetune", "scratch")
+
+
+def find_way(train: str | None, scratch: Sequence[str], quantiles: Sequence[float]) -> str:
+    """How `fit` learns; scratch: the options of training from scratch that were given."""
+    if train not in (None, *TRAIN):
+        raise InputError(f"train {train!r}, expected one of {', '.join(TRAIN)}")
+    if train == "finetune" and scratch:
+        raise InputError(f"{scratch[0]} with train finetune, expected it with train scratch only")
+    way = train or ("scratch" if scratch else "finetune")
+    if way == "scratch" and quantiles:
+        raise InputError(f"quantiles {quantiles!r} with train scratch, expected levels: its network forecasts means")
+    return way
+
+
 class Forecaster(Predictor):
-    """Forecasts tables, zero-shot by `Forecaster(horizon=12).predict(table)` or fitted by `.fit(table).predict()`.
+    """Forecasts series without training, `Forecaster(horizon=12).predict(table)`, or after `.fit(table)`.
 
-    Without `fit`, a pretrained network forecasts each series alone (`zero_shot_forecast`), with any length, horizon and
-    missing values. The rest applies to `fit`, which forecasts the series together.
+    Before `fit`, the packaged network forecasts each series alone (`zero_shot_forecast`): of any length and horizon;
+    values may be missing. `fit` fine-tunes that network, and keeps the result if validation rows say so. With
+    `train="scratch"` it trains a network on the table alone, which forecasts the series together from `lookback` steps:
+    missing values are then filled in `fit`, with a warning (`fill_missing`), and refused in `predict`.
 
-    A table is a pandas or polars DataFrame, wide (a date column and one column per series) or long (`unique_id`, `ds`,
-    `y`). `fit` fills missing values with a warning (`fill_missing`) and leaves them out of metrics; in `predict` they
-    are an error.
+    A table is a pandas or polars DataFrame, wide (a column of dates, a column for each series) or long (`unique_id`,
+    `ds`, `y`).
 
     Args:
-        horizon, lookback: steps to forecast, and steps of input.
-        levels: coverage in percent of prediction intervals, such as (80, 95).
-        time: the date column of a wide table; None: the one named date, ds, time, timestamp or datetime.
-        model, model_args: the network.
-        random seed; the same table and seed give the same forecast on the same machine.
-        device: the device to compute on, such as "cpu" or "cuda".
-        positive: clip forecasts and bounds at zero.
+        horizon: steps to forecast.
+        train: "finetune" or "scratch"; None: scratch if any of the options of scratch is given, otherwise finetune.
+        lookback, model, model_args, training: of scratch: steps to forecast from (96), the network, how it is trained.
+        fine_tuning: of finetune: how the packaged network is fine-tuned.
+        levels: coverage in percent of the prediction intervals, such as (80, 95).
+        quantiles: quantiles to add, such as (0.1, 0.9); not with scratch.
+        time: the column of dates of a wide table; None: the one named date, ds, time, timestamp or datetime.
+        seed: of everything random; the same table and seed give the same forecast on the same machine.
+        device: where to compute, such as "cpu" or "cuda".
+        positive: no forecast and no bound below zero.
     """
 
     task = FORECASTING.name
@@ -124,16 +128,22 @@ class Forecaster(Predictor):
         self,
         horizon: int = 96,
         *,
-        lookback: int = 96,
+        lookback: int | None = None,
         levels: Sequence[float] = (),
+        quantiles: Sequence[float] = (),
         time: str | None = None,
-        model: str = "ffnet_ts",
+        train: Literal["finetune", "scratch"] | None = None,
+        model: str | None = None,
         model_args: dict[str, Any] | None = None,
-        training: Training = Training(),
+        training: Training | None = None,
+        fine_tuning: FineTuning = FineTuning(),
         seed: int = 0,
         device: str = "cpu",
         positive: bool = False,
     ):
+        asked = {"lookback": lookback, "model": model, "model_args": model_args, "training": training}
+        self.train = find_way(train, [name for name, value in asked.items() if value is not None], quantiles)
+        lookback, model, training = 96 if lookback is None else lookback, model or "ffnet_ts", training or Training()
         if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
             raise InputError(f"horizon {horizon}, lookback {lookback}, expected integers, at least 1 each")
         listed = tuple(levels) if isinstance(levels, Iterable) else None
@@ -143,16 +153,20 @@ class Forecaster(Predictor):
             raise InputError(f"levels {levels!r}, expected distinct levels with at most six digits")
         if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
             raise InputError(f"seed {seed!r}, expected an integer from 0 to {2**32 - 1}")
+        if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
+            raise InputError(f"quantiles {quantiles!r}, expected numbers between 0 and 1, such as (0.1, 0.9)")
         self.horizon, self.lookback, self.levels = int(horizon), int(lookback), listed
+        self.extra_quantiles = tuple(quantiles)
         self.time = time
         self.model = model
         self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
-        self.training = training
+        self.training, self.fine_tuning = training, fine_tuning
         self.positive = positive
         self.seed = seed
         self.device = find_device(device)
         self.network: Network | None = None
         self._state: Fitted | None = None
+        self._tuned: Tuned | None = None
 
     @property
     def fitted(self) -> Fitted:
@@ -169,7 +183,12 @@ class Forecaster(Predictor):
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the series."""
-        return self.fitted.names
+        return self._tuned.series.names if self._tuned else self.fitted.names
+
+    @property
+    def tuned(self) -> FineTuned | None:
+        """The losses of fine-tuning and whether it was kept; None without fine-tuning."""
+        return self._tuned.result if self._tuned else None
 
     @property
     def quantiles(self) -> Mapping[float, list]:
@@ -181,6 +200,36 @@ class Forecaster(Predictor):
         measured, layout = read_frame(table, time=self.time)
         if not layout.long:
             refuse_names_of_bounds(measured.names, self.levels)
+        return {"finetune": self._fine_tune, "scratch": self._train}[self.train](measured, layout)
+
+    def _fine_tune(self, measured: Series, layout: Layout) -> "Forecaster":
+        """Fine-tune the packaged network, or the one that was loaded, on each series alone."""
+        refuse_unusable(measured, self.horizon)
+        rows, seasons = len(measured), seasons_of(Frequency.of(measured), measured.times[-1])
+        held = [min(max(int(rows * part), self.horizon), rows // 3) for part in PARTS[1:]]
+        borders = (rows - sum(held), rows - held[1], rows)
+        with ONE_AT_A_TIME:
+            result = fine_tune(
+                self.network or packaged_network(),
+                measured.values,
+                self.horizon,
+                borders=borders[:2],
+                seasons=seasons,
+                settings=self.fine_tuning,
+                seed=self.seed,
+                device=self.device,
+            )
+        if math.isnan(result.before):
+            warnings.warn(
+                f"table of {rows} dates: too few to fine-tune on; the forecast is that of the packaged network",
+                InputWarning,
+                stacklevel=3,
+            )
+        self.network, self._tuned, self._state = result.network, Tuned(result, measured, layout, borders), None
+        return self
+
+    def _train(self, measured: Series, layout: Layout) -> "Forecaster":
+        """Train a network from scratch on all series together."""
         frequency = Frequency.of(measured)
         split = self._split(len(measured))
         series = fill_missing(measured, learned=split[0])
@@ -198,7 +247,10 @@ class Forecaster(Predictor):
             max_val_windows=self.training.max_windows,
             seed=self.seed,
         )
-        self.hold(self._train(data))
+        network = train_network(
+            data, self.training, model=self.model, model_args=self.model_args, seed=self.seed, device=self.device
+        )
+        self.hold(network)
         self.network.to(self.device)
         quantiles = interval_margins(self._validation_errors(data), self.levels, series.names) if self.levels else {}
         table = Table(series, measured, data.borders)
@@ -211,10 +263,8 @@ class Forecaster(Predictor):
         With levels there are also columns that end in -lo-80, -hi-80 and so on. Raises InputError that names the
         column and row of invalid input.
         """
-        if self._state is None and table is not None:
-            return zero_shot_forecast(
-                table, self.horizon, levels=self.levels, time=self.time, positive=self.positive, device=str(self.device)
-            )
+        if self._state is None and (table is not None or self._tuned):
+            return self._predict_alone(table)
         fitted = self.fitted
         series, layout = self._history(table)
         frequency = self.frequency_of(series)
@@ -230,28 +280,69 @@ class Forecaster(Predictor):
         times = frequency.after(window.times[-1], self.horizon)
         return write_frame(times, columns, fitted.names, layout, model=self.model)
 
+    def _predict_alone(self, table: Any) -> Any:
+        """The forecast of each series alone by the packaged network, or by the one that was loaded or fine-tuned."""
+        given = (self._tuned.series, self._tuned.layout) if table is None else read_frame(table, time=self.time)
+        return forecast_series(
+            *given,
+            self.horizon,
+            levels=self.levels,
+            quantiles=self.extra_quantiles,
+            positive=self.positive,
+            device=str(self.device),
+            network=self.network,
+        )
+
     def __call__(self, table: Any) -> Any:
         """Same as `predict(table)`."""
         return self.predict(table)
 
     def backtest(self) -> Backtest:
-        """Compare the errors on the held-out rows of `fit` with those of a seasonal-naive forecast."""
+        """Errors on the last rows of the table of `fit`: of this forecaster, of zero-shot and of seasonal-naive."""
+        if self._tuned:
+            return self._backtest_tuned(self._tuned)
         fitted = self._state
         if fitted is None or fitted.table is None:
             raise InputError("backtest needs a fitted table: call fit() first")
-        table, scaling = fitted.table, fitted.scaling
+        table, scaling, frequency = fitted.table, fitted.scaling, self.frequency_of(fitted.table.series)
         return backtest(
             scaling.apply(table.series.values),
             self.forecast_windows,
+            zero_shot=self._median_forecast(packaged_network(), table.series),
             measured=scaling.apply(table.measured.values),
             names=fitted.names,
+            std=scaling.std,
             start=table.borders[1],
             lookback=self.lookback,
             horizon=self.horizon,
-            season=self.frequency_of(table.series).season,
+            season=frequency.season,
             quantiles=fitted.quantiles,
             max_windows=self.training.max_windows,
         )
+
+    def _backtest_tuned(self, tuned: Tuned) -> Backtest:
+        """The backtest of the fine-tuned network, without intervals: it forecasts quantiles, not margins."""
+        series = tuned.series
+        scaling = Scaling.of(series.values[: tuned.borders[0]])
+        values = scaling.apply(series.values)
+        return backtest(
+            values,
+            self._median_forecast(tuned.result.network, series),
+            zero_shot=self._median_forecast(packaged_network(), series),
+            measured=values,
+            names=series.names,
+            std=scaling.std,
+            start=tuned.borders[1],
+            lookback=CONTEXT,
+            horizon=self.horizon,
+            season=Frequency.of(series).season,
+            quantiles={},
+            max_windows=self.training.max_windows,
+        )
+
+    def _median_forecast(self, network: FFNetTSZero, series: Series) -> MedianForecast:
+        seasons = seasons_of(Frequency.of(series), series.times[-1])
+        return MedianForecast(network, self.horizon, seasons, device=self.device)
 
     def frequency_of(self, series: Series) -> Frequency:
         """The frequency of `fit`, or of the series; raises InputError that names the first row that breaks it."""
@@ -278,6 +369,9 @@ class Forecaster(Predictor):
         """Write everything that prediction needs to one .safetensors file."""
         if Path(path).suffix != ".safetensors":
             raise InputError(f"{path}: expected a name that ends in .safetensors")
+        if self._state is None and isinstance(self.network, FFNetTSZero):
+            self._save_alone(path)
+            return
         fitted = self.fitted
         if not isinstance(self.network, nn.Module):
             raise InputError(
@@ -297,6 +391,12 @@ class Forecaster(Predictor):
         info = network_info(self.model, args, task=FORECASTING.name, preprocessing=preprocessing)
         save_network(self.network, {**info, "fused": True}, path)
 
+    def _save_alone(self, path: str | Path) -> None:
+        """Write the network that forecasts each series alone, and what to forecast."""
+        wanted = {"horizon": self.horizon, "levels": list(self.levels), "time": self.time}
+        info = network_info(PACKAGED, self.network.settings, task=ZERO_SHOT.name, preprocessing=wanted)
+        save_network(self.network, info, path)
+
     @classmethod
     def load(cls, source: str | Path | None = None, *, path: str | Path | None = None, **settings) -> Self:
         """Load a forecaster written by `save`, `metamixer export` or a training run; see `Predictor.load`.
@@ -310,6 +410,8 @@ class Forecaster(Predictor):
     def of(
         cls, network: Network, info: Mapping[str, Any], *, horizon: int | None = None, lookback: int | None = None
     ) -> Self:
+        if info["task"] == ZERO_SHOT.name:
+            return cls._of_alone(network, info["preprocessing"] or {}, horizon=horizon, lookback=lookback)
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
         if not preprocessing:
             raise InputError("has no names and scaling of its series, expected a forecaster written by metamixer")
@@ -332,6 +434,17 @@ class Forecaster(Predictor):
         )
         return forecaster
 
+    @classmethod
+    def _of_alone(
+        cls, network: Network, wanted: Mapping[str, Any], *, horizon: int | None, lookback: int | None
+    ) -> Self:
+        if lookback is not None:
+            raise InputError(f"lookback {lookback}, expected none: this network uses as much past as a series has")
+        levels, time = wanted.get("levels", ()), wanted.get("time")
+        forecaster = cls(horizon or wanted.get("horizon", 96), levels=tuple(levels), time=time)
+        forecaster.network = forecaster.run = network
+        return forecaster
+
     def _history(self, table: Any) -> tuple[Series, Layout]:
         fitted = self.fitted
         if table is not None:
@@ -352,58 +465,6 @@ class Forecaster(Predictor):
         most = (rows - self.lookback - self.horizon) // 2
         held = [min(max(int(rows * share), self.horizon), most) for share in PARTS[1:]]
         return rows - sum(held), held[0], held[1]
-
-    def _train(self, data: SeriesData) -> nn.Module:
-        training, variables = self.training, len(data.series.names)
-        with (
-            ONE_AT_A_TIME,
-            isolate_rng(),
-            quiet_lightning(),
-            interrupts_kept(),
-            tempfile.TemporaryDirectory() as folder,
-        ):
-            torch.manual_seed(self.seed)
-            task = self._task(variables)
-            best = ModelCheckpoint(
-                folder, "best", monitor=FORECASTING.monitor, mode=FORECASTING.mode, save_weights_only=True
-            )
-            trainer = Trainer(
-                max_steps=training.steps,
-                val_check_interval=max(training.steps // training.checks, 1),
-                check_val_every_n_epoch=None,
-                **trainer_place(self.device),
-                callbacks=[best],
-                logger=False,
-                num_sanity_val_steps=0,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                default_root_dir=folder,
-            )
-            trainer.fit(task, data)
-            network, _ = load_checkpoint(best.best_model_path)
-        return network
-
-    def _task(self, variables: int) -> Forecasting:
-        training = self.training
-        try:
-            return Forecasting(
-                self.model,
-                variables,
-                lookback=self.lookback,
-                horizon=self.horizon,
-                model_args=self.model_args,
-                optimization=Optimization(
-                    "adam", lr=training.lr, min_lr=0.0, weight_decay=0.0, warmup_epochs=0.1, warmup_lr=0.0
-                ),
-                loss=training.loss,
-            )
-        except InputError:
-            raise
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # an unknown keyword, or a value that PyTorch refuses
-            raise InputError(f"model {self.model!r}, model_args {self.model_args}: {error}") from None
 
     def _validation_errors(self, data: SeriesData) -> Tensor:
         """(N, horizon, variables) in units of std, NaN for missing values."""

@@ -52,7 +52,7 @@ def warn_of_few(errors: Tensor, level: float, names: Sequence[str]) -> None:
             f"series {names[int(empty.int().argmax())]!r} ({int(empty.sum())} such series): no value in the "
             "calibration rows, expected some: the bounds of its intervals are left empty (NaN)",
             InputWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     needed = math.ceil(level / (100 - level))
     fewest = count.amin(dim=0).masked_fill(empty, needed)
@@ -61,5 +61,5 @@ def warn_of_few(errors: Tensor, level: float, names: Sequence[str]) -> None:
             f"level {level:g}: {int(fewest.min())} values of series {names[int(fewest.argmin())]!r} for calibrating a "
             f"step, expected at least {needed}: the interval may be too narrow; a longer table has more",
             InputWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -132,6 +132,17 @@ class FFNetTSZero(nn.Module):
         if context < patch_size or context % patch_size or horizon < patch_size or horizon % patch_size:
             raise InputError(f"context {context}, horizon {horizon}, expected multiples of patch_size {patch_size}")
         self.context, self.horizon, self.patch_size = context, horizon, patch_size
+        self.settings = {
+            "context": context,
+            "horizon": horizon,
+            "patch_size": patch_size,
+            "depth": depth,
+            "dim": dim,
+            "expansion_ratio": expansion_ratio,
+            "kernel_size": kernel_size,
+            "channel_kernel_size": channel_kernel_size,
+            "mixer": mixer,
+        }
         operators = TOKENS.on(device, dtype)
         bases = SeasonalMemory.answers * PERIODS
         self.scale, self.periods, self.memory = RobustScale(), Periods(), SeasonalMemory()
