@@ -40,9 +40,9 @@ def forecast(
         plot: the image file for a plot.
         checkpoint: a forecaster written by --save or a training run, instead of training on the table.
         save: the .safetensors file for the trained forecaster.
-        train: none forecasts zero-shot with the packaged network; finetune fine-tunes it, and keeps the result if validation
-            improves; scratch trains a new network; the latter two backtest. Default: scratch if lookback, steps or save is
-            given, else none.
+        train: none forecasts zero-shot with the packaged network; finetune fine-tunes it, and keeps the result if
+            validation improves; scratch trains a new network; the latter two backtest. Default: scratch if lookback,
+            steps or save is given, else none.
         levels: coverage in percent of prediction intervals, such as 80 95.
         quantiles: quantiles to add, such as 0.1 0.9; not with scratch.
         time: the date column of a wide table, if it isn't named date, ds, time, timestamp or datetime.
