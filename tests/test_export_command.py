@@ -191,7 +191,7 @@ def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_
         ),
         (
             ["--format", "torch", "--shape", "1", "3", "96", "96", "--size", "64"],
-            "size 64 beside shape 1 3 96 96, expected one of the two",
+            "size 64 and shape 1 3 96 96, expected one of the two",
         ),
     ],
 )
