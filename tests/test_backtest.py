@@ -84,8 +84,8 @@ class TestIntervals:
     @pytest.mark.parametrize(
         ("counts", "said"),
         [
-            ((4, 3), ["level 80: 3 values of series 'wind' to calibrate a step on, expected at least 4"]),
-            ((0, 4), [r"series 'load' \(1 such series\): no value in the rows to calibrate on"]),
+            ((4, 3), ["level 80: 3 values of series 'wind' for calibrating a step, expected at least 4"]),
+            ((0, 4), [r"series 'load' \(1 such series\): no value in the calibration rows"]),
             ((4, 4), []),
         ],
     )

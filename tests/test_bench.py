@@ -32,7 +32,7 @@ def test_times_forms_and_the_published_form(tmp_path, capsys):
     out = tmp_path / "bench.json"
     forms = ["--backends", "eager", "--precisions", "fp32", "int8", "--rounds", "2", "--warmup", "1"]
     assert main(["bench", "test_convnext", *forms, "--json", str(out), "--sizes", "64", "--threads", "1"]) == 0
-    assert "Left out, as the backend doesn't compute in the precision: eager int8." in capsys.readouterr().out
+    assert "Left out, because the backend doesn't support the precision: eager int8." in capsys.readouterr().out
     told = json.loads(out.read_text())
     assert (told["threads"], told["rounds"], told["warmup"], told["left_out"]) == (1, 2, 1, ["eager int8"])
     assert told["versions"]["torch"]
@@ -78,7 +78,7 @@ def test_numbers_out_of_range_are_refused_before_anything_is_built(option, value
         (["--picture", "pareto.xyz"], "pareto.xyz: expected a name that ends in one of"),
         (["--picture", "old.png"], "old.png: exists, expected another name or folder, or --overwrite"),
         (["--json", "old.png"], "old.png: exists, expected another name or folder, or --overwrite"),
-        (["--picture", "new.png"], "picture of ffnet_nano at 96 px: no accuracy of these is published"),
+        (["--picture", "new.png"], "picture of ffnet_nano at 96 px: no published accuracies"),
         (["--json", "folder", "--overwrite"], "folder: can't be written, it is a folder"),
     ],
 )

@@ -265,7 +265,7 @@ def test_boxes_are_clipped_to_the_image(tmp_path):
         (lambda told: told["annotations"].clear(), "no annotations, expected at least one"),
         (
             lambda told: told.pop("categories"),
-            "no list 'categories', expected COCO's json with images, annotations, categories",
+            "no list 'categories', expected a COCO JSON file with images, annotations, categories",
         ),
         (
             lambda told: told["annotations"][0].pop("bbox"),
@@ -300,23 +300,23 @@ def test_a_training_file_without_a_usable_object_is_refused(data, tmp_path):
         tmp_path,
         lambda told: [annotation.update(bbox=None) for annotation in told["annotations"] if not annotation["iscrowd"]],
     )
-    with pytest.raises(InputError, match=r"objects.json: 0 objects that can be learned from, expected at least one"):
+    with pytest.raises(InputError, match=r"objects.json: 0 usable objects for training, expected at least one"):
         data.training_dataset()
 
 
 def test_a_truncated_or_absent_json_is_refused(tmp_path):
     path = coco_scene.write(tmp_path)
     path.write_text(path.read_text()[:-200])
-    with pytest.raises(InputError, match=r"objects.json: not readable as json \(.*\): truncated"):
+    with pytest.raises(InputError, match=r"objects.json: not readable as JSON \(.*\): truncated"):
         read(path)
-    with pytest.raises(InputError, match=r"absent.json: no such file, expected COCO's json"):
+    with pytest.raises(InputError, match=r"absent.json: no such file, expected a COCO JSON file"):
         read_coco(tmp_path / "absent.json", tmp_path / "images")
 
 
 def test_an_image_of_another_size_is_refused(data, tmp_path):
     Image.new("RGB", (50, 40)).save(tmp_path / "images" / "000000000001.png")
     with pytest.raises(
-        InputError, match=r"000000000001.png: 50x40 pixels, expected 96x64, the size of image 11 in the json"
+        InputError, match=r"000000000001.png: 50x40 pixels, expected 96x64, the size of image 11 in the JSON file"
     ):
         data.training_dataset()[1]
 

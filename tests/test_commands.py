@@ -52,8 +52,8 @@ def pictures(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("pictures/a.png", ["--overwrite"], "is one of the inputs, which would be lost"),
-        ("shapes.safetensors", ["--overwrite"], "is one of the inputs, which would be lost"),
+        ("pictures/a.png", ["--overwrite"], "is one of the inputs, expected another folder"),
+        ("shapes.safetensors", ["--overwrite"], "is one of the inputs, expected another folder"),
         ("pictures/notes.txt", [], "exists, expected another name or folder, or --overwrite"),
     ],
 )
@@ -196,11 +196,14 @@ def test_models_lists_the_papers_table(capsys):
         (["paint"], "command 'paint', expected one of fit"),
         (["predict", "{pictures}"], "expected a model name, a checkpoint or both"),
         (["predict", "--model", "ffnet_9", "--checkpoint", "{checkpoint}", "{pictures}"], "expected ffnet_9"),
-        (["predict", "--model", "ffnet_sr_light", "{pictures}"], "model 'ffnet_sr_light': no image classifier"),
+        (
+            ["predict", "--model", "ffnet_sr_light", "{pictures}"],
+            "model 'ffnet_sr_light': its task is super_resolution",
+        ),
         *(
             (
                 ["predict", "--model", name, "--checkpoint", "{published}", "{pictures}"],
-                f"model '{name}': no image classifier",
+                f"model '{name}': its task is",
             )
             for name in ("ffnet_sr_light", "upernet_ffnet_1", "ffnet_ts")
         ),

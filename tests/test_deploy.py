@@ -104,9 +104,7 @@ def test_int8_in_openvino_needs_nncf(network, monkeypatch):
         "metamixer.deployment.formats.find_spec", lambda package: None if package == "nncf" else package
     )
     x = torch.randn(1, 3, SIZE, SIZE)
-    with pytest.raises(
-        InputError, match=r"nncf is not installed, expected for this: pip install 'metamixer\[openvino\]'"
-    ):
+    with pytest.raises(InputError, match=r"nncf is not installed: pip install 'metamixer\[openvino\]'"):
         metamixer.deploy(network, x, "int8", backend="openvino", calibration=x, cache=False)
 
 

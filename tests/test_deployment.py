@@ -168,10 +168,10 @@ def test_a_truncated_file_is_refused(name, network, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"description_version": 99}, "version 99 of its description, expected 1"),
-        ({"precision": "fp7"}, "its description can't be read"),
-        ({"shape": None}, "its description can't be read"),
-        ({"unheard": "of"}, "its description can't be read"),
+        ({"description_version": 99}, "description version 99, expected 1"),
+        ({"precision": "fp7"}, "its description is invalid"),
+        ({"shape": None}, "its description is invalid"),
+        ({"unheard": "of"}, "its description is invalid"),
     ],
 )
 def test_a_file_of_another_version_or_altered_is_refused(change, said, onnx_file, tmp_path):
@@ -243,14 +243,14 @@ def test_a_network_with_a_fixed_batch_is_captured_with_the_examples(tmp_path):
     for backend in (name for name in ("openvino", "onnxruntime") if not missing_packages(BACKENDS[name].packages)):
         runtime = metamixer.deploy(network, example, "fp32", backend=backend, cache=False)
         assert torch.allclose(runtime(example), network(example), atol=1e-5)
-    with pytest.raises(InputError, match="leaves no batch free: nothing written; --dynamic false"):
+    with pytest.raises(InputError, match="fixes the batch size: nothing written; --dynamic false"):
         export(network, tmp_path / "net.pt2", format="torch", example=example)
     export(network, tmp_path / "net.pt2", format="torch", example=example, dynamic=False)
 
 
 @needs["openvino"]
 def test_what_a_library_cannot_convert_is_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"OpenVINO can't hold this network .*No conversion rule found"):
+    with pytest.raises(InputError, match=r"OpenVINO can't represent this network .*No conversion rule found"):
         export(
             timm.create_model("test_vit").eval(),
             tmp_path / "net.xml",

@@ -104,7 +104,7 @@ def test_published_checkpoints_are_complete_in_both_directions(variant):
     del state["roi_head.mask_head.1.upsample.bias"]
     with pytest.raises(InputError, match=r"1 missing: roi_head\.mask_head\.1\.upsample\.bias"):
         network.convert_published(state)
-    with pytest.raises(InputError, match=r"1 left over: bbox_head\.extra"):
+    with pytest.raises(InputError, match=r"1 unexpected: bbox_head\.extra"):
         network.convert_published(
             {**state, "roi_head.mask_head.1.upsample.bias": torch.empty(256), "bbox_head.extra": torch.empty(1)}
         )

@@ -189,7 +189,7 @@ def test_weights_are_evaluated_on_the_categories_of_their_training(data, tmp_pat
     learner = task()
     learner.loaded_info = {"classes": ["box", "disc", "triangle"], "category_ids": [3, 8, 20]}
     with pytest.raises(
-        InputError, match="category id 1 of the data is 7, expected 8, which the checkpoint learned there"
+        InputError, match="category id 1 of the data is 7, expected 8, the class that the checkpoint was trained on"
     ):
         trainer(tmp_path).test(learner, data, verbose=False)
 
@@ -215,8 +215,8 @@ def test_layers_are_numbered_as_published(name, layer):
     assert numbers["cascade.box_heads.0.hidden.weight"] == 13
 
 
-def test_a_backbone_without_stages_has_one_learning_rate():
-    with pytest.warns(InputWarning, match="layer_decay: Linear doesn't tell four stages"):
+def test_a_backbone_without_stages_learns_at_one_rate():
+    with pytest.warns(InputWarning, match="layer_decay: Linear has no group_matcher with four stages"):
         optimizer = DetectionOptimization().optimizer(torch.nn.Linear(2, 2))
     assert {group["lr"] for group in optimizer.param_groups} == {1e-4}
 
@@ -317,9 +317,7 @@ def test_images_are_numbered_by_their_names_or_counted_with_a_warning(names, exp
     if isinstance(expected, list):
         assert image_ids(paths) == expected
         return
-    with pytest.warns(
-        InputWarning, match=f"^{expected}: not named by a number of its own, so that image_id counts the images"
-    ):
+    with pytest.warns(InputWarning, match=f"^{expected}: not named by a unique number, so image_id counts the images"):
         assert image_ids(paths) == list(range(1, len(names) + 1))
 
 
@@ -417,7 +415,7 @@ def test_fuse_writes_a_deploy_form_that_detects_the_same(checkpoint, tmp_path, c
         ),
         (
             ["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{photos}"],
-            "photo.jpg: is one of the inputs, which would be",
+            "photo.jpg: is one of the inputs, expected another",
         ),
         (
             ["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{earlier}"],
@@ -477,7 +475,7 @@ def test_a_json_without_usable_objects_ends_in_a_line(tmp_path, capsys):
             )
             == 2
         )
-    assert capsys.readouterr().err.endswith(f"{path}: 0 objects that can be learned from, expected at least one\n")
+    assert capsys.readouterr().err.endswith(f"{path}: 0 usable objects for training, expected at least one\n")
 
 
 def test_only_our_warnings_are_plain_lines():

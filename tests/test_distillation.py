@@ -54,7 +54,7 @@ def no_network(*args, **kwargs):
     [
         ("resnet18.a1_in1k", r"^model 'resnet18.a1_in1k': its weights can't be fetched \(no route to host\), expected"),
         ("resnet81", "model 'resnet81': no such model; did you mean resnet18"),
-        ("ffnet_sr_light", "model 'ffnet_sr_light': no image classifier"),
+        ("ffnet_sr_light", "model 'ffnet_sr_light': its task is super_resolution"),
         (
             "test_distillation:no_network",
             r"^teacher 'test_distillation:no_network': no route to host, expected a function",

@@ -109,15 +109,15 @@ def test_a_list_names_the_mixer_of_each_stage(family):
     mixers = ["ffnified"] * (stages - 1) + [NearValues]
     network = metamixer.create_model(name, mixers=mixers, **settings)
     assert sum(isinstance(module, NearValues) for module in network.modules()) == 1
-    with pytest.raises(InputError, match=f"expected one entry a stage, {stages} in all"):
+    with pytest.raises(InputError, match=f"expected one entry per stage, {stages} in all"):
         metamixer.create_model(name, mixers=["ffnified"] * 5, **settings)
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("ffnet_ts", {"mixers": ["pooling", "pooling"]}, "expected one entry a stage, 1 in all"),
-        ("ffnet_sr_nano", {"mixers": ["pooling", "pooling"]}, "expected one entry a stage, 1 in all"),
+        ("ffnet_ts", {"mixers": ["pooling", "pooling"]}, "expected one entry per stage, 1 in all"),
+        ("ffnet_sr_nano", {"mixers": ["pooling", "pooling"]}, "expected one entry per stage, 1 in all"),
         ("ffnet_head_ffnet_nano", {"head_args": {"mixers": "none"}}, "mixer 'none', expected one of ffnified"),
         ("ffnet_ts", {"mixers": 3}, "mixer 3, expected one of ffnified"),
         ("ffnet_1", {"mixers": "attention"}, "dim 80, expected a multiple of head_dim 32"),

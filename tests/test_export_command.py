@@ -59,7 +59,7 @@ def test_int8_is_written_with_its_accuracy_or_not_at_all(checkpoint, labelled, t
     folders = ["--calibration", str(labelled), "--validation", str(labelled)]
     assert main([*command, *folders, "--max_drop", "-200"]) == 2
     error = capfd.readouterr().err.splitlines()[-1]
-    assert "the layers that cost most: " in error
+    assert "the costliest layers: " in error
     assert not out.exists()
     assert main([*command, *folders, "--max_drop", "100"]) == 0
     assert "% in int8" in capfd.readouterr().out
@@ -223,7 +223,7 @@ def test_a_checkpoint_is_never_replaced(command, source, out, checkpoint, tmp_pa
     source = tmp_path / source
     source.write_bytes(checkpoint.read_bytes())
     assert main([command[0], str(source), *command[1:], "--out", str(tmp_path / out)]) == 2
-    assert "is one of the inputs, which would be lost" in capsys.readouterr().err
+    assert "is one of the inputs, expected another folder" in capsys.readouterr().err
     assert source.read_bytes() == checkpoint.read_bytes()
 
 
@@ -264,7 +264,7 @@ def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
         (["ffnet_sr_nano_x2", "--images", "{arrays}"], "a.npy: not a readable .npy array"),
         (
             ["ffnet_sr_nano_x2", "--images", "{arrays}", "--size", "8", "--samples", "1"],
-            "a.npy: holds NaN or infinite values",
+            "a.npy: contains NaN or infinite values",
         ),
         (["levit_128s", "--pretrained", "false"], "in another size than the example's"),
     ],
@@ -300,13 +300,13 @@ def test_a_validation_folder_is_for_classifiers(labelled, capsys):
     for options, message in (
         (
             ["--validation", str(labelled)],
-            "for ffnet_head_ffnet_nano, expected a classifier that tells its preprocessing",
+            "for ffnet_head_ffnet_nano, expected a classifier with known preprocessing",
         ),
         (
             ["--max_drop", "0.5"],
-            "max_drop 0.5 for ffnet_head_ffnet_nano, expected a classifier: no accuracy is measured",
+            "max_drop 0.5 for ffnet_head_ffnet_nano, expected a classifier: other networks have no measured",
         ),
-        (["--mixed"], "mixed True for ffnet_head_ffnet_nano, expected a classifier: no accuracy is measured"),
+        (["--mixed"], "mixed True for ffnet_head_ffnet_nano, expected a classifier: other networks have no measured"),
     ):
         assert main([*command, "--calibration", str(labelled), *options]) == 2
         assert message in capsys.readouterr().err
@@ -315,7 +315,7 @@ def test_a_validation_folder_is_for_classifiers(labelled, capsys):
 @pytest.mark.parametrize("name", ["ffnet_3d_nano", "cascade_mask_rcnn_ffnet_nano"])
 def test_a_network_of_several_tensors_is_refused(name, capsys):
     assert main(["export", name, "--format", "torch", "--pretrained", "false"]) == 2
-    assert "expected one that takes one tensor and gives one" in capsys.readouterr().err
+    assert "expected one with one input and one output tensor" in capsys.readouterr().err
 
 
 @needs["onnx"]

@@ -89,7 +89,7 @@ class TestPublishedCheckpoints:
         ("key", "value", "message"),
         [
             ("model.head.linear.bias", None, r"1 missing: model\.head\.linear\.bias"),
-            ("model.tail.weight", torch.zeros(2), r"1 left over: model\.tail\.weight"),
+            ("model.tail.weight", torch.zeros(2), r"1 unexpected: model\.tail\.weight"),
             (
                 "model.head.linear.bias",
                 torch.zeros(7),
@@ -171,10 +171,10 @@ def permute_variables(network, order, dim=16):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"depths": (1, 1)}, "expected one entry a stage in each"),
+        ({"depths": (1, 1)}, "expected one entry per stage in each"),
         ({"centre": "median"}, "centre 'median', expected 'mean', 'last' or None"),
         ({"head": "own"}, "head 'own', expected one of shared, individual"),
-        ({"lookback": 3}, "lookback 3, patch_size 4, patch_stride 2: expected them in falling order"),
+        ({"lookback": 3}, "lookback 3, patch_size 4, patch_stride 2: expected them in descending order"),
         ({"decomposition": 24}, "decomposition 24, expected an odd number"),
         ({"decomposition": -1}, "decomposition -1, expected an odd number"),
     ],

@@ -189,7 +189,7 @@ class TestFrames:
         assert np.array_equal(series.times, table["date"].to_numpy())
 
     def test_warns_of_other_columns_of_a_long_table(self):
-        with pytest.warns(UserWarning, match="columns 'wind', 'rain': not used, only unique_id, ds, y are"):
+        with pytest.warns(UserWarning, match="columns 'wind', 'rain': ignored, only unique_id, ds, y count"):
             read_frame(to_long(wide()).assign(wind=1.0, rain=0.0))
 
     @pytest.mark.parametrize(
@@ -251,10 +251,10 @@ class TestFrames:
                 lambda: fill_missing(to_series(wide().assign(wind=np.nan)), learned=200),
                 "column 'wind': no value at the first 200 dates",
             ),
-            (lambda: refuse_constant(to_series(wide().assign(wind=3.0))), "column 'wind': 3 at all 260 dates to learn"),
+            (lambda: refuse_constant(to_series(wide().assign(wind=3.0))), "column 'wind': 3 at all 260 training dates"),
             (
                 lambda: same_variables(to_series(wide()), ("load", "sun")),
-                "series sun missing, wind, price left over, expected load, sun",
+                "series sun missing, wind, price unknown, expected load, sun",
             ),
             (lambda: last_window(to_series(wide()), 300), "table of 260 dates, expected at least 300, the lookback"),
             (

@@ -101,7 +101,7 @@ def test_openvino_never_emulates_bfloat16(name, simulate):
 def test_deploy_in_emulated_bfloat16_gives_the_networks_outputs(simulate):
     simulate("AVX-512")
     network, x = classifier(), torch.randn(1, 3, SIZE, SIZE)
-    with pytest.warns(InputWarning, match="fp32 is faster and more exact"):
+    with pytest.warns(InputWarning, match="fp32 is faster and more accurate"):
         runtime = metamixer.deploy(network, x, "bf16", backend="eager", cache=False)
     assert runtime.name == "eager bf16"
     assert metamixer.deploy(network, x, backend="eager", cache=False).name == "eager fp32"

@@ -151,7 +151,7 @@ def test_refuses_an_unknown_mixer():
     names = "ffnified, attention, depthwise, convolution, pooling, identity"
     with pytest.raises(InputError, match=f"mixer 'atention', expected one of {names} or a function"):
         metamixer.create_model("ffnet_nano", mixers="atention")
-    with pytest.raises(InputError, match="expected one entry a stage"):
+    with pytest.raises(InputError, match="expected one entry per stage"):
         metamixer.create_model("ffnet_nano", mixers=("ffnified", "attention"))
 
 

@@ -188,7 +188,7 @@ def test_an_unknown_name_suggests_the_nearest():
 
 
 def test_refuses_numbers_and_words_that_do_not_fit():
-    with pytest.raises(InputError, match="expected one entry a stage"):
+    with pytest.raises(InputError, match="expected one entry per stage"):
         metamixer.create_model("ffnet_nano", depths=(1, 1))
     with pytest.raises(InputError, match="global_pool 'max', expected 'avg' or ''"):
         metamixer.create_model("ffnet_nano", global_pool="max")

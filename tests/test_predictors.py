@@ -182,7 +182,7 @@ def test_runs_exported_files(cls, case, checkpoint, network, info, tmp_path):
     assert isinstance(predictor.network, Runtime)
     expected = case.answer(cls.load(checkpoint)(case.input()))
     torch.testing.assert_close(case.answer(predictor(case.input())), expected, **SMOOTH)
-    with pytest.raises(InputError, match="backend 'eager', expected none for an exported file"):
+    with pytest.raises(InputError, match="backend 'eager', expected none: an exported file"):
         cls.load(path, backend="eager")
     with pytest.raises(InputError, match=r"a file of .*, expected ffnet_9|model .ffnet_9., expected one of ffnet_sr"):
         cls.load(path, model="ffnet_9")
@@ -220,7 +220,7 @@ def test_computes_on_a_device(cls, case, checkpoint, device):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"device": "bogus"}, "device 'bogus', expected one that is here: cpu"),
+        ({"device": "bogus"}, "device 'bogus' is not available; choose from: cpu"),
         ({"backend": "bogus"}, "backend 'bogus', expected one of auto, openvino"),
         ({"precision": "int9"}, "precision 'int9', expected one of fp32, bf16"),
         ({"precision": "int9", "backend": "eager"}, "precision 'int9', expected one of auto, fp32"),
@@ -271,7 +271,7 @@ def test_an_exported_forecaster_cannot_be_saved_again(tmp_path):
     export(network, tmp_path / "net.pt2", format="torch", info=info, example=torch.rand(1, 48, 3))
     forecaster = Forecaster.load(tmp_path / "net.pt2")
     assert isinstance(forecaster.predict(wide(60)), pandas.DataFrame)
-    with pytest.raises(InputError, match="an exported file holds no weights to save"):
+    with pytest.raises(InputError, match="an exported file has no weights to save"):
         forecaster.save(tmp_path / "again.safetensors")
 
 

@@ -116,9 +116,9 @@ def test_loads_the_chosen_entry(published, golden):
     ("change", "message"),
     [
         ({"norm.bias": None}, "1 missing: norm.bias"),
-        ({"neck.weight": torch.zeros(2)}, "1 left over: neck.weight"),
+        ({"neck.weight": torch.zeros(2)}, "1 unexpected: neck.weight"),
         ({"head.bias": torch.zeros(7)}, r"1 of another shape: head.bias \[7\] instead of \[1000\]"),
-        ({"norm.bias": None, "neck.weight": torch.zeros(2)}, "1 missing: norm.bias; 1 left over: neck.weight"),
+        ({"norm.bias": None, "neck.weight": torch.zeros(2)}, "1 missing: norm.bias; 1 unexpected: neck.weight"),
     ],
 )
 def test_refuses_keys_that_do_not_match_and_leaves_the_network(change, message, published):
@@ -236,7 +236,7 @@ def test_pretrained_takes_our_own_names_too(published, tmp_path, golden):
 
 def test_pretrained_drops_no_key(published):
     overlay = {"state_dict": {**published, "neck.weight": torch.zeros(1)}}
-    with pytest.raises(InputError, match=r"1 left over: neck\.weight"):
+    with pytest.raises(InputError, match=r"1 unexpected: neck\.weight"):
         ffnet_1(pretrained=True, pretrained_cfg_overlay=overlay, num_classes=5)
 
 

@@ -144,14 +144,14 @@ def test_every_store_gives_items_from_its_whole_length(data):
         (
             "hfds/pets",
             "datasets",
-            r"data.dataset 'hfds/pets': datasets is not installed, .*pip install 'metamixer\[readers\]'",
+            r"data.dataset 'hfds/pets' needs datasets: pip install 'metamixer\[readers\]'",
         ),
         (
             "wds/pets",
             "webdataset",
-            r"data.dataset 'wds/pets': webdataset is not installed, .*pip install 'metamixer\[readers\]'",
+            r"data.dataset 'wds/pets' needs webdataset: pip install 'metamixer\[readers\]'",
         ),
-        ("hfds/nobody/pets", None, "data.dataset 'hfds/nobody/pets': can't be fetched .*, expected a connection"),
+        ("hfds/nobody/pets", None, "data.dataset 'hfds/nobody/pets': can't be fetched .*: check the connection"),
     ],
 )
 def test_an_unreachable_store_is_named(dataset, missing, message, tmp_path, monkeypatch):

@@ -126,7 +126,7 @@ def test_inputs_are_never_replaced(checkpoint, root, capsys):
         main(["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(root / "val"), "--overwrite"])
         == 2
     )
-    assert f"{picture}: is one of the inputs, which would be lost" in capsys.readouterr().err
+    assert f"{picture}: is one of the inputs, expected another folder" in capsys.readouterr().err
     assert picture.read_bytes() == before
 
 
@@ -169,7 +169,7 @@ def test_fuse_writes_a_deploy_form_that_segments_the_same(checkpoint, root, caps
             "precision 'int8', expected one of fp32, bf16",
         ),
         (["{root}/none.png", "--checkpoint", "{checkpoint}"], "none.png: no such file"),
-        (["{root}/grey.png", "--checkpoint", "{checkpoint}"], "grey.png: a grey image (mode L), expected colour"),
+        (["{root}/grey.png", "--checkpoint", "{checkpoint}"], "grey.png: a gray image (mode L), expected color"),
         (["{root}/val", "--checkpoint", "{checkpoint}", "--max_pixels", "0"], "max_pixels 0, expected at least 1"),
         (
             ["{root}/val/0.png", "--checkpoint", "{checkpoint}", "--max_pixels", "99"],

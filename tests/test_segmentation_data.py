@@ -88,8 +88,8 @@ def test_settings_out_of_range(settings, message):
         settings()
 
 
-def test_a_grayscale_image_in_memory_is_refused_like_its_file():
-    with pytest.raises(InputError, match=r"a grey image \(mode L\), expected colour"):
+def test_a_grey_picture_in_memory_is_refused_as_its_file_is():
+    with pytest.raises(InputError, match=r"a gray image \(mode L\), expected color"):
         read_colour_image(Image.new("L", (8, 8)))
 
 
@@ -174,17 +174,17 @@ def spoil_file(root):
     ("spoil", "message"),
     [
         (spoil_value, r"val_labels/0\.png: label value 7, expected one of the 3 classes \(0 to 2\) or 9 \(ignored\)"),
-        (spoil_size, r"val_labels/0\.png: 64x40 pixels, expected 64x48, the size of its picture"),
+        (spoil_size, r"val_labels/0\.png: 64x40 pixels, expected 64x48, the size of its image"),
         (spoil_missing, r"val_labels/0\.png: no such file, expected the labels of .*val/0\.png"),
-        (spoil_empty, r"val: 0 pictures in this split"),
+        (spoil_empty, r"val: 0 images in this split"),
         (
             spoil_palette,
-            r"val_labels/0\.png: wrong palette: value 1 has the colour of sky \(10, 20, 200\), expected \(20, 160, "
+            r"val_labels/0\.png: wrong palette: value 1 has the color of sky \(10, 20, 200\), expected \(20, 160, "
             r"20\)",
         ),
         (spoil_mode, r"val_labels/0\.png: an image of mode RGB, expected a PNG of class numbers"),
-        (spoil_grey, r"val/0\.png: a grey image \(mode L\), expected colour"),
-        (spoil_pixels, r"val_labels/0\.png: more than \d+ pixels, expected fewer, or --max_pixels"),
+        (spoil_grey, r"val/0\.png: a gray image \(mode L\), expected color"),
+        (spoil_pixels, r"val_labels/0\.png: more than \d+ pixels, expected fewer, or a larger --max_pixels"),
         (spoil_file, r"val_labels/0\.png: not a readable image"),
     ],
 )
@@ -264,5 +264,5 @@ def test_16_bit_grayscale_becomes_8_bit(root):
     Image.fromarray(values).save(root / "deep.png")
     assert np.array_equal(np.asarray(read_colour_image(root / "deep.png", grey_images=True))[:, :, 1], values >> 8)
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(root / "float.tif")
-    with pytest.raises(InputError, match=r"float.tif: values of mode F, whose white is unknown, expected 8 or 16 bits"):
+    with pytest.raises(InputError, match=r"float.tif: mode F, whose white point is unknown, expected 8 or 16 bits"):
         read_colour_image(root / "float.tif", grey_images=True)

@@ -84,7 +84,7 @@ def test_a_published_checkpoint_must_fit_in_both_directions():
     network = metamixer.create_model("ffnet_head_ffnet_nano")
     state = dict(network.state_dict())
     state["decode_head.bogus"] = state.pop("head.classifier.bias")
-    with pytest.raises(InputError, match=r"1 missing: decode_head\.conv_seg\.bias; 1 left over: decode_head\.bogus"):
+    with pytest.raises(InputError, match=r"1 missing: decode_head\.conv_seg\.bias; 1 unexpected: decode_head\.bogus"):
         metamixer.load_published(network, state)
 
 

@@ -52,7 +52,7 @@ def test_weights_are_evaluated_on_the_classes_of_their_training(root):
     listed["classes"] = [{**entry, "value": i} for i, entry in enumerate(listed["classes"])][::-1]
     (root / "turned.yaml").write_text(yaml.safe_dump(listed))
     turned = data(root, classes="turned.yaml")
-    message = "class 0 of the data is 'house', expected 'sky', which the checkpoint learned there"
+    message = "class 0 of the data is 'house', expected 'sky', the class that the checkpoint was trained on"
     initial = {"initial": str(root / "last.ckpt")}
     cases = ("test", learner, None), ("test", task(), root / "last.ckpt"), ("validate", task(**initial), None)
     for command, weights, path in cases:

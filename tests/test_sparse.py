@@ -161,7 +161,7 @@ def test_deterministic_algorithms_give_the_same_bits_on_any_number_of_threads(vo
 @pytest.mark.parametrize(
     ("coordinates", "message"),
     [
-        ([[0, 0, 0], [1, 2, 3], [1, 2, 3]], r"voxel \[1, 2, 3\] of scene 0 is there more than once"),
+        ([[0, 0, 0], [1, 2, 3], [1, 2, 3]], r"voxel \[1, 2, 3\] of scene 0 occurs more than once"),
         ([[0, 0, 0], [0, -1, 0], [1, 0, 0]], "coordinate -1, expected 0 to"),
         (
             [[0, 0, 0], [0, LARGEST_COORDINATE + 1, 0], [1, 0, 0]],

@@ -121,7 +121,7 @@ class TestPairs:
         [
             (
                 lambda root: (root / "LR" / "X2" / "greyx2.png").unlink(),
-                r"grey.png: no small image of it in .*LR, expected greyx2.png or grey.png",
+                r"grey.png: no small image in .*LR, expected greyx2.png or grey.png",
             ),
             (lambda root: save(root / "LR" / "X2" / "greyx2.png", noise(9, 9, 1)), "9x9 pixels, expected 21x20"),
             (lambda root: (root / "HR" / "grey.png").write_bytes(b"x"), "grey.png: not a readable image"),

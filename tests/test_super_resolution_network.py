@@ -63,7 +63,7 @@ def test_frequency_loss_is_the_published_one():
 
 def test_refuses_a_checkpoint_of_another_network():
     network = metamixer.create_model("ffnet_sr_light")
-    with pytest.raises(InputError, match=r"144 left over: body\.36\."):
+    with pytest.raises(InputError, match=r"144 unexpected: body\.36\."):
         metamixer.load_published(network, {"params": published("ffnet_sr_x2")})
 
 

@@ -115,7 +115,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(workers, re
     with monkeypatch.context() as patch:
         stop_in(patch, epoch=1, action=interrupt)
         assert fit(path, tmp_path / "stopped", *workers) == 130
-    assert "interrupted: go on with --resume\n" in capsys.readouterr().err
+    assert "interrupted: continue with --resume\n" in capsys.readouterr().err
     assert torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["epoch"] == 0
     assert fit(path, tmp_path / "stopped", *workers, "--resume", "true") == 0
     whole, resumed = states(tmp_path / "whole"), states(tmp_path / "stopped")
@@ -141,7 +141,7 @@ def test_an_earlier_run_in_the_same_folder_is_kept_apart(recipe, tmp_path, capsy
     assert fit(recipe(), run, *one_epoch) == 0
     before = (run / "last.ckpt").read_bytes()
     assert fit(recipe(), run, *one_epoch, "--seed_everything", "2", "--model.initial", str(run / "last.ckpt")) == 0
-    assert "held an earlier run, which is in" in capsys.readouterr().out
+    assert "the earlier run there is now in" in capsys.readouterr().out
     assert (run / "earlier_run_1" / "last.ckpt").read_bytes() == before
     assert len(list(run.glob("logs/version_*"))) == len(list(run.glob("earlier_run_1/logs/version_*"))) == 1
     assert fit(recipe(), run, *one_epoch, "--model.num_classes", "3") == 2
@@ -186,7 +186,7 @@ def test_a_run_without_a_checkpoint_has_nothing_to_resume(recipe, tmp_path, monk
 def test_a_run_that_a_scheduler_ends_does_not_look_finished(recipe, tmp_path, monkeypatch, capsys):
     stop_in(monkeypatch, epoch=1, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert fit(recipe(), tmp_path / "run") == 130
-    assert "interrupted: go on with --resume\n" in capsys.readouterr().err
+    assert "interrupted: continue with --resume\n" in capsys.readouterr().err
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
 
 
@@ -325,7 +325,7 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         ),
         (["--data.augmentation.auto_augment", "foo"], "augmentation.auto_augment 'foo': Unknown AA policy foo"),
         (["--data.batch_size", "0"], "batch_size 0, expected at least 1"),
-        (["--data.batch_size", "1"], "a batch of 1 image to train on, expected at least 2 for mixup and cutmix"),
+        (["--data.batch_size", "1"], "a training batch of 1 image, expected at least 2 for mixup and CutMix"),
         (
             ["--trainer.max_epochs", "-1", "--trainer.limit_train_batches", "1.0"],
             "trainer.max_epochs -1, expected a number of epochs",
@@ -333,7 +333,7 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         (["--model.optimization.name", "adamwx"], "optimizer 'adamwx', expected one of timm's"),
         (
             ["--trainer.accelerator", "mps"],
-            "trainer.accelerator 'mps': none is here, expected --trainer.accelerator cpu",
+            "trainer.accelerator 'mps' is not available; use --trainer.accelerator cpu",
         ),
         (["--trainer.gradient_clip_algorithm", "nope"], "nope"),
         (
@@ -342,7 +342,7 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         ),
         (["--model.optimization.lr", "0"], "optimization.lr 0.0, expected a number above 0"),
         (["--model.optimization.warmup_epochs", "-1"], "optimization.warmup_epochs -1.0, expected at least 0"),
-        (["--model.optimization.betas", "[0.9, 1]"], "optimization.betas [0.9, 1.0], expected two numbers from 0"),
+        (["--model.optimization.betas", "[0.9, 1]"], "optimization.betas [0.9, 1.0], expected two numbers, at least 0"),
         (["--data.preprocessing.std", "[0.2]"], "preprocessing.mean of 3 and std of 1 values, expected 1 or 3 of each"),
         (["--data.preprocessing.std", "[0.2, 0, 0.2]"], "preprocessing.std [0.2, 0.0, 0.2], expected values above 0"),
         (["--data.preprocessing.crop_pct", "0"], "preprocessing.crop_pct 0.0, expected more than 0"),
@@ -382,7 +382,8 @@ def test_a_label_without_a_class_is_an_error(recipe, tmp_path, monkeypatch, caps
 def test_untrained_weights_are_not_evaluated(command, recipe, tmp_path, capsys):
     assert main([command, "--config", recipe(), "--out", str(tmp_path / "never")]) == 2
     assert (
-        "never/best.ckpt: no such file, expected a checkpoint there, or one that --ckpt_path" in capsys.readouterr().err
+        "never/best.ckpt: no such file, expected a checkpoint there, or one given by --ckpt_path"
+        in capsys.readouterr().err
     )
 
 

@@ -109,7 +109,7 @@ class TestWeights:
         np.testing.assert_array_equal(Upscaler()(image), upscaler(image))
         assert Upscaler("ffnet_sr_nano", scale=3)(image).shape == (60, 90, 3)
         with pytest.raises(
-            InputError, match=r"ffnet_sr_nano_x4: no weights .* \(there: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"
+            InputError, match=r"ffnet_sr_nano_x4: no packaged weights \(available: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"
         ):
             Upscaler("ffnet_sr_nano", scale=4)
 
@@ -118,7 +118,7 @@ class TestWeights:
         [
             ({"model": "ffnet_1"}, "model 'ffnet_1', expected one of ffnet_sr, ffnet_sr_light, ffnet_sr_nano"),
             ({"scale": 5}, "scale 5, expected one of 2, 3, 4"),
-            ({"model": "ffnet_sr"}, "ffnet_sr_x2: no weights in the package"),
+            ({"model": "ffnet_sr"}, "ffnet_sr_x2: no packaged weights"),
         ],
     )
     def test_names_missing_weights(self, arguments, message):
@@ -136,7 +136,7 @@ class TestWeights:
         state = {network.published_name(name): tensor for name, tensor in network.state_dict().items()}
         torch.save({"params": state}, tmp_path / "light.pth")
         assert Upscaler("ffnet_sr_light", scale=3, checkpoint=tmp_path / "light.pth").scale == 3
-        with pytest.raises(InputError, match="or its network's name as well"):
+        with pytest.raises(InputError, match="or the network's name as well"):
             Upscaler(checkpoint=tmp_path / "light.pth")
 
 

@@ -89,6 +89,7 @@ def test_a_warning_for_few_values(values, warning):
     with pytest.warns(InputWarning, match=warning):
         forecast = zero_shot_forecast(table(values, "D"), 3, levels=(80,))
     assert np.isfinite(forecast["x"]).all()
+    assert (forecast["x-lo-80"] < forecast["x-hi-80"]).all()
 
 
 @pytest.mark.parametrize(
@@ -128,5 +129,5 @@ def test_a_forecaster_forecasts_before_it_learns():
     values = table(50 + 10 * SEASON[:ROWS])
     forecast = Forecaster(12, levels=(80,)).predict(values)
     pandas.testing.assert_frame_equal(forecast, zero_shot_forecast(values, 12, levels=(80,)))
-    with pytest.raises(InputError, match="table to predict from"):
+    with pytest.raises(InputError, match="or pass a table to predict"):
         Forecaster(12).predict()
