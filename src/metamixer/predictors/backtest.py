@@ -126,9 +126,13 @@ def backtest(
         coverage={level: share_held(errors, torch.tensor(margin)) for level, margin in quantiles.items()},
         zero_shot_mae=zero_shot and _by_variable((zero_shot(windows.past) - windows.future).abs()),
         units_mae=std and tuple(error * scale for error, scale in zip(mae, std, strict=True)),
-        mase=std
-        and tuple(error / step for error, step in zip(mae, season_steps(measured[:start], season), strict=True)),
+        mase=std and scaled_errors(mae, season_steps(measured[:start], season)),
     )
+
+
+def scaled_errors(errors: Sequence[float], steps: Sequence[float]) -> tuple[float, ...]:
+    """MASE: errors over the naive forecast's, NaN for a series that repeats itself exactly."""
+    return tuple(error / step if step else math.nan for error, step in zip(errors, steps, strict=True))
 
 
 def season_steps(measured: Tensor, season: int) -> list[float]:
