@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..models import create_model, list_models
 from ..models.tasks import SEGMENTATION
 from ..system.weight_files import read_published
+from .hub import HUB, hub_weights, is_hub_folder
 from .ours import build_network, expect_task, network_info, read_checkpoint
 from .packaged import packaged_names, packaged_weights
 from .published import load_published
@@ -38,16 +39,16 @@ def load_network(
 
     Args:
         source: a checkpoint, ours or a published one by path or URL; a file of `metamixer export`, which becomes a
-            `Runtime`; one of `packaged_names()`; or a network's name, whose published weights are fetched.
+            `Runtime`; one of `packaged_names()`; a folder of `export --format hub`, or hf-hub:OWNER/NAME; or a
+            network's name, whose published weights are fetched.
         model: the network's name, which published files need; other files must hold that network.
         task: what the network must be made for.
         pretrained: false: a network by name with its initialization from seed 0.
 
     Raises InputError that names the source where it can't be read, or holds another network.
     """
-    if source in packaged_names():
-        source = packaged_weights(source)
-    elif model is None and is_name(source):
+    source = found_weights(source)
+    if model is None and is_name(source):
         return _of_name(source, task, pretrained=pretrained)
     return (_of_exported if is_exported(source) else _of_checkpoint)(source, model, task)
 
@@ -56,9 +57,8 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
     """The task of what `load_network` would load; raises InputError as it does."""
     if model is not None:
         return published_task(model)
-    if source in packaged_names():
-        source = packaged_weights(source)
-    elif is_name(source):
+    source = found_weights(source)
+    if is_name(source):
         name = str(source).partition(".")[0]
         if not _known(name):
             create_model(name)  # tells the nearest names
@@ -67,6 +67,13 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
         return _of_exported(source, None, None)[1]["task"]
     _, info = read_checkpoint(source)
     return info["task"] if info else _unknown_network(source)
+
+
+def found_weights(source: str | Path) -> str | Path:
+    """The file of weights that lie in the package, in a folder as the Hub has them, or on the Hub; else the source."""
+    if source in packaged_names():
+        return packaged_weights(str(source))
+    return hub_weights(source) if str(source).startswith(HUB) or is_hub_folder(source) else source
 
 
 def is_name(source: str | Path) -> bool:
