@@ -91,10 +91,8 @@ def config_of(network: nn.Module, info: Mapping[str, Any], scratch: Path) -> dic
     if size:
         known["input_size"] = (len(known.get("mean", (0, 0, 0))), size, size)
     arguments = {key: value for key, value in info["model_args"].items() if key != "num_classes"}
-    classes = info.get("classes")
-    known["num_classes"] = network.num_classes
-    config = {**network.pretrained_cfg, **known, **({"label_names": list(classes)} if classes else {})}
-    save_config_for_hf(network, scratch, model_config=config, model_args=arguments or None)
+    labels = {"label_names": list(info["classes"])} if info.get("classes") else {}
+    save_config_for_hf(network, scratch, model_config=labels, model_args=arguments or None, data_config=known)
     return {**json.loads(scratch.read_text()), "metamixer": dict(info)}
 
 
