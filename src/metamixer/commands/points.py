@@ -20,18 +20,18 @@ def points(
     backend: str | None = None,
     device: str = "cpu",
 ) -> None:
-    """Label every point of point clouds; write labelled clouds, class counts and pictures.
+    """Classify every point of point clouds; write labeled clouds, class counts and pictures.
 
     Args:
         clouds: files (PLY, LAS, LAZ, NPZ, NPY), folders of them, or folders of arrays with coord.npy.
-        checkpoint: a file of a training run or its deploy form, or a published one, which needs its model's name.
-        out: folder for a labelled copy of each cloud, a picture of it, and counts.csv.
+        checkpoint: a file of a training run or its deploy form, or a published one, which needs --model.
+        out: folder for labeled copies and pictures of the clouds, and counts.csv.
         model: a network's name; ffnet_3d is published.
-        votes: how many turned and scaled views of a cloud vote, 1 to 13.
-        fragments: see every point itself, not one point a voxel; slower.
-        overwrite: replace results that exist.
+        votes: number of rotated and scaled views of a cloud that vote, 1 to 13.
+        fragments: predict every point instead of one per voxel; slower.
+        overwrite: replace existing results.
         backend: eager or auto, which are PyTorch: no other backend holds this network; none: the same.
-        device: where to compute, such as cpu or cuda.
+        device: the device to compute on, such as cpu or cuda.
     """
     from ..data.points.clouds import find_clouds, read_cloud, source_files
     from ..inference.voting import voting
