@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..models import create_model
 from ..models.tasks import same_predictor
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
+from ..system.version import package_version
 from ..system.weight_files import read_torch_file
 from .published import load_published
 
@@ -48,14 +48,6 @@ def without_start(model_args: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a network and its backbone, except those that select initial weights."""
     kept = {key: value for key, value in model_args.items() if key not in START}
     return {key: without_start(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
-
-
-def package_version() -> str:
-    """The installed version of metamixer."""
-    try:
-        return version("metamixer")
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:

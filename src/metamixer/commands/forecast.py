@@ -27,6 +27,7 @@ def forecast(
     missing_values: Sequence[float] = (),
     steps: int | None = None,
     seed: int = 0,
+    backend: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
 ) -> None:
@@ -49,6 +50,7 @@ def forecast(
         missing_values: numbers that mark a missing value, such as -9999.
         steps: training steps.
         seed: random seed.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; for a checkpoint; default: PyTorch.
         device: the device to compute on, such as cpu or cuda.
         overwrite: replace existing results.
     """
@@ -71,9 +73,10 @@ def forecast(
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
         refuse_beside(f"checkpoint {checkpoint}", levels=levels, quantiles=quantiles, time=time, steps=steps)
-        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
+        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device, backend=backend)
         result = forecaster.predict(frame)
     else:
+        refuse_beside("no checkpoint", backend=backend)
         way = train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")
         if way == "none":
             refuse_beside("train none", lookback=lookback, steps=steps, save=save)

@@ -24,6 +24,7 @@ from ..data.series.frames import (
     write_frame,
 )
 from ..data.series.frequency import Frequency
+from ..data.series.given import NamedTable, tables_of
 from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
@@ -33,6 +34,7 @@ from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.device import find_device
 from .backtest import Backtest, backtest
 from .fine_tuning import CONTEXT, FineTuned, FineTuning, fine_tune
+from .forecast import Forecast
 from .intervals import interval_margins
 from .predictor import Network, Predictor
 from .scratch import ONE_AT_A_TIME, Training, train_network
@@ -293,9 +295,12 @@ class Forecaster(Predictor):
             network=self.network,
         )
 
-    def __call__(self, table: Any) -> Any:
-        """Same as `predict(table)`."""
-        return self.predict(table)
+    def inputs(self, given: Any) -> Any | list[Any]:
+        return tables_of(given)
+
+    def result(self, table: NamedTable) -> Forecast:
+        """What follows a table: `predict` with its history, so that it can be drawn."""
+        return Forecast(self.predict(table.frame), table=table.frame, forecaster=self, source=table.name)
 
     def backtest(self) -> Backtest:
         """Compare the errors on the held-out rows of `fit` with those of zero-shot and seasonal-naive forecasts."""
@@ -408,10 +413,19 @@ class Forecaster(Predictor):
 
     @classmethod
     def of(
-        cls, network: Network, info: Mapping[str, Any], *, horizon: int | None = None, lookback: int | None = None
+        cls,
+        network: Network,
+        info: Mapping[str, Any],
+        *,
+        horizon: int | None = None,
+        lookback: int | None = None,
+        **settings,
     ) -> Self:
         if info["task"] == ZERO_SHOT.name:
-            return cls._of_alone(network, info["preprocessing"] or {}, horizon=horizon, lookback=lookback)
+            wanted = {**(info["preprocessing"] or {}), **settings}
+            return cls._of_alone(network, wanted, horizon=horizon, lookback=lookback)
+        if settings:
+            raise InputError(f"{next(iter(settings))}, expected none: the forecaster was trained with its own")
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
         if not preprocessing:
             raise InputError("has no names and scaling of its series, expected a forecaster written by metamixer")
@@ -440,8 +454,8 @@ class Forecaster(Predictor):
     ) -> Self:
         if lookback is not None:
             raise InputError(f"lookback {lookback}, expected none: this network uses the whole past of a series")
-        levels, time = wanted.get("levels", ()), wanted.get("time")
-        forecaster = cls(horizon or wanted.get("horizon", 96), levels=tuple(levels), time=time)
+        settings = {key: value for key, value in wanted.items() if key != "horizon"}
+        forecaster = cls(horizon or wanted.get("horizon", 96), **settings)
         forecaster.network = forecaster.run = network
         return forecaster
 
