@@ -26,7 +26,6 @@ if _TYPE_CHECKING:  # for type checkers and editors; a test compares it with the
     from .predictors.point_segmenter import PointSegmenter as PointSegmenter
     from .predictors.segmenter import Segmenter as Segmenter
     from .predictors.upscaler import Upscaler as Upscaler
-    from .predictors.zero_shot_forecaster import ZeroShotForecaster as ZeroShotForecaster
 
     __version__: str
 
@@ -39,7 +38,6 @@ _WHERE = {
     "PointSegmenter": "predictors.point_segmenter",
     "Upscaler": "predictors.upscaler",
     "Forecaster": "predictors.forecaster",
-    "ZeroShotForecaster": "predictors.zero_shot_forecaster",
     "create_model": "models",
     "list_models": "models",
     "MetaMixer": "mixer",

@@ -1,4 +1,4 @@
-"""The command line: a dictionary of functions; training goes through Lightning's."""
+"""The command line `metamixer COMMAND`: training runs through LightningCLI, every other command is a function."""
 
 import io
 import json
@@ -23,6 +23,7 @@ LISTS = {
     "backends": str,
     "precisions": str,
     "shape": int,
+    "quantiles": float,
     "levels": float,
     "missing_values": float,
 }
@@ -34,13 +35,11 @@ HELP = ("-h", "--help")
 SHELLS = ("bash", "zsh", "fish")
 
 BROKEN_PIPE = 141
-"""What a shell tells of a command that wrote to one which had ended."""
+"""Exit status after SIGPIPE (128 + 13)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2, a training that diverges
-    3.
-    """
+    """Run `metamixer COMMAND ...` and return the exit code; errors print one line on standard error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that its encoding doesn't have
@@ -56,11 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DivergenceError as error:
         print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
         return DIVERGED
-    except BrokenPipeError:  # who reads has seen enough, as `head` does; Python would write the rest at its end
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does; Python would flush to it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        if error.strerror is None:  # not the system's word on a file
+        if error.strerror is None:  # not an error of the operating system
             raise
         print(": ".join(["metamixer: error", *filter(None, [error.filename, error.strerror])]), file=sys.stderr)
         return USAGE_ERROR
@@ -151,7 +150,7 @@ def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) 
 
 
 def _underscored(arguments: Sequence[str]) -> list[str]:
-    """`--max-drop` means `--max_drop`; what stands behind a bare `--` is no option."""
+    """Replace dashes in option names: `--max-drop` means `--max_drop`. Words after a bare `--` aren't options."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = [
         re.sub("^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), argument) for argument in arguments[:end]
@@ -160,9 +159,9 @@ def _underscored(arguments: Sequence[str]) -> list[str]:
 
 
 def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
-    """`--levels 80 95`, `--levels=80` and `--levels "[80, 95]"` as `--levels=[80, 95]`.
+    """Join list options: `--levels 80 95`, `--levels=80` and `--levels "[80, 95]"` become `--levels=[80, 95]`.
 
-    Values end at the next option; values that are numbers end at the first word that is none, such as the table.
+    Values end at the next option; numbers also end at the first word that isn't a number, such as the table.
     """
     result, rest = [], list(arguments)
     while rest:
@@ -195,7 +194,7 @@ def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
 
 
 def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
-    """`--overwrite` alone means `--overwrite true`; what stands behind it is not its value."""
+    """Give bare flags a value: `--overwrite` means `--overwrite true`, whatever word follows."""
     following = [*arguments[1:], ""]
     return [
         f"{argument}=true" if argument in flags and after.lower() not in ("true", "false", "yes", "no") else argument
@@ -205,7 +204,7 @@ def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Print our own warnings without a place in the source, which tells nothing to who gave the file."""
+    """Print our own warnings without the source location, which doesn't help the user."""
     before = warnings.formatwarning
 
     def plain(message: Warning | str, category: type[Warning], *place) -> str:
@@ -223,5 +222,5 @@ def plain_warnings() -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    """The message alone, also where it comes from a data loader's worker with that process's traceback before it."""
+    """The message alone; errors of a data loader's worker carry that process's traceback before it."""
     return str(error).strip().splitlines()[-1].split("InputError: ", 1)[-1]

@@ -1,6 +1,4 @@
-"""What happens as modules are imported: old paths of modules that moved still import, with a warning, and timm gets our
-networks.
-"""
+"""Import hooks: old paths of modules that moved since 0.1.0 still import, with a warning; timm gets our networks."""
 
 import sys
 import warnings
@@ -27,7 +25,7 @@ MOVED = {
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Finds a module by its old path, after every other finder, and puts the module itself there."""
+    """Import a module by its old path, after every other finder has failed."""
 
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self) if fullname in MOVED else None

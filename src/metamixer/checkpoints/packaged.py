@@ -1,4 +1,4 @@
-"""The trained networks that come with the package; their model card lies beside them."""
+"""The weights included in the package; their model card is in the same folder."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def packaged_scales(model: str) -> list[int]:
 
 
 def packaged_weights(name: str) -> Path:
-    """The file of a name; raises InputError where there is none."""
+    """The file of packaged weights; raises InputError for an unknown name."""
     if name not in packaged_names():
         raise InputError(f"{name}: no weights in the package (there: {', '.join(packaged_names())})")
     return Path(source_of(find_weights(name)))

@@ -1,4 +1,4 @@
-"""From whatever names a network to the network: the only place that tells files, packaged weights and names apart."""
+"""From any source to a network: the only place that distinguishes files, packaged weights and names."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +16,7 @@ from ..models.tasks import SEGMENTATION
 from ..system.weight_files import read_published
 from ..zoo.files import source_of
 from ..zoo.weights import Weights, default_weights, find_weights
+from .hub import HUB, hub_weights, is_hub_folder
 from .ours import build_network, expect_task, network_info, read_checkpoint
 from .published import load_published
 from .published_info import A_SEGMENTER, expect_model, published_arguments, published_info, published_task
@@ -35,17 +36,19 @@ def load_network(
     *,
     pretrained: bool = True,
 ) -> tuple[Network, Info]:
-    """A network in evaluation mode and what is known of it (`network_info`).
+    """Load a network in evaluation mode and its info (`network_info`).
 
     Args:
         source: a checkpoint, ours or a published one by path or URL; a file of `metamixer export`, which becomes a
-            `Runtime`; or a name of a network or of weights, which come from the package or are fetched.
-        model: the network's name, which published files need; other files must hold that network.
-        task: what the network must be made for.
-        pretrained: false: a network by name with its initialization from seed 0.
+            `Runtime`; a folder of `export --format hub`, or hf-hub:OWNER/NAME; or a
+            name of a network or of weights, which are packaged or fetched.
+        model: the network's name, needed for published files; other files must be of that network.
+        task: the task that the network must be for.
+        pretrained: false: initialize a network given by name, with seed 0.
 
-    Raises InputError that names the source where it can't be read, or holds another network.
+    Raises InputError that names the source if it is unreadable or of another network.
     """
+    source = found_weights(source)
     weights = find_weights(source) if model is None and pretrained and is_name(source) else None
     if weights is not None:
         return _of_zoo(source, weights, task)
@@ -58,6 +61,7 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
     """The task of what `load_network` would load; raises InputError as it does."""
     if model is not None:
         return published_task(model)
+    source = found_weights(source)
     if is_name(source):
         weights = find_weights(source)
         if weights:
@@ -72,8 +76,13 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
     return info["task"] if info else _unknown_network(source)
 
 
+def found_weights(source: str | Path) -> str | Path:
+    """The file of weights in a folder as the Hub has them, or on the Hub; else the source."""
+    return hub_weights(source) if str(source).startswith(HUB) or is_hub_folder(source) else source
+
+
 def is_name(source: str | Path) -> bool:
-    """Whether a source is a network's name and no file's."""
+    """Whether a source is the name of a network, not of a file."""
     path = Path(source)
     if not isinstance(source, str) or path.name != source or path.suffix in OURS or is_exported(path):
         return False
@@ -81,7 +90,7 @@ def is_name(source: str | Path) -> bool:
 
 
 def info_of(name: str) -> Info:
-    """What is known of a network by name, without its weights."""
+    """The info of a network by name, without its weights."""
     if timm.is_model(name):
         return published_info(name, create_model(name, device="meta"), {})
     with torch.device("meta"):
@@ -156,9 +165,7 @@ def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Mod
 
 
 def _of_exported(path: str | Path, model: str | None, task: str | None) -> tuple[Runtime, Info]:
-    """The file's runtime, and what it keeps of its network with the preprocessing that is left to do: the normalization
-    is inside.
-    """
+    """The runtime and info of an exported file; the preprocessing is without normalization, which the file includes."""
     runtime = load_exported(path)
     info = {**network_info("", {}, task=task), **runtime.description.network}
     _expect(info, model, task, path, kind="file")

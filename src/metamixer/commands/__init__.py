@@ -37,7 +37,7 @@ COMMANDS: dict[str, Command] = {
         ("scale", "out", "model", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
     ),
     "points": Command(
-        "label every point of point clouds: labelled files, class counts, pictures",
+        "label every point of point clouds: labeled files, class counts, pictures",
         ("points scans/ --checkpoint runs/mine/best.ckpt",),
         ("checkpoint", "model", "out", "votes", "json", "device", "overwrite"),
     ),

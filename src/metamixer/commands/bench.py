@@ -24,23 +24,22 @@ def bench(
     picture: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Time networks in every form on this machine: interleaved rounds, medians and quartiles, memory, share of the fp32
-    peak.
+    """Benchmark networks on this machine, on every backend: interleaved rounds, medians, quartiles, memory.
 
     Args:
-        networks: networks by name, of metamixer or timm.
+        networks: names of networks.
         vs: other networks to time beside them.
         batch: batch sizes.
         sizes: sides of the images in pixels; none: each network's own.
         backends: of onnxruntime, openvino, compile and eager; none: all that are installed but compile, which is slow
             to build.
         precisions: of fp32, bf16, int8.
-        threads: threads of each form; none: as many as PyTorch uses.
-        rounds: rounds that count.
-        warmup: rounds before those.
+        threads: threads of each form; default: PyTorch's.
+        rounds: measured rounds.
+        warmup: rounds before the measured ones.
         json: file for everything that was measured; "-" for standard output instead of every line.
-        picture: file for a picture of published top-1 against latency.
-        overwrite: replace results that exist.
+        picture: file for a plot of published top-1 against latency.
+        overwrite: replace existing results.
     """
     import torch
 

@@ -10,10 +10,10 @@ def draw(checkpoint: str, *, out: str | None = None, block: str = "stages.2.bloc
     """Draw a training run on one sheet: predictions on test images, training curve, learned kernels.
 
     Args:
-        checkpoint: a file in the folder of a training run (its configuration and logs lie beside it).
+        checkpoint: a checkpoint in the folder of a training run, which also has its config.yaml and logs.
         out: the picture to write; none: sheet.png here, or sheet_2.png where that exists.
-        block: the mixer block of which key and value kernels are drawn.
-        overwrite: replace a picture that exists.
+        block: the mixer block whose key and value kernels are drawn.
+        overwrite: replace an existing file.
     """
     from ..training.run_sheet import draw_sheet
 

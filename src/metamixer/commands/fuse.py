@@ -14,7 +14,7 @@ def fuse(checkpoint: str, *, out: str | None = None, json: str | None = None, ov
         checkpoint: a file of a training run.
         out: the .safetensors file to write; none: NAME_fused.safetensors here, or NAME_fused_2 where that exists.
         json: file for the result; "-" for standard output instead of every line.
-        overwrite: replace a file that exists.
+        overwrite: replace an existing file.
     """
     import torch
 

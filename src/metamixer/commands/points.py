@@ -22,20 +22,20 @@ def points(
     backend: str | None = None,
     device: str = "cpu",
 ) -> None:
-    """Label every point of point clouds; write labelled clouds, class counts and pictures.
+    """Classify every point of point clouds; write labeled clouds, class counts and pictures.
 
     Args:
         clouds: files (PLY, LAS, LAZ, NPZ, NPY), folders of them, or folders of arrays with coord.npy.
-        checkpoint: a file of a training run or its deploy form, or a published one, which needs its model's name.
-        out: folder for a labelled copy of each cloud, a picture of it, and counts.csv; none: labelled here, or
-            labelled_2 where that exists.
+        checkpoint: a file of a training run or its deploy form, or a published one, which needs --model.
+        out: folder for a labeled copy of each cloud, a picture of it, and counts.csv; none: labeled here, or
+            labeled_2 where that exists.
         model: a network's name, which a published file needs: ffnet_3d.
-        votes: how many turned and scaled views of a cloud vote, 1 to 13.
-        fragments: see every point itself, not one point a voxel; slower.
+        votes: number of rotated and scaled views of a cloud that vote, 1 to 13.
+        fragments: predict every point instead of one per voxel; slower.
         json: file for the result; "-" for standard output instead of every line.
-        overwrite: replace results that exist.
+        overwrite: replace existing results.
         backend: eager or auto, which are PyTorch: no other backend holds this network; none: the same.
-        device: where to compute, such as cpu or cuda.
+        device: the device to compute on, such as cpu or cuda.
     """
     from ..data.points.clouds import find_clouds, read_cloud, source_files
     from ..inference.voting import voting
@@ -43,7 +43,7 @@ def points(
 
     voting(votes)
     paths = find_clouds(clouds)
-    out = out or free_name("labelled", overwrite=overwrite)
+    out = out or free_name("labeled", overwrite=overwrite)
     output = Output(json, overwrite=overwrite)
     jobs = plan(
         paths,
@@ -69,7 +69,7 @@ def points(
         heading, rows = ("file", "class", "points", "share"), list(chain(*found))
         write_csv(Path(out, COUNTS), [heading, *rows])
         result = [dict(zip(heading, (*row[:3], float(row[3])), strict=True)) for row in rows]
-        output.end(result, wrote=[Path(out, COUNTS), f"{len(found)} labelled clouds in {out}"], then=OWN_CLASSES)
+        output.end(result, wrote=[Path(out, COUNTS), f"{len(found)} labeled clouds in {out}"], then=OWN_CLASSES)
 
     run_jobs(jobs, out, label, finish)
 
@@ -78,7 +78,7 @@ COUNTS = "counts.csv"
 
 
 def labelled_suffix(path: Path) -> str:
-    """Of a cloud's labelled copy; of arrays an NPZ is made."""
+    """Of a cloud's labeled copy; of arrays an NPZ is made."""
     from ..data.points.clouds import kind_of
 
     return path.suffix if kind_of(path) in (".ply", ".las", ".laz") else ".npz"

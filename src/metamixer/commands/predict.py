@@ -28,17 +28,15 @@ def predict(
     """Classify images and folders of images.
 
     Args:
-        images: files and folders.
+        images: image files and folders.
         model: a name of `metamixer models`; without it and a checkpoint the smallest classifier there.
-        checkpoint: a file of a training run or of `metamixer export`, which need no model name, or a published one,
-            which does.
-        top: how many classes to name for each image.
+        checkpoint: a file of a training run or of `metamixer export`, or a published one, which needs --model.
+        top: number of classes per image.
         json: file to write the result to; "-" for standard output instead of the table.
-        overwrite: replace a result that exists.
-        batch_size: images at a time.
-        device: where to compute, such as cpu or cuda.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
-            is.
+        overwrite: replace an existing file.
+        batch_size: images per batch.
+        device: the device to compute on, such as cpu or cuda.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
     """
     from ..data.images.reading import find_images
     from ..predictors.classifier import Classifier

@@ -33,25 +33,23 @@ def upscale(
     precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
-    """Enlarge images and folders of images; each keeps its format, depth, alpha, orientation and colour profile.
+    """Upscale images and folders of images, keeping format, bit depth, alpha, orientation and color profile.
 
     Args:
-        images: files and folders.
-        scale: 2, 3 or 4; none: the checkpoint's, 2 without one.
+        images: image files and folders.
+        scale: 2, 3 or 4; default: the checkpoint's, 2 without one.
         out: file for the result of one image, or folder for those of several, which keep their names and places;
             none: NAME_upscaled.SUFFIX here for one image, else the folder upscaled, or upscaled_2 where that exists.
         model: a name of `metamixer models`; without it and a checkpoint ffnet_sr_nano, which is in the package.
-        checkpoint: a file of a training run, or a published one, which needs its model's name.
-        compare: write NAME.SUFFIX_compare.jpg as well, where bicubic stands beside the network.
-        overwrite: replace results that exist.
-        memory: bound in MiB on the network's largest tensors at a time; image, result and what PyTorch keeps come on
-            top.
-        max_pixels: an image of more is refused before it is decoded.
+        checkpoint: a file of a training run, or a published one, which needs --model.
+        compare: also write NAME.SUFFIX_compare.jpg with bicubic and the network side by side.
+        overwrite: replace existing results.
+        memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
+        max_pixels: larger images are refused before decoding.
         json: file for the result; "-" for standard output instead of every line.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
-            is.
-        precision: fp32, bf16 or, with a backend, auto for the faster one.
-        device: where to compute, such as cpu or cuda.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
+        precision: fp32, bf16 or, with a backend, auto for the fastest.
+        device: the device to compute on, such as cpu or cuda.
     """
     from ..predictors.upscaler import Upscaler
 
@@ -121,7 +119,7 @@ def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
             target = out / (source.relative_to(given) if given.is_dir() else source.name)
             if target in jobs:
                 raise InputError(
-                    f"{source}: its result would be {target}, as that of {jobs[target]}, expected images of "
+                    f"{source}: its result would be {target}, like that of {jobs[target]}, expected images with "
                     "different names"
                 )
             jobs[target] = source
@@ -129,7 +127,7 @@ def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
 
 
 def comparison_of(target: Path) -> Path:
-    """Where a result stands beside bicubic."""
+    """The file that compares a result with bicubic."""
     return target.with_name(f"{target.name}_compare.jpg")
 
 
@@ -141,7 +139,7 @@ def upscale_file(
     compare: bool = False,
     on_tile: Callable[[int, int], object] | None = None,
 ) -> None:
-    """Read one image, enlarge it, write it; raises InputError that names the file that was wrong."""
+    """Read, upscale and write an image; raises InputError that names the faulty file."""
     from ..data.images.lossless import check_side, read_picture, write_picture_file
     from ..system.files import write_picture
 
@@ -165,4 +163,4 @@ def side_by_side(picture: "PictureFile", enlarged: "PictureFile") -> "Image.Imag
 
 
 GAP = 8
-"""Pixels between two pictures side by side."""
+"""Pixels between two images side by side."""

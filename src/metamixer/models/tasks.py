@@ -1,6 +1,4 @@
-"""The tasks in one table: what differs from task to task and isn't the network's, the data's or the training's own
-affair.
-"""
+"""The table of tasks: everything that differs by task outside networks, data and training."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,22 +12,22 @@ from ..ops.sparse import SparseVoxels
 from ..zoo import networks as zoo
 
 Info = Mapping[str, Any]
-"""What is known of a network beside its weights (`checkpoints.ours.network_info`)."""
+"""The description of a network besides its weights (`checkpoints.ours.network_info`)."""
 
 
 @dataclass(frozen=True, eq=False)
 class TaskSpec:
     """A row of the table.
 
-    name: as checkpoints, `list_models` and messages have it.
-    predictor: class of `metamixer.predictors`, behind its module's name.
-    command: what predicts on the command line.
+    name: in checkpoints, `list_models` and messages.
+    predictor: module and class in `metamixer.predictors`.
+    command: the command that predicts.
     example: (network, info, size in pixels or None) -> a seeded input of the network, a batch of one.
-    monitor, mode: the metric by which the best checkpoint is chosen, and whether it is the largest or the smallest.
-    exportable: the network takes one tensor and gives one, as every exported format does.
-    images: that tensor is a batch of images (B, C, H, W).
-    inputs: its inputs in a word, for messages.
-    outputs: (network, input) -> one tensor that changes smoothly with the weights, by which two forms are compared.
+    monitor, mode: the metric that selects the best checkpoint, and whether it is maximized or minimized.
+    exportable: the network has one input and one output tensor, as every export format requires.
+    images: the input tensor is a batch of images (B, C, H, W).
+    inputs: the name of its inputs in messages.
+    outputs: (network, input) -> one tensor, smooth in the weights, for comparing two forms of a network.
     """
 
     name: str
@@ -45,7 +43,7 @@ class TaskSpec:
 
 
 def example_image(default: int | None) -> Callable[[nn.Module, Info, int | None], Tensor]:
-    """An image (1, C, side, side) in [0, 1]; side: asked for, the preprocessing's, or the default."""
+    """An image (1, C, side, side) in [0, 1]; side: as requested, the preprocessing's, or the default."""
 
     def example(network: nn.Module, info: Info, size: int | None) -> Tensor:
         preprocessing = info.get("preprocessing") or {}
@@ -91,17 +89,13 @@ def uniform(*shape: int) -> Tensor:
 
 
 def unknown_input(info: Info) -> InputError:
-    """The error of a network that doesn't tell its input."""
+    """The error for a network whose input size is unknown."""
     name = info.get("model", "the network")
-    return InputError(
-        f"{name}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64"
-    )
+    return InputError(f"{name}: unknown input size, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
 
 
 def detector_outputs(network: nn.Module, images: list[Tensor]) -> Tensor:
-    """The pyramid, and what all heads give for a few regions: detections jump where non-maximum suppression decides
-    anew.
-    """
+    """The pyramid, and the outputs of all heads for a few regions, because non-maximum suppression isn't continuous."""
     levels = network.forward_features(torch.stack(images))
     regions = levels[0][:, :, :7, :7]
     boxes = (part for head in network.cascade.box_heads for part in head(regions))
@@ -152,7 +146,7 @@ FORECASTING = TaskSpec(
 )
 ZERO_SHOT = TaskSpec(
     zoo.ZERO_SHOT,
-    predictor="zero_shot_forecaster.ZeroShotForecaster",
+    predictor="forecaster.Forecaster",
     command="forecast",
     example=example_series,
     monitor="val/quantile_loss",
@@ -174,3 +168,8 @@ TASKS: dict[str, TaskSpec] = {
     task.name: task
     for task in (CLASSIFICATION, DETECTION, SEGMENTATION, SUPER_RESOLUTION, FORECASTING, ZERO_SHOT, POINTS)
 }
+
+
+def same_predictor(task: str, other: str) -> bool:
+    """Whether both tasks have the same predictor."""
+    return task in TASKS and other in TASKS and TASKS[task].predictor == TASKS[other].predictor

@@ -1,4 +1,4 @@
-"""Pictures in, classes and probabilities out."""
+"""Image classification: images in, classes and probabilities out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
@@ -39,16 +39,16 @@ class Classifier(Predictor):
         preprocessing = preprocessing_of(Preprocessing, info)
         classes = info["classes"] or imagenet_names(info["model_args"].get("num_classes", 0))
         if not classes:
-            raise InputError("doesn't tell its classes, expected a classifier")
+            raise InputError("has no class names, expected a classifier")
         return cls(network, preprocessing, classes)
 
     @classmethod
     def of_imagenet(cls, network: nn.Module) -> Self:
-        """A timm network with ImageNet's classes, which knows its own preprocessing."""
+        """Wrap a timm network with ImageNet's classes and its own preprocessing."""
         return cls.of(network, classifier_info(network))
 
     def example(self, *, batch_size: int = 1) -> Tensor:
-        """Noise as pictures are once they are normalized."""
+        """Noise in the format of normalized images."""
         shape = (batch_size, self.preprocessing.in_chans, self.preprocessing.size, self.preprocessing.size)
         return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
@@ -56,9 +56,7 @@ class Classifier(Predictor):
         return pictures_of(given)
 
     def read(self, picture: Picture) -> Tensor:
-        """A picture as the network takes it (C, H, W), turned upright by its EXIF remark; raises InputError that names
-        it.
-        """
+        """Read and preprocess an image, rotated by its EXIF orientation, to (C, H, W); InputError names the file."""
         return self.transform(read_image(picture, mode=self.preprocessing.mode, name=name_of(picture)))
 
     def result(self, picture: Picture) -> Classification:
@@ -82,7 +80,7 @@ class Classifier(Predictor):
 
     @torch.inference_mode()
     def probabilities(self, images: Sequence[Tensor]) -> Tensor:
-        """images: as `read` gives them -> probabilities (N, classes)."""
+        """images: as returned by `read` -> probabilities (N, classes)."""
         with self.computing():
             logits = self.run(torch.stack(list(images)).to(self.device))
         return logits.float().softmax(dim=1).cpu()
@@ -90,6 +88,6 @@ class Classifier(Predictor):
     def top(
         self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = BATCH_SIZE
     ) -> Iterator[list[tuple[str, float]]]:
-        """For each picture the k likeliest classes with their probabilities, likeliest first."""
+        """For each image the top k classes with their probabilities, most probable first."""
         for start in range(0, len(pictures), batch_size):
             yield from (each.top(k) for each in self(pictures[start : start + batch_size]))

@@ -10,7 +10,7 @@ from ..data.detection.coco_json import encode_mask
 from ..data.images.given import name_of
 from ..data.images.reading import Picture, read_image
 from ..drawing.objects import draw_objects
-from .results import Result
+from .results import MOST_SHOWN, Result
 
 
 class Detections(Result, dict[str, Tensor]):
@@ -72,4 +72,6 @@ class Detections(Result, dict[str, Tensor]):
         named = zip(self.names, self.scores.tolist(), strict=True)
         return ", ".join(f"{name} {score:.2f}" for name, score in named) or "nothing found"
 
-    __repr__ = Result.__repr__
+    def __repr__(self) -> str:
+        named = ", ".join(self.names[:MOST_SHOWN]) + (", ..." if len(self.names) > MOST_SHOWN else "")
+        return f"Detections({self.source}: {len(self.names)} objects{': ' if named else ''}{named})"

@@ -1,4 +1,4 @@
-"""Pictures in; objects with boxes, masks, classes and scores out; and pictures of them."""
+"""Object detection: images in, boxes, masks, classes and scores out; and drawing them."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,7 @@ from .predictor import Predictor, class_names, preprocessing_of
 class Detector(Predictor):
     """A network with its preprocessing and categories: `Detector.load("best.ckpt")("street.jpg")`.
 
-    categories: name by the number that a COCO json has for it, in the order of the network's labels. precision: fp32 or
-    bf16.
+    categories: COCO's category id -> name, in label order. precision: fp32 or bf16.
     """
 
     task = DETECTION.name
@@ -77,9 +76,7 @@ class Detector(Predictor):
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
-    """COCO's numbers where every file is named by one of its own (000000000139.jpg), else 1, 2, 3 and so on; warns
-    where some are.
-    """
+    """Image ids from file names that are unique numbers (000000000139.jpg), else 1, 2, ...; warns if some are."""
     numbers: dict[int, Path] = {}
     odd = []
     for path in paths:
@@ -91,6 +88,6 @@ def image_ids(paths: Sequence[Path]) -> list[int]:
     if not odd:
         return list(numbers)
     if len(odd) < len(paths):
-        said = f"{odd[0]}: not named by a number of its own, so that image_id counts the images, 1 to {len(paths)}"
+        said = f"{odd[0]}: not named by a unique number, so image_id counts the images, 1 to {len(paths)}"
         warnings.warn(said, InputWarning, stacklevel=2)
     return list(range(1, len(paths) + 1))

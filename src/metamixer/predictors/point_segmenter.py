@@ -1,4 +1,4 @@
-"""A class for every point of a cloud."""
+"""Point cloud segmentation: clouds in, a class for every point out."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ class PointSegmenter(Predictor):
         return cls(network, preprocessing_of(PointPreprocessing, info), class_names(info, network.num_classes))
 
     def check(self, cloud: Cloud, name: str, *, votes: int = 1) -> None:
-        """Raises InputError where the network can't label the cloud, in any of its views."""
+        """Raise InputError if the network can't process the cloud in one of the views."""
         self.preprocessing.check(cloud, name, scale=max(view.scale for view in voting(votes)))
 
     def inputs(self, given: Any) -> Cloud | Path | list[Cloud | Path]:

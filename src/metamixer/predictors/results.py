@@ -2,7 +2,6 @@
 
 import io
 import json
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -22,22 +21,18 @@ MOST_SHOWN = 5
 class Result:
     """A prediction for one input.
 
-    source: the name of the input: its path or URL, else what it is.
+    source: the name of the input: its path or URL, else what it is. `str(result)` is a line about it.
     """
 
     source: str = ""
 
-    @abstractmethod
-    def __str__(self) -> str:
-        """The result in a line."""
-
-    @abstractmethod
     def draw(self) -> Image.Image:
         """A picture of the result."""
+        raise NotImplementedError
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """The result in plain values, as JSON has them."""
+        raise NotImplementedError
 
     def writers(self) -> Mapping[str, Callable[[Path], Any]]:
         """How the result is written, by the suffix of the file."""

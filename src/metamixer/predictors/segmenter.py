@@ -1,4 +1,4 @@
-"""Pictures in; a class for each pixel, the area of each class, and coloured pictures with a legend out."""
+"""Semantic segmentation: images in, a class per pixel, areas of classes, and colored images with a legend out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,12 +21,12 @@ from .predictor import Network, Predictor, class_names, preprocessing_of
 from .segmentation import Segmentation, count_labels
 
 WINDOW = 1024
-"""Side in pixels of the windows through which a larger picture is seen where the checkpoint names none."""
+"""Default side in pixels of the sliding window, unless the checkpoint defines it."""
 OVERLAP = 0.25
 
 
 class Segmenter(Predictor):
-    """A network with its preprocessing, classes and colours: `Segmenter.load("best.ckpt")("street.jpg")`.
+    """A network with its preprocessing, classes and colors: `Segmenter.load("best.ckpt")("street.jpg")`.
 
     precision: fp32 or bf16.
     """
@@ -56,14 +56,12 @@ class Segmenter(Predictor):
         return cls(network, preprocessing_of(SegmentationPreprocessing, info), names, colours)
 
     def example(self) -> Tensor:
-        """Noise of the size of a window."""
+        """Noise in the size of a window."""
         side = self.preprocessing.window
         return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
 
     def use_windows(self, window: int | None, stride: int | None = None) -> None:
-        """See pictures through windows of `window` pixels, None: 1024, every `stride`, None: with a quarter's
-        overlap.
-        """
+        """Set the sliding window: side in pixels (None: 1024) and stride (None: a quarter of overlap)."""
         window = window or WINDOW
         stride = stride or max(round(window * (1 - OVERLAP)), 1)
         check_window(window, stride)

@@ -26,7 +26,7 @@ MOST_UNPACKED = 20
 
 
 def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[str, Tensor]:
-    """The state dict in a published file, at a URL, or as given; nothing in the file is executed."""
+    """Read the state dict of a published file or URL, or a given one; no code in the file is executed."""
     if isinstance(source, Mapping):
         content = source
     elif is_url(source):
@@ -41,7 +41,7 @@ def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[st
         raise InputError(f"{_short(source)}: no entry {weights!r}, expected one of {names_of(content)}")
     if not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(
-            f"{_short(source)}: no state dict in it, expected tensors by name, as such or under 'state_dict'"
+            f"{_short(source)}: no state dict found, expected a dictionary of tensors, as such or under 'state_dict'"
         )
     return content
 
@@ -66,7 +66,7 @@ def _read_file(path: Path) -> Mapping:
 
 
 def read_torch_file(path: Path) -> Mapping:
-    """`torch.load` with tensors and plain values only, and `argparse.Namespace`, which the published files hold."""
+    """`torch.load` with tensors and plain values only, and `argparse.Namespace`, which published files contain."""
     expect_file(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]), _unpacked(path) as file:
@@ -76,12 +76,12 @@ def read_torch_file(path: Path) -> Mapping:
     except Exception as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code:
-            raise InputError(f"{path}: holds {code[1]}, expected tensors and plain values: not loaded") from None
+            raise InputError(f"{path}: contains {code[1]}, expected tensors and plain values: not loaded") from None
         raise InputError(
             f"{path}: not a readable checkpoint ({type(error).__name__}): truncated, or another kind of file"
         ) from None
     if not isinstance(content, Mapping):
-        raise InputError(f"{path}: holds a {type(content).__name__}, expected a checkpoint dictionary")
+        raise InputError(f"{path}: contains a {type(content).__name__}, expected a checkpoint dictionary")
     return content
 
 
