@@ -71,7 +71,7 @@ def build_network(state: Mapping[str, Tensor], info: Mapping[str, Any], path: st
 
 
 def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:
-    """Refuse a checkpoint of a task with another predictor; raises InputError that names both."""
+    """Raise InputError for a checkpoint of a task with another predictor."""
     if info["task"] != task and not same_predictor(info["task"], task):
         raise InputError(f"{path}: a checkpoint of {info['model']} for {info['task']}, expected one for {task}")
 

@@ -45,7 +45,7 @@ def load_network(
         task: the task that the network must be for.
         pretrained: false: initialize a network given by name, with seed 0.
 
-        Raises InputError that names the source if it is unreadable or of another network.
+    Raises InputError that names the source if it is unreadable or of another network.
     """
     source = found_weights(source)
     if model is None and is_name(source):

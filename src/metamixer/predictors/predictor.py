@@ -70,7 +70,7 @@ class Predictor(ABC):
             checkpoint: alias of `source`.
             settings: further options of this predictor.
 
-            Raises InputError that names an unreadable or unsuitable source.
+        Raises InputError that names an unreadable or unsuitable source.
         """
         source = checkpoint if source is None else source
         if source is None and model is None:

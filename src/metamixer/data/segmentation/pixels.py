@@ -118,7 +118,7 @@ class SegmentationData(L.LightningDataModule):
 
     Args:
         root: folder that the other paths are relative to.
-        classes: "ade20k", "cityscapes", "camvid" or a YAML file with names, colours and the ignored value
+        classes: "ade20k", "cityscapes", "camvid" or a YAML file with names, colors and the ignored value
             (docs/segmentation.md).
         train_images, val_images, test_images: folders of images; train_labels, val_labels, test_labels: of their
             label PNGs; None for the test split: the validation split.
