@@ -21,7 +21,7 @@ MOVED = {
     "metamixer.sparse": "metamixer.ops.sparse",
     "metamixer.sparse_layers": "metamixer.ops.voxels",
 }
-"""Modules that the pages and the example of 0.1.0 name -> where they stand now."""
+"""Module paths documented for 0.1.0 -> current paths."""
 
 
 class MovedModules(MetaPathFinder, Loader):
@@ -37,9 +37,7 @@ class MovedModules(MetaPathFinder, Loader):
 
 
 class ImportedAfter(MetaPathFinder):
-    """Imports a module of ours right after a library, whoever imports that: so timm knows our networks, and `import
-    metamixer` needs no timm.
-    """
+    """Imports a module of ours right after a library, so that timm gets our networks even if imported later."""
 
     def __init__(self, library: str, ours: str):
         self.library = library

@@ -1,4 +1,4 @@
-"""Our own checkpoints, which describe their network, so that a file is all that prediction needs."""
+"""Our own checkpoints, which describe their network, so that prediction needs only the file."""
 
 import json
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
     """
     state, info = read_checkpoint(path)
     if info.get("fused"):
-        raise InputError(f"{path}: a deploy form, expected the checkpoint that it was made from")
+        raise InputError(f"{path}: a deploy form, expected the checkpoint it was fused from")
     if not info:
         reference = create_model(network.pretrained_cfg["architecture"]) if new_classifier else network
         load_published(reference, path)

@@ -16,7 +16,7 @@ BACKGROUND = (255, 255, 255)
 
 @lru_cache
 def colours(count: int) -> np.ndarray:
-    """(count, 3) uint8 colours, each as far as it can be from those before and from the background."""
+    """(count, 3) uint8 colors, each as different as possible from the earlier ones and the background."""
     tones = product(np.arange(36) / 36, (0.45, 0.75, 1.0), (0.35, 0.6, 0.8, 0.95))
     candidates = np.array([colorsys.hsv_to_rgb(*tone) for tone in tones])
     nearest = _distance(candidates, np.array(BACKGROUND) / 255)
@@ -28,7 +28,7 @@ def colours(count: int) -> np.ndarray:
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How different colours look, by the weights that red, green and blue have in brightness and hue ("redmean")."""
+    """The perceptual distance of colors, by the "redmean" approximation."""
     red, green, blue = np.moveaxis((one - other) ** 2, -1, 0)
     mean = (one[..., 0] + other[..., 0]) / 2
     return np.sqrt((2 + mean) * red + 4 * green + (3 - mean) * blue)

@@ -40,7 +40,7 @@ ERRORS = {USAGE_ERROR: InputError, DIVERGED: DivergenceError}
 
 
 PARSING = {"exit_on_error": False, "allow_abbrev": False}
-"""Of every parser: errors come back, and an option is what it is called."""
+"""Settings of every parser: raise errors instead of exiting; no abbreviated options."""
 
 
 class TrainingCLI(LightningCLI):
@@ -75,7 +75,7 @@ class TrainingCLI(LightningCLI):
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             options = self._subcommand_parsers[args[0]]._option_string_actions
-            raise InputError(f"{plain(str(error), options)}; metamixer {args[0]} --help tells more") from None
+            raise InputError(f"{plain(str(error), options)}; see metamixer {args[0]} --help") from None
 
     def _parse_ckpt_path(self) -> None:
         """Check the checkpoint first, because Lightning reads settings from it."""
@@ -148,7 +148,7 @@ class TrainingCLI(LightningCLI):
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """An interrupted run says how it goes on; one that fails at once leaves no folder."""
+        """Run; after an interruption, print how to resume; remove the folder of a run that fails immediately."""
         try:
             with interrupts_kept():
                 super()._run_subcommand(subcommand)
@@ -170,7 +170,7 @@ class TrainingCLI(LightningCLI):
 
 
 def print_next(out: Path, words: list[str]) -> None:
-    """What a run has written, and what one might do with it."""
+    """Print the checkpoint that a run has written, and next commands."""
     if (best := out / "best.ckpt").is_file():
         print(f"wrote {best}")
         recipe = next((f" --config {words[i + 1]}" for i, word in enumerate(words[:-1]) if word == "--config"), "")
