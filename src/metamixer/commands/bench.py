@@ -62,7 +62,7 @@ def bench(
     output.say(f"{describe_machine()}, {threads} threads, measured fp32 peak {peak:.0f} GFLOP/s\n")
     output.say(table(results, peak))
     if missing:
-        output.say(f"\nLeft out, as the backend doesn't compute in the precision: {', '.join(missing)}.")
+        output.say(f"\nLeft out, because the backend doesn't support the precision: {', '.join(missing)}.")
     if picture:
         draw_pareto(results, Path(picture))
     about = {"machine": describe_machine(), "threads": threads, "rounds": rounds, "warmup": warmup, "left_out": missing}
