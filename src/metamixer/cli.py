@@ -14,10 +14,10 @@ from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWar
 from .models.tasks import TASKS
 
 SUMMARIES = {
-    "train": "train on a folder of your own data: metamixer train flowers --minutes 10",
     "fit": "train from a recipe: metamixer fit --config recipes/classification/digits.yaml",
     "validate": "evaluate a checkpoint on the validation split",
     "test": "evaluate a checkpoint on the test split",
+    "train": "train on a folder of your own data: metamixer train flowers --minutes 10",
     **{task.command: task.summary for task in TASKS.values()},
     "fuse": "write a checkpoint's deploy form (fused)",
     "export": "export a checkpoint to another runtime's format and verify the outputs",
