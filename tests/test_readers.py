@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import tarfile
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -115,10 +116,12 @@ def test_every_epoch_is_its_own_and_a_resumed_run_sees_the_same(num_workers, dat
 
     Two shards may come in the same order in two epochs, but not in all of four.
     """
-    data.num_workers = num_workers
+    data.loading = replace(data.loading, num_workers=num_workers)
 
     def epochs(numbers):
-        place = SimpleNamespace(current_epoch=numbers[0], world_size=1, global_rank=0)
+        place = SimpleNamespace(
+            current_epoch=numbers[0], world_size=1, global_rank=0, fit_loop=SimpleNamespace(batch_idx=-1)
+        )
         data.trainer = place
         loader = data.train_dataloader()
         for place.current_epoch in numbers:

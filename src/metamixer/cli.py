@@ -53,6 +53,8 @@ same.
 BROKEN_PIPE = 141
 """What a shell tells of a command that wrote to one which had ended."""
 
+BOOLEANS = ("true", "false", "yes", "no")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2, a training that diverges
@@ -104,7 +106,7 @@ def _commands() -> dict[str, Callable[[list[str]], object]]:
 def _train(arguments: list[str]) -> None:
     from .training.command_line import run
 
-    run(_with_values(arguments, {"--resume"}))
+    run(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto")))
 
 
 def _call(arguments: list[str]) -> None:
@@ -177,11 +179,11 @@ def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
     return result
 
 
-def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
+def _with_values(arguments: Sequence[str], flags: Container[str], values: Container[str] = BOOLEANS) -> list[str]:
     """`--overwrite` alone means `--overwrite true`; what stands behind it is not its value."""
     following = [*arguments[1:], ""]
     return [
-        f"{argument}=true" if argument in flags and after.lower() not in ("true", "false", "yes", "no") else argument
+        f"{argument}=true" if argument in flags and after.lower() not in values else argument
         for argument, after in zip(arguments, following, strict=False)
     ]
 

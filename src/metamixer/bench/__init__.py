@@ -1,1 +1,5 @@
 """Timing networks in every form on this machine."""
+
+from ..moved import moved_names as _moved_names
+
+__getattr__ = _moved_names(__name__)

@@ -1,10 +1,11 @@
 """A picture of a labelled cloud: from above and from the side, with a legend."""
 
-import colorsys
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from .legend import distinct_colours, legend
 
 WIDTH = 1200
 MARGIN = 16
@@ -12,36 +13,26 @@ ROW = 22
 BACKGROUND = (255, 255, 255)
 
 
-def colours(count: int) -> np.ndarray:
-    """(count, 3) uint8 colours that differ in hue, and in brightness from one to the next."""
-    golden = 0.618034
-    tones = [
-        colorsys.hsv_to_rgb(i * golden % 1, 0.85 if i % 3 else 0.5, (0.9, 0.65, 0.45)[i % 3]) for i in range(count)
-    ]
-    return np.round(np.array(tones).reshape(-1, 3) * 255).astype(np.uint8)
-
-
 def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Image.Image:
     """coordinates: (N, 3); labels: (N,) numbers of `classes`. Only classes that occur are in the legend, the commonest
     first.
     """
-    palette = colours(len(classes))
+    colours = distinct_colours(len(classes))
+    palette = np.array(colours, dtype=np.uint8)
     counts = np.bincount(labels, minlength=len(classes))
     shown = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
     top = project(coordinates[:, [0, 1, 2]], labels, palette)
     side = project(coordinates[:, [0, 2, 1]] * (1, 1, -1), labels, palette)
-    columns = max((WIDTH - MARGIN) // 240, 1)
-    legend = -(-len(shown) // columns) * ROW + MARGIN
-    sheet = Image.new("RGB", (WIDTH, top.height + side.height + legend + 4 * MARGIN + 2 * ROW), BACKGROUND)
+    names = legend(
+        [(f"{classes[label]} {counts[label] / len(labels):.1%}", colours[label]) for label in shown], width=WIDTH
+    )
+    sheet = Image.new("RGB", (WIDTH, top.height + side.height + names.height + 3 * MARGIN + 2 * ROW), BACKGROUND)
     draw, font, y = ImageDraw.Draw(sheet), ImageFont.load_default(14), MARGIN
     for title, view in (("from above", top), ("from the side", side)):
         draw.text((MARGIN, y), title, fill="black", font=font)
         sheet.paste(view, ((WIDTH - view.width) // 2, y + ROW))
         y += view.height + ROW + MARGIN
-    for i, label in enumerate(shown):
-        x, row = MARGIN + i % columns * 240, y + i // columns * ROW
-        draw.rectangle((x, row, x + 14, row + 14), fill=tuple(palette[label].tolist()))
-        draw.text((x + 20, row - 1), f"{classes[label]} {counts[label] / len(labels):.1%}", fill="black", font=font)
+    sheet.paste(names, (0, y))
     return sheet
 
 

@@ -1,23 +1,37 @@
 """Colours of classes, and a picture's legend."""
 
+import colorsys
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
 GOLDEN_RATIO = 0.618034
 
+Colour = tuple[int, int, int]
 
-def legend(entries: Sequence[tuple[str, tuple[int, int, int]]], *, size: int = 14) -> Image.Image:
-    """A column of colours with their names."""
+
+def distinct_colours(count: int) -> list[Colour]:
+    """Colours for classes that have none: neighbours in number are far apart in hue and differ in brightness."""
+    tones = (
+        colorsys.hsv_to_rgb(i * GOLDEN_RATIO % 1, 0.85 if i % 3 else 0.5, (0.9, 0.65, 0.45)[i % 3])
+        for i in range(count)
+    )
+    return [tuple(round(255 * part) for part in tone) for tone in tones]
+
+
+def legend(entries: Sequence[tuple[str, Colour]], *, width: int | None = None, size: int = 14) -> Image.Image:
+    """Colours with their names: in one column, or in as many as `width` pixels hold."""
     font = ImageFont.load_default(size)
     line = round(size * 1.5)
-    width = max(round(font.getlength(text)) for text, _ in entries) + 2 * line
-    picture = Image.new("RGB", (width, line * len(entries) + line), "white")
+    column = max(round(font.getlength(text)) for text, _ in entries) + 2 * line
+    columns = 1 if width is None else max(width // column, 1)
+    rows = -(-len(entries) // columns)
+    picture = Image.new("RGB", (width or column, line * rows + line), "white")
     pen = ImageDraw.Draw(picture)
     for i, (text, colour) in enumerate(entries):
-        top = line * i + line // 2
-        pen.rectangle((line // 2, top + 2, line // 2 + size, top + 2 + size), fill=colour, outline="black")
-        pen.text((line // 2 + size + 6, top), text, font=font, fill="black")
+        left, top = i % columns * column + line // 2, i // columns * line + line // 2
+        pen.rectangle((left, top + 2, left + size, top + 2 + size), fill=colour, outline="black")
+        pen.text((left + size + 6, top), text, font=font, fill="black")
     return picture
 
 
@@ -27,9 +41,3 @@ def beside(left: Image.Image, right: Image.Image) -> Image.Image:
     picture.paste(left, (0, 0))
     picture.paste(right, (left.width, 0))
     return picture
-
-
-def distinct_colour(label: int) -> tuple[int, int, int]:
-    """A colour for a class that has none; neighbours in number are far apart in hue."""
-    hue = int(255 * (label * GOLDEN_RATIO % 1))
-    return Image.new("HSV", (1, 1), (hue, 180, 220)).convert("RGB").getpixel((0, 0))

@@ -13,6 +13,7 @@ from ..data.images.reading import Picture, read_image
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
 from ..models.tasks import CLASSIFICATION
+from ..moved import moved_names
 from .predictor import Network, Predictor, preprocessing_of
 
 
@@ -82,3 +83,6 @@ class Classifier(Predictor):
         shares, indices = probabilities.topk(min(k, len(self.classes)))
         rows = zip(indices.tolist(), shares.tolist(), strict=True)
         return [[(self.classes[index], share) for index, share in zip(*row, strict=True)] for row in rows]
+
+
+__getattr__ = moved_names(__name__)  # where 0.1.0 had them

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..checkpoints.ours import load_initial, network_info
+from ..data.loading import seed_generators, seed_of
 from ..errors import DivergenceError, InputError
 from ..models import create_model
 from ..models.tasks import TaskSpec
@@ -156,6 +157,12 @@ class Task(L.LightningModule, ABC):
         if self.trainer.ckpt_path:
             self.expect_known_classes()
         self.loaded_info = self.data_info()  # what the weights learn from now on
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed the step's random numbers (mixup, dropout, stochastic depth), so that a resumed run draws the same."""
+        loading = getattr(self.trainer.datamodule, "loading", None)
+        if loading is not None:
+            seed_generators(seed_of(loading.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def on_validation_start(self) -> None:
         if self.trainer.state.fn != TrainerFn.FITTING:

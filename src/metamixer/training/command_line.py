@@ -5,9 +5,10 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jsonargparse import ArgumentError, Namespace
@@ -22,13 +23,14 @@ from .. import tasks  # noqa: F401  its classes can be named in a recipe without
 from ..checkpoints.ours import expect_training_checkpoint
 from ..data import import_all
 from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError
-from ..models.tasks import CLASSIFICATION
+from ..models.tasks import CLASSIFICATION, TaskSpec
 from ..system.allocator import keep_freed_memory
 from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
 from .embedded import interrupts_kept
 from .horizon import expand_horizon, expect_forecasting, model_class
-from .run_folder import SaveConfigInRun, WholeCheckpointIO
+from .last_checkpoint import LastCheckpoint
+from .run_folder import SaveConfigInRun, WholeCheckpointIO, locked
 
 SECONDS_TO_END = 5
 """A process that has failed takes to let Python end."""
@@ -44,17 +46,22 @@ class TrainingCLI(LightningCLI):
         parser.add_argument(
             "--out", type=str, default="runs/latest", help="folder for checkpoints, logs and the configuration"
         )
-        parser.add_argument("--resume", type=bool, default=False, help="go on from the last checkpoint in --out")
+        parser.add_argument(
+            "--resume",
+            type=bool | Literal["auto"],
+            default=False,
+            help="go on from the last checkpoint in --out; auto: where there is one",
+        )
         parser.add_argument("--horizon", type=int, help="forecasting: steps to forecast; --out then ends in it")
         changes = "forecasting: what a recipe changes at a horizon"
         parser.add_argument("--at_horizon", type=dict[int, dict[str, Any]], default={}, help=changes)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
                 "checkpoint.monitor": None,  # the task's, with its mode
-                "checkpoint.mode": "max",
+                "checkpoint.mode": None,
                 "checkpoint.enable_version_counter": False,
                 # Lightning's save_last is written only when "best" is, which can be long before a run was stopped.
                 "last_checkpoint.filename": "last",
@@ -80,9 +87,7 @@ class TrainingCLI(LightningCLI):
         for option in ("horizon", "at_horizon"):
             if config[option]:
                 expect_forecasting(model, f"{option} {config[option]}")
-        if config.checkpoint.monitor is None:
-            spec = getattr(model, "spec", CLASSIFICATION)
-            config.checkpoint.monitor, config.checkpoint.mode = spec.monitor, spec.mode
+        choose_monitor(config.checkpoint, getattr(model, "spec", CLASSIFICATION))
         config.checkpoint.dirpath = config.last_checkpoint.dirpath = config.out
         config.trainer.default_root_dir = config.out
         last = Path(config.out, "last.ckpt")
@@ -91,10 +96,10 @@ class TrainingCLI(LightningCLI):
             named = any(word.startswith(("--model.initial", "--model.init_args.initial")) for word in self.words)
             if not config.ckpt_path and not named and last.with_name("best.ckpt").is_file():
                 config.ckpt_path = str(last.with_name("best.ckpt"))
-        elif config.resume:
-            if not last.is_file():
-                raise InputError(f"{last}: no such file, expected the checkpoint to resume from")
+        elif config.resume and last.is_file():
             config.ckpt_path = str(last)
+        elif config.resume and config.resume != "auto":
+            raise InputError(f"{last}: no such file, expected the checkpoint to resume from")
         if config.ckpt_path and not Path(config.ckpt_path).is_file():
             raise InputError(f"{config.ckpt_path}: no such file, expected a checkpoint")
 
@@ -141,10 +146,15 @@ class TrainingCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """An interrupted run says how it goes on."""
         try:
-            with interrupts_kept():
+            with interrupts_kept(), self._own_folder():
                 super()._run_subcommand(subcommand)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*self._way_on()) from None
+
+    def _own_folder(self) -> AbstractContextManager[None]:
+        """A training has its folder for itself; of several processes the first one locks it."""
+        trains = self.config.subcommand == "fit" and self.trainer.is_global_zero
+        return locked(Path(self.trainer.default_root_dir)) if trains else nullcontext()
 
     def _way_on(self) -> list[str]:
         """What an interrupted run tells; nothing where it has left nothing to go on from."""
@@ -179,6 +189,18 @@ def exit_code(process: Popen) -> int | None:
         return process.wait(SECONDS_TO_END)
     except TimeoutExpired:
         return None
+
+
+def choose_monitor(checkpoint: Namespace, spec: TaskSpec) -> None:
+    """Fill in the task's metric and mode where the options of the best checkpoint name none."""
+    if checkpoint.monitor is None and checkpoint.mode not in (None, spec.mode):
+        raise InputError(
+            f"checkpoint.mode {checkpoint.mode!r} for {spec.monitor}, the task's metric, expected {spec.mode!r}, or "
+            "another metric by checkpoint.monitor"
+        )
+    monitor = checkpoint.monitor or spec.monitor
+    checkpoint.mode = checkpoint.mode or (spec.mode if monitor == spec.monitor else "max")
+    checkpoint.monitor = monitor
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:

@@ -1,6 +1,10 @@
 """What a training run leaves in its folder, whole or not at all and beside what an earlier one left."""
 
-from collections.abc import Container
+import fcntl
+import os
+import socket
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,32 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from ..errors import InputError
 from ..system.files import written_whole
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep a run's folder for this process, and clear away what a killed one was writing.
+
+    Raises InputError where another process trains there. The lock ends with the process that holds it, however it ends:
+    a record lock isn't inherited by workers, which may outlive a killed training for seconds.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            file.seek(0)
+            raise InputError(
+                f"out {out}: {file.read().strip() or 'another process'} trains there, expected another folder, or the "
+                "end of that run"
+            ) from None
+        file.truncate(0)
+        print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
+        for part in out.glob(".*.part"):
+            part.unlink(missing_ok=True)
+        yield
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
