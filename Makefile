@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 LONGEST := tests/test_timm_suite.py
 DIGITS := recipes/classification/digits.yaml --out runs/digits
 
-.PHONY: help setup demo test lint format types timm-suite clean
+.PHONY: help setup demo test lint format types kill-campaign two-nodes timm-suite clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -33,6 +33,12 @@ format: $(INSTALLED)  ## rewrite the code in the house style
 
 types: $(INSTALLED)  ## type annotations
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+kill-campaign: $(INSTALLED)  ## kill a training KILLS times (100) at random moments; each resumed run must equal the unbroken one
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python tests/kill_campaign.py --kills $(or $(KILLS),100)
+
+two-nodes: $(INSTALLED)  ## train over two torchrun agents on this machine, one worker killed on the way
+	folder=$$(mktemp -d) && PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python tests/two_nodes.py $$folder && rm -r $$folder
 
 timm-suite: $(INSTALLED)  ## timm's own model tests on every image network
 	$(BIN)/python tests/timm_suite/run.py

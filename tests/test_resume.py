@@ -1,53 +1,21 @@
 """A run that is stopped at any step and resumed equals the unbroken one bit for bit."""
 
-import random
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
-import yaml
-from torch.utils import _pytree
+from lightning.pytorch.callbacks import EarlyStopping
 
+from kill_campaign import campaign
 from metamixer.cli import main
-from metamixer.tasks import Classification
-
-BATCHES = 5
-EPOCHS = 2
-STEPS = BATCHES * EPOCHS
-
-
-def write_recipe(path, **changes):
-    """A short training with everything random that a recipe can have; changes: by dotted key."""
-    content = {
-        "seed_everything": 1,
-        "model.class_path": "Classification",
-        "model.init_args.model": "ffnet_nano",
-        "model.init_args.num_classes": 10,
-        "model.init_args.model_args": {"depths": [1, 0, 0, 0], "drop_path_rate": 0.2, "drop_rate": 0.1},
-        "model.init_args.optimization": {"warmup_epochs": 1},
-        "data.class_path": "DigitsData",
-        "data.init_args.batch_size": 8,
-        "trainer.accelerator": "cpu",
-        "trainer.max_epochs": EPOCHS,
-        "trainer.limit_train_batches": BATCHES,
-        "trainer.limit_val_batches": 2,
-        "trainer.num_sanity_val_steps": 0,
-        "trainer.log_every_n_steps": 1,
-        "trainer.enable_progress_bar": False,
-        "trainer.enable_model_summary": False,
-        "trainer.callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.9}}],
-        "last_checkpoint.every_n_train_steps": 1,
-        **changes,
-    }
-    nested = {}
-    for key, value in content.items():
-        *parents, name = key.split(".")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[name] = value
-    path.write_text(yaml.safe_dump(nested))
-    return str(path)
+from metamixer.models.tasks import CLASSIFICATION
+from metamixer.tasks import Classification, EarlyStop
+from short_runs import BATCHES, differences, end_of, write_recipe
 
 
 def fit(recipe, out, *options):
@@ -70,47 +38,83 @@ def interrupt():
     raise KeyboardInterrupt
 
 
-def end_of(run):
-    """All that a run ends with: weights, averages, optimizer, schedule, position, best checkpoint, random state."""
-    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
-    best = torch.load(run / "best.ckpt", weights_only=True)
-    kept = {key: checkpoint[key] for key in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")}
-    kept |= {key: checkpoint[key] for key in ("current_model_state", "averaging_state") if key in checkpoint}
-    kept |= {"best": best["state_dict"], "best step": best["global_step"]}
-    kept["random"] = [torch.get_rng_state(), torch.tensor(np.random.get_state()[1].astype(np.int64)), random.getstate()]
-    return kept
-
-
-def differences(first, second):
-    """The paths of what differs in two trees."""
-    one, other = (dict(_pytree.tree_flatten_with_path(tree)[0]) for tree in (first, second))
-    assert one.keys() == other.keys()
-    same = {
-        path: torch.equal(value, other[path]) if isinstance(value, torch.Tensor) else value == other[path]
-        for path, value in one.items()
-    }
-    return [_pytree.keystr(path) for path, equal in same.items() if not equal]
-
-
 CASES = {
     "plain": {},
     "workers": {"data.init_args.num_workers": 2},
     "accumulation": {"trainer.accumulate_grad_batches": 2},
     "validation within the epoch": {"trainer.val_check_interval": 2},
-    "no averaging": {"trainer.callbacks": []},
-    "no mixing": {"model.init_args.mixup": 0, "model.init_args.cutmix": 0},
+    "no averaging, no mixing": {"trainer.callbacks": [], "model.init_args.mixup": 0, "model.init_args.cutmix": 0},
+    "by time": {"last_checkpoint.every_n_train_steps": None, "last_checkpoint.every_minutes": 1e-9},
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_run_stopped_at_any_step_ends_as_the_unbroken_one(case, tmp_path, monkeypatch):
-    """One run is stopped in every third batch, several times in a row."""
+def test_a_run_stopped_within_epochs_ends_as_the_unbroken_one(case, tmp_path, monkeypatch):
     recipe = write_recipe(tmp_path / "recipe.yaml", **CASES[case])
     assert fit(recipe, tmp_path / "whole") == 0
     expected = end_of(tmp_path / "whole")
-    for batch in (2, 4, 8):
+    for batch in (3, 8):
         with monkeypatch.context() as patch:
             stop_at(patch, batch, interrupt)
             assert fit(recipe, tmp_path / "run", "--resume", "auto") == 130
+        saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+        assert saved["epoch"] == batch // BATCHES, "the last checkpoint is from within the epoch"
     assert fit(recipe, tmp_path / "run", "--resume", "auto") == 0
     assert differences(expected, end_of(tmp_path / "run")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_stop_saves_after_the_step(number, tmp_path, monkeypatch, capsys):
+    recipe = write_recipe(tmp_path / "recipe.yaml", **{"last_checkpoint.every_n_train_steps": None})
+    stop_at(monkeypatch, 2, lambda: os.kill(os.getpid(), number))
+    assert fit(recipe, tmp_path / "run") == 130
+    assert "interrupted: go on with --resume" in capsys.readouterr().err
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 3
+
+
+def test_a_folder_belongs_to_one_training(tmp_path, capsys):
+    """Another process holds the lock; killed, it doesn't block."""
+    recipe, out = write_recipe(tmp_path / "recipe.yaml", **{"trainer.max_epochs": 1}), tmp_path / "run"
+    program = f"""
+import time
+from pathlib import Path
+from metamixer.training.run_folder import locked
+with locked(Path({str(out)!r})):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        (out / ".last.ckpt.7.part").write_text("what a killed run was writing")
+        assert fit(recipe, out) == 2
+        error = capsys.readouterr().err
+        assert f"out {out}: process {holder.pid} on " in error
+        assert len(error.splitlines()) == 1
+        holder.kill()
+    assert fit(recipe, out) == 0
+    assert not list(out.glob(".*.part"))
+
+
+def test_kills_at_random_moments(tmp_path, monkeypatch):
+    """A few of `make kill-campaign`."""
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    result = campaign(tmp_path / "campaign", kills=3, seed=0)
+    assert result["kills"] == 3
+    assert (result["different"], result["left over"]) == (0, 0)
+
+
+def test_two_processes(tmp_path):
+    program = [sys.executable, Path(__file__).with_name("two_processes.py"), tmp_path]
+    result = subprocess.run(program, capture_output=True, text=True, timeout=900)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+
+
+def test_early_stopping_takes_the_tasks_metric():
+    stop = EarlyStop(patience=2)
+    stop.setup(
+        SimpleNamespace(val_check_interval=1.0, check_val_every_n_epoch=1), SimpleNamespace(spec=CLASSIFICATION), "fit"
+    )
+    assert (stop.monitor, stop.mode) == ("val/top1", "max")
+    assert stop.best_score == -float("inf")
+    assert stop.state_key == EarlyStopping("val/top1", mode="max").state_key

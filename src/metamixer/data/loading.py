@@ -1,5 +1,6 @@
 """Loaders: which item comes when, and every random choice about it, follows from the seed, the epoch and its place."""
 
+import os
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -216,6 +217,7 @@ def evaluation_loader(
         batch_size=loading.evaluation_batch_size or loading.batch_size,
         sampler=sampler,
         collate_fn=collate_fn,
+        generator=torch.Generator(),  # so that evaluation within a training takes nothing from its generator
         persistent_workers=persistent and workers > 0,
         **_worker_settings(workers),
     )
@@ -252,9 +254,9 @@ def _worker_settings(num_workers: int) -> dict:
 def _prepare_worker(worker: int) -> None:
     """Workers stand beside the training process; more than a thread each only takes processors from it.
 
-    Signals to stop, which schedulers send to every process of a job, are for the training process alone: it needs its
-    workers to reach the end of its step, and they end with it.
+    Signals to stop are for the training process, which needs its workers to reach the end of its step: as a group of
+    their own they don't get those of a terminal or of `timeout`.
     """
     torch.set_num_threads(1)
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)

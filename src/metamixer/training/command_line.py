@@ -150,6 +150,11 @@ class TrainingCLI(LightningCLI):
                 super()._run_subcommand(subcommand)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*self._way_on()) from None
+        except RuntimeError as error:
+            # Who ends all processes of a job at once ends the workers too, and PyTorch tells of that first.
+            if "DataLoader worker" not in str(error) or "Terminated" not in str(error):
+                raise
+            raise KeyboardInterrupt(*self._way_on()) from None
 
     def _own_folder(self) -> AbstractContextManager[None]:
         """A training has its folder for itself; of several processes the first one locks it."""

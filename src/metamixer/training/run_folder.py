@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -48,7 +49,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         with written_whole(path) as part:
-            super().save_checkpoint(checkpoint, part, storage_options)
+            torch.save(checkpoint, part)
 
 
 class SaveConfigInRun(SaveConfigCallback):
