@@ -5,6 +5,7 @@ import json
 import sys
 import tarfile
 from dataclasses import replace
+from itertools import chain
 from types import SimpleNamespace
 
 import pytest
@@ -180,7 +181,7 @@ def test_several_processes_share_an_epoch_and_evaluate_every_item_once(processes
         return
     steps, colours = zip(*map(sizes, range(processes)), strict=True)
     assert len(set(steps)) == 1
-    assert sorted(sum(colours, [])) == sorted(number for number, _, _ in images_of("validation"))
+    assert sorted(chain(*colours)) == sorted(number for number, _, _ in images_of("validation"))
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,24 @@ from two_processes import TWO, run
 
 def agent(recipe: str, out: Path, port: int) -> subprocess.Popen:
     """One node's torchrun with one worker."""
-    launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3", "--rdzv-backend", "c10d"]
-    place = ["--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "run", "--local-addr", "127.0.0.1"]
+    launcher = ["torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3"]
+    place = [
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        f"127.0.0.1:{port}",
+        "--rdzv-id",
+        "run",
+        "--local-addr",
+        "127.0.0.1",
+    ]
     options = ["--resume", "auto", "--trainer.num_nodes", "2", "--trainer.devices", "1", "--trainer.strategy", "ddp"]
     command = ["-m", "metamixer", "fit", "--config", recipe, "--out", str(out), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    log = open(out.parent / "agents.log", "a")
-    return subprocess.Popen([sys.executable, *launcher, *place, *command], env=environment, stdout=log, stderr=log)
+    with open(out.parent / "agents.log", "a") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", *launcher, *place, *command], env=environment, stdout=log, stderr=log
+        )
 
 
 def kill_worker_of(agent: subprocess.Popen, after: Path, *, seconds: float = 600) -> None:

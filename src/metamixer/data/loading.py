@@ -149,8 +149,15 @@ class EpochLoader(DataLoader):
     def __iter__(self) -> Iterator:
         yield from super().__iter__()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the trainer's checkpoint holds the position. Lightning warns of loaders without this method."""
+        return {}
 
-class StreamLoader(DataLoader):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+class StreamLoader(EpochLoader):
     """An epoch of a data set that can only be read through; a resumed run reads what it has seen and leaves it out."""
 
     seed = 0
