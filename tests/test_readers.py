@@ -148,7 +148,8 @@ def test_a_loader_begins_where_the_trainer_stands_in_the_epoch(num_workers, data
     whole = list(loader)
     data.trainer.fit_loop.batch_idx = 0
     rest = list(loader)
-    assert len(loader) == len(whole) == len(rest) + 1
+    assert len(whole) == len(rest) + 1
+    assert len(loader) == len(whole) or isinstance(loader.dataset, IterableDataset)  # a stream's length is a guess
     for before, after in zip(whole[1:], rest, strict=True):
         assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
