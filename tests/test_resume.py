@@ -68,7 +68,7 @@ def test_a_signal_to_stop_saves_after_the_step(number, tmp_path, monkeypatch, ca
     recipe = write_recipe(tmp_path / "recipe.yaml", **{"last_checkpoint.every_n_train_steps": None})
     stop_at(monkeypatch, 2, lambda: os.kill(os.getpid(), number))
     assert fit(recipe, tmp_path / "run") == 130
-    assert "interrupted: go on with --resume" in capsys.readouterr().err
+    assert "interrupted: continue with --resume" in capsys.readouterr().err
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == 3
 
 

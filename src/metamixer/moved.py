@@ -1,4 +1,4 @@
-"""Paths of 0.1.0 whose modules and names stand elsewhere now; they still import, with a warning."""
+"""Import hooks: paths of 0.1.0 that moved still import, with a warning; timm gets our networks."""
 
 import sys
 import warnings
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from typing import Any
 
 MOVED = {
@@ -130,3 +131,28 @@ def moved_names(module: str) -> Callable[[str], Any]:
         return getattr(import_module(now[name]), name)
 
     return find
+
+
+class ImportedAfter(MetaPathFinder):
+    """Imports a module of ours right after a library, whoever imports that: so timm knows our networks, and `import
+    metamixer` needs no timm.
+    """
+
+    def __init__(self, library: str, ours: str):
+        self.library = library
+        self.ours = ours
+
+    def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
+        if fullname != self.library:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_both(module) -> None:
+                execute(module)
+                import_module(self.ours)
+
+            spec.loader.exec_module = execute_both
+        return spec

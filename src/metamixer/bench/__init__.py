@@ -1,4 +1,4 @@
-"""Timing networks in every form on this machine."""
+"""Benchmarks of networks on this machine."""
 
 from ..moved import moved_names as _moved_names
 

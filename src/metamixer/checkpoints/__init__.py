@@ -1,4 +1,4 @@
-"""From a file or a name to a network."""
+"""Checkpoints: from a file or a name to a network."""
 
 from ..moved import moved_names as _moved_names
 

@@ -1,4 +1,4 @@
-"""A picture of a labelled cloud: from above and from the side, with a legend."""
+"""Pictures of labeled clouds: from above and from the side, with a legend."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,7 @@ BACKGROUND = (255, 255, 255)
 
 
 def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Image.Image:
-    """coordinates: (N, 3); labels: (N,) numbers of `classes`. Only classes that occur are in the legend, the commonest
-    first.
-    """
+    """coordinates: (N, 3); labels: (N,) indices of `classes`. The legend lists present classes, most frequent first."""
     colours = distinct_colours(len(classes))
     palette = np.array(colours, dtype=np.uint8)
     counts = np.bincount(labels, minlength=len(classes))
@@ -37,7 +35,7 @@ def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[st
 
 
 def project(points: np.ndarray, labels: np.ndarray, palette: np.ndarray) -> Image.Image:
-    """points: (N, 3) right, up and towards the viewer; the nearest point of a pixel is seen."""
+    """points: (N, 3) right, up and towards the viewer; the nearest point of a pixel is visible."""
     low, size = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-9)
     width, height = WIDTH - 2 * MARGIN, 700
     scale = min((width - 1) / size[0], (height - 1) / size[1])

@@ -1,4 +1,4 @@
-"""Training by recipes: the command line, the run's folder, and the picture of a run."""
+"""Training from recipes: the command line, the run folder, and the plots of a run."""
 
 from ..moved import moved_names as _moved_names
 

@@ -1,4 +1,4 @@
-"""Point clouds: reading, scenes, voxels."""
+"""Point clouds: files, scenes, voxels."""
 
 from ...moved import moved_names as _moved_names
 

@@ -1,4 +1,4 @@
-"""A class for each pixel: label maps and their transforms."""
+"""Semantic segmentation: label maps and transforms."""
 
 from ...moved import moved_names as _moved_names
 

@@ -1,4 +1,4 @@
-"""One file a recipe of an optimizer."""
+"""Optimizers and schedules, one file per recipe."""
 
 from ...moved import moved_names as _moved_names
 
