@@ -1,4 +1,4 @@
-"""Loaders: which item comes when, and every random choice about it, follows from the seed, the epoch and its place."""
+"""Data loaders whose order and random choices depend only on the seed, the epoch and the position in it."""
 
 import os
 import random
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Loading:
     """How items become batches.
 
-    batch_size: items in a training batch, in each process. num_workers: processes that read. seed: of shuffling and
+    batch_size: items per training batch and process. num_workers: reading processes. seed: of shuffling and
     augmentation. evaluation_batch_size, evaluation_workers: the same in evaluation; None: as in training. keep_last:
-    train on the last, smaller batch of an epoch too.
+    keep the last, smaller batch of an epoch, which is otherwise dropped unless it is the only one.
     """
 
     batch_size: int
@@ -42,7 +42,7 @@ class Loading:
 
 
 class Place(NamedTuple):
-    """Where a training stands: its epoch, the batches of it that are done, and this process among all."""
+    """Position of a training: epoch, completed batches of the epoch, number of processes, rank of this one."""
 
     epoch: int = 0
     batch: int = 0
@@ -51,14 +51,14 @@ class Place(NamedTuple):
 
 
 def place_in(trainer: "L.Trainer | None") -> Place:
-    """Where a trainer stands; without one, the beginning."""
+    """Position of a trainer; without one, the start."""
     if trainer is None:
         return Place()
     return Place(trainer.current_epoch, trainer.fit_loop.batch_idx + 1, trainer.world_size, trainer.global_rank)
 
 
 def seed_of(*numbers: int) -> int:
-    """A seed that depends on all of the numbers and is alike for no two tuples of them."""
+    """Hash numbers to a seed of 56 bits."""
     return int.from_bytes(blake2b(repr(numbers).encode(), digest_size=7).digest(), "big")
 
 
@@ -70,7 +70,7 @@ def seed_generators(seed: int) -> None:
 
 
 class SeededIndex(int):
-    """The number of an item, with the seed of the random choices about it."""
+    """Index of an item, with the seed of its augmentation."""
 
     seed: int
 
@@ -84,10 +84,10 @@ class SeededIndex(int):
 
 
 class EpochSampler(DistributedSampler):
-    """The shuffled items of an epoch for this process, from the batch on at which the training stands.
+    """Shuffled items of an epoch for this process, starting at the trainer's batch.
 
-    The order depends on the seed and the epoch alone; the random choices about an item depend on its place in that
-    order too. Both are the same for any number of workers and processes, and in a run that was stopped and resumed.
+    The order depends on the seed and the epoch; the seed of an item also on its position in that order. Both are the
+    same for any number of workers and processes, and in a resumed run.
     """
 
     def __init__(self, dataset: Dataset, loading: Loading, trainer: "L.Trainer | None"):
@@ -103,7 +103,7 @@ class EpochSampler(DistributedSampler):
 
 
 class EvaluationSampler(DistributedSampler):
-    """Every item once over all processes; PyTorch's own repeats some, so that each process gets equally many."""
+    """Every item once over all processes. `DistributedSampler` repeats some to give each process equally many."""
 
     def __init__(self, dataset: Dataset, *, processes: int, rank: int):
         super().__init__(dataset, num_replicas=processes, rank=rank, shuffle=False)
@@ -121,7 +121,7 @@ class EvaluationSampler(DistributedSampler):
 
 
 class SeededItems(Dataset):
-    """A data set whose items draw from generators that are seeded for each `SeededIndex`."""
+    """Seed the generators before each item of a data set that is given by a `SeededIndex`."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
@@ -135,30 +135,32 @@ class SeededItems(Dataset):
         return self.dataset[int(index)]
 
     def __getitems__(self, indices: Sequence[int]) -> Any:
-        """A batch: at once where the data set can, else item by item."""
+        """A batch: at once if the data set supports it, otherwise item by item."""
         if hasattr(self.dataset, "__getitems__"):
             return self.dataset.__getitems__([int(index) for index in indices])
         return [self[index] for index in indices]
 
 
 class EpochLoader(DataLoader):
-    """Begins an epoch with its first batch: Lightning makes the iterator before it knows where a resumed run stands,
-    and workers would begin at once, in the order of the first epoch.
+    """A loader that starts the epoch when its first batch is requested.
+
+    Lightning creates the iterator before it knows the position of a resumed run, and workers would start at once, in
+    the order of epoch 0.
     """
 
     def __iter__(self) -> Iterator:
         yield from super().__iter__()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: the trainer's checkpoint holds the position. Lightning warns of loaders without this method."""
+        """Return nothing: the trainer's checkpoint has the position. Lightning warns of loaders without this method."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        """Do nothing."""
 
 
 class StreamLoader(EpochLoader):
-    """An epoch of a data set that can only be read through; a resumed run reads what it has seen and leaves it out."""
+    """A loader of a data set without indices; a resumed run reads the completed batches again and skips them."""
 
     seed = 0
     trainer: "L.Trainer | None" = None
@@ -178,19 +180,18 @@ class StreamLoader(EpochLoader):
             number += 1
 
     def _begin(self, place: Place) -> None:
-        """The order of a stream, and all choices of its workers, follow from the epoch."""
+        """Seed the order of the stream and its workers by the epoch."""
         self.generator.manual_seed(seed_of(self.seed, place.epoch, place.rank))
         if hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(place.epoch)
         if hasattr(getattr(self.dataset, "reader", None), "ds"):
-            self.dataset.reader.ds = None  # timm's reader goes on in its stream, where a resumed run can't be
+            self.dataset.reader.ds = None  # timm's reader continues its stream, which a resumed run can't
 
 
 def training_loader(
     dataset: Dataset, loading: Loading, *, trainer: "L.Trainer | None" = None, collate_fn: Callable = default_collate
 ) -> DataLoader:
-    """Shuffled full batches, from where the trainer stands; a last, smaller batch is dropped unless it is alone."""
-    # Workers that stay would keep what they were given in their first epoch.
+    """Shuffled full batches, starting at the trainer's position."""
     options = {"batch_size": loading.batch_size, "collate_fn": collate_fn, **_worker_settings(loading.num_workers)}
     if isinstance(dataset, IterableDataset):
         expect_one_process(trainer)
@@ -210,8 +211,9 @@ def evaluation_loader(
     collate_fn: Callable = default_collate,
     persistent: bool = True,
 ) -> DataLoader:
-    """Every item once, in order; persistent: its workers wait for the next time, which many loaders side by side would
-    do in memory.
+    """Every item once, in order.
+
+    persistent: keep the workers for the next epoch; off for many loaders side by side, whose workers would fill memory.
     """
     workers = loading.num_workers if loading.evaluation_workers is None else loading.evaluation_workers
     sampler = None
@@ -224,16 +226,14 @@ def evaluation_loader(
         batch_size=loading.evaluation_batch_size or loading.batch_size,
         sampler=sampler,
         collate_fn=collate_fn,
-        generator=torch.Generator(),  # so that evaluation within a training takes nothing from its generator
+        generator=torch.Generator(),  # evaluation leaves the global generator alone
         persistent_workers=persistent and workers > 0,
         **_worker_settings(workers),
     )
 
 
 def expect_one_process(trainer: "L.Trainer | None") -> None:
-    """Raises InputError where several processes would share a data set that can only be read through: they would get
-    unequal parts of it.
-    """
+    """Raise InputError if several processes would share a data set without indices: their parts would be unequal."""
     if trainer is not None and trainer.world_size > 1:
         raise InputError(
             f"data.dataset is a stream, which {trainer.world_size} processes can't share evenly, expected "
@@ -242,9 +242,7 @@ def expect_one_process(trainer: "L.Trainer | None") -> None:
 
 
 def read_ahead(read: Callable[[int], object], count: int, *, threads: int) -> None:
-    """Let a data set that keeps what it reads do so in this process: workers begin with what is there, and end with
-    their epoch.
-    """
+    """Fill the cache of a data set in this process; workers start from it, and theirs end with the epoch."""
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(read, range(count)):
             pass
@@ -259,10 +257,9 @@ def _worker_settings(num_workers: int) -> dict:
 
 
 def _prepare_worker(worker: int) -> None:
-    """Workers stand beside the training process; more than a thread each only takes processors from it.
+    """Give a worker one thread, since it runs next to the training process, and a process group of its own.
 
-    Signals to stop are for the training process, which needs its workers to reach the end of its step: as a group of
-    their own they don't get those of a terminal or of `timeout`.
+    Signals to stop go to the group of the training process, which still needs its workers to finish the step.
     """
     torch.set_num_threads(1)
     os.setpgid(0, 0)

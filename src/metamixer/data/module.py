@@ -1,4 +1,4 @@
-"""What all data modules share: a data module states its datasets and how items become a batch."""
+"""Base class of the data modules, which define their datasets and how items become a batch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ from .loading import Loading, evaluation_loader, training_loader
 
 
 class DataModule(L.LightningDataModule, ABC):
-    """A training set, sets for evaluation, and how they are loaded.
+    """A training set, evaluation sets, and their loaders.
 
-    A data set whose `read_ahead(threads)` decodes and keeps all items is asked to before workers start.
+    A data set with `read_ahead(threads=)`, which fills its cache, fills it before the workers start.
 
     collate, collate_evaluation: items -> a batch, in training and in evaluation.
     """
@@ -31,7 +31,7 @@ class DataModule(L.LightningDataModule, ABC):
 
     @abstractmethod
     def evaluation_dataset(self, split: str) -> Dataset:
-        """A split ("train", "val" or "test") as the network is to see it in evaluation."""
+        """A split ("train", "val" or "test"), preprocessed for evaluation."""
 
     def train_dataloader(self) -> DataLoader:
         dataset = self.training_dataset()

@@ -1,17 +1,17 @@
-"""The end of a training that makes no more progress."""
+"""Early stopping on the task's metric."""
 
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping
 
 
 class EarlyStop(EarlyStopping):
-    """End a training whose metric got no better for some validations.
+    """Stop a training whose metric has not improved for some validations.
 
     Args:
         monitor: the metric; None: the task's, with its mode.
-        mode: "max" or "min", what is better; None: the task's.
-        patience: validations without progress before the end.
-        min_delta: the least change that counts as progress.
+        mode: "max" or "min"; None: the task's.
+        patience: validations without improvement before the stop.
+        min_delta: smallest change that counts as an improvement.
     """
 
     def __init__(
@@ -31,5 +31,5 @@ class EarlyStop(EarlyStopping):
 
     @property
     def state_key(self) -> str:
-        """The same as Lightning's own, so that a run of an earlier recipe can be resumed."""
+        """The key of Lightning's callback, so that runs of earlier recipes can be resumed."""
         return super().state_key.replace(type(self).__qualname__, "EarlyStopping", 1)

@@ -150,13 +150,18 @@ class TrainingCLI(LightningCLI):
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*self._way_on()) from None
         except RuntimeError as error:
-            # Who ends all processes of a job at once ends the workers too, and PyTorch tells of that first.
-            if "DataLoader worker" not in str(error) or "Terminated" not in str(error):
+            if not self._workers_were_ended(error):
                 raise
             raise KeyboardInterrupt(*self._way_on()) from None
 
+    def _workers_were_ended(self, error: RuntimeError) -> bool:
+        """Whether a scheduler ended the workers together with this process, which PyTorch reports as their failure."""
+        last = (callback for callback in self.trainer.callbacks if isinstance(callback, LastCheckpoint))
+        asked = "killed by signal: Terminated" in str(error) or any(callback.stop_asked for callback in last)
+        return asked and "DataLoader worker" in str(error)
+
     def _own_folder(self) -> AbstractContextManager[None]:
-        """A training has its folder for itself; of several processes the first one locks it."""
+        """Lock the folder of a training run, in the first of several processes."""
         trains = self.config.subcommand == "fit" and self.trainer.is_global_zero
         return locked(Path(self.trainer.default_root_dir)) if trains else nullcontext()
 

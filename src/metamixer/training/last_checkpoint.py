@@ -1,4 +1,4 @@
-"""`last.ckpt`, from which a stopped run goes on exactly where it was."""
+"""`last.ckpt`, from which a stopped run continues exactly."""
 
 import signal
 import threading
@@ -10,17 +10,17 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send some time before they kill a job."""
+"""Sent by schedulers before they kill a job."""
 
 BATCHES_BETWEEN_VOTES = 8
-"""Several processes agree on saving only so often: it takes a message to all of them."""
+"""How often several processes agree on whether to save; each vote is a collective operation."""
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Save the run at the end of each epoch, within epochs by steps and by time, and before a stop that is asked for.
+    """Save a run at the end of each epoch, within epochs by steps and by time, and on a signal to stop.
 
-    Within an epoch the run is saved right after an optimizer step that no validation follows; what is due earlier waits
-    for one. The state is then complete: gradients are used up, and the best checkpoint has seen all validations.
+    Within an epoch, the state is complete only after an optimizer step that no validation follows: no gradient is half
+    accumulated, and no validation is skipped on resuming. A checkpoint that is due earlier waits for such a step.
 
     Args:
         every_n_train_steps: optimizer steps between two checkpoints within an epoch; None: not by steps.
@@ -45,19 +45,19 @@ class LastCheckpoint(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """The same as Lightning's own, which earlier checkpoints have."""
+        """The key of Lightning's callback, as in earlier checkpoints."""
         return super().state_key.replace(type(self).__qualname__, "ModelCheckpoint", 1)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self.seen_step, self.saved_at = trainer.global_step, time.monotonic()
         if threading.current_thread() is threading.main_thread():
-            for number in STOP_SIGNALS:  # Lightning puts back what was there before
+            for number in STOP_SIGNALS:  # Lightning restores the earlier handlers
                 signal.signal(number, lambda *_: self._ask_to_stop(trainer))
 
     def _ask_to_stop(self, trainer: Trainer) -> None:
         self.stop_asked = True
-        if trainer.validating:  # what there is to save was saved before
+        if trainer.validating:  # a validation is repeated on resuming
             trainer._signal_connector.received_sigterm = True
 
     def on_train_batch_end(
@@ -88,7 +88,7 @@ class LastCheckpoint(ModelCheckpoint):
     def _after_saving(self, trainer: Trainer) -> None:
         self.due, self.saved_at = False, time.monotonic()
         if self._any_process(trainer, self.stop_asked):
-            trainer._signal_connector.received_sigterm = True  # Lightning ends the run after this batch
+            trainer._signal_connector.received_sigterm = True  # ends the run after this batch
 
     def _any_process(self, trainer: Trainer, asked: bool) -> bool:
         return trainer.strategy.reduce_boolean_decision(asked, all=False)

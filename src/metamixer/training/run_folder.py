@@ -20,10 +20,9 @@ from ..system.files import written_whole
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Keep a run's folder for this process, and clear away what a killed one was writing.
+    """Lock the folder of a run, and remove files that a killed run was writing; raises InputError if it is locked.
 
-    Raises InputError where another process trains there. The lock ends with the process that holds it, however it ends:
-    a record lock isn't inherited by workers, which may outlive a killed training for seconds.
+    A record lock ends with its process and isn't inherited: workers may outlive a killed training for seconds.
     """
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("a+") as file:
@@ -32,8 +31,8 @@ def locked(out: Path) -> Iterator[None]:
         except (BlockingIOError, PermissionError):
             file.seek(0)
             raise InputError(
-                f"out {out}: {file.read().strip() or 'another process'} trains there, expected another folder, or the "
-                "end of that run"
+                f"out {out}: {file.read().strip() or 'another process'} trains there, expected another folder, or "
+                "that run to end first"
             ) from None
         file.truncate(0)
         print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)

@@ -138,7 +138,7 @@ def read_dataset(
 
 
 def shard_reader(root: str, stream) -> ShardReader | None:
-    """The shards that timm's reader would stream, with numbered items; None where they aren't tar files on disk."""
+    """An indexed reader of the shards of timm's stream; None if they aren't tar files on disk."""
     split = getattr(stream, "split_info", None)
     shards = [Path(root, name) for name in getattr(split, "filenames", ())]
     if not shards or not all(shard.suffix == ".tar" and shard.is_file() for shard in shards):

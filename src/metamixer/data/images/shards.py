@@ -1,7 +1,7 @@
-"""WebDataset shards on disk as a data set with numbered items.
+"""WebDataset shards on disk as a data set with indices.
 
-A tar file is not compressed, so that any member can be read alone once its place is known. Numbered items are what
-shuffling, several processes and resuming within an epoch need; a stream could give none of them exactly.
+Tar files aren't compressed, so any member can be read once its offset is known. Shuffling, several processes and exact
+resuming need indices, which a stream doesn't have.
 """
 
 import io
@@ -17,9 +17,9 @@ from ...errors import InputError, first_line
 
 
 class ShardReader:
-    """The samples of tar files, each an image and its class: `NAME.jpg` and `NAME.cls`, one behind the other.
+    """Samples of tar files: an image and its class in consecutive members, such as `NAME.jpg` and `NAME.cls`.
 
-    label: the key of the class in `NAME.json`, for shards without `NAME.cls`. Only places are kept, 40 bytes a sample.
+    label: key of the class in `NAME.json`, for shards without `NAME.cls`. Only offsets are kept, 40 bytes per sample.
     """
 
     def __init__(self, shards: Sequence[Path], *, suffixes: Sequence[str], label: str = ""):
@@ -56,7 +56,7 @@ class ShardReader:
 
 
 def sample_places(shard: Path, *, suffixes: Sequence[str], label_suffix: str) -> Iterator[tuple[int, int, int, int]]:
-    """Offset and size of each sample's image, and of its label, in the order of the file."""
+    """Offset and size of the image and of the label of each sample."""
     try:
         with tarfile.open(shard, "r:") as archive:
             for key, members in groupby(_members(archive), key=lambda member: _split(member.name)[0]):
@@ -80,7 +80,7 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """A member's sample and suffix: all from the first point on, as WebDataset has it."""
+    """Sample and suffix of a member; the suffix starts at the first dot, as in WebDataset."""
     folder, slash, file = name.rpartition("/")
     stem, point, suffix = file.partition(".")
     return folder + slash + stem, (point + suffix).lower()
