@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 import lightning as L
+import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -163,6 +164,12 @@ class Task(L.LightningModule, ABC):
     def on_validation_start(self) -> None:
         if self.trainer.state.fn != TrainerFn.FITTING:
             self.match_data()
+
+    def on_validation_epoch_start(self) -> None:
+        """Give all processes the norm statistics of the first, which checkpoints keep."""
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def on_test_start(self) -> None:
         self.match_data()
