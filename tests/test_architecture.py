@@ -17,6 +17,7 @@ from metamixer.moved import MOVED, MOVED_NAMES
 FLOORS = (
     ("errors", "moved"),
     ("system", "ops"),
+    ("zoo",),
     ("mixer", "drawing"),
     ("models", "data"),
     ("inference", "deployment"),

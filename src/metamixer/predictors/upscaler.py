@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..checkpoints.packaged import packaged_weights
 from ..checkpoints.published_info import expect_model
+from ..checkpoints.source import weights_name
 from ..data.given import each_of
 from ..data.images.given import name_of, named_pictures
 from ..data.images.lossless import PictureFile, read_picture
@@ -39,7 +39,7 @@ class Upscaler(Predictor):
     """An upscaling network: `Upscaler("ffnet_sr_nano", scale=2)(image)` or `Upscaler.load("best.ckpt")(image)`.
 
     Args:
-        model: a network's name; uses its packaged weights unless a checkpoint is given.
+        model: a network's name; its own weights are used where no checkpoint is given.
         scale: upscaling factor; None: the checkpoint's, 2 without one.
         checkpoint: a file of a training run, an exported file or a published one.
         memory: limit in MiB of the network's largest tensors, which determines the tile size.
@@ -73,14 +73,15 @@ class Upscaler(Predictor):
         scale: int | None = None,
         **settings,
     ) -> Self:
-        """`Predictor.load`; a name selects the packaged weights of a `scale`. settings: also `memory`."""
+        """`Predictor.load`, where a name stands for its weights at a `scale`; settings: `memory` as well."""
         if scale is not None and scale not in SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
         source = checkpoint if source is None else source
         if model is not None:
             expect_model(model, cls.task)
         if source is None or source in list_models(cls.task):
-            source = packaged_weights(f"{source or model or 'ffnet_sr_nano'}_x{scale or 2}")
+            source = weights_name(source or model, cls.task, scale=scale)
+            model = None
         return super().load(source, model=model, scale=scale, **settings)
 
     @classmethod

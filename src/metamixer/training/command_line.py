@@ -30,14 +30,19 @@ from ..tasks.task import Task
 from .embedded import interrupts_kept
 from .horizon import expand_horizon, expect_forecasting, model_class
 from .last_checkpoint import LastCheckpoint
+from .messages import plain
 from .recipes import with_recipes
-from .run_folder import SaveConfigInRun, WholeCheckpointIO, locked
+from .run_folder import SaveConfigInRun, WholeCheckpointIO, drop_empty_run, locked
 
 SECONDS_TO_END = 5
 """Seconds to wait for a failed process to exit."""
 
 ERRORS = {USAGE_ERROR: InputError, DIVERGED: DivergenceError}
 """Exit code of a process -> the error it ended with."""
+
+
+PARSING = {"exit_on_error": False, "allow_abbrev": False}
+"""Of every parser: errors come back, and an option is what it is called."""
 
 
 class TrainingCLI(LightningCLI):
@@ -73,7 +78,11 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         self.words = list(args)
-        super().parse_arguments(parser, args)
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            options = self._subcommand_parsers[args[0]]._option_string_actions
+            raise InputError(f"{plain(str(error), options)}; metamixer {args[0]} --help tells more") from None
 
     def _parse_ckpt_path(self) -> None:
         """Check the checkpoint first, because Lightning reads settings from it."""
@@ -91,6 +100,7 @@ class TrainingCLI(LightningCLI):
         choose_monitor(config.checkpoint, getattr(model, "spec", CLASSIFICATION))
         config.checkpoint.dirpath = config.last_checkpoint.dirpath = config.out
         config.trainer.default_root_dir = config.out
+        self.is_new = not Path(config.out).exists()
         last = Path(config.out, "last.ckpt")
         if self.config.subcommand != "fit":
             config.trainer.logger = False
@@ -143,18 +153,26 @@ class TrainingCLI(LightningCLI):
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run; an interrupt prints how to resume."""
+        with self._own_folder():
+            self._run_in_folder(subcommand)
+
+    def _run_in_folder(self, subcommand: str) -> None:
+        """Run; an interrupt says how to continue, and a new run that fails at once leaves no folder."""
         try:
-            with interrupts_kept(), self._own_folder():
+            with interrupts_kept():
                 super()._run_subcommand(subcommand)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*self._way_on()) from None
-        except RuntimeError as error:
-            if not self._workers_were_ended(error):
-                raise
-            raise KeyboardInterrupt(*self._way_on()) from None
+        except Exception as error:
+            if self._workers_were_ended(error):
+                raise KeyboardInterrupt(*self._way_on()) from None
+            if subcommand == "fit" and self.is_new and self.trainer.is_global_zero:
+                drop_empty_run(Path(self.trainer.default_root_dir))
+            raise
+        if subcommand == "fit" and self.trainer.is_global_zero:
+            print_next(Path(self.trainer.default_root_dir), self.words)
 
-    def _workers_were_ended(self, error: RuntimeError) -> bool:
+    def _workers_were_ended(self, error: Exception) -> bool:
         """Whether a scheduler ended the workers together with this process, which PyTorch reports as their failure."""
         last = (callback for callback in self.trainer.callbacks if isinstance(callback, LastCheckpoint))
         asked = "killed by signal: Terminated" in str(error) or any(callback.stop_asked for callback in last)
@@ -171,6 +189,14 @@ class TrainingCLI(LightningCLI):
         return (
             ["continue with --resume"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
         )
+
+
+def print_next(out: Path, words: list[str]) -> None:
+    """What a run has written, and what one might do with it."""
+    if (best := out / "best.ckpt").is_file():
+        print(f"wrote {best}")
+        recipe = next((f" --config {words[i + 1]}" for i, word in enumerate(words[:-1]) if word == "--config"), "")
+        print(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}")
 
 
 class EndTogether(Callback):
@@ -281,11 +307,7 @@ def run(arguments: list[str]) -> TrainingCLI:
             seed_everything_default=0,
             save_config_callback=SaveConfigInRun,
             save_config_kwargs={"overwrite": True},
-            parser_kwargs={
-                "prog": "metamixer",
-                "exit_on_error": False,
-                **{name: {"exit_on_error": False} for name in TrainingCLI.subcommands()},
-            },
+            parser_kwargs={"prog": "metamixer", **PARSING, **dict.fromkeys(TrainingCLI.subcommands(), PARSING)},
         )
     except ArgumentError as error:
         raise InputError(" ".join(str(error).split()) + f"; see metamixer {arguments[0]} --help") from None

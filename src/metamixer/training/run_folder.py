@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -89,3 +90,10 @@ def keep_earlier_run(out: Path, *, logs: Container[Path]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
     print(f"{out}: the earlier run there is now in {folder}")
+
+
+def drop_empty_run(out: Path) -> None:
+    """Remove the folder of a new run that failed before it had a checkpoint or a row of its log."""
+    logs = (path.read_text().strip() for path in out.glob("logs/*/metrics.csv"))
+    if out.is_dir() and not any(out.rglob("*.ckpt")) and not any(logs):
+        shutil.rmtree(out)

@@ -25,10 +25,7 @@ def overlay_with_weights(variant: str, pretrained_cfg: str | dict | None, overla
     if config.source or config.state_dict or (config.hf_hub_id and not config.file):
         return overlay
     if not config.has_weights:
-        raise InputError(
-            f"{variant}: no published weights, expected pretrained=False or a pretrained_cfg_overlay "
-            "with 'file' or 'url'"
-        )
+        raise InputError(f"model {variant!r}: no weights are published, expected pretrained=False, or a checkpoint")
     return {**overlay, "state_dict": dict(read_published(config.file or config.url))}
 
 
