@@ -194,7 +194,7 @@ def test_models_lists_the_papers_table(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["paint"], "command 'paint', expected one of fit"),
+        (["paint"], "command 'paint', expected one of predict"),
         (["predict", "--model", "ffnet_9", "--checkpoint", "{checkpoint}", "{pictures}"], "expected ffnet_9"),
         (
             ["predict", "--model", "ffnet_sr_light", "{pictures}"],

@@ -114,7 +114,7 @@ class TestWeights:
         [
             ({"model": "ffnet_1"}, "model 'ffnet_1', expected one of ffnet_sr, ffnet_sr_light, ffnet_sr_nano"),
             ({"scale": 5}, "scale 5, expected one of 2, 3, 4"),
-            ({"model": "ffnet_sr"}, "ffnet_sr_x2: no packaged weights"),
+            ({"model": "ffnet_sr", "scale": 3}, "ffnet_sr: no weights for scale 3, expected scale 2"),
         ],
     )
     def test_names_missing_weights(self, arguments, message):

@@ -35,6 +35,8 @@ SHELLS = ("bash", "zsh", "fish")
 BROKEN_PIPE = 141
 """Exit status after SIGPIPE (128 + 13)."""
 
+BOOLEANS = ("true", "false", "yes", "no")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `metamixer COMMAND ...` and return the exit code; errors print one line on standard error."""
@@ -107,7 +109,7 @@ def _shell_code(shell: str = "bash", *others: str) -> str:
 def _train(arguments: list[str]) -> None:
     from .training.command_line import run
 
-    run(_with_values(arguments, {"--resume"}))
+    run(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto")))
 
 
 def _call(command: str, words: list[str]) -> None:
@@ -191,11 +193,11 @@ def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
     return result
 
 
-def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
+def _with_values(arguments: Sequence[str], flags: Container[str], values: Container[str] = BOOLEANS) -> list[str]:
     """Give bare flags a value: `--overwrite` means `--overwrite true`, whatever word follows."""
     following = [*arguments[1:], ""]
     return [
-        f"{argument}=true" if argument in flags and after.lower() not in ("true", "false", "yes", "no") else argument
+        f"{argument}=true" if argument in flags and after.lower() not in values else argument
         for argument, after in zip(arguments, following, strict=False)
     ]
 

@@ -15,6 +15,7 @@ from ..checkpoints.source import weights_name
 from ..data.given import each_of
 from ..data.images.given import name_of, named_pictures
 from ..data.images.lossless import PictureFile, read_picture
+from ..data.images.transparency import extend_color
 from ..errors import InputError
 from ..inference.tiles import split, tile_side
 from ..models import create_model, list_models
@@ -143,17 +144,22 @@ class Upscaler(Predictor):
 
     def enlarge_file(self, file: PictureFile, *, on_tile: Callable[[int, int], object] | None = None) -> PictureFile:
         """Upscale a file's pixels and transparency; everything else is unchanged. on_tile: as in `enlarge`."""
-        alpha = None if file.alpha is None else enlarge_alpha(file.alpha, self.scale)
-        return file.with_pixels(self.enlarge(file.colour, on_tile=on_tile), alpha)
+        if file.alpha is None:
+            return file.with_pixels(self.enlarge(file.colour, on_tile=on_tile), None)
+        colour = extend_color(file.colour, file.alpha)
+        return file.with_pixels(self.enlarge(colour, on_tile=on_tile), enlarge_alpha(file.alpha, self.scale))
 
     def enlarge_picture(
         self, image: Image.Image, *, on_tile: Callable[[int, int], object] | None = None
     ) -> Image.Image:
         """Upscale a Pillow image of one of the modes above, its alpha by bicubic. on_tile: as in `enlarge`."""
         if image.mode in ("LA", "RGBA"):
-            *colours, alpha = image.split()
-            colour = self.enlarge_picture(Image.merge("RGB" if len(colours) == 3 else "L", colours), on_tile=on_tile)
-            colour.putalpha(Image.fromarray(enlarge_alpha(np.asarray(alpha), self.scale)))
+            pixels = np.asarray(image)
+            alpha = pixels[:, :, -1]
+            extended = extend_color(pixels[:, :, :-1], alpha)
+            opaque = Image.fromarray(extended[:, :, 0] if extended.shape[2] == 1 else extended)
+            colour = self.enlarge_picture(opaque, on_tile=on_tile)
+            colour.putalpha(Image.fromarray(enlarge_alpha(alpha, self.scale)))
             return colour
         if image.mode not in COLOUR_MODES:
             raise InputError(f"image mode {image.mode!r}, expected L, LA, RGB, RGBA or I;16")

@@ -25,7 +25,10 @@ def overlay_with_weights(variant: str, pretrained_cfg: str | dict | None, overla
     if config.source or config.state_dict or (config.hf_hub_id and not config.file):
         return overlay
     if not config.has_weights:
-        raise InputError(f"model {variant!r}: no weights are published, expected pretrained=False, or a checkpoint")
+        raise InputError(
+            f"model {variant!r}: no weights are published, "
+            "expected pretrained=False (of a backbone in a recipe: pretrained_backbone: false)"
+        )
     return {**overlay, "state_dict": dict(read_published(config.file or config.url))}
 
 
