@@ -97,7 +97,7 @@ def fit(
     print(f"{path}: {data.understood}", flush=True)
     with removed_where_it_fails(out):
         recipe = recipe_of(data, start, out, seed=seed)
-        length = "" if epochs else f", about {minutes:g} min at most"
+        length = "" if epochs else f", up to about {minutes:g} min"
         epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
         print(f"training {start}: {counted(epochs, 'epoch')}{length}; the run is in {out}", flush=True)
         return train(data, with_epochs(data, recipe, epochs), out, epochs)
