@@ -18,7 +18,11 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "predict": Command(
         "classify images and folders",
-        ("predict photo.jpg", "predict photos/ --model ffnet_2.distilled_in1k --json result.json"),
+        (
+            "predict photo.jpg",
+            "predict photos/ --checkpoint runs/flowers/best.ckpt",
+            "predict photos/ --model ffnet_2.distilled_in1k --json result.json",
+        ),
         ("model", "checkpoint", "top", "json", "device"),
     ),
     "detect": Command(
@@ -32,7 +36,7 @@ COMMANDS: dict[str, Command] = {
         ("model", "checkpoint", "out", "window", "json", "device", "overwrite"),
     ),
     "upscale": Command(
-        "enlarge images",
+        "enlarge images 2, 3 or 4 times",
         ("upscale photo.jpg", "upscale photo.jpg --out large.jpg --scale 4", "upscale photos/ --out large"),
         ("scale", "out", "model", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
     ),
@@ -43,7 +47,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "forecast": Command(
         "forecast a table of time series, without training or after training on it",
-        ("forecast data.csv --horizon 12", "forecast data.csv --horizon 96 --train scratch --plot forecast.png"),
+        (
+            "forecast data.csv --horizon 12 --levels 80 95 --plot forecast.png",
+            "forecast data.csv --horizon 96 --train scratch",
+        ),
         ("horizon", "lookback", "out", "plot", "levels", "train", "checkpoint", "save", "json", "overwrite"),
     ),
     "train": Command(

@@ -58,7 +58,7 @@ class Option:
         if self.default in (None, False, (), Parameter.empty):
             return self.about
         value = " ".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
-        return f"{self.about} (default: {value})"
+        return f"{self.about.removesuffix('.')} (default: {value})"
 
 
 def function_of(command: str) -> Callable[..., object]:
@@ -89,7 +89,7 @@ def described(docstring: str) -> dict[str, str]:
 def overview() -> str:
     """`metamixer --help`."""
     commands = [f"  {name:10s}{command.summary}" for name, command in COMMANDS.items()]
-    examples = [f"  metamixer {COMMANDS[name].examples[0]}" for name in ("upscale", "predict", "forecast", "fit")]
+    examples = [f"  metamixer {COMMANDS[name].examples[0]}" for name in ("forecast", "upscale", "train", "predict")]
     return "\n".join(
         [
             "usage: metamixer COMMAND ...",

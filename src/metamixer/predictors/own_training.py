@@ -54,7 +54,7 @@ def train(
     """Train on a folder of your own data: `train("flowers", minutes=5).predictor("rose.jpg")`.
 
     Args:
-        data: a folder with a folder of images for each class; images with a COCO json; folders images and masks;
+        data: a folder with one folder of images per class; images with a COCO JSON file; folders images and masks;
             labeled point clouds; large images, for super-resolution; or a table of time series.
         out: the run folder; None: runs/NAME.
         minutes: approximate time limit in minutes.
