@@ -17,6 +17,7 @@ SUMMARIES = {
     "fit": "train by a recipe: metamixer fit --config recipes/classification/digits.yaml",
     "validate": "measure a checkpoint on the validation split",
     "test": "measure a checkpoint on the test split",
+    "distil": "train a small classifier on a larger one's outputs for your images",
     **{task.command: task.summary for task in TASKS.values()},
     "fuse": "write a checkpoint's deploy form",
     "export": "write a checkpoint in another library's format, proved equal",
@@ -34,6 +35,7 @@ POSITIONAL = {
     "table": {"help": "CSV (gzip too) or Parquet"},
     "networks": {"nargs": "+", "help": "networks by name, of metamixer or timm"},
     "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or a network's name"},
+    "folder": {"help": "train/CLASS/IMAGE and val/CLASS/IMAGE, or any folder of images without labels"},
     "checkpoint": {"help": "a file of a training run (.ckpt) or a deploy form (.safetensors)"},
 }
 LISTS = {
@@ -43,6 +45,8 @@ LISTS = {
     "backends": {"type": str, "help": "backends; none: all that are installed but compile, which is slow to build"},
     "precisions": {"type": str, "help": "precisions of fp32, bf16, int8"},
     "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for a network that doesn't tell it"},
+    "stages": {"type": int, "help": "stages of the student that learn features, from 0"},
+    "teacher_stages": {"type": int, "help": "stages of the teacher that they learn, in the same order; -1 is the last"},
     "levels": {"type": float, "help": "coverage in percent of intervals to give beside, such as 80 95"},
     "missing_values": {"type": float, "help": "numbers that stand for a missing value, such as -9999"},
 }

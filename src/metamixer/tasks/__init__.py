@@ -6,6 +6,7 @@ from .corruption import CorruptionRobustness as CorruptionRobustness
 from .detection import Detection as Detection
 from .distillation import Distillation as Distillation
 from .distillation import Teacher as Teacher
+from .distilled_classification import DistilledClassification as DistilledClassification
 from .forecasting import Forecasting as Forecasting
 from .optimization.detection import DetectionOptimization as DetectionOptimization
 from .optimization.points import PointOptimization as PointOptimization

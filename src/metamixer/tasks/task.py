@@ -176,8 +176,14 @@ class Task(L.LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         self.log_measures("test")
 
+    def extra_groups(self) -> Groups:
+        """The optimizer's groups of what learns beside the network, and isn't kept; none."""
+        return []
+
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.optimization.optimizer(self.network)
+        for group in self.extra_groups():
+            optimizer.add_param_group(group)
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps):
             raise InputError(
@@ -197,7 +203,7 @@ class Task(L.LightningModule, ABC):
             before = (
                 [group["param_names"] for group in groups] if named else self.optimization.groups_before(self.network)
             )
-            regroup(checkpoint, before, self.optimization.groups(self.network))
+            regroup(checkpoint, before, [*self.optimization.groups(self.network), *self.extra_groups()])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.expect_finite_weights()
