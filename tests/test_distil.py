@@ -74,7 +74,7 @@ def distil(folder, out, *options, teacher="test_distil:Counting"):
 def test_outputs_are_computed_once_and_kept(folder, tmp_path, capfd):
     Counting.seen = 0
     assert distil(folder, tmp_path / "run", "--learn", "both") == 0
-    probes = 2  # blank images by which the task and its data learn the number of outputs
+    probes = 2  # blank images that tell the number of outputs
     assert Counting.seen == 16 + probes
     assert np.load(tmp_path / "run/teacher/known.npy").all()
     options = ["--learn", "both", "--cache", str(tmp_path / "run/teacher")]
@@ -117,7 +117,7 @@ def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path):
         (
             "test_distil:two_classes",
             ["--learn", "both", "--stages", "7"],
-            r"stages \[7\], expected numbers from 0 to 3",
+            r"stages \[7\], expected numbers from 0",
         ),
         ("test_distil:two_classes", ["--learn", "both", "--teacher_stages", "9"], "test_distil:two_classes: .* stages"),
         ("test_distil:two_classes", ["--learn", "both", "--stages", "2", "3"], r"stages \[2, 3\], expected as many as"),
@@ -169,7 +169,7 @@ def test_a_spoiled_cache_is_named(tmp_path):
     with pytest.raises(InputError, match=r"known.npy: can't be read \(.*\), expected an array"):
         OutputCache(tmp_path, {"teacher": "a"}, crops)
     (tmp_path / "about.json").write_text("{")
-    with pytest.raises(InputError, match="about.json: can't be read"):
+    with pytest.raises(InputError, match=r"about.json: can't be read"):
         OutputCache(tmp_path, {"teacher": "a"}, crops)
 
 
@@ -196,7 +196,8 @@ def test_views_are_crops_of_the_asked_area_and_stay_the_same():
     area = (right - left) * (lower - upper)
     assert crops.shape == (1500, 5)
     assert left.min() >= 0 and upper.min() >= 0 and right.max() <= 1 + 1e-6 and lower.max() <= 1 + 1e-6
-    assert 0.25 - 1e-4 <= area.min() and area.max() <= 0.5 + 1e-4
+    assert area.min() >= 0.25 - 1e-4
+    assert area.max() <= 0.5 + 1e-4
     assert 0.4 < mirrored.mean() < 0.6
     assert np.array_equal(crops, views.draw(500))
 
@@ -229,6 +230,6 @@ def test_images_without_labels_take_the_teacher_alone(folder):
     from metamixer.tasks.distillation import Distillation
 
     task = DistilledClassification(distillation=Distillation(Teacher(Counting()), alpha=0.5), cache="")
-    with pytest.raises(InputError, match="distillation.alpha 0.5, expected 1: the images have no labels"):
+    with pytest.raises(InputError, match=r"distillation.alpha 0.5, expected 1: the images have no labels"):
         task._expect_labels(UnlabelledDistillationData(str(folder)))
     task._expect_labels(DistillationData(str(folder)))

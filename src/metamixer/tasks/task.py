@@ -17,6 +17,7 @@ from ..checkpoints.ours import load_initial, network_info
 from ..errors import DivergenceError, InputError
 from ..models import create_model
 from ..models.tasks import TaskSpec
+from ..ops.small_maps import use_matrices
 from .optimization.parameter_groups import Groups, regroup
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -75,7 +76,7 @@ class Task(L.LightningModule, ABC):
         self.model_name = model
         self.model_args = dict(model_args)
         self.optimization = optimization
-        self.network = create_model(model, **{**self.model_args, **start})
+        self.network = use_matrices(create_model(model, **{**self.model_args, **start}))
         self.loaded_info = load_initial(self.network, initial, new_classifier=new_classifier) if initial else {}
         if compile:
             self.network.compile()

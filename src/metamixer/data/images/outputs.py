@@ -37,6 +37,7 @@ class OutputCache:
         self.crops = read_array(self.folder / CROPS)
         self.known = self._array(KNOWN, (len(self.crops),), np.bool_)
         self.outputs: list[np.ndarray] = []
+        self._open([read_array(path, mmap_mode="r").shape[1] for path in self._files()])
 
     def __deepcopy__(self, memo: dict) -> "OutputCache":
         """Itself: two copies would write the same files."""
@@ -48,21 +49,24 @@ class OutputCache:
         """
         numbers = views.cpu().numpy()
         new = np.flatnonzero(~self.known[numbers])
-        if len(new) or not self.outputs:
-            computed = compute(torch.from_numpy(new if len(new) else np.arange(1)))
+        if len(new):
+            computed = compute(torch.from_numpy(new))
             self._open([output.shape[1] for output in computed])
             for array, output in zip(self.outputs, computed, strict=True):
-                if len(new):
-                    array[numbers[new]] = output.cpu().numpy()
+                array[numbers[new]] = output.cpu().numpy()
             self.known[numbers[new]] = True
         return [torch.from_numpy(array[numbers]).to(views.device, torch.float32) for array in self.outputs]
 
     def _open(self, widths: Sequence[int]) -> None:
-        if not self.outputs:
+        if len(self.outputs) < len(widths):  # of a run that was stopped between them, some are there
             self.outputs = [
                 self._array(f"output_{number}.npy", (len(self.crops), width), np.float16)
                 for number, width in enumerate(widths)
             ]
+
+    def _files(self) -> list[Path]:
+        """Those of outputs that are there."""
+        return sorted(self.folder.glob("output_*.npy"), key=lambda path: int(path.stem.removeprefix("output_")))
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         """A file's array, mapped into memory; a new one is of zeros, which take no space on disk."""
@@ -85,7 +89,7 @@ class OutputCache:
         for key, value in json.loads(json.dumps(self.about)).items():
             if found.get(key) != value:
                 raise InputError(
-                    f"{self.folder}: outputs for {key} {found.get(key)!r}, expected {value!r}: another cache"
+                    f"{self.folder}: a cache for {key} {found.get(key)!r}, expected one for {value!r}, or a new folder"
                 )
 
 
