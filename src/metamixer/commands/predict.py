@@ -28,17 +28,15 @@ def predict(
     """Classify images and folders of images.
 
     Args:
-        images: files and folders.
+        images: image files and folders.
         model: a network's name; without a checkpoint its published weights are fetched.
-        checkpoint: a file of a training run or of `metamixer export`, which need no model name, or a published one,
-            which does.
-        top: how many classes to name for each image.
-        json: file to write the result to; "-" for standard output instead of the table.
-        overwrite: replace a result that exists.
-        batch_size: images at a time.
-        device: where to compute, such as cpu or cuda.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
-            is.
+        checkpoint: a file of a training run or of `metamixer export`, or a published one, which needs --model.
+        top: number of classes per image.
+        json: file for the results; "-" for standard output instead of the table.
+        overwrite: replace an existing file.
+        batch_size: images per batch.
+        device: the device to compute on, such as cpu or cuda.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
     """
     from ..data.images.reading import find_images
     from ..predictors.classifier import Classifier
@@ -70,7 +68,7 @@ def predict(
 def classify(
     classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, top: int, batch_size: int
 ) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
-    """Each file that is an image with its likeliest classes."""
+    """Each readable image with its top classes."""
     for start in range(0, len(paths), batch_size):
         images = {}
         for path in paths[start : start + batch_size]:

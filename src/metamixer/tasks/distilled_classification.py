@@ -4,33 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..data.images.distillation import DistillationData
 from ..data.images.outputs import OutputCache
 from ..errors import InputError
 from .classification import Classification
-from .distillation import Distillation, pooled
+from .distillation import Distillation, FeatureMatching
 from .optimization.recipe import Optimization
-
-
-class FeatureMatching(nn.Module):
-    """1 - cosine between a linear projection of the student's features and the teacher's; the projection is dropped.
-
-    Args:
-        student: channels of the student's stages.
-        teacher: channels of the teacher's stages, one of the student's each.
-    """
-
-    def __init__(self, student: Sequence[int], teacher: Sequence[int]):
-        super().__init__()
-        self.projections = nn.ModuleList(nn.Linear(s, t) for s, t in zip(student, teacher, strict=True))
-
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """Features (B, channels) of each stage -> scalar, the mean over stages and images."""
-        pairs = zip(self.projections, student, teacher, strict=True)
-        return torch.stack([1 - F.cosine_similarity(project(s), t).mean() for project, s, t in pairs]).mean()
+from .teacher import pooled
 
 
 class DistilledClassification(Classification):
