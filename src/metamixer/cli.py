@@ -14,16 +14,10 @@ from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWar
 from .models.tasks import TASKS
 
 SUMMARIES = {
-<<<<<<< HEAD
-    "fit": "train by a recipe: metamixer fit --config recipes/classification/digits.yaml",
-    "validate": "measure a checkpoint on the validation split",
-    "test": "measure a checkpoint on the test split",
-    "distil": "train a small classifier on a larger one's outputs for your images",
-=======
     "fit": "train from a recipe: metamixer fit --config recipes/classification/digits.yaml",
     "validate": "evaluate a checkpoint on the validation split",
     "test": "evaluate a checkpoint on the test split",
->>>>>>> main
+    "distil": "train a small classifier on a larger one's outputs for your images",
     **{task.command: task.summary for task in TASKS.values()},
     "fuse": "write a checkpoint's deploy form (fused)",
     "export": "export a checkpoint to another runtime's format and verify the outputs",
@@ -38,40 +32,24 @@ POSITIONAL = {
         "nargs": "+",
         "help": "PLY, LAS, LAZ, NPZ or NPY files, folders of them, or folders of arrays with coord.npy",
     },
-<<<<<<< HEAD
-    "table": {"help": "CSV (gzip too) or Parquet"},
-    "networks": {"nargs": "+", "help": "networks by name, of metamixer or timm"},
-    "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or a network's name"},
-    "folder": {"help": "train/CLASS/IMAGE and val/CLASS/IMAGE, or any folder of images without labels"},
-    "checkpoint": {"help": "a file of a training run (.ckpt) or a deploy form (.safetensors)"},
-=======
     "table": {"help": "CSV (may be gzipped) or Parquet file"},
     "networks": {"nargs": "+", "help": "names of metamixer or timm networks"},
     "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or the name of a network"},
+    "folder": {"help": "train/CLASS/IMAGE and val/CLASS/IMAGE, or any folder of unlabeled images"},
     "checkpoint": {"help": "a training checkpoint (.ckpt) or a deploy form (.safetensors)"},
->>>>>>> main
 }
 LISTS = {
     "vs": {"type": str, "help": "other metamixer or timm networks to compare with"},
     "batch": {"type": int, "help": "batch sizes"},
-<<<<<<< HEAD
-    "sizes": {"type": int, "help": "sides of the images in pixels; none: each network's own"},
-    "backends": {"type": str, "help": "backends; none: all that are installed but compile, which is slow to build"},
-    "precisions": {"type": str, "help": "precisions of fp32, bf16, int8"},
-    "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for a network that doesn't tell it"},
-    "stages": {"type": int, "help": "stages of the student that learn features, from 0"},
-    "teacher_stages": {"type": int, "help": "stages of the teacher that they learn, in the same order; -1 is the last"},
-    "levels": {"type": float, "help": "coverage in percent of intervals to give beside, such as 80 95"},
-    "missing_values": {"type": float, "help": "numbers that stand for a missing value, such as -9999"},
-=======
     "sizes": {"type": int, "help": "image sides in pixels; default: each network's own"},
     "backends": {"type": str, "help": "backends; default: all installed ones except compile, which is slow to build"},
     "precisions": {"type": str, "help": "precisions: fp32, bf16, int8"},
     "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for networks that don't define it"},
     "quantiles": {"type": float, "help": "quantiles to add to the forecast, such as 0.1 0.9"},
+    "stages": {"type": int, "help": "stages of the student that learn features, from 0"},
+    "teacher_stages": {"type": int, "help": "stages of the teacher that they learn, in the same order; -1 is the last"},
     "levels": {"type": float, "help": "coverage in percent of prediction intervals, such as 80 95"},
     "missing_values": {"type": float, "help": "numbers that mark a missing value, such as -9999"},
->>>>>>> main
 }
 """Options that take several values, as in --levels 80 95 or, in brackets, --levels "[80, 95]"."""
 
