@@ -6,8 +6,10 @@ from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
+from ..models.tasks import DETECTION
 from ..system.files import check_targets, each_once, unique_stems, write_picture, write_text
 from .batch import Batch
+from .engine import predict_files
 
 
 def detect(
@@ -21,6 +23,8 @@ def detect(
     max_pixels: int = MAX_PIXELS,
     precision: str = "fp32",
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Find objects in images and folders of images; write pictures of them and COCO's results.
 
@@ -34,6 +38,9 @@ def detect(
         max_pixels: an image of more is refused before it is decoded.
         precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
     from ..predictors.detector import Detector, image_ids
@@ -41,15 +48,21 @@ def detect(
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
+    if engine:
+        load = {"source": checkpoint, "model": model, "device": device, "precision": precision}
+        options = {"score_threshold": score_threshold}
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, DETECTION.name, images, out, load=load, options=options, **how)
+        return
     paths = each_once(find_images(images))
-    pictures = [Path(out, f"{stem}.jpg") for stem in unique_stems(paths)]
+    drawn = [Path(out, f"{stem}.jpg") for stem in unique_stems(paths)]
     table = Path(out, "detections.json")
-    check_targets([*pictures, table], sources=paths, overwrite=overwrite)
+    check_targets([*drawn, table], sources=paths, overwrite=overwrite)
     keep_freed_memory()
     detector = Detector.load(checkpoint, model=model, device=device, precision=precision)
     found: dict[Path, list[dict]] = {}
     with bomb_guard(max_pixels), Batch(len(paths), out) as batch:
-        for path, picture, number in zip(paths, pictures, image_ids(paths), strict=True):
+        for path, picture, number in zip(paths, drawn, image_ids(paths), strict=True):
             with batch.file(path):
                 objects = detector(path, score_threshold=score_threshold)
                 write_picture(picture, detector.draw(path, objects))

@@ -6,6 +6,7 @@ from typing import Literal
 
 from ..errors import InputError
 from ..system.files import check_targets, write_text
+from .engine import forecast_tables, refuse_beside
 
 
 def forecast(
@@ -25,6 +26,7 @@ def forecast(
     seed: int = 0,
     device: str = "cpu",
     overwrite: bool = False,
+    engine: str | None = None,
 ) -> None:
     """Forecast what comes after a table of series: at once, or after learning from it and testing that on its last
     rows.
@@ -46,6 +48,8 @@ def forecast(
         seed: of everything random.
         device: where to compute, such as cpu or cuda.
         overwrite: replace results that exist.
+        engine: ray, or ray:ACTORS such as ray:4, for a long table of very many series, a URL too: each is forecast
+            alone, with results as Parquet in the folder `out`; a stopped job goes on.
     """
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name
@@ -53,6 +57,12 @@ def forecast(
     from ..predictors.forecaster import Forecaster, Training
     from ..system.allocator import keep_freed_memory
 
+    if engine:
+        without = {"checkpoint": checkpoint, "lookback": lookback, "steps": steps, "save": save, "plot": plot}
+        refuse_beside(engine, **without, time=time, train=None if train == "none" else train)
+        how = {"horizon": horizon or 96, "levels": levels, "missing_values": missing_values, "device": device}
+        forecast_tables(engine, [table], None if out == "forecast.csv" else out, overwrite=overwrite, **how)
+        return
     for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
         if name and Path(name).suffix != suffix:
             raise InputError(f"{what} {name!r}, expected a name that ends in {suffix}")

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..models.tasks import POINTS
 from .batch import Batch
+from .engine import predict_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +24,8 @@ def points(
     fragments: bool = False,
     overwrite: bool = False,
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Label every point of point clouds; write labelled clouds, class counts and pictures.
 
@@ -34,6 +38,9 @@ def points(
         fragments: see every point itself, not one point a voxel; slower.
         overwrite: replace results that exist.
         device: where to compute, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.points.clouds import read_cloud
     from ..inference.voting import voting
@@ -41,6 +48,12 @@ def points(
     from ..system.files import write_csv
 
     voting(votes)
+    if engine:
+        load = {"source": checkpoint, "model": model, "device": device}
+        options = {"votes": votes, "fragments": fragments}
+        how = {"load": load, "options": options, "pictures": pictures, "overwrite": overwrite}
+        predict_files(engine, POINTS.name, clouds, out, **how)
+        return
     jobs = plan(clouds, Path(out), overwrite=overwrite)
     segmenter = PointSegmenter.load(checkpoint, model=model, device=device)
     for source, _ in jobs:  # read again later: all of them together may be larger than memory

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
+from ..models.tasks import SEGMENTATION
 from ..system.files import check_targets, each_once, unique_stems, write_csv, write_png, write_text
 from .batch import Batch
+from .engine import predict_files
 
 if TYPE_CHECKING:
     from ..predictors.segmenter import Segmenter
@@ -28,6 +30,8 @@ def segment(
     max_pixels: int = MAX_PIXELS,
     precision: str = "fp32",
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Give each pixel of images and folders of images a class; write label PNGs, coloured pictures and the areas.
 
@@ -44,6 +48,9 @@ def segment(
         max_pixels: an image of more is refused before it is decoded.
         precision: fp32, or bf16, which is faster where the processor has it, and less exact.
         device: where to compute, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
     from ..predictors.segmenter import Segmenter
@@ -52,10 +59,16 @@ def segment(
     for name, value in (("window", window), ("stride", stride)):
         if value is not None and value < 32:
             raise InputError(f"{name} {value}, expected at least 32 pixels")
+    if engine:
+        load = {"source": checkpoint, "model": model, "device": device, "precision": precision}
+        options = {"window": window, "stride": stride, "grey_images": grey_images}
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, SEGMENTATION.name, images, out, load=load, options=options, **how)
+        return
     paths = each_once(find_images(images))
     stems = unique_stems(paths)
-    pictures = [Path(out, f"{stem}_{kind}.png") for stem in stems for kind in ("labels", "overlay")[: 1 + overlays]]
-    check_targets([*pictures, Path(out, "areas.json"), Path(out, "areas.csv")], sources=paths, overwrite=overwrite)
+    targets = [Path(out, f"{stem}_{kind}.png") for stem in stems for kind in ("labels", "overlay")[: 1 + overlays]]
+    check_targets([*targets, Path(out, "areas.json"), Path(out, "areas.csv")], sources=paths, overwrite=overwrite)
     keep_freed_memory()
     segmenter = Segmenter.load(checkpoint, model=model, device=device, precision=precision)
     if window or stride:

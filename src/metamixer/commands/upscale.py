@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
+from ..models.tasks import SUPER_RESOLUTION
 from .batch import Batch
+from .engine import predict_files, refuse_beside
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,6 +33,8 @@ def upscale(
     backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Enlarge images and folders of images; each keeps its format, depth, alpha, orientation and colour profile.
 
@@ -50,11 +54,20 @@ def upscale(
             is.
         precision: fp32, bf16 or, with a backend, auto for the faster one.
         device: where to compute, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..predictors.upscaler import Upscaler
 
-    jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     place = {"device": device, "backend": backend, "precision": precision}
+    if engine:
+        refuse_beside(engine, compare=compare)
+        load = {"source": checkpoint, "model": model, "scale": scale, "memory": memory, **place}
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, SUPER_RESOLUTION.name, images, out, load=load, options={}, **how)
+        return
+    jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     upscaler = Upscaler.load(checkpoint, model=model, scale=scale, memory=memory, **place)
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
         for source, target in jobs:
