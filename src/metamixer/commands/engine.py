@@ -69,9 +69,10 @@ def _run(engine: str, work: Any, out: str, *, overwrite: bool) -> None:
     actors = engine.partition(":")[2]
     shown = sys.stderr.isatty()
 
-    def on_shard(done: int, count: int) -> None:
+    def on_shard(tally: Any, count: int) -> None:
         if shown:
-            print(f"\r{done} of {count} shards", end="\n" if done == count else "", file=sys.stderr, flush=True)
+            line = f"\r{tally.shards} of {count} shards, {tally.inputs} {work.about}"
+            print(line, end="\n" if tally.shards == count else "", file=sys.stderr, flush=True)
 
     job = Job(work, Folder(absolute(out)))
     tally = run(job, actors=int(actors) if actors else None, overwrite=overwrite, on_shard=on_shard)

@@ -24,23 +24,33 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 @dataclass
 class Tally:
-    """What a job has done: numbers of inputs and of those with an error, and some of the errors."""
+    """What a job has done.
+
+    inputs, failed: how many, and how many of them have an error; errors: some of them; shards: how many of them are
+    done; machines: Ray's names of those that took part.
+    """
 
     inputs: int = 0
     failed: int = 0
+    shards: int = 0
     errors: list[str] = field(default_factory=list)
+    machines: set[str] = field(default_factory=set)
 
     def add(self, shard: Mapping[str, Any]) -> None:
         self.inputs += shard["inputs"]
         self.failed += shard["failed"]
+        self.shards += 1
         self.errors = [*self.errors, *shard["errors"]][:MESSAGES]
+        self.machines.add(shard["machine"])
 
 
-def run(job: Job, *, actors: int | None = None, overwrite: bool = False, on_shard: Callable[[int, int], Any]) -> Tally:
+def run(
+    job: Job, *, actors: int | None = None, overwrite: bool = False, on_shard: Callable[[Tally, int], Any] | None = None
+) -> Tally:
     """Do a job on the cluster that is connected or that RAY_ADDRESS names, else on this machine.
 
-    actors: processes that predict; None: as many as fit. on_shard: is called with (shards done, shards). Raises
-    InputError where the job can't be done at all; an input that can't be used is a row with its error.
+    actors: processes that predict; None: as many as fit. on_shard: is called with (what is done, shards) after each.
+    Raises InputError where the job can't be done at all; an input that can't be used is a row with its error.
     """
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -57,9 +67,10 @@ def run(job: Job, *, actors: int | None = None, overwrite: bool = False, on_shar
             "compute": ray.data.ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=1),
             "num_gpus": int(job.work.device.startswith("cuda")),
         }
-        for number, answer in enumerate(answers(shards, Predicting, **predicting), start=1):
+        for answer in answers(shards, Predicting, **predicting):
             tally.add(answer)
-            on_shard(number, len(shards))
+            if on_shard:
+                on_shard(tally, len(shards))
     return tally
 
 
@@ -80,7 +91,7 @@ class Predicting:
 
     def work_through(self, shard: int) -> dict[str, Any]:
         self.held = self.held or self.job.work.prepare()
-        return self.job.work_through(shard, self.held)
+        return {**self.job.work_through(shard, self.held), "machine": ray.get_runtime_context().get_node_id()}
 
 
 def answered(work: Callable[[], dict[str, Any]]) -> dict[str, list[Any]]:
