@@ -320,7 +320,7 @@ def test_a_text_in_a_series_costs_no_other_series(tmp_path):
     results, _ = run(replace(Tables.of([str(tmp_path / "table.csv")], horizon=2), shards=1), tmp_path / "out")
     errors = dict(zip(results.unique_id, results.error, strict=True))
     assert "'many', expected a number" in errors["001"]
-    assert errors["000"] is None and errors["002"] is None
+    assert pandas.isna(errors["000"]) and pandas.isna(errors["002"])
 
 
 def test_tables_that_are_not_long_are_refused(tmp_path):

@@ -52,7 +52,7 @@ class Output:
 
 
 def classified(classifier: Any, paths: Sequence[Path], *, top: int) -> list[Prediction]:
-    likeliest = classifier.likeliest(classifier(paths), top)
+    likeliest = classifier.top(list(paths), top, batch_size=len(paths))
     return [
         Prediction(
             {"classes": [{"name": name, "probability": probability} for name, probability in classes]},

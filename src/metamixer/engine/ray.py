@@ -49,7 +49,7 @@ def run(
 ) -> Tally:
     """Do a job on the cluster that is connected or that RAY_ADDRESS names, else on this machine.
 
-    actors: processes that predict; None: as many as fit. on_shard: is called with (what is done, shards) after each.
+    actors: processes that predict at most; None: as many as fit. on_shard: is called with (what is done, shards) after each.
     Raises InputError where the job can't be done at all; an input that can't be used is a row with its error.
     """
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -57,16 +57,17 @@ def run(
     with cluster():
         units = job.work.units()
         job = job.begin(overwrite=overwrite)
-        most = actors or max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        for _ in answers(units, spread, fn_kwargs={"job": job}, concurrency=most):
+        for _ in answers(units, spread, fn_kwargs={"job": job}, concurrency=actors):
             pass
-        shards = job.shards()
-        tally = Tally()
+        shards, kind = job.shards(), "GPU" if job.work.device.startswith("cuda") else "CPU"
+        fitting = int(min(ray.cluster_resources().get(kind, 1), actors or len(shards), len(shards)))
+        pool = {"min_size": 1, "max_size": actors, "initial_size": max(fitting, 1), "max_tasks_in_flight_per_actor": 1}
         predicting = {
             "fn_constructor_args": (job,),
-            "compute": ray.data.ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=1),
-            "num_gpus": int(job.work.device.startswith("cuda")),
+            "compute": ray.data.ActorPoolStrategy(**pool),
+            "num_gpus": int(kind == "GPU"),
         }
+        tally = Tally()
         for answer in answers(shards, Predicting, **predicting):
             tally.add(answer)
             if on_shard:
