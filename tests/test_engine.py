@@ -17,11 +17,11 @@ import metamixer
 from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.cli import main
 from metamixer.data import DetectionPreprocessing, PointPreprocessing, Preprocessing, SegmentationPreprocessing
-from metamixer.engine import job as jobs
 from metamixer.engine.files import Files
 from metamixer.engine.folder import Folder
-from metamixer.engine.job import Job
+from metamixer.engine.job import DESCRIPTION, Job
 from metamixer.engine.series import Tables
+from metamixer.engine.shard import PREDICTIONS, Shard
 from metamixer.engine.sources import find_sources, local_file, read_source
 from metamixer.errors import InputError
 from metamixer.predictors.forecaster import Forecaster
@@ -82,7 +82,7 @@ def run(work, out, **begin):
         job.spread(unit)
     held = job.work.prepare()
     answers = [job.work_through(shard, held) for shard in job.shards()]
-    results = pandas.read_parquet(out / jobs.PREDICTIONS).sort_values(job.work.key, ignore_index=True)
+    results = pandas.read_parquet(out / PREDICTIONS).sort_values(job.work.key, ignore_index=True)
     return results, {key: sum(answer[key] for answer in answers) for key in ("inputs", "failed")}
 
 
@@ -101,26 +101,26 @@ def test_every_input_is_a_row_and_a_broken_one_a_row_with_its_error(upscaling, p
 
 
 def test_a_stopped_job_goes_on_behind_its_last_part(upscaling, pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "PART_INPUTS", 1)
+    monkeypatch.setattr("metamixer.engine.shard.PART_INPUTS", 1)
     monkeypatch.setattr("metamixer.engine.files.BATCH", 1)
     work, tables = replace(upscaling, inputs=[str(pictures)], shards=1), []
-    predicted, written = Files._rows, Job._write_part
+    predicted, written = Files._rows, Shard._write_part
 
-    def counted(self, predictor, batch, job):
+    def counted(self, predictor, batch, shard):
         tables.append(batch[0].name)
-        return predicted(self, predictor, batch, job)
+        return predicted(self, predictor, batch, shard)
 
-    def stopped(self, shard, rows):
+    def stopped(self, rows):
         if len(tables) == 4:
             raise KeyboardInterrupt
-        return written(self, shard, rows)
+        return written(self, rows)
 
     monkeypatch.setattr(Files, "_rows", counted)
-    monkeypatch.setattr(Job, "_write_part", stopped)
+    monkeypatch.setattr(Shard, "_write_part", stopped)
     with pytest.raises(KeyboardInterrupt):
         run(work, tmp_path / "out")
-    assert len(pandas.read_parquet(tmp_path / "out" / jobs.PREDICTIONS)) == 3
-    monkeypatch.setattr(Job, "_write_part", written)
+    assert len(pandas.read_parquet(tmp_path / "out" / PREDICTIONS)) == 3
+    monkeypatch.setattr(Shard, "_write_part", written)
     image(9).save(pictures / "new.png")
     results, tally = run(work, tmp_path / "out")
     assert tally == {"inputs": 9, "failed": 1}
@@ -128,6 +128,33 @@ def test_a_stopped_job_goes_on_behind_its_last_part(upscaling, pictures, tmp_pat
     assert results.input.is_unique
     assert run(work, tmp_path / "out")[1] == tally
     assert len(tables) == 10
+
+
+def test_an_input_that_ends_processes_is_a_row_after_a_few(upscaling, pictures, tmp_path, monkeypatch):
+    work = replace(upscaling, inputs=[str(pictures)], shards=1)
+    job = Job(work, Folder(str(tmp_path / "out"))).begin()
+    job.spread(str(pictures))
+    predicted, died = Files._rows, []
+
+    def deadly(self, predictor, batch, shard):
+        rows = predicted(self, predictor, batch, shard)
+        if any(given.name.endswith("4.png") for given in batch):
+            died.append(len(batch))
+            raise KeyboardInterrupt  # as if the process had ended
+        return rows
+
+    monkeypatch.setattr(Files, "_rows", deadly)
+    held = work.prepare()
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            job.work_through(0, held)
+    answer = job.work_through(0, held)
+    assert died == [8, 8, 1, 1]
+    assert (answer["inputs"], answer["failed"]) == (8, 2)
+    results = pandas.read_parquet(tmp_path / "out" / PREDICTIONS)
+    assert results.input.is_unique
+    assert results[results.input.str.endswith("4.png")].error.item() == "ended the process that read it"
+    assert not (tmp_path / "out" / "attempts" / "00000").exists()
 
 
 def test_results_of_another_job_are_refused_or_replaced(upscaling, pictures, tmp_path):
@@ -310,7 +337,7 @@ def test_each_series_of_a_long_table_is_forecast_as_alone(kind, tmp_path):
         columns = [name for name in expected if name not in ("unique_id", "ds")]
         np.testing.assert_allclose(forecast[columns], expected[columns], rtol=1e-5)
     assert run(work, tmp_path / "out")[1] == tally
-    assert len(pandas.read_parquet(tmp_path / "out" / jobs.PREDICTIONS)) == len(results)
+    assert len(pandas.read_parquet(tmp_path / "out" / PREDICTIONS)) == len(results)
 
 
 def test_a_text_in_a_series_costs_no_other_series(tmp_path):
@@ -337,9 +364,9 @@ def test_tables_that_are_not_long_are_refused(tmp_path):
 def test_parts_hold_typed_columns(upscaling, pictures, tmp_path):
     work = replace(upscaling, inputs=[str(pictures)])
     run(work, tmp_path / "out")
-    dataset = pyarrow.parquet.read_table(tmp_path / "out" / jobs.PREDICTIONS)
+    dataset = pyarrow.parquet.read_table(tmp_path / "out" / PREDICTIONS)
     assert dataset.schema.names == work.schema.names
-    assert json.loads((tmp_path / "out" / jobs.DESCRIPTION).read_text())["job"]["task"] == "super_resolution"
+    assert json.loads((tmp_path / "out" / DESCRIPTION).read_text())["job"]["task"] == "super_resolution"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from metamixer.cli import main
-from metamixer.engine import job as jobs
 from metamixer.engine.files import Files
 from metamixer.engine.folder import Folder
 from metamixer.engine.job import Job
+from metamixer.engine.shard import PREDICTIONS
 from pictures import save_small_upscaler
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'metamixer[ray]'")
@@ -64,7 +64,7 @@ def test_a_node_that_is_killed_costs_no_input_and_doubles_none(nodes, inputs, tm
     tally = engine.run(Job(work, Folder(str(tmp_path / "out"))), actors=2, on_shard=kill)
     assert killed and killed[0] > 0, "the second node was to die with shards left"
     assert (tally.inputs, tally.failed) == (INPUTS, 1)
-    results = pandas.read_parquet(tmp_path / "out" / jobs.PREDICTIONS)
+    results = pandas.read_parquet(tmp_path / "out" / PREDICTIONS)
     assert sorted(results.input) == sorted(f"{i}.png" for i in range(INPUTS))
     assert results[results.error.notna()].input.tolist() == ["7.png"]
 
@@ -81,12 +81,12 @@ def test_the_command_goes_on_with_a_stopped_job(nodes, inputs, tmp_path, capsys)
     held = job.work.prepare()
     for shard in job.shards()[::2]:
         job.work_through(shard, held)
-    before = {path: path.stat().st_mtime_ns for path in (out / jobs.PREDICTIONS).rglob("*.parquet")}
+    before = {path: path.stat().st_mtime_ns for path in (out / PREDICTIONS).rglob("*.parquet")}
     assert main(command) == 0
     printed = capsys.readouterr()
     assert f"{INPUTS} inputs, 1 with an error" in printed.out
     assert "7.png: not a readable image" in printed.err
-    assert sorted(pandas.read_parquet(out / jobs.PREDICTIONS).input) == sorted(f"{i}.png" for i in range(INPUTS))
+    assert sorted(pandas.read_parquet(out / PREDICTIONS).input) == sorted(f"{i}.png" for i in range(INPUTS))
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
@@ -105,6 +105,6 @@ def test_the_command_forecasts_a_long_table(nodes, tmp_path, capsys):
     command = ["forecast", str(tmp_path / "table.parquet"), "--horizon", "2", "--levels", "80", "--out", str(out)]
     assert main([*command, "--engine", "ray:1"]) == 0
     assert "30 series, 0 with an error" in capsys.readouterr().out
-    forecast = pandas.read_parquet(out / jobs.PREDICTIONS)
+    forecast = pandas.read_parquet(out / PREDICTIONS)
     assert forecast.groupby("unique_id").size().tolist() == [2] * 30
     assert forecast.unique_id.dtype == "int64"

@@ -62,8 +62,9 @@ def _run(engine: str, work: Any, out: str, *, overwrite: bool) -> None:
     import sys
 
     from ..engine.folder import Folder
-    from ..engine.job import PREDICTIONS, Job
+    from ..engine.job import Job
     from ..engine.ray import run
+    from ..engine.shard import PREDICTIONS
     from ..engine.sources import absolute
 
     actors = engine.partition(":")[2]

@@ -15,8 +15,9 @@ import pyarrow
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, first_line
 from ..models.tasks import TASKS
-from .job import PICTURES, Job, Rows
+from .folder import Folder
 from .outputs import OUTPUTS, Output, Prediction
+from .shard import PICTURES, Rows, Shard
 from .sources import Given, Source, absolute, find_sources, local_file, read_source, short_hash
 
 BATCH = 16
@@ -82,36 +83,41 @@ class Files:
         module, name = TASKS[self.task].predictor.rsplit(".", 1)
         return getattr(import_module(f"..predictors.{module}", __package__), name).load(**self.load)
 
-    def predict(self, held: Any, inputs: Iterator[pyarrow.Table], done: set[str], job: Job) -> Iterator[Rows]:
+    def predict(self, held: Any, shard: Shard) -> Iterator[Rows]:
         batch: list[Given] = []
-        for given in self._given(inputs, done):
+        for given in self._given(shard):
             if isinstance(given, Rows):
                 yield given
                 continue
             batch.append(given)
-            if len(batch) == BATCH:
-                yield self._rows(held, batch, job)
+            if len(batch) == BATCH or shard.careful:
+                yield self._rows(held, batch, shard)
                 batch = []
         if batch:
-            yield self._rows(held, batch, job)
+            yield self._rows(held, batch, shard)
 
-    def _given(self, inputs: Iterator[pyarrow.Table], done: set[str]) -> Iterator[Given | Rows]:
-        """The inputs that aren't done, each once, and a row with the error of what can't be opened."""
-        for table in inputs:
-            for row in table.to_pylist():
-                source = Source(row["name"], row["row_group"])
-                try:
-                    for given in read_source(source, done):
-                        if given.name not in done:
-                            done.add(given.name)
-                            yield given
-                except InputError as error:
-                    if source.key not in done:
-                        yield self._table([self._failed(source.key, error)])
+    def _given(self, shard: Shard) -> Iterator[Given | Rows]:
+        """The inputs that aren't done, each once, and rows with the errors of what can't be opened."""
+        done = set(shard.done)
+        for row in (row for table in shard.inputs() for row in table.to_pylist()):
+            source = Source(row["name"], row["row_group"])
+            try:
+                for given in read_source(source, done):
+                    if given.name in done:
+                        continue
+                    done.add(given.name)
+                    if given.name in shard.deadly:
+                        yield self._table([self._failed(given.name, InputError("ended the process that read it"))])
+                    else:
+                        yield given
+            except InputError as error:
+                if source.key not in done:
+                    yield self._table([self._failed(source.key, error)])
 
-    def _rows(self, predictor: Any, batch: Sequence[Given], job: Job) -> Rows:
+    def _rows(self, predictor: Any, batch: Sequence[Given], shard: Shard) -> Rows:
         """The predictions of a few inputs, or what went wrong with each."""
         rows: dict[str, dict[str, Any]] = {}
+        shard.announce(batch[0].name)
         with ExitStack() as files, bomb_guard(self.max_pixels), warnings.catch_warnings(action="ignore"):
             paths: dict[str, Path] = {}
             for given in batch:
@@ -123,7 +129,7 @@ class Files:
                 try:
                     if isinstance(found, Exception):
                         raise found
-                    picture = self._draw(found, name, job) if self.pictures else None
+                    picture = self._draw(found, name, shard.folder) if self.pictures else None
                     rows[name] = {"input": name, "picture": picture, **found.values}
                 except Exception as error:  # a library that trips over one input must not cost the others
                     rows[name] = self._failed(name, error, str(path))
@@ -137,11 +143,11 @@ class Files:
                 return [error]
             return [self._predictions(predictor, [path])[0] for path in paths]
 
-    def _draw(self, prediction: Prediction, name: str, job: Job) -> str:
+    def _draw(self, prediction: Prediction, name: str, folder: Folder) -> str:
         picture = f"{PICTURES}/{PurePosixPath(name).stem}-{short_hash(name)}.jpg"
         file = io.BytesIO()
         prediction.draw().convert("RGB").save(file, format="JPEG", quality=92)
-        job.folder.write(picture, file.getvalue())
+        folder.write(picture, file.getvalue())
         return picture
 
     def _failed(self, key: str, error: Exception, path: str | None = None) -> dict[str, Any]:

@@ -13,31 +13,12 @@ import pyarrow.parquet as parquet
 
 from ..errors import InputError
 from .folder import Folder
+from .shard import ATTEMPTS, INPUTS, PICTURES, PREDICTIONS, Rows, Shard
 from .sources import short_hash
 
 DESCRIPTION = "job.json"
-INPUTS = "inputs"
-PREDICTIONS = "predictions"
-PICTURES = "pictures"
-"""Names in a job's folder; the predictions are for users: `pandas.read_parquet("out/predictions")`."""
-
-PART_INPUTS = 64
-PART_BYTES = 64 * 2**20
-"""A part is written when it holds so many inputs or bytes; a stop loses one part a process at most."""
-
 SPREAD_ROWS = 100_000
 """Rows that are held in memory until they are spread over the shards."""
-
-MESSAGES = 3
-"""Errors of a shard that are told on the screen."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Results of some inputs: the table's rows, and the inputs' keys."""
-
-    table: pyarrow.Table
-    keys: list[str]
 
 
 class Work(Protocol):
@@ -68,7 +49,7 @@ class Work(Protocol):
         """What a process holds while it predicts, such as a predictor."""
         ...
 
-    def predict(self, held: Any, inputs: Iterator[pyarrow.Table], done: set[str], job: "Job") -> Iterator[Rows]:
+    def predict(self, held: Any, shard: Shard) -> Iterator[Rows]:
         """The results of a shard's inputs that aren't done, a few at a time."""
         ...
 
@@ -89,7 +70,8 @@ class Job:
         if overwrite:
             for name in (DESCRIPTION, PREDICTIONS, PICTURES):
                 self.folder.remove(name)
-        self.folder.remove(INPUTS)  # they are looked for again: some may be new
+        for name in (INPUTS, ATTEMPTS):  # inputs are looked for again: some may be new
+            self.folder.remove(name)
         if not self.folder.exists(PREDICTIONS):
             described = {"shards": self.work.shards, "job": ours}
             self.folder.write(DESCRIPTION, json.dumps(described, indent=1).encode())
@@ -123,46 +105,14 @@ class Job:
         """Those that hold inputs."""
         return sorted({int(name.split("/")[1]) for name in self.folder.names(INPUTS)})
 
-    def work_through(self, shard: int, held: Any) -> dict[str, Any]:
+    def work_through(self, number: int, held: Any) -> dict[str, Any]:
         """Predict what isn't done of a shard, and write it; gives the number of its inputs and of those with an error.
 
         Called again after a crash, it goes on behind the last part, by the same steps: no input is there twice.
         """
-        done = self.finished(shard)
-        rows: list[Rows] = []
-        for some in self.work.predict(held, self._inputs(shard), set(done), self):
-            rows.append(some)
-            if sum(len(each.keys) for each in rows) >= PART_INPUTS or sum(r.table.nbytes for r in rows) >= PART_BYTES:
-                done |= self._write_part(shard, rows)
-                rows = []
-        if rows:
-            done |= self._write_part(shard, rows)
-        errors = [f"{key}: {error}" for key, error in done.items() if error is not None]
-        return {"shard": shard, "inputs": len(done), "failed": len(errors), "errors": errors[:MESSAGES]}
-
-    def finished(self, shard: int) -> dict[str, str | None]:
-        """The error, or None, of each input of a shard whose result is in one of the written parts."""
-        done: dict[str, str | None] = {}
-        for name in self.folder.names(f"{PREDICTIONS}/{shard:05d}"):
-            with self.folder.reading(name) as file:
-                done |= self._errors(parquet.read_table(file, columns=[self.work.key, "error"]))
-        return done
-
-    def _errors(self, table: pyarrow.Table) -> dict[str, str | None]:
-        keys = map(str, table[self.work.key].to_pylist())
-        return dict(zip(keys, table["error"].to_pylist(), strict=True))
-
-    def _write_part(self, shard: int, rows: list[Rows]) -> dict[str, str | None]:
-        table = pyarrow.concat_tables([each.table for each in rows])
-        name = f"{PREDICTIONS}/{shard:05d}/part-{short_hash(rows[0].keys[0])}.parquet"
-        with self.folder.writing(name) as file:
-            parquet.write_table(table, file)
-        return self._errors(table)
-
-    def _inputs(self, shard: int) -> Iterator[pyarrow.Table]:
-        for name in self.folder.names(f"{INPUTS}/{shard:05d}"):
-            with self.folder.reading(name) as file:
-                yield parquet.read_table(file)
+        shard = Shard.begin(self.folder, number, self.work.key)
+        shard.write(self.work.predict(held, shard))
+        return shard.end()
 
     def _by_shard(self, table: pyarrow.Table) -> Iterator[tuple[int, pyarrow.Table]]:
         keys = table[self.work.key].combine_chunks().dictionary_encode()

@@ -13,10 +13,14 @@ import ray.data
 from ray.exceptions import RayError
 
 from ..errors import InputError, first_line
-from .job import MESSAGES, Job
+from .job import Job
+from .shard import MESSAGES
 
 LOCAL = {"object_store_memory": 200 * 2**20, "include_dashboard": False, "log_to_driver": False}
 """Of a cluster that is started on this machine: its results go into files, not through Ray's memory."""
+
+RETRIES = 10
+"""Processes that a shard may cost, by machines that are lost or by inputs that end them."""
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """Environment of Ray: nothing is sent home, and only what ends it is printed."""
@@ -49,8 +53,8 @@ def run(
 ) -> Tally:
     """Do a job on the cluster that is connected or that RAY_ADDRESS names, else on this machine.
 
-    actors: processes that predict at most; None: as many as fit. on_shard: is called with (what is done, shards) after each.
-    Raises InputError where the job can't be done at all; an input that can't be used is a row with its error.
+    actors: processes that predict at most; None: as many as fit. on_shard: is called with (what is done, shards) after
+    each. Raises InputError where the job can't be done at all; an input that can't be used is a row with its error.
     """
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -59,20 +63,25 @@ def run(
         job = job.begin(overwrite=overwrite)
         for _ in answers(units, spread, fn_kwargs={"job": job}, concurrency=actors):
             pass
-        shards, kind = job.shards(), "GPU" if job.work.device.startswith("cuda") else "CPU"
-        fitting = int(min(ray.cluster_resources().get(kind, 1), actors or len(shards), len(shards)))
-        pool = {"min_size": 1, "max_size": actors, "initial_size": max(fitting, 1), "max_tasks_in_flight_per_actor": 1}
-        predicting = {
-            "fn_constructor_args": (job,),
-            "compute": ray.data.ActorPoolStrategy(**pool),
-            "num_gpus": int(kind == "GPU"),
-        }
-        tally = Tally()
-        for answer in answers(shards, Predicting, **predicting):
+        shards, tally = job.shards(), Tally()
+        predicting = pool(job.work.device, shards, actors)
+        for answer in answers(shards, Predicting, fn_constructor_args=(job,), **predicting):
             tally.add(answer)
             if on_shard:
                 on_shard(tally, len(shards))
     return tally
+
+
+def pool(device: str, shards: Sequence[int], actors: int | None) -> dict[str, Any]:
+    """The actors that predict, a processor or GPU each: as many as there is room for now, and later up to `actors`."""
+    on_gpus = device.startswith("cuda")
+    room = int(ray.cluster_resources().get("GPU" if on_gpus else "CPU", 0))
+    sizes = {"min_size": 1, "max_size": actors, "initial_size": max(min(room, actors or room, len(shards)), 1)}
+    return {
+        "compute": ray.data.ActorPoolStrategy(**sizes, max_tasks_in_flight_per_actor=1),
+        "num_gpus": int(on_gpus),
+        "max_task_retries": RETRIES,
+    }
 
 
 def spread(batch: Mapping[str, Sequence[Any]], job: Job) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import pyarrow.csv as csv
 from ..data.series.frames import LONG, bounds_of
 from ..errors import InputError, first_line
 from .folder import open_url
-from .job import Job, Rows
+from .shard import Rows, Shard
 from .sources import absolute, opened_parquet
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ class Tables:
 
         return Forecaster(self.horizon, levels=self.levels, device=self.device)
 
-    def predict(self, held: Any, inputs: Iterator[pyarrow.Table], done: set[str], job: Job) -> Iterator[Rows]:
-        table = pyarrow.concat_tables(inputs)
+    def predict(self, held: Any, shard: Shard) -> Iterator[Rows]:
+        table = pyarrow.concat_tables(shard.inputs())
         columns = self.columns(held, table.schema)
         frame = table.to_pandas()
-        for frames in alike(frame, done):
+        for frames in alike(frame, shard.done):
             yield Rows(self._forecast(held, frames, columns), [*map(str, frames)])
 
     def columns(self, forecaster: Any, table: pyarrow.Schema) -> pyarrow.Schema:
@@ -117,7 +117,7 @@ class Tables:
             return pyarrow.Table.from_pylist([row], columns)
 
 
-def alike(frame: "pandas.DataFrame", done: set[str]) -> "Iterator[dict[Any, pandas.DataFrame]]":
+def alike(frame: "pandas.DataFrame", done: Container[str]) -> "Iterator[dict[Any, pandas.DataFrame]]":
     """The series that aren't done, by name, in chunks of the same dates: theirs is one frequency and one future."""
     import pandas
 
