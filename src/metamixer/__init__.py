@@ -20,9 +20,7 @@ from .ops.fusion import fuse as fuse
 _sys.meta_path.append(_MovedModules())
 
 _PREDICTORS = dict(reversed(_task.predictor.split(".")) for _task in _TASKS.values())
-"""What users call by hand -> its module, imported when it is asked for: these bring more libraries than the networks
-need.
-"""
+"""Predictor -> its module, imported on first access, because predictors need more libraries than the networks."""
 
 
 def __getattr__(name: str):

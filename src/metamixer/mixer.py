@@ -244,7 +244,7 @@ def mixer_of_each(mixers: Mixers, stages: int) -> tuple[str | TokenMixer, ...]:
     if isinstance(mixers, str) or not isinstance(mixers, Sequence):
         return (mixers,) * stages
     if len(mixers) != stages:
-        raise InputError(f"mixers {list(mixers)}, expected one entry a stage, {stages} in all, or a single mixer")
+        raise InputError(f"mixers {list(mixers)}, expected one entry per stage, {stages} in all, or a single mixer")
     return tuple(mixers)
 
 

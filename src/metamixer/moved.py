@@ -1,6 +1,4 @@
-"""Modules that the pages and the example of 0.1.0 name and that stand elsewhere now; their old paths still import, with
-a warning.
-"""
+"""Old paths of modules that moved since 0.1.0; they still import, with a warning."""
 
 import sys
 import warnings
@@ -25,7 +23,7 @@ MOVED = {
 
 
 class MovedModules(MetaPathFinder, Loader):
-    """Finds a module by its old path, after every other finder, and puts the module itself there."""
+    """Import a module by its old path, after every other finder has failed."""
 
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self) if fullname in MOVED else None

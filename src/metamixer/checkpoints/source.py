@@ -1,4 +1,4 @@
-"""From whatever names a network to the network: the only place that tells files, packaged weights and names apart."""
+"""From any source to a network: the only place that distinguishes files, packaged weights and names."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ from .published_info import A_SEGMENTER, expect_model, published_arguments, publ
 
 OURS = (".ckpt", ".safetensors")
 FILES = (*OURS, ".pth", ".pt", ".tar", ".bin")
-"""How names of files end; `metamixer export` adds its own."""
+"""Suffixes of checkpoints; the formats of `metamixer export` have their own."""
 
 Network = nn.Module | Runtime
 Info = dict[str, Any]
@@ -34,16 +34,16 @@ def load_network(
     *,
     pretrained: bool = True,
 ) -> tuple[Network, Info]:
-    """A network in evaluation mode and what is known of it (`network_info`).
+    """Load a network in evaluation mode and its info (`network_info`).
 
     Args:
         source: a checkpoint, ours or a published one by path or URL; a file of `metamixer export`, which becomes a
             `Runtime`; one of `packaged_names()`; or a network's name, whose published weights are fetched.
-        model: the network's name, which published files need; other files must hold that network.
-        task: what the network must be made for.
-        pretrained: false: a network by name with its initialization from seed 0.
+        model: the network's name, needed for published files; other files must be of that network.
+        task: the task that the network must be for.
+        pretrained: false: initialize a network given by name, with seed 0.
 
-    Raises InputError that names the source where it can't be read, or holds another network.
+        Raises InputError that names the source if it is unreadable or of another network.
     """
     if source in packaged_names():
         source = packaged_weights(source)
@@ -53,7 +53,7 @@ def load_network(
 
 
 def is_name(source: str | Path) -> bool:
-    """Whether a source is a network's name and no file's."""
+    """Whether a source is the name of a network, not of a file."""
     path = Path(source)
     if not isinstance(source, str) or path.name != source or path.suffix in OURS or is_exported(path):
         return False
@@ -61,7 +61,7 @@ def is_name(source: str | Path) -> bool:
 
 
 def info_of(name: str) -> Info:
-    """What is known of a network by name, without its weights."""
+    """The info of a network by name, without its weights."""
     if timm.is_model(name):
         return published_info(name, create_model(name, device="meta"), {})
     with torch.device("meta"):
@@ -81,9 +81,8 @@ def _of_name(name: str, task: str | None, *, pretrained: bool) -> tuple[nn.Modul
         network = create_model(name, pretrained=True) if pretrained else create_model(name)
     except TypeError:  # no such keyword
         raise InputError(
-            f"{name}: no weights are published under this name, expected a checkpoint, --pretrained false for "
-            "first values, "
-            f"or one of {', '.join(packaged_names())}"
+            f"{name}: no weights are published under this name, expected a checkpoint, --pretrained false "
+            f"for a random initialization, or one of {', '.join(packaged_names())}"
         ) from None
     return network.eval(), published_info(name, network, {})
 
@@ -95,9 +94,8 @@ def _of_checkpoint(path: str | Path, model: str | None, task: str | None) -> tup
         return build_network(state, info, path), info
     if model is None:
         raise InputError(
-            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its "
-            "network's name as well: "
-            "model ffnet_1 or another"
+            f"{path}: has no description of its network, expected a checkpoint written by metamixer, or the "
+            "network's name as well, such as model ffnet_1"
         )
     if task is not None:
         expect_model(model, task)
@@ -118,9 +116,7 @@ def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Mod
 
 
 def _of_exported(path: str | Path, model: str | None, task: str | None) -> tuple[Runtime, Info]:
-    """The file's runtime, and what it keeps of its network with the preprocessing that is left to do: the normalization
-    is inside.
-    """
+    """The runtime and info of an exported file; the preprocessing is without normalization, which the file includes."""
     runtime = load_exported(path)
     info = {**network_info("", {}, task=task), **runtime.description.network}
     _expect(info, model, task, path, kind="file")

@@ -1,4 +1,4 @@
-"""Many files through one command: those that fail are named at the end, and the others are done."""
+"""Batch processing of files: those that fail are listed at the end, and the others are processed."""
 
 import sys
 from collections.abc import Iterator
@@ -10,10 +10,9 @@ from ..errors import InputError
 
 
 class Batch:
-    """`with Batch(count, out) as batch:`, and in it `with batch.file(path):` around each file's work.
+    """`with Batch(count, out) as batch:` around all files, and `with batch.file(path):` around each one.
 
-    Leaving it, for whatever reason, names the files that failed on standard error; raises InputError where there are
-    some.
+    On exit, failures are listed on standard error and raise InputError.
     """
 
     def __init__(self, count: int, out: str | Path):
@@ -26,12 +25,12 @@ class Batch:
 
     @contextmanager
     def file(self, path: Path) -> Iterator[None]:
-        """Keep what goes wrong with one file from the others."""
+        """Record the errors of one file, so that the others are processed."""
         try:
             yield
         except InputError as error:
             self.failures.append(str(error) if str(error).startswith(str(path)) else f"{path}: {error}")
-        except Exception as error:  # a library that trips over one file must not cost the others
+        except Exception as error:  # a library's failure on one file must not stop the others
             self.failures.append(f"{path}: {type(error).__name__}: {error}")
 
     def __exit__(

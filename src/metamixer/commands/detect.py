@@ -26,18 +26,18 @@ def detect(
     engine: str | None = None,
     pictures: bool = False,
 ) -> None:
-    """Find objects in images and folders of images; write pictures of them and COCO's results.
+    """Detect objects in images and folders; write images with the objects drawn in, and COCO results.
 
     Args:
-        images: files and folders.
-        checkpoint: a file of a training run, or a published one, which needs its model's name.
-        out: folder for a picture of each image and for detections.json.
+        images: image files and folders.
+        checkpoint: a file of a training run, or a published one, which needs --model.
+        out: folder for the drawn images and detections.json.
         model: a network's name.
-        score_threshold: objects that the network is less sure of are left out; it gives none below 0.05.
-        overwrite: replace results that exist.
-        max_pixels: an image of more is refused before it is decoded.
-        precision: fp32, or bf16, which is faster where the processor has it, and less exact.
-        device: where to compute, such as cpu or cuda.
+        score_threshold: minimum score of an object; the network returns none below 0.05.
+        overwrite: replace existing results.
+        max_pixels: larger images are refused before decoding.
+        precision: fp32, or bf16, which is less accurate and faster on processors that support it.
+        device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
             results as Parquet in `out`; a stopped job goes on.
         pictures: with an engine, draw each result too.
@@ -74,5 +74,5 @@ def detect(
 
 
 def named(entries: Sequence[dict]) -> str:
-    """The objects of an image in a line."""
+    """Format the objects of an image in a line."""
     return ", ".join(f"{entry['category']} {entry['score']:.2f}" for entry in entries) or "nothing found"

@@ -31,12 +31,14 @@ def predict_files(
     _run(engine, Files(task, inputs, load, options, **how), out, overwrite=overwrite)
 
 
-def forecast_tables(engine: str, tables: Sequence[str], out: str | None, *, overwrite: bool, **how: Any) -> None:
+def forecast_tables(
+    engine: str, tables: Sequence[str], out: str | None, *, horizon: int | None, overwrite: bool, **how: Any
+) -> None:
     """Forecast long tables of very many series; how: of `engine.series.Tables`."""
     expect_engine(engine, out)
     from ..engine.series import Tables
 
-    _run(engine, Tables.of(tables, **how), out, overwrite=overwrite)
+    _run(engine, Tables.of(tables, horizon=96 if horizon is None else horizon, **how), out, overwrite=overwrite)
 
 
 def expect_engine(engine: str, out: str | None) -> None:
@@ -51,7 +53,7 @@ def expect_engine(engine: str, out: str | None) -> None:
         raise InputError("engine ray without --out, expected a folder for its results")
 
 
-def refuse_beside(engine: str, **options: Any) -> None:
+def refuse_with_engine(engine: str, **options: Any) -> None:
     """Raise InputError for an option that jobs don't have."""
     for name, value in options.items():
         if value not in (None, False, ()):

@@ -27,17 +27,17 @@ def points(
     engine: str | None = None,
     pictures: bool = False,
 ) -> None:
-    """Label every point of point clouds; write labelled clouds, class counts and pictures.
+    """Classify every point of point clouds; write labeled clouds, class counts and pictures.
 
     Args:
         clouds: files (PLY, LAS, LAZ, NPZ, NPY), folders of them, or folders of arrays with coord.npy.
-        checkpoint: a file of a training run or its deploy form, or a published one, which needs its model's name.
-        out: folder for a labelled copy of each cloud, a picture of it, and counts.csv.
+        checkpoint: a file of a training run or its deploy form, or a published one, which needs --model.
+        out: folder for labeled copies and pictures of the clouds, and counts.csv.
         model: a network's name; ffnet_3d is published.
-        votes: how many turned and scaled views of a cloud vote, 1 to 13.
-        fragments: see every point itself, not one point a voxel; slower.
-        overwrite: replace results that exist.
-        device: where to compute, such as cpu or cuda.
+        votes: number of rotated and scaled views of a cloud that vote, 1 to 13.
+        fragments: predict every point instead of one per voxel; slower.
+        overwrite: replace existing results.
+        device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
             results as Parquet in `out`; a stopped job goes on.
         pictures: with an engine, draw each result too.
@@ -56,7 +56,7 @@ def points(
         return
     jobs = plan(clouds, Path(out), overwrite=overwrite)
     segmenter = PointSegmenter.load(checkpoint, model=model, device=device)
-    for source, _ in jobs:  # read again later: all of them together may be larger than memory
+    for source, _ in jobs:  # read again later, because all clouds together may exceed the memory
         segmenter.check(read_cloud(source), str(source), votes=votes)
     rows = [("file", "class", "points", "share")]
     with Batch(len(jobs), out) as batch:
@@ -72,7 +72,7 @@ COUNTS = "counts.csv"
 
 
 def plan(clouds: Sequence[str], out: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Each cloud with its labelled copy; raises InputError where a result is one of the inputs, or there already."""
+    """Each cloud with its labeled copy; raises InputError if a result is an input or exists."""
     from ..data.points.clouds import find_clouds, source_files
     from ..system.files import check_targets
 
@@ -88,7 +88,7 @@ def plan(clouds: Sequence[str], out: Path, *, overwrite: bool) -> list[tuple[Pat
 
 
 def labelled_names(paths: Sequence[Path]) -> list[str]:
-    """A file name for each cloud; of arrays an NPZ is made."""
+    """A file name for each labeled copy; arrays become an NPZ."""
     from ..data.points.clouds import kind_of
     from ..system.files import unique_stems
 
@@ -97,7 +97,7 @@ def labelled_names(paths: Sequence[Path]) -> list[str]:
 
 
 def label_file(segmenter: "PointSegmenter", source: Path, target: Path, *, votes: int, fragments: bool) -> "np.ndarray":
-    """The class of every point of one cloud; writes its labelled copy and its picture."""
+    """Predict the class of every point of a cloud; writes its labeled copy and its picture."""
     from ..data.points.clouds import read_cloud, write_labelled
     from ..drawing.clouds import draw_cloud
     from ..system.files import write_picture
@@ -112,7 +112,7 @@ def label_file(segmenter: "PointSegmenter", source: Path, target: Path, *, votes
 def class_counts(
     segmenter: "PointSegmenter", source: Path, target: Path, *, labels: "np.ndarray"
 ) -> list[tuple[object, ...]]:
-    """The table's rows of one cloud; prints its commonest classes."""
+    """The rows of counts.csv for a cloud; prints its most frequent classes."""
     import numpy as np
 
     counts = np.bincount(labels, minlength=len(segmenter.classes))

@@ -9,7 +9,7 @@ from ..errors import at_least
 from ..models.tasks import CLASSIFICATION
 from ..system.files import check_targets, write_text
 from .batch import Batch
-from .engine import predict_files, refuse_beside
+from .engine import predict_files, refuse_with_engine
 
 if TYPE_CHECKING:
     from ..predictors.classifier import Classifier
@@ -33,17 +33,15 @@ def predict(
     """Classify images and folders of images.
 
     Args:
-        images: files and folders.
+        images: image files and folders.
         model: a network's name; without a checkpoint its published weights are fetched.
-        checkpoint: a file of a training run or of `metamixer export`, which need no model name, or a published one,
-            which does.
-        top: how many classes to name for each image.
-        json: file to write the result to; "-" for standard output instead of the table.
-        overwrite: replace a result that exists.
-        batch_size: images at a time.
-        device: where to compute, such as cpu or cuda.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
-            is.
+        checkpoint: a file of a training run or of `metamixer export`, or a published one, which needs --model.
+        top: number of classes per image.
+        json: file for the results; "-" for standard output instead of the table.
+        overwrite: replace an existing file.
+        batch_size: images per batch.
+        device: the device to compute on, such as cpu or cuda.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         out: with an engine, the folder of its results.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
             results as Parquet in `out`; a stopped job goes on.
@@ -56,7 +54,7 @@ def predict(
     at_least("top", top, 1)
     at_least("batch_size", batch_size, 1)
     if engine:
-        refuse_beside(engine, json=json)
+        refuse_with_engine(engine, json=json)
         load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
         how = {"load": load, "options": {"top": top}, "pictures": pictures, "overwrite": overwrite}
         predict_files(engine, CLASSIFICATION.name, images, out, **how)
@@ -85,7 +83,7 @@ def predict(
 def classify(
     classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, top: int, batch_size: int
 ) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
-    """Each file that is an image with its likeliest classes."""
+    """Each readable image with its top classes."""
     for start in range(0, len(paths), batch_size):
         images = {}
         for path in paths[start : start + batch_size]:

@@ -33,21 +33,21 @@ def segment(
     engine: str | None = None,
     pictures: bool = False,
 ) -> None:
-    """Give each pixel of images and folders of images a class; write label PNGs, coloured pictures and the areas.
+    """Segment images and folders of images; write label PNGs, colored overlays and the areas of classes.
 
     Args:
-        images: files and folders.
-        checkpoint: a file of a training run, or a published one, which needs its model's name.
+        images: image files and folders.
+        checkpoint: a file of a training run, or a published one, which needs --model.
         out: folder for NAME_labels.png, NAME_overlay.png, areas.csv and areas.json.
         model: a network's name.
-        window: side in pixels of the windows through which a larger image is seen; none: the checkpoint's, else 1024.
-        stride: step in pixels from window to window; none: the checkpoint's, else three quarters of the window.
-        overlays: write the coloured pictures too.
-        grey_images: take a grey image as one of three equal channels, else it is refused.
-        overwrite: replace results that exist.
-        max_pixels: an image of more is refused before it is decoded.
-        precision: fp32, or bf16, which is faster where the processor has it, and less exact.
-        device: where to compute, such as cpu or cuda.
+        window: side in pixels of the sliding window; default: the checkpoint's, else 1024.
+        stride: stride of the window in pixels; default: the checkpoint's, else three quarters of the window.
+        overlays: also write the colored overlays.
+        grey_images: accept gray images as three equal channels instead of refusing them.
+        overwrite: replace existing results.
+        max_pixels: larger images are refused before decoding.
+        precision: fp32, or bf16, which is less accurate and faster on processors that support it.
+        device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
             results as Parquet in `out`; a stopped job goes on.
         pictures: with an engine, draw each result too.
@@ -83,7 +83,7 @@ def segment(
 
 
 def segment_file(segmenter: "Segmenter", path: Path, target: Path, *, overlays: bool, grey_images: bool) -> dict:
-    """Write what is made of one image beside `target`, which has no suffix, and give its areas."""
+    """Write the results of an image, with names that start with `target`, and return its areas."""
     from ..data.segmentation.label_maps import paint
 
     labels = segmenter(path, grey_images=grey_images)

@@ -1,4 +1,4 @@
-"""A picture of a labelled cloud: from above and from the side, with a legend."""
+"""Pictures of labeled clouds: from above and from the side, with a legend."""
 
 import colorsys
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ BACKGROUND = (255, 255, 255)
 
 
 def colours(count: int) -> np.ndarray:
-    """(count, 3) uint8 colours that differ in hue, and in brightness from one to the next."""
+    """(count, 3) uint8 colors with different hues, and alternating brightness."""
     golden = 0.618034
     tones = [
         colorsys.hsv_to_rgb(i * golden % 1, 0.85 if i % 3 else 0.5, (0.9, 0.65, 0.45)[i % 3]) for i in range(count)
@@ -22,9 +22,7 @@ def colours(count: int) -> np.ndarray:
 
 
 def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Image.Image:
-    """coordinates: (N, 3); labels: (N,) numbers of `classes`. Only classes that occur are in the legend, the commonest
-    first.
-    """
+    """coordinates: (N, 3); labels: (N,) indices of `classes`. The legend lists present classes, most frequent first."""
     palette = colours(len(classes))
     counts = np.bincount(labels, minlength=len(classes))
     shown = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
@@ -46,7 +44,7 @@ def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[st
 
 
 def project(points: np.ndarray, labels: np.ndarray, palette: np.ndarray) -> Image.Image:
-    """points: (N, 3) right, up and towards the viewer; the nearest point of a pixel is seen."""
+    """points: (N, 3) right, up and towards the viewer; the nearest point of a pixel is visible."""
     low, size = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-9)
     width, height = WIDTH - 2 * MARGIN, 700
     scale = min((width - 1) / size[0], (height - 1) / size[1])

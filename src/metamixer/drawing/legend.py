@@ -1,4 +1,4 @@
-"""Colours of classes, and a picture's legend."""
+"""Colors of classes, and legends."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ GOLDEN_RATIO = 0.618034
 
 
 def legend(entries: Sequence[tuple[str, tuple[int, int, int]]], *, size: int = 14) -> Image.Image:
-    """A column of colours with their names."""
+    """A column of colors with their names."""
     font = ImageFont.load_default(size)
     line = round(size * 1.5)
     width = max(round(font.getlength(text)) for text, _ in entries) + 2 * line
@@ -22,7 +22,7 @@ def legend(entries: Sequence[tuple[str, tuple[int, int, int]]], *, size: int = 1
 
 
 def beside(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two pictures side by side on white."""
+    """Two images side by side on white."""
     picture = Image.new("RGB", (left.width + right.width, max(left.height, right.height)), "white")
     picture.paste(left, (0, 0))
     picture.paste(right, (left.width, 0))
@@ -30,6 +30,6 @@ def beside(left: Image.Image, right: Image.Image) -> Image.Image:
 
 
 def distinct_colour(label: int) -> tuple[int, int, int]:
-    """A colour for a class that has none; neighbours in number are far apart in hue."""
+    """A color for a class without one; consecutive labels differ strongly in hue."""
     hue = int(255 * (label * GOLDEN_RATIO % 1))
     return Image.new("HSV", (1, 1), (hue, 180, 220)).convert("RGB").getpixel((0, 0))

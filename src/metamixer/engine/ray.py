@@ -61,7 +61,7 @@ def run(
     with cluster():
         units = job.work.units()
         job = job.begin(overwrite=overwrite)
-        for _ in answers(units, spread, fn_kwargs={"job": job}, concurrency=actors):
+        for _ in answers(units, spread, fn_kwargs={"job": job}, concurrency=min(actors or len(units), len(units))):
             pass
         shards, tally = job.shards(), Tally()
         predicting = pool(job.work.device, shards, actors)
@@ -80,7 +80,7 @@ def pool(device: str, shards: Sequence[int], actors: int | None) -> dict[str, An
     return {
         "compute": ray.data.ActorPoolStrategy(**sizes, max_tasks_in_flight_per_actor=1),
         "num_gpus": int(on_gpus),
-        "max_task_retries": RETRIES,
+        "ray_remote_args_fn": lambda: {"max_task_retries": RETRIES},
     }
 
 

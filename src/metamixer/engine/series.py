@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,7 @@ class Tables:
     inputs: Sequence[str]
     horizon: int
     levels: Sequence[float] = ()
+    quantiles: Sequence[float] = ()
     missing_values: Sequence[float] = ()
     device: str = "cpu"
     shards: int = 0
@@ -54,9 +56,11 @@ class Tables:
 
     @classmethod
     def of(cls, inputs: Sequence[str], **options: Any) -> "Tables":
-        """With as many shards as the tables need; raises InputError where one isn't there."""
-        size = sum(_size(name) for name in inputs)
-        return cls(inputs, **options, shards=min(max(math.ceil(size / SHARD_BYTES), SHARDS[0]), SHARDS[1]))
+        """With as many shards as the tables need; raises InputError if a table doesn't exist or an option is wrong."""
+        shards = math.ceil(sum(_size(name) for name in inputs) / SHARD_BYTES)
+        tables = cls(inputs, **options, shards=min(max(shards, SHARDS[0]), SHARDS[1]))
+        tables.prepare()  # checks the options
+        return tables
 
     def description(self) -> dict[str, Any]:
         return {
@@ -64,6 +68,7 @@ class Tables:
             "size": sum(_size(name) for name in self.inputs),
             "horizon": self.horizon,
             "levels": list(self.levels),
+            "quantiles": list(self.quantiles),
             "missing_values": list(self.missing_values),
         }
 
@@ -79,7 +84,7 @@ class Tables:
     def prepare(self) -> Any:
         from ..predictors.forecaster import Forecaster
 
-        return Forecaster(self.horizon, levels=self.levels, device=self.device)
+        return Forecaster(self.horizon, levels=self.levels, quantiles=self.quantiles, device=self.device)
 
     def predict(self, held: Any, shard: Shard) -> Iterator[Rows]:
         table = pyarrow.concat_tables(shard.inputs())
@@ -90,8 +95,9 @@ class Tables:
 
     def columns(self, forecaster: Any, table: pyarrow.Schema) -> pyarrow.Schema:
         """Of the forecasts of a table."""
-        bounds = [f"{forecaster.column}{suffix}" for level in self.levels for suffix in bounds_of(level)]
-        numbers = dict.fromkeys([forecaster.column, *bounds], pyarrow.float64())
+        suffixes = ["", *chain.from_iterable(map(bounds_of, self.levels))]
+        suffixes += [f"-q-{100 * quantile:g}" for quantile in self.quantiles]
+        numbers = {f"{forecaster.column}{suffix}": pyarrow.float64() for suffix in suffixes}
         names, dates = table.field(IDENTIFIER).type, time_type(table.field(TIME).type)
         return pyarrow.schema({IDENTIFIER: names, TIME: dates, **numbers, "error": pyarrow.string()})
 

@@ -29,7 +29,7 @@ class NeighborMap:
     pairs: tuple[tuple[int, Tensor, Tensor], ...]
 
     def both_ways(self) -> list[tuple[int, Tensor, Tensor]]:
-        """(index of the kernel's offset, rows that receive, rows that give) for all offsets except the center."""
+        """(index of the kernel's offset, output rows, input rows) for all offsets except the center."""
         last = self.kernel_size**3 - 1
         return [entry for i, rows, others in self.pairs for entry in ((i, rows, others), (last - i, others, rows))]
 
@@ -99,7 +99,7 @@ class VoxelGrid:
         if len(same):
             row = int(order[same[0, 0]])
             raise InputError(
-                f"voxel {grid.coordinates[row].tolist()} of scene {int(grid.batch[row])} is there more than once, "
+                f"voxel {grid.coordinates[row].tolist()} of scene {int(grid.batch[row])} occurs more than once, "
                 "expected every voxel once"
             )
         return grid

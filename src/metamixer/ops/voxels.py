@@ -122,11 +122,11 @@ class ReLU(_OnFeatures, nn.ReLU):
 
 
 class DropPath(_OnFeatures, timm.layers.DropPath):
-    """Stochastic depth that drops the branch for each voxel by itself, as published."""
+    """Stochastic depth that drops the branch independently for each voxel, as published."""
 
 
 class VoxelScale(_OnFeatures, LayerScale):
-    """A learned factor for each channel."""
+    """A learnable factor for each channel."""
 
     def __init__(self, dim: int, init_value: float, *, device=None, dtype=None):
         super().__init__(dim, init_value, spatial_dims=0, device=device, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Pictures in, classes and probabilities out."""
+"""Image classification: images in, classes and probabilities out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,23 +35,21 @@ class Classifier(Predictor):
         preprocessing = preprocessing_of(Preprocessing, info)
         classes = info["classes"] or imagenet_names(info["model_args"].get("num_classes", 0))
         if not classes:
-            raise InputError("doesn't tell its classes, expected a classifier")
+            raise InputError("has no class names, expected a classifier")
         return cls(network, preprocessing, classes)
 
     @classmethod
     def of_imagenet(cls, network: nn.Module) -> Self:
-        """A timm network with ImageNet's classes, which knows its own preprocessing."""
+        """Wrap a timm network with ImageNet's classes and its own preprocessing."""
         return cls.of(network, classifier_info(network))
 
     def example(self, *, batch_size: int = 1) -> Tensor:
-        """Noise as pictures are once they are normalized."""
+        """Noise in the format of normalized images."""
         shape = (batch_size, self.preprocessing.in_chans, self.preprocessing.size, self.preprocessing.size)
         return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
     def read(self, picture: Picture) -> Tensor:
-        """A picture as the network takes it (C, H, W), turned upright by its EXIF remark; raises InputError that names
-        it.
-        """
+        """Read and preprocess an image, rotated by its EXIF orientation, to (C, H, W); InputError names the file."""
         name = str(picture) if isinstance(picture, str | Path) else "image"
         return self.transform(read_image(picture, mode=self.preprocessing.mode, name=name))
 
@@ -60,12 +58,12 @@ class Classifier(Predictor):
         if isinstance(pictures, Picture):
             return self([pictures])[0]
         if len(pictures) == 0:
-            raise InputError("no pictures, expected at least one")
+            raise InputError("no images, expected at least one")
         return self.probabilities([self.read(picture) for picture in pictures])
 
     @torch.inference_mode()
     def probabilities(self, images: Sequence[Tensor]) -> Tensor:
-        """images: as `read` gives them -> probabilities (N, classes)."""
+        """images: as returned by `read` -> probabilities (N, classes)."""
         with self.computing():
             logits = self.run(torch.stack(list(images)).to(self.device))
         return logits.float().softmax(dim=1).cpu()
@@ -73,12 +71,12 @@ class Classifier(Predictor):
     def top(
         self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = 32
     ) -> Iterator[list[tuple[str, float]]]:
-        """For each picture the k likeliest classes with their probabilities, likeliest first."""
+        """For each image the top k classes with their probabilities, most probable first."""
         for start in range(0, len(pictures), batch_size):
             yield from self.likeliest(self(pictures[start : start + batch_size]), k)
 
     def likeliest(self, probabilities: Tensor, k: int) -> list[list[tuple[str, float]]]:
-        """probabilities: (N, classes) -> for each row the k likeliest classes with theirs, likeliest first."""
+        """probabilities: (N, classes) -> for each row the top k classes with their probabilities."""
         shares, indices = probabilities.topk(min(k, len(self.classes)))
         rows = zip(indices.tolist(), shares.tolist(), strict=True)
         return [[(self.classes[index], share) for index, share in zip(*row, strict=True)] for row in rows]

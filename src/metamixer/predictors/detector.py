@@ -1,4 +1,4 @@
-"""Pictures in; objects with boxes, masks, classes and scores out; and pictures of them."""
+"""Object detection: images in, boxes, masks, classes and scores out; and drawing them."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -37,8 +37,7 @@ MASK_OPACITY = 0.45
 class Detector(Predictor):
     """A network with its preprocessing and categories: `Detector.load("best.ckpt")("street.jpg")`.
 
-    categories: name by the number that a COCO json has for it, in the order of the network's labels. precision: fp32 or
-    bf16.
+    categories: COCO's category id -> name, in label order. precision: fp32 or bf16.
     """
 
     task = DETECTION.name
@@ -65,8 +64,9 @@ class Detector(Predictor):
 
     @torch.inference_mode()
     def __call__(self, picture: Picture, *, score_threshold: float = 0.05) -> dict[str, Tensor]:
-        """The objects in a path or Pillow image: boxes (N, 4), scores, labels (N,) and masks (N, H, W) bool in its
-        pixels.
+        """Detect the objects in an image, given as a path or Pillow image.
+
+        Returns boxes (N, 4), scores (N,), labels (N,) and masks (N, H, W) bool in pixels of the image.
         """
         pixels = pil_to_tensor(read_image(picture, name=str(picture)))
         image = self.preprocessing(pixels).to(self.device)
@@ -76,7 +76,7 @@ class Detector(Predictor):
         return to_file({key: value[sure] for key, value in found.items()}, image, pixels.shape[1:])
 
     def results(self, found: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-        """Detections as entries of COCO's result files, which lack only the image's id."""
+        """Convert detections to entries of a COCO result file, without the image id."""
         return [
             {
                 "category_id": self.category_ids[label],
@@ -91,7 +91,7 @@ class Detector(Predictor):
         ]
 
     def draw(self, picture: Picture, found: Mapping[str, Tensor]) -> Image.Image:
-        """The picture with its objects."""
+        """Draw the objects on the image."""
         pixels = pil_to_tensor(read_image(picture, name=str(picture)))
         labels = found["labels"].tolist()
         if not labels:
@@ -105,9 +105,7 @@ class Detector(Predictor):
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
-    """COCO's numbers where every file is named by one of its own (000000000139.jpg), else 1, 2, 3 and so on; warns
-    where some are.
-    """
+    """Image ids from file names that are unique numbers (000000000139.jpg), else 1, 2, ...; warns if some are."""
     numbers: dict[int, Path] = {}
     odd = []
     for path in paths:
@@ -119,6 +117,6 @@ def image_ids(paths: Sequence[Path]) -> list[int]:
     if not odd:
         return list(numbers)
     if len(odd) < len(paths):
-        said = f"{odd[0]}: not named by a number of its own, so that image_id counts the images, 1 to {len(paths)}"
+        said = f"{odd[0]}: not named by a unique number, so image_id counts the images, 1 to {len(paths)}"
         warnings.warn(said, InputWarning, stacklevel=2)
     return list(range(1, len(paths) + 1))

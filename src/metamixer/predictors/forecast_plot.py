@@ -1,4 +1,4 @@
-"""A picture of a forecast: the last rows of each series, what comes next, and the intervals."""
+"""Plot of a forecast: the last rows of each series, the forecast, and the intervals."""
 
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ MOST_SERIES = 12
 
 
 def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) -> None:
-    """Draw the first series of a pandas table with their forecast, as `Forecaster.predict` gave it.
+    """Draw the series of a pandas table with their forecast from `Forecaster.predict`.
 
-    What a table has too little room for, more than 12 series, is left out, and the title says so.
+    Only the first 12 series are drawn, which the title then states.
     """
     history, layout = read_frame(table, time=forecaster.time)
     times = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)

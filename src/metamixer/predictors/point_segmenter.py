@@ -1,4 +1,4 @@
-"""A class for every point of a cloud."""
+"""Point cloud segmentation: clouds in, a class for every point out."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,13 +31,11 @@ class PointSegmenter(Predictor):
         return cls(network, preprocessing_of(PointPreprocessing, info), class_names(info, network.num_classes))
 
     def check(self, cloud: Cloud, name: str, *, votes: int = 1) -> None:
-        """Raises InputError where the network can't label the cloud, in any of its views."""
+        """Raise InputError if the network can't process the cloud in one of the views."""
         self.preprocessing.check(cloud, name, scale=max(view.scale for view in voting(votes)))
 
     def scores(self, cloud: Cloud | str | Path, *, votes: int = 1, fragments: bool = False) -> Tensor:
-        """Class probabilities (N, classes) of every point of a cloud or file; votes: 1 to 13 views; fragments: see
-        `point_scores`.
-        """
+        """Class probabilities (N, classes) of a cloud or file; votes: 1 to 13 views; fragments: see `point_scores`."""
         name = "cloud" if isinstance(cloud, Cloud) else str(cloud)
         cloud = check_cloud(cloud, name) if isinstance(cloud, Cloud) else read_cloud(cloud)
         self.check(cloud, name, votes=votes)
@@ -45,5 +43,5 @@ class PointSegmenter(Predictor):
             return point_scores(self.network, cloud, self.preprocessing, views=voting(votes), fragments=fragments)
 
     def __call__(self, cloud: Cloud | str | Path, *, votes: int = 1, fragments: bool = False) -> np.ndarray:
-        """The class (N,) of every point."""
+        """Predict the class (N,) of every point."""
         return self.scores(cloud, votes=votes, fragments=fragments).argmax(dim=1).cpu().numpy()

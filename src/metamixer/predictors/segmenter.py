@@ -1,4 +1,4 @@
-"""Pictures in; a class for each pixel, the area of each class, and coloured pictures with a legend out."""
+"""Semantic segmentation: images in, a class per pixel, areas of classes, and colored images with a legend out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,13 +20,13 @@ from ..models.tasks import SEGMENTATION
 from .predictor import Network, Predictor, class_names, preprocessing_of
 
 WINDOW = 1024
-"""Side in pixels of the windows through which a larger picture is seen where the checkpoint names none."""
+"""Default side in pixels of the sliding window, unless the checkpoint defines it."""
 OVERLAP = 0.25
 OPACITY = 0.55
 
 
 class Segmenter(Predictor):
-    """A network with its preprocessing, classes and colours: `Segmenter.load("best.ckpt")("street.jpg")`.
+    """A network with its preprocessing, classes and colors: `Segmenter.load("best.ckpt")("street.jpg")`.
 
     precision: fp32 or bf16.
     """
@@ -56,14 +56,12 @@ class Segmenter(Predictor):
         return cls(network, preprocessing_of(SegmentationPreprocessing, info), names, colours)
 
     def example(self) -> Tensor:
-        """Noise of the size of a window."""
+        """Noise in the size of a window."""
         side = self.preprocessing.window
         return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
 
     def use_windows(self, window: int | None, stride: int | None = None) -> None:
-        """See pictures through windows of `window` pixels, None: 1024, every `stride`, None: with a quarter's
-        overlap.
-        """
+        """Set the sliding window: side in pixels (None: 1024) and stride (None: a quarter of overlap)."""
         window = window or WINDOW
         stride = stride or max(round(window * (1 - OVERLAP)), 1)
         check_window(window, stride)
@@ -71,20 +69,20 @@ class Segmenter(Predictor):
 
     @torch.inference_mode()
     def __call__(self, picture: Picture, *, grey_images: bool = False) -> np.ndarray:
-        """The label of each pixel of a path or Pillow image, (H, W) uint8, in its own size."""
+        """Predict the label of each pixel of a path or Pillow image: (H, W) uint8 in its size."""
         pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images))
         with self.computing():
             return label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
 
     def areas(self, labels: np.ndarray) -> dict[str, int]:
-        """The number of pixels of each class that occurs, largest first."""
+        """Pixel counts of the predicted classes, largest first."""
         counts = np.bincount(labels.ravel(), minlength=len(self.classes))
         return {
             self.classes[label]: int(counts[label]) for label in np.argsort(-counts, kind="stable") if counts[label]
         }
 
     def draw(self, picture: Picture, labels: np.ndarray) -> Image.Image:
-        """The picture under the colours of its classes, with a legend of those that occur at its right."""
+        """Blend the image with its class colors, and add a legend on the right."""
         image = read_colour_image(picture, grey_images=True)
         overlay = Image.blend(image, paint(labels, self.colours).convert("RGB"), OPACITY)
         shares = {name: count / labels.size for name, count in self.areas(labels).items()}

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and names for them."""
+"""Atomic writing of files, checks of targets, and file names."""
 
 import csv
 import os
@@ -14,20 +14,19 @@ from ..errors import InputError
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Give a name beside `path` to write to, which becomes `path` when all went well.
+    """Yield a temporary path next to `path`, which replaces `path` on success.
 
-    Raises InputError where that can't be written (no space, no permission); what stood at `path` before is unchanged
-    then.
+    Raises InputError if writing fails (no space, no permission); an existing file is then unchanged.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # of this process alone
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # unique to this process
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         part.replace(path)
     except OSError as error:
         raise InputError(
-            f"{path}: can't be written ({error.strerror or error}); what stood there before is unchanged"
+            f"{path}: can't be written ({error.strerror or error}); an existing file is unchanged"
         ) from None
     finally:
         with suppress(NotADirectoryError):
@@ -35,9 +34,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files in a folder and its subfolders that end so, in order; raises InputError where there is no such
-    folder.
-    """
+    """The files with these suffixes below a folder, sorted; raises InputError if there is no such folder."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected files such as *{suffixes[0]} in it")
@@ -45,13 +42,13 @@ def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def expect_file(path: Path) -> None:
-    """Raise InputError that names the path where there is no file."""
+    """Raise InputError unless the path is a file."""
     if not path.is_file():
         raise InputError(f"{path}: is a folder, expected a file" if path.is_dir() else f"{path}: no such file")
 
 
 def each_once(paths: Iterable[Path]) -> list[Path]:
-    """The paths in order, without those that were there before."""
+    """The paths in order, without duplicates."""
     first: dict[str, Path] = {}
     for path in paths:
         first.setdefault(os.path.abspath(path), path)
@@ -59,11 +56,11 @@ def each_once(paths: Iterable[Path]) -> list[Path]:
 
 
 def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite: bool) -> None:
-    """Refuse to write over what exists, unless that is allowed, and over one of the sources in any case."""
+    """Raise InputError for targets that exist, unless `overwrite`, that are sources or that can't be written."""
     inputs, results = {source.resolve() for source in sources}, set()
     for target in targets:
         if target.resolve() in results:
-            raise InputError(f"{target}: named for two results, expected a name for each")
+            raise InputError(f"{target}: the target of two results, expected different names")
         results.add(target.resolve())
         blocked = next((parent for parent in target.parents if parent.is_file()), None)
         if target.is_dir() or blocked:
@@ -71,23 +68,21 @@ def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite
             raise InputError(f"{target}: can't be written, {what}, expected the name of a file in a folder")
         folder = next(parent for parent in target.absolute().parents if parent.exists())
         if not os.access(folder, os.W_OK):
-            raise InputError(f"{target}: can't be written, nothing may be written in {folder}, expected another folder")
+            raise InputError(f"{target}: can't be written, {folder} isn't writable, expected another folder")
         if target.resolve() in inputs:
-            raise InputError(
-                f"{target}: is one of the inputs, which would be lost, expected another folder for the results"
-            )
+            raise InputError(f"{target}: is one of the inputs, expected another folder for the results")
         if target.exists() and not overwrite:
             raise InputError(f"{target}: exists, expected another name or folder, or --overwrite")
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file with a last line end."""
+    """Write a text file that ends in a newline."""
     with written_whole(path) as part:
         part.write_text(text + "\n")
 
 
 def write_csv(path: str | Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write a table, its first row the columns' names."""
+    """Write a table; the first row has the column names."""
     with written_whole(path) as part, part.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
@@ -99,15 +94,13 @@ def write_picture(path: str | Path, picture: Image.Image) -> None:
 
 
 def write_png(path: str | Path, picture: Image.Image) -> None:
-    """Write a PNG, which keeps every value."""
+    """Write a PNG, which is lossless."""
     with written_whole(path) as part:
         picture.save(part, format="PNG")
 
 
 def unique_stems(paths: Iterable[Path]) -> list[str]:
-    """A name without suffix for what is made of each file, also where two folders hold files of the same name: photo,
-    photo_2.
-    """
+    """A unique name without suffix for each file, also if folders have files of the same name: photo, photo_2."""
     stems: dict[str, None] = {}
     numbers: dict[str, Iterator[int]] = {}
     for path in paths:

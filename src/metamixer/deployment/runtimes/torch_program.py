@@ -1,4 +1,4 @@
-"""PyTorch's own exported program (.pt2): runs wherever PyTorch does, without this package."""
+"""PyTorch's exported program (.pt2), which runs wherever PyTorch does, without this package."""
 
 import io
 import json
@@ -16,9 +16,7 @@ from ..runtime import Runtime
 
 EXPRESSION = re.compile(r"(?:[\w\s()+\-*/,<>=]|'\w+')*")
 CALL_OF_A_FUNCTION = re.compile(r"\b[a-z_]\w*\s*\(")
-"""A program's symbolic sizes: arithmetic and sympy's classes, such as Add(Symbol('s0'), Integer(-1)), and no
-function.
-"""
+"""Allowed symbolic sizes: arithmetic and sympy classes, such as Add(Symbol('s0'), Integer(-1)), but no functions."""
 
 
 class TorchProgram(Runtime):
@@ -30,14 +28,14 @@ class TorchProgram(Runtime):
 
     @torch.inference_mode()
     def run(self, x: Tensor) -> Tensor:
-        """x: float32 -> float32; raises InputError for a size that the captured graph doesn't take."""
+        """x: float32 -> float32; raises InputError for a size that the captured graph doesn't accept."""
         try:
             return self.module(x)
         except RuntimeError as error:
             if "Expected input" not in str(error):
                 raise
             raise InputError(
-                f"input of shape {list(x.shape)}, expected one that the file takes ({first_line(error)})"
+                f"input of shape {list(x.shape)}, expected one that the file accepts ({first_line(error)})"
             ) from None
 
 
@@ -45,13 +43,13 @@ def write(program: Program, path: Path) -> None:
     """Write the captured graph with its weights."""
     exported, shape = capture(program.computing(), program.example, all_free(program.example, dynamic=program.dynamic))
     exported.example_inputs = None
-    file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
+    file = io.BytesIO()  # on a full disk PyTorch's own writer would abort the process
     torch.export.save(exported, file, extra_files={KEY: program.text(shape)})
     path.write_bytes(file.getbuffer())
 
 
 def read(path: Path) -> TorchProgram:
-    """Load a program; one that holds code is refused, for `torch.export.load` would run it."""
+    """Load a program; raises InputError for one with code, which `torch.export.load` would run."""
     files: dict[str, str] = {KEY: ""}
     try:
         _refuse_code(path)
@@ -66,7 +64,7 @@ def read(path: Path) -> TorchProgram:
 
 
 def _refuse_code(path: Path) -> None:
-    """Pickles other than tensors and expressions other than arithmetic are no part of what `write` makes."""
+    """Raise InputError for pickled objects other than tensors and for expressions other than arithmetic."""
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             content = archive.read(name)
@@ -74,7 +72,7 @@ def _refuse_code(path: Path) -> None:
                 torch.load(io.BytesIO(content), weights_only=True)
             if "/aotinductor/" in name or re.search(r"/(custom|opaque)_obj_", name):
                 raise InputError(
-                    f"{path}: holds compiled code or objects, expected a graph and its weights: not loaded"
+                    f"{path}: contains compiled code or objects, expected a graph and its weights: not loaded"
                 )
             if name.endswith(".json"):
                 _refuse_code_in(json.loads(content), path)
@@ -87,6 +85,6 @@ def _refuse_code_in(value: object, path: Path) -> None:
     elif isinstance(value, dict):
         expression = value.get("expr_str", "")
         if value.get("use_pickle") or not EXPRESSION.fullmatch(expression) or CALL_OF_A_FUNCTION.search(expression):
-            raise InputError(f"{path}: holds code, expected a graph and its weights: not loaded")
+            raise InputError(f"{path}: contains code, expected a graph and its weights: not loaded")
         for item in value.values():
             _refuse_code_in(item, path)
