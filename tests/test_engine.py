@@ -2,8 +2,13 @@
 
 import io
 import json
+import re
+import shlex
 import zipfile
 from dataclasses import replace
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -11,6 +16,7 @@ import pandas
 import pyarrow.parquet
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import metamixer
@@ -166,6 +172,23 @@ def test_results_of_another_job_are_refused_or_replaced(upscaling, pictures, tmp
     ):
         run(other, tmp_path / "out")
     assert len(run(replace(other, inputs=[str(pictures / "2.png")]), tmp_path / "out", overwrite=True)[0]) == 1
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_other_files_is_left_alone(upscaling, pictures, tmp_path, overwrite):
+    (tmp_path / "out" / "inputs").mkdir(parents=True)
+    (tmp_path / "out" / "inputs" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="out: holds 'inputs' of no job, expected another folder"):
+        run(replace(upscaling, inputs=[str(pictures)]), tmp_path / "out", overwrite=overwrite)
+    (tmp_path / "out" / "job.json").write_text("[]")
+    with pytest.raises(InputError, match=r"out: job.json of no job, expected another folder"):
+        run(replace(upscaling, inputs=[str(pictures)]), tmp_path / "out", overwrite=overwrite)
+    assert (tmp_path / "out" / "inputs" / "mine.txt").read_text() == "mine"
+
+
+def test_a_folder_that_leads_in_a_circle_is_walked_once(pictures):
+    (pictures / "deeper" / "again").symlink_to(pictures)
+    assert len(list(find_sources(str(pictures), [".png"]))) == 8
 
 
 def test_a_job_keeps_its_number_of_shards(upscaling, pictures, tmp_path):
@@ -359,6 +382,19 @@ def test_tables_that_are_not_long_are_refused(tmp_path):
         run(Tables.of([str(tmp_path / "nameless.parquet")], horizon=2), tmp_path / "out")
     with pytest.raises(InputError, match=r"none.csv: no such file"):
         Tables.of([str(tmp_path / "none.csv")], horizon=2)
+
+
+def test_the_kuberay_file_calls_a_command_with_options_that_exist():
+    page = (Path(__file__).parent.parent / "docs" / "scale.md").read_text()
+    [job] = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "RayJob" in text]
+    program, command, *options = shlex.split(job["spec"]["entrypoint"])
+    known = signature(import_module(f"metamixer.commands.{command}").segment).parameters
+    assert program == "metamixer" and command == "segment"
+    assert {option[2:] for option in options if option.startswith("--")} <= set(known)
+    cluster = job["spec"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    images = [group["template"]["spec"]["containers"][0]["image"] for group in groups]
+    assert len(set(images)) == 1
 
 
 def test_parts_hold_typed_columns(upscaling, pictures, tmp_path):

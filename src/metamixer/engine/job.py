@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -17,6 +17,9 @@ from .shard import ATTEMPTS, INPUTS, PICTURES, PREDICTIONS, Rows, Shard
 from .sources import short_hash
 
 DESCRIPTION = "job.json"
+FOLDERS = (INPUTS, ATTEMPTS, PREDICTIONS, PICTURES)
+"""What a job writes into its folder."""
+
 SPREAD_ROWS = 100_000
 """Rows that are held in memory until they are spread over the shards."""
 
@@ -64,27 +67,41 @@ class Job:
     def begin(self, *, overwrite: bool = False) -> "Job":
         """Prepare the folder; gives the job, with as many shards as it was begun with before.
 
-        Raises InputError where another job's results are there.
+        Raises InputError where other files or another job's results are in the folder; they stay as they are.
         """
         ours = json.loads(json.dumps(self.work.description()))
-        if overwrite:
-            for name in (DESCRIPTION, PREDICTIONS, PICTURES):
-                self.folder.remove(name)
-        for name in (INPUTS, ATTEMPTS):  # inputs are looked for again: some may be new
+        before = self._description()
+        goes_on = before is not None and not overwrite and self.folder.exists(PREDICTIONS)
+        if goes_on:
+            self._expect_same(ours, before["job"])
+        for name in (INPUTS, ATTEMPTS) if goes_on else FOLDERS:  # inputs are looked for again: some may be new
             self.folder.remove(name)
-        if not self.folder.exists(PREDICTIONS):
-            described = {"shards": self.work.shards, "job": ours}
-            self.folder.write(DESCRIPTION, json.dumps(described, indent=1).encode())
-            return self
+        if goes_on:
+            return replace(self, work=replace(self.work, shards=before["shards"]))
+        self.folder.write(DESCRIPTION, json.dumps({"shards": self.work.shards, "job": ours}, indent=1).encode())
+        return self
+
+    def _description(self) -> dict[str, Any] | None:
+        """What the folder says of its job, None where it holds none."""
+        if not self.folder.exists(DESCRIPTION):
+            foreign = next((name for name in FOLDERS if self.folder.exists(name)), None)
+            if foreign:
+                raise InputError(f"{self.folder.url}: holds {foreign!r} of no job, expected another folder")
+            return None
         with self.folder.reading(DESCRIPTION) as file:
-            described = json.load(file)
+            try:
+                found = json.load(file)
+                return {"shards": int(found["shards"]), "job": dict(found["job"])}
+            except (ValueError, KeyError, TypeError):
+                raise InputError(f"{self.folder.url}: {DESCRIPTION} of no job, expected another folder") from None
+
+    def _expect_same(self, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
         for name, value in ours.items():
-            if value != described["job"].get(name):
+            if value != theirs.get(name):
                 raise InputError(
-                    f"{self.folder.url}: results of a job with {name} {described['job'].get(name)}, not {value}, "
+                    f"{self.folder.url}: results of a job with {name} {theirs.get(name)}, not {value}, "
                     "expected another folder, or --overwrite"
                 )
-        return replace(self, work=replace(self.work, shards=described["shards"]))
 
     def spread(self, unit: str) -> int:
         """Write a unit's inputs into the shards that their keys belong to; gives how many there are."""

@@ -73,7 +73,9 @@ def find_sources(given: str, suffixes: Sequence[str]) -> Iterator[Source]:
     except (OSError, ImportError) as error:
         raise InputError(f"{given}: can't be read ({first_line(error)})") from None
     known = (*suffixes, ".parquet")
-    for folder, folders, names in filesystem.walk(path):
+    for folder, folders, names in filesystem.walk(path, detail=True, on_error=_refuse):
+        for name in [name for name, about in folders.items() if about.get("islink")]:
+            del folders[name]  # it may lead in a circle
         if ARRAYS in names and ".npy" in suffixes:
             folders.clear()
             yield Source(absolute(_as_given(given, path, folder)))
@@ -134,6 +136,10 @@ def _fetch(url: str, target: Path) -> None:
 def short_hash(key: str) -> str:
     """A name for what has `key`, the same on every machine."""
     return blake2b(key.encode(), digest_size=8).hexdigest()
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: can't be read ({error.strerror})") from None
 
 
 def _found(name: str) -> Iterator[Source]:
