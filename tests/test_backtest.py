@@ -44,7 +44,7 @@ class TestBacktest:
         assert report.skill == pytest.approx(2 / 3)
         np.testing.assert_array_equal([*report.coverage.values()], [1, np.nan])
         assert (
-            "two        no values\n50 % intervals held 100.0% of the values\n80 % intervals weren't tested: no values"
+            "two        no values\n50 % intervals cover 100.0% of the values\n80 % intervals weren't tested: no values"
             in str(report)
         )
 

@@ -269,7 +269,7 @@ def test_boxes_are_clipped_to_the_image(tmp_path):
         ),
         (
             lambda told: told["annotations"][0].pop("bbox"),
-            "annotations entry .*, expected id, image_id, category_id, bbox in it",
+            "annotations entry .*, expected an object with id, image_id, category_id, bbox",
         ),
         (lambda told: told["images"][1].update(id=10), "an id occurs twice"),
     ],

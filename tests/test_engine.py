@@ -101,7 +101,7 @@ def test_every_input_is_a_row_and_a_broken_one_a_row_with_its_error(upscaling, p
     assert broken.error.item().startswith("not a readable image")
     good = results[results.error.isna()]
     for name, content, picture in zip(good.input, good.image, good.picture, strict=True):
-        expected = metamixer.predictors.upscaler.Upscaler.load(upscaling.load["source"])(Image.open(name))
+        expected = metamixer.load(upscaling.load["source"])(Image.open(name))
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), np.asarray(expected))
         assert Image.open(tmp_path / "out" / picture).size == (48, 48)
 
@@ -315,10 +315,10 @@ def test_rows_of_every_task(task, tmp_path):
     assert tally == {"inputs": 1, "failed": 0}, results.error.tolist()
     row, predictor = results.iloc[0], work.prepare()
     if task == "classification":
-        assert [(each["name"], each["probability"]) for each in row.classes] == next(predictor.top([given], 2))
+        assert [(each["name"], each["probability"]) for each in row.classes] == predictor(given).top(2)
     elif task == "detection":
         assert [each["score"] for each in row.objects] == [
-            each["score"] for each in predictor.results(predictor(given, score_threshold=0.0))
+            each["score"] for each in predictor(given, score_threshold=0.0).entries()
         ]
     elif task == "segmentation":
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(row.labels))), predictor(given, grey_images=False))

@@ -140,7 +140,7 @@ def test_a_network_of_series_is_calibrated_on_arrays(tmp_path, capsys):
     assert "verified (int8, no accuracy measured)" in capsys.readouterr().out
     np.save(folder / "9.npy", np.zeros((16, 3)))
     assert main([*command, "--int8", "--calibration", str(folder), "--overwrite"]) == 2
-    assert "9.npy: of shape [16, 3], expected [16, 2]" in capsys.readouterr().err
+    assert "9.npy: shape [16, 3], expected [16, 2]" in capsys.readouterr().err
 
 
 def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_path, capsys):
@@ -191,7 +191,7 @@ def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_
         ),
         (
             ["--format", "torch", "--shape", "1", "3", "96", "96", "--size", "64"],
-            "size 64 beside shape 1 3 96 96, expected one of the two",
+            "size 64 and shape 1 3 96 96, expected one of the two",
         ),
     ],
 )

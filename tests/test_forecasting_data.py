@@ -142,8 +142,8 @@ class TestTables:
             (changed(5, "wind", np.inf), "column 'wind', row 5: inf, expected a number"),
             (changed(5, "date", "yesterday"), "column 'date', row 5: 'yesterday', expected a date such as"),
             (changed(5, "date", None), "column 'date', row 5: None, expected a date such as"),
-            (wide()[["date"]], "table of 260 rows and 0 columns beside 'date', expected series"),
-            (wide().iloc[:0], "table of 0 rows and 3 columns beside 'date', expected series"),
+            (wide()[["date"]], "table of 260 rows and 0 columns besides 'date', expected series"),
+            (wide().iloc[:0], "table of 0 rows and 3 columns besides 'date', expected series"),
             (wide().assign(date=range(260)), "column 'date', row 1: 0, expected a date such as"),
         ],
     )

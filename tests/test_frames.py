@@ -87,7 +87,7 @@ class TestFrames:
     def test_a_long_table_repeats_no_date(self):
         table = to_long(wide())
         table.loc[300, "ds"] = table.loc[301, "ds"]
-        with pytest.raises(InputError, match=r"column 'ds', row 302: series 'wind' has 2020-02-01 15:00:00 already"):
+        with pytest.raises(InputError, match=r"column 'ds', row 302: series 'wind' has 2020-02-01 15:00:00 twice"):
             read_frame(table)
 
     @pytest.mark.parametrize("frame", [np.zeros((3, 2)), "table.csv", None])
@@ -231,7 +231,7 @@ class TestFrames:
         [
             (lambda series: refuse_missing(series.rows(9)), "series 'wind', 2020-01-31 14:00:00: no value"),
             (lambda series: fill_missing(series.rows(16), learned=1), "series 'wind': no value at the first 1 dates"),
-            (lambda series: refuse_constant(series.rows(0, 1)), "series 'load': .* at all 1 dates"),
+            (lambda series: refuse_constant(series.rows(0, 1)), "series 'load': .* at all 1 training dates"),
             (
                 lambda series: Frequency("30min").check(series),
                 "column 'ds': 2020-01-30 23:00:00 follows 2020-01-30 22:00:00",

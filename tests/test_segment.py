@@ -173,7 +173,7 @@ def test_fuse_writes_a_deploy_form_that_segments_the_same(checkpoint, root, caps
         (["{root}/val", "--checkpoint", "{checkpoint}", "--max_pixels", "0"], "max_pixels 0, expected at least 1"),
         (
             ["{root}/val/0.png", "--checkpoint", "{checkpoint}", "--max_pixels", "99"],
-            "0.png: more than 99 pixels, expected fewer, or --max",
+            "0.png: more than 99 pixels, expected fewer, or a larger --max",
         ),
         (
             ["{root}/val", "--checkpoint", "{root}/classifier.safetensors"],

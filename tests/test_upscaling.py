@@ -86,7 +86,7 @@ class TestUpscaler:
             (np.full((4, 4, 3), 200, np.float32), r"values from 200 to 200, expected values in \[0, 1\]"),
             (torch.zeros(4, 4), r"tensor of shape \[4, 4\]"),
             (torch.zeros(0, 3, 4, 4), r"tensor of shape \[0, 3, 4, 4\], expected pixels"),
-            ("photo.jpg", "image of type str"),
+            (3, "image of type int"),
             (Image.new("CMYK", (4, 4)), "mode 'CMYK', expected L, LA, RGB, RGBA or I;16"),
         ],
     )

@@ -84,7 +84,9 @@ def test_extreme_values_give_finite_numbers(values):
     assert np.isfinite(forecast[["x", "x-lo-80", "x-hi-80"]].to_numpy()).all()
 
 
-@pytest.mark.parametrize(("values", "warning"), [([5.0] * 30, "at every date"), ([1.0, 2.0, 4.0], "worth little")])
+@pytest.mark.parametrize(
+    ("values", "warning"), [([5.0] * 30, "at every date"), ([1.0, 2.0, 4.0], "for a useful forecast")]
+)
 def test_a_warning_for_few_values(values, warning):
     with pytest.warns(InputWarning, match=warning):
         forecast = zero_shot_forecast(table(values, "D"), 3, levels=(80,))

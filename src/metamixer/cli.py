@@ -14,6 +14,7 @@ from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWar
 from .models.tasks import TASKS
 
 SUMMARIES = {
+    "train": "train on a folder of your own data: metamixer train flowers --minutes 10",
     "fit": "train from a recipe: metamixer fit --config recipes/classification/digits.yaml",
     "validate": "evaluate a checkpoint on the validation split",
     "test": "evaluate a checkpoint on the test split",
@@ -31,6 +32,7 @@ POSITIONAL = {
         "nargs": "+",
         "help": "PLY, LAS, LAZ, NPZ or NPY files, folders of them, or folders of arrays with coord.npy",
     },
+    "data": {"help": "a folder, or the file of a table"},
     "table": {"help": "CSV (may be gzipped) or Parquet file"},
     "networks": {"nargs": "+", "help": "names of metamixer or timm networks"},
     "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or the name of a network"},
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     if arguments[0] == "--version":
-        from .checkpoints.ours import package_version
+        from .system.version import package_version
 
         print(f"metamixer {package_version()}")
         return 0

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..models import create_model
 from ..models.tasks import same_predictor
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
+from ..system.version import package_version
 from ..system.weight_files import read_torch_file
 from .published import load_published
 
@@ -50,14 +50,6 @@ def without_start(model_args: Mapping[str, Any]) -> dict[str, Any]:
     return {key: without_start(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
 
 
-def package_version() -> str:
-    """The installed version of metamixer."""
-    try:
-        return version("metamixer")
-    except PackageNotFoundError:
-        return "0+unknown"
-
-
 def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network of one of our files (.ckpt of a training run, .safetensors), in evaluation mode, and its info.
 
@@ -79,7 +71,7 @@ def build_network(state: Mapping[str, Tensor], info: Mapping[str, Any], path: st
 
 
 def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:
-    """Refuse a checkpoint of a task with another predictor; raises InputError that names both."""
+    """Raise InputError for a checkpoint of a task with another predictor."""
     if info["task"] != task and not same_predictor(info["task"], task):
         raise InputError(f"{path}: a checkpoint of {info['model']} for {info['task']}, expected one for {task}")
 

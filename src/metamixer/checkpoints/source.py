@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import timm
 import torch
@@ -14,10 +14,11 @@ from ..errors import InputError
 from ..models import create_model, list_models
 from ..models.tasks import SEGMENTATION
 from ..system.weight_files import read_published
+from .hub import HUB, hub_weights, is_hub_folder
 from .ours import build_network, expect_task, network_info, read_checkpoint
 from .packaged import packaged_names, packaged_weights
 from .published import load_published
-from .published_info import A_SEGMENTER, expect_model, published_arguments, published_info
+from .published_info import A_SEGMENTER, expect_model, published_arguments, published_info, published_task
 
 OURS = (".ckpt", ".safetensors")
 FILES = (*OURS, ".pth", ".pt", ".tar", ".bin")
@@ -38,18 +39,41 @@ def load_network(
 
     Args:
         source: a checkpoint, ours or a published one by path or URL; a file of `metamixer export`, which becomes a
-            `Runtime`; one of `packaged_names()`; or a network's name, whose published weights are fetched.
+            `Runtime`; one of `packaged_names()`; a folder of `export --format hub`, or hf-hub:OWNER/NAME; or a
+            network's name, whose published weights are fetched.
         model: the network's name, needed for published files; other files must be of that network.
         task: the task that the network must be for.
         pretrained: false: initialize a network given by name, with seed 0.
 
-        Raises InputError that names the source if it is unreadable or of another network.
+    Raises InputError that names the source if it is unreadable or of another network.
     """
-    if source in packaged_names():
-        source = packaged_weights(source)
-    elif model is None and is_name(source):
+    source = found_weights(source)
+    if model is None and is_name(source):
         return _of_name(source, task, pretrained=pretrained)
     return (_of_exported if is_exported(source) else _of_checkpoint)(source, model, task)
+
+
+def task_of_source(source: str | Path, model: str | None = None) -> str:
+    """The task of what `load_network` would load; raises InputError as it does."""
+    if model is not None:
+        return published_task(model)
+    source = found_weights(source)
+    if is_name(source):
+        name = str(source).partition(".")[0]
+        if not _known(name):
+            create_model(name)  # tells the nearest names
+        return published_task(name)
+    if is_exported(source):
+        return _of_exported(source, None, None)[1]["task"]
+    _, info = read_checkpoint(source)
+    return info["task"] if info else _unknown_network(source)
+
+
+def found_weights(source: str | Path) -> str | Path:
+    """The file of weights that lie in the package, in a folder as the Hub has them, or on the Hub; else the source."""
+    if source in packaged_names():
+        return packaged_weights(str(source))
+    return hub_weights(source) if str(source).startswith(HUB) or is_hub_folder(source) else source
 
 
 def is_name(source: str | Path) -> bool:
@@ -93,16 +117,20 @@ def _of_checkpoint(path: str | Path, model: str | None, task: str | None) -> tup
         _expect(info, model, task, path)
         return build_network(state, info, path), info
     if model is None:
-        raise InputError(
-            f"{path}: has no description of its network, expected a checkpoint written by metamixer, or the "
-            "network's name as well, such as model ffnet_1"
-        )
+        _unknown_network(path)
     if task is not None:
         expect_model(model, task)
     try:
         return _of_published(state or read_published(path), model)
     except InputError as error:
         raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
+
+
+def _unknown_network(path: str | Path) -> NoReturn:
+    raise InputError(
+        f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's "
+        "name as well: model ffnet_1 or another"
+    )
 
 
 def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Module, Info]:

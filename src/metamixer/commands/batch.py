@@ -1,12 +1,60 @@
-"""Batch processing of files: those that fail are listed at the end, and the others are processed."""
+"""Batch processing of files: planned before anything is loaded; failures are listed, the other files processed."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ..errors import InputError
+from ..system.files import check_targets, unique_stems
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file, and where its results go: `target` with one ending each."""
+
+    source: Path
+    target: Path
+
+    def named(self, ending: str) -> Path:
+        """The result with this ending, such as _labels.png."""
+        return self.target.with_name(self.target.name + ending)
+
+
+def plan(
+    sources: Sequence[Path],
+    out: str | Path,
+    *,
+    endings: Callable[[Path], Iterable[str]],
+    tables: Iterable[str] = (),
+    files: Callable[[Path], Iterable[Path]] = lambda source: [source],
+    overwrite: bool = False,
+) -> list[Job]:
+    """A job for each source, all in the folder `out`; raises InputError where a result is an input, or there already.
+
+    endings: of a source's results; tables: names of files about all; files: what a source is read from.
+    """
+    jobs = [Job(source, Path(out, stem)) for source, stem in zip(sources, unique_stems(sources), strict=True)]
+    targets = [job.named(ending) for job in jobs for ending in endings(job.source)]
+    inputs = [file for source in sources for file in files(source)]
+    check_targets([*targets, *(Path(out, name) for name in tables)], sources=inputs, overwrite=overwrite)
+    return jobs
+
+
+def run_jobs(
+    jobs: Sequence[Job], out: str | Path, work: Callable[[Job], Any], finish: Callable[[list[Any]], object]
+) -> None:
+    """Do the work of each job, and finish with what it gave for those that went well; raises as `Batch` does."""
+    done = []
+    with Batch(len(jobs), out) as batch:
+        for job in jobs:
+            with batch.file(job.source):
+                done.append(work(job))
+        if done:
+            finish(done)
 
 
 class Batch:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
+from ..checkpoints.hub import BACKBONE, CARD, CONFIG, WEIGHTS, write_hub_folder
 from ..checkpoints.source import load_network
 from ..deployment.exporting import export as export_network
 from ..deployment.formats import find_format, import_form
@@ -15,6 +16,7 @@ from ..deployment.samples import example_of, image_preprocessing, read_labelled,
 from ..deployment.targets import check_out
 from ..errors import InputError, at_least
 from ..models.tasks import CLASSIFICATION, TASKS
+from ..system.files import check_targets
 
 
 def export(
@@ -41,8 +43,9 @@ def export(
 
     Args:
         source: a checkpoint or a network's name.
-        format: onnx, openvino, coreml, executorch, litert or torch.
-        out: the file to write; default: the source's name with the format's suffix, in the working directory.
+        format: onnx, openvino, coreml, executorch, litert or torch; or hub, a folder in the layout of the Hugging
+            Face Hub, not fused, which timm opens too.
+        out: the file or folder to write; default: the source's name with the format's suffix, in the working directory.
         model: the network's name, needed for a published checkpoint.
         pretrained: for a network by name: use its published weights; false: a random initialization.
         size: side of the images in pixels; default: the checkpoint's.
@@ -57,6 +60,9 @@ def export(
         samples: maximum number of images from `images` and `calibration`.
         overwrite: replace existing files.
     """
+    if format == "hub":
+        export_hub(source, out, model=model, pretrained=pretrained, overwrite=overwrite)
+        return
     if int8 and precision not in (None, "int8"):
         raise InputError(f"precision {precision!r} with --int8, expected one of the two")
     precision, shape = "int8" if int8 else precision, tuple(shape) if shape else None
@@ -99,6 +105,20 @@ def export(
         overwrite=overwrite,
     )
     print(report)
+
+
+def export_hub(source: str, out: str | None, *, model: str | None, pretrained: bool, overwrite: bool) -> None:
+    """Write a folder with config.json, model.safetensors and README.md."""
+    folder = Path(out or Path(source).stem)
+    check_targets(
+        [folder / name for name in (CONFIG, WEIGHTS, CARD, BACKBONE)], sources=[Path(source)], overwrite=overwrite
+    )
+    network, info = load_network(source, model, pretrained=pretrained)
+    if not isinstance(network, nn.Module):
+        raise InputError(f"{source}: an exported file, expected the checkpoint that it was made of")
+    written = write_hub_folder(network, info, folder)
+    names = ", ".join(path.name for path in written)
+    print(f"{folder}: {names}; next: metamixer.load({str(folder)!r}), or upload it as it is")
 
 
 def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple[Dataset | None, list[str]]:

@@ -28,11 +28,12 @@ def forecast(
     missing_values: Sequence[float] = (),
     steps: int | None = None,
     seed: int = 0,
+    backend: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
     engine: str | None = None,
 ) -> None:
-    """Forecast what comes after a table of series, without training or after training on it and a backtest.
+    """Forecast a table of series, zero-shot or by training on it with a backtest on its last rows.
 
     Args:
         table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
@@ -42,16 +43,17 @@ def forecast(
         plot: the image file for a plot.
         checkpoint: a forecaster written by --save or a training run, instead of training on the table.
         save: the .safetensors file for the trained forecaster.
-        train: none forecasts with the packaged network; finetune trains it further on the table, and keeps that if
-            validation rows say so; scratch trains a network on the table alone; both of these backtest. Default: none,
-            but scratch with lookback, steps or save.
+        train: none forecasts zero-shot with the packaged network; finetune fine-tunes it, and keeps the result if
+            validation improves; scratch trains a new network; the latter two backtest. Default: scratch if lookback,
+            steps or save is given, else none.
         levels: coverage in percent of prediction intervals, such as 80 95.
         quantiles: quantiles to add, such as 0.1 0.9; not with scratch.
-        time: the column of dates of a wide table that isn't named date, ds, time, timestamp or datetime.
+        time: the date column of a wide table, if it isn't named date, ds, time, timestamp or datetime.
         missing_values: numbers that mark a missing value, such as -9999.
         steps: training steps.
         seed: random seed.
-        device: where to compute, such as cpu or cuda.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; for a checkpoint; default: PyTorch.
+        device: the device to compute on, such as cpu or cuda.
         overwrite: replace existing results.
         engine: ray, or ray:ACTORS such as ray:4, for a long table of very many series, a URL too: each is forecast
             alone, with results as Parquet in the folder `out`; a stopped job goes on.
@@ -64,7 +66,7 @@ def forecast(
 
     if engine:
         without = {"checkpoint": checkpoint, "lookback": lookback, "steps": steps, "save": save, "plot": plot}
-        refuse_with_engine(engine, **without, time=time, train=None if train == "none" else train)
+        refuse_with_engine(engine, **without, backend=backend, time=time, train=None if train == "none" else train)
         how = {"levels": levels, "quantiles": quantiles, "missing_values": missing_values, "device": device}
         folder = None if out == "forecast.csv" else out
         forecast_tables(engine, [table], folder, horizon=horizon, overwrite=overwrite, **how)
@@ -82,9 +84,10 @@ def forecast(
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
         refuse_beside(f"checkpoint {checkpoint}", levels=levels, quantiles=quantiles, time=time, steps=steps)
-        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
+        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device, backend=backend)
         result = forecaster.predict(frame)
     else:
+        refuse_beside("no checkpoint", backend=backend)
         way = train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")
         if way == "none":
             refuse_beside("train none", lookback=lookback, steps=steps, save=save)
@@ -103,7 +106,7 @@ def refuse_beside(what: str, **options: object) -> None:
     """Raise InputError that names the first option given, which has no effect with `what`."""
     for name, value in options.items():
         if value not in (None, (), []):
-            raise InputError(f"{name} {value!r} with {what}, expected it without: nothing is trained")
+            raise InputError(f"{name} {value!r} with {what}, expected none: nothing is trained")
 
 
 def how_to_train(way: str, lookback: int | None, steps: int | None) -> dict[str, Any]:
@@ -120,7 +123,7 @@ def how_to_train(way: str, lookback: int | None, steps: int | None) -> dict[str,
 
 
 def learn(forecaster: "Forecaster", frame: Any) -> Any:
-    """Train on a table, print what came out, and forecast what comes after it."""
+    """Train on a table, print the backtest, and forecast."""
     forecaster.fit(frame)
     if forecaster.tuned:
         print(forecaster.tuned)

@@ -12,6 +12,7 @@ from .batch import Batch
 from .engine import predict_files, refuse_with_engine
 
 if TYPE_CHECKING:
+    from ..predictors.classification import Classification
     from ..predictors.classifier import Classifier
 
 
@@ -68,12 +69,10 @@ def predict(
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []
     with Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
-        for path, classes in classify(classifier, paths, batch, top=top, batch_size=batch_size):
-            results.append(
-                {"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]}
-            )
+        for path, found in classify(classifier, paths, batch, batch_size=batch_size):
+            results.append(found.to_dict(top))
             if json != "-":
-                print(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in classes))
+                print(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in found.top(top)))
         if results and json == "-":
             print(json_format.dumps(results, indent=1))
         elif results and json:
@@ -81,15 +80,13 @@ def predict(
 
 
 def classify(
-    classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, top: int, batch_size: int
-) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
-    """Each readable image with its top classes."""
+    classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, batch_size: int
+) -> Iterator[tuple[Path, "Classification"]]:
+    """Each file that is an image with its result."""
     for start in range(0, len(paths), batch_size):
         images = {}
         for path in paths[start : start + batch_size]:
             with batch.file(path):
                 images[path] = classifier.read(path)
         if images:
-            yield from zip(
-                images, classifier.likeliest(classifier.probabilities(list(images.values())), top), strict=True
-            )
+            yield from zip(images, classifier.results(images), strict=True)

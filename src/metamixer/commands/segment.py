@@ -3,17 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from ..models.tasks import SEGMENTATION
-from ..system.files import check_targets, each_once, unique_stems, write_csv, write_png, write_text
-from .batch import Batch
+from ..system.files import each_once, write_csv, write_png, write_text
+from .batch import Job, plan, run_jobs
 from .engine import predict_files
-
-if TYPE_CHECKING:
-    from ..predictors.segmenter import Segmenter
 
 
 def segment(
@@ -28,6 +24,7 @@ def segment(
     grey_images: bool = False,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
+    backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
     engine: str | None = None,
@@ -46,6 +43,8 @@ def segment(
         grey_images: accept gray images as three equal channels instead of refusing them.
         overwrite: replace existing results.
         max_pixels: larger images are refused before decoding.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
+            is.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
         device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
@@ -59,47 +58,31 @@ def segment(
     for name, value in (("window", window), ("stride", stride)):
         if value is not None and value < 32:
             raise InputError(f"{name} {value}, expected at least 32 pixels")
+    endings = ("_labels.png", "_overlay.png")[: 1 + overlays]
     if engine:
-        load = {"source": checkpoint, "model": model, "device": device, "precision": precision}
+        load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
         options = {"window": window, "stride": stride, "grey_images": grey_images}
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
         predict_files(engine, SEGMENTATION.name, images, out, load=load, options=options, **how)
         return
     paths = each_once(find_images(images))
-    stems = unique_stems(paths)
-    targets = [Path(out, f"{stem}_{kind}.png") for stem in stems for kind in ("labels", "overlay")[: 1 + overlays]]
-    check_targets([*targets, Path(out, "areas.json"), Path(out, "areas.csv")], sources=paths, overwrite=overwrite)
+    jobs = plan(paths, out, endings=lambda path: endings, tables=("areas.json", "areas.csv"), overwrite=overwrite)
     keep_freed_memory()
-    segmenter = Segmenter.load(checkpoint, model=model, device=device, precision=precision)
+    segmenter = Segmenter.load(checkpoint, model=model, device=device)
     if window or stride:
         segmenter.use_windows(window or segmenter.preprocessing.window, stride)
-    areas: list[dict] = []
-    with bomb_guard(max_pixels), Batch(len(paths), out) as batch:
-        for path, stem in zip(paths, stems, strict=True):
-            with batch.file(path):
-                areas.append(segment_file(segmenter, path, Path(out, stem), overlays=overlays, grey_images=grey_images))
-        if areas:
-            write_areas(areas, Path(out))
+    segmenter.deploy(backend, precision)
 
+    def label(job: Job) -> dict:
+        found = segmenter(job.source, grey_images=grey_images)
+        if overlays:
+            write_png(job.named("_overlay.png"), found.draw())
+        labels = found.save(job.named("_labels.png"))
+        print(f"{job.source}: {found}", flush=True)
+        return {"image": str(job.source), "labels": labels.name, **found.to_dict()}
 
-def segment_file(segmenter: "Segmenter", path: Path, target: Path, *, overlays: bool, grey_images: bool) -> dict:
-    """Write the results of an image, with names that start with `target`, and return its areas."""
-    from ..data.segmentation.label_maps import paint
-
-    labels = segmenter(path, grey_images=grey_images)
-    if overlays:
-        write_png(target.with_name(f"{target.name}_overlay.png"), segmenter.draw(path, labels))
-    write_png(target.with_name(f"{target.name}_labels.png"), paint(labels, segmenter.colours))
-    classes = {name: {"pixels": count, "share": count / labels.size} for name, count in segmenter.areas(labels).items()}
-    print(f"{path}: " + ", ".join(f"{name} {area['share']:.1%}" for name, area in classes.items()), flush=True)
-    height, width = labels.shape
-    return {
-        "image": str(path),
-        "labels": f"{target.name}_labels.png",
-        "width": width,
-        "height": height,
-        "classes": classes,
-    }
+    with bomb_guard(max_pixels):
+        run_jobs(jobs, out, label, lambda areas: write_areas(areas, Path(out)))
 
 
 def write_areas(areas: Sequence[dict], out: Path) -> None:

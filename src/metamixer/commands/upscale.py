@@ -108,13 +108,11 @@ def upscale_file(
 ) -> None:
     """Read, upscale and write an image; raises InputError that names the faulty file."""
     from ..data.images.lossless import check_side, read_picture, write_picture_file
-    from ..predictors.upscaler import enlarge_alpha
     from ..system.files import write_picture
 
     picture = read_picture(source)
     check_side(picture, target, scale=upscaler.scale)
-    alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, upscaler.scale)
-    enlarged = picture.with_pixels(upscaler.enlarge(picture.colour, on_tile=on_tile), alpha)
+    enlarged = upscaler.enlarge_file(picture, on_tile=on_tile)
     write_picture_file(enlarged, target)
     if compare:
         write_picture(comparison_of(target), side_by_side(picture, enlarged))

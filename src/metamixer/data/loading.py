@@ -58,7 +58,9 @@ class EpochLoader(DataLoader):
     """A loader that starts the epoch when its first batch is requested.
 
     Lightning creates the iterator before it knows the epoch of a resumed run, and workers would start at once, in the
-    order of epoch 0. begin: called before the first batch; data sets with a sampler don't need it.
+    order of epoch 0.
+
+    begin: called before the first batch; data sets with a sampler don't need it.
     """
 
     begin: Callable[[], None] | None = None

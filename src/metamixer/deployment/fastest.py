@@ -67,7 +67,7 @@ def deploy(
         calibration: inputs (N, ...) for the ranges of int8 and for its comparison with the network.
         cache: use and store results of trials; False always times.
 
-        Raises InputError if no form matches the network's outputs within the precision's tolerance.
+    Raises InputError if no form matches the network's outputs within the precision's tolerance.
     """
     model = fuse(copy.deepcopy(model))  # the caller's network must not change; all forms share this copy
     check_inputs(model, example, calibration=calibration)

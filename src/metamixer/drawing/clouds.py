@@ -2,6 +2,8 @@
 
 import colorsys
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,13 +14,24 @@ ROW = 22
 BACKGROUND = (255, 255, 255)
 
 
+@lru_cache
 def colours(count: int) -> np.ndarray:
-    """(count, 3) uint8 colors with different hues, and alternating brightness."""
-    golden = 0.618034
-    tones = [
-        colorsys.hsv_to_rgb(i * golden % 1, 0.85 if i % 3 else 0.5, (0.9, 0.65, 0.45)[i % 3]) for i in range(count)
-    ]
-    return np.round(np.array(tones).reshape(-1, 3) * 255).astype(np.uint8)
+    """(count, 3) uint8 colours, each as far as it can be from those before and from the background."""
+    tones = product(np.arange(36) / 36, (0.45, 0.75, 1.0), (0.35, 0.6, 0.8, 0.95))
+    candidates = np.array([colorsys.hsv_to_rgb(*tone) for tone in tones])
+    nearest = _distance(candidates, np.array(BACKGROUND) / 255)
+    chosen: list[int] = []
+    for _ in range(count):
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, _distance(candidates, candidates[chosen[-1]]))
+    return np.round(candidates[chosen].reshape(-1, 3) * 255).astype(np.uint8)
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """How different colours look, by the weights that red, green and blue have in brightness and hue ("redmean")."""
+    red, green, blue = np.moveaxis((one - other) ** 2, -1, 0)
+    mean = (one[..., 0] + other[..., 0]) / 2
+    return np.sqrt((2 + mean) * red + 4 * green + (3 - mean) * blue)
 
 
 def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Image.Image:

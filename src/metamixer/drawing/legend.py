@@ -29,6 +29,16 @@ def beside(left: Image.Image, right: Image.Image) -> Image.Image:
     return picture
 
 
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures one below the other on white."""
+    sheet = Image.new("RGB", (max(each.width for each in pictures), sum(each.height for each in pictures)), "white")
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
+
+
 def distinct_colour(label: int) -> tuple[int, int, int]:
     """A color for a class without one; consecutive labels differ strongly in hue."""
     hue = int(255 * (label * GOLDEN_RATIO % 1))

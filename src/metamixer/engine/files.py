@@ -146,7 +146,7 @@ class Files:
     def _draw(self, prediction: Prediction, name: str, folder: Folder) -> str:
         picture = f"{PICTURES}/{PurePosixPath(name).stem}-{short_hash(name)}.jpg"
         file = io.BytesIO()
-        prediction.draw().convert("RGB").save(file, format="JPEG", quality=92)
+        prediction.result.draw().convert("RGB").save(file, format="JPEG", quality=92)
         folder.write(picture, file.getvalue())
         return picture
 

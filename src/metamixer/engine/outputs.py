@@ -11,9 +11,16 @@ import numpy as np
 import pyarrow
 from PIL import Image
 
+from ..data.images.lossless import check_side, write_picture_file
 from ..data.images.reading import IMAGE_SUFFIXES
 from ..data.points.clouds import READERS
 from ..models.tasks import CLASSIFICATION, DETECTION, POINTS, SEGMENTATION, SUPER_RESOLUTION
+from ..predictors.classifier import Classifier
+from ..predictors.detector import Detector
+from ..predictors.point_segmenter import PointSegmenter
+from ..predictors.results import Result
+from ..predictors.segmenter import Segmenter
+from ..predictors.upscaler import Upscaler
 
 TEXT, WHOLE, REAL = pyarrow.string(), pyarrow.int64(), pyarrow.float64()
 AREAS = pyarrow.list_(pyarrow.struct({"name": TEXT, "count": WHOLE, "fraction": REAL}))
@@ -32,18 +39,17 @@ OBJECTS = pyarrow.list_(
 
 @dataclass(frozen=True)
 class Prediction:
-    """values: by the names of the columns; draw: makes a picture of it."""
+    """A predictor's result, and the values of its columns."""
 
+    result: Result
     values: Mapping[str, Any]
-    draw: Callable[[], Image.Image]
 
 
 @dataclass(frozen=True)
 class Output:
     """Of a task: the columns, how they are filled, and the files that are its inputs.
 
-    predict: (predictor, paths, options) -> a prediction of each path; raises InputError where one of them can't be
-    used.
+    predict: (predictor, paths, options) -> a prediction of each path; raises InputError if one of them can't be used.
     """
 
     columns: Mapping[str, pyarrow.DataType]
@@ -51,94 +57,63 @@ class Output:
     suffixes: Sequence[str] = field(default=IMAGE_SUFFIXES)
 
 
-def classified(classifier: Any, paths: Sequence[Path], *, top: int) -> list[Prediction]:
-    likeliest = classifier.top(list(paths), top, batch_size=len(paths))
-    return [
-        Prediction(
-            {"classes": [{"name": name, "probability": probability} for name, probability in classes]},
-            lambda path=path: Image.open(path).convert("RGB"),
-        )
-        for path, classes in zip(paths, likeliest, strict=True)
-    ]
+def classified(classifier: Classifier, paths: Sequence[Path], *, top: int) -> list[Prediction]:
+    """The likeliest classes of each image, in one batch."""
+    return [Prediction(found, {"classes": found.to_dict(top)["classes"]}) for found in classifier(list(paths))]
 
 
-def detected(detector: Any, paths: Sequence[Path], **options: Any) -> list[Prediction]:
-    found = [detector(path, **options) for path in paths]
-    return [
-        Prediction(
-            {"objects": detector.results(objects)}, lambda path=path, objects=objects: detector.draw(path, objects)
-        )
-        for path, objects in zip(paths, found, strict=True)
-    ]
+def detected(detector: Detector, paths: Sequence[Path], **options: Any) -> list[Prediction]:
+    """Objects as in COCO's result files."""
+    return [Prediction(found, {"objects": found.entries()}) for found in detector(list(paths), **options)]
 
 
 def segmented(
-    segmenter: Any, paths: Sequence[Path], *, window: int | None, stride: int | None, **options: Any
+    segmenter: Segmenter, paths: Sequence[Path], *, window: int | None, stride: int | None, **options: Any
 ) -> list[Prediction]:
-    from ..data.segmentation.label_maps import paint
-
+    """Labels as a palette PNG, and the classes' areas."""
     if window or stride:
         segmenter.use_windows(window or segmenter.preprocessing.window, stride)
-    label_maps = [segmenter(path, **options) for path in paths]
-    return [
-        Prediction(
-            {
-                "width": labels.shape[1],
-                "height": labels.shape[0],
-                "classes": areas(segmenter.areas(labels)),
-                "labels": png(paint(labels, segmenter.colours)),
-            },
-            lambda path=path, labels=labels: segmenter.draw(path, labels),
-        )
-        for path, labels in zip(paths, label_maps, strict=True)
-    ]
-
-
-def upscaled(upscaler: Any, paths: Sequence[Path]) -> list[Prediction]:
-    return [_upscaled(upscaler, path) for path in paths]
-
-
-def _upscaled(upscaler: Any, path: Path) -> Prediction:
-    from ..data.images.lossless import check_side, read_picture, write_picture_file
-    from ..predictors.upscaler import enlarge_alpha
-
-    picture = read_picture(path)
-    check_side(picture, path, scale=upscaler.scale)
-    alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, upscaler.scale)
-    enlarged = picture.with_pixels(upscaler.enlarge(picture.colour), alpha)
-    with TemporaryDirectory() as folder:
-        file = Path(folder, "enlarged")
-        write_picture_file(enlarged, file)
-        content = file.read_bytes()
-    height, width = enlarged.colour.shape[:2]
-    return Prediction({"width": width, "height": height, "format": enlarged.format, "image": content}, enlarged.preview)
-
-
-def labelled(segmenter: Any, paths: Sequence[Path], **options: Any) -> list[Prediction]:
-    from ..data.points.clouds import read_cloud
-    from ..drawing.clouds import draw_cloud
-
     predictions = []
-    for path in paths:
-        labels = segmenter(path, **options)
-        counts = np.bincount(labels, minlength=len(segmenter.classes))
-        names = {segmenter.classes[i]: int(counts[i]) for i in np.argsort(-counts, kind="stable") if counts[i]}
-        predictions.append(
-            Prediction(
-                {"points": len(labels), "classes": areas(names), "labels": labels.astype(np.int32)},
-                lambda path=path, labels=labels: draw_cloud(read_cloud(path).coordinates, labels, segmenter.classes),
-            )
-        )
+    for found in segmenter(list(paths), **options):
+        height, width = found.shape
+        values = {"width": width, "height": height, "classes": areas(found.areas()), "labels": png(found.label_image())}
+        predictions.append(Prediction(found, values))
     return predictions
 
 
+def upscaled(upscaler: Upscaler, paths: Sequence[Path]) -> list[Prediction]:
+    """Enlarged images as files of their own format."""
+    predictions = []
+    for path in paths:
+        found = upscaler(path)
+        width, height = found.size
+        check_side(found.file, path, scale=1)
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "upscaled")
+            write_picture_file(found.file, file)
+            values = {"width": width, "height": height, "format": found.file.format, "image": file.read_bytes()}
+        predictions.append(Prediction(found, values))
+    return predictions
+
+
+def labeled(segmenter: PointSegmenter, paths: Sequence[Path], **options: Any) -> list[Prediction]:
+    """The class of every point, and how often each occurs."""
+    return [
+        Prediction(
+            found, {"points": len(found), "classes": areas(found.counts()), "labels": np.asarray(found, dtype=np.int32)}
+        )
+        for found in (segmenter(path, **options) for path in paths)
+    ]
+
+
 def areas(counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """How often each class occurs."""
+    """How often each class occurs, the commonest first."""
     total = sum(counts.values())
     return [{"name": name, "count": count, "fraction": count / total} for name, count in counts.items()]
 
 
 def png(image: Image.Image) -> bytes:
+    """An image as the content of a PNG file."""
     file = io.BytesIO()
     image.save(file, format="PNG")
     return file.getvalue()
@@ -157,7 +132,7 @@ OUTPUTS: dict[str, Output] = {
     ),
     POINTS.name: Output(
         {"points": WHOLE, "classes": AREAS, "labels": pyarrow.large_list(pyarrow.int32())},
-        labelled,
+        labeled,
         [kind for kind in READERS if kind[0] == "."],
     ),
 }

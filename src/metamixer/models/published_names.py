@@ -79,7 +79,7 @@ def rename_published(
     name_of: Callable[[str], str],
     optional: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
-    """The state dict under our names, where `name_of` gives the published one; complete in both directions."""
+    """The state dict under our names, complete in both directions; name_of: our name -> the published one."""
     names = {name: name if name in state else name_of(name) for name in expected}
     for part in optional:
         keys = {name: key for name, key in names.items() if name.startswith(part)}

@@ -226,5 +226,5 @@ TASKS: dict[str, TaskSpec] = {
 
 
 def same_predictor(task: str, other: str) -> bool:
-    """Whether one predictor serves both tasks."""
+    """Whether both tasks have the same predictor."""
     return task in TASKS and other in TASKS and TASKS[task].predictor == TASKS[other].predictor

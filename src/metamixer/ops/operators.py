@@ -16,9 +16,9 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
 
 KernelSize = int | tuple[int, ...]
 
@@ -56,6 +56,13 @@ class Positions(nn.Module):
     def restore(self, tokens: Tensor, like: Tensor) -> Tensor:
         """tokens: (B, positions, C) -> the shape of `like` (B, C, ...)."""
         return tokens.transpose(1, 2).reshape(like.shape)
+
+
+class DropPath(StochasticDepth):
+    """Stochastic depth of whole samples; rate: the probability with which a branch is left out in training."""
+
+    def __init__(self, rate: float):
+        super().__init__(rate, mode="row")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Coarsening:
 class Windows:
     """Voxels grouped into windows, each padded to the size of the largest.
 
-    window, slot: (N,) the window of each voxel and its place there; mask: (windows, size), True where there is a voxel.
+    window, slot: (N,) the window of each voxel and its index in it; mask: (windows, size), True for voxels.
     """
 
     window: Tensor
@@ -64,7 +64,7 @@ class Windows:
         return cls(window, slot, torch.arange(int(counts.max()), device=window.device) < counts[:, None])
 
     def split(self, features: Tensor) -> Tensor:
-        """(N, C) -> (windows, size, C), zeros where there is no voxel."""
+        """(N, C) -> (windows, size, C), padded with zeros."""
         padded = features.new_zeros(*self.mask.shape, features.shape[1])
         return padded.index_put((self.window, self.slot), features)
 

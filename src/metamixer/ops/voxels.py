@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-import timm.layers
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from . import operators
 from .operators import ConvNorm, LayerScale, Operators, same_padding
 from .sparse import LARGEST_KERNEL, SparseVoxels, VoxelGrid
 from .submanifold import pool_max, pool_mean, submanifold_convolution, unpool
@@ -121,7 +121,7 @@ class ReLU(_OnFeatures, nn.ReLU):
     """ReLU of each feature."""
 
 
-class DropPath(_OnFeatures, timm.layers.DropPath):
+class DropPath(_OnFeatures, operators.DropPath):
     """Stochastic depth that drops the branch independently for each voxel, as published."""
 
 

@@ -11,21 +11,20 @@ from ..data.series.windows import Windows
 from .intervals import share_held
 
 LOOK_BACK = 512
-"""Rows before a window that a zero-shot forecast looks back on, if there are as many."""
+"""Maximum rows before a window that a zero-shot forecast uses."""
 
 MOST_ZERO_SHOT = 1792
-"""Series, of all windows together, that a backtest forecasts zero-shot: about ten seconds of a core."""
+"""Maximum series, over all windows, that a backtest forecasts zero-shot: about ten seconds on one core."""
 
 
 @dataclass(frozen=True)
 class Backtest:
     """Errors of a forecaster and of a naive forecast on the same windows, per variable, in units of its std.
 
-    season: steps that the naive forecast repeats; windows: how many; errors: NaN for a variable of which nothing was
-    measured;
-    coverage: the fraction of values inside each interval, by its level in percent, NaN of none.
+    season: steps that the naive forecast repeats; windows: their number; errors: NaN for a variable without values;
+    coverage: fraction of values inside each interval, by level in percent, NaN without values;
     zero_shot_mae: of the packaged network without training; units_mae: of the forecaster in the table's units;
-    mase: `mae` over the mean absolute error of the naive forecast on the rows before, a season ahead.
+    mase: `mae` over the mean absolute error of the one-season-ahead naive forecast on the earlier rows.
     """
 
     names: tuple[str, ...]
@@ -102,10 +101,10 @@ def backtest(
 ) -> Backtest:
     """Evaluate forecasts of the rows from `start` on; values: (rows, variables) in units of std.
 
-    measured: the same, NaN where a value was missing and filled in, which counts in no error. A season that the rows
-    before `start` don't hold is a step: the last value. forecast: (N, lookback, variables) -> (N, horizon, variables);
-    quantiles: the intervals' margins by level. zero_shot: the same as `forecast`, from all rows before, NaN where
-    missing; std: of each variable in the table's units.
+    measured: the same with NaN for filled values, which are left out. Without a full season before `start`, the naive
+    forecast is the last value. forecast: (N, lookback, variables) -> (N, horizon, variables); quantiles: the intervals'
+    margins by level; zero_shot: like `forecast`, but from all earlier rows, with NaN for missing values; std: of each
+    variable in the table's units.
     """
     season = season if start >= season else 1
     first = start - min(max(lookback, season, LOOK_BACK if zero_shot else 0), start)
@@ -131,12 +130,12 @@ def backtest(
 
 
 def scaled_errors(errors: Sequence[float], steps: Sequence[float]) -> tuple[float, ...]:
-    """MASE: errors over the naive forecast's, NaN for a series that repeats itself exactly."""
+    """MASE: errors over the naive forecast's, NaN for a series that is exactly seasonal."""
     return tuple(error / step if step else math.nan for error, step in zip(errors, steps, strict=True))
 
 
 def season_steps(measured: Tensor, season: int) -> list[float]:
-    """The mean absolute change of each variable over a season, NaN for none; measured: (rows, variables)."""
+    """The mean absolute change of each variable over a season, NaN without values; measured: (rows, variables)."""
     return (measured[season:] - measured[:-season]).abs().nanmean(dim=0).tolist()
 
 

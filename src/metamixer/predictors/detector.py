@@ -8,30 +8,16 @@ from typing import Any, Self
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
-from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+from torchvision.transforms.v2.functional import pil_to_tensor
 
-from ..data.detection.coco_json import encode_mask
 from ..data.detection.transforms import DetectionPreprocessing
+from ..data.images.given import name_of, pictures_of
 from ..data.images.reading import Picture, read_image
 from ..errors import InputWarning
 from ..models.cascade_mask_rcnn import to_file
 from ..models.tasks import DETECTION
+from .detections import Detections
 from .predictor import Predictor, class_names, preprocessing_of
-
-COLOURS = (
-    "crimson",
-    "royalblue",
-    "forestgreen",
-    "darkorange",
-    "mediumorchid",
-    "teal",
-    "goldenrod",
-    "deeppink",
-    "sienna",
-    "slateblue",
-)
-MASK_OPACITY = 0.45
 
 
 class Detector(Predictor):
@@ -62,46 +48,31 @@ class Detector(Predictor):
         numbers = info.get("category_ids") or range(1, len(names) + 1)
         return cls(network, preprocessing_of(DetectionPreprocessing, info), dict(zip(numbers, names, strict=True)))
 
-    @torch.inference_mode()
-    def __call__(self, picture: Picture, *, score_threshold: float = 0.05) -> dict[str, Tensor]:
-        """Detect the objects in an image, given as a path or Pillow image.
+    def inputs(self, given: Any) -> Picture | list[Picture]:
+        return pictures_of(given)
 
-        Returns boxes (N, 4), scores (N,), labels (N,) and masks (N, H, W) bool in pixels of the image.
-        """
-        pixels = pil_to_tensor(read_image(picture, name=str(picture)))
+    @torch.inference_mode()
+    def result(self, picture: Picture, *, score_threshold: float = 0.05) -> Detections:
+        """The objects of an image of which the network is so sure."""
+        pixels = pil_to_tensor(read_image(picture, name=name_of(picture)))
         image = self.preprocessing(pixels).to(self.device)
         with self.computing():
             found = self.run([image])[0]
         sure = found["scores"] >= score_threshold
-        return to_file({key: value[sure] for key, value in found.items()}, image, pixels.shape[1:])
+        found = to_file({key: value[sure] for key, value in found.items()}, image, pixels.shape[1:])
+        return self.named(picture, found)
+
+    def named(self, picture: Picture, found: Mapping[str, Tensor]) -> Detections:
+        """Objects in the image's pixels with the names of their classes."""
+        return Detections(found, classes=self.classes, category_ids=self.category_ids, picture=picture)
 
     def results(self, found: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-        """Convert detections to entries of a COCO result file, without the image id."""
-        return [
-            {
-                "category_id": self.category_ids[label],
-                "category": self.classes[label],
-                "bbox": [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
-                "score": round(score, 5),
-                "segmentation": encode_mask(mask.cpu().numpy()),
-            }
-            for (x1, y1, x2, y2), score, label, mask in zip(
-                found["boxes"].tolist(), found["scores"].tolist(), found["labels"].tolist(), found["masks"], strict=True
-            )
-        ]
+        """Detections as entries of COCO's result files, which lack only the image's id."""
+        return self.named("", found).entries()
 
     def draw(self, picture: Picture, found: Mapping[str, Tensor]) -> Image.Image:
-        """Draw the objects on the image."""
-        pixels = pil_to_tensor(read_image(picture, name=str(picture)))
-        labels = found["labels"].tolist()
-        if not labels:
-            return to_pil_image(pixels)
-        colours = [COLOURS[label % len(COLOURS)] for label in labels]
-        texts = [
-            f"{self.classes[label]} {score:.0%}" for label, score in zip(labels, found["scores"].tolist(), strict=True)
-        ]
-        pixels = draw_segmentation_masks(pixels, found["masks"].cpu(), alpha=MASK_OPACITY, colors=colours)
-        return to_pil_image(draw_bounding_boxes(pixels, found["boxes"].cpu(), labels=texts, colors=colours, width=2))
+        """The picture with its objects."""
+        return self.named(picture, found).draw()
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:

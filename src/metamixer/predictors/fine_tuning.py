@@ -1,4 +1,4 @@
-"""Fine-tune the zero-shot forecaster on one table, and keep the result only if validation rows say so."""
+"""Fine-tuning of the zero-shot forecaster on one table; the result is kept only if validation improves."""
 
 import copy
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ CONTEXT = max(WINDOWS)
 """Steps of past in a window, as in the pretraining."""
 
 SHORTEST = 32
-"""The shortest past that a window is cut from."""
+"""Minimum steps of past in a window."""
 
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How a table is learned; the defaults take about half a minute on two cores, whatever its length.
+    """How the network is fine-tuned; the defaults take about half a minute on two cores for a table of any length.
 
-    steps: of AdamW, with a cosine of the rate from `lr` to 0; checks: validations, of which the best weights are kept;
-    max_windows: in a validation; least_windows: windows to train on, below which a table is not fine-tuned on.
+    steps: of AdamW, with a cosine schedule from `lr` to 0; checks: number of validations, of which the best weights are
+    kept; max_windows: per validation; least_windows: minimum number of training windows for fine-tuning.
     """
 
     steps: int = 60
@@ -43,9 +43,9 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class FineTuned:
-    """The network to use, and the validation loss before and after; losses are NaN if there was too little to train on.
+    """The network to use, and the validation losses before and after, NaN with too little training data.
 
-    network: the fine-tuned one if it was better, otherwise the one it started from.
+    network: the fine-tuned one if it is better, else the original.
     """
 
     network: FFNetTSZero
@@ -59,16 +59,16 @@ class FineTuned:
 
     def __str__(self) -> str:
         if np.isnan(self.before):
-            return "fine-tuning: too few rows to learn from; zero-shot weights kept"
+            return "fine-tuning: too few rows to train on; zero-shot weights kept"
         verdict = "fine-tuned weights kept" if self.kept else "no better; zero-shot weights kept"
         return f"fine-tuning: quantile loss on validation rows {self.before:.4f} -> {self.after:.4f}; {verdict}"
 
 
 @dataclass(frozen=True)
 class TableWindows:
-    """Windows of single series, cut on demand: (column, first row of the future) of each.
+    """Windows of single series, cut on demand, each described by its column and the first row of its future.
 
-    values: (rows, variables), NaN where missing.
+    values: (rows, variables), NaN for missing values.
     """
 
     values: np.ndarray
@@ -78,7 +78,7 @@ class TableWindows:
 
     @classmethod
     def between(cls, values: np.ndarray, first: int, end: int, horizon: int, seasons: Sequence[int]) -> "TableWindows":
-        """Every window whose future lies in rows `first` to `end` and has a value, as does the past before it."""
+        """Every window with its future in rows `first` to `end`, and with values in both past and future."""
         starts = np.arange(max(first, SHORTEST), end - horizon + 1)
         known = np.concatenate([np.zeros((1, values.shape[1]), int), np.isfinite(values).cumsum(axis=0)])
         past = known[starts] - known[np.maximum(starts - CONTEXT, 0)]
@@ -96,7 +96,7 @@ class TableWindows:
         return TableWindows(self.values, self.horizon, self.seasons, self.places[chosen])
 
     def batch(self, chosen: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Pasts (B, context), seasons (B, 2) and futures (B, horizon), in each window's own scale."""
+        """Pasts (B, context), seasons (B, 2) and futures (B, horizon), scaled by window."""
         places = self.places[chosen]
         pasts = [self.values[max(start - CONTEXT, 0) : start, column] for column, start in places]
         futures = np.stack([self.values[start : start + self.horizon, column] for column, start in places])
@@ -116,10 +116,10 @@ def fine_tune(
     seed: int = 0,
     device: torch.device = torch.device("cpu"),
 ) -> FineTuned:
-    """Train a copy of the network on the rows before `borders[0]`, and judge it on those up to `borders[1]`.
+    """Train a copy of the network on the rows before `borders[0]`, and validate it on those up to `borders[1]`.
 
-    values: (rows, variables), NaN where missing; seasons: in steps. Horizons beyond the network's own are rolled when
-    forecasting, and trained at the network's own.
+    values: (rows, variables), NaN for missing values; seasons: in steps. Longer horizons than the network's are trained
+    at the network's own.
     """
     horizon = min(horizon, network.horizon, WINDOWS[CONTEXT])
     train = TableWindows.between(values, 0, borders[0], horizon, seasons)
@@ -148,7 +148,7 @@ def fine_tune(
 
 
 def window_loss(network: FFNetTSZero, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """The quantile loss of a batch; missing values of the future count nothing."""
+    """The quantile loss of a batch, without missing values of the future."""
     past, season, future = batch
     forecast, unit = network.forecast(past, season, future.shape[1])
     median = forecast[:, len(QUANTILES) // 2].detach()

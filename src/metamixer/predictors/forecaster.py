@@ -24,6 +24,7 @@ from ..data.series.frames import (
     write_frame,
 )
 from ..data.series.frequency import Frequency
+from ..data.series.given import NamedTable, tables_of
 from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
@@ -33,6 +34,7 @@ from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.device import find_device
 from .backtest import Backtest, backtest
 from .fine_tuning import CONTEXT, FineTuned, FineTuning, fine_tune
+from .forecast import Forecast
 from .intervals import interval_margins
 from .predictor import Network, Predictor
 from .scratch import ONE_AT_A_TIME, Training, train_network
@@ -60,7 +62,7 @@ class Fitted:
     """Everything that prediction needs besides the network.
 
     names: of the series, in the network's order; quantiles: margins (horizon, series) of each level in percent;
-    frequency: None for a network of a training run, where each table's is used; table: None after `load`.
+    frequency: None for a network of a training run, which uses each table's; table: None after `load`.
     """
 
     names: tuple[str, ...]
@@ -73,7 +75,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A fine-tuning and the table that it used; borders: as in `Table`."""
+    """The result of fine-tuning and the table it was done on; borders: as in `Table`."""
 
     result: FineTuned
     series: Series
@@ -85,7 +87,7 @@ TRAIN = ("finetune", "scratch")
 
 
 def find_way(train: str | None, scratch: Sequence[str], quantiles: Sequence[float]) -> str:
-    """How `fit` learns; scratch: the options of training from scratch that were given."""
+    """The way that `fit` trains; scratch: the given options of training from scratch."""
     if train not in (None, *TRAIN):
         raise InputError(f"train {train!r}, expected one of {', '.join(TRAIN)}")
     if train == "finetune" and scratch:
@@ -97,27 +99,27 @@ def find_way(train: str | None, scratch: Sequence[str], quantiles: Sequence[floa
 
 
 class Forecaster(Predictor):
-    """Forecasts series without training, `Forecaster(horizon=12).predict(table)`, or after `.fit(table)`.
+    """Forecasts tables, zero-shot by `Forecaster(horizon=12).predict(table)` or fitted by `.fit(table).predict()`.
 
-    Before `fit`, the packaged network forecasts each series alone (`zero_shot_forecast`): of any length and horizon;
-    values may be missing. `fit` fine-tunes that network, and keeps the result if validation rows say so. With
-    `train="scratch"` it trains a network on the table alone, which forecasts the series together from `lookback` steps:
-    missing values are then filled in `fit`, with a warning (`fill_missing`), and refused in `predict`.
+    Without `fit`, the packaged network forecasts each series alone (`zero_shot_forecast`), with any length, horizon and
+    missing values. `fit` fine-tunes that network, and keeps the result if validation improves. With `train="scratch"`
+    it trains a new network, which forecasts the series together from `lookback` steps: missing values are then filled
+    in `fit`, with a warning (`fill_missing`), and refused in `predict`.
 
-    A table is a pandas or polars DataFrame, wide (a column of dates, a column for each series) or long (`unique_id`,
-    `ds`, `y`).
+    A table is a pandas or polars DataFrame, wide (a date column and one column per series) or long (`unique_id`, `ds`,
+    `y`).
 
     Args:
         horizon: steps to forecast.
-        train: "finetune" or "scratch"; None: scratch if any of the options of scratch is given, otherwise finetune.
-        lookback, model, model_args, training: of scratch: steps to forecast from (96), the network, how it is trained.
-        fine_tuning: of finetune: how the packaged network is fine-tuned.
+        train: "finetune" or "scratch"; None: scratch if one of its options is given, else finetune.
+        lookback, model, model_args, training: of scratch: steps of input (96), the network, its training.
+        fine_tuning: of finetune: the hyperparameters.
         levels: coverage in percent of the prediction intervals, such as (80, 95).
         quantiles: quantiles to add, such as (0.1, 0.9); not with scratch.
-        time: the column of dates of a wide table; None: the one named date, ds, time, timestamp or datetime.
-        seed: of everything random; the same table and seed give the same forecast on the same machine.
-        device: where to compute, such as "cpu" or "cuda".
-        positive: no forecast and no bound below zero.
+        time: the date column of a wide table; None: the one named date, ds, time, timestamp or datetime.
+        seed: random seed; the same table and seed give the same forecast on the same machine.
+        device: the device to compute on, such as "cpu" or "cuda".
+        positive: clip forecasts and bounds at zero.
     """
 
     task = FORECASTING.name
@@ -293,12 +295,15 @@ class Forecaster(Predictor):
             network=self.network,
         )
 
-    def __call__(self, table: Any) -> Any:
-        """Same as `predict(table)`."""
-        return self.predict(table)
+    def inputs(self, given: Any) -> Any | list[Any]:
+        return tables_of(given)
+
+    def result(self, table: NamedTable) -> Forecast:
+        """What follows a table: `predict` with its history, so that it can be drawn."""
+        return Forecast(self.predict(table.frame), table=table.frame, forecaster=self, source=table.name)
 
     def backtest(self) -> Backtest:
-        """Errors on the last rows of the table of `fit`: of this forecaster, of zero-shot and of seasonal-naive."""
+        """Compare the errors on the held-out rows of `fit` with those of zero-shot and seasonal-naive forecasts."""
         if self._tuned:
             return self._backtest_tuned(self._tuned)
         fitted = self._state
@@ -392,7 +397,7 @@ class Forecaster(Predictor):
         save_network(self.network, {**info, "fused": True}, path)
 
     def _save_alone(self, path: str | Path) -> None:
-        """Write the network that forecasts each series alone, and what to forecast."""
+        """Write a network that forecasts each series alone, and the settings of the forecast."""
         wanted = {"horizon": self.horizon, "levels": list(self.levels), "time": self.time}
         info = network_info(PACKAGED, self.network.settings, task=ZERO_SHOT.name, preprocessing=wanted)
         save_network(self.network, info, path)
@@ -408,10 +413,19 @@ class Forecaster(Predictor):
 
     @classmethod
     def of(
-        cls, network: Network, info: Mapping[str, Any], *, horizon: int | None = None, lookback: int | None = None
+        cls,
+        network: Network,
+        info: Mapping[str, Any],
+        *,
+        horizon: int | None = None,
+        lookback: int | None = None,
+        **settings,
     ) -> Self:
         if info["task"] == ZERO_SHOT.name:
-            return cls._of_alone(network, info["preprocessing"] or {}, horizon=horizon, lookback=lookback)
+            wanted = {**(info["preprocessing"] or {}), **settings}
+            return cls._of_alone(network, wanted, horizon=horizon, lookback=lookback)
+        if settings:
+            raise InputError(f"{next(iter(settings))}, expected none: the forecaster was trained with its own")
         args, preprocessing = dict(info["model_args"]), info["preprocessing"]
         if not preprocessing:
             raise InputError("has no names and scaling of its series, expected a forecaster written by metamixer")
@@ -439,9 +453,9 @@ class Forecaster(Predictor):
         cls, network: Network, wanted: Mapping[str, Any], *, horizon: int | None, lookback: int | None
     ) -> Self:
         if lookback is not None:
-            raise InputError(f"lookback {lookback}, expected none: this network uses as much past as a series has")
-        levels, time = wanted.get("levels", ()), wanted.get("time")
-        forecaster = cls(horizon or wanted.get("horizon", 96), levels=tuple(levels), time=time)
+            raise InputError(f"lookback {lookback}, expected none: this network uses the whole past of a series")
+        settings = {key: value for key, value in wanted.items() if key != "horizon"}
+        forecaster = cls(horizon or wanted.get("horizon", 96), **settings)
         forecaster.network = forecaster.run = network
         return forecaster
 

@@ -27,8 +27,8 @@ IN_PYTORCH = ("eager", "auto")
 class Predictor(ABC):
     """A fused network on a device, in a backend and a precision: `Predictor.load(source)(input)`.
 
-    Subclasses define how they are built from a network and its info (`of`), and the prediction (`__call__`), which
-    calls `self.run` with tensors on `self.device` under `self.computing()`.
+    A kind of predictor says what it makes of a network and its info (`of`), what its inputs are (`inputs`), and what it
+    makes of one (`result`). It calls `self.run` with tensors on `self.device`, under `self.computing()`.
 
     network: the fused module, or the `Runtime` of an exported file; run: the network in its backend.
     """
@@ -70,7 +70,7 @@ class Predictor(ABC):
             checkpoint: alias of `source`.
             settings: further options of this predictor.
 
-            Raises InputError that names an unreadable or unsuitable source.
+        Raises InputError that names an unreadable or unsuitable source.
         """
         source = checkpoint if source is None else source
         if source is None and model is None:
@@ -92,8 +92,19 @@ class Predictor(ABC):
         """Build from a network and its info (`load_network`); raises InputError if the info is incomplete."""
 
     @abstractmethod
-    def __call__(self, x: Any) -> Any:
-        """Predict for one input, given as a path or its content."""
+    def inputs(self, given: Any) -> Any | list[Any]:
+        """What was given as one input, or as a list of several."""
+
+    @abstractmethod
+    def result(self, x: Any, **options) -> Any:
+        """The prediction for one of the inputs."""
+
+    def __call__(self, given: Any, **options) -> Any:
+        """One result for a path, a URL or what they hold; a list of results for a folder or several of these."""
+        found = self.inputs(given)
+        if isinstance(found, list):
+            return [self.result(x, **options) for x in found]
+        return self.result(found, **options)
 
     def example(self) -> Tensor | None:
         """An example input, with which backends are built and timed; None for networks with several tensors."""

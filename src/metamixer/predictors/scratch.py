@@ -20,15 +20,15 @@ from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 
 ONE_AT_A_TIME = threading.RLock()
-"""Held while training: the random generator and Lightning's log belong to the process, not to the thread."""
+"""Locked by a training: the random number generator and Lightning's log are global to the process."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a forecaster is trained; the defaults take a little over a minute on two cores, whatever the table's length.
+    """How a forecaster is trained; the defaults take a little over a minute on two cores for a table of any length.
 
-    steps: of the optimizer, with a cosine of the rate from `lr` to 0; checks: how often the weights are validated, of
-    which the best are kept; max_windows: in a validation and in a backtest.
+    steps: of the optimizer, with a cosine schedule from `lr` to 0; checks: number of validations, of which the best
+    weights are kept; max_windows: per validation and backtest.
     """
 
     steps: int = 120
@@ -71,7 +71,7 @@ def train_network(
 
 
 def forecasting_task(data: SeriesData, training: Training, *, model: str, model_args: Mapping[str, Any]) -> Forecasting:
-    """The task of `data`'s windows; raises InputError for keywords and values that the network refuses."""
+    """Build the task for the data; raises InputError for invalid keywords of the network."""
     try:
         return Forecasting(
             model,
@@ -86,5 +86,5 @@ def forecasting_task(data: SeriesData, training: Training, *, model: str, model_
         )
     except InputError:
         raise
-    except (TypeError, ValueError) as error:  # a keyword that the network lacks, or a value that torch refuses
+    except (TypeError, ValueError) as error:  # an unknown keyword, or a value that PyTorch refuses
         raise InputError(f"model {model!r}, model_args {dict(model_args)}: {error}") from None

@@ -10,19 +10,19 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from ..data.images.given import pictures_of
 from ..data.images.reading import Picture
-from ..data.segmentation.label_maps import paint
 from ..data.segmentation.pixels import read_colour_image
 from ..data.segmentation.transforms import SegmentationPreprocessing
-from ..drawing.legend import beside, distinct_colour, legend
+from ..drawing.legend import distinct_colour
 from ..inference.sliding import check_window, label_map
 from ..models.tasks import SEGMENTATION
 from .predictor import Network, Predictor, class_names, preprocessing_of
+from .segmentation import Segmentation, count_labels
 
 WINDOW = 1024
 """Default side in pixels of the sliding window, unless the checkpoint defines it."""
 OVERLAP = 0.25
-OPACITY = 0.55
 
 
 class Segmenter(Predictor):
@@ -67,26 +67,25 @@ class Segmenter(Predictor):
         check_window(window, stride)
         self.preprocessing = replace(self.preprocessing, window=window, stride=stride)
 
+    def inputs(self, given: Any) -> Picture | list[Picture]:
+        return pictures_of(given)
+
     @torch.inference_mode()
-    def __call__(self, picture: Picture, *, grey_images: bool = False) -> np.ndarray:
-        """Predict the label of each pixel of a path or Pillow image: (H, W) uint8 in its size."""
+    def result(self, picture: Picture, *, grey_images: bool = False) -> Segmentation:
+        """The label of each pixel of an image, in its own size; grey_images: a grey one may be, else it is refused."""
         pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images))
         with self.computing():
-            return label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
+            labels = label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
+        return self.named(picture, labels)
+
+    def named(self, picture: Picture, labels: np.ndarray) -> Segmentation:
+        """Labels with the names and colours of their classes."""
+        return Segmentation.of(labels, classes=self.classes, colours=self.colours, picture=picture)
 
     def areas(self, labels: np.ndarray) -> dict[str, int]:
-        """Pixel counts of the predicted classes, largest first."""
-        counts = np.bincount(labels.ravel(), minlength=len(self.classes))
-        return {
-            self.classes[label]: int(counts[label]) for label in np.argsort(-counts, kind="stable") if counts[label]
-        }
+        """The number of pixels of each class that occurs, largest first."""
+        return count_labels(labels, self.classes)
 
     def draw(self, picture: Picture, labels: np.ndarray) -> Image.Image:
-        """Blend the image with its class colors, and add a legend on the right."""
-        image = read_colour_image(picture, grey_images=True)
-        overlay = Image.blend(image, paint(labels, self.colours).convert("RGB"), OPACITY)
-        shares = {name: count / labels.size for name, count in self.areas(labels).items()}
-        return beside(
-            overlay,
-            legend([(f"{name} {share:.1%}", self.colours[self.classes.index(name)]) for name, share in shares.items()]),
-        )
+        """The picture under the colours of its classes, with a legend of those that occur at its right."""
+        return self.named(picture, labels).draw()

@@ -1,5 +1,6 @@
 """Super-resolution: images in, images of 2 to 4 times the size out, tile by tile in bounded memory."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 
 from ..checkpoints.packaged import packaged_weights
 from ..checkpoints.published_info import expect_model
+from ..data.given import each_of
+from ..data.images.given import name_of, named_pictures
+from ..data.images.lossless import PictureFile, read_picture
 from ..errors import InputError
 from ..inference.tiles import split, tile_side
 from ..models import create_model, list_models
@@ -19,6 +23,7 @@ from ..models.tasks import SUPER_RESOLUTION
 from ..ops.fusion import fuse
 from ..system.allocator import keep_freed_memory
 from .predictor import Network, Predictor
+from .upscaled import UpscaledArray, UpscaledImage, UpscaledTensor
 
 FULL = {"uint8": 255, "uint16": 65535}
 """The value of white in integer types; in floating point it is 1."""
@@ -97,30 +102,48 @@ class Upscaler(Predictor):
         side = min(self.tile + 2 * self.margin, EXAMPLE_SIDE)
         return torch.rand(1, 3, side, side)
 
-    def __call__(self, image: Image.Image | np.ndarray | Tensor) -> Image.Image | np.ndarray | Tensor:
-        """Upscale an image; the result has the input's type.
+    def inputs(self, given: Any) -> Any | list[Any]:
+        if isinstance(given, Image.Image | np.ndarray | Tensor):
+            return given
+        if isinstance(given, str | os.PathLike):
+            return named_pictures(given)
+        return each_of(given, self.inputs, what="image", expected="a path, a URL, a Pillow image, an array or a tensor")
 
-        image: a Pillow image (modes L, LA, RGB, RGBA, I;16); an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16 or
-        float in [0, 1]; or a tensor (3, H, W) or (B, 3, H, W), the same types.
+    def result(self, image: Any) -> UpscaledImage | UpscaledArray | UpscaledTensor | Tensor:
+        """The enlarged image, of the kind that came in.
+
+        image: a path; a Pillow image (modes L, LA, RGB, RGBA, I;16); an array (H, W), (H, W, 1) or (H, W, 3), uint8,
+        uint16 or float in [0, 1]; or a tensor (3, H, W) or (B, 3, H, W), the same types.
         """
         if isinstance(image, Image.Image):
-            return self.enlarge_picture(image)
+            return UpscaledImage.of(self.enlarge_picture(image), scale=self.scale, source=name_of(image))
         if isinstance(image, Tensor):
-            if not image.numel():
-                raise InputError(f"tensor of shape {list(image.shape)}, expected pixels in it")
-            if image.dtype == torch.bfloat16:  # not supported by NumPy
-                return self(image.float()).to(image.dtype)
-            if image.ndim == 4:
-                return torch.stack([self(single) for single in image])
-            if image.ndim != 3:
-                raise InputError(
-                    f"tensor of shape {list(image.shape)}, expected (3, height, width) or (batch, 3, height, width)"
-                )
-            pixels = self.enlarge(image.detach().cpu().permute(1, 2, 0).numpy())
-            return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(image.device)
-        if not isinstance(image, np.ndarray):
-            raise InputError(f"image of type {type(image).__name__}, expected a Pillow image, an array or a tensor")
-        return self.enlarge(image[:, :, None])[:, :, 0] if image.ndim == 2 else self.enlarge(image)
+            enlarged = self._enlarge_tensor(image)
+            return enlarged if image.ndim == 4 else UpscaledTensor.holding(enlarged, scale=self.scale, source="image")
+        if isinstance(image, np.ndarray):
+            pixels = self.enlarge(image[:, :, None])[:, :, 0] if image.ndim == 2 else self.enlarge(image)
+            return UpscaledArray.holding(pixels, scale=self.scale, source="image")
+        file = self.enlarge_file(read_picture(Path(image)))
+        return UpscaledImage.of_file(file, scale=self.scale, source=str(image))
+
+    def _enlarge_tensor(self, image: Tensor) -> Tensor:
+        if not image.numel():
+            raise InputError(f"tensor of shape {list(image.shape)}, expected pixels in it")
+        if image.dtype == torch.bfloat16:  # which NumPy doesn't know
+            return self._enlarge_tensor(image.float()).to(image.dtype)
+        if image.ndim == 4:
+            return torch.stack([self._enlarge_tensor(single) for single in image])
+        if image.ndim != 3:
+            raise InputError(
+                f"tensor of shape {list(image.shape)}, expected (3, height, width) or (batch, 3, height, width)"
+            )
+        pixels = self.enlarge(image.detach().cpu().permute(1, 2, 0).numpy())
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(image.device)
+
+    def enlarge_file(self, file: PictureFile, *, on_tile: Callable[[int, int], object] | None = None) -> PictureFile:
+        """A file's pixels and transparency, all else as it is. on_tile: as in `enlarge`."""
+        alpha = None if file.alpha is None else enlarge_alpha(file.alpha, self.scale)
+        return file.with_pixels(self.enlarge(file.colour, on_tile=on_tile), alpha)
 
     def enlarge_picture(
         self, image: Image.Image, *, on_tile: Callable[[int, int], object] | None = None

@@ -26,7 +26,7 @@ MOST_STEPS = 10_000
 """The longest horizon; beyond it a forecast only extends itself."""
 
 GUESS = 0.1
-"""The std of a constant series' future as a fraction of its value (of 1 for zeros): nothing in it shows a scale."""
+"""Assumed std of a constant series' future, as a fraction of its value (of 1 for zeros)."""
 
 FEW = 8
 """The minimum number of values for a useful forecast."""
@@ -71,7 +71,7 @@ def forecast_series(
     device: str = "cpu",
     network: FFNetTSZero | None = None,
 ) -> Any:
-    """The same for a table that was read, as a table in its layout."""
+    """Forecast a table that was read, as a table in its layout."""
     if not layout.long:
         refuse_names_of_bounds(series.names, levels)
     refuse_unusable(series, horizon)
@@ -101,7 +101,7 @@ class MedianForecast:
         self.horizon, self.seasons = horizon, seasons
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """windows: NaN where missing, in any unit."""
+        """windows: in any unit, NaN for missing values."""
         series = list(windows.transpose(1, 2).flatten(0, 1).double().numpy())
         deciles = self.forecaster.forecast(series, self.horizon, seasons=self.seasons)
         median = torch.from_numpy(deciles[:, len(QUANTILES) // 2]).float()
@@ -126,8 +126,9 @@ def forecast_columns(
 
 
 def widen_constants(deciles: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Give series without any variation quantiles of a guessed width; deciles: (variables, 9, H), values: (rows,
-    variables).
+    """Give constant series quantiles of an assumed width.
+
+    deciles: (variables, 9, H); values: (rows, variables).
     """
     low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
     std = np.where(low == high, GUESS * np.where(high == 0, 1, np.abs(high)), 0)
@@ -172,8 +173,8 @@ def warn_of_little(series: Series) -> None:
         column = int(constant.argmax())
         warnings.warn(
             f"{series.variable(column)} ({int(constant.sum())} such series): "
-            f"{np.nanmax(series.values[:, column]):g} at every date; its forecast repeats it, and its intervals are "
-            f"a guess, of a std of {GUESS:.0%} of the value",
+            f"{np.nanmax(series.values[:, column]):g} at every date; its forecast repeats it, and its intervals "
+            f"assume a std of {GUESS:.0%} of the value",
             InputWarning,
             stacklevel=3,
         )

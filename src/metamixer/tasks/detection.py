@@ -29,6 +29,8 @@ MEASURES = {
     "ar_large": "mar_large",
 }
 """COCO's twelve numbers: our name -> torchmetrics'."""
+SHOWN = ("box_ap", "mask_ap")
+"""On the screen; the others are in the logs."""
 KINDS = {"box": "bbox", "mask": "segm"}
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
@@ -91,9 +93,8 @@ class Detection(Task):
 
     def log_measures(self, split: str) -> None:
         measures = self.measures[split]
-        self.log_dict(
-            {f"{split}/{name}": value for name, value in coco_numbers(measures.compute()).items()}, prog_bar=False
-        )
+        for name, value in coco_numbers(measures.compute()).items():
+            self.log(f"{split}/{name}", value, prog_bar=name in SHOWN)
         measures.reset()
 
 

@@ -28,6 +28,7 @@ from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
 from .embedded import interrupts_kept
 from .horizon import expand_horizon, expect_forecasting, model_class
+from .recipes import with_recipes
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
 
 SECONDS_TO_END = 5
@@ -241,7 +242,7 @@ def run(arguments: list[str]) -> TrainingCLI:
         return TrainingCLI(
             LightningModule,
             LightningDataModule,
-            args=expand_horizon(arguments),
+            args=expand_horizon(with_recipes(arguments)),
             subclass_mode_model=True,
             subclass_mode_data=True,
             trainer_defaults={"callbacks": EndTogether()},

@@ -126,7 +126,5 @@ def _run_length_fault(segmentation: Mapping, size: tuple[int, int]) -> Fault | N
     if not isinstance(counts, list) or not all(is_whole(count) and count >= 0 for count in counts):
         return Fault(f"run lengths {shown(counts)}", "a list of numbers, none of them negative, or a string")
     if sum(counts) != size[0] * size[1]:
-        return Fault(
-            f"run lengths of {sum(counts)} pixels in an image of {size[0] * size[1]}", "as many as the image has"
-        )
+        return Fault(f"run lengths of {sum(counts)} pixels in an image of {size[0] * size[1]}", "as many as the image")
     return None

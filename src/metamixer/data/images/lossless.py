@@ -1,4 +1,4 @@
-"""Image files with everything that outlives a change of pixels: bit depth, alpha, orientation, color profile."""
+"""Image files and the properties to keep when pixels change: bit depth, alpha, orientation, color profile, format."""
 
 import struct
 import warnings
@@ -34,8 +34,10 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class PictureFile:
-    """colour: (H, W, 1) gray or (H, W, 3), uint8 or uint16; alpha: (H, W) of the same type or None; format: Pillow's;
-    exif, icc_profile: as in the file, so that the EXIF orientation is preserved.
+    """An image file in memory.
+
+    colour: (H, W, 1) gray or (H, W, 3), uint8 or uint16; alpha: (H, W) of the same type or None; format: Pillow's
+    name; exif, icc_profile: as in the file, so that the EXIF orientation is preserved.
     """
 
     colour: np.ndarray
@@ -79,7 +81,7 @@ class PictureFile:
 
 
 def read_picture(path: Path) -> PictureFile:
-    """Read an image file; raises InputError if it isn't an image, is truncated or can't be written back unchanged."""
+    """Read an image file; raises InputError if it isn't an image, is truncated or is of an unsupported kind."""
     with decoding(path), Image.open(path) as image:
         _refuse_unknown(image, path)
         image.load()  # in a PNG the EXIF data may follow the pixels

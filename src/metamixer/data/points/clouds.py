@@ -145,7 +145,7 @@ def _from_las(path: Path) -> Cloud:
 
 
 def _from_npz(path: Path) -> Cloud:
-    return _from_arrays(_arrays(path), path)
+    return cloud_of_arrays(_arrays(path), path)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -163,7 +163,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _from_folder(path: Path) -> Cloud:
-    return _from_arrays(_folder_arrays(path), path)
+    return cloud_of_arrays(_folder_arrays(path), path)
 
 
 def source_files(path: Path) -> list[Path]:
@@ -180,7 +180,12 @@ def read_array(path: Path) -> np.ndarray:
 
 
 def _from_npy(path: Path) -> Cloud:
-    array = _numeric(read_array(path), str(path))
+    return cloud_of_rows(read_array(path), path)
+
+
+def cloud_of_rows(array: np.ndarray, path: str | Path) -> Cloud:
+    """array: (points, 3), (points, 4) with intensity or (points, 6) with colour; path: its name for messages."""
+    array = _numeric(array, str(path))
     if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
         raise InputError(
             f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) "
@@ -190,7 +195,8 @@ def _from_npy(path: Path) -> Cloud:
     return _cloud(path, coordinates=array[:, :3], **more)
 
 
-def _from_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Cloud:
+def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> Cloud:
+    """arrays: by the names in `ARRAYS`; path: their name for messages."""
     names = {kind: next((name for name in known if name in arrays), "") for kind, known in ARRAYS.items()}
     if "xyz_cm" in arrays:
         names["coordinates"] = "xyz_cm"
@@ -232,7 +238,7 @@ def _column(values: np.ndarray) -> np.ndarray:
 
 
 def _cloud(
-    path: Path, *, coordinates: np.ndarray, labels: np.ndarray | None = None, **known: np.ndarray | None
+    path: str | Path, *, coordinates: np.ndarray, labels: np.ndarray | None = None, **known: np.ndarray | None
 ) -> Cloud:
     """Build a `Cloud` with its types and units from a file's arrays."""
     if known.get("colours") is not None:

@@ -1,4 +1,4 @@
-"""Labelled point clouds for training and evaluation."""
+"""Labeled point clouds for training and evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -74,7 +74,7 @@ class PointPreprocessing:
         return cls(values["grid_size"], tuple(values["features"]), values.get("centred", False))
 
     def placed(self, cloud: Cloud) -> Cloud:
-        """The cloud with the origin of its positions, before it is rotated and scaled."""
+        """Center the cloud if positions are features relative to its center; applied before rotation and scaling."""
         return cloud.centred() if self.centred and "position" in self.features else cloud
 
     def grid(self, cloud: Cloud) -> "PointGrid":

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ...errors import InputError
 from ...system.files import files_below
 from ..images.decoding import decoding
+from ..images.given import name_of
 from ..images.reading import IMAGE_SUFFIXES, is_grey, read_image
 from ..loading import evaluation_loader, read_ahead, training_loader
 from .label_maps import PixelClasses, read_classes, read_label_map
@@ -68,10 +69,10 @@ class LabelledPixels(Dataset):
 def read_colour_image(picture, *, grey_images: bool = False) -> Image.Image:
     """Open and decode an image as RGB; raises InputError for a gray one unless `grey_images`."""
     if not grey_images and isinstance(picture, Image.Image):
-        expect_colour(picture.mode, name=str(picture))
+        expect_colour(picture.mode, name=name_of(picture))
     elif not grey_images:
         check_colour(Path(picture))
-    return read_image(picture, name=str(picture))
+    return read_image(picture, name=name_of(picture))
 
 
 def check_colour(picture: Path) -> None:
@@ -117,7 +118,7 @@ class SegmentationData(L.LightningDataModule):
 
     Args:
         root: folder that the other paths are relative to.
-        classes: "ade20k", "cityscapes", "camvid" or a YAML file with names, colours and the ignored value
+        classes: "ade20k", "cityscapes", "camvid" or a YAML file with names, colors and the ignored value
             (docs/segmentation.md).
         train_images, val_images, test_images: folders of images; train_labels, val_labels, test_labels: of their
             label PNGs; None for the test split: the validation split.
