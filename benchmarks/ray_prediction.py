@@ -4,8 +4,8 @@
 
 Images are PNG bytes in one Parquet file, 96x96 for the speed (`ffnet_nano`), 32x32 for the memory (a network of 8
 channels, so that 100,000 take minutes). Each row is a process of its own; seconds without the start are counted from
-the first shards' end. Weights are random: they don't change the time. Writes
-benchmarks/results/ray_prediction.{json,md}.
+the first shards' end. Weights are random: they don't change the time. Rows that are in
+benchmarks/results/ray_prediction.{json,md} already are not measured again.
 """
 
 import argparse
@@ -32,11 +32,12 @@ from metamixer.data import Preprocessing
 from metamixer.system.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results/ray_prediction"
+JSON = RESULTS.with_suffix(".json")
 SMALL = {"dims": (8, 8, 8, 8), "depths": (1, 1, 1, 1)}
 IMAGES = {96: {}, 32: SMALL}
 """Side of the images -> arguments of `ffnet_nano`."""
 
-ROW_GROUP = 500
+ROW_GROUP = 50
 OBJECT_STORE = 150 * 2**20
 
 
@@ -49,8 +50,8 @@ def save_classifier(path: Path, *, side: int) -> None:
     save_network(network, network_info("ffnet_nano", arguments, task="classification", **about), path)
 
 
-def save_images(path: Path, count: int, *, side: int) -> None:
-    """`count` rows of a name and the bytes of one of 16 images."""
+def save_images(path: Path, count: int, *, side: int, empty: bool) -> None:
+    """`count` rows of a name and the bytes of one of 16 images, or no bytes."""
     contents = []
     for seed in range(16):
         file = io.BytesIO()
@@ -60,7 +61,10 @@ def save_images(path: Path, count: int, *, side: int) -> None:
     with parquet.ParquetWriter(path, schema) as writer:
         for start in range(0, count, ROW_GROUP):
             rows = range(start, min(start + ROW_GROUP, count))
-            columns = {"path": [f"{row:06d}.png" for row in rows], "bytes": [contents[row % 16] for row in rows]}
+            columns = {
+                "path": [f"{row:06d}.png" for row in rows],
+                "bytes": [b"" if empty else contents[row % 16] for row in rows],
+            }
             writer.write_table(pyarrow.table(columns, schema))
 
 
@@ -89,19 +93,25 @@ def on_ray(checkpoint: Path, table: Path, out: Path, actors: int) -> dict[str, f
 
     os.environ.update(QUIET)
     ray.init(num_cpus=actors, object_store_memory=OBJECT_STORE, include_dashboard=False, log_to_driver=False)
-    start, done = time.perf_counter(), []
-    work = Files("classification", [str(table)], {"source": str(checkpoint)}, {"top": 5})
+    start, done, memory = time.perf_counter(), [], []
+    shards = min(max(parquet.read_metadata(table).num_rows // ROW_GROUP, 8), 64)
+    work = Files("classification", [str(table)], {"source": str(checkpoint)}, {"top": 5}, shards=shards)
     tally = run(
         Job(work, Folder(str(out))),
         actors=actors,
-        on_shard=lambda tally, shards: done.append((time.perf_counter(), tally.inputs)),
+        on_shard=lambda tally, shards: (done.append((time.perf_counter(), tally.inputs)), memory.append(resident())),
     )
     seconds = time.perf_counter() - start
     (first, before), (last, after) = done[actors - 1], done[-1]  # the actors' first shards are done
     ray.shutdown()
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     rate = (after - before) / (last - first) if last > first else 0.0
-    return {"images": tally.inputs, "seconds": seconds, "images_per_second": rate, "driver_mib": memory}
+    return {"images": tally.inputs, "seconds": seconds, "images_per_second": rate, "driver_mib": max(memory)}
+
+
+def resident() -> float:
+    """MiB of this process's memory; its peak would be that of building the network before."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def measure(**options: object) -> dict[str, float]:
@@ -114,37 +124,38 @@ def measure(**options: object) -> dict[str, float]:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
-def serve(side: int, count: int, actors: int) -> dict[str, float]:
+def serve(side: int, count: int, actors: int, empty: bool) -> dict[str, float]:
     """One row of a table; actors 0: plain Python."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, table = Path(folder, "network.safetensors"), Path(folder, "images.parquet")
         save_classifier(checkpoint, side=side)
-        save_images(table, count, side=side)
+        save_images(table, count, side=side, empty=empty)
         if not actors:
             return in_plain_python(checkpoint, table)
         return on_ray(checkpoint, table, Path(folder, "out"), actors)
 
 
-def report(speed: dict[str, dict], memory: dict[str, dict], load: float) -> list[str]:
+def report(speed: dict[str, dict], memory: dict[str, dict]) -> list[str]:
     """Both tables."""
     return [
-        f"Measured on: {describe_machine()}; load average at the start {load:.1f}.",
+        f"Measured on: {describe_machine()}. Load: of the machine, at the row's start.",
         "",
         "`ffnet_nano`, 96x96 PNG bytes in a Parquet file, one thread a process:",
         "",
-        "| how | images | images a second without the start | seconds with the start |",
-        "|---|---|---|---|",
+        "| how | images | images a second without the start | seconds with the start | load |",
+        "|---|---|---|---|---|",
         *(
-            f"| {how} | {row['images']:,} | {row['images_per_second']:.1f} | {row['seconds']:.0f} |"
+            f"| {how} | {row['images']:,} | {row['images_per_second']:.1f} | {row['seconds']:.0f} | {row['load']:.0f} |"
             for how, row in speed.items()
         ),
         "",
-        "Driver's peak memory, 32x32 PNG bytes, one actor:",
+        "Driver's largest memory at the ends of shards, one actor, 32x32 PNG bytes; an empty input is a row with its error:",
         "",
-        "| inputs | driver's peak | images a second without the start | seconds with the start |",
-        "|---|---|---|---|",
+        "| inputs | driver's memory | inputs a second without the start | seconds with the start | load |",
+        "|---|---|---|---|---|",
         *(
-            f"| {int(count):,} | {row['driver_mib']:.0f} MiB | {row['images_per_second']:.0f} | {row['seconds']:.0f} |"
+            f"| {count} | {row['driver_mib']:.0f} MiB | {row['images_per_second']:.0f} | {row['seconds']:.0f} "
+            f"| {row['load']:.0f} |"
             for count, row in memory.items()
         ),
     ]
@@ -154,18 +165,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=2000, help="for the speed")
     parser.add_argument("--inputs", type=int, nargs="*", default=[1000, 10_000, 100_000], help="for the memory")
+    parser.add_argument("--empty", type=int, default=0, help="1: the memory's inputs are empty, each an error row")
     parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--actors", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        print(json.dumps(serve(options.side, options.count, options.actors)))
+        print(json.dumps(serve(options.side, options.count, options.actors, options.empty)))
         return
-    load = os.getloadavg()[0]
+    content = json.loads(JSON.read_text()) if JSON.exists() else {"speed": {}, "memory": {}}
     names = {0: "plain Python", 1: "Ray, 1 actor", 2: "Ray, 2 actors"}
-    speed = {name: measure(side=96, count=options.images, actors=actors) for actors, name in names.items()}
-    memory = {str(count): measure(side=32, count=count, actors=1) for count in options.inputs}
-    write_results(RESULTS, report(speed, memory, load), {"load": load, "speed": speed, "memory": memory})
+    rows = [("speed", name, {"side": 96, "count": options.images, "actors": actors}) for actors, name in names.items()]
+    kind = " empty inputs" if options.empty else " images"
+    rows += [
+        ("memory", f"{count:,}{kind}", {"side": 32, "count": count, "actors": 1, "empty": options.empty})
+        for count in options.inputs
+    ]
+    for table, name, how in rows:
+        if name not in content[table]:
+            content[table][name] = {"load": os.getloadavg()[0], **measure(**how)}
+            write_results(RESULTS, report(content["speed"], content["memory"]), content)
 
 
 if __name__ == "__main__":

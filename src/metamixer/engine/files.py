@@ -135,7 +135,7 @@ class Files:
                     rows[name] = self._failed(name, error, str(path))
         return self._table([rows[given.name] for given in batch])
 
-    def _predictions(self, predictor: Any, paths: Sequence[Path]) -> list[Prediction | Exception]:
+    def _predictions(self, predictor: Any, paths: Sequence[Path]) -> Sequence[Prediction | Exception]:
         try:
             return self.output.predict(predictor, paths, **self.options)
         except Exception as error:

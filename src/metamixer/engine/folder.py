@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -49,12 +49,12 @@ class Folder:
         return self.filesystem.exists(self.path(name))
 
     @contextmanager
-    def reading(self, name: str) -> Iterator[BinaryIO]:
+    def reading(self, name: str) -> Iterator[Any]:
         with self.filesystem.open(self.path(name), "rb") as file:
             yield file
 
     @contextmanager
-    def writing(self, name: str) -> Iterator[BinaryIO]:
+    def writing(self, name: str) -> Iterator[Any]:
         """Give a file that gets its name when all went well; an object store has it from the file's end on."""
         filesystem, path = self.filesystem, self.path(name)
         if isinstance(filesystem, LocalFileSystem):

@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -71,15 +71,21 @@ class Job:
         """
         ours = json.loads(json.dumps(self.work.description()))
         before = self._description()
-        goes_on = before is not None and not overwrite and self.folder.exists(PREDICTIONS)
-        if goes_on:
-            self._expect_same(ours, before["job"])
-        for name in (INPUTS, ATTEMPTS) if goes_on else FOLDERS:  # inputs are looked for again: some may be new
+        if before is None or overwrite or not self.folder.exists(PREDICTIONS):
+            self._remove(FOLDERS)
+            self.folder.write(DESCRIPTION, json.dumps({"shards": self.work.shards, "job": ours}, indent=1).encode())
+            return self
+        self._expect_same(ours, before["job"])
+        self._remove((INPUTS, ATTEMPTS))  # inputs are looked for again: some may be new
+        return replace(self, work=replace(self.work, shards=before["shards"]))
+
+    def end(self) -> None:
+        """Remove what only the job needs: the inputs are a copy of a long table."""
+        self._remove((INPUTS, ATTEMPTS))
+
+    def _remove(self, names: Sequence[str]) -> None:
+        for name in names:
             self.folder.remove(name)
-        if goes_on:
-            return replace(self, work=replace(self.work, shards=before["shards"]))
-        self.folder.write(DESCRIPTION, json.dumps({"shards": self.work.shards, "job": ours}, indent=1).encode())
-        return self
 
     def _description(self) -> dict[str, Any] | None:
         """What the folder says of its job, None where it holds none."""

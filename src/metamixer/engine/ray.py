@@ -69,6 +69,7 @@ def run(
             tally.add(answer)
             if on_shard:
                 on_shard(tally, len(shards))
+        job.end()
     return tally
 
 
