@@ -138,7 +138,7 @@ def serve(side: int, count: int, actors: int, empty: bool) -> dict[str, float]:
 def report(speed: dict[str, dict], memory: dict[str, dict]) -> list[str]:
     """Both tables."""
     return [
-        f"Measured on: {describe_machine()}. Load: of the machine, at the row's start.",
+        f"Measured on: {describe_machine()}. Load is the load average when the row starts.",
         "",
         "`ffnet_nano`, 96x96 PNG bytes in a Parquet file, one thread a process:",
         "",
@@ -149,7 +149,7 @@ def report(speed: dict[str, dict], memory: dict[str, dict]) -> list[str]:
             for how, row in speed.items()
         ),
         "",
-        "Driver's largest memory at the ends of shards, one actor, 32x32 PNG bytes; an empty input is a row with its error:",
+        "Driver's largest memory when shards end, one actor, 32x32 PNG bytes; an empty input is an error row:",
         "",
         "| inputs | driver's memory | inputs a second without the start | seconds with the start | load |",
         "|---|---|---|---|---|",
