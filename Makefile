@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 LONGEST := tests/test_timm_suite.py
 DIGITS := recipes/classification/digits.yaml --out runs/digits
 
-.PHONY: help setup demo test lint format types timm-suite clean
+.PHONY: help setup demo test lint format types kill-campaign two-processes two-nodes timm-suite clean
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -33,6 +33,15 @@ format: $(INSTALLED)  ## format the code
 
 types: $(INSTALLED)  ## check the type annotations
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+kill-campaign: $(INSTALLED)  ## kill a training KILLS times (100) at random moments; each resumed run must equal the unbroken one
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python tests/kill_campaign.py --kills $(or $(KILLS),100)
+
+two-processes: $(INSTALLED)  ## train and evaluate in one and in two processes; both must give the same
+	folder=$$(mktemp -d) && PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python tests/two_processes.py $$folder && rm -r $$folder
+
+two-nodes: $(INSTALLED)  ## train over two torchrun agents on this machine, one worker killed on the way
+	folder=$$(mktemp -d) && PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python tests/two_nodes.py $$folder && rm -r $$folder
 
 timm-suite: $(INSTALLED)  ## run timm's own model tests on every image network
 	$(BIN)/python tests/timm_suite/run.py

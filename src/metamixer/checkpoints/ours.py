@@ -16,6 +16,8 @@ from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
 from ..system.version import package_version
 from ..system.weight_files import read_torch_file
+from ..zoo.files import source_of
+from ..zoo.weights import find_weights
 from .published import load_published
 
 PREFIX = "network."
@@ -90,6 +92,8 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
 
     Returns the info of our files, without the classes if their layer isn't loaded.
     """
+    weights = None if Path(path).is_file() else find_weights(str(path))
+    path = source_of(weights) if weights else path
     state, info = read_checkpoint(path)
     if info.get("fused"):
         raise InputError(f"{path}: a deploy form, expected the checkpoint that it was made from")

@@ -1,12 +1,15 @@
 """metamixer forecast"""
 
+import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
-from ..system.files import check_targets, write_text
+from ..system.files import check_targets, free_name, write_text
 from .engine import forecast_tables, refuse_with_engine
+from .output import Output
+from .progress import working
 
 if TYPE_CHECKING:
     from ..predictors.forecaster import Forecaster
@@ -17,13 +20,14 @@ def forecast(
     *,
     horizon: int | None = None,
     lookback: int | None = None,
-    out: str = "forecast.csv",
+    out: str | None = None,
     plot: str | None = None,
     checkpoint: str | None = None,
     save: str | None = None,
     train: Literal["none", "finetune", "scratch"] | None = None,
     levels: Sequence[float] = (),
     quantiles: Sequence[float] = (),
+    json: str | None = None,
     time: str | None = None,
     missing_values: Sequence[float] = (),
     steps: int | None = None,
@@ -39,7 +43,7 @@ def forecast(
         table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
         horizon: steps to forecast; default: 96, or the checkpoint's.
         lookback: steps of input; default: 96, or the checkpoint's.
-        out: the CSV file for the forecast.
+        out: the CSV file to write the forecast to; none: forecast.csv here, or forecast_2.csv where that exists.
         plot: the image file for a plot.
         checkpoint: a forecaster written by --save or a training run, instead of training on the table.
         save: the .safetensors file for the trained forecaster.
@@ -48,6 +52,7 @@ def forecast(
             steps or save is given, else none.
         levels: coverage in percent of prediction intervals, such as 80 95.
         quantiles: quantiles to add, such as 0.1 0.9; not with scratch.
+        json: file for the result; "-" for standard output instead of every line.
         time: the date column of a wide table, if it isn't named date, ds, time, timestamp or datetime.
         missing_values: numbers that mark a missing value, such as -9999.
         steps: training steps.
@@ -66,11 +71,13 @@ def forecast(
 
     if engine:
         without = {"checkpoint": checkpoint, "lookback": lookback, "steps": steps, "save": save, "plot": plot}
-        refuse_with_engine(engine, **without, backend=backend, time=time, train=None if train == "none" else train)
+        refuse_with_engine(
+            engine, **without, json=json, backend=backend, time=time, train=None if train == "none" else train
+        )
         how = {"levels": levels, "quantiles": quantiles, "missing_values": missing_values, "device": device}
-        folder = None if out == "forecast.csv" else out
-        forecast_tables(engine, [table], folder, horizon=horizon, overwrite=overwrite, **how)
+        forecast_tables(engine, [table], out, horizon=horizon, overwrite=overwrite, **how)
         return
+    out = out or free_name("forecast.csv", overwrite=overwrite)
     for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
         if name and Path(name).suffix != suffix:
             raise InputError(f"{what} {name!r}, expected a name that ends in {suffix}")
@@ -80,6 +87,7 @@ def forecast(
     check_targets(
         targets, sources=[find_table(table), *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite
     )
+    output = Output(json, sources=[find_table(table)], overwrite=overwrite)
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
@@ -93,13 +101,16 @@ def forecast(
             refuse_beside("train none", lookback=lookback, steps=steps, save=save)
         settings = {"levels": levels, "quantiles": quantiles, "time": time, "seed": seed, "device": device}
         forecaster = Forecaster(96 if horizon is None else horizon, **settings, **how_to_train(way, lookback, steps))
-        result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame)
+        result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame, output)
     write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
     if save:
         forecaster.save(save)
     if plot:
         draw_forecast(frame, result, forecaster, Path(plot))
-    print(f"{out}: {forecaster.horizon} steps, {len(result)} rows")
+    output.say(f"{forecaster.horizon} steps, {len(result)} rows")
+    rows = json_format.loads(result.to_json(orient="records", date_format="iso"))
+    then = "" if plot else f"metamixer forecast {table} --plot forecast.png draws it"
+    output.end(rows, wrote=targets, then=then)
 
 
 def refuse_beside(what: str, **options: object) -> None:
@@ -122,10 +133,11 @@ def how_to_train(way: str, lookback: int | None, steps: int | None) -> dict[str,
     return {"fine_tuning": FineTuning(**counted)}
 
 
-def learn(forecaster: "Forecaster", frame: Any) -> Any:
+def learn(forecaster: "Forecaster", frame: Any, output: Output) -> Any:
     """Train on a table, print the backtest, and forecast."""
-    forecaster.fit(frame)
+    with working("training"):
+        forecaster.fit(frame)
     if forecaster.tuned:
-        print(forecaster.tuned)
-    print(forecaster.backtest())
+        output.say(forecaster.tuned)
+    output.say(forecaster.backtest())
     return forecaster.predict()

@@ -1,15 +1,14 @@
 """metamixer predict"""
 
-import json as json_format
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import at_least
 from ..models.tasks import CLASSIFICATION
-from ..system.files import check_targets, write_text
 from .batch import Batch
 from .engine import predict_files, refuse_with_engine
+from .output import OWN_CLASSES, Output
 
 if TYPE_CHECKING:
     from ..predictors.classification import Classification
@@ -35,10 +34,10 @@ def predict(
 
     Args:
         images: image files and folders.
-        model: a network's name; without a checkpoint its published weights are fetched.
+        model: a name of `metamixer models`; without it and a checkpoint the smallest classifier there.
         checkpoint: a file of a training run or of `metamixer export`, or a published one, which needs --model.
         top: number of classes per image.
-        json: file for the results; "-" for standard output instead of the table.
+        json: file to write the result to; "-" for standard output instead of the table.
         overwrite: replace an existing file.
         batch_size: images per batch.
         device: the device to compute on, such as cpu or cuda.
@@ -62,8 +61,7 @@ def predict(
         return
     keep_freed_memory()
     paths = find_images(images)
-    if json and json != "-":
-        check_targets([Path(json)], sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
+    output = Output(json, sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
     classifier = Classifier.load(checkpoint, model=model, device=device)
     if backend:
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
@@ -71,12 +69,9 @@ def predict(
     with Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
         for path, found in classify(classifier, paths, batch, batch_size=batch_size):
             results.append(found.to_dict(top))
-            if json != "-":
-                print(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in found.top(top)))
-        if results and json == "-":
-            print(json_format.dumps(results, indent=1))
-        elif results and json:
-            write_text(json, json_format.dumps(results, indent=1))
+            output.say(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in found.top(top)))
+        if results:
+            output.end(results, then="" if checkpoint else OWN_CLASSES)
 
 
 def classify(

@@ -8,12 +8,14 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 import lightning as L
+import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..checkpoints.ours import load_initial, network_info
+from ..data.loading import seed_generators, seed_of
 from ..errors import DivergenceError, InputError
 from ..models import create_model
 from ..models.tasks import TaskSpec
@@ -153,9 +155,21 @@ class Task(L.LightningModule, ABC):
             self.expect_known_classes()
         self.loaded_info = self.data_info()  # the weights are trained on this data from now on
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed the step's random numbers (mixup, dropout, stochastic depth), so that a resumed run draws the same."""
+        loading = getattr(self.trainer.datamodule, "loading", None)
+        if loading is not None:
+            seed_generators(seed_of(loading.seed, self.current_epoch, batch_idx, self.global_rank))
+
     def on_validation_start(self) -> None:
         if self.trainer.state.fn != TrainerFn.FITTING:
             self.match_data()
+
+    def on_validation_epoch_start(self) -> None:
+        """Give all processes the norm statistics of the first, which checkpoints keep."""
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def on_test_start(self) -> None:
         self.match_data()
