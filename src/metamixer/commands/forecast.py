@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError
 from ..system.files import check_targets, free_name, write_text
+from .engine import forecast_tables, refuse_with_engine
 from .output import Output
 from .progress import working
 
@@ -34,6 +35,7 @@ def forecast(
     backend: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
+    engine: str | None = None,
 ) -> None:
     """Forecast a table of series, zero-shot or by training on it with a backtest on its last rows.
 
@@ -58,6 +60,8 @@ def forecast(
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; for a checkpoint; default: PyTorch.
         device: the device to compute on, such as cpu or cuda.
         overwrite: replace existing results.
+        engine: ray, or ray:ACTORS such as ray:4, for a long table of very many series, a URL too: each is forecast
+            alone, with results as Parquet in the folder `out`; a stopped job goes on.
     """
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name
@@ -65,6 +69,14 @@ def forecast(
     from ..predictors.forecaster import Forecaster
     from ..system.allocator import keep_freed_memory
 
+    if engine:
+        without = {"checkpoint": checkpoint, "lookback": lookback, "steps": steps, "save": save, "plot": plot}
+        refuse_with_engine(
+            engine, **without, json=json, backend=backend, time=time, train=None if train == "none" else train
+        )
+        how = {"levels": levels, "quantiles": quantiles, "missing_values": missing_values, "device": device}
+        forecast_tables(engine, [table], out, horizon=horizon, overwrite=overwrite, **how)
+        return
     out = out or free_name("forecast.csv", overwrite=overwrite)
     for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
         if name and Path(name).suffix != suffix:

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import at_least
+from ..models.tasks import CLASSIFICATION
 from .batch import Batch
+from .engine import predict_files, refuse_with_engine
 from .output import OWN_CLASSES, Output
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ def predict(
     batch_size: int = 32,
     device: str = "cpu",
     backend: str | None = None,
+    out: str | None = None,
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Classify images and folders of images.
 
@@ -37,6 +42,10 @@ def predict(
         batch_size: images per batch.
         device: the device to compute on, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
+        out: with an engine, the folder of its results.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
     from ..predictors.classifier import Classifier
@@ -44,6 +53,12 @@ def predict(
 
     at_least("top", top, 1)
     at_least("batch_size", batch_size, 1)
+    if engine:
+        refuse_with_engine(engine, json=json)
+        load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
+        how = {"load": load, "options": {"top": top}, "pictures": pictures, "overwrite": overwrite}
+        predict_files(engine, CLASSIFICATION.name, images, out, **how)
+        return
     keep_freed_memory()
     paths = find_images(images)
     output = Output(json, sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
