@@ -77,6 +77,13 @@ def read_torch_file(path: Path) -> Mapping:
     return content
 
 
+def expect_finite(state: Mapping[str, Tensor], name: object) -> None:
+    """Raise InputError that names the first tensor with a value that is NaN or infinite."""
+    for key, tensor in state.items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
+            raise InputError(f"{name}: {key} holds values that are NaN or infinite, expected finite weights")
+
+
 def download(url: str) -> Path:
     """The file of a URL in torch's hub cache; its SHA-256 is stored on first use and compared on every later one."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
