@@ -1,6 +1,7 @@
 """Our own checkpoints: they say which network they hold, so that a file is all that predicting needs."""
 
 import json
+import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +24,8 @@ START = ("pretrained", "pretrained_strict", "checkpoint_path", "cache_dir")
 """timm's keywords for first weights alone; `pretrained_cfg` is none of them, because it can tell the image size that a
 network is for.
 """
+CHECKPOINT_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+"""Keys of the state of Lightning's `ModelCheckpoint`."""
 
 
 def network_info(
@@ -128,6 +131,24 @@ def expect_training_checkpoint(path: str | Path, network: nn.Module | None = Non
         )
     if network is not None:
         _compare_keys(network, read_checkpoint(path)[0], path)
+
+
+def keep_paths_within(checkpoint: Mapping[str, Any], folder: str | Path) -> None:
+    """Forget the paths of earlier checkpoints in a training's state but those of NAME.ckpt in the run's folder, because
+    Lightning removes the files at these paths.
+    """
+    home = os.path.realpath(folder)
+
+    def kept(path: object) -> bool:
+        return isinstance(path, str) and path.endswith(".ckpt") and os.path.dirname(path) == home
+
+    for state in checkpoint.get("callbacks", {}).values():
+        if not isinstance(state, dict) or "best_model_path" not in state:
+            continue
+        state.update({key: "" for key in CHECKPOINT_PATHS if not kept(state.get(key))})
+        best = state.get("best_k_models") or {}
+        if not all(map(kept, best)) or (best and state["kth_best_model_path"] not in best):
+            state.update(best_k_models={}, kth_best_model_path="")
 
 
 def read_checkpoint(path: str | Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:

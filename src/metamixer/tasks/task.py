@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..checkpoints.ours import load_initial, network_info
+from ..checkpoints.ours import keep_paths_within, load_initial, network_info
 from ..errors import DivergenceError, InputError
 from ..models import create_model
 from ..models.tasks import TaskSpec
@@ -190,6 +190,7 @@ class Task(L.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        keep_paths_within(checkpoint, self.trainer.default_root_dir)
         self.loaded_info = checkpoint.get("metamixer", {})
         if self.trainer.state.fn == TrainerFn.FITTING and checkpoint.get("optimizer_states"):
             groups = checkpoint["optimizer_states"][0]["param_groups"]

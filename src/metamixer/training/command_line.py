@@ -68,11 +68,14 @@ class TrainingCLI(LightningCLI):
         super().parse_arguments(parser, args)
 
     def _parse_ckpt_path(self) -> None:
-        """Lightning looks into the checkpoint for settings before anything else does."""
+        """Judge the checkpoint before anything else looks into it.
+
+        Lightning would merge the `hyper_parameters` in it into the recipe, which names classes, functions and paths; a
+        checkpoint of ours sets weights and state alone.
+        """
         path = self.config[self.config.subcommand].get("ckpt_path")
         if path and Path(path).is_file():
             expect_training_checkpoint(path)
-        super()._parse_ckpt_path()
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.config.subcommand]
