@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning
+from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning, printable
 from .models.tasks import TASKS
 
 SUMMARIES = {
@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = _commands()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called, as in `metamixer models >&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as the process runs
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that its encoding doesn't have
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -88,7 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.strerror is None:  # not the system's word on a file
             raise
-        print(": ".join(["metamixer: error", *filter(None, [error.filename, error.strerror])]), file=sys.stderr)
+        print(
+            printable(": ".join(["metamixer: error", *filter(None, [error.filename, error.strerror])])), file=sys.stderr
+        )
+        return USAGE_ERROR
+    except MemoryError:
+        print("metamixer: error: out of memory, expected smaller input or more memory", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt as interrupt:
         print(": ".join(["metamixer: interrupted", *map(str, interrupt.args)]), file=sys.stderr)
@@ -193,7 +201,7 @@ def plain_warnings() -> Iterator[None]:
 
     def plain(message: Warning | str, category: type[Warning], *place) -> str:
         return (
-            f"metamixer: warning: {message}\n"
+            f"metamixer: warning: {printable(message, keep=chr(10))}\n"
             if issubclass(category, InputWarning)
             else before(message, category, *place)
         )
@@ -212,4 +220,7 @@ def _help() -> str:
 
 def _one_line(error: Exception) -> str:
     """The message alone, also where it comes from a data loader's worker with that process's traceback before it."""
-    return str(error).strip().splitlines()[-1].split("InputError: ", 1)[-1]
+    text = str(error).strip()
+    if "Traceback (most recent call last)" in text:
+        text = text.split("Error: ")[-1]
+    return printable(text)

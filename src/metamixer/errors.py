@@ -54,6 +54,21 @@ def rising(name: str, values: Sequence[float]) -> None:
         raise InputError(f"{name} {list(values)}, expected two numbers, the smaller one first")
 
 
+def shown(value: object, *, most: int = 60) -> str:
+    """A value as it stands in messages: strings in quotes, nothing long."""
+    text = repr(value[: most + 1] if isinstance(value, str | bytes | list | tuple) else value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def printable(text: object, *, keep: str = "") -> str:
+    """Text without what would steer a terminal or break a line: such characters become \\n, \\x1b and so on."""
+    letters = (
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
+        for letter in str(text).encode("utf-8", "backslashreplace").decode()
+    )
+    return "".join(letters)
+
+
 def first_line(error: Exception) -> str:
     """What another library's error says, in one line; its type where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -7,15 +7,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, first_line, shown
 from ..models import create_model
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
-from ..system.weight_files import read_torch_file
+from ..system.metadata import blocks, read_info, read_json
+from ..system.weight_files import expect_finite, read_torch_file
 from .published import load_published
 
 PREFIX = "network."
@@ -23,6 +25,9 @@ PREFIX = "network."
 START = ("pretrained", "pretrained_strict", "checkpoint_path", "cache_dir")
 """timm's keywords for first weights alone; `pretrained_cfg` is none of them, because it can tell the image size that a
 network is for.
+"""
+LARGER, SMALL = 8, 1_000_000
+"""A network has more weights than its deploy form, and tables of its own, but no more than so many times and so many.
 """
 CHECKPOINT_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 """Keys of the state of Lightning's `ModelCheckpoint`."""
@@ -75,11 +80,40 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def build_network(state: Mapping[str, Tensor], info: Mapping[str, Any], path: str | Path) -> nn.Module:
     """The network of one of our files, as `read_checkpoint` gives it, in evaluation mode."""
-    network = create_model(info["model"], **without_start(info["model_args"]))
-    if info["fused"]:
-        network = fuse(network)
+    arguments = without_start(info["model_args"])
+    expect_finite(state, path)
+    try:
+        _expect_size(info["model"], arguments, state)
+        network = create_model(info["model"], **arguments)
+        if info["fused"]:
+            network = fuse(network)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # a network says in its own words what it can't be made of
+        raise InputError(
+            f"{path}: {info['model']} can't be built with {shown(arguments)} ({first_line(error)}), expected a "
+            "checkpoint that metamixer wrote"
+        ) from None
     _load_exactly(network, state, path)
+    number = getattr(network, "num_classes", None)
+    if info["classes"] and number and len(info["classes"]) != number:
+        raise InputError(f"{path}: {len(info['classes'])} names of classes, expected {number}, as the network has")
     return network.eval()
+
+
+def _expect_size(model: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Refuse keywords of a network that is much larger than the file, before time and memory are taken for it."""
+    elements = sum(tensor.numel() for tensor in state.values())
+    if blocks(arguments) > len(state):
+        raise InputError(f"{model} of {blocks(arguments)} blocks, expected at most {len(state)}, the file's tensors")
+    try:
+        with torch.device("meta"):
+            network = create_model(model, **arguments)
+    except NotImplementedError:  # a network of somebody's own that looks at its values while it is built
+        return
+    needed = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
+    if needed > LARGER * elements + SMALL:
+        raise InputError(f"{model} of {needed} weights by its keywords, expected about {elements}, as the file holds")
 
 
 def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:
@@ -161,8 +195,13 @@ def read_checkpoint(path: str | Path) -> tuple[Mapping[str, Tensor], dict[str, A
     content = read_torch_file(path)
     info = content.get("metamixer", {})
     state = content.get("state_dict", content)
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path}: state_dict {shown(state)}, expected tensors by name")
     if not info:
         return state, {}
+    info = read_info(info, path)
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+        raise InputError(f"{path}: a state_dict with other values than tensors, expected tensors by name")
     return {key[len(PREFIX) :]: value for key, value in state.items() if key.startswith(PREFIX)}, info
 
 
@@ -171,9 +210,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        return load_file(path), json.loads(metadata.get("metamixer", "{}"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+        values = read_json(metadata.get("metamixer", "{}"), path)
+        return load_file(path), read_info(values, path) if values else {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({first_line(error)})") from None
 
 
 def _load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:

@@ -13,6 +13,7 @@ from ..deployment.runtime import Runtime
 from ..errors import InputError
 from ..models import create_model, list_models
 from ..models.tasks import SEGMENTATION
+from ..system.metadata import read_info
 from ..system.weight_files import read_published
 from .ours import build_network, expect_task, network_info, read_checkpoint
 from .packaged import packaged_names, packaged_weights
@@ -122,7 +123,7 @@ def _of_exported(path: str | Path, model: str | None, task: str | None) -> tuple
     is inside.
     """
     runtime = load_exported(path)
-    info = {**network_info("", {}, task=task), **runtime.description.network}
+    info = read_info({**network_info("", {}, task=task), **runtime.description.network}, path)
     _expect(info, model, task, path, kind="file")
     preprocessing = info["preprocessing"]
     if isinstance(preprocessing, Mapping) and isinstance(preprocessing.get("mean"), list):

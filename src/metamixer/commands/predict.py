@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import at_least
 from ..system.files import check_targets, write_text
 from .batch import Batch
@@ -22,6 +23,7 @@ def predict(
     json: str | None = None,
     overwrite: bool = False,
     batch_size: int = 32,
+    max_pixels: int = MAX_PIXELS,
     device: str = "cpu",
     backend: str | None = None,
 ) -> None:
@@ -36,6 +38,7 @@ def predict(
         json: file to write the result to; "-" for standard output instead of the table.
         overwrite: replace a result that exists.
         batch_size: images at a time.
+        max_pixels: an image of more is refused before it is decoded.
         device: where to compute, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
             is.
@@ -54,7 +57,7 @@ def predict(
     if backend:
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []
-    with Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
+    with bomb_guard(max_pixels), Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
         for path, classes in classify(classifier, paths, batch, top=top, batch_size=batch_size):
             results.append(
                 {"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]}

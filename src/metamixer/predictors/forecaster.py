@@ -37,6 +37,7 @@ from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 from .backtest import Backtest, backtest
 from .intervals import interval_margins
+from .kept_forecaster import read_kept
 from .predictor import Network, Predictor
 from .zero_shot import PACKAGED, zero_shot_forecast
 
@@ -315,9 +316,7 @@ class Forecaster(Predictor):
     def of(
         cls, network: Network, info: Mapping[str, Any], *, horizon: int | None = None, lookback: int | None = None
     ) -> Self:
-        args, preprocessing = dict(info["model_args"]), info["preprocessing"]
-        if not preprocessing:
-            raise InputError("doesn't tell names and scaling of its series, expected a forecaster that metamixer wrote")
+        preprocessing, args = read_kept(info)
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
             if wanted not in (None, args[what]):
                 raise InputError(f"{what} {wanted}, expected {args[what]}, the network's")

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import InputError
-from .files import expect_file
+from ..errors import InputError, first_line
+from .files import expect_file, write_text, written_whole
 
 Source = str | Path | Mapping[str, Tensor]
 
@@ -56,7 +56,7 @@ def _read_file(path: Path) -> Mapping:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+        raise InputError(f"{path}: not a readable safetensors file ({first_line(error)})") from None
 
 
 def read_torch_file(path: Path) -> Mapping:
@@ -87,17 +87,20 @@ def expect_finite(state: Mapping[str, Tensor], name: object) -> None:
 def download(url: str) -> Path:
     """The file of a URL in torch's hub cache; its SHA-256 is stored on first use and compared on every later one."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / Path(urlparse(url).path).name
+    name = Path(urlparse(url).path).name
+    if not name or name == "..":
+        raise InputError(f"{url}: expected the URL of a file")
+    path = folder / name
     checksum = _checksum_file(path)
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(path))
-        except OSError as error:
+            with written_whole(path) as part:
+                torch.hub.download_url_to_file(url, str(part))
+        except (OSError, InputError) as error:
             raise InputError(f"{url}: can't be downloaded ({error}); fetch it elsewhere and give its path") from None
     digest = _sha256(path)
     if not checksum.is_file():
-        checksum.write_text(f"{digest}  {path.name}\n")
+        write_text(checksum, f"{digest}  {path.name}")
     elif checksum.read_text().split()[0] != digest:
         raise InputError(
             f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to fetch it anew"

@@ -28,6 +28,7 @@ from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
 from .embedded import interrupts_kept
 from .horizon import expand_horizon, expect_forecasting, model_class
+from .recipes import built_from_settings, check_recipes, naming_recipes
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
 
 SECONDS_TO_END = 5
@@ -65,7 +66,8 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         self.words = list(args)
-        super().parse_arguments(parser, args)
+        with built_from_settings():
+            super().parse_arguments(parser, args)
 
     def _parse_ckpt_path(self) -> None:
         """Judge the checkpoint before anything else looks into it.
@@ -78,6 +80,11 @@ class TrainingCLI(LightningCLI):
             expect_training_checkpoint(path)
 
     def before_instantiate_classes(self) -> None:
+        with built_from_settings():
+            self.settle()
+
+    def settle(self) -> None:
+        """What the settings leave open, and what they can't be."""
         config = self.config[self.config.subcommand]
         model = model_class(config.model.class_path)
         for option in ("horizon", "at_horizon"):
@@ -102,6 +109,11 @@ class TrainingCLI(LightningCLI):
             raise InputError(f"{config.ckpt_path}: no such file, expected a checkpoint")
 
     def instantiate_classes(self) -> None:
+        with built_from_settings():
+            self.build()
+
+    def build(self) -> None:
+        """Task, data and trainer."""
         config = self.config[self.config.subcommand]
         if config.trainer.accelerator in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
             raise InputError(
@@ -116,7 +128,7 @@ class TrainingCLI(LightningCLI):
             raise InputError(
                 f"{best}: no such file, expected a checkpoint there, or one that --ckpt_path or --model.initial names"
             )
-        super().instantiate_classes()
+        super().instantiate_classes()  # of Lightning
         if self.config.subcommand == "fit":
             config.model.init_args = asked  # for config.yaml, which tells the whole run
         if config.ckpt_path and isinstance(self.model, Task):
@@ -236,6 +248,12 @@ def use_fast_settings() -> None:
 
 def run(arguments: list[str]) -> TrainingCLI:
     """`fit`, `validate` or `test` with their arguments."""
+    check_recipes(arguments)
+    with naming_recipes(arguments):
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> TrainingCLI:
     import_all()
     use_fast_settings()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

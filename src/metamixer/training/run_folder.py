@@ -1,10 +1,12 @@
 """What a training run leaves in its folder, whole or not at all and beside what an earlier one left."""
 
+import io
 from collections.abc import Container
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -13,13 +15,13 @@ from ..system.files import written_whole
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that appear whole or not at all; Lightning's own pass through the folder for temporary files, from
-    where a move to another file system is a copy that can end half way.
-    """
+    """Checkpoints that appear whole or not at all; Lightning's own pass through the folder for temporary files."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
+        torch.save(checkpoint, file)
         with written_whole(path) as part:
-            super().save_checkpoint(checkpoint, part, storage_options)
+            part.write_bytes(file.getbuffer())
 
 
 class SaveConfigInRun(SaveConfigCallback):

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError, InputWarning
-from .coco_faults import Fault, describe, find_fault, find_lost_polygons, is_whole, shown, usable_polygons
+from ...errors import InputError, InputWarning, first_line, shown
+from .coco_faults import LARGEST, Fault, describe, find_fault, find_lost_polygons, is_whole, usable_polygons
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class CocoFile:
 Check = tuple[Callable[[Any], bool], str]
 WHOLE: Check = is_whole, "a whole number"
 NAME: Check = lambda value: isinstance(value, str) and bool(value), "a name"
-SIDE: Check = lambda value: is_whole(value) and value >= 1, "a whole number of pixels"
+SIDE: Check = lambda value: is_whole(value) and 1 <= value <= LARGEST, "a whole number of pixels"
 ANYTHING: Check = lambda value: True, ""
 PARTS: dict[str, tuple[str, dict[str, Check]]] = {
     "images": ("image", {"id": WHOLE, "file_name": NAME, "width": SIDE, "height": SIDE}),
@@ -137,11 +137,13 @@ def mask_codec():
 def _load(path: Path) -> dict:
     """The json, of which all entries tell what PARTS asks for."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected COCO's json") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as json ({error}): truncated, or another kind of file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: not readable as json ({first_line(error)}): truncated, or another kind of file"
+        ) from None
     for part, (name, checks) in PARTS.items():
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
             raise InputError(f"{path}: no list {part!r}, expected COCO's json with {', '.join(PARTS)}")

@@ -1,7 +1,5 @@
 """Which way up a picture is, by the remark of the camera that took it."""
 
-import struct
-
 from PIL import Image
 
 ORIENTATION = 0x0112
@@ -27,5 +25,5 @@ def find_turn(source: Image.Image | bytes) -> Image.Transpose | None:
             exif = Image.Exif()
             exif.load(source)
         return TURNS.get(exif.get(ORIENTATION))
-    except (OSError, SyntaxError, ValueError, struct.error):  # what cameras write is not always EXIF
+    except Exception:  # what cameras write is not always EXIF
         return None
