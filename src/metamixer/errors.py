@@ -1,7 +1,8 @@
 """What means: what you gave me is wrong, not what I did with it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 USAGE_ERROR = 2
 """The command line's exit code where its input is wrong."""
@@ -67,6 +68,19 @@ def printable(text: object, *, keep: str = "") -> str:
         for letter in str(text).encode("utf-8", "backslashreplace").decode()
     )
     return "".join(letters)
+
+
+@contextmanager
+def naming(source: object) -> Iterator[None]:
+    """Name a file in the InputErrors about what it holds, and make one of whatever else goes wrong with it."""
+    try:
+        yield
+    except InputError as error:
+        raise error if str(source) in str(error) else InputError(f"{source}: {error}") from None
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a library that trips over one file
+        raise InputError(f"{source}: can't be used ({type(error).__name__}: {first_line(error)})") from error
 
 
 def first_line(error: Exception) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..system.files import check_targets, each_once, unique_stems, write_picture, write_text
 from .batch import Batch
 
@@ -55,7 +55,7 @@ def detect(
                 write_picture(picture, detector.draw(path, objects))
                 about = {"image_id": number, "file_name": str(path), "picture": picture.name}
                 found[path] = [{**about, **entry} for entry in detector.results(objects)]
-                print(f"{path}: {named(found[path])}", flush=True)
+                print(printable(f"{path}: {named(found[path])}"), flush=True)
         if found:
             write_text(table, json.dumps([entry for entries in found.values() for entry in entries]))
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ..errors import InputError
-from ..system.files import check_targets, write_text
+from ..errors import InputError, naming, printable
+from ..system.files import check_targets, plain_cell, write_text
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def forecast(
@@ -59,9 +62,8 @@ def forecast(
     if plot:
         check_figure_name(plot)
     targets = [Path(name) for name in (out, plot, save) if name]
-    check_targets(
-        targets, sources=[find_table(table), *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite
-    )
+    source = find_table(table)
+    check_targets(targets, sources=[source, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
@@ -72,13 +74,15 @@ def forecast(
                     "learned already"
                 )
         forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
-        result = forecaster.predict(frame)
+        with naming(source):
+            result = forecaster.predict(frame)
     elif (train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")) == "none":
         for name, value in (("lookback", lookback), ("steps", steps), ("save", save)):
             if value is not None:
                 raise InputError(f"{name} {value!r} beside train none, expected it without: nothing is learned")
         forecaster = Forecaster(96 if horizon is None else horizon, levels=levels, time=time, device=device)
-        result = forecaster.predict(frame)
+        with naming(source):
+            result = forecaster.predict(frame)
     else:
         training = Training() if steps is None else Training(steps=steps)
         forecaster = Forecaster(
@@ -90,11 +94,18 @@ def forecast(
             seed=seed,
             device=device,
         )
-        result = forecaster.fit(frame).predict()
-        print(forecaster.backtest())
-    write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
+        with naming(source):
+            result = forecaster.fit(frame).predict()
+        print(printable(forecaster.backtest(), keep="\n"))
+    write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))
     if save:
         forecaster.save(save)
     if plot:
         draw_forecast(frame, result, forecaster, Path(plot))
-    print(f"{out}: {forecaster.horizon} steps, {len(result)} rows")
+    print(f"{printable(out)}: {forecaster.horizon} steps, {len(result)} rows")
+
+
+def plain_table(table: "pandas.DataFrame") -> "pandas.DataFrame":
+    """The same without names that a spreadsheet takes for formulas."""
+    texts = [name for name in table.columns if not hasattr(table[name], "dt") and table[name].dtype.kind not in "iufM"]
+    return table.assign(**{name: table[name].map(plain_cell) for name in texts}).rename(columns=plain_cell)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import printable
 from .batch import Batch
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def class_counts(
     common = ", ".join(
         f"{segmenter.classes[i]} {counts[i] / len(labels):.1%}" for i in np.argsort(-counts)[:5] if counts[i]
     )
-    print(f"{source}: {len(labels):,} points: {common}", flush=True)
+    print(printable(f"{source}: {len(labels):,} points: {common}"), flush=True)
     return [
         (target.name, name, count, f"{count / len(labels):.6f}")
         for name, count in zip(segmenter.classes, counts, strict=True)

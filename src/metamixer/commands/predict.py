@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import at_least
+from ..errors import at_least, printable
 from ..system.files import check_targets, write_text
 from .batch import Batch
 
@@ -63,7 +63,7 @@ def predict(
                 {"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]}
             )
             if json != "-":
-                print(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in classes))
+                print(printable(path), *(f"  {share:7.2%}  {printable(name)}" for name, share in classes), sep="\n")
         if results and json == "-":
             print(json_format.dumps(results, indent=1))
         elif results and json:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..system.files import check_targets, each_once, unique_stems, write_csv, write_png, write_text
 from .batch import Batch
 
@@ -78,7 +78,8 @@ def segment_file(segmenter: "Segmenter", path: Path, target: Path, *, overlays: 
         write_png(target.with_name(f"{target.name}_overlay.png"), segmenter.draw(path, labels))
     write_png(target.with_name(f"{target.name}_labels.png"), paint(labels, segmenter.colours))
     classes = {name: {"pixels": count, "share": count / labels.size} for name, count in segmenter.areas(labels).items()}
-    print(f"{path}: " + ", ".join(f"{name} {area['share']:.1%}" for name, area in classes.items()), flush=True)
+    areas = ", ".join(f"{name} {area['share']:.1%}" for name, area in classes.items())
+    print(printable(f"{path}: {areas}"), flush=True)
     height, width = labels.shape
     return {
         "image": str(path),

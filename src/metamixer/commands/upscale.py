@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError
+from ..errors import InputError, printable
 from .batch import Batch
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def upscale(
         for source, target in jobs:
             with batch.file(source), shown(progress, source) as show:
                 upscale_file(upscaler, source, target, compare=compare, on_tile=show)
-                print(target, flush=True)
+                print(printable(target), flush=True)
 
 
 def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:

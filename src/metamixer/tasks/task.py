@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import zip_longest
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
@@ -23,7 +24,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 NUMBERED = {"classes": "class", "category_ids": "category id"}
 """What checkpoints and data tell of each class by its number: the name there, and in messages."""
 
-ADVICE = "expected a finite number: stopped; the last checkpoint is from before it; try a lower learning rate"
+ADVICE = "expected a finite number: stopped; {}; try a lower learning rate"
 
 
 class Recipe(Protocol):
@@ -126,7 +127,9 @@ class Task(L.LightningModule, ABC):
         if not loss.isfinite():
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in parts.items())
             place = "; ".join(filter(None, [f"epoch {self.current_epoch}", values]))
-            raise DivergenceError(f"training loss is {loss.item()} at step {self.global_step} ({place}), {ADVICE}")
+            raise DivergenceError(
+                f"training loss is {loss.item()} at step {self.global_step} ({place}), {self.advice()}"
+            )
         about = {"on_step": False, "on_epoch": True, "batch_size": batch_size, "sync_dist": True}
         self.log("train/loss", loss, prog_bar=True, **about)
         self.log_dict({f"train/{name}": value for name, value in parts.items()}, **about)
@@ -142,6 +145,12 @@ class Task(L.LightningModule, ABC):
         before = {f"{split}/iou_{name}": iou for name, iou in known.items()}  # the name in 0.1.0's recipes
         self.log_dict({name: iou for name, iou in before.items() if name in monitored})
 
+    def advice(self) -> str:
+        """What to do about a divergence, and what of the run there is."""
+        last = Path(self.trainer.default_root_dir, "last.ckpt")
+        kept = "the last checkpoint is from before it" if last.is_file() else "no checkpoint had been written yet"
+        return ADVICE.format(kept)
+
     def expect_finite_weights(self) -> None:
         """Raises DivergenceError that names what isn't finite: the last step of an epoch can spoil weights, which no
         loss has told yet.
@@ -149,7 +158,7 @@ class Task(L.LightningModule, ABC):
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
                 raise DivergenceError(
-                    f"a value in {name} isn't finite at step {self.global_step} (epoch {self.current_epoch}), {ADVICE}"
+                    f"a value in {name} isn't finite at step {self.global_step} (epoch {self.current_epoch}), {self.advice()}"
                 )
 
     def on_train_start(self) -> None:

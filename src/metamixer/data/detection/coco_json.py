@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError, InputWarning, first_line, shown
+from ...errors import InputError, InputWarning, first_line, naming, shown
 from .coco_faults import LARGEST, Fault, describe, find_fault, find_lost_polygons, is_whole, usable_polygons
 
 
@@ -68,7 +68,11 @@ def read_coco(path: Path, folder: Path) -> CocoFile:
     """The annotations in `path` of the pictures in `folder`; raises InputError that names the file, the id and the
     value.
     """
-    content = _load(path)
+    with naming(path):
+        return _judged(_load(path), path, folder)
+
+
+def _judged(content: Mapping, path: Path, folder: Path) -> CocoFile:
     categories = sorted(content["categories"], key=lambda category: category["id"])
     labels = {category["id"]: label for label, category in enumerate(categories)}
     images = {image["id"]: image for image in content["images"]}
