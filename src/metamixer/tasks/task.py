@@ -157,9 +157,8 @@ class Task(L.LightningModule, ABC):
         """
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
-                raise DivergenceError(
-                    f"a value in {name} isn't finite at step {self.global_step} (epoch {self.current_epoch}), {self.advice()}"
-                )
+                place = f"step {self.global_step} (epoch {self.current_epoch})"
+                raise DivergenceError(f"a value in {name} isn't finite at {place}, {self.advice()}")
 
     def on_train_start(self) -> None:
         if self.trainer.ckpt_path:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ...errors import InputError
+from ...errors import InputError, naming
 from ..loading import evaluation_loader, training_loader
 from .frequency import refuse_backward
 from .missing import refuse_missing
-from .tables import Series, read_series
+from .tables import Series, find_table, read_series
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,10 @@ class SeriesData(L.LightningDataModule):
     def series(self) -> Series:
         """The whole table, read once."""
         if self._series is None:
-            series = read_series(self.path)
-            refuse_missing(series)
-            refuse_backward(series)
+            with naming(find_table(self.path)):
+                series = read_series(self.path)
+                refuse_missing(series)
+                refuse_backward(series)
             self._series = series
         return self._series
 
