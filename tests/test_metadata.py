@@ -72,7 +72,7 @@ def test_a_good_file_loads(networks, kind, tmp_path):
         ("classifier", "classes", ["a", ["b"], "c"], r"classes\.1 \['b'\]"),
         ("classifier", "classes", ["a"], "1 names of classes, expected 3"),
         ("classifier", "fused", "yes", "fused 'yes'"),
-        ("classifier", "preprocessing.std", [-1.0, 1.0, 1.0], "std above 0"),
+        ("classifier", "preprocessing.std", [-1.0, 1.0, 1.0], "expected values above 0"),
         ("classifier", "preprocessing.std", [NAN, 1.0, 1.0], "finite numbers"),
         ("classifier", "preprocessing.size", 10**9, "at most 16384 pixels"),
         ("classifier", "preprocessing.size", "x", "preprocessing.size 'x'"),

@@ -42,8 +42,10 @@ def expect_statistics(mean: Sequence[float], std: Sequence[float], channels: Seq
             f"preprocessing.mean of {len(mean)} and std of {len(std)} values, expected "
             f"{' or '.join(map(str, channels))} of each"
         )
-    if not all(value > 0 for value in std) or not all_finite(*mean, *std):
-        raise InputError(f"preprocessing.mean {list(mean)}, std {list(std)}, expected finite numbers, std above 0")
+    if not all(value > 0 for value in std):
+        raise InputError(f"preprocessing.std {list(std)}, expected values above 0")
+    if not all_finite(*mean, *std):
+        raise InputError(f"preprocessing.mean {list(mean)}, std {list(std)}, expected finite numbers")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             yield part
             _flush(part)
             part.replace(path)
-            _flush(path.parent)
+            with suppress(OSError):  # some systems have no such thing for a folder, and the file is there
+                _flush(path.parent)
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -71,9 +72,6 @@ def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError as error:  # of a folder, which some systems refuse
-        if path.is_file() or error.errno not in (errno.EINVAL, errno.EACCES, errno.EBADF):
-            raise
     finally:
         os.close(descriptor)
 

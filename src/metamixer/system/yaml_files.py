@@ -40,9 +40,9 @@ def read_yaml(path: Path, *, expected: str = "a YAML file") -> Any:
         raise InputError(f"{path}: nested too deep, expected {expected}") from None
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
-        where = f", line {place.line + 1}" if place else ""
+        where = f"line {place.line + 1}: " if place else ""
         problem = getattr(error, "problem", None) or first_line(error)
-        raise InputError(f"{path}{where}: not readable as YAML ({problem}), expected {expected}") from None
+        raise InputError(f"{path}: not readable as YAML ({where}{problem}), expected {expected}") from None
     except Exception as error:  # of dates, numbers and keys that Python refuses
         raise InputError(f"{path}: not readable as YAML ({first_line(error)}), expected {expected}") from None
 

@@ -151,10 +151,7 @@ def _run_length_fault(segmentation: Mapping, size: tuple[int, int]) -> Fault | N
     if found != list(size):
         return Fault(f"run lengths of size {shown(found)} in an image of {list(size)}", "the image's height and width")
     if isinstance(counts, str) and counts:
-        packed = packed_counts(counts)
-        if packed is None:
-            return Fault(f"run lengths {shown(counts)}", "a list of numbers, none of them negative, or a string")
-        counts = packed
+        counts = packed_counts(counts)
     if not isinstance(counts, list) or not all(is_whole(count) and count >= 0 for count in counts):
         return Fault(f"run lengths {shown(counts)}", "a list of numbers, none of them negative, or a string")
     if sum(counts) != size[0] * size[1]:

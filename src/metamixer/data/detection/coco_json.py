@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError, InputWarning, first_line, naming, shown
-from .coco_faults import LARGEST, Fault, describe, find_fault, find_lost_polygons, is_whole, usable_polygons
+from .coco_faults import (
+    LARGEST,
+    Fault,
+    describe,
+    find_fault,
+    find_lost_polygons,
+    is_whole,
+    packed_counts,
+    usable_polygons,
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ def _judged(content: Mapping, path: Path, folder: Path) -> CocoFile:
     for annotation in content["annotations"]:
         _refuse_unknown(annotation, path, images, labels)
         image = images[annotation["image_id"]]
+        _refuse_malformed(annotation, path, folder / image["file_name"])
         size = (image["height"], image["width"])
         fault = find_fault(annotation, size)
         lost = None if fault else find_lost_polygons(annotation["segmentation"], size)
@@ -171,6 +181,17 @@ def _refuse_unknown(annotation: Mapping, path: Path, images: Mapping[int, Mappin
         raise InputError(
             f"{name}: category_id {category}, expected one of its {len(labels)} categories, such as "
             f"{next(iter(labels))}"
+        )
+
+
+def _refuse_malformed(annotation: Mapping, path: Path, image: Path) -> None:
+    """Raise InputError for packed run lengths that are none."""
+    segmentation = annotation.get("segmentation")
+    counts = segmentation.get("counts") if isinstance(segmentation, Mapping) else None
+    if isinstance(counts, str) and counts and packed_counts(counts) is None:
+        raise InputError(
+            f"{path}: {image}: annotation {annotation['id']}: its mask can't be decoded (RLE string is malformed: "
+            f"{shown(counts)})"
         )
 
 

@@ -55,7 +55,7 @@ def _read_npy(file: BinaryIO, size: int) -> np.ndarray:
         raise ValueError(f"version {version}, expected 1.0 or 2.0")
     shape, columns_first, dtype = read_header(file)
     if dtype.hasobject:
-        raise ValueError("holds Python objects, expected numbers: not loaded")
+        raise ValueError("Object arrays can run code, expected numbers: not loaded")
     if min(shape, default=0) < 0 or len(shape) > 8 or math.prod(shape) * dtype.itemsize > size:
         raise ValueError(f"shape {list(shape)[:8]} of {dtype}, expected what {size} bytes hold")
     content = file.read(math.prod(shape) * dtype.itemsize)
