@@ -2,45 +2,45 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# First, so that the other process doesn't wait for it in the end.
+# The slowest file runs first, so that the other process doesn't wait for it at the end.
 LONGEST := tests/test_timm_suite.py
 DIGITS := recipes/classification/digits.yaml --out runs/digits
 
 .PHONY: help setup demo test fuzz lint format types timm-suite clean
 .DELETE_ON_ERROR:
 
-help:  ## this list
+help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
 
 setup: $(INSTALLED)  ## install the package and its tools into .venv
 
-demo: $(INSTALLED)  ## train on handwritten digits, test, fuse and draw, enlarge a photograph: about 3 minutes on two CPU cores
+demo: $(INSTALLED)  ## train on handwritten digits, test, fuse, draw, enlarge a photograph: about 3 minutes on two CPU cores
 	$(BIN)/metamixer fit --config $(DIGITS)
 	$(BIN)/metamixer test --config $(DIGITS)
 	$(BIN)/metamixer fuse runs/digits/best.ckpt --out runs/digits/digits_fused.safetensors --overwrite
 	$(BIN)/metamixer draw runs/digits/best.ckpt --out runs/digits/sheet.png --overwrite
 	$(BIN)/python examples/enlarge_photograph.py
 
-test: lint  ## lint, then all tests in two processes of one thread each
+test: lint  ## lint, then run all tests in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 1200 --durations 15 $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
 fuzz: $(INSTALLED)  ## 10,000 mutated files through every reader: about an hour; make fuzz SEED=7
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m fuzz.campaign --cases 10000 --seed $(or $(SEED),0) --keep runs/fuzz
 
-lint: $(INSTALLED)  ## style and common mistakes
+lint: $(INSTALLED)  ## check the style and common mistakes
 	$(BIN)/ruff check
 
-format: $(INSTALLED)  ## rewrite the code in the house style
+format: $(INSTALLED)  ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-types: $(INSTALLED)  ## type annotations
+types: $(INSTALLED)  ## check the type annotations
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-timm-suite: $(INSTALLED)  ## timm's own model tests on every image network
+timm-suite: $(INSTALLED)  ## run timm's own model tests on every image network
 	$(BIN)/python tests/timm_suite/run.py
 
-clean:  ## remove caches and builds; .venv and runs stay
+clean:  ## remove caches and builds; keep .venv and runs
 	rm -rf build dist .pytest_cache .ruff_cache src/*.egg-info
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 

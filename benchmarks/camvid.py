@@ -1,11 +1,10 @@
-"""ffnet_nano with the FFNet head and a U-Net of about the same MACs on CamVid, from scratch: same recipe, same steps,
-one table.
+"""Train ffnet_nano with the FFNet head and a U-Net with about the same MACs on CamVid from scratch, with the same
+recipe and number of steps.
 
     python benchmarks/camvid.py --data CamVid
 
-Trains what has no result yet (about an hour and a half each on one core) and writes
-benchmarks/results/camvid.{json,md}. `--data` is the unpacked folder with train/, trainannot/, val/ and valannot/. A run
-that was stopped goes on where it was.
+Trains the networks without a result (about an hour and a half each on one core), resumes stopped runs, and writes
+benchmarks/results/camvid.{json,md}. `--data` is the unpacked folder with train/, trainannot/, val/ and valannot/.
 """
 
 import argparse
@@ -24,11 +23,11 @@ RECIPES = ROOT / "recipes/segmentation"
 RESULTS = ROOT / "benchmarks/results/camvid"
 SIZE = (360, 480)
 CONTENDERS = {"FFNet head on ffnet_nano": "camvid", "U-Net on mobilenetv3_small_100": "camvid_unet"}
-"""Title -> recipe, and the folder of the run."""
+"""Title -> name of the recipe and of the folder of its run."""
 
 
-def last_measures(run: Path) -> dict:
-    """What the run's last validation gave: the end of the schedule, not the best of many looks."""
+def last_metrics(run: Path) -> dict:
+    """Metrics of the last validation: the end of the schedule, not the best of many."""
     row = last_validation(run, "val/miou")
     ious = {
         key.removeprefix("val/iou/"): round(100 * float(value), 1)
@@ -43,7 +42,7 @@ def last_measures(run: Path) -> dict:
 
 
 def size_of(recipe: str) -> dict:
-    """Parameters and multiply-accumulates in training form."""
+    """Parameters and multiply-accumulates of the training form."""
     settings = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())["model"]["init_args"]
     with torch.device("meta"):
         network = create_model(settings["model"], num_classes=settings["num_classes"]).eval()
@@ -52,7 +51,7 @@ def size_of(recipe: str) -> dict:
 
 
 def write(rows: dict[str, dict]) -> None:
-    """The result as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     lines = [
         "CamVid at 480x360 from scratch, 11 classes, void ignored; recipes `camvid.yaml` and `camvid_unet.yaml`, "
         "seed 0; val, last epoch.",
@@ -83,14 +82,14 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/camvid"), help="folder for the runs; finished ones are kept"
     )
-    parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
+    parser.add_argument("--only", choices=list(CONTENDERS), help="train only this one")
     options = parser.parse_args()
     rows = {}
     for title, recipe in CONTENDERS.items():
         run = options.runs / recipe
         if options.only in (None, title) or (run / "done").is_file():
             spent = train(RECIPES / f"{recipe}.yaml", {"data.root": options.data}, out=run)
-            rows[title] = {**last_measures(run), **size_of(recipe), **spent}
+            rows[title] = {**last_metrics(run), **size_of(recipe), **spent}
     write(rows)
 
 

@@ -1,13 +1,13 @@
-"""Our networks in every form beside the form in which their authors run them, and others each in their own fastest
-form.
+"""Time our networks in every form, compared with the published form, and other networks in their fastest form.
 
     python benchmarks/deployment.py
 
-Forms of a network take turns in processes of their own, batch 1 and 8; speed is the median over the rounds of how many
-times as fast a form is as the published one; what `deploy` chooses is compared with that. Weights are random: they
-don't change the time; errors are those of random images. Writes
-benchmarks/results/deployment_INSTRUCTIONS.{json,md,png}, avx512 or avx2 as the processor has them, after each network,
-and goes on with those that are missing there. bfloat16 is left out where the processor would emulate it.
+The forms of a network run in separate processes, in turn, at batch sizes 1 and 8. Speed is the median over the rounds
+of the speedup over the published form. The choice of `deploy` is compared with these times. Weights are random, because
+they don't affect the time; errors are those on random images. bfloat16 is skipped if the processor would emulate it.
+
+Writes benchmarks/results/deployment_INSTRUCTIONS.{json,md,png} after each network, with avx512 or avx2 for
+INSTRUCTIONS. Networks with a result there are skipped.
 """
 
 import argparse
@@ -38,13 +38,13 @@ PEERS = (
     "swin_tiny_patch4_window7_224",
 )
 UPSCALER = "ffnet_sr_light"
-"""256 px to 512 px."""
+"""Enlarges 256 px to 512 px."""
 
 PRECISIONS = ("fp32", "bf16", "int8") if computes_bfloat16() else ("fp32", "int8")
 
 
 def measure(name: str, *, rounds: int) -> dict:
-    """All forms of a network at its own size; others than FFNet-1 to 3 in batch 1 alone."""
+    """Time all forms of a network at its own image size. Only FFNet-1 to 3 also run at batch size 8."""
     batches = (1, 8) if name in OURS else (1,)
     sizes, precisions = ((256,), PRECISIONS[:-1]) if name == UPSCALER else ((), PRECISIONS)
     results, peak = time_networks(
@@ -62,19 +62,19 @@ def measure(name: str, *, rounds: int) -> dict:
 
 
 def chosen_form(name: str, size: int, batch: int) -> str:
-    """What `metamixer.deploy` takes for the fastest form, by a trial of its own."""
+    """Name of the form that `metamixer.deploy` chooses, with its own timings."""
     torch.manual_seed(0)
     network = metamixer.create_model(name).eval()
     return metamixer.deploy(network, torch.randn(batch, 3, size, size), cache=False).name
 
 
 def read(row: dict) -> list[Result]:
-    """What `measure` gave, from the file."""
+    """Results of `measure` from their JSON form."""
     return [Result(**{**each, "entry": Entry(**each["entry"])}) for each in row["results"]]
 
 
 def choices(row: dict) -> list[str]:
-    """A line a batch: how near `deploy` comes to the fastest of the forms from which it chooses."""
+    """One line per batch size: the choice of `deploy` compared with the fastest form that it chooses from."""
     lines = []
     for batch, name in row["chosen"].items():
         forms = {
@@ -94,13 +94,13 @@ def choices(row: dict) -> list[str]:
 
 
 def fastest_in(results: list[Result], precision: str) -> float:
-    """Seconds of the fastest form in a precision, batch 1."""
+    """Seconds of the fastest form in a precision, at batch size 1."""
     of_kind = [result for result in results if result.entry.precision == precision and result.entry.batch == 1]
     return min(result.median for result in of_kind if result.entry.backend != PUBLISHED_FORM)
 
 
 def write(rows: dict[str, dict]) -> None:
-    """The result as JSON, as tables and as a picture."""
+    """Write the results as JSON, as tables and as a plot."""
     rounds = sorted({len(result.seconds) for row in rows.values() for result in read(row)})
     lines = [
         f"Medians of {' or '.join(map(str, rounds))} rounds. Measured on: {torch.get_num_threads()} threads, "
@@ -111,7 +111,7 @@ def write(rows: dict[str, dict]) -> None:
             lines += ["", table(read(rows[name]), rows[name]["fp32_peak_gflops"]), "", *choices(rows[name])]
     timed = {name: read(row) for name, row in rows.items() if name != UPSCALER}
     fastest = [result for results in timed.values() for result in fastest_forms(results)]
-    lines += ["", "Batch 1, milliseconds of the fastest form in each precision, the published form apart:", ""]
+    lines += ["", "Batch 1, milliseconds of the fastest form in each precision, except the published form:", ""]
     lines += [
         f"| network | px | {' | '.join(PRECISIONS)} | top-1, published |",
         "|---|---|" + "---|" * (len(PRECISIONS) + 1),

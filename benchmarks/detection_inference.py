@@ -1,10 +1,9 @@
-"""cascade_mask_rcnn_ffnet_2 on one image of 800x1216: seconds and peak memory of its forms, each in a process of its
-own.
+"""Time and peak memory of each form of cascade_mask_rcnn_ffnet_2 on one image of 800x1216.
 
     python benchmarks/detection_inference.py
 
-The weights are random, scaled so that 1000 regions and 100 masks are computed, the most that there can be. Rounds go
-from form to form in turn; medians. Writes benchmarks/results/detection_inference.{json,md}.
+Each form runs in a separate process, in turn; the results are medians. The weights are random, and scaled so that the
+maximum of 1000 regions and 100 masks is computed. Writes benchmarks/results/detection_inference.{json,md}.
 """
 
 import argparse
@@ -33,7 +32,7 @@ FORMS = {
 
 
 class OpenVinoPyramid(torch.nn.Module):
-    """A detector's backbone and pyramid, compiled by OpenVINO for images of one size."""
+    """A detector's backbone and pyramid, compiled by OpenVINO for one image size."""
 
     def __init__(self, pyramid: torch.nn.Module, example: torch.Tensor):
         import openvino as ov
@@ -55,7 +54,7 @@ class OpenVinoPyramid(torch.nn.Module):
 
 @torch.no_grad()
 def build() -> torch.nn.Module:
-    """The detector with weights that find something in noise."""
+    """The detector, with random weights scaled so that it detects objects in noise."""
     torch.manual_seed(0)
     network = metamixer.create_model(MODEL).eval()
     for head in network.cascade.box_heads:
@@ -65,7 +64,7 @@ def build() -> torch.nn.Module:
 
 @torch.inference_mode()
 def run(form: dict[str, bool]) -> None:
-    """Build one form and detect whenever it is asked to."""
+    """Build one form and detect objects each time it is asked to."""
     keep_freed_memory()
     network = build()
     if form["fuse"]:
@@ -92,7 +91,7 @@ def run(form: dict[str, bool]) -> None:
 
 
 def write(rows: dict[str, dict], rounds: int) -> None:
-    """The result as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     lines = [
         f"`{MODEL}`, one image of {HEIGHT}x{WIDTH}, 1000 regions, 100 masks; medians of {rounds} interleaved rounds.",
         f"Measured on: {torch.get_num_threads()} threads, {describe_machine()}.",

@@ -1,10 +1,10 @@
-"""The paper's forecasting table: data sets x horizons x seeds by the recipes, resumable, beside what others published.
+"""Reproduce the paper's forecasting table: data sets x horizons x seeds, next to published figures.
 
     METAMIXER_DATA=DATA python benchmarks/forecasting.py --sets ETTh1 ETTh2 --horizons 96 192 336 720 --seeds 2021
 
-Trains what has no result yet with this limit of epochs (a run that was cut off goes on from its last epoch), tests the
-weights of the best validation error on every test window, and writes benchmarks/results/forecasting.{json,md} after
-each; a run with another limit takes the earlier one's place there.
+Trains the runs without a result for this limit of epochs, and resumes stopped runs. Tests the weights with the lowest
+validation error on every test window. Writes benchmarks/results/forecasting.{json,md} after each run; it replaces a run
+with another limit.
 """
 
 import argparse
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results/forecasting"
 HORIZONS = (96, 192, 336, 720)
 SETS = ("ETTh1", "ETTh2", "ETTm1", "ETTm2", "weather", "ECL", "traffic", "exchange")
-"""Each has a recipe of its name in small letters."""
+"""Each has a recipe of the same name in lower case."""
 
 PUBLISHED = {
     "FFNet (paper)": {
@@ -56,20 +56,21 @@ PUBLISHED = {
         "exchange": (0.354, 0.414),
     },
 }
-"""MSE and MAE, mean of the four horizons at lookback 96, ETT the mean of its four sets (paper, table 5)."""
+"""MSE and MAE, mean of the four horizons at lookback 96; ETT is the mean of its four sets (paper, table 5)."""
 
 
 ROWS = {
     "published": "published settings",
     "ours": "our settings",
-    "chosen": "the settings of the lower validation error, run by run",
+    "chosen": "per run, the settings with the lower validation error",
 }
-"""What the table calls each kind of settings."""
+"""Settings -> their name in the table."""
 
 
 def train(name: str, horizon: int, seed: int, *, settings: str, limit: int | None, runs: Path) -> dict:
-    """One run of a recipe and its test; returns the figures and what they cost. limit: of epochs, None for the recipe's
-    number.
+    """Train and test one run of a recipe; return its figures and cost.
+
+    limit: maximum number of epochs, or None for the recipe's.
     """
     out = runs / f"{settings}_{name}_{horizon}_{seed}{f'_{limit}_epochs' if limit else ''}"
     recipe = ROOT / "recipes/forecasting" / ("" if settings == "published" else settings) / f"{name.lower()}.yaml"
@@ -117,14 +118,14 @@ def train(name: str, horizon: int, seed: int, *, settings: str, limit: int | Non
 
 
 def table(rows: list[dict]) -> str:
-    """The results as Markdown: every run's mean over seeds, then the means that the paper reports."""
+    """The results as Markdown: the mean over seeds of each run, then the means that the paper reports."""
     lines = [
-        "Lookback 96, all test windows, scaled by the training rows.",
+        "Lookback 96, all test windows, scaling fitted on the training rows.",
         f"Measured on: {'; '.join(dict.fromkeys(row['machine'] for row in rows))}.",
-        "Limit: for want of time the run had at most so many epochs, of the recipe's more; early stopping may have "
-        "ended it before.",
+        "Limit: maximum number of epochs, lower than the recipe's to save time; early stopping may have ended the run "
+        "before.",
         "",
-        "| set | horizon | settings | MSE | MAE | seeds | epochs | CPU minutes a run |",
+        "| set | horizon | settings | MSE | MAE | seeds | epochs | CPU minutes per run |",
         "|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple, list[dict]] = {}
@@ -142,7 +143,7 @@ def table(rows: list[dict]) -> str:
         lines.append(f"| {name} | {horizon} | {settings} | {figures} | {len(group)} | {epochs} | {minutes:.0f} |")
     lines += [
         "",
-        "Mean over the horizons, MSE / MAE (paper, table 5; ours from the runs above, where all four horizons were "
+        "Mean over the horizons, MSE / MAE (others: paper, table 5; ours: the runs above, if all four horizons were "
         "run):",
         "",
     ]
@@ -150,7 +151,7 @@ def table(rows: list[dict]) -> str:
 
 
 def means(groups: dict[tuple, list[dict]]) -> list[str]:
-    """The paper's table with our means beside; "not run" where a horizon is missing."""
+    """The paper's table with our means; "not run" if a horizon is missing."""
     columns = [*SETS[:4], "ETT", *SETS[4:]]
     lines = [f"| network | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     groups = groups | chosen_by_validation(groups)
@@ -165,7 +166,7 @@ def means(groups: dict[tuple, list[dict]]) -> list[str]:
 
 
 def chosen_by_validation(groups: dict[tuple, list[dict]]) -> dict[tuple, list[dict]]:
-    """For each set and horizon the settings of the least validation error, whatever the test says of them."""
+    """For each set and horizon, the settings with the lowest validation error, whatever their test error."""
     best: dict[tuple, list[dict]] = {}
     for (name, horizon, _), group in groups.items():
         rival = best.setdefault((name, horizon, "chosen"), group)
@@ -175,7 +176,7 @@ def chosen_by_validation(groups: dict[tuple, list[dict]]) -> dict[tuple, list[di
 
 
 def mean_over_horizons(groups: dict[tuple, list[dict]], name: str, settings: str) -> tuple[float, float] | None:
-    """MSE and MAE, or None where not every horizon was run."""
+    """MSE and MAE, or None if a horizon is missing."""
     runs = [groups.get((name, horizon, settings)) for horizon in HORIZONS]
     if not all(runs):
         return None
@@ -188,9 +189,9 @@ def pair(figures: tuple[float, float] | None, *, missing: str = "not run") -> st
 
 
 def spread(values: list[float]) -> str:
-    """The mean, and the standard deviation where there are several."""
-    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4f}{deviation}"
+    """The mean, and the std if there are several values."""
+    std = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{std}"
 
 
 def main() -> None:
@@ -198,9 +199,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS[:4])
     parser.add_argument("--horizons", nargs="+", type=int, choices=HORIZONS, default=HORIZONS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[2021])
-    parser.add_argument("--settings", choices=("published", "ours"), default="published", help="the recipes' folder")
+    parser.add_argument("--settings", choices=("published", "ours"), default="published", help="whose settings")
     parser.add_argument(
-        "--epochs", type=int, help="at most so many, for want of time: by 30 the rate is 6 %% of what it was at first"
+        "--epochs", type=int, help="maximum number, to save time; after 30, the rate is 6 %% of its initial value"
     )
     parser.add_argument("--runs", type=Path, default=Path("runs/forecasting"), help="folder for the runs")
     options = parser.parse_args()
@@ -217,13 +218,13 @@ def main() -> None:
 
 
 def results() -> list[dict]:
-    """What the table holds so far."""
+    """The results so far."""
     path = RESULTS.with_suffix(".json")
     return json.loads(path.read_text()) if path.is_file() else []
 
 
 def write(rows: list[dict]) -> None:
-    """The results as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     write_text(RESULTS.with_suffix(".json"), json.dumps(rows, indent=1))
     write_text(RESULTS.with_suffix(".md"), table(rows))
 

@@ -1,10 +1,9 @@
-"""An epoch of ETTh1 by the published code and by ours, from the same weights over the same windows: the time, and the
-curve of the loss.
+"""Compare an epoch of ETTh1 by the published code and by ours, from the same weights and windows: time and losses.
 
     METAMIXER_DATA=DATA python benchmarks/forecasting_epoch.py --published FFNet/time_series_forecasting
 
-`--published` is the authors' folder (their code is not part of this package). Fresh processes in turn, one loop for
-both; dropout is off, since its random numbers would part the curves. Writes
+`--published` is the authors' folder (their code is not part of this package). Both use the same training loop, in fresh
+processes, in turn. Dropout is off, because its random numbers would make the losses differ. Writes
 benchmarks/results/forecasting_epoch.{json,md}.
 """
 
@@ -35,7 +34,7 @@ CONTENDERS = ("published", "ours")
 
 
 def without_dropout(network: nn.Module) -> nn.Module:
-    """The network with every dropout at zero."""
+    """Set every dropout to zero."""
     for module in network.modules():
         if isinstance(module, (nn.Dropout, Dropout)):
             module.p = 0.0
@@ -51,13 +50,13 @@ def contender(name: str, published: Path) -> nn.Module:
     keep_freed_memory()
     ours = create_model("ffnet_ts")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it names the modules that the published network never uses
+        warnings.simplefilter("ignore")  # it lists the modules that the published network never uses
         load_published(ours, theirs.state_dict())
     return without_dropout(ours)
 
 
 def train_an_epoch(network: nn.Module, batches: list[Tensor]) -> dict:
-    """Seconds of an epoch, and the loss of every step."""
+    """Seconds of an epoch, and the loss of each step."""
     optimizer = torch.optim.Adam(network.train().parameters(), lr=LEARNING_RATE)
     losses, start = [], time.perf_counter()
     for batch in batches:
@@ -70,7 +69,7 @@ def train_an_epoch(network: nn.Module, batches: list[Tensor]) -> dict:
 
 
 def shuffled_batches() -> list[Tensor]:
-    """ETTh1's training windows (B, 192, 7), the same order for all."""
+    """ETTh1's training windows (B, 192, 7), in the same order for both."""
     windows = SeriesData("forecasting/ETTh1.csv", split=SPLIT).windows("train").windows
     order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(0))
     return [windows[part] for part in order.split(BATCH) if len(part) == BATCH]
@@ -96,12 +95,12 @@ def main() -> None:
 
 
 def report(epochs: dict[str, list[dict]]) -> None:
-    """The result as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     theirs, ours = (epochs[name] for name in CONTENDERS)
     speed = statistics.median(their["seconds"] / our["seconds"] for their, our in zip(theirs, ours, strict=True))
     apart = max(abs(a - b) / a for a, b in zip(theirs[0]["losses"], ours[0]["losses"], strict=True))
     lines = [
-        f"An epoch of ETTh1, lookback and horizon 96, batch {BATCH}, no dropout, the same first weights; medians "
+        f"An epoch of ETTh1, lookback and horizon 96, batch {BATCH}, no dropout, the same initial weights; medians "
         f"of {len(ours)} "
         f"interleaved rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}.",
         "",
@@ -112,7 +111,7 @@ def report(epochs: dict[str, list[dict]]) -> None:
         losses = epochs[name][0]["losses"]
         seconds = statistics.median(each["seconds"] for each in epochs[name])
         lines.append(f"| {name} | {seconds:.1f} | {len(losses)} | {losses[0]:.6f} | {losses[-1]:.6f} |")
-    lines += ["", f"Ours is {speed:.1f} times as fast; the losses of a step differ by {apart:.1e} of the loss at most."]
+    lines += ["", f"Ours is {speed:.1f} times as fast; the losses of a step differ by at most {apart:.1e} of the loss."]
     write_results(RESULTS, lines, {"epochs": epochs, "speed": speed, "largest_difference": apart})
 
 

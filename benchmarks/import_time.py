@@ -1,4 +1,4 @@
-"""How long `import metamixer` takes beside `import timm` alone: fresh processes in turn, medians and their ratio.
+"""Time `import metamixer`, compared with `import timm`: fresh processes in turn, medians and their ratio.
 
 python benchmarks/import_time.py
 """

@@ -1,11 +1,10 @@
-"""The kernels of a GPU one by one: right, timed over launch settings, as a fraction of the bandwidth limit, beside
-PyTorch's.
+"""Time each GPU kernel over launch settings, compared with the bandwidth limit and PyTorch's kernels.
 
     python benchmarks/kernels.py --seconds 200
 
-Shapes are those of ffnet_1's token mixers at 224 and 256 px, batch 128, bfloat16. Every setting is compiled first, in
-all cores at once. Writes benchmarks/results/kernels.{json,md} after each shape; a fraction is of the bytes that the
-kernel must move (each input read once, each output written once) over the time, against a large copy on the same card.
+Shapes are those of ffnet_1's token mixers at 224 and 256 px, batch 128, bfloat16. All settings are compiled first, on
+all cores. Writes benchmarks/results/kernels.json after each shape. The limit is the time in which a large copy on the
+same GPU moves the bytes that the kernel must move: each input read once, each output written once.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from metamixer.ops.kernels.layout import cut
 
 RESULTS = Path(__file__).parent / "results"
 SHAPES = ((320, 14, 7), (640, 7, 7), (80, 56, 3), (160, 28, 3), (320, 16, 7), (640, 8, 7))
-"""Channels, side and kernel."""
+"""Channels, side of the image and kernel size."""
 BATCH = 128
 SETTINGS = (
     (64, 64, 4, 1024),
@@ -37,11 +36,11 @@ SETTINGS = (
     (128, 32, 8, 2048),
     (32, 32, 4, 4096),
 )
-"""M, CHUNK, WARPS and PROGRAMS that are tried beside those of `launch`."""
+"""M, CHUNK, WARPS and PROGRAMS to try in addition to those of `launch`."""
 
 
 def actions(c: int, side: int, k: int, batch: int = BATCH, dtype: torch.dtype = torch.bfloat16) -> dict[str, tuple]:
-    """Name -> (function, tensors' worth of bytes that must be moved)."""
+    """Name -> (function, number of tensors that it must move)."""
     torch.manual_seed(0)
     x, grad = (channel_major(torch.randn(batch, c, side, side, device="cuda", dtype=dtype)) for _ in range(2))
     w = torch.randn(c, k, k, device="cuda", dtype=dtype) / k
@@ -60,7 +59,7 @@ def actions(c: int, side: int, k: int, batch: int = BATCH, dtype: torch.dtype = 
 
 
 def references(c: int, side: int, k: int) -> dict[str, Callable[[], object]]:
-    """PyTorch's own on the same data."""
+    """PyTorch's kernels on the same data."""
     torch.manual_seed(0)
     x = torch.randn(BATCH, c, side, side, device="cuda", dtype=torch.bfloat16)
     w = torch.randn(c, 1, k, k, device="cuda", dtype=torch.bfloat16, requires_grad=True)
@@ -81,7 +80,7 @@ def channel_major(x: Tensor) -> Tensor:
 
 
 def settings(name: str, c: int, side: int, k: int) -> Iterator[dict[str, int]]:
-    """Candidates for the numbers of `launch`; those that stand there come first."""
+    """Candidates for the numbers of `launch`; its current numbers come first."""
     numbers = ("M", "CHUNK", "WARPS", "PROGRAMS", "PARTS")
     yield {number: getattr(launch, number) for number in numbers}
     found = cut(side, side, (k, k))
@@ -97,14 +96,14 @@ def take(setting: tuple) -> None:
 
 
 def compile_one(job: tuple) -> str:
-    """Run one setting on a small batch, so that it lies compiled on disk."""
+    """Run one setting on a small batch, so that the compiled kernel is cached on disk; return the error or ""."""
     name, shape, setting = job
     take(setting)
     try:
         actions(*shape, batch=8)[name][0]()
         torch.cuda.synchronize()
         return ""
-    except Exception as error:  # too much shared memory, say: such a setting isn't taken
+    except Exception as error:  # such as too much shared memory; this setting is skipped
         return f"{type(error).__name__}: {str(error)[:100]}"
 
 
@@ -113,7 +112,7 @@ def milliseconds(action: Callable[[], object]) -> float:
 
 
 def copy_rate() -> float:
-    """Bytes a second of a large copy, read and written."""
+    """Bytes per second of a large copy, read and written."""
     x = torch.empty(2**30, device="cuda", dtype=torch.int8)
     y = torch.empty_like(x)
     return 2 * x.numel() / (triton.testing.do_bench(lambda: y.copy_(x), return_mode="median") * 1e-3)
@@ -121,7 +120,7 @@ def copy_rate() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=200, help="begin nothing after so many")
+    parser.add_argument("--seconds", type=float, default=200, help="start no measurement after this time")
     parser.add_argument("--shapes", type=int, default=len(SHAPES))
     parser.add_argument("--out", type=Path, default=RESULTS / "kernels")
     options = parser.parse_args()
@@ -154,7 +153,7 @@ def main() -> None:
 
 
 def measure(shape: tuple[int, int, int], jobs: dict, refused: dict, rate: float, end: float) -> dict:
-    """The times of all kernels on a shape."""
+    """Times of all kernels on one shape."""
     c, side, _ = shape
     ours = actions(*shape)
     tensor_bytes = 2 * BATCH * c * side * side

@@ -1,5 +1,4 @@
-"""Compile the kernels for GPUs that needn't be here, and print what the assembler says of each: registers, spills,
-shared memory.
+"""Compile the kernels for any GPU, without having one, and print each one's registers, spills and shared memory.
 
 python benchmarks/kernels_compile.py --capability 90
 """
@@ -19,7 +18,7 @@ from metamixer.ops.kernels import launch, windows
 from metamixer.ops.kernels.layout import cut
 
 SHAPES = ((14, 7), (7, 7), (56, 3), (28, 3))
-"""Side of the images, kernel: ffnet_1's at 224 px."""
+"""Side of the image and kernel size of ffnet_1's token mixers at 224 px."""
 FLOATS = {"bias", "key_bias", "value_bias", "grad_sums", "products"}
 POINTERS = FLOATS | {"x", "weight", "grad", "out", "key", "value"}
 KERNELS = {
@@ -29,11 +28,11 @@ KERNELS = {
     "gather_taps": ({}, set()),
     "convolve_twice": ({}, {"out"}),
 }
-"""Name -> its own constants, and which outputs are of the input's type."""
+"""Name -> its own constants, and the outputs with the type of the input."""
 
 
 def constants(side: int, k: int) -> dict:
-    """What `launch` gives the kernels for bfloat16."""
+    """The constants that `launch` passes to the kernels for bfloat16."""
     found = cut(side, side, (k, k))
     return {
         "KH": k, "KW": k, "TILES_Y": found.tiles_y, "TILES_X": found.tiles_x, "TOP": found.top, "LEFT": found.left,
@@ -72,8 +71,8 @@ def assemble(ptx: str, capability: int) -> str:
         file.write(ptx)
         file.flush()
         command = [program, "-v", f"--gpu-name={architecture}", file.name, "-o", "/dev/null"]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    registers, spills = re.search(r"Used (\d+) registers", told), re.search(r"(\d+) bytes spill stores", told)
+        report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    registers, spills = re.search(r"Used (\d+) registers", report), re.search(r"(\d+) bytes spill stores", report)
     return f"registers {registers and registers[1]}, bytes spilled {spills and spills[1]}"
 
 

@@ -1,8 +1,8 @@
-"""Where OpenVINO spends a network's time: shares of the layers' kinds beside their shares of the multiply-accumulates.
+"""Time per kind of layer in OpenVINO, compared with its multiply-accumulates.
 
     python benchmarks/layer_times.py --networks ffnet_1 convnext_tiny repvit_m1_5 mobilenetv4_conv_large
 
-One picture at each network's own size, random weights. Writes benchmarks/results/layer_times.{json,md}.
+One image at each network's own size, random weights. Writes benchmarks/results/layer_times.{json,md}.
 """
 
 import argparse
@@ -27,7 +27,7 @@ RUNS = 20
 
 
 def kind_of_layer(layer: nn.Module) -> str:
-    """Of which kind a PyTorch layer is."""
+    """Kind of a PyTorch layer."""
     if not isinstance(layer, nn.Conv2d):
         return KINDS[3]
     if layer.groups > 1:
@@ -36,7 +36,7 @@ def kind_of_layer(layer: nn.Module) -> str:
 
 
 def macs_by_kind(network: nn.Module, x: torch.Tensor) -> Counter:
-    """Multiply-accumulates of the convolutions and linear layers by kind."""
+    """Multiply-accumulates of the convolutions and linear layers, by kind."""
     macs: Counter = Counter()
 
     def count(layer: nn.Module, _, output: torch.Tensor) -> None:
@@ -53,7 +53,7 @@ def macs_by_kind(network: nn.Module, x: torch.Tensor) -> Counter:
 
 
 def milliseconds_by_kind(network: nn.Module, x: torch.Tensor, precision: str) -> Counter:
-    """Milliseconds a picture by kind, as OpenVINO's own counters tell."""
+    """Milliseconds per image by kind, from OpenVINO's counters."""
     calibration = torch.randn(8, *x.shape[1:]) if precision == "int8" else None
     model, _ = convert(Program(network, twice(x), Description(precision), calibration=calibration))
     model.reshape(list(x.shape))
@@ -72,7 +72,7 @@ def milliseconds_by_kind(network: nn.Module, x: torch.Tensor, precision: str) ->
 
 
 def kind_of_node(node) -> str:
-    """Of which kind a layer is that OpenVINO has run."""
+    """Kind of a layer that OpenVINO ran."""
     if node.node_type == "GroupConvolution":
         return KINDS[2]
     if node.node_type != "Convolution":
@@ -81,7 +81,7 @@ def kind_of_node(node) -> str:
 
 
 def measure(name: str, size: int) -> dict:
-    """What a network's kinds of layers take, in each precision."""
+    """Measure each kind of layer of a network in each precision."""
     torch.manual_seed(0)
     network = metamixer.fuse(metamixer.create_model(name).eval()).requires_grad_(False)
     x = torch.randn(1, 3, size, size)
@@ -93,9 +93,9 @@ def measure(name: str, size: int) -> dict:
 
 
 def write(rows: dict[str, dict]) -> None:
-    """The result as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     lines = [
-        f"OpenVINO, one picture, {torch.get_num_threads()} threads; means of {RUNS} runs. Measured on: "
+        f"OpenVINO, one image, {torch.get_num_threads()} threads; means of {RUNS} runs. Measured on: "
         f"{describe_machine()}.",
         "",
         f"| network | | {' | '.join(KINDS)} | all |",
@@ -103,8 +103,8 @@ def write(rows: dict[str, dict]) -> None:
     ]
     for name, row in rows.items():
         whole = sum(row["macs"].values())
-        shares = " | ".join(f"{row['macs'][kind] / whole:.0%}" for kind in KINDS)
-        lines.append(f"| {name}, {row['size']} px | multiply-accumulates | {shares} | {whole / 1e9:.2f} G |")
+        fractions = " | ".join(f"{row['macs'][kind] / whole:.0%}" for kind in KINDS)
+        lines.append(f"| {name}, {row['size']} px | multiply-accumulates | {fractions} | {whole / 1e9:.2f} G |")
         for precision in PRECISIONS:
             taken = row[precision]
             times = " | ".join(f"{taken[kind]:.1f} ms, {taken[kind] / taken.total():.0%}" for kind in KINDS)

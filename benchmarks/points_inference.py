@@ -1,8 +1,8 @@
-"""The full ffnet_3d on 100,000 voxels: time of a forward pass and the memory of a fresh process.
+"""Time and memory of a forward pass of ffnet_3d on 100,000 voxels, in a fresh process.
 
     python benchmarks/points_inference.py --threads 2
 
-The goal is 8 seconds and 2 GB on two cores. Weights are random; time doesn't depend on them.
+The target is 8 seconds and 2 GB on two cores. The weights are random, because they don't affect the time.
 """
 
 import argparse

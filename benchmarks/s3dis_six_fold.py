@@ -1,4 +1,4 @@
-"""The 6-fold number of S3DIS: one mean over the points of all six areas, each tested by the network that didn't see it.
+"""Compute S3DIS's 6-fold metrics: over the points of all six areas, each tested by the network trained on the others.
 
 for area in 1 2 3 4 5 6; do
     metamixer fit --config recipes/points/s3dis.yaml --data.test_area $area --out runs/s3dis_$area

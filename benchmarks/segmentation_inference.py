@@ -1,9 +1,8 @@
-"""ffnet_seg_cityscapes on one image of 1024x2048: seconds and peak memory, eager against deploy form, each in a process
-of its own.
+"""Time and peak memory of ffnet_seg_cityscapes on one image of 1024x2048: training form compared with deploy form.
 
     python benchmarks/segmentation_inference.py
 
-The weights are random. Rounds go from form to form in turn; medians. Writes
+Each form runs in a separate process, in turn; the results are medians. The weights are random. Writes
 benchmarks/results/segmentation_inference.{json,md}.
 """
 
@@ -33,7 +32,7 @@ FORMS = {
 
 @torch.inference_mode()
 def run(form: dict[str, bool], height: int, width: int) -> None:
-    """Build one form and compute the labels whenever it is asked to."""
+    """Build one form and compute the labels each time it is asked to."""
     if form["fuse"]:
         keep_freed_memory()
     torch.manual_seed(0)
@@ -56,7 +55,7 @@ def run(form: dict[str, bool], height: int, width: int) -> None:
 
 
 def write(rows: dict[str, dict], rounds: int, size: list[int]) -> None:
-    """The result as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     lines = [
         f"`{MODEL}`, one image of {size[0]}x{size[1]}; medians of {rounds} interleaved rounds.",
         f"Measured on: {torch.get_num_threads()} threads, {describe_machine()}.",

@@ -1,10 +1,10 @@
-"""ffnet_3d_nano and a plain sparse U-Net of as many parameters on the SemanticKITTI mini set: same recipe, same epochs,
-one table.
+"""Train ffnet_3d_nano and a plain sparse U-Net of the same size on 30 scans of SemanticKITTI, with the same recipe and
+epochs.
 
     python benchmarks/semantickitti.py --data semantickitti_mini_grid005
 
-Trains what has no result yet (each at most an hour of one core), goes on with what was stopped, tests with votes on the
-original points and writes benchmarks/results/semantickitti.{json,md}. `--data` is the unpacked folder of sequences.
+Trains the networks without a result (about an hour each on one core), resumes stopped runs, tests with votes on the
+original points, and writes benchmarks/results/semantickitti.{json,md}. `--data` is the unpacked folder of sequences.
 """
 
 import argparse
@@ -25,12 +25,12 @@ RECIPE = ROOT / "recipes/points/semantickitti_mini.yaml"
 RESULTS = ROOT / "benchmarks/results/semantickitti"
 CONTENDERS = {
     "ffnet_3d_nano": "FFNified attention",
-    "sparse_unet_nano": "sparse U-Net: one convolution in place of keys and values",
+    "sparse_unet_nano": "sparse U-Net: one convolution instead of keys and values",
 }
 
 
 def measure(settings: dict[str, object], *, out: Path) -> dict:
-    """Tests the last weights, not the best of many looks."""
+    """Test the last weights, not the best of many."""
     subprocess.run(command("test", RECIPE, {**settings, "ckpt_path": out / "last.ckpt"}, out=out), check=True)
     counts = read_confusion(out / "test_confusion.csv")
     measures = {name: round(100 * value.item(), 2) for name, value in segmentation_measures(counts).items()}
@@ -43,7 +43,7 @@ def measure(settings: dict[str, object], *, out: Path) -> dict:
 
 
 def write(rows: dict[str, dict]) -> None:
-    """The result as JSON and as tables."""
+    """Write the results as JSON and as tables."""
     lines = [
         "SemanticKITTI mini, 30 training scans, recipe `semantickitti_mini.yaml`, seed 0, last epoch; sequence "
         "08's three scans, every "
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/semantickitti"), help="folder for the runs; finished ones are kept"
     )
-    parser.add_argument("--only", choices=list(CONTENDERS), help="train this one only")
+    parser.add_argument("--only", choices=list(CONTENDERS), help="train only this one")
     options = parser.parse_args()
     rows = {}
     for model in CONTENDERS:

@@ -1,11 +1,10 @@
-"""A submanifold convolution of 100,000 voxels, 64 to 64 channels, kernel 3: time of the neighbor map, forward,
-backward, memory.
+"""Time and memory of a submanifold convolution of 100,000 voxels, 64 to 64 channels, kernel 3: neighbor map, forward
+and backward.
 
     python benchmarks/sparse_convolution.py --threads 2
 
-Where spconv is installed its forward is timed beside ours, on one thread: its CPU code races on more. Its CPU backward
-needs a CUDA driver; without one it is said so. Times are the smallest of ten, of this process's wall clock and of its
-CPU time.
+If spconv is installed, its forward pass is timed too, on one thread, because its CPU code has races with more. Its CPU
+backward pass needs a CUDA driver. Times are minima of ten, as wall and CPU time.
 """
 
 import argparse
@@ -23,7 +22,7 @@ VOXELS, CHANNELS, KERNEL = 100_000, 64, 3
 
 
 def surface(count: int) -> torch.Tensor:
-    """Voxels of a wavy floor and of walls on it, as rooms and streets have them."""
+    """Voxels of a wavy floor with walls, similar to rooms and streets."""
     side = int((count / 1.6) ** 0.5) + 1
     x, y = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     floor = torch.stack([x, y, (8 + 3 * torch.sin(x / 9) + 3 * torch.cos(y / 7)).long()], dim=2).reshape(-1, 3)
@@ -35,7 +34,7 @@ def surface(count: int) -> torch.Tensor:
 
 
 def best(action: Callable[[], object], repeats: int = 10) -> tuple[float, float]:
-    """Milliseconds: wall, CPU."""
+    """Minimum wall and CPU milliseconds."""
     times = []
     for _ in range(repeats):
         wall, cpu = time.perf_counter(), time.process_time()
@@ -79,11 +78,11 @@ def main() -> None:
 
 
 def compare(cells: torch.Tensor, features: torch.Tensor, weight: torch.Tensor) -> None:
-    """spconv on one thread, as far as it runs here."""
+    """Time spconv on one thread, as far as it runs on this machine."""
     try:
         import spconv.pytorch as spconv
-    except Exception as error:  # it fails to load in many ways
-        print(f"spconv: not installed or not loadable here ({type(error).__name__}: {error})")
+    except Exception as error:  # loading can fail in many ways
+        print(f"spconv: not installed, or failed to load ({type(error).__name__}: {error})")
         return
     torch.set_num_threads(1)
     conv = spconv.SubMConv3d(CHANNELS, CHANNELS, KERNEL, bias=False, indice_key="map")
@@ -112,7 +111,7 @@ def compare(cells: torch.Tensor, features: torch.Tensor, weight: torch.Tensor) -
         forward(features, known).features.sum().backward()
     except Exception as error:
         print(
-            f"spconv, backward: not run, it fails without a CUDA driver ({type(error).__name__}: "
+            f"spconv, backward: not run, it needs a CUDA driver ({type(error).__name__}: "
             f"{str(error).splitlines()[0][:80]})"
         )
 

@@ -1,11 +1,10 @@
-"""PSNR and SSIM of the weights in the package, or of a checkpoint, on Set5, Set14, B100, Urban100, Manga109: one row a
-set and a scale.
+"""PSNR and SSIM of the weights in the package, or of a checkpoint, on Set5, Set14, B100, Urban100 and Manga109.
 
     python benchmarks/super_resolution.py --data super_resolution
 
-`--data` holds a folder for each set with its large images in HR and, where they are given, the small ones in
-LR_bicubic/X2, X3, X4; those that are missing are made by our bicubic, which is MATLAB's. Sets that are not there are
-left out. Writes benchmarks/results/super_resolution.{json,md}.
+`--data` has a folder per set, with large images in HR and optionally small ones in LR_bicubic/X2, X3, X4. Missing small
+images are made with our bicubic, which equals MATLAB's. Missing sets are skipped. Writes
+benchmarks/results/super_resolution.{json,md}, with one row per set and scale.
 """
 
 import argparse
@@ -29,7 +28,7 @@ SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
 
 
 def measure(pairs: ImagePairs, enlarge: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
-    """Mean PSNR in dB and SSIM over a set, on brightness, without a border of `scale` pixels."""
+    """Mean PSNR in dB and SSIM of the luminance over a set, without a border of `scale` pixels."""
     images = [(enlarge(small), large) for small, large in (pairs.pair(i) for i in range(len(pairs)))]
     return {
         name: mean(quality(restored, large, border=pairs.scale) for restored, large in images)
@@ -38,7 +37,7 @@ def measure(pairs: ImagePairs, enlarge: Callable[[np.ndarray], np.ndarray]) -> d
 
 
 def measure_set(folder: Path, scale: int, *, upscalers: dict[str, Upscaler]) -> dict:
-    """Bicubic and each upscaler on one set at one scale."""
+    """Evaluate bicubic and each upscaler on one set at one scale."""
     small = folder / f"LR_bicubic/X{scale}"
     made = ImagePairs([folder / "HR"], scale=scale)
     pairs = ImagePairs([folder / "HR"], small, scale=scale) if small.is_dir() else made
@@ -49,10 +48,10 @@ def measure_set(folder: Path, scale: int, *, upscalers: dict[str, Upscaler]) -> 
 
 
 def write(title: str, rows: list[dict], names: list[str]) -> None:
-    """The result as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     lines = [
-        f"PSNR in dB / SSIM on Y of {title}; small images as given, else by our bicubic; equal: those that ours "
-        "makes too.",
+        f"PSNR in dB / SSIM on Y of {title}. Small images are the given ones, or made with our bicubic; equal: number "
+        "of images for which both are the same.",
         f"Measured on: {describe_machine()}.",
         "",
         f"| set | scale | images | equal | {' | '.join(names)} |",
@@ -69,17 +68,17 @@ def write(title: str, rows: list[dict], names: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("super_resolution"), help="folder with a folder for each set")
-    parser.add_argument("--sets", nargs="+", default=SETS, help="names of those folders")
+    parser.add_argument("--data", type=Path, default=Path("super_resolution"), help="folder with one folder per set")
+    parser.add_argument("--sets", nargs="+", default=SETS, help="names of these folders")
     parser.add_argument("--scales", nargs="+", type=int, default=SCALES)
     parser.add_argument("--model", default="ffnet_sr_nano")
     parser.add_argument(
-        "--checkpoint", help="a file of a training run, of one scale; without it the weights in the package"
+        "--checkpoint", help="file of a training run, for one scale; by default the weights in the package"
     )
     options = parser.parse_args()
     folders = [options.data / name for name in options.sets if (options.data / name).is_dir()]
     if not folders:
-        raise InputError(f"{options.data}: none of {', '.join(options.sets)} in it, expected a folder for each set")
+        raise InputError(f"{options.data}: none of {', '.join(options.sets)} in it, expected one folder per set")
     rows = []
     for scale in options.scales:
         upscalers = {

@@ -1,12 +1,12 @@
-"""Does FFNified attention earn its place in super-resolution? ffnet_sr_nano with other token mixers: same recipe, same
-steps, one table.
+"""Does FFNified attention help super-resolution? Train ffnet_sr_nano with other token mixers, with the same recipe and
+number of steps.
 
     python benchmarks/super_resolution_ablation.py --data super_resolution
 
-Trains what has no result yet from scratch at x2 by recipes/super_resolution/291_images_x2.yaml, in batches half as
-large (as many steps, half the time: about 10 minutes of one core with bfloat16 each, 35 without), goes on with what was
-stopped, and writes benchmarks/results/super_resolution_ablation.{json,md}. `--data` is the folder with T91, BSDS200 and
-Set5.
+Trains the networks without a result from scratch at x2 with recipes/super_resolution/291_images_x2.yaml, and resumes
+stopped runs. Batches are half the recipe's, for half the time with the same number of steps: about 10 minutes of one
+core per network with bfloat16, 35 without. Writes benchmarks/results/super_resolution_ablation.{json,md}. `--data` is
+the folder with T91, BSDS200 and Set5.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from metamixer.system.machine import computes_bfloat16, describe_machine
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/super_resolution/291_images_x2.yaml"
 RESULTS = ROOT / "benchmarks/results/super_resolution_ablation"
-BATCH_SIZE, STEPS = 8, 500  # an epoch has as many steps as the recipe's
+BATCH_SIZE, STEPS = 8, 500  # an epoch has the same number of steps as in the recipe
 MIXERS = {
     "ffnified": "FFNified attention",
     "depthwise": "one 3x3 depthwise convolution",
@@ -30,9 +30,9 @@ MIXERS = {
 
 
 def write(rows: dict[str, dict], epochs: int, *, precision: str) -> None:
-    """The result as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     lines = [
-        "`ffnet_sr_nano` at x2 with other token mixers, from scratch by `291_images_x2.yaml`, "
+        "`ffnet_sr_nano` at x2 with other token mixers, from scratch with `291_images_x2.yaml`, "
         f"{epochs} epochs of {STEPS} steps, {BATCH_SIZE} patches each, {precision}, seed 0; Set5, last epoch.",
         f"Measured on: {describe_machine()}.",
         "",
@@ -51,12 +51,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("super_resolution"), help="folder with T91, BSDS200 and Set5")
     parser.add_argument("--runs", type=Path, default=Path("runs/super_resolution_ablation"), help="folder for the runs")
-    parser.add_argument("--only", choices=list(MIXERS), help="train this one only; finished ones are kept")
+    parser.add_argument("--only", choices=list(MIXERS), help="train only this one; finished runs are kept")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument(
         "--precision",
         default="bf16-mixed" if computes_bfloat16() else "32-true",
-        help="of the training; float32 where bfloat16 would be emulated",
+        help="precision of training; by default float32 if bfloat16 would be emulated",
     )
     options = parser.parse_args()
     for mixer in [options.only] if options.only else MIXERS:
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def finished(runs: Path) -> dict[str, dict]:
-    """What the runs that came to their end gave."""
+    """Results of the finished runs."""
     rows = {}
     for mixer in MIXERS:
         if (runs / mixer / "done").is_file():

@@ -1,10 +1,10 @@
-"""FFNified attention on a GPU, trained and run: the kernels beside cuDNN and torch.compile; equality first.
+"""Time FFNified attention on a GPU, in training and inference: our kernels, cuDNN and torch.compile.
 
     python benchmarks/token_mixer.py
 
-Training is forward and backward in batch statistics, under bfloat16 autocast; inference is the fused mixer. Contenders
-take turns; `graph_ms` is the time of a CUDA graph, without what the processor takes to launch kernels. Writes
-benchmarks/results/token_mixer.{json,md}.
+Equality is checked first. A training step is forward and backward with batch statistics, under bfloat16 autocast;
+inference uses the fused mixer. Contenders take turns. `graph_ms` is the time of a CUDA graph, without the CPU's time to
+launch kernels. Writes benchmarks/results/token_mixer.{json,md}.
 """
 
 import argparse
@@ -31,11 +31,11 @@ SHAPES = {
     "3x3 at 56x56": (128, 80, 56, 3),
     "3x3 at 28x28": (128, 160, 28, 3),
 }
-"""Batch, channels, side and kernel: ffnet_1's token mixers at 224 px."""
+"""Batch, channels, side of the image and kernel size of ffnet_1's token mixers at 224 px."""
 
 
 class Memory(nn.Module):
-    """key, GELU and value of FFNified attention, without the query."""
+    """Key, GELU and value of FFNified attention, without the query."""
 
     def __init__(self, channels: int, kernel_size: int):
         super().__init__()
@@ -114,7 +114,7 @@ def measure(batch: int, channels: int, side: int, kernel_size: int, rounds: int)
         for title, (module, layout) in contenders(channels, kernel_size).items():
             torch.manual_seed(1)
             x = torch.randn(batch, channels, side, side, device="cuda", dtype=torch.bfloat16).to(memory_format=layout)
-            x = operators.channel_major(x) if "kernels" in title else x  # as the layers before leave it
+            x = operators.channel_major(x) if "kernels" in title else x  # the layout that the previous layers produce
             if mode == "training":
                 grad = torch.randn_like(x)
                 runs[title] = lambda module=module, x=x.requires_grad_(), grad=grad: step(module, x, grad)
@@ -140,7 +140,7 @@ def measure(batch: int, channels: int, side: int, kernel_size: int, rounds: int)
                 taken[title].append(milliseconds(runs[title]))
         for title, values in taken.items():
             found[title][mode]["ms"] = statistics.median(values)
-            with suppress(Exception):  # what can't be captured has no time without the processor's
+            with suppress(Exception):  # if it can't be captured, only the time with launches is known
                 found[title][mode]["graph_ms"] = triton.testing.do_bench_cudagraph(
                     runs[title], rep=20, return_mode="median"
                 )
@@ -148,7 +148,7 @@ def measure(batch: int, channels: int, side: int, kernel_size: int, rounds: int)
 
 
 def milliseconds(action: Callable[[], object], repeats: int = 5) -> float:
-    """Of one of several calls in a row, by the GPU's own clock."""
+    """Milliseconds per call of several consecutive calls, by the GPU's clock."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     start.record()
     for _ in range(repeats):
@@ -161,7 +161,7 @@ def milliseconds(action: Callable[[], object], repeats: int = 5) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", type=int, default=len(SHAPES))
-    parser.add_argument("--no-equality", action="store_true", help="times alone")
+    parser.add_argument("--no-equality", action="store_true", help="time without checking equality")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -1,12 +1,11 @@
-"""A training step on the processor or a GPU: plain PyTorch, timm's own loop, and `metamixer fit` with its settings,
-interleaved.
+"""Time a training step on the CPU or a GPU: plain PyTorch, timm's training loop, and `metamixer fit`, interleaved.
 
     python benchmarks/training_step.py --model ffnet_1 --size 224 --batch 16
     python benchmarks/training_step.py --device cuda --batch 128
 
-Each contender lives in a process of its own, since the allocator's setting belongs to a process, and takes a step when
-it is its turn. All start from the same weights and see the same batches, so that their losses can be compared. Writes
-benchmarks/results/training_step_MODEL_INSTRUCTIONS.{json,md}, avx512 or avx2 as the processor has them, cuda on a GPU.
+Each contender runs in a separate process, because the allocator's setting applies to a process, and takes its steps in
+turn. All have the same initial weights and batches, so that their losses can be compared. Writes
+benchmarks/results/training_step_MODEL_INSTRUCTIONS.{json,md}, with avx512, avx2 or cuda for INSTRUCTIONS.
 """
 
 import argparse
@@ -31,7 +30,7 @@ LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 1e-3, 0.05, 0.1
 
 
 def batches(options: argparse.Namespace) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The same few labelled batches for every contender."""
+    """A few labeled batches, the same for every contender."""
     generator = torch.Generator().manual_seed(0)
     shape = (options.batch, 3, options.size, options.size)
     return [
@@ -41,7 +40,7 @@ def batches(options: argparse.Namespace) -> list[tuple[torch.Tensor, torch.Tenso
 
 
 def network(options: argparse.Namespace) -> torch.nn.Module:
-    """The network with its first weights."""
+    """The network with its initial weights."""
     from metamixer import create_model
 
     torch.manual_seed(0)
@@ -49,7 +48,7 @@ def network(options: argparse.Namespace) -> torch.nn.Module:
 
 
 def plain(options: argparse.Namespace, pipe: Connection) -> None:
-    """What a tutorial writes."""
+    """The loop of a PyTorch tutorial."""
     from timm.optim import create_optimizer_v2
 
     model = network(options).to(options.device)
@@ -63,7 +62,7 @@ def plain(options: argparse.Namespace, pipe: Connection) -> None:
 
 
 def timm_loop(options: argparse.Namespace, pipe: Connection) -> None:
-    """The inner loop of timm's train.py: its task, its optimiser, its meter of the loss."""
+    """The inner loop of timm's train.py, with its task, optimizer and loss meter."""
     from timm.optim import create_optimizer_v2
     from timm.task import ClassificationTask
     from timm.utils import AverageMeter
@@ -85,7 +84,7 @@ def timm_loop(options: argparse.Namespace, pipe: Connection) -> None:
 
 
 def fit(options: argparse.Namespace, pipe: Connection, *, precision: str = "32-true", compile: bool = False) -> None:
-    """`metamixer fit`: the task and the Trainer, with the settings that the command makes."""
+    """`metamixer fit`: the task and the Trainer, with the settings of the command."""
     import lightning as L
     from torch.utils.data import DataLoader
 
@@ -95,7 +94,7 @@ def fit(options: argparse.Namespace, pipe: Connection, *, precision: str = "32-t
     use_fast_settings()
 
     class Turns(L.Callback):
-        """A step begins when it is this contender's turn, and ends where the next one would begin."""
+        """Time a step from the start of this contender's turn to the point where the next step would start."""
 
         loss = None
 
@@ -142,11 +141,11 @@ CONTENDERS: dict[str, tuple[Callable, dict]] = {
     "metamixer fit, compile: true": (fit, {"compile": True}),
     "metamixer fit, compile: true, bf16-mixed": (fit, {"precision": "bf16-mixed", "compile": True}),
 }
-"""Title -> function of (options, pipe) and its keywords."""
+"""Title -> function of (options, pipe) and its keyword arguments."""
 
 
 def turns(pipe: Connection, options: argparse.Namespace) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """A batch whenever it is this contender's turn."""
+    """Yield a batch each time it is this contender's turn."""
     data = batches(options)
     index = 0
     while wait(pipe):
@@ -156,34 +155,34 @@ def turns(pipe: Connection, options: argparse.Namespace) -> Iterator[tuple[torch
 
 
 def wait(pipe: Connection) -> bool:
-    """Until the turn comes; False where there is none any more."""
+    """Wait for the next turn; return False if there is none."""
     go = pipe.recv()
     wait.start = time.perf_counter()
     return go
 
 
 def report(pipe: Connection, loss: torch.Tensor) -> None:
-    """Seconds since the turn came, and the loss."""
+    """Send the seconds since the start of the turn, and the loss."""
     value = loss.item()
     pipe.send((time.perf_counter() - wait.start, value))
 
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """Lightning ends the process on an interrupt; here that is how a contender ends."""
+    """End a contender by the interrupt on which Lightning ends the process."""
     with suppress(KeyboardInterrupt, SystemExit):
         yield
 
 
 def contend(title: str, options: argparse.Namespace, pipe: Connection) -> None:
-    """A contender's process."""
+    """Start the process of a contender."""
     torch.set_num_threads(options.threads)
     function, keywords = CONTENDERS[title]
     function(options, pipe, **keywords)
 
 
 def measure(titles: list[str], options: argparse.Namespace) -> dict[str, dict]:
-    """Every contender takes a step in turn, for `options.rounds` rounds after the warm-up."""
+    """Let every contender take a step in turn, for `options.rounds` rounds after the warm-up."""
     context = multiprocessing.get_context("spawn")
     pipes = {}
     for title in titles:
@@ -201,7 +200,7 @@ def measure(titles: list[str], options: argparse.Namespace) -> dict[str, dict]:
 
 
 def summary(steps: list[tuple[float, float]], warmup: int) -> dict:
-    """Median and quartiles of the seconds, and the losses from the first step on."""
+    """Median and quartiles of the seconds, and the losses of all steps."""
     seconds = [taken for taken, _ in steps[warmup:]]
     low, _, high = statistics.quantiles(seconds, n=4)
     return {
@@ -213,7 +212,7 @@ def summary(steps: list[tuple[float, float]], warmup: int) -> dict:
 
 
 def write(rows: dict[str, dict], options: argparse.Namespace) -> None:
-    """The result as JSON and as a table."""
+    """Write the results as JSON and as a table."""
     first, second = (
         next((row for title, row in rows.items() if title.startswith(name)), None) for name in ("plain", "timm")
     )
@@ -246,12 +245,12 @@ def write(rows: dict[str, dict], options: argparse.Namespace) -> None:
 
 
 def describe_device(options: argparse.Namespace) -> str:
-    """What took the steps."""
+    """The device that ran the steps."""
     return describe_machine() if options.device == "cpu" else describe_accelerator() + describe_machine()
 
 
 def ratio(other: dict, row: dict) -> float:
-    """How many times faster than the other: the median over the rounds."""
+    """Speedup over another contender: the median over the rounds."""
     return statistics.median(theirs / ours for theirs, ours in zip(other["seconds"], row["seconds"], strict=True))
 
 
@@ -262,7 +261,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--warmup", type=int, default=2, help="rounds before those that count")
+    parser.add_argument("--warmup", type=int, default=2, help="rounds that don't count, before the others")
     parser.add_argument("--rounds", type=int, default=7)
     usual = [title for title in list(CONTENDERS)[:4] if "bf16" not in title or computes_bfloat16()]
     parser.add_argument(
@@ -270,9 +269,9 @@ def main() -> None:
         nargs="+",
         choices=list(CONTENDERS),
         default=usual,
-        help="contenders; compiled ones, and emulated bfloat16, on request",
+        help="contenders; the default leaves out compiled ones and emulated bfloat16",
     )
-    parser.add_argument("--out", type=Path, help="where to write instead, without a suffix")
+    parser.add_argument("--out", type=Path, help="results to write, without the suffix")
     options = parser.parse_args()
     write(measure(options.only, options), options)
 

@@ -1,6 +1,4 @@
-"""What the benchmarks that train have in common: a run that goes on where it was stopped and keeps what it cost, and
-its result.
-"""
+"""Shared code of the benchmarks that train: resumable runs with their cost, and their results."""
 
 import csv
 import json
@@ -19,9 +17,9 @@ FOLDER = Path(__file__).parent
 
 
 def train(recipe: Path, settings: Mapping[str, object], *, out: Path) -> dict[str, float]:
-    """A recipe to its end, from its last checkpoint where there is one; gives the minutes of all its starts.
+    """Train a recipe to its end, from the last checkpoint if there is one, and return the total minutes.
 
-    settings: options of `metamixer fit` by name. A run that came to its end is not started again.
+    settings: options of `metamixer fit` by name. A finished run is not started again.
     """
     if not (out / "done").is_file():
         start, before = time.time(), children_seconds()
@@ -34,7 +32,7 @@ def train(recipe: Path, settings: Mapping[str, object], *, out: Path) -> dict[st
 
 
 def command(name: str, recipe: Path, settings: Mapping[str, object], *, out: Path) -> list[str]:
-    """A call of the command line, with `--resume` where there is something to resume."""
+    """The command line, with `--resume` if there is a checkpoint."""
     options = [
         f"--{key}={value}" for key, value in {"out": out, "trainer.enable_progress_bar": "false", **settings}.items()
     ]
@@ -43,18 +41,18 @@ def command(name: str, recipe: Path, settings: Mapping[str, object], *, out: Pat
 
 
 def environment() -> dict[str, str]:
-    """This process's, in which recipes can name modules of this folder."""
+    """Environment variables of this process; recipes can import modules of this folder."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(FOLDER), os.environ.get("PYTHONPATH")]))}
 
 
 def children_seconds() -> float:
-    """Processor time of all processes that this one has waited for."""
+    """CPU time of all finished child processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def add_cost(out: Path, *, wall: float, cpu: float) -> None:
-    """Seconds of one start, added to those before it."""
+    """Add the seconds of one start to the total."""
     file = out / "cost.json"
     spent = json.loads(file.read_text()) if file.is_file() else {"wall_minutes": 0.0, "cpu_minutes": 0.0}
     write_text(
@@ -63,20 +61,20 @@ def add_cost(out: Path, *, wall: float, cpu: float) -> None:
     )
 
 
-def last_validation(run: Path, measure: str) -> dict[str, str]:
-    """The log's last row that has a measure: the end of the schedule, not the best of many looks."""
+def last_validation(run: Path, metric: str) -> dict[str, str]:
+    """The last row of the log with this metric: the end of the schedule, not the best of many."""
     log = max(run.glob("logs/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
     with log.open() as file:
-        return [row for row in csv.DictReader(file) if row.get(measure)][-1]
+        return [row for row in csv.DictReader(file) if row.get(metric)][-1]
 
 
 def cost(out: Path) -> dict[str, float]:
-    """The minutes of all starts of a run."""
+    """Total minutes of all starts of a run."""
     return {name: round(minutes, 1) for name, minutes in json.loads((out / "cost.json").read_text()).items()}
 
 
 def write_results(path: Path, lines: Sequence[str], content: Mapping[str, object]) -> None:
-    """The table as Markdown, printed too, and everything as JSON with the machine's name."""
+    """Write and print the table as Markdown, and write everything as JSON with the name of the machine."""
     write_text(path.with_suffix(".json"), json.dumps({"machine": describe_machine(), **content}, indent=1))
     write_text(path.with_suffix(".md"), "\n".join(lines))
     print("\n".join(lines))

@@ -1,10 +1,9 @@
-"""A photograph of 12 megapixels x2 by ffnet_sr_nano, and 512x512 x2 by ffnet_sr_light: seconds and peak memory of the
-forms.
+"""Time and peak memory of each form of ffnet_sr_nano on 12 megapixels at x2, and of ffnet_sr_light on 512x512 at x2.
 
     python benchmarks/upscaling.py
 
-Each form has a process of its own; rounds go from form to form in turn; medians. Weights don't change the time: the
-light network's are random. Writes benchmarks/results/upscaling.{json,md}.
+Each form runs in a separate process, in turn; the results are medians. ffnet_sr_light has random weights, which don't
+affect the time. Writes benchmarks/results/upscaling.{json,md}.
 """
 
 import argparse
@@ -46,18 +45,18 @@ FORMS = {
 }
 
 WARMUP = {"photograph": 0, "light": 1}
-"""A photograph takes a minute, in which a first call's setting up is lost."""
+"""The photograph takes a minute, so the setup of the first call is negligible."""
 
 
 def enlarge_photograph(form: dict) -> Callable[[], object]:
-    """What one call of the upscaler does."""
+    """Function that calls the upscaler once."""
     upscaler = metamixer.Upscaler("ffnet_sr_nano", 2, **form)
     photograph = np.random.default_rng(0).integers(0, 256, (*PHOTOGRAPH, 3), dtype=np.uint8)
     return lambda: upscaler(photograph)
 
 
 def enlarge_square(form: dict) -> Callable[[], object]:
-    """What one call of the network does."""
+    """Function that calls the network once."""
     torch.manual_seed(0)
     network = metamixer.create_model("ffnet_sr_light", scale=2).eval()
     image = torch.rand(1, 3, SIDE, SIDE)
@@ -69,7 +68,7 @@ def enlarge_square(form: dict) -> Callable[[], object]:
 
 @torch.inference_mode()
 def run(job: str, form: dict) -> None:
-    """Build one form and enlarge whenever it is asked to."""
+    """Build one form and enlarge each time it is asked to."""
     enlarge = {"photograph": enlarge_photograph, "light": enlarge_square}[job](form)
 
     def call() -> dict[str, float]:
@@ -81,7 +80,7 @@ def run(job: str, form: dict) -> None:
 
 
 def write(results: dict[str, dict[str, dict]], rounds: int) -> None:
-    """The result as JSON and as tables."""
+    """Write the results as JSON and as tables."""
     lines = [
         f"Medians of {rounds} interleaved rounds. Measured on: {torch.get_num_threads()} threads, {describe_machine()}."
     ]

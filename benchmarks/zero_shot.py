@@ -1,12 +1,11 @@
-"""The zero-shot forecaster by GIFT-Eval's protocol, on its 23 configurations of ETT and of the weather in Jena.
+"""Evaluate the zero-shot forecaster by GIFT-Eval's protocol, on its 23 configurations of ETT and Jena weather.
 
     python benchmarks/zero_shot.py [WEIGHTS] [--only jena] [--out benchmarks/results/zero_shot.json]
 
-First the published numbers of the seasonal-naive forecast are reproduced, which shows that data, windows and metrics
-are those of the protocol (github.com/SalesforceAIResearch/gift-eval). Then the network's: MASE of the median, weighted
-quantile loss over
-0.1 to 0.9, both relative to the seasonal-naive forecast, as geometric means, and how often the 80 % band covers the
-truth.
+First reproduces the published numbers of the seasonal-naive forecast, to verify that data, windows and metrics follow
+the protocol (github.com/SalesforceAIResearch/gift-eval). Then evaluates the network: MASE of the median and weighted
+quantile loss (0.1 to 0.9), both as geometric means relative to the seasonal-naive forecast, and the coverage of the 80
+% interval.
 """
 
 import argparse
@@ -33,7 +32,7 @@ FILES = {"ett1": "ETTm1.csv.gz", "ett2": "ETTm2.csv.gz", "jena_weather": "weathe
 RULES = {"15T": "15min", "10T": "10min", "H": "h", "D": "D", "W": "7D"}
 SEASONS = {"15T": 96, "10T": 144, "H": 24, "D": 1, "W": 1}
 CALENDAR = {"15T": (96, 672), "10T": (144, 1008), "H": (24, 168), "D": (7,), "W": (52,)}
-"""What `Forecaster` tells the network of a frequency; MASE counts in the protocol's own seasons."""
+"""Season that `Forecaster` passes to the network for a frequency; MASE uses the protocol's own seasons."""
 HORIZONS = {"15T": 48, "10T": 48, "H": 48, "D": 30, "W": 8}
 TERMS = {"short": 1, "medium": 10, "long": 15}
 TEST_SPLIT, MAX_WINDOWS = 0.1, 20
@@ -54,7 +53,7 @@ NORMAL = (
 
 @dataclass(frozen=True)
 class Window:
-    """The past of one series, (T,), and its future, (H,)."""
+    """The past (T,) and future (H,) of one series."""
 
     past: np.ndarray
     future: np.ndarray
@@ -62,7 +61,7 @@ class Window:
 
 @dataclass
 class Score:
-    """Sums over the windows of a configuration, which the metrics are quotients of."""
+    """Sums over the windows of a configuration; the metrics are their quotients."""
 
     scaled_error: float = 0.0
     quantile_loss: float = 0.0
@@ -93,8 +92,9 @@ class Score:
 
 @lru_cache
 def table(name: str, frequency: str) -> np.ndarray:
-    """The series (variables, T) of a data set at a frequency: the mean of what falls into a step, without an unfinished
-    last one.
+    """The series (variables, T) of a data set at a frequency.
+
+    Each step is the mean of its values; an incomplete last step is dropped.
     """
     frame = pd.read_csv(DATA / FILES[name], encoding="latin-1", index_col=0, parse_dates=[0])
     if frequency in ("15T", "10T"):
@@ -116,7 +116,7 @@ def windows(configuration: str) -> Iterator[Window]:
 
 
 def seasonal_naive(window: Window, season: int) -> np.ndarray:
-    """The last season again, with the normal quantiles of its errors, as statsforecast's SeasonalNaive has them."""
+    """Repeat the last season, with normal quantiles of its errors, as statsforecast's SeasonalNaive does."""
     past = pd.Series(window.past).ffill().to_numpy()
     steps = np.arange(len(window.future))
     point = past[len(past) - season + steps % season]
@@ -131,9 +131,9 @@ def geometric_mean(values: list[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", type=Path, nargs="?", help="safetensors file; default: the packaged weights")
-    parser.add_argument("--only", default="", help="configurations whose name begins so")
+    parser.add_argument("--only", default="", help="prefix of the configurations to run")
     parser.add_argument("--out", type=Path, help="JSON file of the results")
-    parser.add_argument("--naive", action="store_true", help="the protocol's check alone")
+    parser.add_argument("--naive", action="store_true", help="only check the protocol")
     options = parser.parse_args()
     published = pd.read_csv(DATA / "zero_shot" / "gift_eval_reference.csv").set_index(["model", "dataset"])
     published.columns = ["mase", "quantile_loss"]

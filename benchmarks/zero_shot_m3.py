@@ -1,10 +1,10 @@
-"""The zero-shot forecaster beside statsforecast's automatic models on M3: accuracy and seconds, one core.
+"""Compare the zero-shot forecaster with statsforecast's automatic models on M3: accuracy and time, on one core.
 
     python benchmarks/zero_shot_m3.py M3.rda [WEIGHTS] [--every 10] [--models AutoETS AutoTheta] [--out FILE.json]
 
-M3.rda is the file of R's package Mcomp (github.com/robjhyndman/Mcomp, data/M3.rda); needs `pip install rdata
-statsforecast`. Nothing here was trained on M3. MASE and weighted quantile loss (0.1 to 0.9) are means over the series,
-both in units of the seasonal-naive error in the series; `--every` takes each so many series, for models that are slow.
+M3.rda is from R's package Mcomp (github.com/robjhyndman/Mcomp, data/M3.rda). Needs `pip install rdata statsforecast`.
+The forecaster wasn't trained on M3. MASE and weighted quantile loss (0.1 to 0.9) are means over the series, both in
+units of the seasonal-naive error within the series. `--every N` evaluates every Nth series, for slow models.
 """
 
 import argparse
@@ -28,7 +28,7 @@ INTERVALS = (20, 40, 60, 80)
 
 @dataclass(frozen=True)
 class Competition:
-    """The series of one frequency: pasts and futures."""
+    """The pasts and futures of the series of one frequency."""
 
     season: int
     pasts: list[np.ndarray]
@@ -64,7 +64,7 @@ def scores(competition: Competition, deciles: np.ndarray) -> dict[str, float]:
 
 
 def statistical(competition: Competition, name: str) -> np.ndarray:
-    """The deciles of a model of statsforecast, (N, 9, H)."""
+    """Deciles (N, 9, H) forecast by a model of statsforecast."""
     from statsforecast import models
 
     deciles = []
@@ -80,8 +80,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="M3.rda")
     parser.add_argument("weights", type=Path, nargs="?", help="safetensors file; default: the packaged weights")
-    parser.add_argument("--every", type=int, default=1, help="take each so many series")
-    parser.add_argument("--models", nargs="*", default=[], help="of statsforecast, such as AutoETS")
+    parser.add_argument("--every", type=int, default=1, help="evaluate every Nth series")
+    parser.add_argument("--models", nargs="*", default=[], help="models of statsforecast, such as AutoETS")
     parser.add_argument("--out", type=Path, help="JSON file of the results")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,10 +1,9 @@
-"""A photograph made smaller by bicubic, then enlarged again by the network in the package: how near does each come to
-the original?
+"""Reduce a photograph with bicubic resizing, enlarge it again, and compare with the original.
 
     python examples/enlarge_photograph.py
 
-The photograph is the astronaut of scikit-image, which needs no download. Prints PSNR on brightness and writes a picture
-for each scale.
+Compares bicubic with the network in the package: prints the PSNR of the luminance, and writes an image for each scale.
+The photograph is scikit-image's astronaut, which needs no download.
 """
 
 import argparse
@@ -22,18 +21,18 @@ from metamixer.system.files import write_png
 
 MODEL = "ffnet_sr_nano"
 DETAIL = (slice(10, 230), slice(130, 330))
-"""Rows and columns that the picture shows: the face."""
+"""Rows and columns of the face, which the written image shows."""
 
 
 def enlarge(photograph: np.ndarray, scale: int) -> dict[str, np.ndarray]:
-    """photograph: (H, W, 3) uint8 -> what each way makes of a `scale` times smaller one."""
+    """Reduce a photograph (H, W, 3) uint8 `scale` times and enlarge it with each method; return the results by name."""
     small = imresize(photograph, 1 / scale)
     return {"bicubic": imresize(small, scale), MODEL: Upscaler(MODEL, scale)(small)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/photograph"), help="folder for the pictures")
+    parser.add_argument("--out", type=Path, default=Path("runs/photograph"), help="folder for the images")
     options = parser.parse_args()
     for scale in packaged_scales(MODEL):
         original = crop_to_multiple(data.astronaut(), scale)

@@ -1,4 +1,4 @@
-"""A small COCO data set that is drawn: boxes, discs and triangles, told by polygons, run lengths and one crowd."""
+"""A small COCO data set of drawn boxes, discs and triangles, as polygons, run lengths and one crowd."""
 
 import json
 import math
@@ -11,7 +11,7 @@ COLOURS = {3: "crimson", 7: "royalblue", 20: "gold"}
 
 
 def outline(category: int, x: float, y: float, side: float) -> list[float]:
-    """The polygon of a shape whose box is `side` pixels wide and high."""
+    """The polygon of a shape with a bounding box of `side` by `side` pixels."""
     if category == 3:
         points = [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
     elif category == 20:
@@ -23,7 +23,7 @@ def outline(category: int, x: float, y: float, side: float) -> list[float]:
 
 
 def content(count: int = 4, size: tuple[int, int] = (64, 96)) -> dict:
-    """The json: two objects an image; the last image has none, the first also a crowd in run lengths."""
+    """The json: two objects per image. The last image has none, the first also has a crowd as run lengths."""
     height, width = size
     images = [{"id": 10 + i, "file_name": f"{i:012d}.png", "width": width, "height": height} for i in range(count)]
     annotations = []
@@ -42,7 +42,7 @@ def content(count: int = 4, size: tuple[int, int] = (64, 96)) -> dict:
                     "segmentation": [outline(category, x, y, side)],
                 }
             )
-    # Columns come first in COCO's run lengths: the last ten columns, whole.
+    # COCO's run lengths are column-major: all of the last ten columns.
     crowd = {"size": [height, width], "counts": [height * (width - 10), height * 10]}
     box = [width - 10, 0, 10, height]
     crowded = {
@@ -58,7 +58,7 @@ def content(count: int = 4, size: tuple[int, int] = (64, 96)) -> dict:
 
 
 def write(folder: Path, told: dict | None = None) -> Path:
-    """Pictures in folder/images and folder/objects.json, whose path is returned."""
+    """Write images to folder/images and folder/objects.json; return the path of the json."""
     told = told or content()
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for image in told["images"]:
@@ -74,7 +74,7 @@ def write(folder: Path, told: dict | None = None) -> Path:
 
 
 def files() -> dict[str, str]:
-    """Where `write` puts them, as keywords of CocoData."""
+    """The paths that `write` uses, as arguments of CocoData."""
     return {
         f"{split}_{what}": name
         for split in ("train", "val")

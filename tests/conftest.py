@@ -1,4 +1,4 @@
-"""Before anything imports Triton: its interpreter stands in for a GPU (`test_kernels.py`)."""
+"""Select Triton's interpreter in place of a GPU before anything imports Triton (`test_kernels.py`)."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Pictures of sky, grass and a red house with their labels, for the tests of segmentation."""
+"""Images of sky, grass and a red house with labels, for the tests of segmentation."""
 
 import numpy as np
 import yaml
@@ -14,7 +14,7 @@ MODEL = "ffnet_head_ffnet_nano"
 
 
 def write_scene(folder):
-    """Two pictures a split of sky, grass and a red house, 48x64; some pixels don't count."""
+    """Write two 48x64 images per split of sky, grass and a red house; some pixels are ignored."""
     classes = [
         {"name": name, "colour": colour} for name, colour in zip(("sky", "grass", "house"), COLOURS, strict=True)
     ]

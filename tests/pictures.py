@@ -1,4 +1,4 @@
-"""Pictures of every mode and a small network that enlarges them, for the tests of upscaling."""
+"""Images of every mode and a small upscaling network, for the tests of upscaling."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ SMALL = {"dim": 8, "depth": 2}
 
 
 def save_small_upscaler(path, scale=2):
-    """A small network as if trained, in a file."""
+    """The file of a small network with weights as after training."""
     torch.manual_seed(0)
     network = randomize(metamixer.create_model(MODEL, scale=scale, **SMALL))
     with torch.no_grad():
@@ -24,7 +24,7 @@ def save_small_upscaler(path, scale=2):
 
 
 def noise(height, width, channels, dtype=np.uint8):
-    """Smooth noise in the whole range of the type."""
+    """Smooth noise over the whole range of the type."""
     small = np.random.RandomState(0).rand(height // 4 + 1, width // 4 + 1, channels)
     smooth = np.kron(small, np.ones((4, 4, 1)))[:height, :width]
     return (smooth * np.iinfo(dtype).max).astype(dtype)

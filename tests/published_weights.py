@@ -1,4 +1,4 @@
-"""The golden numbers' weights and inputs: every tensor follows from its own name (tests/golden/README.md)."""
+"""Weights and inputs of the golden numbers: each tensor is computed from its name (tests/golden/README.md)."""
 
 import json
 import math
@@ -13,7 +13,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def weight(key: str, shape: list[int]) -> Tensor:
-    """The published network's tensor of this key."""
+    """The tensor of this key in the published network."""
     if key.endswith("num_batches_tracked"):
         return torch.tensor(0)
     z = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape)
@@ -30,7 +30,7 @@ def weight(key: str, shape: list[int]) -> Tensor:
 
 
 def state_dict(network: str, keys_file: str = "vision_keys.json") -> dict[str, Tensor]:
-    """The published state dict of a network named as in the keys file, such as `cls/ffnet_1`."""
+    """The published state dict of a network, by its name in the keys file, such as `cls/ffnet_1`."""
     keys = json.loads((GOLDEN / keys_file).read_text())[network]
     return {key: weight(key, shape) for key, shape in keys.items()}
 

@@ -1,4 +1,4 @@
-"""Weights and norm statistics that leave nothing near its first value, so that a test of fusing can fail."""
+"""Random weights and norm statistics far from the initialization, so that a test of fusing can fail."""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch import nn
 
 @torch.no_grad()
 def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Draw norms, layer scales and biases anew, as they are after training, and go to evaluation mode."""
+    """Randomize norms, layer scales and biases as after training, and switch to evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         noise = torch.randn(tensor.shape, generator=generator)

@@ -1,4 +1,4 @@
-"""What the tests of export share: a classifier of three shapes, and marks for formats whose packages may be missing."""
+"""Shared by the tests of export: a classifier of three shapes, and marks for formats whose packages may be missing."""
 
 from importlib.util import find_spec
 
@@ -29,5 +29,5 @@ needs = {
 
 
 def classifier(seed: int = 0) -> nn.Module:
-    """A small one as if trained."""
+    """A small classifier with weights as after training."""
     return randomize(metamixer.create_model("ffnet_nano", num_classes=3, depths=(1, 1, 1, 1)), seed=seed)

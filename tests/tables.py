@@ -7,7 +7,7 @@ NAMES = ("load", "wind", "price")
 
 
 def wide(rows=260, frequency="h", names=NAMES, start="2020-01-30 22:00"):
-    """A table of waves of a day with noise, the same every time."""
+    """A deterministic table of daily waves with noise."""
     random = np.random.RandomState(0)
     steps = np.arange(rows)[:, None]
     waves = np.sin(2 * np.pi * (steps / 24 + np.arange(len(names)) / 7)) * (1 + np.arange(len(names)))
@@ -17,13 +17,13 @@ def wide(rows=260, frequency="h", names=NAMES, start="2020-01-30 22:00"):
 
 
 def to_long(table, time="date"):
-    """The same in the layout of the Nixtla tools."""
+    """The same table in the layout of Nixtla's libraries."""
     long = table.melt(id_vars=time, var_name="unique_id", value_name="y").rename(columns={time: "ds"})
     return long[["unique_id", "ds", "y"]]
 
 
 def changed(row, column, value, table=None):
-    """A table with another value in a place, rows counted from 1."""
+    """A copy of a table with another value in one cell; rows count from 1."""
     table = wide() if table is None else table
     table[column] = table[column].astype(object)
     table.loc[row - 1, column] = value

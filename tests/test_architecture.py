@@ -1,6 +1,4 @@
-"""The package's floors: imports run downwards, its root stays small, and what reads an image needs no training
-library.
-"""
+"""The package's layers: imports run downwards, its root stays small, and prediction needs no training library."""
 
 import ast
 import subprocess
@@ -29,7 +27,7 @@ FLOORS = (
     ("cli",),
     ("__init__", "__main__"),
 )
-"""The package's folders and single files, lowest first; a file imports its own folder and lower floors."""
+"""The package's folders and single files, lowest first. A file imports only its own folder and lower layers."""
 
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 PACKAGE = Path(metamixer.__file__).parent
@@ -37,7 +35,7 @@ FILES_IN_ROOT = 6
 
 
 def imported(source: str, folder: tuple[str, ...]) -> Iterator[tuple[int, str]]:
-    """Line and room of every import from this package in a file of `folder`, also inside functions."""
+    """Line and layer of every import from this package in a file of `folder`, also inside functions."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             paths = [alias.name.split(".") for alias in node.names]
@@ -46,7 +44,7 @@ def imported(source: str, folder: tuple[str, ...]) -> Iterator[tuple[int, str]]:
             paths = [[*above, *(node.module.split(".") if node.module else []), alias.name] for alias in node.names]
         else:
             continue
-        # A name that is no room, as in `from metamixer import fuse`, is of the package's own __init__.
+        # A name that is no layer, as in `from metamixer import fuse`, comes from the package's own __init__.
         yield from (
             (node.lineno, path[1] if path[1:] and path[1] in FLOOR else "__init__")
             for path in paths
@@ -55,7 +53,7 @@ def imported(source: str, folder: tuple[str, ...]) -> Iterator[tuple[int, str]]:
 
 
 def imports_upwards(source: str, file: Path) -> list[str]:
-    """The imports of a file, by its path in the package, that stay on its floor or run back up."""
+    """Imports of a file, given by its path in the package, from its own layer or a higher one."""
     room = file.parts[0] if file.parent.parts else file.stem
     return [
         f"{file}:{line} imports {other}"
@@ -81,7 +79,7 @@ def test_imports_run_one_way():
         ("errors.py", "from .ops import sparse", "ops"),
     ],
 )
-def test_an_import_that_runs_back_up_is_found(file, line, room):
+def test_an_upward_import_is_found(file, line, room):
     source = f"from torch import nn\n\nif nn:\n    pass\n{'def f():' if line.startswith(' ') else ''}\n{line}\n"
     assert imports_upwards(source, Path(file)) == [f"{file}:6 imports {room}"]
 
@@ -89,18 +87,18 @@ def test_an_import_that_runs_back_up_is_found(file, line, room):
 @pytest.mark.parametrize(
     "line", ["from ..errors import InputError", "from .formats import FORMATS", "from metamixer.ops import fused"]
 )
-def test_an_import_of_a_lower_floor_or_the_same_folder_is_not(line):
+def test_an_import_of_a_lower_layer_or_the_same_folder_is_not(line):
     assert imports_upwards(line, Path("deployment/made_up.py")) == []
 
 
-def test_the_root_holds_what_one_reads_first():
+def test_the_root_stays_small():
     assert len(list(PACKAGE.glob("*.py"))) <= FILES_IN_ROOT
     folders = {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
     assert folders | {path.stem for path in PACKAGE.glob("*.py")} == set(FLOOR)
 
 
 def test_export_needs_no_lightning(tmp_path):
-    """Nor does anything else that `import metamixer` brings."""
+    """Neither does anything else that `import metamixer` imports."""
     command = [
         "export",
         "ffnet_nano",
@@ -123,7 +121,7 @@ def test_export_needs_no_lightning(tmp_path):
 
 
 @pytest.mark.parametrize(("old", "new"), MOVED.items())
-def test_a_module_that_the_pages_of_0_1_0_name_still_imports(old, new):
+def test_a_module_documented_in_0_1_0_still_imports(old, new):
     sys.modules.pop(old, None)
     with pytest.warns(DeprecationWarning, match=f"{old} is {new} now") as caught:
         __import__(old)

@@ -1,4 +1,4 @@
-"""Errors beside those of a naive forecast, and intervals: what was measured counts, what wasn't is told."""
+"""Errors compared with a naive forecast, and intervals: only measured values count, missing ones are reported."""
 
 import re
 
@@ -21,9 +21,9 @@ def test_seasonal_naive_copies_no_more_than_it_forecasts():
 
 
 class TestBacktest:
-    def test_counts_what_was_measured(self):
-        """Two series that grow by 1 and by 2 a step, each row forecast as the one before it; the second wasn't measured
-        behind row 12.
+    def test_missing_values_do_not_count(self):
+        """Two series that grow by 1 and by 2 per step. Each row is forecast as the previous one; the second series has
+        no values after row 12.
         """
         values = torch.arange(20.0)[:, None] * torch.tensor([1.0, 2.0])
         measured = values.clone()
@@ -44,7 +44,7 @@ class TestBacktest:
         assert report.skill == pytest.approx(2 / 3)
         np.testing.assert_array_equal([*report.coverage.values()], [1, np.nan])
         assert (
-            "two        no values\n50 % intervals held 100.0% of the values\n80 % intervals weren't tested: no values"
+            "two        no values\n50 % intervals cover 100.0% of the values\n80 % intervals weren't tested: no values"
             in str(report)
         )
 
@@ -58,7 +58,7 @@ class TestBacktest:
             (24, np.nan, "no values to compare with"),
         ],
     )
-    def test_says_what_to_use(self, season, mae, said):
+    def test_recommends_the_better_forecast(self, season, mae, said):
         naive = mae if np.isnan(mae) else 1.0
         report = Backtest(
             ("load",), season, 9, mae=(mae,), mse=(mae,), naive_mae=(naive,), naive_mse=(naive,), coverage={}
@@ -68,13 +68,13 @@ class TestBacktest:
 
 
 class TestIntervals:
-    def test_cover_as_many_as_they_say(self):
+    def test_coverage_equals_the_level(self):
         errors = torch.arange(1.0, 100.0)[:, None, None]
         assert absolute_quantiles(errors, 0.9).item() == 90
         assert absolute_quantiles(errors, 0.999).item() == 99
 
-    def test_count_what_was_measured(self):
-        """Three windows, two steps, two series; nothing of the second, and one step of the first, was measured."""
+    def test_missing_values_do_not_count(self):
+        """Three windows, two steps, two series; the first has values of one step, the second has none."""
         errors = torch.full((3, 2, 2), torch.nan)
         errors[:, 0, 0] = torch.tensor([3.0, 1.0, 2.0])
         margins = absolute_quantiles(errors, 0.5)
@@ -84,8 +84,8 @@ class TestIntervals:
     @pytest.mark.parametrize(
         ("counts", "said"),
         [
-            ((4, 3), ["level 80: 3 values of series 'wind' to calibrate a step on, expected at least 4"]),
-            ((0, 4), [r"series 'load' \(1 such series\): no value in the rows to calibrate on"]),
+            ((4, 3), ["level 80: 3 values of series 'wind' for calibrating a step, expected at least 4"]),
+            ((0, 4), [r"series 'load' \(1 such series\): no value in the calibration rows"]),
             ((4, 4), []),
         ],
     )

@@ -1,4 +1,4 @@
-"""`metamixer bench`: what is timed, and what the table and the picture make of it."""
+"""`metamixer bench`: what it times, and its table and plot."""
 
 import json
 import multiprocessing
@@ -28,11 +28,11 @@ RESULTS = [
 ]
 
 
-def test_times_forms_beside_the_published_one(tmp_path, capsys):
+def test_times_forms_and_the_published_form(tmp_path, capsys):
     out = tmp_path / "bench.json"
     forms = ["--backends", "eager", "--precisions", "fp32", "int8", "--rounds", "2", "--warmup", "1"]
     assert main(["bench", "test_convnext", *forms, "--json", str(out), "--sizes", "64", "--threads", "1"]) == 0
-    assert "Left out, as the backend doesn't compute in the precision: eager int8." in capsys.readouterr().out
+    assert "Left out, because the backend doesn't support the precision: eager int8." in capsys.readouterr().out
     told = json.loads(out.read_text())
     assert (told["threads"], told["rounds"], told["warmup"], told["left_out"]) == (1, 2, 1, ["eager int8"])
     assert told["versions"]["torch"]
@@ -55,7 +55,7 @@ def test_times_forms_beside_the_published_one(tmp_path, capsys):
         ("ffnet_9", "'ffnet_9'"),
     ],
 )
-def test_names_what_takes_no_images(name, message, capsys):
+def test_refuses_networks_that_take_no_images(name, message, capsys):
     assert main(["bench", name]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -78,7 +78,7 @@ def test_numbers_out_of_range_are_refused_before_anything_is_built(option, value
         (["--picture", "pareto.xyz"], "pareto.xyz: expected a name that ends in one of"),
         (["--picture", "old.png"], "old.png: exists, expected another name or folder, or --overwrite"),
         (["--json", "old.png"], "old.png: exists, expected another name or folder, or --overwrite"),
-        (["--picture", "new.png"], "picture of ffnet_nano at 96 px: no accuracy of these is published"),
+        (["--picture", "new.png"], "picture of ffnet_nano at 96 px: no published accuracies"),
         (["--json", "folder", "--overwrite"], "folder: can't be written, it is a folder"),
     ],
 )
@@ -93,7 +93,7 @@ def test_results_that_cannot_be_written_are_refused_before_anything_is_built(
     assert said in capsys.readouterr().err
 
 
-def test_a_form_whose_process_ended_is_named():
+def test_a_form_whose_process_fails_is_named():
     worker = Worker.__new__(Worker)
     worker.entry = RESULTS[1].entry
     worker.pipe, theirs = multiprocessing.Pipe()
@@ -118,7 +118,7 @@ def test_the_fastest_form_of_each_network_is_of_the_first_batch():
     assert fastest_forms(RESULTS) == [RESULTS[2], RESULTS[4], RESULTS[5]]
 
 
-def test_the_picture_is_drawn_of_what_has_a_published_accuracy(tmp_path):
+def test_the_plot_has_the_networks_with_a_published_accuracy(tmp_path):
     draw_pareto(RESULTS, tmp_path / "new" / "pareto.png")
     with Image.open(tmp_path / "new" / "pareto.png") as picture:
         assert picture.width > 600

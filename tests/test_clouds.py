@@ -1,4 +1,4 @@
-"""Point clouds from and to files: nothing lost, every bad file named in one line, nothing half written."""
+"""Reading and writing point clouds: no data is lost, bad files are named in one line, no file is half written."""
 
 from dataclasses import replace
 
@@ -55,12 +55,12 @@ def write_las(path, count=3):
 
 
 @pytest.mark.parametrize("form", ["ascii", "binary_little_endian", "binary_big_endian"])
-def test_ply_keeps_all_that_it_holds(tmp_path, form):
+def test_ply_keeps_all_its_data(tmp_path, form):
     path = write_ply(tmp_path / "a.ply", form)
     cloud = read_cloud(path)
     np.testing.assert_array_equal(cloud.coordinates, POINTS)
     np.testing.assert_array_equal(cloud.colours, [[0, 20, 255], [10, 20, 255], [20, 20, 255]])
-    for _ in range(2):  # a second time over its own result
+    for _ in range(2):  # a second time, on its own result
         write_labelled(path, tmp_path / "b.ply", LABELS)
         path = tmp_path / "b.ply"
     ply = read_ply(path)
@@ -92,7 +92,7 @@ def test_ply_replaces_its_own_property_alone(tmp_path):
         ("double", [0, 51, 255], [0, 0.2, 1]),
     ],
 )
-def test_colours_and_intensities_have_one_unit(tmp_path, kind, colours, intensity):
+def test_colors_and_intensities_have_one_unit(tmp_path, kind, colours, intensity):
     head = "".join(f"property {kind} {name}\n" for name in ("red", "green", "blue"))
     head = "property float x\nproperty float y\nproperty float z\n" + head + f"property {kind} intensity\n"
     rows = "".join(
@@ -150,7 +150,7 @@ def test_arrays_and_folders(tmp_path):
     assert find_clouds([str(tmp_path)]) == [*files, room], "the arrays of a room are no clouds of their own"
     assert find_clouds([str(room)]) == [room]
     (tmp_path / "empty.ply").mkdir()
-    with pytest.raises(InputError, match=r"empty\.ply: no point clouds in it"):
+    with pytest.raises(InputError, match=r"empty\.ply: no point clouds found"):
         find_clouds([str(tmp_path / "empty.ply")])
     room.rename(tmp_path / "room.ply")
     write_labelled(tmp_path / "room.ply", tmp_path / "d.npz", LABELS)
@@ -171,24 +171,24 @@ def ply(right, wrong):
         (
             "a.ply",
             lambda path: path.write_bytes(write_ply(path, "binary_little_endian").read_bytes()[:-40]),
-            "bytes behind .* truncated",
+            "bytes after .* truncated",
         ),
         (
             "a.ply",
             lambda path: path.write_bytes(write_ply(path, "ascii").read_bytes()[:-40]),
-            "lines behind the header, expected 3",
+            "lines after the header, expected 3",
         ),
         ("a.ply", lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement ver"), "no PLY header"),
         ("a.ply", lambda path: path.write_bytes(b"ply\nformat odd 1.0\nend_header\n"), "format 'odd', expected one of"),
         ("a.ply", ply("element vertex 3", "element vertex"), "element vertex '', expected the number of vertices"),
         ("a.ply", ply("element vertex 3", "element vertex three"), "element vertex 'three', expected the number"),
         ("a.ply", ply("element vertex 3", "element vertex -3"), "element vertex '-3', expected the number"),
-        ("a.ply", ply("property float y", "property"), "vertex property '', expected a name behind one of char"),
+        ("a.ply", ply("property float y", "property"), "vertex property '', expected a name after one of char"),
         ("a.ply", ply("property float y", "property float"), "vertex property 'float', expected a name"),
         (
             "a.ply",
             ply("property float y", "property real y"),
-            "vertex property 'real y', expected a name behind one of char",
+            "vertex property 'real y', expected a name after one of char",
         ),
         ("a.ply", ply("property float y", "property float x"), "vertex property 'x' twice, expected different names"),
         (
@@ -196,10 +196,10 @@ def ply(right, wrong):
             lambda path: path.write_bytes(b"ply\nformat ascii 1.0\nelement vertex 1\nend_header\n\n"),
             "without properties",
         ),
-        ("a.ply", ply("255 701", "256 701"), "blue 256, expected a whole number from 0 to 255"),
-        ("a.ply", ply("255 701", "255 -1"), "tag -1, expected a whole number from 0 to 65535"),
-        ("a.ply", ply("255 701", "0.5 701"), "blue 0.5, expected a whole number"),
-        ("a.ply", ply("255 701", "255 nan"), "tag nan, expected a whole number"),
+        ("a.ply", ply("255 701", "256 701"), "blue 256, expected an integer from 0 to 255"),
+        ("a.ply", ply("255 701", "255 -1"), "tag -1, expected an integer from 0 to 65535"),
+        ("a.ply", ply("255 701", "0.5 701"), "blue 0.5, expected an integer"),
+        ("a.ply", ply("255 701", "255 nan"), "tag nan, expected an integer"),
         ("a.ply", ply("255 701", "255 odd"), "tag 'odd', expected a number"),
         ("a.las", lambda path: path.write_bytes(write_las(path, 50).read_bytes()[:-300]), "truncated"),
         ("a.las", lambda path: path.write_bytes(write_las(path).read_bytes()[:100]), "not a readable LAS file"),
@@ -217,7 +217,7 @@ def ply(right, wrong):
         (
             "a.npz",
             npz(coord=POINTS, intensity=[0.5, 1, 1.5]),
-            "intensity 1.5 of point 2, expected 0 to 1, or in arrays whole",
+            "intensity 1.5 of point 2, expected 0 to 1, or whole",
         ),
         ("a.npz", npz(coord=POINTS, intensity=[0, 101, 5]), "intensity 1.00.* of point 1, expected 0 to 1"),
         ("a.npz", npz(coord=POINTS, label=LABELS[:2]), r"labels of shape \[2\], expected \[3\]"),
@@ -225,20 +225,20 @@ def ply(right, wrong):
         (
             "a.npz",
             npz(coord=POINTS.astype(complex)),
-            "array coord of type complex128, expected whole or floating-point numbers",
+            "array coord of type complex128, expected integers or floating-point numbers",
         ),
         ("a.npz", npz(coord=POINTS.astype(str)), r"array coord of type <U\d+, expected"),
         ("a.npz", npz(xyz_cm=POINTS > 0), "array xyz_cm of type bool, expected"),
         ("a.npz", npz(coord=POINTS, color=POINTS > 0), "array color of type bool, expected"),
         ("a.npz", npz(coord=POINTS, label=LABELS.astype("M8[s]")), r"array label of type datetime64\[s\], expected"),
         ("a.npz", npz(coord=POINTS, label=LABELS.astype(object)), "not a readable NPZ file .label: Object arrays"),
-        ("a.npz", npz(coord=POINTS, label=[0, 0.5, 1]), "label 0.5, expected whole numbers of at most 64 bits"),
-        ("a.npz", npz(coord=POINTS, label=[0, np.nan, 1]), "label nan, expected whole numbers"),
-        ("a.npz", npz(coord=POINTS, label=[[0], [1], [np.inf]]), "label inf, expected whole numbers"),
+        ("a.npz", npz(coord=POINTS, label=[0, 0.5, 1]), "label 0.5, expected signed 64-bit integers"),
+        ("a.npz", npz(coord=POINTS, label=[0, np.nan, 1]), "label nan, expected signed 64-bit integers"),
+        ("a.npz", npz(coord=POINTS, label=[[0], [1], [np.inf]]), "label inf, expected signed 64-bit integers"),
         (
             "a.npz",
             npz(coord=POINTS, label=np.array([0, 1, 2**63], np.uint64)),
-            "label 9223372036854775808, expected whole numbers",
+            "label 9223372036854775808, expected signed 64-bit integers",
         ),
         ("a.npy", lambda path: np.save(path, POINTS > 0), "of type bool, expected"),
         ("a.npy", lambda path: np.save(path, np.zeros((3, 5))), r"shape \[3, 5\], expected"),
@@ -253,7 +253,7 @@ def test_bad_files_are_named(tmp_path, name, write, message):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     path = write_ply(tmp_path / "a.ply", "ascii")
     out = tmp_path / "out.ply"
     out.write_text("before")
@@ -265,7 +265,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
     assert out.read_text() == "before" and len(list(tmp_path.iterdir())) == 2
 
 
-def test_voxels_hold_every_point():
+def test_every_point_has_a_voxel():
     random = np.random.default_rng(0)
     cloud = Cloud(random.uniform(-3, 3, (500, 3)))
     preprocessing = PointPreprocessing(0.5, ("position", "height"))
@@ -278,9 +278,9 @@ def test_voxels_hold_every_point():
     assert all(len(np.unique(grid.cells[pick], axis=0)) == len(pick) for pick in fragments)
 
 
-def test_preprocessing_refuses_what_it_can_not_see():
+def test_preprocessing_refuses_missing_features():
     cloud = Cloud(POINTS)
-    with pytest.raises(InputError, match=r"a\.ply: no colours, expected them: the network sees colour, normal"):
+    with pytest.raises(InputError, match=r"a\.ply: no colours, expected them: the network uses colour, normal"):
         PointPreprocessing().check(cloud, "a.ply")
     with pytest.raises(InputError, match=r"1\.00125e\+06 m from end to end, expected at most"):
         PointPreprocessing(features=("position",)).check(replace(cloud, coordinates=POINTS * 1e4), "a.ply")

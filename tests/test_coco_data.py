@@ -1,4 +1,4 @@
-"""COCO's files: what is read of them, what is dropped with a warning, what is refused; and how images are changed."""
+"""COCO files: what is read, dropped with a warning, or refused; and image augmentation."""
 
 import json
 
@@ -27,7 +27,7 @@ def data(tmp_path):
 
 
 def edit(tmp_path, change):
-    """Write the scene with its json changed; gives the json's path."""
+    """Write the scene with a changed json; return the path of the json."""
     told = coco_scene.content()
     path = coco_scene.write(tmp_path, told)
     change(told)
@@ -61,7 +61,7 @@ def test_evaluation_sees_crowds_and_the_size_of_the_file(data):
     assert not target["masks"][2, :, :86].any()
 
 
-def test_images_without_objects_are_trained_on_unless_told_otherwise(data):
+def test_images_without_objects_are_trained_on_by_default(data):
     assert len(data.training_dataset()) == 4
     _, target = data.training_dataset()[3]
     assert target["boxes"].shape == (0, 4)
@@ -138,7 +138,7 @@ def test_preprocessing_survives_a_checkpoint():
     assert DetectionPreprocessing.from_dict(json.loads(json.dumps(preprocessing.as_dict()))) == preprocessing
 
 
-def test_objects_cut_away_are_gone():
+def test_objects_outside_the_crop_are_dropped():
     boxes = torch.tensor([[0.0, 0, 5, 5], [3, 3, 3, 9], [1, 1, 4, 4]])
     masks = torch.zeros(3, 10, 10, dtype=torch.uint8)
     masks[:2, 2, 2] = 1
@@ -206,7 +206,7 @@ OBJECT = "annotation 100: "
         ),
     ],
 )
-def test_objects_that_teach_nothing_are_dropped_with_a_warning(change, message, tmp_path):
+def test_unusable_objects_are_dropped_with_a_warning(change, message, tmp_path):
     path = edit(tmp_path, lambda told: told["annotations"][0].update(change))
     with pytest.warns(
         InputWarning, match=f"objects.json: 1 of 7 annotations dropped, 0 without some.*\n  {OBJECT}{message}"
@@ -216,7 +216,7 @@ def test_objects_that_teach_nothing_are_dropped_with_a_warning(change, message, 
 
 
 @pytest.mark.parametrize("bad", [[1, 2, 3, 4], [200, 2, 230, 4, 205, 6], ["a"] * 6, None])
-def test_of_two_polygons_the_good_one_stays(bad, tmp_path):
+def test_an_invalid_polygon_is_dropped_and_a_valid_one_stays(bad, tmp_path):
     path = edit(tmp_path, lambda told: told["annotations"][0]["segmentation"].append(bad))
     with pytest.warns(
         InputWarning,
@@ -227,7 +227,7 @@ def test_of_two_polygons_the_good_one_stays(bad, tmp_path):
     assert decode_mask(told.images[0].objects[0].segmentation, (64, 96)).sum() == 24 * 24
 
 
-def test_boxes_are_cut_at_the_border(tmp_path):
+def test_boxes_are_clipped_to_the_image(tmp_path):
     path = edit(tmp_path, lambda told: told["annotations"][0].update(bbox=[-4, -5, 30, 200]))
     assert read(path).images[0].objects[0].box == (0, 0, 26, 64)
 
@@ -265,11 +265,11 @@ def test_boxes_are_cut_at_the_border(tmp_path):
         (lambda told: told["annotations"].clear(), "no annotations, expected at least one"),
         (
             lambda told: told.pop("categories"),
-            "no list 'categories', expected COCO's json with images, annotations, categories",
+            "no list 'categories', expected a COCO JSON file with images, annotations, categories",
         ),
         (
             lambda told: told["annotations"][0].pop("bbox"),
-            "annotations entry .*, expected id, image_id, category_id, bbox in it",
+            "annotations entry .*, expected an object with id, image_id, category_id, bbox",
         ),
         (lambda told: told["images"][1].update(id=10), "an id occurs twice"),
     ],
@@ -300,28 +300,28 @@ def test_a_training_file_without_a_usable_object_is_refused(data, tmp_path):
         tmp_path,
         lambda told: [annotation.update(bbox=None) for annotation in told["annotations"] if not annotation["iscrowd"]],
     )
-    with pytest.raises(InputError, match=r"objects.json: 0 objects that can be learned from, expected at least one"):
+    with pytest.raises(InputError, match=r"objects.json: 0 usable objects for training, expected at least one"):
         data.training_dataset()
 
 
 def test_a_truncated_or_absent_json_is_refused(tmp_path):
     path = coco_scene.write(tmp_path)
     path.write_text(path.read_text()[:-200])
-    with pytest.raises(InputError, match=r"objects.json: not readable as json \(.*\): truncated"):
+    with pytest.raises(InputError, match=r"objects.json: not readable as JSON \(.*\): truncated"):
         read(path)
-    with pytest.raises(InputError, match=r"absent.json: no such file, expected COCO's json"):
+    with pytest.raises(InputError, match=r"absent.json: no such file, expected a COCO JSON file"):
         read_coco(tmp_path / "absent.json", tmp_path / "images")
 
 
-def test_a_picture_of_another_size_is_refused(data, tmp_path):
+def test_an_image_of_another_size_is_refused(data, tmp_path):
     Image.new("RGB", (50, 40)).save(tmp_path / "images" / "000000000001.png")
     with pytest.raises(
-        InputError, match=r"000000000001.png: 50x40 pixels, expected 96x64, the size of image 11 in the json"
+        InputError, match=r"000000000001.png: 50x40 pixels, expected 96x64, the size of image 11 in the JSON file"
     ):
         data.training_dataset()[1]
 
 
-def test_a_picture_is_seen_upright(data, tmp_path):
+def test_exif_orientation_is_applied(data, tmp_path):
     path, exif = tmp_path / "images" / "000000000001.png", Image.Exif()
     before = read_coco_image(data.annotations("val").images[1])
     exif[0x0112] = 6
@@ -356,6 +356,6 @@ def test_all_splits_must_agree_on_the_categories(split, categories, data, tmp_pa
         data.training_dataset() if split == "train" else data.evaluation_dataset(split)
 
 
-def test_a_test_split_has_pictures_and_a_json(tmp_path):
+def test_a_test_split_has_images_and_a_json(tmp_path):
     with pytest.raises(InputError, match="test_images test2017, test_annotations None, expected both or none"):
         CocoData(test_images="test2017")

@@ -1,4 +1,4 @@
-"""The commands beside training: what they print, what they write, what they refuse."""
+"""The commands other than training: what they print, write and refuse."""
 
 import functools
 import json
@@ -25,7 +25,7 @@ CLASSES = ["circle", "square", "triangle"]
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """A file that holds a small network of three classes and says so."""
+    """The checkpoint of a small network with three classes."""
     network = randomize(metamixer.create_model("ffnet_nano", num_classes=3).eval())
     info = network_info(
         "ffnet_nano",
@@ -40,7 +40,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder with two pictures in two formats, one of them in a folder below, and a text."""
+    """A folder with two images in two formats, one of them in a subfolder, and a text file."""
     folder = tmp_path / "pictures"
     (folder / "below").mkdir(parents=True)
     Image.effect_mandelbrot((40, 30), (-2, -1, 1, 1), 20).save(folder / "a.png")
@@ -52,12 +52,12 @@ def pictures(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("pictures/a.png", ["--overwrite"], "is one of the inputs, which would be lost"),
-        ("shapes.safetensors", ["--overwrite"], "is one of the inputs, which would be lost"),
+        ("pictures/a.png", ["--overwrite"], "is one of the inputs, expected another folder"),
+        ("shapes.safetensors", ["--overwrite"], "is one of the inputs, expected another folder"),
         ("pictures/notes.txt", [], "exists, expected another name or folder, or --overwrite"),
     ],
 )
-def test_predict_writes_over_no_input_and_over_nothing_unasked(
+def test_predict_replaces_no_input_and_other_files_only_when_asked(
     name, options, said, checkpoint, pictures, tmp_path, capsys
 ):
     before = (tmp_path / name).read_bytes()
@@ -68,7 +68,7 @@ def test_predict_writes_over_no_input_and_over_nothing_unasked(
     assert (tmp_path / name).read_bytes() == before
 
 
-def test_predict_prints_and_writes_what_the_network_says(checkpoint, pictures, tmp_path, capsys):
+def test_predict_prints_and_writes_the_networks_predictions(checkpoint, pictures, tmp_path, capsys):
     out = tmp_path / "result.json"
     out.touch()
     assert main(["predict", "--checkpoint", str(checkpoint), "--json", str(out), "--overwrite", str(pictures)]) == 0
@@ -97,7 +97,7 @@ def test_predict_takes_several_images_and_fewer_classes(checkpoint, pictures, ca
     assert [len(result["classes"]) for result in json.loads(capsys.readouterr().out)] == [1, 1]
 
 
-def test_a_backend_is_chosen_on_pictures_in_the_batch_that_is_run(checkpoint, pictures, monkeypatch):
+def test_a_backend_is_chosen_for_the_batch_size_that_runs(checkpoint, pictures, monkeypatch):
     seen = []
     deploy = "metamixer.predictors.predictor.deploy"
     monkeypatch.setattr(deploy, lambda network, example, *args, **settings: seen.append(example) or network)
@@ -134,7 +134,7 @@ def test_fuse_writes_a_deploy_form_that_predicts_the_same(checkpoint, pictures, 
         ),
     ],
 )
-def test_draw_tells_of_a_broken_configuration(content, message, checkpoint, tmp_path, capsys):
+def test_draw_reports_a_broken_configuration(content, message, checkpoint, tmp_path, capsys):
     config = Path(checkpoint).with_name("config.yaml")
     config.write_text(content)
     try:
@@ -146,14 +146,14 @@ def test_draw_tells_of_a_broken_configuration(content, message, checkpoint, tmp_
 
 
 @pytest.mark.parametrize(("command", "name"), [("fuse", "mine.safetensors"), ("draw", "mine.png")])
-def test_fuse_and_draw_write_over_nothing_unasked(command, name, checkpoint, tmp_path, capsys):
+def test_fuse_and_draw_replace_files_only_when_asked(command, name, checkpoint, tmp_path, capsys):
     (tmp_path / name).write_text("mine")
     assert main([command, str(checkpoint), "--out", str(tmp_path / name)]) == 2
     assert f"{name}: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
     assert (tmp_path / name).read_text() == "mine"
 
 
-def test_a_checkpoint_fetches_no_first_weights(tmp_path):
+def test_loading_a_checkpoint_downloads_no_initial_weights(tmp_path):
     given = {"num_classes": 3, "pretrained": True, "cache_dir": "there"}
     info = network_info("ffnet_nano", given, task="classification")
     assert info["model_args"] == {"num_classes": 3}
@@ -196,11 +196,14 @@ def test_models_lists_the_papers_table(capsys):
         (["paint"], "command 'paint', expected one of fit"),
         (["predict", "{pictures}"], "expected a model name, a checkpoint or both"),
         (["predict", "--model", "ffnet_9", "--checkpoint", "{checkpoint}", "{pictures}"], "expected ffnet_9"),
-        (["predict", "--model", "ffnet_sr_light", "{pictures}"], "model 'ffnet_sr_light': no image classifier"),
+        (
+            ["predict", "--model", "ffnet_sr_light", "{pictures}"],
+            "model 'ffnet_sr_light': its task is super_resolution",
+        ),
         *(
             (
                 ["predict", "--model", name, "--checkpoint", "{published}", "{pictures}"],
-                f"model '{name}': no image classifier",
+                f"model '{name}': its task is",
             )
             for name in ("ffnet_sr_light", "upernet_ffnet_1", "ffnet_ts")
         ),
@@ -244,7 +247,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, pi
     assert captured.err.count("\n") == 1
 
 
-def test_who_reads_the_output_may_stop_and_names_may_be_any(checkpoint, pictures):
+def test_closed_pipes_and_unusual_file_names(checkpoint, pictures):
     (pictures / "m\xe4d.png").write_bytes((pictures / "a.png").read_bytes())
     command = [sys.executable, "-m", "metamixer", "predict", "--checkpoint", str(checkpoint), str(pictures)]
     ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
@@ -274,7 +277,7 @@ def test_a_truncated_image_is_named_and_the_others_classified(checkpoint, pictur
         ("-", ["notes.txt", "a.png"], "1 of 2 files failed, named above; the others are in the output"),
     ],
 )
-def test_where_the_others_are_is_told_if_there_are_some(
+def test_a_failure_says_where_the_other_results_are(
     json, files, said, checkpoint, pictures, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
@@ -286,10 +289,10 @@ def test_where_the_others_are_is_told_if_there_are_some(
     assert not (tmp_path / "result.json").exists()
 
 
-def test_a_picture_that_the_camera_took_lying_down_is_seen_upright(checkpoint, tmp_path):
+def test_exif_orientation_is_applied(checkpoint, tmp_path):
     upright = Image.effect_mandelbrot((40, 30), (-2, -1, 1, 1), 20).convert("RGB")
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "lying.png", exif=exif)
     classifier = Classifier.load(checkpoint=checkpoint)
     assert torch.equal(classifier([tmp_path / "lying.png"]), classifier([upright]))
@@ -312,7 +315,7 @@ def test_saving_to_a_full_disk_leaves_the_old_file(checkpoint, monkeypatch):
 @pytest.mark.parametrize(
     ("said", "line"), [("two\nlines", "two"), ("\n  late", "late"), ("", "ValueError"), ("\n", "ValueError")]
 )
-def test_errors_of_others_are_told_in_one_line(said, line):
+def test_errors_of_other_libraries_are_one_line(said, line):
     assert first_line(ValueError(said)) == line
 
 

@@ -1,7 +1,6 @@
-"""What every network of `list_models()` promises, whichever its task; a new network is tested because it is in that
-list.
+"""What every network of `list_models()` guarantees, for every task. A new network is tested once it is in that list.
 
-Large networks are made small here, in width and depth and not in kind; what a network does beyond this is tested in its
+Large networks are made smaller here, with the same kinds of layers. Anything specific to one network is tested in its
 own file.
 """
 
@@ -50,7 +49,7 @@ SMALL = {
         "decoder_dims": (16, 16),
     },
 }
-"""What makes a task's networks small."""
+"""Task -> arguments that make its networks small."""
 FFNET_HEAD = {"backbone_args": BACKBONE, "head_args": {"dim": 16, "out_dim": 32, "depth": 1}}
 UPERNET = {"backbone_args": BACKBONE, "dim": 16, "auxiliary_dim": 8}
 OF_ONE = {
@@ -60,7 +59,7 @@ OF_ONE = {
     **{f"upernet_ffnet_{i}": UPERNET for i in (1, 2, 3, 4)},
     "unet_mobilenetv3_small": {"dims": (32, 16, 16, 8, 8)},
 }
-"""What only some of them take."""
+"""Network -> arguments that only this network takes."""
 KINDS = {
     "attention": ("ffnet_nano", {"mixers": ("ffnified", "pooling", "identity", "attention")}),
     "layer scale, large kernels": (
@@ -91,18 +90,18 @@ KINDS = {
     "forecasting, one variable": ("ffnet_ts", {"variables": 1}),
     "points, stochastic depth": ("ffnet_3d", {"drop_path_rate": 0.2}),
 }
-"""Further forms of networks, by settings."""
+"""Other forms of networks, by their arguments."""
 CASES = {name: (name, {}) for name in metamixer.list_models()} | KINDS
 EXPORTABLE = [case for case, (name, _) in CASES.items() if task_of(name).exportable]
-NORMS_STAY = {"unet_mobilenetv3_small": "of timm's backbone", "points": "behind a pooling, one a stage"}
-"""Network or task whose deploy form still has norms, and which."""
+NORMS_STAY = {"unet_mobilenetv3_small": "of timm's backbone", "points": "after a pooling, one per stage"}
+"""Network or task whose deploy form still has norms -> which norms."""
 LOOSER = {DETECTION: 1e-4, FORECASTING: 1e-4, ZERO_SHOT: 1e-4, POINTS: 1e-4}
-"""How near a deploy form comes, as a fraction of the largest output; 1e-5 in the other tasks."""
+"""Tolerance of the deploy form, as a fraction of the largest output; 1e-5 for the other tasks."""
 
 
 @functools.cache
 def network_of(case: str) -> tuple[nn.Module, dict]:
-    """A small network as if trained, and its info; shared by the tests, so none may change it."""
+    """A small network with weights as after training, and its info. Shared by the tests, so none may change it."""
     name, settings = CASES[case]
     task = task_of(name)
     args = {**SMALL[task], **OF_ONE.get(name, {}), **settings}
@@ -129,7 +128,7 @@ def outputs(network: nn.Module, case: str, x) -> Tensor:
 
 
 def loss(network: nn.Module, case: str) -> Tensor:
-    """A loss that asks for every output."""
+    """A loss that depends on every output."""
     task = task_of(CASES[case][0])
     if task is DETECTION:
         image = example(case, 320)[0]
@@ -148,7 +147,7 @@ def loss(network: nn.Module, case: str) -> Tensor:
 
 
 def assert_same(actual: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
-    """Equal relative to the largest value."""
+    """Compare relative to the largest value."""
     assert (actual - expected).abs().max() <= tolerance * expected.abs().max()
 
 
@@ -186,7 +185,7 @@ def test_deploy_form_is_the_same_function(case):
 
 @torch.no_grad()
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_file_gives_the_network_back(case, fused, tmp_path):
+def test_a_file_restores_the_network(case, fused, tmp_path):
     network, info = network_of(case)
     network = metamixer.fuse(network) if fused else network
     save_network(network, {**info, "fused": fused}, tmp_path / "network.safetensors")

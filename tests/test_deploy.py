@@ -1,4 +1,4 @@
-"""`deploy`: the network's outputs in the fastest form, found by a trial that is kept."""
+"""`deploy`: the fastest form gives the network's outputs; its timings are cached."""
 
 import threading
 from pathlib import Path
@@ -18,7 +18,7 @@ from shapes import SIZE, classifier
 
 @pytest.fixture(scope="module")
 def network():
-    """No test may change it."""
+    """Shared by the tests, so none may change it."""
     return classifier()
 
 
@@ -53,7 +53,7 @@ def test_deploy_gives_the_networks_outputs_from_several_threads(backend, precisi
         assert (answer - wanted[i % 2]).abs().max() <= tolerance
 
 
-def test_deploy_keeps_the_result_of_its_trial(network, cache, monkeypatch):
+def test_deploy_caches_its_timings(network, cache, monkeypatch):
     x = torch.randn(1, 3, SIZE, SIZE)
     first = metamixer.deploy(network, x, "fp32")
     assert list(trials_file().parent.iterdir()) == [trials_file()]
@@ -64,7 +64,7 @@ def test_deploy_keeps_the_result_of_its_trial(network, cache, monkeypatch):
         metamixer.deploy(network, x, "fp32")
 
 
-def test_a_kept_trial_is_checked_with_the_weights_at_hand(cache):
+def test_a_cached_choice_is_checked_with_the_current_weights(cache):
     network, x = nn.Linear(2, 1, bias=False).eval(), torch.tensor([[1.0, 1.001]])
     network.weight.data = torch.tensor([[1000.0, -1000.0]])
     forms = candidates("auto", "eager", x, calibrated=False)
@@ -73,7 +73,7 @@ def test_a_kept_trial_is_checked_with_the_weights_at_hand(cache):
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_cache_that_cannot_be_kept_stops_nothing(known, tmp_path, monkeypatch):
+def test_an_unwritable_cache_stops_nothing(known, tmp_path, monkeypatch):
     def home():
         if known:
             return tmp_path
@@ -86,7 +86,7 @@ def test_a_cache_that_cannot_be_kept_stops_nothing(known, tmp_path, monkeypatch)
     assert read_trials() == {}
 
 
-def test_a_library_that_cannot_convert_the_network_costs_no_other(network, monkeypatch):
+def test_a_backend_that_cannot_convert_the_network_is_skipped(network, monkeypatch):
     def only_eager(backend, *args, **settings):
         if backend != "eager":
             raise RuntimeError("no such operator\nin line 3")
@@ -99,18 +99,16 @@ def test_a_library_that_cannot_convert_the_network_costs_no_other(network, monke
         metamixer.deploy(network, x, "fp32", backend="onnxruntime", cache=False)
 
 
-def test_int8_in_openvino_asks_for_nncf(network, monkeypatch):
+def test_int8_in_openvino_needs_nncf(network, monkeypatch):
     monkeypatch.setattr(
         "metamixer.deployment.formats.find_spec", lambda package: None if package == "nncf" else package
     )
     x = torch.randn(1, 3, SIZE, SIZE)
-    with pytest.raises(
-        InputError, match=r"nncf is not installed, expected for this: pip install 'metamixer\[openvino\]'"
-    ):
+    with pytest.raises(InputError, match=r"nncf is not installed: pip install 'metamixer\[openvino\]'"):
         metamixer.deploy(network, x, "int8", backend="openvino", calibration=x, cache=False)
 
 
-def test_int8_is_compared_on_the_inputs_that_it_is_calibrated_on(monkeypatch):
+def test_int8_is_compared_on_its_calibration_inputs(monkeypatch):
     class Cut(Runtime):
         def run(self, x):
             return x.clamp(max=1)

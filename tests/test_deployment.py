@@ -1,4 +1,4 @@
-"""Exported files compute what the network computes, and refuse what doesn't fit."""
+"""Exported files give the network's outputs and refuse inputs that don't fit."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ from shapes import CLASSES, INFO, SIZE, classifier, needs
 
 @pytest.fixture(scope="module")
 def network():
-    """No test may change it."""
+    """Shared by the tests, so none may change it."""
     return classifier()
 
 
@@ -80,7 +80,7 @@ def test_a_core_ml_program_is_converted_and_its_structure_checked(network, tmp_p
         pytest.param("coreml", f"net.mlpackage/{MANIFEST}", False, "net.mlpackage: exists", marks=needs["coreml"]),
     ],
 )
-def test_what_stands_where_a_file_is_to_go_stays(name, standing, overwrite, said, network, tmp_path):
+def test_existing_files_are_not_replaced(name, standing, overwrite, said, network, tmp_path):
     kept = tmp_path / standing
     kept.parent.mkdir(exist_ok=True)
     kept.write_text("a year's work")
@@ -90,7 +90,7 @@ def test_what_stands_where_a_file_is_to_go_stays(name, standing, overwrite, said
     assert kept.read_text() == "a year's work"
 
 
-def test_a_package_takes_the_place_of_a_package(tmp_path):
+def test_a_package_replaces_a_package(tmp_path):
     out = tmp_path / "net.mlpackage"
     for name in (MANIFEST, "of the first"):
         out.mkdir(exist_ok=True)
@@ -104,7 +104,7 @@ def test_a_package_takes_the_place_of_a_package(tmp_path):
     ]
 
 
-def test_other_batches_than_a_program_takes_are_filled_up_and_cut():
+def test_batches_of_other_sizes_are_padded_and_cropped():
     taken = []
 
     def double(x):
@@ -117,7 +117,7 @@ def test_other_batches_than_a_program_takes_are_filled_up_and_cut():
 
 
 @needs["coreml"]
-def test_a_core_ml_program_is_given_batches_that_it_lists():
+def test_a_core_ml_program_gets_batch_sizes_that_it_lists():
     from metamixer.deployment.runtimes.coreml import BATCHES, CoreMl
 
     class Fake:
@@ -138,7 +138,7 @@ def test_a_network_of_another_shape_exports(tmp_path):
         metamixer.load_exported(tmp_path / "series.xml")(torch.rand(1, 24, 6))
 
 
-def test_onnx_file_tells_no_path_of_this_machine(onnx_file):
+def test_an_onnx_file_contains_no_path_of_this_machine(onnx_file):
     assert __file__.rsplit("/", 2)[0].encode() not in onnx_file.read_bytes()
 
 
@@ -168,10 +168,10 @@ def test_a_truncated_file_is_refused(name, network, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"description_version": 99}, "version 99 of its description, expected 1"),
-        ({"precision": "fp7"}, "its description can't be read"),
-        ({"shape": None}, "its description can't be read"),
-        ({"unheard": "of"}, "its description can't be read"),
+        ({"description_version": 99}, "description version 99, expected 1"),
+        ({"precision": "fp7"}, "its description is invalid"),
+        ({"shape": None}, "its description is invalid"),
+        ({"unheard": "of"}, "its description is invalid"),
     ],
 )
 def test_a_file_of_another_version_or_altered_is_refused(change, said, onnx_file, tmp_path):
@@ -228,7 +228,7 @@ def test_a_network_in_training_stays_as_it_is(tmp_path):
 
 
 class OneByOne(nn.Module):
-    """A network whose code fixes the batch when it is captured."""
+    """A network whose code fixes the batch size when it is captured."""
 
     def __init__(self):
         super().__init__()
@@ -238,19 +238,19 @@ class OneByOne(nn.Module):
         return torch.stack([self.layer(row) for row in x])
 
 
-def test_a_network_that_fixes_its_batch_is_captured_in_the_examples(tmp_path):
+def test_a_network_with_a_fixed_batch_is_captured_with_the_examples(tmp_path):
     network, example = OneByOne().eval(), torch.rand(1, 8)
     for backend in (name for name in ("openvino", "onnxruntime") if not missing_packages(BACKENDS[name].packages)):
         runtime = metamixer.deploy(network, example, "fp32", backend=backend, cache=False)
         assert torch.allclose(runtime(example), network(example), atol=1e-5)
-    with pytest.raises(InputError, match="leaves no batch free: nothing written; --dynamic false"):
+    with pytest.raises(InputError, match="fixes the batch size: nothing written; --dynamic false"):
         export(network, tmp_path / "net.pt2", format="torch", example=example)
     export(network, tmp_path / "net.pt2", format="torch", example=example, dynamic=False)
 
 
 @needs["openvino"]
 def test_what_a_library_cannot_convert_is_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"OpenVINO can't hold this network .*No conversion rule found"):
+    with pytest.raises(InputError, match=r"OpenVINO can't represent this network .*No conversion rule found"):
         export(
             timm.create_model("test_vit").eval(),
             tmp_path / "net.xml",

@@ -1,4 +1,4 @@
-"""The detector's parts by themselves: boxes, matching and masks; and the training losses, which are mmdet 2.28's."""
+"""Parts of the detector: boxes, matching and masks. The training losses equal mmdet 2.28's."""
 
 import math
 
@@ -27,7 +27,7 @@ OBJECTS = [
     ],
     [(20.0, 15.0, 110.0, 79.0, 1)],
 ]
-"""Of each image: x1, y1, x2, y2, label; the mask is an ellipse a little larger than the box, cut to it."""
+"""For each image: x1, y1, x2, y2, label. The mask is an ellipse slightly larger than the box, clipped to it."""
 CASES = {"objects": OBJECTS, "one_empty": [OBJECTS[0], []], "empty": [[], []]}
 SCALES = {"fc_cls": 40, "rpn_cls": 40, "fc_reg": 4}
 NAMES = {
@@ -47,7 +47,7 @@ def golden():
 
 
 def filled(module: nn.Module, prefix: str) -> nn.Module:
-    """With the golden weights of the published names."""
+    """A detector with the golden weights, by their published names."""
     state = {}
     for name, tensor in module.state_dict().items():
         key = published_detector_name(prefix + name)
@@ -72,7 +72,7 @@ def target(objects, size):
 def test_losses_and_gradients_are_the_published_ones(case, golden):
     levels = [image(f"losses/level{i}", (2, 16, *size)).requires_grad_() for i, size in enumerate(LEVELS)]
     targets = [target(objects, size) for objects, size in zip(CASES[case], SIZES, strict=True)]
-    # Every anchor and region is learned from: nothing is left to chance.
+    # All anchors and regions are sampled, so nothing is random.
     proposals, cascade = (
         filled(ProposalNetwork(16, samples=10**6), "proposals."),
         filled(Cascade(16, 32, 3, samples=10**6), "cascade."),
@@ -97,7 +97,7 @@ def test_losses_and_gradients_are_the_published_ones(case, golden):
         assert level.grad.norm().item() == pytest.approx(float(norm), rel=1e-4, abs=1e-7)
 
 
-def test_coder_gives_boxes_back():
+def test_decoding_inverts_encoding():
     generator = torch.Generator().manual_seed(0)
     corners = torch.rand(2, 20, 2, 2, generator=generator) * 100
     boxes, references = (torch.cat([part.amin(dim=1), part.amax(dim=1) + 1], dim=1) for part in corners)
@@ -158,7 +158,7 @@ def test_regions_are_read_from_the_level_of_their_size():
     assert region_features(levels, rois, 7)[:, 0, 3, 3].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_regions_keep_their_place_where_the_features_are_in_bfloat16():
+def test_regions_keep_their_position_with_bfloat16_features():
     ramp = torch.arange(128.0).expand(1, 1, 128, 128) / 128
     levels = [ramp[..., :: 2**i, :: 2**i].to(torch.bfloat16) for i in range(5)]
     rois = torch.tensor([[0.0, 300.3, 20.7, 341.9, 55.1], [0.0, 401.2, 300.9, 470.6, 380.2]])
@@ -167,7 +167,7 @@ def test_regions_keep_their_place_where_the_features_are_in_bfloat16():
     assert torch.equal(features, expected.to(torch.bfloat16))
 
 
-def test_pasted_mask_covers_what_was_cut_out():
+def test_a_pasted_mask_covers_the_original():
     size = (60, 80)
     y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
     masks = torch.stack([(x - 30) ** 2 + (y - 25) ** 2 < 15**2, (x + y > 40) & (x < 70)]).to(torch.uint8)

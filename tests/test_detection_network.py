@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN: the published detectors' numbers, and what every detector promises."""
+"""Cascade Mask R-CNN: equal to the published detectors, and what every detector guarantees."""
 
 import copy
 import json
@@ -30,14 +30,14 @@ def golden():
 
 
 def published_shapes(heads: str, backbone: str = "ffnet_2") -> dict[str, list[int]]:
-    """Every key of a published detector with its shape."""
+    """Every key of a published detector and its shape."""
     head_shapes = json.loads((GOLDEN / "detection_keys.json").read_text())[f"detector_heads/{heads}"]
     backbone_shapes = json.loads((GOLDEN / "vision_keys.json").read_text())[f"det/{backbone}"]
     return {f"backbone.{key}": shape for key, shape in backbone_shapes.items()} | head_shapes
 
 
 def published_detector(num_classes: int, **factors: float) -> nn.Module:
-    """A detector on FFNet-2 with the golden weights; factors: of the weights whose name ends so."""
+    """A detector on FFNet-2 with the golden weights; factors: suffix of a weight's name -> its factor."""
     state = {}
     for key, shape in published_shapes(f"{num_classes}_classes").items():
         layer = key.split(".")[-2]
@@ -104,7 +104,7 @@ def test_published_checkpoints_are_complete_in_both_directions(variant):
     del state["roi_head.mask_head.1.upsample.bias"]
     with pytest.raises(InputError, match=r"1 missing: roi_head\.mask_head\.1\.upsample\.bias"):
         network.convert_published(state)
-    with pytest.raises(InputError, match=r"1 left over: bbox_head\.extra"):
+    with pytest.raises(InputError, match=r"1 unexpected: bbox_head\.extra"):
         network.convert_published(
             {**state, "roi_head.mask_head.1.upsample.bias": torch.empty(256), "bbox_head.extra": torch.empty(1)}
         )
@@ -112,14 +112,14 @@ def test_published_checkpoints_are_complete_in_both_directions(variant):
 
 @pytest.fixture
 def small():
-    """A small detector, as if trained."""
+    """A small detector with weights as after training."""
     torch.manual_seed(0)
     return sharpen(CascadeMaskRCNN(**SMALL))
 
 
 @torch.no_grad()
 def sharpen(network: nn.Module) -> nn.Module:
-    """Statistics as after training, and classes that differ enough for detections."""
+    """Randomize the statistics as after training, and scale the class weights so that there are detections."""
     randomize(network)
     for head in network.cascade.box_heads:
         head.classes.weight *= 10
@@ -127,7 +127,7 @@ def sharpen(network: nn.Module) -> nn.Module:
 
 
 def scene(sizes, *, seed=0):
-    """Images of the sizes with two objects each, of which the first may be any box."""
+    """Images of these sizes with two objects each; the box of the first can be chosen."""
     generator = torch.Generator().manual_seed(seed)
     images = [torch.randn(3, *size, generator=generator) for size in sizes]
     targets = []
@@ -182,7 +182,7 @@ def test_images_without_objects_train(small, empty):
 
 
 @torch.no_grad()
-def test_finding_nothing_is_an_answer(small):
+def test_no_detections_are_a_valid_result(small):
     images, _ = scene([(64, 96), (96, 64)])
     for head in small.cascade.box_heads:
         head.classes.bias[-1] = 1e3  # background everywhere
@@ -198,12 +198,12 @@ def test_finding_nothing_is_an_answer(small):
     assert found["boxes"].shape == (0, 4)
 
 
-def test_processes_agree_on_every_gradient_also_where_an_image_has_no_objects(small, tmp_path):
+def test_processes_agree_on_every_gradient_even_for_images_without_objects(small, tmp_path):
     images, targets = scene([(64, 96)])
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         parallel = nn.parallel.DistributedDataParallel(small.train())
-        # It raises in the second step where a parameter had no gradient in the first.
+        # The second step raises if a parameter had no gradient in the first.
         for target in (without_objects(targets[0]), targets[0], without_objects(targets[0])):
             sum(parallel(images, [target]).values()).backward()
     finally:
@@ -211,7 +211,7 @@ def test_processes_agree_on_every_gradient_also_where_an_image_has_no_objects(sm
 
 
 @torch.no_grad()
-def test_norms_synchronised_over_processes_fuse_too(small):
+def test_synchronized_norms_fuse(small):
     synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(small))
     assert any(isinstance(module, nn.SyncBatchNorm) for module in synchronised.modules())
     fused = metamixer.fuse(synchronised)
@@ -294,7 +294,7 @@ def edited(target, **changes):
         ),
     ],
 )
-def test_refuses_objects_that_no_loss_can_be_computed_for(small, change, message):
+def test_refuses_objects_without_a_defined_loss(small, change, message):
     images, targets = scene([(64, 96)])
     with pytest.raises(InputError, match=message):
         small(images, [change(targets[0])])

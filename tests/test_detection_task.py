@@ -1,4 +1,4 @@
-"""Training and measuring detectors, and the command that finds objects: what they compute, write and refuse."""
+"""Training and evaluating detectors, and `metamixer detect`: what they compute, write and refuse."""
 
 import json
 import warnings
@@ -62,7 +62,7 @@ def trainer(tmp_path, **kwargs):
     )
 
 
-def test_trains_measures_and_writes_a_checkpoint_that_says_what_it_is(data, tmp_path):
+def test_trains_evaluates_and_writes_a_checkpoint_with_its_info(data, tmp_path):
     run = trainer(tmp_path, max_epochs=2)
     run.fit(task(), data)
     numbers = {f"val/{kind}_{name}" for kind in ("box", "mask") for name in MEASURES}
@@ -79,7 +79,7 @@ def test_trains_measures_and_writes_a_checkpoint_that_says_what_it_is(data, tmp_
     assert network.num_classes == 3
 
 
-def test_a_resumed_run_ends_as_an_unbroken_one(data, tmp_path):
+def test_a_resumed_run_ends_as_an_uninterrupted_one(data, tmp_path):
     whole = task()
     start = {key: value.clone() for key, value in whole.network.state_dict().items()}
     trainer(tmp_path, max_epochs=2).fit(whole, data)
@@ -97,7 +97,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(data, tmp_path):
         torch.testing.assert_close(rest.network.state_dict()[key], value, rtol=1e-4, atol=1e-5)
 
 
-def test_ground_truth_given_back_scores_one(data):
+def test_ground_truth_as_predictions_scores_one(data):
     measures = average_precision()
     for _, targets in data.val_dataloader():
         targets = [{**target, "masks": target["masks"].bool()} for target in targets]
@@ -117,7 +117,7 @@ def test_ground_truth_given_back_scores_one(data):
         assert numbers[name] == pytest.approx(1.0), name
 
 
-def test_the_numbers_are_those_of_faster_coco_eval_on_the_files(data, tmp_path):
+def test_the_metrics_equal_faster_coco_evals_on_the_files(data, tmp_path):
     generator = torch.Generator().manual_seed(0)
     measures, results = average_precision(), []
     dataset = data.evaluation_dataset("val")
@@ -155,14 +155,14 @@ def test_the_numbers_are_those_of_faster_coco_eval_on_the_files(data, tmp_path):
         assert 0.05 < ours[0] < 0.95
 
 
-def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_training(data, tmp_path):
     broken = task()
     torch.nn.init.constant_(broken.network.cascade.mask_heads[1].logits.bias, float("nan"))
     with pytest.raises(DivergenceError, match=r"training loss is nan at step 0 .*mask_1 nan.*expected a finite number"):
         trainer(tmp_path, max_epochs=1).fit(broken, data)
 
 
-def test_the_backbone_starts_from_imagenet_weights_and_a_checkpoint_does_not_ask_for_them(monkeypatch):
+def test_the_backbone_starts_from_imagenet_weights_and_a_checkpoint_does_not_need_them(monkeypatch):
     asked = []
 
     def create(name, **kwargs):
@@ -185,11 +185,11 @@ def test_refuses_another_number_of_categories(data, tmp_path):
         trainer(tmp_path, max_epochs=1).fit(Detection("cascade_mask_rcnn_ffnet_nano", model_args=NARROW), data)
 
 
-def test_weights_are_measured_on_the_categories_that_they_learned(data, tmp_path):
+def test_weights_are_evaluated_on_the_categories_of_their_training(data, tmp_path):
     learner = task()
     learner.loaded_info = {"classes": ["box", "disc", "triangle"], "category_ids": [3, 8, 20]}
     with pytest.raises(
-        InputError, match="category id 1 of the data is 7, expected 8, which the checkpoint learned there"
+        InputError, match="category id 1 of the data is 7, expected 8, the class that the checkpoint was trained on"
     ):
         trainer(tmp_path).test(learner, data, verbose=False)
 
@@ -216,7 +216,7 @@ def test_layers_are_numbered_as_published(name, layer):
 
 
 def test_a_backbone_without_stages_learns_at_one_rate():
-    with pytest.warns(InputWarning, match="layer_decay: Linear doesn't tell four stages"):
+    with pytest.warns(InputWarning, match="layer_decay: Linear has no group_matcher with four stages"):
         optimizer = DetectionOptimization().optimizer(torch.nn.Linear(2, 2))
     assert {group["lr"] for group in optimizer.param_groups} == {1e-4}
 
@@ -232,7 +232,7 @@ def test_a_backbone_without_stages_learns_at_one_rate():
         ({"milestones": (0, 3)}, r"optimization.milestones \[0, 3\], expected epochs above 0"),
     ],
 )
-def test_optimization_refuses_what_no_training_can_use(values, message):
+def test_optimization_refuses_invalid_settings(values, message):
     with pytest.raises(InputError, match=message):
         DetectionOptimization(**values)
 
@@ -260,7 +260,7 @@ def test_schedule_warms_up_and_falls_at_the_milestones():
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """A file that holds a small detector that finds things everywhere."""
+    """The checkpoint of a small detector that detects objects everywhere."""
     torch.manual_seed(0)
     network = randomize(metamixer.create_model("cascade_mask_rcnn_ffnet_nano", num_classes=3, **NARROW))
     with torch.no_grad():
@@ -277,7 +277,7 @@ def checkpoint(tmp_path):
     return tmp_path / "detector.safetensors"
 
 
-def test_detect_writes_pictures_and_cocos_results(checkpoint, tmp_path, capsys):
+def test_detect_writes_images_and_cocos_results(checkpoint, tmp_path, capsys):
     path = coco_scene.write(tmp_path)
     Image.new("L", (71, 33), 90).save(tmp_path / "images" / "000000000777.jpg")
     out = tmp_path / "found"
@@ -317,13 +317,11 @@ def test_images_are_numbered_by_their_names_or_counted_with_a_warning(names, exp
     if isinstance(expected, list):
         assert image_ids(paths) == expected
         return
-    with pytest.warns(
-        InputWarning, match=f"^{expected}: not named by a number of its own, so that image_id counts the images"
-    ):
+    with pytest.warns(InputWarning, match=f"^{expected}: not named by a unique number, so image_id counts the images"):
         assert image_ids(paths) == list(range(1, len(names) + 1))
 
 
-def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, tmp_path, capsys):
+def test_an_unreadable_image_does_not_stop_the_others(checkpoint, tmp_path, capsys):
     coco_scene.write(tmp_path)
     broken = tmp_path / "images" / "000000000001.png"
     broken.write_bytes(broken.read_bytes()[:150])
@@ -344,7 +342,7 @@ def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, tmp_
     assert main([*command, "--overwrite"]) == 0
 
 
-def test_detect_finds_in_the_file_what_the_network_finds_in_its_image(checkpoint, tmp_path):
+def test_detect_equals_the_network_on_the_image(checkpoint, tmp_path):
     coco_scene.write(tmp_path)
     picture = Image.open(tmp_path / "images" / "000000000000.png").resize((192, 128))
     network, _ = load_checkpoint(checkpoint)
@@ -357,9 +355,7 @@ def test_detect_finds_in_the_file_what_the_network_finds_in_its_image(checkpoint
     overlap, partner = box_iou(expected["boxes"] * 2, found["boxes"]).max(dim=1)
     same = (overlap > 0.99) & (found["labels"][partner] == expected["labels"])
     same &= (found["scores"][partner] - expected["scores"]).abs() < 1e-3
-    assert (
-        same.float().mean() >= 0.95
-    )  # a last digit of the fused network can decide which of two boxes the suppression keeps
+    assert same.float().mean() >= 0.95  # rounding in the fused network can decide which of two boxes NMS keeps
 
 
 def test_bfloat16_finds_about_the_same(checkpoint, tmp_path):
@@ -419,7 +415,7 @@ def test_fuse_writes_a_deploy_form_that_detects_the_same(checkpoint, tmp_path, c
         ),
         (
             ["detect", "{photos}", "--checkpoint", "{checkpoint}", "--out", "{photos}"],
-            "photo.jpg: is one of the inputs, which would be",
+            "photo.jpg: is one of the inputs, expected another",
         ),
         (
             ["detect", "{images}", "--checkpoint", "{checkpoint}", "--out", "{earlier}"],
@@ -479,23 +475,23 @@ def test_a_json_without_usable_objects_ends_in_a_line(tmp_path, capsys):
             )
             == 2
         )
-    assert capsys.readouterr().err.endswith(f"{path}: 0 objects that can be learned from, expected at least one\n")
+    assert capsys.readouterr().err.endswith(f"{path}: 0 usable objects for training, expected at least one\n")
 
 
-def test_our_warnings_are_plain_lines_and_others_are_not():
+def test_only_our_warnings_are_plain_lines():
     with plain_warnings():
         assert warnings.formatwarning("7 dropped", InputWarning, "coco.py", 153) == "metamixer: warning: 7 dropped\n"
         assert warnings.formatwarning("old", UserWarning, "coco.py", 153).startswith("coco.py:153: ")
 
 
-def test_detectors_are_listed_beside_the_image_networks():
+def test_detectors_are_listed_with_the_image_networks():
     assert "cascade_mask_rcnn_ffnet_2" in metamixer.list_models("detection")
     assert not set(metamixer.list_models("detection")) & set(metamixer.list_models("classification"))
     assert set(metamixer.list_models("detection")) < set(metamixer.list_models())
     assert isinstance(metamixer.create_model("cascade_mask_rcnn_ffnet_nano", num_classes=2), CascadeMaskRCNN)
 
 
-def test_learns_to_find_what_it_was_shown(data):
+def test_overfits_a_few_images(data):
     torch.manual_seed(0)
     network = CascadeMaskRCNN(
         3, "ffnet_nano", channels=32, hidden_dim=64, proposal_samples=64, region_samples=32

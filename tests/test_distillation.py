@@ -1,4 +1,4 @@
-"""Learning from a teacher: the losses are the published ones."""
+"""Distillation: the losses equal the published ones."""
 
 import numpy as np
 import pytest
@@ -54,20 +54,20 @@ def no_network(*args, **kwargs):
     [
         ("resnet18.a1_in1k", r"^model 'resnet18.a1_in1k': its weights can't be fetched \(no route to host\), expected"),
         ("resnet81", "model 'resnet81': no such model; did you mean resnet18"),
-        ("ffnet_sr_light", "model 'ffnet_sr_light': no image classifier"),
+        ("ffnet_sr_light", "model 'ffnet_sr_light': its task is super_resolution"),
         (
             "test_distillation:no_network",
             r"^teacher 'test_distillation:no_network': no route to host, expected a function",
         ),
     ],
 )
-def test_a_teacher_that_is_not_to_be_had_is_named(model, message, monkeypatch):
+def test_an_unavailable_teacher_is_named(model, message, monkeypatch):
     monkeypatch.setattr("timm.create_model", no_network)
     with pytest.raises(InputError, match=message):
         Teacher(model)
 
 
-def test_teacher_sees_its_own_normalisation_and_size_and_never_learns():
+def test_the_teacher_has_its_own_normalization_and_size_and_is_frozen():
     teacher = Teacher(nn.BatchNorm2d(3, affine=False), size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
     student = Preprocessing(mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3))
     pixels = torch.rand(3).view(1, 3, 1, 1)
@@ -78,7 +78,7 @@ def test_teacher_sees_its_own_normalisation_and_size_and_never_learns():
     assert teacher.model.num_batches_tracked == 0
 
 
-def test_teacher_of_more_classes_answers_for_those_of_the_student():
+def test_a_teacher_with_more_classes_predicts_those_of_the_student():
     teacher = Teacher(nn.Flatten(), classes=[2, 0], mean=(0.0,), std=(1.0,))
     images = torch.rand(2, 3, 1, 1)
     assert torch.equal(teacher(images, Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)), images.flatten(1)[:, [2, 0]])

@@ -1,4 +1,4 @@
-"""The documentation's Python runs, its recipes, links and commands exist."""
+"""The Python code of the docs runs; their recipes, links and commands exist."""
 
 import re
 import shlex
@@ -10,14 +10,14 @@ import pytest
 from metamixer import TOKEN_MIXERS, cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)( no-run)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def blocks(page: Path, *languages: str) -> list[tuple[str, bool]]:
-    """The page's code in one of the languages, and whether it is to run: not where the fence says ```python no-run."""
+    """The page's code blocks in these languages, and whether they run: not if the fence says ```python no-run."""
     return [(code, not no_run) for language, no_run, code in BLOCK.findall(page.read_text()) if language in languages]
 
 

@@ -1,4 +1,4 @@
-"""Measuring a network on data sets that hold a part of its classes, or its images corrupted."""
+"""Evaluating a network on data sets with some of its classes, or with corrupted images."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def network():
 
 @pytest.fixture
 def recipe(tmp_path, network):
-    """Writes a recipe for evaluating the network on a folder, gives its path."""
+    """Write a recipe that evaluates the network on a folder; return its path."""
     torch.save({"state_dict": network.state_dict()}, tmp_path / "nano.pth.tar")
 
     def write(task, data, root):
@@ -51,7 +51,7 @@ def recipe(tmp_path, network):
 
 
 def write_images(root, synsets, *, each=4, seed=0):
-    """Noise images in a folder a class."""
+    """Write noise images, one folder per class."""
     generator = np.random.default_rng(seed)
     for synset in synsets:
         (root / synset).mkdir(parents=True)
@@ -61,7 +61,7 @@ def write_images(root, synsets, *, each=4, seed=0):
 
 @torch.inference_mode()
 def accuracy(network, folder):
-    """The share of images for which the true class has the largest logit of the classes in the folder."""
+    """Fraction of images whose true class has the largest logit among the classes in the folder."""
     numbers = sorted(SYNSETS[path.name] for path in folder.iterdir())
     right = []
     for path in sorted(folder.rglob("*.png")):
@@ -76,7 +76,7 @@ def table(printed):
     return {name: float(value) for name, value in rows}
 
 
-def test_only_the_classes_of_the_data_can_win(recipe, network, tmp_path, capsys):
+def test_only_the_classes_of_the_data_are_compared(recipe, network, tmp_path, capsys):
     write_images(tmp_path / "imagenet-a", SYNSETS)
     assert main(["test", "--config", recipe("Classification", "ImageData", tmp_path / "imagenet-a")]) == 0
     expected = accuracy(network, tmp_path / "imagenet-a")
@@ -91,8 +91,8 @@ def test_a_class_that_the_network_does_not_know_is_an_error(recipe, tmp_path, ca
 
 
 @pytest.mark.parametrize("way", ["--ckpt_path", "--model.initial"])
-def test_a_checkpoints_own_class_names_are_looked_at(way, recipe, tmp_path, capsys):
-    """Of the same number: without the names, b would count as a."""
+def test_a_checkpoints_own_class_names_are_used(way, recipe, tmp_path, capsys):
+    """The classes have the same number: without names, b would count as a."""
     path = ["--config", recipe("Classification", "ImageData", tmp_path / "data"), "--model.num_classes", "3"]
     write_images(tmp_path / "data" / "train", "abc")
     write_images(tmp_path / "data" / "val", "abc")
@@ -136,7 +136,7 @@ def test_classes_are_found_by_name(data, network, num_classes, numbers):
     assert match_classes(data, network, num_classes) == numbers
 
 
-def test_each_corruption_is_measured_over_its_severities(recipe, network, tmp_path, capsys):
+def test_each_corruption_is_averaged_over_its_severities(recipe, network, tmp_path, capsys):
     for i, name in enumerate(("fog", "snow")):
         for severity in range(1, 4):
             write_images(tmp_path / "imagenet-c" / name / str(severity), SYNSETS, each=2, seed=10 * i + severity)
@@ -167,7 +167,7 @@ def test_mean_corruption_error_is_relative_to_alexnet():
     [
         ([], "no folders in it, expected CORRUPTION/SEVERITY/CLASS/IMAGE"),
         (["fog"], "no folders in it, expected SEVERITY/CLASS/IMAGE"),
-        (["fog/1"], "no labelled images"),
+        (["fog/1"], "no labeled images"),
     ],
 )
 def test_an_incomplete_folder_of_corruptions_is_an_error(folders, message, recipe, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Every mixer in every family of networks: it runs, all parameters get gradients, the fused form computes the same."""
+"""Every mixer in every family of networks: it runs, all parameters get gradients, and the fused form is equal."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ DIM = 32
 
 
 class NearValues(MetaMixer):
-    """A user's mixer: keys that reach far, values that stay near."""
+    """A user's mixer: a depthwise key with a large kernel, and a 3x3 depthwise value."""
 
     def __init__(self, dim, kernel_size, operators):
         super().__init__(
@@ -41,7 +41,7 @@ def cloud(channels=6, *, cells=10, density=0.2, seed=0) -> SparseVoxels:
 
 
 def features(x):
-    """The values of a network's or layer's output."""
+    """The output of a network or layer as one tensor."""
     return x.features if isinstance(x, SparseVoxels) else x
 
 
@@ -65,7 +65,7 @@ FAMILIES = {
 
 
 def outputs(network: nn.Module, family: str) -> torch.Tensor:
-    """All that a network computes of an input, as one vector, before anything is chosen."""
+    """All outputs of a network as one vector, before any selection such as NMS."""
     if family == "points":
         return network(cloud()).flatten()
     if family == "forecasting":
@@ -82,7 +82,7 @@ def outputs(network: nn.Module, family: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("mixer", MIXERS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_runs_learns_and_folds(family, mixer):
+def test_runs_trains_and_fuses(family, mixer):
     name, settings = FAMILIES[family]
     torch.manual_seed(0)
     network = randomize(
@@ -109,15 +109,15 @@ def test_a_list_names_the_mixer_of_each_stage(family):
     mixers = ["ffnified"] * (stages - 1) + [NearValues]
     network = metamixer.create_model(name, mixers=mixers, **settings)
     assert sum(isinstance(module, NearValues) for module in network.modules()) == 1
-    with pytest.raises(InputError, match=f"expected one entry a stage, {stages} in all"):
+    with pytest.raises(InputError, match=f"expected one entry per stage, {stages} in all"):
         metamixer.create_model(name, mixers=["ffnified"] * 5, **settings)
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("ffnet_ts", {"mixers": ["pooling", "pooling"]}, "expected one entry a stage, 1 in all"),
-        ("ffnet_sr_nano", {"mixers": ["pooling", "pooling"]}, "expected one entry a stage, 1 in all"),
+        ("ffnet_ts", {"mixers": ["pooling", "pooling"]}, "expected one entry per stage, 1 in all"),
+        ("ffnet_sr_nano", {"mixers": ["pooling", "pooling"]}, "expected one entry per stage, 1 in all"),
         ("ffnet_head_ffnet_nano", {"head_args": {"mixers": "none"}}, "mixer 'none', expected one of ffnified"),
         ("ffnet_ts", {"mixers": 3}, "mixer 3, expected one of ffnified"),
         ("ffnet_1", {"mixers": "attention"}, "dim 80, expected a multiple of head_dim 32"),
@@ -172,7 +172,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("kind", DATA)
-def test_every_operator_works_and_folds_on_every_kind_of_data(kind, layer):
+def test_every_operator_works_and_fuses_on_every_kind_of_data(kind, layer):
     operators, data = DATA[kind]
     module, x = randomize(LAYERS[layer](operators)), data()
     expected = features(module(x))
@@ -205,7 +205,7 @@ def test_every_block_is_the_equation_on_every_kind_of_data(kind, mixer):
 
 
 class TestAttentionOnVoxels:
-    def test_relates_all_voxels_of_a_window_and_no_others(self):
+    def test_attends_to_all_voxels_of_a_window_and_no_others(self):
         x = cloud(DIM, cells=12)
         mixer = SelfAttention(DIM, operators=VOXELS).eval()
         inputs = x.features.clone().requires_grad_()
@@ -226,7 +226,7 @@ class TestAttentionOnVoxels:
         torch.testing.assert_close(mixer(x).features[x.grid.batch == 1], expected, rtol=1e-4, atol=1e-5)
 
     @torch.inference_mode()
-    def test_a_large_cloud_costs_no_square(self):
+    def test_the_cost_of_a_large_cloud_is_not_quadratic(self):
         cells = torch.arange(50)
         coordinates = torch.stack(torch.meshgrid(cells, cells, cells[:40], indexing="ij"), dim=-1).reshape(-1, 3)
         x = SparseVoxels.of(torch.randn(len(coordinates), 4), coordinates)

@@ -1,4 +1,4 @@
-"""`metamixer export`, and `predict` with what it wrote: int8 with its accuracy, wrong requests in one line."""
+"""`metamixer export`, and `predict` with its files: int8 with its accuracy, and wrong requests in one line."""
 
 import json
 
@@ -59,7 +59,7 @@ def test_int8_is_written_with_its_accuracy_or_not_at_all(checkpoint, labelled, t
     folders = ["--calibration", str(labelled), "--validation", str(labelled)]
     assert main([*command, *folders, "--max_drop", "-200"]) == 2
     error = capfd.readouterr().err.splitlines()[-1]
-    assert "the layers that cost most: " in error
+    assert "the costliest layers: " in error
     assert not out.exists()
     assert main([*command, *folders, "--max_drop", "100"]) == 0
     assert "% in int8" in capfd.readouterr().out
@@ -94,7 +94,7 @@ def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(
 
 
 @needs["openvino"]
-def test_the_last_refusal_tells_how_many_layers_are_in_floating_point(
+def test_the_last_refusal_states_the_number_of_floating_point_layers(
     checkpoint, labelled, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(
@@ -140,7 +140,7 @@ def test_a_network_of_series_is_calibrated_on_arrays(tmp_path, capsys):
     assert "verified (int8, no accuracy measured)" in capsys.readouterr().out
     np.save(folder / "9.npy", np.zeros((16, 3)))
     assert main([*command, "--int8", "--calibration", str(folder), "--overwrite"]) == 2
-    assert "9.npy: of shape [16, 3], expected [16, 2]" in capsys.readouterr().err
+    assert "9.npy: shape [16, 3], expected [16, 2]" in capsys.readouterr().err
 
 
 def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_path, capsys):
@@ -191,7 +191,7 @@ def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_
         ),
         (
             ["--format", "torch", "--shape", "1", "3", "96", "96", "--size", "64"],
-            "size 64 beside shape 1 3 96 96, expected one of the two",
+            "size 64 and shape 1 3 96 96, expected one of the two",
         ),
     ],
 )
@@ -219,15 +219,15 @@ def test_wrong_requests_are_one_line_and_exit_code_2(arguments, said, checkpoint
         ),
     ],
 )
-def test_a_checkpoint_is_never_written_over(command, source, out, checkpoint, tmp_path, capsys):
+def test_a_checkpoint_is_never_replaced(command, source, out, checkpoint, tmp_path, capsys):
     source = tmp_path / source
     source.write_bytes(checkpoint.read_bytes())
     assert main([command[0], str(source), *command[1:], "--out", str(tmp_path / out)]) == 2
-    assert "is one of the inputs, which would be lost" in capsys.readouterr().err
+    assert "is one of the inputs, expected another folder" in capsys.readouterr().err
     assert source.read_bytes() == checkpoint.read_bytes()
 
 
-def test_a_file_is_replaced_where_that_is_asked_for(checkpoint, tmp_path, monkeypatch, capsys):
+def test_a_file_is_replaced_when_asked(checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shapes.pt2").touch()
     command = ["export", str(checkpoint), "--format", "torch"]
@@ -264,7 +264,7 @@ def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
         (["ffnet_sr_nano_x2", "--images", "{arrays}"], "a.npy: not a readable .npy array"),
         (
             ["ffnet_sr_nano_x2", "--images", "{arrays}", "--size", "8", "--samples", "1"],
-            "a.npy: holds NaN or infinite values",
+            "a.npy: contains NaN or infinite values",
         ),
         (["levit_128s", "--pretrained", "false"], "in another size than the example's"),
     ],
@@ -300,13 +300,13 @@ def test_a_validation_folder_is_for_classifiers(labelled, capsys):
     for options, message in (
         (
             ["--validation", str(labelled)],
-            "for ffnet_head_ffnet_nano, expected a classifier that tells its preprocessing",
+            "for ffnet_head_ffnet_nano, expected a classifier with known preprocessing",
         ),
         (
             ["--max_drop", "0.5"],
-            "max_drop 0.5 for ffnet_head_ffnet_nano, expected a classifier: no accuracy is measured",
+            "max_drop 0.5 for ffnet_head_ffnet_nano, expected a classifier: other networks have no measured",
         ),
-        (["--mixed"], "mixed True for ffnet_head_ffnet_nano, expected a classifier: no accuracy is measured"),
+        (["--mixed"], "mixed True for ffnet_head_ffnet_nano, expected a classifier: other networks have no measured"),
     ):
         assert main([*command, "--calibration", str(labelled), *options]) == 2
         assert message in capsys.readouterr().err
@@ -315,7 +315,7 @@ def test_a_validation_folder_is_for_classifiers(labelled, capsys):
 @pytest.mark.parametrize("name", ["ffnet_3d_nano", "cascade_mask_rcnn_ffnet_nano"])
 def test_a_network_of_several_tensors_is_refused(name, capsys):
     assert main(["export", name, "--format", "torch", "--pretrained", "false"]) == 2
-    assert "expected one that takes one tensor and gives one" in capsys.readouterr().err
+    assert "expected one with one input and one output tensor" in capsys.readouterr().err
 
 
 @needs["onnx"]
@@ -341,7 +341,7 @@ def test_segmenters_and_upscalers_export_by_name(name, tmp_path, capsys):
     assert "verified" in capsys.readouterr().out
 
 
-def test_a_missing_extra_gives_the_pip_line(checkpoint, monkeypatch, capsys):
+def test_a_missing_extra_gives_the_pip_command(checkpoint, monkeypatch, capsys):
     monkeypatch.setattr("metamixer.deployment.formats.find_spec", lambda package: None)
     assert main(["export", str(checkpoint), "--format", "litert"]) == 2
     assert "pip install 'metamixer[litert]'" in capsys.readouterr().err

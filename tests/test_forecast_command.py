@@ -1,4 +1,4 @@
-"""metamixer forecast: what it writes, and what it refuses before it writes anything."""
+"""`metamixer forecast`: what it writes, and what it refuses before it writes anything."""
 
 import pytest
 
@@ -29,7 +29,7 @@ class TestCommand:
         assert main(["fuse", str(saved), "--out", str(tmp_path / "fused.safetensors")]) == 0
         assert "parity on random windows of series" in capsys.readouterr().out
 
-    def test_forecasts_at_once(self, table, tmp_path):
+    def test_forecasts_without_training(self, table, tmp_path):
         table.iloc[:30].to_csv(tmp_path / "table.csv", index=False)
         out, plot = tmp_path / "forecast.csv", tmp_path / "forecast.png"
         assert self.run(tmp_path / "table.csv", "--horizon", 12, "--levels", 80, "--out", out, "--plot", plot) == 0
@@ -37,13 +37,26 @@ class TestCommand:
         assert len(out.read_text().splitlines()) == 13
         assert plot.read_bytes()[:4] == b"\x89PNG"
 
+    def test_fine_tunes_and_backtests(self, table, tmp_path, capsys):
+        table.iloc[:300].to_csv(tmp_path / "table.csv", index=False)
+        tune = ["--horizon", 12, "--train", "finetune", "--steps", 2, "--quantiles", 0.1, 0.95]
+        saved, out = tmp_path / "tuned.safetensors", tmp_path / "forecast.csv"
+        assert self.run(*tune, "--out", out, "--save", saved, tmp_path / "table.csv") == 0
+        printed = capsys.readouterr().out
+        assert "fine-tuning: quantile loss on validation rows" in printed
+        assert all(title in printed for title in ("forecaster", "zero-shot", "seasonal-naive (24 steps)", "MASE"))
+        assert "load-q-10,load-q-95" in out.read_text()
+        again = tmp_path / "again.csv"
+        assert self.run(tmp_path / "table.csv", "--checkpoint", saved, "--horizon", 5, "--out", again) == 0
+        assert len(again.read_text().splitlines()) == 6
+
     def test_names_are_drawn_as_they_are(self, table, tmp_path):
         table.rename(columns={"load": "a_$x_y_z$"}).to_csv(tmp_path / "table.csv", index=False)
         learn = ["--horizon", 12, "--lookback", 48, "--steps", 2, "--plot", tmp_path / "plot.svg"]
         assert self.run(tmp_path / "table.csv", *learn, "--out", tmp_path / "forecast.csv") == 0
         assert "a_$x_y_z$" in (tmp_path / "plot.svg").read_text()
 
-    def test_the_table_is_never_written_over(self, table, tmp_path, capsys):
+    def test_the_table_is_never_replaced(self, table, tmp_path, capsys):
         path = tmp_path / "table.csv"
         table.to_csv(path, index=False)
         for option in ("--out", "--plot"):
@@ -65,12 +78,15 @@ class TestCommand:
         [
             (["nowhere.csv"], "nowhere.csv: no such file"),
             (["{table}", "--train", "scratch", "--horizon", "500"], "expected at least 1596"),
-            (["{table}", "--train", "none", "--steps", "9"], "steps 9 beside train none"),
+            (["{table}", "--train", "none", "--steps", "9"], "steps 9 with train none"),
+            (["{table}", "--train", "finetune", "--lookback", "9"], "lookback 9 with train finetune"),
+            (["{table}", "--train", "scratch", "--quantiles", "0.1"], "quantiles [0.1] with train scratch"),
+            (["{table}", "--quantiles", "1.5"], "quantiles [1.5], expected numbers between 0 and 1"),
             (["{table}", "--horizon", "20000"], "horizon 20000, expected at most 10000"),
             (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
             (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
             (["{table}", "--time", "when"], "time column 'when': no such column"),
-            (["{table}", "--horizon", "0"], "horizon 0, lookback 96, expected whole numbers, at least 1 each"),
+            (["{table}", "--horizon", "0"], "horizon 0, lookback 96, expected integers, at least 1 each"),
             (["{table}", "--steps", "-5"], "steps -5, expected at least 1"),
             (["{table}", "--save", "{table}/x.safetensors"], "x.safetensors: can't be written"),
             (["{table}", "--out", "forecast.parquet"], "out 'forecast.parquet', expected a name that ends in .csv"),
@@ -78,7 +94,7 @@ class TestCommand:
             (["{table}", "--plot", "forecast.xyz"], "forecast.xyz: expected a name that ends in one of"),
             (
                 ["{table}", "--checkpoint", "x.safetensors", "--levels", "[80]"],
-                "levels [80.0] beside checkpoint x.safetensors",
+                "levels [80.0] with checkpoint x.safetensors",
             ),
         ],
     )

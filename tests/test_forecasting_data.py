@@ -15,7 +15,7 @@ from tables import NAMES, changed, to_long, wide
 
 
 class TestWindows:
-    def test_hold_every_position_in_order(self):
+    def test_contain_every_position_in_order(self):
         values = torch.arange(40.0).view(20, 2)
         windows = Windows(values, lookback=5, horizon=3)
         assert len(windows) == 13
@@ -27,14 +27,14 @@ class TestWindows:
         assert torch.equal(past, torch.stack([values[12:17], values[0:5]]))
         assert torch.equal(future, torch.stack([values[17:20], values[5:8]]))
 
-    def test_spread_takes_some_from_the_whole_length(self):
+    def test_spread_selects_from_the_whole_length(self):
         windows = Windows(torch.arange(100.0)[:, None], lookback=5, horizon=3)
         assert windows.spread(None).past[:, 0, 0].tolist() == list(range(93))
         assert windows.spread(10).past[:, 0, 0].tolist() == list(range(0, 93, 10))
         assert windows.spread(10).future[:, 0, 0].tolist() == list(range(5, 98, 10))
         assert len(windows.spread(500)) == 93
 
-    def test_what_was_filled_in_is_seen_but_not_compared_with(self):
+    def test_filled_values_are_inputs_but_not_targets(self):
         filled, measured = (
             torch.tensor([[1.0], [1], [1], [4], [5]]),
             torch.tensor([[1.0], [np.nan], [np.nan], [4], [5]]),
@@ -65,7 +65,7 @@ def test_split_of_more_rows_than_there_are():
         split_rows(100, (80, 20, 20))
 
 
-def test_scaling_is_that_of_the_training_rows_and_comes_back():
+def test_scaling_is_fitted_on_the_training_rows_and_inverted():
     values = wide()[list(NAMES)].to_numpy()
     scaling = Scaling.of(values)
     scaled = scaling.apply(values)
@@ -83,7 +83,7 @@ class TestSeriesData:
         monkeypatch.setenv("METAMIXER_DATA", str(tmp_path))
         return SeriesData("sets/series.csv", lookback=24, horizon=12, split=(0.6, 0.2, 0.2), batch_size=16)
 
-    def test_counts_every_window_and_looks_back_into_the_part_before(self, data):
+    def test_includes_every_window_and_looks_back_into_the_previous_part(self, data):
         scaled = data.scaling.apply(data.series.values)
         assert [len(data.windows(part)) for part in ("train", "val", "test")] == [120 - 35, 40 - 11, 40 - 11]
         for loader, end in ((data.val_dataloader(), 160), (data.test_dataloader(), 200)):
@@ -92,7 +92,7 @@ class TestSeriesData:
             assert torch.equal(batches[0][0][0], scaled[end - 64 : end - 40])
             assert torch.equal(batches[-1][1][-1], scaled[end - 12 : end])
 
-    def test_training_sees_no_later_row_and_every_window_once_an_epoch(self, data):
+    def test_training_uses_no_later_row_and_every_window_once_per_epoch(self, data):
         scaled = data.scaling.apply(data.series.values)
         seen = torch.cat([torch.cat(batch, dim=1) for batch in data.train_dataloader()])
         assert len(seen) == 85
@@ -142,8 +142,8 @@ class TestTables:
             (changed(5, "wind", np.inf), "column 'wind', row 5: inf, expected a number"),
             (changed(5, "date", "yesterday"), "column 'date', row 5: 'yesterday', expected a date such as"),
             (changed(5, "date", None), "column 'date', row 5: None, expected a date such as"),
-            (wide()[["date"]], "table of 260 rows and 0 columns beside 'date', expected series"),
-            (wide().iloc[:0], "table of 0 rows and 3 columns beside 'date', expected series"),
+            (wide()[["date"]], "table of 260 rows and 0 columns besides 'date', expected series"),
+            (wide().iloc[:0], "table of 0 rows and 3 columns besides 'date', expected series"),
             (wide().assign(date=range(260)), "column 'date', row 1: 0, expected a date such as"),
         ],
     )
@@ -179,7 +179,7 @@ def test_names_of_series_are_kept_as_a_file_spells_them(tmp_path):
         read_frame(read_table(tmp_path / "blank.csv"))
 
 
-def test_the_benchmark_refuses_dates_that_fall(tmp_path):
+def test_the_benchmark_refuses_decreasing_dates(tmp_path):
     wide()[::-1].to_csv(tmp_path / "table.csv", index=False)
     with pytest.raises(
         InputError, match=r"column 'date', row 2: .* is before .* of the row above, expected dates in order"

@@ -1,4 +1,4 @@
-"""FFNet-TS is the published function, fuses, exports, and knows no future."""
+"""FFNet-TS equals the published network, fuses, exports, and uses no future values."""
 
 import copy
 
@@ -54,7 +54,7 @@ def window(network, batch=3):
 
 @pytest.fixture(params=KINDS)
 def network(request):
-    """A small network of each kind, as if trained."""
+    """A small network of each kind, with weights as after training."""
     return randomize(ffnet_ts(**KINDS[request.param]))
 
 
@@ -89,7 +89,7 @@ class TestPublishedCheckpoints:
         ("key", "value", "message"),
         [
             ("model.head.linear.bias", None, r"1 missing: model\.head\.linear\.bias"),
-            ("model.tail.weight", torch.zeros(2), r"1 left over: model\.tail\.weight"),
+            ("model.tail.weight", torch.zeros(2), r"1 unexpected: model\.tail\.weight"),
             (
                 "model.head.linear.bias",
                 torch.zeros(7),
@@ -134,7 +134,7 @@ def test_permuting_variables_and_their_weights_permutes_the_forecast():
 
 
 def permute_variables(network, order, dim=16):
-    """Weights with the variables in another order, by what each axis of them means."""
+    """Weights with permuted variables, depending on the meaning of each axis."""
     count = len(order)
 
     def channels(tensor, axis=0):
@@ -142,9 +142,7 @@ def permute_variables(network, order, dim=16):
         return tensor.unflatten(axis, (count, -1)).index_select(axis, order).flatten(axis, axis + 1)
 
     def hidden_by_variable(tensor, copies):
-        """(dim * copies * variables, ...), where the hidden layer's variables, `copies` of them a variable, are the
-        inner axis.
-        """
+        """(dim * copies * variables, ...): the hidden layer's variables, `copies` per variable, are the inner axis."""
         return tensor.unflatten(0, (dim, count, copies))[:, order].flatten(0, 2)
 
     attention, ffn = (residual.mixer for residual in network.stages[0].blocks[0].children())
@@ -173,10 +171,10 @@ def permute_variables(network, order, dim=16):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"depths": (1, 1)}, "expected one entry a stage in each"),
+        ({"depths": (1, 1)}, "expected one entry per stage in each"),
         ({"centre": "median"}, "centre 'median', expected 'mean', 'last' or None"),
         ({"head": "own"}, "head 'own', expected one of shared, individual"),
-        ({"lookback": 3}, "lookback 3, patch_size 4, patch_stride 2: expected them in falling order"),
+        ({"lookback": 3}, "lookback 3, patch_size 4, patch_stride 2: expected them in descending order"),
         ({"decomposition": 24}, "decomposition 24, expected an odd number"),
         ({"decomposition": -1}, "decomposition -1, expected an odd number"),
     ],

@@ -1,4 +1,4 @@
-"""Forecasting by a recipe from the command line: fit, resume, test, the schedule of the published code."""
+"""Forecasting recipes from the command line: fit, resume, test, and the schedule of the published code."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ LOOKBACK, HORIZON = 24, 8
 
 @pytest.fixture
 def recipe(tmp_path):
-    """A short training on a table of waves; gives the recipe's path."""
+    """Write a short recipe on a table of waves; return its path."""
     wide().to_csv(tmp_path / "waves.csv", index=False)
     content = {
         "seed_everything": 1,
@@ -48,7 +48,7 @@ def recipe(tmp_path):
     return path
 
 
-def test_what_was_not_measured_counts_in_no_error(monkeypatch):
+def test_missing_values_do_not_count_in_the_loss(monkeypatch):
     task = Forecasting(variables=3, lookback=LOOKBACK, horizon=HORIZON, model_args={"dims": [8]}).eval()
     monkeypatch.setattr(task, "log_loss", lambda loss, **_: loss)
     monkeypatch.setattr(task, "log_dict", lambda *_, **__: None)
@@ -80,7 +80,7 @@ def test_a_recipe_fits_and_tests_and_its_checkpoint_forecasts(recipe, tmp_path, 
     assert main(["predict", str(tmp_path), "--checkpoint", str(tmp_path / "run" / "best.ckpt")]) == 2
 
 
-def test_a_test_behind_a_training_measures_the_averaged_weights(recipe):
+def test_testing_after_training_evaluates_the_averaged_weights(recipe):
     content = yaml.safe_load(recipe.read_text())
     content["trainer"]["callbacks"] = [{"class_path": "MovingAverage", "init_args": {"decay": 0.9}}]
     recipe.write_text(yaml.safe_dump(content))
@@ -107,7 +107,7 @@ def test_a_horizon_takes_its_settings_from_the_recipe(words, recipe, tmp_path):
     assert config["model"]["init_args"]["loss"] == "mae"
 
 
-def test_a_stopped_run_ends_with_the_weights_of_an_unbroken_one(recipe, tmp_path, monkeypatch):
+def test_a_stopped_run_ends_with_the_weights_of_an_uninterrupted_one(recipe, tmp_path, monkeypatch):
     step = Forecasting.training_step
 
     def stop(self, batch, batch_idx):

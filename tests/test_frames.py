@@ -1,4 +1,4 @@
-"""Tables of pandas and polars in every layout: read, filled, told, written alike."""
+"""Tables of pandas and polars in every layout: reading, filling, messages and writing."""
 
 import numpy as np
 import pandas
@@ -21,7 +21,7 @@ from tables import NAMES, changed, to_long, wide
 
 
 def polars_of(table, zone=None):
-    """The same table in polars, its dates in a zone."""
+    """The same table in polars, with dates in a time zone."""
     frame = polars.DataFrame({name: table[name].to_list() for name in table})
     return frame.with_columns(polars.col("date").dt.convert_time_zone(zone)) if zone else frame
 
@@ -87,7 +87,7 @@ class TestFrames:
     def test_a_long_table_repeats_no_date(self):
         table = to_long(wide())
         table.loc[300, "ds"] = table.loc[301, "ds"]
-        with pytest.raises(InputError, match=r"column 'ds', row 302: series 'wind' has 2020-02-01 15:00:00 already"):
+        with pytest.raises(InputError, match=r"column 'ds', row 302: series 'wind' has 2020-02-01 15:00:00 twice"):
             read_frame(table)
 
     @pytest.mark.parametrize("frame", [np.zeros((3, 2)), "table.csv", None])
@@ -153,7 +153,7 @@ class TestFrames:
     @pytest.mark.parametrize(
         "zone", ["America/Santiago", "Africa/Cairo", "Asia/Beirut", "America/Havana", "Europe/Berlin"]
     )
-    def test_days_whose_midnight_the_clock_leaves_out_are_days(self, zone):
+    def test_days_without_midnight_are_days(self, zone):
         table = wide(800, "D", start="2023-01-01")
         table["date"] = to_zone(table["date"], zone)
         series, layout = read_frame(table)
@@ -179,17 +179,17 @@ class TestFrames:
         written = write_frame(series.times, {"": series.values, "-lo-80": series.values}, series.names, layout)
         assert list(written.columns) == ["date", 2, "2-lo-80", 10, "10-lo-80", 1, "1-lo-80"]
 
-    def test_the_only_dates_are_the_dates_whatever_their_name(self):
+    def test_the_only_column_of_dates_is_used_whatever_its_name(self):
         assert read_frame(wide().rename(columns={"date": "Zeit"}).set_index("Zeit"))[1].time == "Zeit"
         assert read_frame(wide().set_axis(range(4), axis=1))[1].time == 0
 
-    def test_days_come_before_months_where_dots_part_them(self):
+    def test_dates_with_dots_are_day_first(self):
         table = wide(40, "D", start="2023-02-01")
         series, _ = read_frame(table.assign(date=table["date"].dt.strftime("%d.%m.%Y")))
         assert np.array_equal(series.times, table["date"].to_numpy())
 
     def test_warns_of_other_columns_of_a_long_table(self):
-        with pytest.warns(UserWarning, match="columns 'wind', 'rain': not used, only unique_id, ds, y are"):
+        with pytest.warns(UserWarning, match="columns 'wind', 'rain': ignored, only unique_id, ds, y count"):
             read_frame(to_long(wide()).assign(wind=1.0, rain=0.0))
 
     @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ class TestFrames:
             ([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]),
         ],
     )
-    def test_the_value_before_stands_for_a_missing_one(self, values, filled):
+    def test_the_previous_value_replaces_a_missing_one(self, values, filled):
         series = Series(np.datetime64("2020-01-01") + np.arange(6), np.array([values, [7.0] * 6]).T, ("x", "y"))
         assert fill_missing(series, learned=4).values.T.tolist() == [filled, [7.0] * 6]
         assert np.array_equal(series.values[:, 0], values, equal_nan=True), "the original is untouched"
@@ -231,7 +231,7 @@ class TestFrames:
         [
             (lambda series: refuse_missing(series.rows(9)), "series 'wind', 2020-01-31 14:00:00: no value"),
             (lambda series: fill_missing(series.rows(16), learned=1), "series 'wind': no value at the first 1 dates"),
-            (lambda series: refuse_constant(series.rows(0, 1)), "series 'load': .* at all 1 dates"),
+            (lambda series: refuse_constant(series.rows(0, 1)), "series 'load': .* at all 1 training dates"),
             (
                 lambda series: Frequency("30min").check(series),
                 "column 'ds': 2020-01-30 23:00:00 follows 2020-01-30 22:00:00",
@@ -239,7 +239,7 @@ class TestFrames:
             (lambda series: Frequency.of(series.rows(0, 2)), "table of 2 dates"),
         ],
     )
-    def test_of_a_long_table_series_and_date_are_named(self, call, message):
+    def test_errors_in_a_long_table_name_series_and_date(self, call, message):
         series, _ = read_frame(to_long(changed(17, "wind", np.nan)))
         with pytest.raises(InputError, match=message):
             call(series)
@@ -251,10 +251,10 @@ class TestFrames:
                 lambda: fill_missing(to_series(wide().assign(wind=np.nan)), learned=200),
                 "column 'wind': no value at the first 200 dates",
             ),
-            (lambda: refuse_constant(to_series(wide().assign(wind=3.0))), "column 'wind': 3 at all 260 dates to learn"),
+            (lambda: refuse_constant(to_series(wide().assign(wind=3.0))), "column 'wind': 3 at all 260 training dates"),
             (
                 lambda: same_variables(to_series(wide()), ("load", "sun")),
-                "series sun missing, wind, price left over, expected load, sun",
+                "series sun missing, wind, price unknown, expected load, sun",
             ),
             (lambda: last_window(to_series(wide()), 300), "table of 260 dates, expected at least 300, the lookback"),
             (

@@ -1,4 +1,4 @@
-"""Int8: what is calibrated, how many bits weights have, and which layers suffer."""
+"""int8: calibration, bits of the weights, and the layers that lose most accuracy."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_int8_calibrates_in_a_fixed_batch(name, tmp_path):
 
 @needs["onnx"]
 @pytest.mark.parametrize(("able", "largest"), [(True, 127), (False, 64)])
-def test_onnx_weights_have_seven_bits_where_products_would_saturate(able, largest, monkeypatch):
+def test_onnx_weights_have_seven_bits_if_products_would_saturate(able, largest, monkeypatch):
     import onnx
 
     from metamixer.deployment.runtimes.onnx import convert

@@ -1,4 +1,4 @@
-"""Other packages take our backbones by name, without code of ours."""
+"""Other packages use our backbones by name, without extra code."""
 
 import pytest
 import segmentation_models_pytorch
@@ -43,7 +43,7 @@ def test_transformers_wraps_a_backbone(name):
 
 @torch.no_grad()
 @pytest.mark.parametrize("out_indices", [(0, 1, 2, 3), (0, 2), (1,), (-2, -1)])
-def test_timm_gives_the_features_asked_for_and_prunes_the_rest(out_indices):
+def test_timm_returns_the_requested_features_and_prunes_the_rest(out_indices):
     torch.manual_seed(0)
     whole = timm.create_model("ffnet_nano", num_classes=7).eval()
     torch.manual_seed(0)

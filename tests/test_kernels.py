@@ -1,4 +1,4 @@
-"""The kernels of a GPU in Triton's interpreter, against float64 convolutions; what is left for a GPU is their speed."""
+"""The GPU kernels in Triton's interpreter, compared with float64 convolutions. Only their speed needs a GPU."""
 
 import copy
 import importlib
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module", autouse=True)
 def operators():
-    """The operators, run by the interpreter, which `conftest.py` asks for before Triton is imported."""
+    """The operators, run by the interpreter that `conftest.py` selects before Triton is imported."""
     patch = pytest.MonkeyPatch()
     patch.setattr(kernels, "INTERPRETED", True)
     yield importlib.import_module("metamixer.ops.kernels.operators")
@@ -50,10 +50,10 @@ def largest(actual, expected):
 
 
 SHAPES = [
-    ((2, 2, 7, 7), (7, 7)),  # an image that is its own window
+    ((2, 2, 7, 7), (7, 7)),  # the whole image is one window
     ((17, 1, 5, 6), (3, 3)),
     ((2, 2, 14, 14), (7, 7)),  # two rows at a time
-    ((1, 2, 19, 37), (3, 3)),  # tiles that pass both borders
+    ((1, 2, 19, 37), (3, 3)),  # tiles that cross both borders
     ((1, 1, 33, 12), (9, 9)),
     ((2, 1, 9, 20), (3, 5)),
     ((2, 2, 1, 48), (1, 51)),
@@ -113,7 +113,7 @@ def test_any_size(batch, channels, height, width, rows, columns):
         torch.testing.assert_close(ours, theirs)
 
 
-# Triton's interpreter multiplies the bits of bfloat16 as integers; `benchmarks/token_mixer.py` checks that type, on a
+# Triton's interpreter multiplies bfloat16 as integers. `benchmarks/token_mixer.py` checks this type, on a
 # GPU.
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
 def test_every_type(operators, dtype, tolerance):
@@ -169,7 +169,7 @@ def test_operators_keep_pytorchs_rules(operators):
 
 @pytest.fixture
 def pair():
-    """A small FFNet of all kinds of layers, and its accelerated copy."""
+    """A small FFNet with all kinds of layers, and its accelerated copy."""
     torch.manual_seed(0)
     sizes = {"depths": (1, 1, 1, 1), "dims": (4, 4, 8, 8), "stem_dim": 4, "num_classes": 3, "layer_scale": 0.5}
     network = create_model("ffnet_nano", **sizes).double()
@@ -258,7 +258,7 @@ def test_switched_off_nothing_changes(monkeypatch):
     assert type(accelerate(mixer)) is FFNifiedAttention
 
 
-def test_an_accelerated_network_runs_where_no_kernel_does(monkeypatch):
+def test_an_accelerated_network_runs_without_kernels(monkeypatch):
     network = accelerate(FFNifiedAttention(2, 7).eval())
     x = torch.randn(1, 2, 9, 9)
     expected = network(x)
@@ -266,7 +266,7 @@ def test_an_accelerated_network_runs_where_no_kernel_does(monkeypatch):
     torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_kernels_compile_for_gpus_that_are_not_here():
+def test_the_kernels_compile_without_a_gpu():
     script = Path(__file__).parent.parent / "benchmarks/kernels_compile.py"
     environment = os.environ | {"TRITON_INTERPRET": "0"}
     found = subprocess.run(

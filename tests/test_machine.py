@@ -1,4 +1,4 @@
-"""What the processor computes, simulated for processors other than the one at hand, and what follows from it."""
+"""Capabilities of the processor, simulated for other processors, and their effects."""
 
 import platform
 from types import SimpleNamespace
@@ -23,8 +23,8 @@ PROCESSORS = {
     "Arm": ("aarch64", "Features", "fp asimd asimddp", False, False, True),
     "Arm with bf16": ("aarch64", "Features", "fp asimd asimddp i8mm bf16", True, True, True),
 }
-"""Architecture, what Linux calls its instruction sets, which it names, whether oneDNN takes bf16; computed: bf16,
-int8.
+"""Architecture, Linux's name of the instruction sets, its instruction sets, whether oneDNN accepts bf16; whether the
+processor has bf16 and int8.
 """
 
 EMULATING = [name for name, (*_, bfloat16, _) in PROCESSORS.items() if not bfloat16]
@@ -33,7 +33,7 @@ COMPUTING = [name for name in PROCESSORS if name not in EMULATING]
 
 @pytest.fixture
 def simulate(tmp_path, monkeypatch):
-    """Have the package believe that it runs on one of `PROCESSORS`, of which OpenVINO has an account of its own."""
+    """Simulate one of `PROCESSORS`, with OpenVINO's own list of capabilities."""
 
     def run(name: str, openvino: tuple[str, ...] = ("FP32", "INT8")):
         architecture, field, flags, onednn, *_ = PROCESSORS[name]
@@ -49,13 +49,13 @@ def simulate(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
-def test_instructions_are_asked_of_the_processor(name, simulate):
+def test_instructions_are_read_from_the_processor(name, simulate):
     simulate(name)
     assert machine.processor() == name
     assert (machine.computes_bfloat16(), machine.multiplies_int8()) == PROCESSORS[name][4:]
 
 
-def test_without_cpuinfo_pytorch_is_asked(tmp_path, monkeypatch):
+def test_without_cpuinfo_pytorch_is_used(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "CPUINFO", tmp_path / "none")
     found = {"avx512_bf16": True, "avx512_vnni": False, "l1d_cache_size": 1, "cpu_name": "x"}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
@@ -69,7 +69,7 @@ def bf16_forms(precision: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", EMULATING)
-def test_auto_leaves_out_what_is_emulated_and_asking_for_it_is_warned_of(name, simulate):
+def test_auto_leaves_out_emulated_bf16_and_asking_for_it_warns(name, simulate):
     pytest.importorskip("openvino")
     simulate(name)
     assert bf16_forms("auto") == set()
@@ -80,7 +80,7 @@ def test_auto_leaves_out_what_is_emulated_and_asking_for_it_is_warned_of(name, s
 
 
 @pytest.mark.parametrize("name", COMPUTING)
-def test_auto_takes_what_processor_and_openvino_compute(name, simulate, recwarn):
+def test_auto_uses_what_processor_and_openvino_support(name, simulate, recwarn):
     pytest.importorskip("openvino")
     simulate(name, openvino=("FP32", "BF16"))
     assert bf16_forms("auto") == bf16_forms("bf16") == {"openvino", "eager"}
@@ -93,7 +93,7 @@ def test_auto_takes_what_processor_and_openvino_compute(name, simulate, recwarn)
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_openvino_never_emulates_bfloat16(name, simulate):
     openvino = pytest.importorskip("metamixer.deployment.runtimes.openvino")
-    simulate(name, openvino=("FP32", "BF16"))  # as oneDNN would have it
+    simulate(name, openvino=("FP32", "BF16"))  # as in oneDNN
     _, _, settings = openvino.OpenVino("model", "bf16", (None,)).compiled
     assert settings["INFERENCE_PRECISION_HINT"] == ("bf16" if name in COMPUTING else "f32")
 
@@ -101,14 +101,14 @@ def test_openvino_never_emulates_bfloat16(name, simulate):
 def test_deploy_in_emulated_bfloat16_gives_the_networks_outputs(simulate):
     simulate("AVX-512")
     network, x = classifier(), torch.randn(1, 3, SIZE, SIZE)
-    with pytest.warns(InputWarning, match="fp32 is faster and more exact"):
+    with pytest.warns(InputWarning, match="fp32 is faster and more accurate"):
         runtime = metamixer.deploy(network, x, "bf16", backend="eager", cache=False)
     assert runtime.name == "eager bf16"
     assert metamixer.deploy(network, x, backend="eager", cache=False).name == "eager fp32"
 
 
-def test_load_on_the_machine_decides_no_trial(monkeypatch):
-    """The faster form is disturbed in two rounds of three."""
+def test_load_on_the_machine_does_not_decide_the_choice(monkeypatch):
+    """The faster form is slowed down in two of three rounds."""
     clock = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
     calls = iter(range(1000))

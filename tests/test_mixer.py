@@ -1,4 +1,4 @@
-"""The equation value(act(key(query(x)))) and the mixers made of it, on data of one and of two dimensions."""
+"""The equation value(act(key(query(x)))) and its mixers, on one- and two-dimensional data."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ EVERY_MIXER = {
 
 @pytest.fixture(params=DATA)
 def data(request):
-    """The operators of a kind of data, and a batch of it."""
+    """The operators of a kind of data, and a batch."""
     operators, shape = DATA[request.param]
     return operators, image("mixer", shape)
 
@@ -105,7 +105,7 @@ def test_keys_are_static_in_a_feed_forward_network_and_dynamic_in_attention():
 
 
 class GatedMemory(nn.Module):
-    """A dynamic key of a user: the query is compared with an average of x that it brings along."""
+    """A user's dynamic key: it compares the query with an average of x, which the query passes on."""
 
     def forward(self, x):
         return x * x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
@@ -127,7 +127,7 @@ def test_a_user_writes_a_mixer_for_any_data(data):
     torch.testing.assert_close(metamixer.fuse(block)(x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_network_takes_the_mixer_of_a_user():
+def test_a_network_accepts_a_users_mixer():
     network = metamixer.create_model("ffnet_nano", mixers=("ffnified", "pooling", my_mixer, "identity"), num_classes=3)
     kinds = [type(stage.blocks[0].token_mixer.mixer.key).__name__ for stage in network.stages]
     assert kinds == ["Conv2d", "AvgPool2d", "GatedMemory", "Identity"]
@@ -151,7 +151,7 @@ def test_refuses_an_unknown_mixer():
     names = "ffnified, attention, depthwise, convolution, pooling, identity"
     with pytest.raises(InputError, match=f"mixer 'atention', expected one of {names} or a function"):
         metamixer.create_model("ffnet_nano", mixers="atention")
-    with pytest.raises(InputError, match="expected one entry a stage"):
+    with pytest.raises(InputError, match="expected one entry per stage"):
         metamixer.create_model("ffnet_nano", mixers=("ffnified", "attention"))
 
 

@@ -1,6 +1,4 @@
-"""What every network of the package promises, whichever it is; the form tests use small networks of every kind of
-part.
-"""
+"""What every image network guarantees. The tests of the deploy form use small networks with every kind of layer."""
 
 import copy
 
@@ -31,13 +29,13 @@ def pixels(height, width, batch=2):
 
 @pytest.fixture(scope="module", params=metamixer.list_models("classification"))
 def network(request):
-    """Every image network, narrow, as if trained; shared by the tests, so none may change it."""
+    """Every image network, narrow, with weights as after training. Shared by the tests, so none may change it."""
     return randomize(metamixer.create_model(request.param, num_classes=CLASSES, **NARROW))
 
 
 @pytest.fixture(params=SMALL)
 def small(request):
-    """A small network of every kind of part."""
+    """A small network with every kind of layer."""
     return randomize(metamixer.create_model("ffnet_nano", num_classes=CLASSES, **SMALL[request.param]))
 
 
@@ -48,7 +46,7 @@ def unused_parameters(network):
 
 
 def assert_same(actual, expected, tolerance=1e-5):
-    """Equal relative to the largest value."""
+    """Compare relative to the largest value."""
     assert (actual - expected).abs().max() <= tolerance * expected.abs().max()
 
 
@@ -64,7 +62,7 @@ class TestEveryNetwork:
             stride = info["reduction"]
             assert feature.shape == (2, info["num_chs"], -(-height // stride), -(-width // stride))
 
-    def test_dense_form_has_no_unused_parameter(self, network):
+    def test_the_training_form_has_no_unused_parameter(self, network):
         name = network.pretrained_cfg["architecture"]
         dense = randomize(timm.create_model(name, features_only=True, feature_norms=True, **NARROW)).train()
         sum(feature.pow(3).sum() for feature in dense(pixels(64, 64))).backward()
@@ -77,7 +75,7 @@ class TestEveryNetwork:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["fastvit_t8", "repvit_m0_9", "repvgg_a0"])
-def test_fuses_timms_networks_once_and_again(name):
+def test_fuses_timms_networks_repeatedly(name):
     network = randomize(timm.create_model(name, num_classes=CLASSES))
     expected = network(pixels(64, 64))
     deployed = metamixer.fuse(network)
@@ -97,7 +95,7 @@ def test_fuses_timms_networks_once_and_again(name):
     ],
 )
 def test_size_in_deploy_form_is_the_papers(name, size, millions, giga_macs):
-    """Paper, table 2, which cuts 2.98 off to 2.9 and 10.15 to 10.1."""
+    """Paper, table 2, which truncates 2.98 to 2.9 and 10.15 to 10.1."""
     deployed = metamixer.fuse(timm.create_model(name, device="meta"))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         deployed(torch.empty(1, 3, size, size, device="meta"))
@@ -115,7 +113,7 @@ class TestSmallNetworks:
     @pytest.mark.parametrize("fused", [False, True])
     def test_exports_for_any_size(self, small, fused):
         network = metamixer.fuse(small) if fused else small
-        # torch.export makes a case apart of a dimension of size 1, which the last stage of 32 pixels has.
+        # torch.export specializes dimensions of size 1; with 32 pixels the last stage has one.
         height, width = (torch.export.Dim(name, min=33) for name in ("height", "width"))
         shapes = {"x": {0: torch.export.Dim("batch"), 2: height, 3: width}}
         program = torch.export.export(network, (pixels(64, 64),), dynamic_shapes=shapes)
@@ -190,7 +188,7 @@ def test_an_unknown_name_suggests_the_nearest():
 
 
 def test_refuses_numbers_and_words_that_do_not_fit():
-    with pytest.raises(InputError, match="expected one entry a stage"):
+    with pytest.raises(InputError, match="expected one entry per stage"):
         metamixer.create_model("ffnet_nano", depths=(1, 1))
     with pytest.raises(InputError, match="global_pool 'max', expected 'avg' or ''"):
         metamixer.create_model("ffnet_nano", global_pool="max")

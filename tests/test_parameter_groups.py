@@ -1,4 +1,4 @@
-"""What decays and at which rate, in the same way for every task; states of an optimizer in other groups."""
+"""Weight decay and learning rates, the same for every task; optimizer states with other groups."""
 
 import copy
 
@@ -13,12 +13,12 @@ from metamixer.tasks.optimization.recipe import Optimization
 from metamixer.tasks.optimization.segmentation import SegmentationOptimization
 
 SCALED = {"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 16), "layer_scale": 1e-6}
-"""A small FFNet with layer scales, as FFNet-3 and 4 have them."""
+"""A small FFNet with layer scales, as in FFNet-3 and 4."""
 
 
 @pytest.fixture(scope="module")
 def network():
-    """No test may change it."""
+    """Shared by the tests, so none may change it."""
     return metamixer.create_model("ffnet_nano", num_classes=3, **SCALED)
 
 
@@ -57,8 +57,8 @@ def test_rates_of_layers_are_timms(network):
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_a_state_of_0_1_0_goes_on_in_the_groups_of_today(recipe, network):
-    """Its checkpoints have other groups, without names."""
+def test_an_optimizer_state_of_0_1_0_loads_into_the_current_groups(recipe, network):
+    """Version 0.1.0's checkpoints have other groups, without names."""
     named = dict(network.named_parameters())
     before = recipe.groups_before(network)
     assert sorted(name for names in before for name in names) == sorted(named)

@@ -1,4 +1,4 @@
-"""FFNet-3D: equal to the published network, differentiable, foldable, strict about its files and its input."""
+"""FFNet-3D: equal to the published network, differentiable, fusable, strict about its files and input."""
 
 import json
 
@@ -29,7 +29,7 @@ NUMBERS = np.load(GOLDEN / "points.npz")
 
 @pytest.fixture(scope="module")
 def scenes() -> SparseVoxels:
-    """Two small scenes of six features a voxel."""
+    """Two small scenes with six features per voxel."""
     features = published_weights.image("points/feat", (len(NUMBERS["points/batch"]), 6))
     return SparseVoxels.of(
         features, torch.from_numpy(NUMBERS["points/grid_coord"]), torch.from_numpy(NUMBERS["points/batch"])
@@ -90,7 +90,7 @@ def test_published_files_label_clouds_with_their_sets_classes(scenes, tmp_path, 
 @pytest.mark.parametrize(
     ("model", "classes", "message"),
     [
-        (None, 13, "net.pth: doesn't say which network it holds"),
+        (None, 13, "net.pth: has no description of its network"),
         ("ffnet_3d_nano", 13, "model 'ffnet_3d_nano', expected ffnet_3d, the only published point network"),
         ("ffnet_3d", 19, r"net\.pth: a head of 19 classes, expected one of 13 \(S3DIS\), 20 \(ScanNet\) or 200"),
         ("ffnet_3d", 0, r"net\.pth: no head, expected one of 13"),
@@ -139,7 +139,7 @@ def test_a_single_voxel_and_autocast():
     torch.testing.assert_close(rough.float(), exact, rtol=0.05, atol=0.05)
 
 
-def test_refuses_what_does_not_fit(scenes):
+def test_refuses_input_that_does_not_fit(scenes):
     with pytest.raises(InputError, match="6 features, expected 4"):
         create_model("ffnet_3d_nano", in_chans=4)(scenes)
     with pytest.raises(InputError, match="act 'tanh'"):

@@ -1,4 +1,4 @@
-"""Training, testing and labelling of point clouds: one way from a recipe to labelled files, and errors in one line."""
+"""Training, testing and labeling of point clouds: from a recipe to labeled files, with errors in one line."""
 
 import csv
 import weakref
@@ -27,7 +27,7 @@ ROOM = 400
 
 
 def room(seed: int) -> dict[str, np.ndarray]:
-    """A floor (class 0) and a wall (class 1), some points of no class."""
+    """A floor (class 0) and a wall (class 1); some points have no class."""
     random = np.random.default_rng(seed)
     floor = np.c_[random.uniform(0, 2, (ROOM, 2)), np.zeros(ROOM)]
     wall = np.c_[random.uniform(0, 2, ROOM), np.zeros(ROOM), random.uniform(0.2, 2, ROOM)]
@@ -39,7 +39,7 @@ def room(seed: int) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def clouds(tmp_path):
-    """A folder of three rooms with its YAML."""
+    """A folder of three rooms with their YAML."""
     for i in range(3):
         np.savez(tmp_path / f"room{i}.npz", **room(i))
     (tmp_path / "clouds.yaml").write_text(
@@ -106,7 +106,7 @@ def test_learns_tests_labels_and_fuses(clouds, tmp_path_factory, capsys):
     (clouds / "clouds.yaml").write_text(description.replace("['floor, tiled', wall]", "{1: wall, 0: 'floor, tiled'}"))
     assert cli.main(["test", *arguments]) == 2
     assert (
-        "class 0 of the data is 'wall', expected 'floor, tiled', which the checkpoint learned there"
+        "class 0 of the data is 'wall', expected 'floor, tiled', the class that the checkpoint was trained on"
         in capsys.readouterr().err
     )
 
@@ -134,7 +134,7 @@ def test_the_command_refuses_before_it_writes(tmp_path, capsys, arrays, message)
 
 
 def label(tmp_path, capsys, *arguments, out="out"):
-    """The command's exit code and what it says on standard error."""
+    """Exit code and standard error of the command."""
     save_checkpoint(tmp_path / "net.safetensors")
     code = cli.main(
         ["points", *arguments, "--checkpoint", str(tmp_path / "net.safetensors"), "--out", str(tmp_path / out)]
@@ -143,7 +143,7 @@ def label(tmp_path, capsys, *arguments, out="out"):
 
 
 @pytest.mark.parametrize("existing", ["room1.npz", "room2.jpg", "counts.csv"])
-def test_the_command_replaces_nothing_unasked(clouds, capsys, existing):
+def test_the_command_replaces_files_only_when_asked(clouds, capsys, existing):
     (clouds / "out").mkdir()
     (clouds / "out" / existing).write_text("before")
     files = [str(clouds / f"room{i}.npz") for i in range(3)]
@@ -166,7 +166,7 @@ def test_the_command_never_replaces_its_input(clouds, capsys, overwrite):
     assert (clouds / "room0.npz").read_bytes() == before
 
 
-def test_a_cloud_that_fails_costs_no_other(clouds, capsys, monkeypatch):
+def test_a_failed_cloud_does_not_stop_the_others(clouds, capsys, monkeypatch):
     def write(source, target, labels):
         if source.name == "room1.npz":
             raise RuntimeError("odd")
@@ -237,9 +237,9 @@ def read_cloud_of(arrays):
     return Cloud(arrays["coord"], colours=arrays["color"].astype(np.float32), labels=arrays["label"])
 
 
-def test_fragments_let_every_point_speak(tmp_path):
-    """A network that answers with a point's own colour tells all points of a voxel apart, the quick way only its
-    first.
+def test_fragments_predict_every_point(tmp_path):
+    """A network that returns the color of a point distinguishes all points of a voxel with fragments; without them, it
+    sees only the first.
     """
 
     class Echo(torch.nn.Module):
@@ -257,7 +257,7 @@ def test_fragments_let_every_point_speak(tmp_path):
 
 
 def test_positions_count_from_the_middle_of_the_cloud(clouds):
-    """Far from the map's origin float32 has steps of half a metre."""
+    """Far from the map's origin, float32 has a resolution of half a meter."""
     near, far = room(0), room(0)
     far["coord"] = far["coord"] + [500_000.0, 5_400_000.0, 300.0]
     save_checkpoint(clouds / "net.safetensors")
@@ -289,7 +289,7 @@ def test_scanners_and_older_checkpoints_keep_their_origin():
     np.testing.assert_array_equal(joined(cloud, cloud).coordinates[:2], [[-1, -1, 0], [1, 1, 2]])
 
 
-def test_a_second_scene_is_put_where_the_scanner_saw_it(clouds):
+def test_a_second_scene_keeps_its_position_to_the_scanner(clouds):
     still = PointAugmentation(
         turn_chance=0.0,
         flip=0.0,
@@ -424,13 +424,13 @@ FILES = "train: [room0.npz]\nval: [room0.npz]\n"
         ("classes: [a, b]\nignored: [1.5]\n" + FILES, r"ignored: \[1.5\], expected a list of whole numbers"),
         ("classes: [a, b]\nignored: [7, 1]\n" + FILES, "label 1 in classes and ignored, expected it in one"),
         ("classes: {-1: a, 0: b}\n" + FILES, "label -1 in classes and ignored"),
-        ("classes: [a, b]\nignore: [7]\n" + FILES, "'ignore' in it, expected some of classes, ignored, train"),
+        ("classes: [a, b]\nignore: [7]\n" + FILES, "unknown key 'ignore', expected some of classes, ignored, train"),
         ("classes: [a, b]\ntrain: [3]\nval: [room0.npz]\n", r"train: \[3\], expected a list of files and folders"),
         ("classes: [a, b]\ntrain: {a: room0.npz}\nval: [room0.npz]\n", "train: {'a': 'room0.npz'}, expected a list"),
         ("classes: [a, b]\ntrain: [nowhere]\nval: [room0.npz]\n", "nowhere: no such file or folder"),
     ],
 )
-def test_a_wrong_description_is_named(clouds, content, message):
+def test_a_wrong_description_is_refused(clouds, content, message):
     (clouds / "clouds.yaml").write_text(content)
     with pytest.raises(InputError, match=message):
         data = CloudData(str(clouds / "clouds.yaml"))
@@ -471,9 +471,9 @@ def test_rooms_in_pointcepts_layout(tmp_path):
     with pytest.raises(InputError, match=r"scene1: label 20, expected -1 \(ignored\) or 0 to 19"):
         ScanNetData(str(tmp_path / "scannet")).read(tmp_path / "scannet/val/scene1")
     np.save(tmp_path / "scannet/val/scene1/segment20.npy", np.full(2 * ROOM, np.nan))
-    with pytest.raises(InputError, match=r"segment20\.npy: label nan, expected whole numbers"):
+    with pytest.raises(InputError, match=r"segment20\.npy: label nan, expected signed 64-bit integers"):
         ScanNetData(str(tmp_path / "scannet")).read(tmp_path / "scannet/val/scene1")
-    with pytest.raises(InputError, match="no rooms in it"):
+    with pytest.raises(InputError, match="no rooms found"):
         ScanNetData(str(tmp_path / "nowhere")).scenes("train")
 
 
@@ -498,11 +498,11 @@ def test_semantickitti_as_published_and_as_npz(tmp_path):
     with pytest.raises(InputError, match=r"000000\.npz: label 1000, expected one of 0, 1, 10"):
         data.read(tmp_path / "00/000000.npz")
     (tmp_path / "08/velodyne/000000.bin").write_bytes(points.tobytes()[:-4])
-    with pytest.raises(InputError, match=r"19 numbers, expected four a point: truncated"):
+    with pytest.raises(InputError, match=r"19 numbers, expected four per point: truncated"):
         data.read(tmp_path / "08/velodyne/000000.bin")
 
 
-def test_a_task_that_does_not_fit_its_data_says_so(clouds, capsys):
+def test_a_task_that_does_not_fit_its_data_is_refused(clouds, capsys):
     recipe = clouds / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({**RECIPE, "out": str(clouds / "run")}))
     arguments = ["fit", "--config", str(recipe), "--data.description", str(clouds / "clouds.yaml")]

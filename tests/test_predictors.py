@@ -1,6 +1,4 @@
-"""The contract of the six predictors: what they load, where and how they compute, and that they give what the bare
-network gives.
-"""
+"""The contract of the six predictors: what they load, device and precision, and equality with the network itself."""
 
 import copy
 from collections.abc import Callable
@@ -38,8 +36,8 @@ NARROW_HEAD = {"head_args": {"dim": 16, "depth": 1, "out_dim": 32}}
 class Case:
     """A predictor, a small network for it with the rest of its info, and an input.
 
-    answer: a prediction as a tensor that varies smoothly with the weights; exportable: the shape of an exported file's
-    example.
+    answer: converts a prediction to a tensor that varies smoothly with the weights; exportable: shape of the example of
+    an exported file.
     """
 
     predictor: str
@@ -110,10 +108,10 @@ CASES = {
         (1, 48, 3),
     ),
 }
-"""By task."""
+"""Task -> its case."""
 BACKENDS = ("eager", "onnxruntime", "openvino")
 SMOOTH = {"rtol": 1e-3, "atol": 1e-3}
-"""Of answers of networks whose weights are random."""
+"""Tolerance for the answers of networks with random weights."""
 
 
 @pytest.fixture(params=CASES)
@@ -136,7 +134,7 @@ def network(case):
     torch.manual_seed(0)
     network = randomize(metamixer.create_model(case.model, **case.arguments))
     if case.predictor == "Upscaler":
-        with torch.no_grad():  # else its answers are far from colours
+        with torch.no_grad():  # otherwise its outputs are far from colors
             network.head.weight.mul_(0.05)
             network.head.bias.zero_()
     return network
@@ -157,7 +155,7 @@ def test_every_task_has_a_predictor(cls, task):
     assert issubclass(cls, Predictor) and cls.task == task
 
 
-def test_computes_the_fused_network_and_gives_what_the_bare_one_gives(cls, case, checkpoint, network):
+def test_runs_the_fused_network_and_equals_the_original(cls, case, checkpoint, network):
     predictor = cls.load(checkpoint)
     assert fuse(predictor.network) is predictor.network and not predictor.network.training
     fused = case.answer(predictor(case.input()))
@@ -184,7 +182,7 @@ def test_runs_exported_files(cls, case, checkpoint, network, info, tmp_path):
     assert isinstance(predictor.network, Runtime)
     expected = case.answer(cls.load(checkpoint)(case.input()))
     torch.testing.assert_close(case.answer(predictor(case.input())), expected, **SMOOTH)
-    with pytest.raises(InputError, match="backend 'eager', expected none for an exported file"):
+    with pytest.raises(InputError, match="backend 'eager', expected none: an exported file"):
         cls.load(path, backend="eager")
     with pytest.raises(InputError, match=r"a file of .*, expected ffnet_9|model .ffnet_9., expected one of ffnet_sr"):
         cls.load(path, model="ffnet_9")
@@ -222,7 +220,7 @@ def test_computes_on_a_device(cls, case, checkpoint, device):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"device": "bogus"}, "device 'bogus', expected one that is here: cpu"),
+        ({"device": "bogus"}, "device 'bogus' is not available; choose from: cpu"),
         ({"backend": "bogus"}, "backend 'bogus', expected one of auto, openvino"),
         ({"precision": "int9"}, "precision 'int9', expected one of fp32, bf16"),
         ({"precision": "int9", "backend": "eager"}, "precision 'int9', expected one of auto, fp32"),
@@ -232,7 +230,7 @@ def test_computes_on_a_device(cls, case, checkpoint, device):
         ),
     ],
 )
-def test_refuses_what_does_not_fit(cls, checkpoint, settings, message):
+def test_refuses_input_that_does_not_fit(cls, checkpoint, settings, message):
     with pytest.raises(InputError, match=message):
         cls.load(checkpoint, **settings)
 
@@ -261,7 +259,7 @@ def test_the_signatures_of_version_0_1_0_work(checkpoint, task, cls):
     assert fuse(loaded.network) is loaded.network
 
 
-def test_published_upscalers_tell_their_scale(tmp_path):
+def test_published_upscalers_contain_their_scale(tmp_path):
     network = metamixer.create_model("ffnet_sr_nano", scale=3)
     torch.save({"params": {network.published_name(k): v for k, v in network.state_dict().items()}}, tmp_path / "x3.pth")
     assert metamixer.Upscaler.load(tmp_path / "x3.pth", model="ffnet_sr_nano").scale == 3
@@ -273,7 +271,7 @@ def test_an_exported_forecaster_cannot_be_saved_again(tmp_path):
     export(network, tmp_path / "net.pt2", format="torch", info=info, example=torch.rand(1, 48, 3))
     forecaster = Forecaster.load(tmp_path / "net.pt2")
     assert isinstance(forecaster.predict(wide(60)), pandas.DataFrame)
-    with pytest.raises(InputError, match="an exported file holds no weights to save"):
+    with pytest.raises(InputError, match="an exported file has no weights to save"):
         forecaster.save(tmp_path / "again.safetensors")
 
 
@@ -288,7 +286,7 @@ def test_deploy_copies_a_network_once_for_all_backends(monkeypatch):
     copies = []
     monkeypatch.setattr(fusion.copy, "deepcopy", lambda x, *rest: copies.append(x) or COPY(x, *rest))
     metamixer.deploy(fuse(network), torch.randn(1, 3, 32, 32), "fp32", cache=False)
-    assert sum(isinstance(x, type(network)) for x in copies) == 2  # ours, and that of deploy
+    assert sum(isinstance(x, type(network)) for x in copies) == 2  # our copy, and that of deploy
 
 
 COPY = copy.deepcopy

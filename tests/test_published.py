@@ -1,4 +1,4 @@
-"""The authors' networks and checkpoints: ours compute the same, and read every form in which theirs are published."""
+"""Our networks equal the authors', and read every published form of their checkpoints."""
 
 import argparse
 import pickle
@@ -40,7 +40,7 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(tmp_path, published, monkeypatch):
-    """The release page on this machine; gives its URL and the list of paths asked of it."""
+    """A local release page; return its URL and the list of requested paths."""
     release = tmp_path / "release"
     release.mkdir()
     save_release(published, release / FILE)
@@ -59,7 +59,7 @@ def server(tmp_path, published, monkeypatch):
 
 
 def save_release(state, path):
-    """A file as the authors publish it."""
+    """A file in the form of the published ones."""
     torch.save(
         {"state_dict": state, "epoch": 299, "arch": "ffnet_1", "args": argparse.Namespace(lr=1e-3, amp=True)}, path
     )
@@ -100,7 +100,7 @@ def test_reads_the_published_file(published, golden, tmp_path):
     assert logits_difference(metamixer.load_published(ffnet_1(), tmp_path / FILE), golden) <= 2e-5
 
 
-def test_takes_the_entry_that_it_is_told_to(published, golden):
+def test_loads_the_chosen_entry(published, golden):
     averaged = {key: tensor + 1 for key, tensor in published.items()}
     checkpoint = {"state_dict": averaged, "state_dict_ema": published}
     assert logits_difference(metamixer.load_published(ffnet_1(), checkpoint, weights="state_dict_ema"), golden) <= 2e-5
@@ -116,9 +116,9 @@ def test_takes_the_entry_that_it_is_told_to(published, golden):
     ("change", "message"),
     [
         ({"norm.bias": None}, "1 missing: norm.bias"),
-        ({"neck.weight": torch.zeros(2)}, "1 left over: neck.weight"),
+        ({"neck.weight": torch.zeros(2)}, "1 unexpected: neck.weight"),
         ({"head.bias": torch.zeros(7)}, r"1 of another shape: head.bias \[7\] instead of \[1000\]"),
-        ({"norm.bias": None, "neck.weight": torch.zeros(2)}, "1 missing: norm.bias; 1 left over: neck.weight"),
+        ({"norm.bias": None, "neck.weight": torch.zeros(2)}, "1 missing: norm.bias; 1 unexpected: neck.weight"),
     ],
 )
 def test_refuses_keys_that_do_not_match_and_leaves_the_network(change, message, published):
@@ -196,7 +196,7 @@ def test_pretrained_downloads_the_weights_of_the_tag(create, name, server, hub, 
 
 
 def point_release_at(url, monkeypatch):
-    """Let timm's configurations of FFNet-1 name this server in the place of the release page."""
+    """Let timm's configurations of FFNet-1 use this server instead of the release page."""
     for name in ("ffnet_1", "ffnet_1.in1k", "ffnet_1.distilled_in1k"):
         config = timm.models.get_pretrained_cfg(name)
         config.url = f"{url}/{config.url.rsplit('/', 1)[1]}"
@@ -236,7 +236,7 @@ def test_pretrained_takes_our_own_names_too(published, tmp_path, golden):
 
 def test_pretrained_drops_no_key(published):
     overlay = {"state_dict": {**published, "neck.weight": torch.zeros(1)}}
-    with pytest.raises(InputError, match=r"1 left over: neck\.weight"):
+    with pytest.raises(InputError, match=r"1 unexpected: neck\.weight"):
         ffnet_1(pretrained=True, pretrained_cfg_overlay=overlay, num_classes=5)
 
 

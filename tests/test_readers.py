@@ -1,4 +1,4 @@
-"""Labelled images from every kind of store: a folder a class, a Hugging Face data set, WebDataset shards."""
+"""Labeled images from every kind of store: a folder per class, a Hugging Face data set, WebDataset shards."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def write_folder(root):
 
 
 def write_shards(root):
-    """Two shards a split, as webdataset reads them, with their description."""
+    """Two shards per split in the format of webdataset, with their description."""
     root.mkdir()
     splits = {}
     for split in ("train", "validation"):
@@ -60,7 +60,7 @@ def write_shards(root):
 
 @pytest.fixture(params=["folder", "hfds", "wds"])
 def data(request, tmp_path, monkeypatch):
-    """The same images as a data module reads them from each store."""
+    """Data modules that read the same images from each store."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     root = tmp_path / "images"
     store = {"root": str(root)}
@@ -79,7 +79,7 @@ def data(request, tmp_path, monkeypatch):
 
 
 def colour_of(image):
-    """The number of the class of which an image, as the network sees it, has the colour."""
+    """Number of the class whose color an image has, after preprocessing."""
     preprocessing = Preprocessing()
     mean, std = (torch.tensor(values) for values in (preprocessing.mean, preprocessing.std))
     seen = image.mean(dim=(1, 2)) * std + mean
@@ -110,10 +110,10 @@ def test_class_names_are_known_where_the_store_tells_them(data):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_every_epoch_is_its_own_and_a_resumed_run_sees_the_same(num_workers, data):
-    """A loader is asked as Lightning does it: its sampler, where it has one, is told the epoch, its data set isn't.
+def test_epochs_differ_and_a_resumed_run_repeats_them(num_workers, data):
+    """Epochs are set as in Lightning: on the sampler, if there is one, and not on the data set.
 
-    Two shards may come in the same order in two epochs, but not in all of four.
+    Two shards may have the same order in two epochs, but not in all four.
     """
     data.num_workers = num_workers
 
@@ -131,7 +131,7 @@ def test_every_epoch_is_its_own_and_a_resumed_run_sees_the_same(num_workers, dat
     assert list(epochs([2, 3])) == unbroken[2:]
 
 
-def test_items_from_the_whole_length_are_to_be_had_from_every_store(data):
+def test_every_store_gives_items_from_its_whole_length(data):
     images, labels = spread(data.evaluation_dataset("val"), 4)
     assert [colour_of(image) for image in images] == labels
     assert len(labels) == 4
@@ -144,17 +144,17 @@ def test_items_from_the_whole_length_are_to_be_had_from_every_store(data):
         (
             "hfds/pets",
             "datasets",
-            r"data.dataset 'hfds/pets': datasets is not installed, .*pip install 'metamixer\[readers\]'",
+            r"data.dataset 'hfds/pets' needs datasets: pip install 'metamixer\[readers\]'",
         ),
         (
             "wds/pets",
             "webdataset",
-            r"data.dataset 'wds/pets': webdataset is not installed, .*pip install 'metamixer\[readers\]'",
+            r"data.dataset 'wds/pets' needs webdataset: pip install 'metamixer\[readers\]'",
         ),
-        ("hfds/nobody/pets", None, "data.dataset 'hfds/nobody/pets': can't be fetched .*, expected a connection"),
+        ("hfds/nobody/pets", None, "data.dataset 'hfds/nobody/pets': can't be fetched .*: check the connection"),
     ],
 )
-def test_a_store_that_is_out_of_reach_is_named(dataset, missing, message, tmp_path, monkeypatch):
+def test_an_unreachable_store_is_named(dataset, missing, message, tmp_path, monkeypatch):
     if missing:
         monkeypatch.setitem(sys.modules, missing, None)
     else:
@@ -167,7 +167,7 @@ def offline(*args, **kwargs):
     raise ConnectionError("Couldn't reach it on the Hub")
 
 
-def test_an_image_without_a_name_is_told_by_its_number():
+def test_an_image_without_a_name_is_named_by_its_number():
     reader = SimpleNamespace(filename=lambda index, absolute: None)
     assert LabelledImages(reader, mode="RGB", transform=None).filename(7) == "image 7"
 

@@ -1,5 +1,5 @@
-"""Every recipe parses against the real signatures, builds its network, and says in its header what it takes and
-gives.
+"""Every recipe parses against the real signatures, builds its network, and states hardware, time and figure in its
+header.
 """
 
 import re
@@ -27,12 +27,12 @@ HEADER = {
     "time": r"\b\d+ (seconds|minutes|hours|days)\b|\ban? (minute|hour|day)\b",
     "figure": r"\b(paper|measured|not run)\b",
 }
-"""What a recipe's first comment must tell, and how that is recognised."""
+"""What the header of a recipe must contain -> its pattern."""
 
 
 @pytest.fixture
 def parse(monkeypatch):
-    """The command line up to the parsed configuration; nothing is built, nothing runs."""
+    """Parse the command line without building or running anything."""
     for step in ("instantiate_classes", "_run_subcommand"):
         monkeypatch.setattr(command_line.TrainingCLI, step, lambda self, *args: None)
 
@@ -46,17 +46,17 @@ def parse(monkeypatch):
 
 
 def header(path: Path) -> str:
-    """The comment at the top."""
+    """The comment at the top of a recipe."""
     lines = takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
     return " ".join(line.removeprefix("#").strip() for line in lines)
 
 
 FITTED = [name for name in NAMES if "metamixer.training.zero_shot" not in header(RECIPES / name)]
-"""Those of `metamixer fit`; the others are in `test_synthetic_series.py`."""
+"""Recipes of `metamixer fit`; the others are tested in `test_synthetic_series.py`."""
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_header_tells_hardware_time_and_figure(name):
+def test_header_states_hardware_time_and_figure(name):
     text = header(RECIPES / name)
     missing = [what for what, pattern in HEADER.items() if not re.search(pattern, text, re.IGNORECASE)]
     assert not missing, f"{name}: no {', '.join(missing)} in the header {text!r}"
@@ -75,7 +75,7 @@ def test_parses_and_builds_its_network(name, parse):
 
 
 def input_sizes(config) -> dict:
-    """What the task adds to the network's arguments; model and data of a forecasting recipe agree on it."""
+    """Arguments that the task passes to the network; model and data of a forecasting recipe must agree on them."""
     settings = config.model.init_args
     if config.model.class_path.endswith("SuperResolution"):
         assert settings.scale == config.data.init_args.scale
@@ -89,7 +89,7 @@ def input_sizes(config) -> dict:
 
 @pytest.mark.parametrize("name", [name for name in FITTED if name.startswith("forecasting/")])
 @pytest.mark.parametrize("horizon", [96, 192, 336, 720])
-def test_a_horizon_changes_what_the_recipe_says(name, horizon, parse):
+def test_a_horizon_changes_the_recipes_settings(name, horizon, parse):
     path = RECIPES / name
     config = parse(path, horizon=horizon)
     changes = yaml.safe_load(path.read_text()).get("at_horizon", {}).get(horizon, {})

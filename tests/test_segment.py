@@ -25,7 +25,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """A file that holds a small segmenter, which sees windows of 48 pixels."""
+    """The checkpoint of a small segmenter with windows of 48 pixels."""
     torch.manual_seed(0)
     network = randomize(metamixer.create_model(MODEL, num_classes=3, **NARROW))
     preprocessing = SegmentationPreprocessing(window=48, stride=32)
@@ -72,7 +72,7 @@ def test_segment_writes_labels_overlays_and_areas(checkpoint, root, capsys):
     assert (segmenter(root / "val" / "large.png") != numbers).mean() < 0.5
 
 
-def test_results_are_named_where_two_pictures_have_one_name(checkpoint, root):
+def test_two_images_with_one_name_are_refused(checkpoint, root):
     given = [str(root / split / "0.png") for split in ("val", "train", "val")]
     assert (
         main(["segment", *given, "--checkpoint", str(checkpoint), "--out", str(root / "out"), "--overlays", "false"])
@@ -83,7 +83,7 @@ def test_results_are_named_where_two_pictures_have_one_name(checkpoint, root):
     assert {(row["image"], row["labels"]) for row in csv.DictReader((root / "out" / "areas.csv").open())} == {*names}
 
 
-def test_a_picture_that_is_too_small_is_named(checkpoint, tmp_path, capsys):
+def test_an_image_that_is_too_small_is_named(checkpoint, tmp_path, capsys):
     Image.new("RGB", (8, 8)).save(tmp_path / "small.png")
     assert (
         main(["segment", str(tmp_path / "small.png"), "--checkpoint", str(checkpoint), "--out", str(tmp_path / "out")])
@@ -92,7 +92,7 @@ def test_a_picture_that_is_too_small_is_named(checkpoint, tmp_path, capsys):
     assert f"{tmp_path / 'small.png'}: image of 8x8 pixels, expected at least 32x32" in capsys.readouterr().err
 
 
-def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, root, capsys):
+def test_an_unreadable_image_does_not_stop_the_others(checkpoint, root, capsys):
     (root / "val" / "0.png").write_bytes((root / "val" / "0.png").read_bytes()[:900])
     command = [
         "segment",
@@ -118,7 +118,7 @@ def test_a_picture_that_cannot_be_read_costs_the_others_nothing(checkpoint, root
     assert (root / "out" / "0_labels.png").read_bytes() == b"earlier"
 
 
-def test_inputs_are_never_written_over(checkpoint, root, capsys):
+def test_inputs_are_never_replaced(checkpoint, root, capsys):
     picture = root / "val" / "1_labels.png"
     (root / "val" / "0.png").rename(picture)
     before = picture.read_bytes()
@@ -126,7 +126,7 @@ def test_inputs_are_never_written_over(checkpoint, root, capsys):
         main(["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(root / "val"), "--overwrite"])
         == 2
     )
-    assert f"{picture}: is one of the inputs, which would be lost" in capsys.readouterr().err
+    assert f"{picture}: is one of the inputs, expected another folder" in capsys.readouterr().err
     assert picture.read_bytes() == before
 
 
@@ -169,11 +169,11 @@ def test_fuse_writes_a_deploy_form_that_segments_the_same(checkpoint, root, caps
             "precision 'int8', expected one of fp32, bf16",
         ),
         (["{root}/none.png", "--checkpoint", "{checkpoint}"], "none.png: no such file"),
-        (["{root}/grey.png", "--checkpoint", "{checkpoint}"], "grey.png: a grey image (mode L), expected colour"),
+        (["{root}/grey.png", "--checkpoint", "{checkpoint}"], "grey.png: a gray image (mode L), expected color"),
         (["{root}/val", "--checkpoint", "{checkpoint}", "--max_pixels", "0"], "max_pixels 0, expected at least 1"),
         (
             ["{root}/val/0.png", "--checkpoint", "{checkpoint}", "--max_pixels", "99"],
-            "0.png: more than 99 pixels, expected fewer, or --max",
+            "0.png: more than 99 pixels, expected fewer, or a larger --max",
         ),
         (
             ["{root}/val", "--checkpoint", "{root}/classifier.safetensors"],
@@ -198,7 +198,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, checkpoint, ro
     assert not (root / "out").exists()
 
 
-def test_a_grey_picture_can_be_taken(checkpoint, root):
+def test_a_grayscale_image_can_be_accepted(checkpoint, root):
     Image.new("L", (64, 48), 90).save(root / "grey.png")
     command = [
         "segment",

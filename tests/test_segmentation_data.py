@@ -89,7 +89,7 @@ def test_settings_out_of_range(settings, message):
 
 
 def test_a_grey_picture_in_memory_is_refused_as_its_file_is():
-    with pytest.raises(InputError, match=r"a grey image \(mode L\), expected colour"):
+    with pytest.raises(InputError, match=r"a gray image \(mode L\), expected color"):
         read_colour_image(Image.new("L", (8, 8)))
 
 
@@ -159,7 +159,7 @@ def spoil_grey(root):
 
 
 def spoil_pixels(root):
-    """A PNG that says that it has 20000 by 20000 pixels."""
+    """A PNG whose header claims 20000 by 20000 pixels."""
     path = root / "val_labels" / "0.png"
     head = b"IHDR" + struct.pack(">2I5B", 20000, 20000, 8, 0, 0, 0, 0)
     path.write_bytes(path.read_bytes()[:12] + head + struct.pack(">I", zlib.crc32(head)) + path.read_bytes()[33:])
@@ -174,17 +174,17 @@ def spoil_file(root):
     ("spoil", "message"),
     [
         (spoil_value, r"val_labels/0\.png: label value 7, expected one of the 3 classes \(0 to 2\) or 9 \(ignored\)"),
-        (spoil_size, r"val_labels/0\.png: 64x40 pixels, expected 64x48, the size of its picture"),
+        (spoil_size, r"val_labels/0\.png: 64x40 pixels, expected 64x48, the size of its image"),
         (spoil_missing, r"val_labels/0\.png: no such file, expected the labels of .*val/0\.png"),
-        (spoil_empty, r"val: 0 pictures in this split"),
+        (spoil_empty, r"val: 0 images in this split"),
         (
             spoil_palette,
-            r"val_labels/0\.png: wrong palette: value 1 has the colour of sky \(10, 20, 200\), expected \(20, 160, "
+            r"val_labels/0\.png: wrong palette: value 1 has the color of sky \(10, 20, 200\), expected \(20, 160, "
             r"20\)",
         ),
         (spoil_mode, r"val_labels/0\.png: an image of mode RGB, expected a PNG of class numbers"),
-        (spoil_grey, r"val/0\.png: a grey image \(mode L\), expected colour"),
-        (spoil_pixels, r"val_labels/0\.png: more than \d+ pixels, expected fewer, or --max_pixels"),
+        (spoil_grey, r"val/0\.png: a gray image \(mode L\), expected color"),
+        (spoil_pixels, r"val_labels/0\.png: more than \d+ pixels, expected fewer, or a larger --max_pixels"),
         (spoil_file, r"val_labels/0\.png: not a readable image"),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_bad_file_is_named_with_its_value(root, spoil, message):
         list(data(root).evaluation_dataset("val"))
 
 
-def test_a_right_palette_and_a_grey_picture_that_may_be_are_taken(root):
+def test_a_correct_palette_and_an_allowed_grayscale_image_are_accepted(root):
     labels = np.asarray(Image.open(root / "val_labels" / "0.png"))
     paint(labels, [*COLOURS, *[[0, 0, 0]] * 7]).save(root / "val_labels" / "0.png")
     spoil_grey(root)
@@ -239,14 +239,14 @@ def test_refuses_numbers_that_do_not_fit(root):
         trainer(root, max_epochs=1).fit(broken, data(root))
 
 
-def test_workers_find_pictures_decoded(root, monkeypatch):
+def test_workers_get_decoded_images(root, monkeypatch):
     loader = data(root, num_workers=1, in_memory=True).train_dataloader()
     monkeypatch.setattr("metamixer.data.segmentation.pixels.read_colour_image", None)
     assert len([batch for _ in range(2) for batch in loader]) == 2
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 7])
-def test_a_picture_is_seen_upright(root, orientation):
+def test_exif_orientation_is_applied(root, orientation):
     path, exif = root / "val" / "0.png", Image.Exif()
     before = data(root).evaluation_dataset("val")[0][0]
     exif[0x0112] = orientation
@@ -259,10 +259,10 @@ def test_a_picture_is_seen_upright(root, orientation):
     assert read_colour_image(root / "odd.jpg").size == (20, 10)
 
 
-def test_sixteen_bits_of_grey_are_brought_to_eight(root):
+def test_16_bit_grayscale_becomes_8_bit(root):
     values = np.arange(65536, step=1024, dtype=np.uint16).reshape(8, 8)
     Image.fromarray(values).save(root / "deep.png")
     assert np.array_equal(np.asarray(read_colour_image(root / "deep.png", grey_images=True))[:, :, 1], values >> 8)
     Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(root / "float.tif")
-    with pytest.raises(InputError, match=r"float.tif: values of mode F, whose white is unknown, expected 8 or 16 bits"):
+    with pytest.raises(InputError, match=r"float.tif: mode F, whose white point is unknown, expected 8 or 16 bits"):
         read_colour_image(root / "float.tif", grey_images=True)

@@ -1,4 +1,4 @@
-"""Segmentation networks: equal to the published ones, trained whole, fused, of any size of image."""
+"""Segmentation networks: equal to the published ones, trainable, fusable, for any image size."""
 
 import numpy as np
 import pytest
@@ -84,7 +84,7 @@ def test_a_published_checkpoint_must_fit_in_both_directions():
     network = metamixer.create_model("ffnet_head_ffnet_nano")
     state = dict(network.state_dict())
     state["decode_head.bogus"] = state.pop("head.classifier.bias")
-    with pytest.raises(InputError, match=r"1 missing: decode_head\.conv_seg\.bias; 1 left over: decode_head\.bogus"):
+    with pytest.raises(InputError, match=r"1 missing: decode_head\.conv_seg\.bias; 1 unexpected: decode_head\.bogus"):
         metamixer.load_published(network, state)
 
 
@@ -98,7 +98,7 @@ def test_a_published_checkpoint_must_fit_in_both_directions():
     ],
 )
 def test_size_is_the_papers(name, size, millions, giga_macs):
-    """Paper, segmentation tables: 68 M and 74 G, 58, 80 and 113 M, as trained."""
+    """Paper, segmentation tables: 68 M and 74 G; 58, 80 and 113 M; training form."""
     with torch.device("meta"):
         network = metamixer.create_model(name).eval()
         assert round(sum(parameter.numel() for parameter in network.parameters()) / 1e6, 2) == millions
@@ -107,9 +107,7 @@ def test_size_is_the_papers(name, size, millions, giga_macs):
 
 
 def test_macs_on_cityscapes_are_the_papers_with_150_classes():
-    """Paper: 577 G at 1024x2048, which the classifier of ADE20K gives; with the 19 classes of Cityscapes it is 573
-    G.
-    """
+    """Paper: 577 G at 1024x2048, which is for ADE20K's 150 classes; with Cityscapes' 19 classes it is 573 G."""
     with torch.device("meta"):
         network = metamixer.create_model("ffnet_seg_cityscapes", num_classes=150).eval()
         assert round(measure(network, torch.empty(1, 3, 1024, 2048)).macs / 1e9, 2) == 577.04
@@ -146,7 +144,7 @@ def test_strips_and_square_fold_into_one_convolution(kernel_size):
     torch.testing.assert_close(conv.fuse()(x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_any_timm_backbone_carries_the_head():
+def test_the_head_works_on_any_timm_backbone():
     network = metamixer.create_model(
         "ffnet_head_ffnet_nano", num_classes=3, backbone="test_convnext2", head_args={"depth": 1}
     )
@@ -165,7 +163,7 @@ def test_any_timm_backbone_carries_the_head():
         ({"num_classes": 1}, "num_classes 1, expected at least 2"),
     ],
 )
-def test_refuses_what_does_not_fit(arguments, message):
+def test_refuses_input_that_does_not_fit(arguments, message):
     with pytest.raises(InputError, match=message):
         metamixer.create_model("ffnet_head_ffnet_nano", **arguments)
 

@@ -1,4 +1,4 @@
-"""Training and measuring segmentation: what is computed, kept and refused."""
+"""Training and evaluating segmentation: what is computed, saved and refused."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def root(tmp_path):
     return write_scene(tmp_path)
 
 
-def test_learns_a_scene_and_writes_a_checkpoint_that_says_what_it_is(root):
+def test_learns_a_scene_and_writes_a_checkpoint_with_its_info(root):
     torch.manual_seed(0)
     run = trainer(root, max_epochs=60, check_val_every_n_epoch=60)
     learner = task(class_weights=[1.0, 1.0, 2.0], scales=(1.0, 1.5), flip=True)
@@ -43,7 +43,7 @@ def test_learns_a_scene_and_writes_a_checkpoint_that_says_what_it_is(root):
     assert result["test/miou"] > 0.6
 
 
-def test_weights_are_measured_on_the_classes_that_they_learned(root):
+def test_weights_are_evaluated_on_the_classes_of_their_training(root):
     learner = task()
     run = trainer(root, max_epochs=1, limit_val_batches=0)
     run.fit(learner, data(root))
@@ -52,7 +52,7 @@ def test_weights_are_measured_on_the_classes_that_they_learned(root):
     listed["classes"] = [{**entry, "value": i} for i, entry in enumerate(listed["classes"])][::-1]
     (root / "turned.yaml").write_text(yaml.safe_dump(listed))
     turned = data(root, classes="turned.yaml")
-    message = "class 0 of the data is 'house', expected 'sky', which the checkpoint learned there"
+    message = "class 0 of the data is 'house', expected 'sky', the class that the checkpoint was trained on"
     initial = {"initial": str(root / "last.ckpt")}
     cases = ("test", learner, None), ("test", task(), root / "last.ckpt"), ("validate", task(**initial), None)
     for command, weights, path in cases:
@@ -70,7 +70,7 @@ class StopAfterAnEpoch(Callback):
         trainer.should_stop = True
 
 
-def test_a_resumed_run_ends_as_an_unbroken_one(root):
+def test_a_resumed_run_ends_as_an_uninterrupted_one(root):
     whole = task()
     start = {key: value.clone() for key, value in whole.network.state_dict().items()}
     trainer(root, max_epochs=2, limit_val_batches=0).fit(whole, data(root, batch_size=1))
@@ -85,7 +85,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(root):
         torch.testing.assert_close(rest.network.state_dict()[key], value, rtol=1e-4, atol=1e-5)
 
 
-def test_loss_is_the_weighted_mean_over_the_pixels_that_count():
+def test_the_loss_is_the_weighted_mean_over_labeled_pixels():
     learner = task(class_weights=[1.0, 2.0, 3.0])
     logits = torch.randn(2, 3, 4, 6)
     labels = torch.randint(0, 3, (2, 4, 6))
@@ -95,7 +95,7 @@ def test_loss_is_the_weighted_mean_over_the_pixels_that_count():
     assert learner.loss(logits, torch.full_like(labels, IGNORED_PIXEL)) == 0
 
 
-def test_measures_are_those_of_the_definition():
+def test_metrics_follow_their_definition():
     predicted, labels = torch.randint(0, 3, (2, 20, 20)), torch.randint(0, 3, (2, 20, 20))
     labels[0, :5] = IGNORED_PIXEL
     counter = task().measures["val"]
@@ -111,7 +111,7 @@ def test_measures_are_those_of_the_definition():
     torch.testing.assert_close(found["accuracy"], (predicted == labels)[counts].float().mean())
 
 
-def test_a_class_that_is_nowhere_has_no_measure(root):
+def test_a_class_that_is_nowhere_has_no_metric(root):
     listed = yaml.safe_load((root / "classes.yaml").read_text())
     listed["classes"].append({"name": "boat", "colour": [1, 2, 3]})
     (root / "more.yaml").write_text(yaml.safe_dump(listed))

@@ -1,6 +1,4 @@
-"""Series layers are PyTorch's own functions, whichever form computes them, forward and backward, in any memory
-layout.
-"""
+"""Series layers equal PyTorch's layers in every form, forward and backward, in any memory layout."""
 
 import pytest
 import torch
@@ -41,7 +39,7 @@ layouts = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 
 
 def assert_same_layer(ours, reference, x):
-    """Equal result, gradient of the input and gradients of the parameters."""
+    """Compare the output, the gradient of the input and the gradients of the parameters."""
     ours.load_state_dict(reference.state_dict())
     results = []
     for layer in (ours, reference):
@@ -115,7 +113,7 @@ def test_shared_norm_is_one_norm_of_every_variable(training, layout):
 
 @layouts
 @pytest.mark.parametrize("p", [0.0, 0.15, 0.7, 1.0])
-def test_dropout_drops_the_share_that_it_says_and_keeps_the_mean(p, layout):
+def test_dropout_drops_its_probability_and_keeps_the_mean(p, layout):
     torch.manual_seed(0)
     x = layout(torch.ones(100, 12, 101)).requires_grad_()
     y = Dropout(p)(x)
@@ -130,7 +128,7 @@ def test_dropout_drops_the_share_that_it_says_and_keeps_the_mean(p, layout):
     assert y.stride() == x.stride()
 
 
-def test_dropout_follows_the_seed_and_rests_in_evaluation():
+def test_dropout_follows_the_seed_and_is_off_in_evaluation():
     x = image("series", (5, 12, 47))
     masks = []
     for seed in (0, 0, 1):
@@ -150,7 +148,7 @@ def test_swapping_axes_twice_gives_the_channels_back(layout):
 
 
 class TestSomeWindowsAtATime:
-    """A hidden layer of 24 channels by 48 patches, two windows of which are computed at once, for 5 windows."""
+    """A hidden layer of 24 channels by 48 patches for 5 windows, computed two windows at a time."""
 
     @pytest.fixture(autouse=True, params=[True, False], ids=["computed again", "kept"])
     def computed_again(self, monkeypatch, request) -> bool:
@@ -169,7 +167,7 @@ class TestSomeWindowsAtATime:
             results.append((y, *torch.autograd.grad(y.square().sum(), [x, *hidden.parameters()])))
         torch.testing.assert_close(results[1], results[0])
 
-    def test_holds_no_more(self, computed_again):
+    def test_holds_no_more_memory(self, computed_again):
         seen = []
         x = image("series", (5, 12, 48)).requires_grad_()
         y = by_windows(lambda x: seen.append(len(x)) or x.sin(), x, hidden_channels=24)

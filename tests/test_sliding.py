@@ -1,4 +1,4 @@
-"""Windows over a picture: what they give, and how much memory they hold."""
+"""Sliding windows over an image: results and memory."""
 
 import gc
 
@@ -11,7 +11,7 @@ from metamixer.inference.sliding import COLUMNS, label_map, probabilities, resiz
 
 
 class Local(torch.nn.Module):
-    """Logits that depend on a pixel and, weakly, on where in its window it is."""
+    """Logits that depend on the pixel and, weakly, on its place in the window."""
 
     def forward(self, x):
         position = torch.linspace(0, 1, x.shape[3]) * 0.1
@@ -20,7 +20,7 @@ class Local(torch.nn.Module):
 
 @pytest.mark.parametrize(("window", "stride"), [(None, None), (16, 12), (16, 16), (20, 7), (64, 48), (10, 2)])
 @pytest.mark.parametrize(("height", "width"), [(37, 50), (16, 203), (90, 20)])
-def test_windows_give_the_mean_of_all_that_see_a_pixel(window, stride, height, width):
+def test_a_pixel_is_the_mean_of_its_windows(window, stride, height, width):
     image = torch.randn(3, height, width)
     side, step = window or max(height, width), stride or window or max(height, width)
     total, count = torch.zeros(6, height, width), torch.zeros(height, width)
@@ -38,13 +38,13 @@ def test_windows_give_the_mean_of_all_that_see_a_pixel(window, stride, height, w
 
 
 def held():
-    """Bytes of all tensors made since gc.freeze()."""
+    """Bytes of all tensors created since gc.freeze()."""
     storages = [one.untyped_storage() for one in gc.get_objects() if type(one) is torch.Tensor]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def peak(height, width):
-    """The most bytes of tensors held while a picture is labelled, without the result's one byte a pixel."""
+    """Peak bytes of tensors while an image is labeled, except for the result's one byte per pixel."""
     found = []
 
     def network(x):
@@ -59,13 +59,13 @@ def peak(height, width):
     return max(found) - height * width
 
 
-def test_memory_grows_with_neither_side_of_the_picture():
+def test_memory_grows_with_neither_side_of_the_image():
     some = peak(208, 48 * 2 * COLUMNS + 16)
     assert peak(208, 48 * 6 * COLUMNS + 16) < 1.1 * some
     assert peak(48 * 6 * COLUMNS + 16, 208) < 1.1 * some
 
 
-def test_scales_and_mirrored_images_are_averaged_and_laid_back():
+def test_scales_and_mirrored_images_are_averaged():
     image = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
     settings = SegmentationPreprocessing()
     plain = probabilities(lambda x: x, image, settings)
@@ -76,7 +76,7 @@ def test_scales_and_mirrored_images_are_averaged_and_laid_back():
     assert (many - plain).abs().max() > 1e-3
 
 
-def test_labels_come_back_in_the_pictures_size():
+def test_labels_have_the_size_of_the_image():
     logits = torch.randn(20, 6, 9)
     expected = F.interpolate(logits[None], (17, 31), mode="bilinear", align_corners=False)[0].argmax(dim=0)
     assert torch.equal(resized_argmax(logits, (17, 31)), expected.to(torch.uint8))

@@ -1,4 +1,4 @@
-"""spandrel opens FFNet-SR's weights, ours and the published ones. Skipped where spandrel isn't installed."""
+"""spandrel opens FFNet-SR's weights, ours and the published ones. Skipped if spandrel isn't installed."""
 
 import pytest
 import torch

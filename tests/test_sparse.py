@@ -1,5 +1,5 @@
-"""Submanifold convolution in plain PyTorch: exact against dense convolution, differentiable, repeatable, strict about
-its input.
+"""Submanifold convolution in plain PyTorch: equal to dense convolution, differentiable, deterministic, strict about its
+input.
 """
 
 from functools import partial
@@ -61,7 +61,7 @@ def test_equals_dense_convolution_with_its_gradients(voxels, kernel_size, out, g
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("kernel_size", [1, 3])
-def test_a_layers_kernel_is_that_of_dense_convolution(voxels, kernel_size, groups):
+def test_a_layers_kernel_equals_dense_convolutions(voxels, kernel_size, groups):
     conv = SubmanifoldConv3d(4, 8, kernel_size, groups=groups, dtype=torch.float64)
     whole = F.conv3d(dense(voxels), conv.kernel(), conv.bias, padding=kernel_size // 2, groups=groups)
     torch.testing.assert_close(conv(voxels).features, at_voxels(whole, voxels), rtol=1e-12, atol=1e-12)
@@ -114,7 +114,7 @@ def test_pooling_takes_the_largest_and_unpooling_gives_it_back(voxels):
     assert back.grid is voxels.grid
 
 
-def test_maps_are_made_once_and_shared(voxels):
+def test_neighbor_maps_are_computed_once_and_shared(voxels):
     assert voxels.grid.neighbors(3) is voxels.with_features(voxels.features).grid.neighbors(3)
     assert voxels.grid.pooled() is voxels.grid.pooled()
 
@@ -161,7 +161,7 @@ def test_deterministic_algorithms_give_the_same_bits_on_any_number_of_threads(vo
 @pytest.mark.parametrize(
     ("coordinates", "message"),
     [
-        ([[0, 0, 0], [1, 2, 3], [1, 2, 3]], r"voxel \[1, 2, 3\] of scene 0 is there more than once"),
+        ([[0, 0, 0], [1, 2, 3], [1, 2, 3]], r"voxel \[1, 2, 3\] of scene 0 occurs more than once"),
         ([[0, 0, 0], [0, -1, 0], [1, 0, 0]], "coordinate -1, expected 0 to"),
         (
             [[0, 0, 0], [0, LARGEST_COORDINATE + 1, 0], [1, 0, 0]],
@@ -176,7 +176,7 @@ def test_refuses_wrong_voxels(coordinates, message):
         SparseVoxels.of(torch.zeros(3, 2), torch.tensor(coordinates))
 
 
-def test_refuses_what_does_not_fit(voxels):
+def test_refuses_input_that_does_not_fit(voxels):
     with pytest.raises(InputError, match="no voxels"):
         SparseVoxels.of(torch.zeros(0, 2), torch.zeros(0, 3, dtype=torch.long))
     with pytest.raises(InputError, match="batch of shape"):

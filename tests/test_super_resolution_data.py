@@ -1,6 +1,4 @@
-"""Small images by MATLAB's rule, pairs that belong together, measures as the field takes them, and a training that
-learns.
-"""
+"""MATLAB's resizing, image pairs, the field's metrics, and a short training."""
 
 import numpy as np
 import pytest
@@ -30,7 +28,7 @@ def save(path, pixels):
 
 @pytest.fixture
 def root(tmp_path):
-    """Large colour and grey images, and small ones of theirs at x2."""
+    """Large color and grayscale images, and their small images at x2."""
     for name, pixels in {"colour": noise(49, 65), "grey": noise(40, 42, 1, seed=1)}.items():
         save(tmp_path / "HR" / f"{name}.png", pixels)
         even = pixels[: len(pixels) // 2 * 2, : pixels.shape[1] // 2 * 2]
@@ -40,7 +38,7 @@ def root(tmp_path):
 
 class TestResizing:
     def test_halves_by_the_antialiased_kernel(self):
-        """An impulse gives the cubic kernel of double width: its values at 1/4, 3/4, ... 7/4 of a pixel, halved."""
+        """An impulse gives the cubic kernel with double width: its values at 1/4, 3/4, ... 7/4 pixels, halved."""
         row = np.zeros((1, 16), np.uint8)
         row[0, 8] = 255
         x = np.array([1.75, 0.75, 0.25, 1.25])
@@ -49,7 +47,7 @@ class TestResizing:
         np.testing.assert_array_equal(imresize(np.repeat(row, 16, axis=0), 0.5)[4, 2:6], expected[[0, 1, 2, 3]])
 
     def test_rounds_between_the_sides_as_matlab_does(self):
-        """Columns first, rounded to whole numbers, then rows: the order shows."""
+        """Columns first, rounded to whole numbers, then rows: the order changes the result."""
         pixels = np.random.RandomState(0).randint(0, 256, (32, 32), dtype=np.uint8)
         resized = imresize(pixels, 0.5)
         assert (resized != imresize(pixels.T, 0.5).T).any()
@@ -64,7 +62,7 @@ class TestResizing:
 
 
 class TestQuality:
-    def test_luma_is_studio_range_and_grey_stays(self):
+    def test_luma_is_studio_range_and_grayscale_stays(self):
         rgb = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0]]], np.uint8)
         np.testing.assert_allclose(luma(rgb), [[16, 235, 81.481]])
         np.testing.assert_array_equal(luma(rgb[:, :, :1]), rgb[:, :, 0])
@@ -77,7 +75,7 @@ class TestQuality:
         assert psnr(original, original, border=2) == float("inf")
 
     def test_ssim_follows_its_formula_for_plain_areas(self):
-        """Wang et al. 2004, equation 13: without variance only the brightness term is left."""
+        """Wang et al. 2004, equation 13: without variance, only the luminance term remains."""
         a, b = (np.full((30, 30, 1), value, np.uint8) for value in (100, 120))
         c1 = (0.01 * 255) ** 2
         expected = (2 * 100 * 120 + c1) / (100**2 + 120**2 + c1)
@@ -86,7 +84,7 @@ class TestQuality:
 
 
 class TestPairs:
-    def test_are_cut_to_the_scale_and_grey_stays_grey(self, root):
+    def test_are_cropped_to_the_scale_and_grayscale_stays_grayscale(self, root):
         made, paired = (ImagePairs([root / "HR"], small, scale=2) for small in ("", root / "LR"))
         for i, shape in enumerate([(3, 48, 64), (1, 40, 42)]):
             small, large = paired[i]
@@ -123,7 +121,7 @@ class TestPairs:
         [
             (
                 lambda root: (root / "LR" / "X2" / "greyx2.png").unlink(),
-                r"grey.png: no small image of it in .*LR, expected greyx2.png or grey.png",
+                r"grey.png: no small image in .*LR, expected greyx2.png or grey.png",
             ),
             (lambda root: save(root / "LR" / "X2" / "greyx2.png", noise(9, 9, 1)), "9x9 pixels, expected 21x20"),
             (lambda root: (root / "HR" / "grey.png").write_bytes(b"x"), "grey.png: not a readable image"),
@@ -138,7 +136,7 @@ class TestPairs:
             ),
         ],
     )
-    def test_names_what_does_not_belong_together(self, root, change, message):
+    def test_names_images_that_do_not_match(self, root, change, message):
         change(root)
         with pytest.raises(InputError, match=message):
             _ = [ImagePairs([root / "HR"], root / "LR", scale=2)[i] for i in range(2)]
@@ -150,7 +148,7 @@ class TestPairs:
         pairs = ImagePairs([tmp_path / "HR"], tmp_path / "LR", scale=2)
         assert pairs.small_files == [tmp_path / "LR" / place / "1x2.png" for place in ("a", "b")]
 
-    def test_an_image_too_small_to_be_measured_is_named(self, root):
+    def test_an_image_too_small_for_the_metrics_is_named(self, root):
         save(root / "HR" / "grey.png", noise(14, 42, 1))
         with pytest.raises(InputError, match=r"grey.png: 42x14 pixels, expected at least 15 a side for SSIM at x2"):
             ImagePairs([root / "HR"], scale=2)[1]
@@ -163,7 +161,7 @@ class TestPairs:
         Image.fromarray(noise(48, 64)).save(root / "HR" / "colour.png", exif=exif)
         assert ImagePairs([root / "HR"], root / "LR", scale=2)[0][1].shape == (3, 48, 64)
 
-    def test_workers_find_images_decoded(self, root, monkeypatch):
+    def test_workers_get_decoded_images(self, root, monkeypatch):
         data = SuperResolutionData(
             str(root), train=["HR"], patch_size=16, batch_size=4, patches_per_epoch=8, num_workers=1
         )

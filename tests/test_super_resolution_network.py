@@ -1,4 +1,4 @@
-"""FFNet-SR is the published function, with every norm and at every scale, and knows how far it looks."""
+"""FFNet-SR equals the published network, with every norm and scale; its receptive field is correct."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def small_image(height=20, width=24, batch=2):
 
 @pytest.fixture(params=KINDS)
 def network(request):
-    """A small network of each kind, as if trained."""
+    """A small network of each kind, with weights as after training."""
     torch.manual_seed(0)
     return randomize(metamixer.create_model("ffnet_sr_nano", **{**SMALL, **KINDS[request.param]}))
 
@@ -63,7 +63,7 @@ def test_frequency_loss_is_the_published_one():
 
 def test_refuses_a_checkpoint_of_another_network():
     network = metamixer.create_model("ffnet_sr_light")
-    with pytest.raises(InputError, match=r"144 left over: body\.36\."):
+    with pytest.raises(InputError, match=r"144 unexpected: body\.36\."):
         metamixer.load_published(network, {"params": published("ffnet_sr_x2")})
 
 
@@ -80,8 +80,8 @@ def test_exports_for_any_size(network):
 
 
 @torch.no_grad()
-def test_looks_as_far_as_it_says(network):
-    """A changed pixel changes the result up to the receptive field, and not beyond."""
+def test_the_receptive_field_is_correct(network):
+    """A changed pixel changes the result within the receptive field, and not beyond."""
     reach = receptive_field(network)
     x = small_image(1 + 2 * reach + 4, 5, batch=1)
     changed = x.clone()
@@ -105,12 +105,12 @@ def test_attention_has_no_receptive_field():
         ({"norm": "nonsense"}, "norm 'nonsense', expected None"),
     ],
 )
-def test_refuses_what_it_does_not_know(settings, message):
+def test_refuses_unknown_settings(settings, message):
     with pytest.raises(InputError, match=message):
         metamixer.create_model("ffnet_sr_nano", **settings)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 8, 8), (3, 8, 8), (1, 4, 8, 8)])
-def test_refuses_what_is_no_batch_of_colour_images(shape):
+def test_refuses_all_but_batches_of_color_images(shape):
     with pytest.raises(InputError, match=r"expected \(batch, 3, height, width\)"):
         metamixer.create_model("ffnet_sr_nano", depth=1)(torch.zeros(shape))

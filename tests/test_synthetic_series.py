@@ -32,7 +32,7 @@ def test_every_family_gives_finite_series():
         assert torch.isfinite(family(Chance(0, 32), 96, period)).all(), family.__name__
 
 
-def test_a_mixture_holds_its_proportions():
+def test_a_mixture_has_its_proportions():
     values = mixture(
         Chance(0, 200), 4, [(25, lambda c, n: torch.ones(c.rows, n)), (75, lambda c, n: torch.zeros(c.rows, n))]
     )
@@ -50,7 +50,7 @@ def test_the_loss_of_the_median_is_the_scaled_error():
     torch.testing.assert_close(quantile_loss(forecast, future, unit), (future.abs() / 2).mean())
 
 
-def test_a_training_goes_on_where_it_was(tmp_path):
+def test_a_training_run_resumes(tmp_path):
     whole = ZeroShotTraining(TINY, tmp_path / "whole")
     losses = [whole.update(0.5)[0] for _ in range(6)]
     first = ZeroShotTraining(TINY, tmp_path / "parts")
@@ -63,7 +63,7 @@ def test_a_training_goes_on_where_it_was(tmp_path):
         torch.testing.assert_close(second.update(0.5)[0], loss)
 
 
-def test_a_training_starts_from_the_weights_of_another(tmp_path):
+def test_a_training_run_starts_from_other_weights(tmp_path):
     first = ZeroShotTraining(TINY, tmp_path / "first")
     first.update(0.5)
     first.save()

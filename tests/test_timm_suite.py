@@ -1,4 +1,4 @@
-"""timm's own model tests, of the installed version, on every image network of the package."""
+"""Run the model tests of the installed timm on every image network of the package."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A training run from the command line: what it leaves behind, how it goes on, how it stops."""
+"""A training run from the command line: its files, how it resumes, how it stops."""
 
 import csv
 import os
@@ -29,7 +29,7 @@ STEPS = 4
 
 @pytest.fixture
 def recipe(tmp_path):
-    """Writes a short training on the digits with everything random that a recipe can have; gives its path."""
+    """Write a short recipe on the digits with every source of randomness; return its path."""
 
     def write(data="DigitsData", **init_args):
         content = {
@@ -67,7 +67,7 @@ def fit(recipe, out, *options):
 
 
 def stop_in(monkeypatch, epoch, action):
-    """Let `action` happen after the second batch of an epoch."""
+    """Call `action` after the second batch of an epoch."""
     original = Classification.training_step
 
     def step(self, batch, batch_idx):
@@ -83,7 +83,7 @@ def interrupt():
 
 
 def states(run):
-    """The averaged weights that are kept and the weights that training goes on with."""
+    """The averaged weights that are saved, and the weights with which training continues."""
     checkpoint = torch.load(run / "last.ckpt", weights_only=True)
     return {
         **checkpoint["state_dict"],
@@ -109,13 +109,13 @@ def test_a_run_leaves_checkpoints_configuration_and_logs_and_can_be_drawn(recipe
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(workers, recipe, tmp_path, monkeypatch, capsys):
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(workers, recipe, tmp_path, monkeypatch, capsys):
     path, workers = recipe(), ("--data.num_workers", workers)
     assert fit(path, tmp_path / "whole", *workers) == 0
     with monkeypatch.context() as patch:
         stop_in(patch, epoch=1, action=interrupt)
         assert fit(path, tmp_path / "stopped", *workers) == 130
-    assert "interrupted: go on with --resume\n" in capsys.readouterr().err
+    assert "interrupted: continue with --resume\n" in capsys.readouterr().err
     assert torch.load(tmp_path / "stopped" / "last.ckpt", weights_only=True)["epoch"] == 0
     assert fit(path, tmp_path / "stopped", *workers, "--resume", "true") == 0
     whole, resumed = states(tmp_path / "whole"), states(tmp_path / "stopped")
@@ -125,7 +125,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(workers, recipe,
     assert (configuration["resume"], configuration["ckpt_path"]) == (False, None)
 
 
-def test_a_resumed_run_needs_the_weights_no_more_that_it_started_from(recipe, tmp_path):
+def test_a_resumed_run_does_not_need_its_initial_weights(recipe, tmp_path):
     path, run = recipe(), tmp_path / "run"
     assert fit(path, tmp_path / "first", "--trainer.max_epochs", "1") == 0
     initial = (tmp_path / "first" / "last.ckpt").rename(tmp_path / "initial.ckpt")
@@ -141,7 +141,7 @@ def test_an_earlier_run_in_the_same_folder_is_kept_apart(recipe, tmp_path, capsy
     assert fit(recipe(), run, *one_epoch) == 0
     before = (run / "last.ckpt").read_bytes()
     assert fit(recipe(), run, *one_epoch, "--seed_everything", "2", "--model.initial", str(run / "last.ckpt")) == 0
-    assert "held an earlier run, which is in" in capsys.readouterr().out
+    assert "the earlier run there is now in" in capsys.readouterr().out
     assert (run / "earlier_run_1" / "last.ckpt").read_bytes() == before
     assert len(list(run.glob("logs/version_*"))) == len(list(run.glob("earlier_run_1/logs/version_*"))) == 1
     assert fit(recipe(), run, *one_epoch, "--model.num_classes", "3") == 2
@@ -151,7 +151,7 @@ def test_an_earlier_run_in_the_same_folder_is_kept_apart(recipe, tmp_path, capsy
     assert (run / "earlier_run_2" / "last.ckpt").is_file(), "the run here is not the one that is gone on from"
 
 
-def test_the_checkpoint_that_is_named_is_measured(recipe, tmp_path, monkeypatch, capsys):
+def test_the_given_checkpoint_is_evaluated(recipe, tmp_path, monkeypatch, capsys):
     for name in ("a", "b"):
         assert fit(recipe(), tmp_path / name, "--trainer.max_epochs", "1") == 0
     capsys.readouterr()
@@ -177,7 +177,7 @@ def test_the_checkpoint_that_is_named_is_measured(recipe, tmp_path, monkeypatch,
     assert capsys.readouterr().err.endswith("metamixer: interrupted\n")
 
 
-def test_a_run_that_left_nothing_yet_has_nothing_to_resume(recipe, tmp_path, monkeypatch, capsys):
+def test_a_run_without_a_checkpoint_has_nothing_to_resume(recipe, tmp_path, monkeypatch, capsys):
     stop_in(monkeypatch, epoch=0, action=interrupt)
     assert fit(recipe(), tmp_path / "run") == 130
     assert capsys.readouterr().err.endswith("metamixer: interrupted\n")
@@ -186,12 +186,12 @@ def test_a_run_that_left_nothing_yet_has_nothing_to_resume(recipe, tmp_path, mon
 def test_a_run_that_a_scheduler_ends_does_not_look_finished(recipe, tmp_path, monkeypatch, capsys):
     stop_in(monkeypatch, epoch=1, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert fit(recipe(), tmp_path / "run") == 130
-    assert "interrupted: go on with --resume\n" in capsys.readouterr().err
+    assert "interrupted: continue with --resume\n" in capsys.readouterr().err
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
 
 
 @pytest.mark.parametrize("instructions", [True, False])
-def test_bfloat16_where_it_is_emulated_is_warned_of(instructions, recipe, tmp_path, monkeypatch, recwarn):
+def test_emulated_bfloat16_is_warned_of(instructions, recipe, tmp_path, monkeypatch, recwarn):
     monkeypatch.setattr("metamixer.training.command_line.computes_bfloat16", lambda: instructions)
     options = ("--trainer.precision", "bf16-mixed", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1")
     assert fit(recipe(), tmp_path / "run", *options) == 0
@@ -229,7 +229,7 @@ def spoil_gradients(self, optimizer):
         ),
     ],
 )
-def test_what_is_not_a_number_stops_and_keeps_the_last_checkpoint(
+def test_a_value_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     hook, spoil, said, recipe, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(Classification, hook, spoil)
@@ -242,7 +242,7 @@ def test_what_is_not_a_number_stops_and_keeps_the_last_checkpoint(
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(recipe, tmp_path, monkeypatch, capsys):
-    """The limit on a file's size stands for the disk: the write fails half way, with the system's own error."""
+    """A limit on the file size simulates a full disk: the write fails midway, with the system's error."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     stop_in(monkeypatch, epoch=1, action=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1])))
     try:
@@ -325,7 +325,7 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         ),
         (["--data.augmentation.auto_augment", "foo"], "augmentation.auto_augment 'foo': Unknown AA policy foo"),
         (["--data.batch_size", "0"], "batch_size 0, expected at least 1"),
-        (["--data.batch_size", "1"], "a batch of 1 image to train on, expected at least 2 for mixup and cutmix"),
+        (["--data.batch_size", "1"], "a training batch of 1 image, expected at least 2 for mixup and CutMix"),
         (
             ["--trainer.max_epochs", "-1", "--trainer.limit_train_batches", "1.0"],
             "trainer.max_epochs -1, expected a number of epochs",
@@ -333,7 +333,7 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         (["--model.optimization.name", "adamwx"], "optimizer 'adamwx', expected one of timm's"),
         (
             ["--trainer.accelerator", "mps"],
-            "trainer.accelerator 'mps': none is here, expected --trainer.accelerator cpu",
+            "trainer.accelerator 'mps' is not available; use --trainer.accelerator cpu",
         ),
         (["--trainer.gradient_clip_algorithm", "nope"], "nope"),
         (
@@ -342,7 +342,7 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         ),
         (["--model.optimization.lr", "0"], "optimization.lr 0.0, expected a number above 0"),
         (["--model.optimization.warmup_epochs", "-1"], "optimization.warmup_epochs -1.0, expected at least 0"),
-        (["--model.optimization.betas", "[0.9, 1]"], "optimization.betas [0.9, 1.0], expected two numbers from 0"),
+        (["--model.optimization.betas", "[0.9, 1]"], "optimization.betas [0.9, 1.0], expected two numbers, at least 0"),
         (["--data.preprocessing.std", "[0.2]"], "preprocessing.mean of 3 and std of 1 values, expected 1 or 3 of each"),
         (["--data.preprocessing.std", "[0.2, 0, 0.2]"], "preprocessing.std [0.2, 0.0, 0.2], expected values above 0"),
         (["--data.preprocessing.crop_pct", "0"], "preprocessing.crop_pct 0.0, expected more than 0"),
@@ -366,7 +366,7 @@ def test_wrong_settings_are_one_line(options, message, recipe, tmp_path, capsys)
     assert len(error.splitlines()) == 1
 
 
-def test_a_label_that_no_class_has_is_an_error(recipe, tmp_path, monkeypatch, capsys):
+def test_a_label_without_a_class_is_an_error(recipe, tmp_path, monkeypatch, capsys):
     root = image_folder(tmp_path / "images")
     for split in ("train", "val"):
         shutil.copytree(root / split / "light", root / split / "white")
@@ -379,10 +379,11 @@ def test_a_label_that_no_class_has_is_an_error(recipe, tmp_path, monkeypatch, ca
 
 
 @pytest.mark.parametrize("command", ["test", "validate"])
-def test_weights_that_nobody_trained_are_not_measured(command, recipe, tmp_path, capsys):
+def test_untrained_weights_are_not_evaluated(command, recipe, tmp_path, capsys):
     assert main([command, "--config", recipe(), "--out", str(tmp_path / "never")]) == 2
     assert (
-        "never/best.ckpt: no such file, expected a checkpoint there, or one that --ckpt_path" in capsys.readouterr().err
+        "never/best.ckpt: no such file, expected a checkpoint there, or one given by --ckpt_path"
+        in capsys.readouterr().err
     )
 
 
@@ -405,7 +406,7 @@ def test_splits_of_different_classes_are_an_error(split, other, recipe, tmp_path
     assert f"no images in the {other} split" in error
 
 
-def test_a_checkpoint_of_another_network_is_not_gone_on_from(recipe, tmp_path, capsys):
+def test_a_checkpoint_of_another_network_is_not_resumed(recipe, tmp_path, capsys):
     assert fit(recipe(), tmp_path / "run", "--trainer.max_epochs", "1") == 0
     assert fit(recipe(), tmp_path / "run", "--resume", "true", "--model.model_args.depths", "[1, 1, 2, 1]") == 2
     assert "last.ckpt: a checkpoint of another network" in capsys.readouterr().err
@@ -418,7 +419,7 @@ def test_a_checkpoint_of_another_network_is_not_started_from(recipe, tmp_path, c
     assert "last.ckpt: a checkpoint of another network" in capsys.readouterr().err
 
 
-def test_a_process_that_fails_ends_those_that_it_started():
+def test_a_failed_process_ends_its_children():
     launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=2, num_nodes=1)
     launcher.procs = [child] = [subprocess.Popen(["sleep", "60"])]
     trainer = SimpleNamespace(strategy=SimpleNamespace(launcher=launcher))
@@ -427,7 +428,7 @@ def test_a_process_that_fails_ends_those_that_it_started():
 
 
 @pytest.mark.parametrize(("code", "error"), [(2, InputError), (3, DivergenceError)])
-def test_a_process_that_waited_for_another_ends_as_that_does(code, error):
+def test_a_waiting_process_ends_with_the_status_of_the_other(code, error):
     launcher = _SubprocessScriptLauncher(LightningEnvironment(), num_processes=3, num_nodes=1)
     launcher.procs = [refused, waiting] = [
         subprocess.Popen(["sh", "-c", f"sleep {seconds}; exit {code}"]) for seconds in (0, 60)
@@ -439,7 +440,7 @@ def test_a_process_that_waited_for_another_ends_as_that_does(code, error):
 
 
 def test_two_processes_share_an_epoch(recipe, tmp_path):
-    """Distributed data parallel on two CPU processes; each sees half of the data, both end with the same weights."""
+    """Distributed data parallel on two CPU processes: each sees half of the data; both end with the same weights."""
     command = [sys.executable, "-m", "metamixer", "fit", "--config", recipe(), "--out", str(tmp_path / "run")]
     options = [
         "--trainer.devices",

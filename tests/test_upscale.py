@@ -1,4 +1,4 @@
-"""`metamixer upscale`: files keep what they are, what can't be done is named."""
+"""`metamixer upscale`: files keep their format and depth; files that can't be processed are named."""
 
 import re
 import runpy
@@ -31,7 +31,7 @@ def upscaler(checkpoint):
 
 
 def files(folder):
-    """Every kind of file that is kept: name -> path."""
+    """Every kind of supported file: name -> path."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a harbour"
@@ -57,7 +57,7 @@ def folder(tmp_path):
 
 
 class TestFiles:
-    def test_keep_what_they_are(self, folder, tmp_path, upscaler):
+    def test_keep_format_and_depth(self, folder, tmp_path, upscaler):
         paths = files(folder)
         assert len(paths) == 11
         for path in paths:
@@ -71,7 +71,7 @@ class TestFiles:
                 assert (enlarged.getexif()[0x0112], enlarged.getexif()[0x010E]) == (6, "a harbour")
                 assert enlarged.mode == image.mode
 
-    def test_16_bits_come_back_as_they_were(self, folder):
+    def test_16_bits_are_kept(self, folder):
         files(folder)
         for name in ("deep3False.png", "deep3True.png", "deep1True.png"):
             picture = read_picture(folder / name)
@@ -98,7 +98,7 @@ class TestFiles:
 
             np.testing.assert_array_equal(read_picture(folder / "turned.png").preview(), ImageOps.exif_transpose(image))
 
-    def test_keep_an_orientation_told_behind_the_pixels(self, folder, tmp_path, upscaler):
+    def test_keep_an_orientation_stored_after_the_pixels(self, folder, tmp_path, upscaler):
         exif = Image.Exif()
         exif[0x0112] = 6
         picture("RGB").save(folder / "a.png", exif=exif)
@@ -112,7 +112,7 @@ class TestFiles:
 
 
 def bad_files(folder):
-    """What can't be enlarged: name -> a part of its message."""
+    """Files that can't be enlarged: name -> part of the message."""
     (folder / "text.png").write_text("not an image")
     (folder / "empty.jpg").write_bytes(b"")
     picture("RGB", (300, 200)).save(folder / "whole.png")
@@ -132,14 +132,14 @@ def bad_files(folder):
         "empty.jpg": "not a readable image",
         "truncated.png": "not a readable image",
         "zero.png": "not a readable image",
-        "print.jpg": "colours of mode CMYK, expected grey, RGB or a palette",
+        "print.jpg": "color mode CMYK, expected gray, RGB or a palette",
         "moving.webp": "2 frames",
         "still.gif": "a GIF file, expected one of PNG, JPEG",
-        "gigantic.png": "more than 100000 pixels, expected fewer, or --max_pixels",
+        "gigantic.png": "more than 100000 pixels, expected fewer, or a larger --max_pixels",
     }
 
 
-def test_takes_the_first_picture_of_a_camera_s_two(folder, tmp_path, upscaler):
+def test_uses_the_first_of_a_cameras_two_images(folder, tmp_path, upscaler):
     picture("RGB").save(folder / "camera.jpg", format="MPO", save_all=True, append_images=[picture("RGB")])
     upscale_file(upscaler, folder / "camera.jpg", tmp_path / "camera.jpg")
     with Image.open(tmp_path / "camera.jpg") as image:
@@ -149,7 +149,7 @@ def test_takes_the_first_picture_of_a_camera_s_two(folder, tmp_path, upscaler):
 def test_names_a_result_too_large_for_its_format_before_the_work(folder, tmp_path, upscaler, monkeypatch):
     Image.new("RGB", (8192, 2)).save(folder / "wide.webp")
     monkeypatch.setattr(upscaler, "enlarge", None)
-    with pytest.raises(InputError, match="would be 16384x4 pixels, expected at most 16383 a side: WEBP holds no more"):
+    with pytest.raises(InputError, match="would be 16384x4 pixels, expected at most 16383 a side, the limit of WEBP"):
         upscale_file(upscaler, folder / "wide.webp", tmp_path / "wide.webp")
 
 
@@ -196,13 +196,13 @@ class TestCommand:
         assert errors[-1] == f"metamixer: error: 8 of 9 files failed, named above; the others are in {out}"
         assert "Traceback" not in "".join(errors)
 
-    def test_a_missing_file_costs_no_other(self, checkpoint, folder, tmp_path, capsys):
+    def test_a_missing_file_does_not_stop_the_others(self, checkpoint, folder, tmp_path, capsys):
         picture("RGB").save(folder / "a.png")
         assert self.run("absent.png", folder / "a.png", "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
         assert "metamixer: failed: absent.png: no such file" in capsys.readouterr().err
 
-    def test_compares_a_picture_with_broken_exif(self, checkpoint, folder, tmp_path):
+    def test_compares_an_image_with_broken_exif(self, checkpoint, folder, tmp_path):
         picture("RGB").save(folder / "a.jpg", exif=b"Exif\0\0nonsense")
         assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--compare") == 0
         assert (tmp_path / "out" / "a.jpg_compare.jpg").is_file()
@@ -218,14 +218,14 @@ class TestCommand:
         assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 130
         assert f"{folder / 'a.png'}: not a readable image" in capsys.readouterr().err
 
-    def test_replaces_nothing_unasked(self, checkpoint, folder, tmp_path, capsys):
+    def test_replaces_files_only_when_asked(self, checkpoint, folder, tmp_path, capsys):
         picture("RGB").save(folder / "a.png")
         out = tmp_path / "out"
         for extra, code in (((), 0), ((), 2), (("--overwrite",), 0)):
             assert self.run(folder, "--checkpoint", checkpoint, "--out", out, *extra) == code
         assert f"{out / 'a.png'}: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
 
-    def test_plans_comparisons_with_the_results(self, checkpoint, folder, tmp_path, capsys):
+    def test_checks_for_existing_comparisons_too(self, checkpoint, folder, tmp_path, capsys):
         picture("RGB").save(folder / "a.png")
         picture("RGB").save(folder / "b.png")
         command = folder, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--compare"
@@ -236,21 +236,21 @@ class TestCommand:
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png_compare.jpg"]
         picture("RGB").save(folder / "a.png_compare.jpg")
         assert self.run(*command, "--overwrite") == 2
-        assert "a.png_compare.jpg: named for two results" in capsys.readouterr().err
+        assert "a.png_compare.jpg: the target of two results" in capsys.readouterr().err
 
     @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
     def test_never_replaces_its_input(self, checkpoint, folder, capsys, overwrite):
         picture("RGB").save(folder / "a.png")
         before = (folder / "a.png").read_bytes()
         assert self.run(folder / "a.png", "--checkpoint", checkpoint, "--out", folder, *overwrite) == 2
-        assert "is one of the inputs, which would be lost, expected another folder" in capsys.readouterr().err
+        assert "is one of the inputs, expected another folder" in capsys.readouterr().err
         assert (folder / "a.png").read_bytes() == before
 
     def test_refuses_two_images_of_one_name(self, checkpoint, folder, tmp_path, capsys):
         for place in (folder, tmp_path):
             picture("RGB").save(place / "a.png")
         assert self.run(folder, tmp_path / "a.png", "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
-        assert "expected images of different names" in capsys.readouterr().err
+        assert "expected images with different names" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
     def test_names_an_output_that_cannot_be_written(self, checkpoint, folder, tmp_path, capsys):
@@ -264,7 +264,7 @@ class TestCommand:
         [
             (("absent.png",), "absent.png: no such file"),
             (("{a}", "--scale", "two"), "Given value: two"),
-            (("--overwrite", "{a}", "--device", "bogus"), "device 'bogus', expected one that is here: cpu"),
+            (("--overwrite", "{a}", "--device", "bogus"), "device 'bogus' is not available; choose from: cpu"),
             (("{a}", "--precision", "int8"), "precision 'int8', expected one of fp32, bf16"),
             (("{a}", "--scale", "5"), "scale 5, expected one of 2, 3, 4"),
             (("{a}", "--backend", "bogus"), "backend 'bogus', expected one of auto"),
@@ -274,7 +274,7 @@ class TestCommand:
             (("{a}", "--checkpoint", "absent.safetensors"), "absent.safetensors: no such file"),
         ],
     )
-    def test_refuses_what_does_not_fit(self, arguments, message, checkpoint, folder, tmp_path, capsys):
+    def test_refuses_input_that_does_not_fit(self, arguments, message, checkpoint, folder, tmp_path, capsys):
         picture("RGB").save(folder / "a.png")
         own = () if "--checkpoint" in arguments else ("--checkpoint", checkpoint)
         given = [argument.replace("{a}", str(folder / "a.png")) for argument in arguments]
@@ -286,9 +286,9 @@ class TestCommand:
     def test_a_tiff_that_would_lose_depth_is_refused(self, checkpoint, folder, tmp_path, capsys):
         write_tiff_of_16_bits(folder / "deep.tif", side=8)
         assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out") == 2
-        assert "deep.tif: a TIFF of 16 bits a colour, expected 8" in capsys.readouterr().err
+        assert "deep.tif: a TIFF with 16 bits per channel, expected 8" in capsys.readouterr().err
 
-    def test_an_interrupt_leaves_no_half_file(self, checkpoint, folder, tmp_path, monkeypatch, capsys):
+    def test_an_interrupt_leaves_no_incomplete_file(self, checkpoint, folder, tmp_path, monkeypatch, capsys):
         picture("RGB").save(folder / "a.png")
 
         def interrupt(image, file, *args, **kwargs):
@@ -302,7 +302,7 @@ class TestCommand:
 
 
 def write_tiff_of_16_bits(path, *, side):
-    """An RGB image, which Pillow reads but doesn't write."""
+    """An RGB image in a format that Pillow reads but doesn't write."""
     tags = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2)]
     tags += [(273, 4, 1, 128), (277, 3, 1, 3), (278, 4, 1, side), (279, 4, 1, 6 * side**2)]
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)

@@ -1,4 +1,4 @@
-"""Enlarging images in memory: tiles change nothing, kinds are kept, what is no image is named."""
+"""Enlarging images in memory: tiles don't change the result, the type is kept, other inputs are refused."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ class TestUpscaler:
         image = torch.rand(3, 10, 12).bfloat16()
         torch.testing.assert_close(upscaler(image), upscaler(image.float()).bfloat16())
 
-    def test_tensors_are_what_the_network_gives(self, upscaler):
+    def test_tensors_equal_the_networks_output(self, upscaler):
         x = torch.rand(2, 3, 20, 30)
         torch.testing.assert_close(upscaler(x), upscaler.network(x), rtol=0, atol=1e-5)
         torch.testing.assert_close(upscaler(x[0]), upscaler.network(x)[0], rtol=0, atol=1e-5)
@@ -41,7 +41,7 @@ class TestUpscaler:
         image = np.random.RandomState(0).rand(height, width, 3).astype(np.float32)
         np.testing.assert_allclose(tiled(image), upscaler(image), rtol=0, atol=1e-5)
 
-    def test_too_small_a_margin_would_show(self, checkpoint, upscaler):
+    def test_a_margin_that_is_too_small_changes_the_result(self, checkpoint, upscaler):
         tiled = Upscaler(checkpoint=checkpoint)
         tiled.tile, tiled.margin = 16, tiled.margin - 1
         image = np.random.RandomState(0).rand(70, 50, 3).astype(np.float32)
@@ -54,11 +54,11 @@ class TestUpscaler:
             Upscaler(checkpoint=checkpoint, memory=0)
 
     @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
-    def test_pictures_keep_their_mode(self, upscaler, mode):
+    def test_images_keep_their_mode(self, upscaler, mode):
         enlarged = upscaler(picture(mode))
         assert (enlarged.mode, enlarged.size) == (mode, (60, 40))
 
-    def test_kinds_agree(self, upscaler):
+    def test_all_types_of_images_agree(self, upscaler):
         pixels = noise(20, 30, 3)
         expected = upscaler(pixels)
         assert (expected.shape, expected.dtype) == ((40, 60, 3), np.uint8)
@@ -71,7 +71,7 @@ class TestUpscaler:
         floating = upscaler(pixels / np.float32(255))
         assert np.abs(floating.clip(0, 1) * 255 - expected).max() <= 0.51
 
-    def test_grey_stays_grey(self, upscaler):
+    def test_grayscale_stays_grayscale(self, upscaler):
         grey = noise(20, 30, 1)[:, :, 0]
         coloured = upscaler(np.repeat(grey[:, :, None], 3, axis=2).astype(np.float32) / 255)
         np.testing.assert_allclose(upscaler(grey.astype(np.float32) / 255), coloured.mean(axis=2), atol=1e-5)
@@ -86,11 +86,11 @@ class TestUpscaler:
             (np.full((4, 4, 3), 200, np.float32), r"values from 200 to 200, expected values in \[0, 1\]"),
             (torch.zeros(4, 4), r"tensor of shape \[4, 4\]"),
             (torch.zeros(0, 3, 4, 4), r"tensor of shape \[0, 3, 4, 4\], expected pixels"),
-            ("photo.jpg", "image of type str"),
+            (3, "image of type int"),
             (Image.new("CMYK", (4, 4)), "mode 'CMYK', expected L, LA, RGB, RGBA or I;16"),
         ],
     )
-    def test_refuses_what_is_no_image(self, upscaler, image, message):
+    def test_refuses_all_but_images(self, upscaler, image, message):
         with pytest.raises(InputError, match=message):
             upscaler(image)
 
@@ -101,7 +101,7 @@ class TestUpscaler:
 
 
 class TestWeights:
-    def test_those_in_the_package_are_the_default(self, tmp_path, monkeypatch, upscaler):
+    def test_the_weights_in_the_package_are_the_default(self, tmp_path, monkeypatch, upscaler):
         monkeypatch.setattr(packaged, "FOLDER", tmp_path)
         save_small_upscaler(tmp_path / "ffnet_sr_nano_x2.safetensors")
         save_small_upscaler(tmp_path / "ffnet_sr_nano_x3.safetensors", scale=3)
@@ -109,7 +109,7 @@ class TestWeights:
         np.testing.assert_array_equal(Upscaler()(image), upscaler(image))
         assert Upscaler("ffnet_sr_nano", scale=3)(image).shape == (60, 90, 3)
         with pytest.raises(
-            InputError, match=r"ffnet_sr_nano_x4: no weights .* \(there: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"
+            InputError, match=r"ffnet_sr_nano_x4: no packaged weights \(available: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"
         ):
             Upscaler("ffnet_sr_nano", scale=4)
 
@@ -118,14 +118,14 @@ class TestWeights:
         [
             ({"model": "ffnet_1"}, "model 'ffnet_1', expected one of ffnet_sr, ffnet_sr_light, ffnet_sr_nano"),
             ({"scale": 5}, "scale 5, expected one of 2, 3, 4"),
-            ({"model": "ffnet_sr"}, "ffnet_sr_x2: no weights in the package"),
+            ({"model": "ffnet_sr"}, "ffnet_sr_x2: no packaged weights"),
         ],
     )
-    def test_names_what_it_does_not_have(self, arguments, message):
+    def test_names_missing_weights(self, arguments, message):
         with pytest.raises(InputError, match=message):
             Upscaler(**arguments)
 
-    def test_a_checkpoint_must_be_what_was_asked_for(self, checkpoint):
+    def test_a_checkpoint_must_match_the_arguments(self, checkpoint):
         with pytest.raises(InputError, match="a checkpoint of scale 2, expected 3"):
             Upscaler(scale=3, checkpoint=checkpoint)
         with pytest.raises(InputError, match="a checkpoint of ffnet_sr_nano, expected ffnet_sr"):
@@ -136,7 +136,7 @@ class TestWeights:
         state = {network.published_name(name): tensor for name, tensor in network.state_dict().items()}
         torch.save({"params": state}, tmp_path / "light.pth")
         assert Upscaler("ffnet_sr_light", scale=3, checkpoint=tmp_path / "light.pth").scale == 3
-        with pytest.raises(InputError, match="or its network's name as well"):
+        with pytest.raises(InputError, match="or the network's name as well"):
             Upscaler(checkpoint=tmp_path / "light.pth")
 
 

@@ -35,7 +35,7 @@ def test_shift_scale_and_sign_carry_over():
     np.testing.assert_allclose(other["x-lo-80"], -3e6 * plain["x-hi-80"] + 7e6, atol=1e-4 * size)
 
 
-def test_alone_as_in_company():
+def test_a_series_is_forecast_alone():
     chance = np.random.default_rng(1)
     wide = table(chance.normal(size=ROWS)).assign(y=chance.normal(size=ROWS).cumsum(), z=10 * SEASON[:ROWS])
     together = zero_shot_forecast(wide, 12)
@@ -77,18 +77,21 @@ def test_positive():
 @pytest.mark.parametrize(
     "values", [[1e30, 1e-30] * 20, [1e300, -1e300] * 20, list(range(9)), [1.0, 2.0] + [np.nan] * 30 + [5.0]]
 )
-def test_hostile_values_give_numbers(values):
+def test_extreme_values_give_finite_numbers(values):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
         forecast = zero_shot_forecast(table(values, "D"), 3, levels=(80,))
     assert np.isfinite(forecast[["x", "x-lo-80", "x-hi-80"]].to_numpy()).all()
 
 
-@pytest.mark.parametrize(("values", "warning"), [([5.0] * 30, "at every date"), ([1.0, 2.0, 4.0], "worth little")])
-def test_a_warning_where_there_is_little(values, warning):
+@pytest.mark.parametrize(
+    ("values", "warning"), [([5.0] * 30, "at every date"), ([1.0, 2.0, 4.0], "for a useful forecast")]
+)
+def test_a_warning_for_few_values(values, warning):
     with pytest.warns(InputWarning, match=warning):
         forecast = zero_shot_forecast(table(values, "D"), 3, levels=(80,))
     assert np.isfinite(forecast["x"]).all()
+    assert (forecast["x-lo-80"] < forecast["x-hi-80"]).all()
 
 
 @pytest.mark.parametrize(
@@ -128,5 +131,5 @@ def test_a_forecaster_forecasts_before_it_learns():
     values = table(50 + 10 * SEASON[:ROWS])
     forecast = Forecaster(12, levels=(80,)).predict(values)
     pandas.testing.assert_frame_equal(forecast, zero_shot_forecast(values, 12, levels=(80,)))
-    with pytest.raises(InputError, match="table to predict from"):
+    with pytest.raises(InputError, match="or pass a table to predict"):
         Forecaster(12).predict()

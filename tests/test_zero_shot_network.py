@@ -41,18 +41,18 @@ def test_shift_and_scale_carry_over(network, scale, shift):
 
 @torch.no_grad()
 def test_the_sign_carries_over(network):
-    x = series() ** 2  # a tail on one side
+    x = series() ** 2  # a one-sided tail
     torch.testing.assert_close(network(-x), -network(x).flip(1), rtol=1e-4, atol=1e-3)
 
 
 @torch.no_grad()
-def test_alone_as_in_company(network):
+def test_a_series_is_forecast_alone(network):
     x = series(rows=5)
     torch.testing.assert_close(network(x)[2:3], network(x[2:3]), rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
-def test_what_is_missing_counts_for_nothing(network):
+def test_missing_values_do_not_matter(network):
     x = series()
     x[:, 40:44] = torch.nan
     assert torch.isfinite(network(x)).all()
@@ -63,7 +63,7 @@ def test_what_is_missing_counts_for_nothing(network):
 
 @pytest.mark.parametrize("values", [torch.zeros(1, 64), torch.full((1, 64), torch.nan), torch.full((1, 64), 7e20)])
 @torch.no_grad()
-def test_constants_and_nothing_give_numbers(network, values):
+def test_constants_and_empty_series_give_finite_numbers(network, values):
     forecast = network(values)
     assert torch.isfinite(forecast).all()
     if values.isfinite().all():
@@ -71,7 +71,7 @@ def test_constants_and_nothing_give_numbers(network, values):
 
 
 def test_the_context_of_a_feature_ends_before_it(network):
-    """What the seasonal memory tells of a step of the context comes from steps before it."""
+    """For a step of the context, the seasonal memory uses only earlier steps."""
     x = series()
     later = x.clone()
     later[:, 100:] = later[:, 100:].flip(1)
@@ -106,7 +106,7 @@ def test_periods_of_noise_and_constants_are_one():
 
 
 @pytest.mark.parametrize(("shape", "horizon"), [((2, 100), None), ((2, 64, 1), None), ((2, 64), 0), ((2, 64), 1000)])
-def test_what_it_refuses(network, shape, horizon):
+def test_refuses_invalid_input(network, shape, horizon):
     with pytest.raises(InputError, match="expected"):
         network.forecast(torch.zeros(shape), horizon=horizon if horizon is not None else None)
 
@@ -119,12 +119,12 @@ def test_any_length_and_horizon(network, length, horizon):
     assert np.isfinite(forecast).all()
 
 
-def test_the_batch_changes_nothing(network):
+def test_the_batch_does_not_matter(network):
     values = [row.numpy().astype(float) for row in series(rows=7)]
     one, many = (ZeroShot(network, batch_size=size).forecast(values, 30) for size in (1, 64))
     np.testing.assert_allclose(one, many, rtol=1e-4, atol=1e-4)
 
 
-def test_large_beside_small(network):
+def test_a_large_series_does_not_affect_a_small_one(network):
     forecast = ZeroShot(network).forecast([np.array([1e30, 1e-30] * 20)], 4)
     assert np.isfinite(forecast).all()

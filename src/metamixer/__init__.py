@@ -2,32 +2,75 @@
 
 import sys as _sys
 from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from .checkpoints.ours import load_checkpoint as load_checkpoint
-from .checkpoints.published import load_published as load_published
-from .deployment.fastest import deploy as deploy
-from .deployment.formats import load_exported as load_exported
 from .errors import InputError as InputError
-from .mixer import TOKEN_MIXERS as TOKEN_MIXERS
-from .mixer import MetaMixer as MetaMixer
-from .models import create_model as create_model
-from .models import list_models as list_models
-from .models.tasks import TASKS as _TASKS
-from .moved import MOVED as _MOVED
+from .moved import ImportedAfter as _ImportedAfter
 from .moved import MovedModules as _MovedModules
-from .ops.fusion import fuse as fuse
 
+if _TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table below
+    from .checkpoints.ours import load_checkpoint as load_checkpoint
+    from .checkpoints.published import load_published as load_published
+    from .deployment.fastest import deploy as deploy
+    from .deployment.formats import load_exported as load_exported
+    from .mixer import TOKEN_MIXERS as TOKEN_MIXERS
+    from .mixer import MetaMixer as MetaMixer
+    from .models import create_model as create_model
+    from .models import list_models as list_models
+    from .ops.fusion import fuse as fuse
+    from .predictors.classifier import Classifier as Classifier
+    from .predictors.detector import Detector as Detector
+    from .predictors.forecaster import Forecaster as Forecaster
+    from .predictors.loading import load as load
+    from .predictors.own_training import train as train
+    from .predictors.point_segmenter import PointSegmenter as PointSegmenter
+    from .predictors.segmenter import Segmenter as Segmenter
+    from .predictors.upscaler import Upscaler as Upscaler
+
+    __version__: str
+
+_WHERE = {
+    "load": "predictors.loading",
+    "train": "predictors.own_training",
+    "Classifier": "predictors.classifier",
+    "Detector": "predictors.detector",
+    "Segmenter": "predictors.segmenter",
+    "PointSegmenter": "predictors.point_segmenter",
+    "Upscaler": "predictors.upscaler",
+    "Forecaster": "predictors.forecaster",
+    "create_model": "models",
+    "list_models": "models",
+    "MetaMixer": "mixer",
+    "TOKEN_MIXERS": "mixer",
+    "fuse": "ops.fusion",
+    "deploy": "deployment.fastest",
+    "load_checkpoint": "checkpoints.ours",
+    "load_exported": "deployment.formats",
+    "load_published": "checkpoints.published",
+}
+"""What users call -> its module, imported when it is asked for, so that `import metamixer` is instant."""
+
+__all__ = ["InputError", "__version__", *_WHERE]
+
+_sys.meta_path.insert(0, _ImportedAfter("timm", f"{__name__}.models"))
 _sys.meta_path.append(_MovedModules())
-
-_PREDICTORS = dict(reversed(_task.predictor.split(".")) for _task in _TASKS.values())
-"""What users call by hand -> its module, imported when it is asked for: these bring more libraries than the networks
-need.
-"""
+if "timm" in _sys.modules:
+    _import_module(".models", __name__)
 
 
 def __getattr__(name: str):
-    if f"{__name__}.{name}" in _MOVED:
-        return _import_module(f".{name}", __name__)
-    if name not in _PREDICTORS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_import_module(f".predictors.{_PREDICTORS[name]}", __name__), name)
+    if name == "__version__":
+        return _import_module(".system.version", __name__).package_version()
+    if name in _WHERE:
+        return getattr(_import_module(f".{_WHERE[name]}", __name__), name)
+    module = f"{__name__}.{name}"
+    try:
+        return _import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if not name.startswith("_"))})

@@ -1,4 +1,4 @@
-"""The command line: a dictionary of functions; training goes through Lightning's."""
+"""The command line `metamixer COMMAND`: training runs through LightningCLI, every other command is a function."""
 
 import io
 import json
@@ -14,62 +14,61 @@ from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWar
 from .models.tasks import TASKS
 
 SUMMARIES = {
-    "fit": "train by a recipe: metamixer fit --config recipes/classification/digits.yaml",
-    "validate": "measure a checkpoint on the validation split",
-    "test": "measure a checkpoint on the test split",
+    "train": "train on a folder of your own data: metamixer train flowers --minutes 10",
+    "fit": "train from a recipe: metamixer fit --config recipes/classification/digits.yaml",
+    "validate": "evaluate a checkpoint on the validation split",
+    "test": "evaluate a checkpoint on the test split",
     **{task.command: task.summary for task in TASKS.values()},
-    "fuse": "write a checkpoint's deploy form",
-    "export": "write a checkpoint in another library's format, proved equal",
-    "bench": "time networks in every form on this machine",
-    "models": "list the networks with their sizes and the paper's accuracy",
-    "draw": "draw a checkpoint: predictions, training curve, learned kernels",
+    "fuse": "write a checkpoint's deploy form (fused)",
+    "export": "export a checkpoint to another runtime's format and verify the outputs",
+    "bench": "benchmark networks on this machine, on every backend",
+    "models": "list the networks with their sizes and accuracies in the paper",
+    "draw": "plot a checkpoint: predictions, training curve, kernels",
 }
-"""The commands; each but the three of training is a function of its name in the module of its name in `commands`."""
+"""Help text of each command. All but fit, validate and test are functions in `commands`: COMMAND in COMMAND.py."""
 POSITIONAL = {
-    "images": {"nargs": "+", "help": "files and folders"},
+    "images": {"nargs": "+", "help": "image files and folders"},
     "clouds": {
         "nargs": "+",
-        "help": "PLY, LAS, LAZ, NPZ or NPY files, folders of them, folders of arrays with coord.npy",
+        "help": "PLY, LAS, LAZ, NPZ or NPY files, folders of them, or folders of arrays with coord.npy",
     },
-    "table": {"help": "CSV (gzip too) or Parquet"},
-    "networks": {"nargs": "+", "help": "networks by name, of metamixer or timm"},
-    "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or a network's name"},
-    "checkpoint": {"help": "a file of a training run (.ckpt) or a deploy form (.safetensors)"},
+    "data": {"help": "a folder, or the file of a table"},
+    "table": {"help": "CSV (may be gzipped) or Parquet file"},
+    "networks": {"nargs": "+", "help": "names of metamixer or timm networks"},
+    "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or the name of a network"},
+    "checkpoint": {"help": "a training checkpoint (.ckpt) or a deploy form (.safetensors)"},
 }
 LISTS = {
-    "vs": {"type": str, "help": "other networks of metamixer or timm to time beside them"},
+    "vs": {"type": str, "help": "other metamixer or timm networks to compare with"},
     "batch": {"type": int, "help": "batch sizes"},
-    "sizes": {"type": int, "help": "sides of the images in pixels; none: each network's own"},
-    "backends": {"type": str, "help": "backends; none: all that are installed but compile, which is slow to build"},
-    "precisions": {"type": str, "help": "precisions of fp32, bf16, int8"},
-    "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for a network that doesn't tell it"},
-    "levels": {"type": float, "help": "coverage in percent of intervals to give beside, such as 80 95"},
-    "missing_values": {"type": float, "help": "numbers that stand for a missing value, such as -9999"},
+    "sizes": {"type": int, "help": "image sides in pixels; default: each network's own"},
+    "backends": {"type": str, "help": "backends; default: all installed ones except compile, which is slow to build"},
+    "precisions": {"type": str, "help": "precisions: fp32, bf16, int8"},
+    "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for networks that don't define it"},
+    "quantiles": {"type": float, "help": "quantiles to add to the forecast, such as 0.1 0.9"},
+    "levels": {"type": float, "help": "coverage in percent of prediction intervals, such as 80 95"},
+    "missing_values": {"type": float, "help": "numbers that mark a missing value, such as -9999"},
 }
-"""Options that take several values after one name: --levels 80 95; one word in brackets, --levels "[80, 95]", means the
-same.
-"""
+"""Options that take several values, as in --levels 80 95 or, in brackets, --levels "[80, 95]"."""
 
 BROKEN_PIPE = 141
-"""What a shell tells of a command that wrote to one which had ended."""
+"""Exit status after SIGPIPE (128 + 13)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `metamixer COMMAND ...`; wrong input is one line on standard error and exit code 2, a training that diverges
-    3.
-    """
+    """Run `metamixer COMMAND ...` and return the exit code; errors print one line on standard error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = _commands()
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called, as in `metamixer models >&-`
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as the process runs
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that its encoding doesn't have
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names outside the terminal's encoding
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0
     if arguments[0] == "--version":
-        from .checkpoints.ours import package_version
+        from .system.version import package_version
 
         print(f"metamixer {package_version()}")
         return 0
@@ -85,11 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DivergenceError as error:
         print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
         return DIVERGED
-    except BrokenPipeError:  # who reads has seen enough, as `head` does; Python would write the rest at its end
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does; Python would flush to it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
-        if error.strerror is None:  # not the system's word on a file
+        if error.strerror is None:  # not an error of the operating system
             raise
         print(
             printable(": ".join(["metamixer: error", *filter(None, [error.filename, error.strerror])])), file=sys.stderr
@@ -116,7 +115,7 @@ def _train(arguments: list[str]) -> None:
 
 
 def _call(arguments: list[str]) -> None:
-    """Give the arguments behind the command's name to the function of that name; its first parameter is positional."""
+    """Call the function of the command with the arguments that follow it; its first parameter is positional."""
     from inspect import signature
 
     from jsonargparse import ArgumentError, ArgumentParser
@@ -137,12 +136,12 @@ def _call(arguments: list[str]) -> None:
     try:
         options = parser.parse_args(_in_one_word(_with_values(_underscored(rest), flags), lists))
     except ArgumentError as error:
-        raise InputError(" ".join(str(error).split()) + f"; metamixer {name} --help tells more") from None
+        raise InputError(" ".join(str(error).split()) + f"; see metamixer {name} --help") from None
     function(**vars(options))
 
 
 def _underscored(arguments: Sequence[str]) -> list[str]:
-    """`--max-drop` means `--max_drop`; what stands behind a bare `--` is no option."""
+    """Replace dashes in option names: `--max-drop` means `--max_drop`. Words after a bare `--` aren't options."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = [
         re.sub("^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), argument) for argument in arguments[:end]
@@ -151,9 +150,9 @@ def _underscored(arguments: Sequence[str]) -> list[str]:
 
 
 def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
-    """`--levels 80 95`, `--levels=80` and `--levels "[80, 95]"` as `--levels=[80, 95]`.
+    """Join list options: `--levels 80 95`, `--levels=80` and `--levels "[80, 95]"` become `--levels=[80, 95]`.
 
-    Values end at the next option; values that are numbers end at the first word that is none, such as the table.
+    Values end at the next option; numbers also end at the first word that isn't a number, such as the table.
     """
     result, rest = [], list(arguments)
     while rest:
@@ -186,7 +185,7 @@ def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
 
 
 def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
-    """`--overwrite` alone means `--overwrite true`; what stands behind it is not its value."""
+    """Give bare flags a value: `--overwrite` means `--overwrite true`, whatever word follows."""
     following = [*arguments[1:], ""]
     return [
         f"{argument}=true" if argument in flags and after.lower() not in ("true", "false", "yes", "no") else argument
@@ -196,7 +195,7 @@ def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Print our own warnings without a place in the source, which tells nothing to who gave the file."""
+    """Print our own warnings without the source location, which doesn't help the user."""
     before = warnings.formatwarning
 
     def plain(message: Warning | str, category: type[Warning], *place) -> str:
@@ -215,7 +214,7 @@ def plain_warnings() -> Iterator[None]:
 
 def _help() -> str:
     lines = [f"  {name:10s}{summary}" for name, summary in SUMMARIES.items()]
-    return "\n".join(["usage: metamixer COMMAND ...", "", *lines, "", "metamixer COMMAND --help tells more."])
+    return "\n".join(["usage: metamixer COMMAND ...", "", *lines, "", "Run metamixer COMMAND --help for its options."])
 
 
 def _one_line(error: Exception) -> str:

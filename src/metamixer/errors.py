@@ -1,56 +1,50 @@
-"""What means: what you gave me is wrong, not what I did with it."""
+"""Errors and warnings caused by the caller's input, and the checks that raise them."""
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 USAGE_ERROR = 2
-"""The command line's exit code where its input is wrong."""
+"""Exit code of the command line for wrong input."""
 
 
 DIVERGED = 3
-"""The command line's exit code where a training diverged."""
+"""Exit code of the command line for a diverged training."""
 
 
 class InputError(ValueError):
-    """A file, name or number from outside that cannot be used; the command line prints it as one line and exits with
-    2.
-    """
+    """A file, name or number from the user that can't be used; the command line prints it and exits with 2."""
 
 
 class DivergenceError(ArithmeticError):
-    """A training whose loss or weights are no finite numbers; the command line prints it as one line and exits with
-    3.
-    """
+    """A training whose loss or weights aren't finite; the command line prints it in one line and exits with 3."""
 
 
 class InputWarning(UserWarning):
-    """What was given can be used but for a part; the command line prints the message without the place in the
-    source.
-    """
+    """Input that can be used only in part; the command line prints the message without its source location."""
 
 
 def at_least(name: str, value: float, least: float) -> None:
-    """Raise InputError where an option's number is too small."""
+    """Raise InputError if an option's value is below `least`."""
     if value < least:
         raise InputError(f"{name} {value}, expected at least {least}")
 
 
 def above_zero(name: str, *values: float) -> None:
-    """Raise InputError where one of an option's numbers is no size, rate or factor, or where there is none."""
+    """Raise InputError unless an option has at least one value, all of them finite and above 0."""
     if not values or not all(0 < value < math.inf for value in values):
         expected = "a number" if len(values) == 1 else "numbers"
         raise InputError(f"{name} {', '.join(map(str, values)) or 'of nothing'}, expected {expected} above 0")
 
 
 def from_zero_to_one(name: str, *values: float) -> None:
-    """Raise InputError where one of an option's numbers is no share or probability."""
+    """Raise InputError if one of an option's values isn't between 0 and 1."""
     if not all(0 <= value <= 1 for value in values):
         raise InputError(f"{name} {', '.join(map(str, values))}, expected 0 to 1")
 
 
 def rising(name: str, values: Sequence[float]) -> None:
-    """Raise InputError where an option isn't a lower and an upper limit."""
+    """Raise InputError unless an option is a lower and an upper limit."""
     if len(values) != 2 or not values[0] <= values[1]:
         raise InputError(f"{name} {list(values)}, expected two numbers, the smaller one first")
 
@@ -84,5 +78,5 @@ def naming(source: object) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What another library's error says, in one line; its type where it says nothing."""
+    """The first line of another library's error message, or the error's type if the message is empty."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -124,7 +124,7 @@ class NoTokenMixing(MetaMixer):
 
 
 Memory = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]
-"""What attention passes on: query, keys, values, mask of real tokens, and the mixer's input for its layout."""
+"""The intermediate result of attention: query, keys, values, mask of real tokens, and the mixer's input."""
 
 
 class SelfAttention(MetaMixer):
@@ -207,14 +207,14 @@ class WeightedSum(nn.Module):
 
 
 TokenMixer = Callable[[int, int, Operators], nn.Module]
-"""Makes a token mixer from (dim, kernel_size, operators)."""
+"""A function that builds a token mixer from (dim, kernel_size, operators)."""
 
 Mixers = str | TokenMixer | Sequence[str | TokenMixer]
-"""What a network takes: a name of `TOKEN_MIXERS` or a function, for all stages or one for each."""
+"""The argument `mixers` of networks: a name of `TOKEN_MIXERS` or a function, for all stages or one for each."""
 
 
 def _self_attention(dim: int, kernel_size: int, operators: Operators) -> SelfAttention:
-    """Attention with heads of 32 channels, or of all channels where there are fewer."""
+    """Attention with heads of 32 channels, or one head of fewer channels."""
     return SelfAttention(dim, head_dim=min(dim, 32), operators=operators)
 
 
@@ -244,7 +244,7 @@ def mixer_of_each(mixers: Mixers, stages: int) -> tuple[str | TokenMixer, ...]:
     if isinstance(mixers, str) or not isinstance(mixers, Sequence):
         return (mixers,) * stages
     if len(mixers) != stages:
-        raise InputError(f"mixers {list(mixers)}, expected one entry a stage, {stages} in all, or a single mixer")
+        raise InputError(f"mixers {list(mixers)}, expected one entry per stage, {stages} in all, or a single mixer")
     return tuple(mixers)
 
 
@@ -272,7 +272,7 @@ class Residual(nn.Module):
     def fuse(self) -> nn.Module:
         mixer, scale = fused(self.mixer), fused(self.scale)
         if isinstance(scale, LayerScale) and output_layer(mixer) is not None:
-            mixer = copy.deepcopy(mixer)  # whose parameters may still be the unfused mixer's
+            mixer = copy.deepcopy(mixer)  # its parameters may be shared with the unfused mixer
             scale_output(output_layer(mixer), scale.gamma)
             scale = nn.Identity()
         return with_children(self, mixer=mixer, scale=scale, drop_path=nn.Identity())

@@ -129,7 +129,7 @@ def _tables(folder: Path) -> list[Kind]:
 
 
 def _descriptions(folder: Path) -> list[Kind]:
-    from metamixer.training.recipes import check_recipes
+    from metamixer.training.recipe_checks import check_recipes
 
     annotations = [
         {

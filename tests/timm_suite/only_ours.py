@@ -1,6 +1,4 @@
-"""A pytest plugin that points timm's own model tests at our networks; import it before the test module (`-p
-only_ours`).
-"""
+"""A pytest plugin that runs timm's model tests on our networks; load it before the test module (`-p only_ours`)."""
 
 import os
 
@@ -16,14 +14,14 @@ _list_all_models = timm.list_models
 
 
 def list_our_models(filter="", module="", *args, **kwargs) -> list[str]:
-    """timm.list_models, but of ours; a test for chosen modules of timm's gets our module too."""
+    """Like `timm.list_models`, for our networks; a test of some of timm's modules also gets our module."""
     if module:
         module = [module, "ffnet"] if isinstance(module, str) else [*module, "ffnet"]
     return [name for name in _list_all_models(filter, module, *args, **kwargs) if _is_ours(name)]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that name a model of timm's, or none, say nothing about ours."""
+    """Deselect tests of timm's models or of no model."""
     ours = [item for item in items if hasattr(item, "callspec") and _is_ours(item.callspec.params.get("model_name"))]
     config.hook.pytest_deselected(items=[item for item in items if item not in ours])
     items[:] = ours

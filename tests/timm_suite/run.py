@@ -1,4 +1,4 @@
-"""Run the model tests of timm's own source archive on our networks: `python tests/timm_suite/run.py [model ...]`."""
+"""Run the model tests of timm's source archive on our networks: `python tests/timm_suite/run.py [model ...]`."""
 
 import os
 import subprocess
@@ -14,11 +14,11 @@ HERE = Path(__file__).parent
 
 
 class NoArchive(Exception):  # noqa: N818
-    """pip can't fetch timm's source archive; says why."""
+    """pip can't download timm's source archive; the message is the reason."""
 
 
 def fetch_tests() -> Path:
-    """timm's tests/test_models.py, of the installed version, in a cache folder beside torch's."""
+    """Download tests/test_models.py of the installed timm to a cache folder next to torch's; return its path."""
     release = f"timm-{version('timm')}"
     tests = Path(torch.hub.get_dir()).parent / "metamixer" / release / "test_models.py"
     if tests.is_file():
@@ -31,13 +31,13 @@ def fetch_tests() -> Path:
             raise NoArchive(pip.stderr.strip().splitlines()[-1])
         with tarfile.open(Path(folder) / f"{release}.tar.gz") as archive:
             archive.extract(f"{release}/tests/test_models.py", folder, filter="data")
-        # One step, so that a parallel test process never sees half a file.
+        # Atomic, so that a parallel test process never sees an incomplete file.
         os.replace(Path(folder) / release / "tests" / "test_models.py", tests)
     return tests
 
 
 def run(models: list[str], *options: str) -> subprocess.CompletedProcess:
-    """timm's tests of the models, with more options for pytest; those that need the published files are left out."""
+    """Run timm's tests on the models, except those that download weights; options: more options of pytest."""
     tests = fetch_tests()
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "METAMIXER_TIMM_MODELS": " ".join(models), "PYTHONPATH": path}

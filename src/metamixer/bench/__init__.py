@@ -1,1 +1,1 @@
-"""Timing networks in every form on this machine."""
+"""Benchmarks of networks on this machine."""

@@ -1,4 +1,4 @@
-"""ImageNet-1K accuracy of our networks and of those they are benchmarked against, each at its own image size."""
+"""ImageNet-1K accuracy of our networks and those they are compared with, each at its own image size."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from ..models.paper import TOP1
 
 
 class Accuracy(NamedTuple):
-    """Top-1 in percent of weights trained on ImageNet-1K alone; distilled: from a larger teacher."""
+    """Top-1 in percent of weights trained on ImageNet-1K only; distilled: from a larger teacher."""
 
     top1: float
     distilled: bool = False
@@ -29,5 +29,5 @@ PUBLISHED: dict[tuple[str, int], Accuracy] = {
     ("caformer_s18", 224): Accuracy(83.66),
     ("swin_tiny_patch4_window7_224", 224): Accuracy(81.39),
 }
-"""By network and side in pixels; ours as the paper reports them (table 2), the others as timm's authors measured them
-(`results/results-imagenet.csv` of timm's repository at commit aa4b585, the weights trained on ImageNet-1K alone)."""
+"""By network and side in pixels; ours from the paper (table 2), the others as measured by timm's authors
+(`results/results-imagenet.csv` of timm's repository at commit aa4b585, weights trained on ImageNet-1K only)."""

@@ -1,4 +1,4 @@
-"""How large a network is: parameters and multiply-accumulates, counted without allocating it."""
+"""Parameters and multiply-accumulates of a network, counted without allocating it."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Complexity:
 
 
 def measure(network: nn.Module, example: torch.Tensor) -> Complexity:
-    """Count a network on an input like `example`; both may be on the meta device."""
+    """Count a network's operations on `example`; both may be on the meta device."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(example)
     return Complexity(sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2)

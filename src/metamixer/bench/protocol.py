@@ -1,7 +1,7 @@
-"""How fast networks are on this machine: one protocol for every network and every form of it.
+"""The benchmark protocol, the same for every network and every form of it.
 
-Each form is built in a process of its own and runs when it is its turn, so that all see the same machine in every round
-and none the threads or the memory of another.
+Each form runs in its own process, in turn, so that all have the same conditions in every round and don't share threads
+or memory.
 """
 
 import multiprocessing
@@ -26,17 +26,17 @@ from ..models.tasks import TASKS
 from .complexity import measure
 
 PUBLISHED_FORM = "published"
-"""The form in which the authors run their networks: eager, not fused, as PyTorch lays memory out by itself."""
+"""The form in which the authors run their networks: eager, not fused, in PyTorch's default memory layout."""
 
 SHORTEST = 0.02
-"""Seconds that one measurement lasts at least, over as many calls as that takes."""
+"""Minimum seconds of a measurement, which averages over several calls if needed."""
 
 MATMUL = 1536
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A network in a form: what is timed."""
+    """A network in a form, which is timed."""
 
     network: str
     size: int
@@ -50,8 +50,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Result:
-    """Of an entry: seconds a call (median and quartiles), error as a share of the largest output, operations, peak
-    memory in bytes.
+    """Measurements of an entry.
+
+    seconds: per call, in each round; error: relative to the largest output; memory: peak in bytes.
     """
 
     entry: Entry
@@ -63,12 +64,12 @@ class Result:
 
     @property
     def median(self) -> float:
-        """Seconds a call."""
+        """Median seconds per call."""
         return statistics.median(self.seconds)
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """Seconds a call, the lower and the upper quartile."""
+        """Lower and upper quartile of the seconds per call."""
         if len(self.seconds) < 2:
             return self.median, self.median
         low, _, high = statistics.quantiles(self.seconds, n=4)
@@ -76,7 +77,7 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Effective GFLOP/s: the network's multiply-accumulates, two operations each, in the time taken."""
+        """Effective GFLOP/s: the network's multiply-accumulates, two operations each, over the median time."""
         return self.gflops / self.median
 
 
@@ -94,9 +95,9 @@ class Unfused(nn.Module):
 
 
 def choose_forms(backends: Sequence[str], precisions: Sequence[str]) -> list[tuple[str, str]]:
-    """Backend and precision of each form, the published one first; no backends: all that are installed but compile.
+    """Backend and precision of each form, the published one first; by default all installed backends but compile.
 
-    Raises InputError for a backend or precision that there isn't.
+    Raises InputError for unknown backends or precisions.
     """
     backends = backends or default_backends()
     forms = [(name, kind) for name in backends for kind in precisions if kind in find_backend(name).precisions]
@@ -104,18 +105,18 @@ def choose_forms(backends: Sequence[str], precisions: Sequence[str]) -> list[tup
     if unknown or not forms:
         raise InputError(
             f"precisions {' '.join(precisions)} for {' '.join(backends)}, expected some of fp32 bf16 int8 that "
-            "these know"
+            "they support"
         )
     return [(PUBLISHED_FORM, "fp32"), *forms]
 
 
 def default_backends() -> list[str]:
-    """All that are installed but compile, which is slow to build."""
+    """All installed backends except compile, which is slow to build."""
     return [name for name in installed_backends() if name != "compile"]
 
 
 def left_out(backends: Sequence[str], precisions: Sequence[str]) -> list[str]:
-    """What `choose_forms` leaves out: backends beside a precision that they don't compute in."""
+    """The forms that `choose_forms` leaves out: backends with a precision that they don't support."""
     return [
         f"{name} {kind}"
         for name in backends or default_backends()
@@ -134,9 +135,7 @@ def time_networks(
     rounds: int,
     warmup: int,
 ) -> tuple[list[Result], float]:
-    """All forms of a network in one size and batch take turns, then those of the next; sizes: none for each network's
-    own.
-    """
+    """Time all forms of a network at one size and batch in turns, then the next; sizes: by default each network's."""
     smallest = {"threads": threads, "rounds": rounds, "sizes": min(sizes, default=1), "batch": min(batches, default=1)}
     for name, value in smallest.items():
         at_least(name, value, 1)
@@ -154,10 +153,9 @@ def time_networks(
 
 
 def run_bench(entries: Sequence[Entry], *, threads: int, rounds: int, warmup: int) -> tuple[list[Result], float]:
-    """Time every entry in turn, round by round; also the machine's fp32 peak in GFLOP/s, a large matrix product in the
-    same rounds.
+    """Time all entries in turns, round by round, and the fp32 peak in GFLOP/s by a matrix product in the same rounds.
 
-    Raises InputError that names the entry which can't be built.
+    Raises InputError that names an entry that can't be built.
     """
     workers = [Worker(entry, threads=threads) for entry in (None, *entries)]
     try:
@@ -174,7 +172,7 @@ def run_bench(entries: Sequence[Entry], *, threads: int, rounds: int, warmup: in
 
 
 class Worker:
-    """A process that holds one form and runs it on demand."""
+    """A process with one form, which it runs on demand."""
 
     def __init__(self, entry: Entry | None, *, threads: int):
         context = multiprocessing.get_context("spawn")
@@ -186,19 +184,19 @@ class Worker:
         self.seconds: list[float] = []
 
     def wait_until_built(self) -> None:
-        """Take what the process tells of its form; one form at a time is built."""
+        """Build the form and receive its properties; forms are built one at a time."""
         self.about = self._ask("build")
         if isinstance(self.about, str):
             raise InputError(f"{self.entry}: {self.about}")
 
     def run(self, *, counts: bool) -> None:
-        """One measurement."""
+        """Take one measurement."""
         seconds = self._ask("run")
         if counts:
             self.seconds.append(seconds)
 
     def finish(self) -> Result:
-        """What was measured."""
+        """End the process and return the result."""
         memory = self._ask("finish")
         self.process.join()
         return Result(self.entry, tuple(self.seconds), memory=memory, **self.about)
@@ -212,7 +210,7 @@ class Worker:
 
 
 def serve(entry: Entry | None, threads: int, pipe: Connection) -> None:
-    """The worker's side: build, then run whenever asked, then tell the peak of memory."""
+    """The worker process: build, then run on request, then report the peak memory."""
     torch.set_num_threads(threads)
     pipe.recv()
     start = time.perf_counter()
@@ -234,9 +232,7 @@ def serve(entry: Entry | None, threads: int, pipe: Connection) -> None:
 
 
 def own_sizes(networks: Sequence[str]) -> dict[str, int]:
-    """The side in pixels at which each network is timed where none is given; raises InputError for one that isn't a
-    network of images.
-    """
+    """Each network's default image side in pixels; raises InputError for networks that don't take images."""
     sizes = {}
     for name in networks:
         with torch.device("meta"):
@@ -269,7 +265,7 @@ def _matmul():
 
 
 def _forget_peak() -> None:
-    """Let the kernel count the peak of memory anew, so that building doesn't count; elsewhere than on Linux it does."""
+    """Reset the kernel's peak memory counter, to exclude building; only on Linux."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -277,7 +273,7 @@ def _forget_peak() -> None:
 
 
 def _peak_memory() -> int:
-    """Bytes of this process at their peak."""
+    """Peak memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.is_file():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

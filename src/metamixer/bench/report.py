@@ -1,4 +1,4 @@
-"""What `metamixer bench` writes: a table, everything as plain values, and a picture of accuracy against latency."""
+"""Output of `metamixer bench`: a table, all results as plain values, and a plot of accuracy against latency."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from .protocol import Result, own_sizes
 
 
 def table(results: Sequence[Result], peak: float) -> str:
-    """Markdown: every form beside the first of the same network, size and batch."""
+    """A Markdown table; speed is relative to the first form of the same network, size and batch."""
     lines = [
         "| network | px | batch | form | ms, median | quartiles | speed, first form = 1 | error | GFLOP/s | of "
         "fp32 peak | memory |",
@@ -35,26 +35,24 @@ def table(results: Sequence[Result], peak: float) -> str:
 
 
 def as_json(results: Sequence[Result], peak: float, about: Mapping[str, object]) -> dict:
-    """Everything that was measured, in plain values; about: on what and how."""
+    """All measurements as plain values; about: the settings of the benchmark."""
     rows = [{**asdict(result), "median": result.median, "quartiles": result.quartiles} for result in results]
     return {**about, "versions": versions(), "fp32_peak_gflops": peak, "results": rows}
 
 
 def check_drawable(networks: Sequence[str], sizes: Sequence[int]) -> None:
-    """Raise InputError where the picture would be empty; sizes: none for each network's own."""
+    """Raise InputError if the plot would be empty; sizes: empty for each network's own."""
     own = own_sizes(networks)
     timed = [(name, size) for name in networks for size in sizes or (own[name],)]
     if not any(place in PUBLISHED for place in timed):
         places = ", ".join(f"{name} at {size} px" for name, size in timed)
-        raise InputError(
-            f"picture of {places}: no accuracy of these is published, expected a network and size of which one is"
-        )
+        raise InputError(f"picture of {places}: no published accuracies, expected a network and size that has one")
 
 
 def draw_pareto(results: Sequence[Result], out: Path) -> None:
-    """Published top-1 against the latency of each network's fastest form, in the first batch size that was timed.
+    """Plot published top-1 against the latency of each network's fastest form, at the first batch size.
 
-    A network whose accuracy at the timed size isn't published is left out.
+    Networks without a published accuracy at the timed size are left out.
     """
     from ..drawing.figures import pyplot, save_figure
 
@@ -72,14 +70,14 @@ def draw_pareto(results: Sequence[Result], out: Path) -> None:
             )
             axes.annotate(label, place, fontsize=7, xytext=(4, 3), textcoords="offset points")
     title = f"Each network in its fastest form{f', {forms[fastest[0].entry]}' * same}, batch {fastest[0].entry.batch}"
-    axes.set(xlabel="milliseconds a call", ylabel="ImageNet-1K top-1, published (%)", title=title)
+    axes.set(xlabel="milliseconds per call", ylabel="ImageNet-1K top-1, published (%)", title=title)
     axes.margins(x=0.15)
     axes.grid(alpha=0.3)
     save_figure(figure, out)
 
 
 def fastest_forms(results: Sequence[Result]) -> list[Result]:
-    """The fastest form of each network and size, in the first batch size that was timed."""
+    """The fastest form of each network and size, at the first batch size."""
     fastest: dict[tuple[str, int], Result] = {}
     for result in results:
         entry = result.entry

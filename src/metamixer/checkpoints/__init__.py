@@ -1,1 +1,1 @@
-"""From a file or a name to a network."""
+"""Checkpoints: from a file or a name to a network."""

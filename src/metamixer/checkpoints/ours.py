@@ -1,9 +1,8 @@
-"""Our own checkpoints: they say which network they hold, so that a file is all that predicting needs."""
+"""Our own checkpoints, which describe their network, so that a file is all that prediction needs."""
 
 import json
 import os
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,18 @@ from torch import Tensor, nn
 
 from ..errors import InputError, first_line, shown
 from ..models import create_model
+from ..models.tasks import same_predictor
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
 from ..system.metadata import blocks, read_info, read_json
+from ..system.version import package_version
 from ..system.weight_files import expect_finite, read_torch_file
 from .published import load_published
 
 PREFIX = "network."
-"""What stands before a network's keys in a training checkpoint."""
+"""Prefix of the network's keys in a training checkpoint."""
 START = ("pretrained", "pretrained_strict", "checkpoint_path", "cache_dir")
-"""timm's keywords for first weights alone; `pretrained_cfg` is none of them, because it can tell the image size that a
-network is for.
-"""
+"""timm's keywords that only select initial weights; not `pretrained_cfg`, which may define the image size."""
 LARGER, SMALL = 8, 1_000_000
 """A network has more weights than its deploy form, and tables of its own, but no more than so many times and so many.
 """
@@ -41,7 +40,7 @@ def network_info(
     classes: list[str] | None = None,
     preprocessing: dict | None = None,
 ) -> dict[str, Any]:
-    """What a checkpoint tells of its network beside the weights; plain values only."""
+    """The description of a network that a checkpoint stores besides the weights; plain values only."""
     return {
         "model": model,
         "model_args": without_start(model_args),
@@ -54,32 +53,24 @@ def network_info(
 
 
 def without_start(model_args: Mapping[str, Any]) -> dict[str, Any]:
-    """A network's keywords, its backbone's among them, but for those that say where its first weights come from."""
+    """The keywords of a network and its backbone, except those that select initial weights."""
     kept = {key: value for key, value in model_args.items() if key not in START}
     return {key: without_start(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
-
-
-def package_version() -> str:
-    """The installed version of metamixer."""
-    try:
-        return version("metamixer")
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network of one of our files (.ckpt of a training run, .safetensors), in evaluation mode, and its info.
 
-    Raises InputError that names the file where it can't be read or holds something else.
+    Raises InputError that names the file if it is unreadable or something else.
     """
     state, info = read_checkpoint(path)
     if not info:
-        raise InputError(f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote")
+        raise InputError(f"{path}: has no description of its network, expected a checkpoint written by metamixer")
     return build_network(state, info, path), info
 
 
 def build_network(state: Mapping[str, Tensor], info: Mapping[str, Any], path: str | Path) -> nn.Module:
-    """The network of one of our files, as `read_checkpoint` gives it, in evaluation mode."""
+    """Build the network of one of our files, as returned by `read_checkpoint`, in evaluation mode."""
     arguments = without_start(info["model_args"])
     expect_finite(state, path)
     try:
@@ -117,29 +108,28 @@ def _expect_size(model: str, arguments: Mapping[str, Any], state: Mapping[str, T
 
 
 def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:
-    """Refuse a checkpoint of another task; raises InputError that names both."""
-    if info["task"] != task:
+    """Raise InputError for a checkpoint of a task with another predictor."""
+    if info["task"] != task and not same_predictor(info["task"], task):
         raise InputError(f"{path}: a checkpoint of {info['model']} for {info['task']}, expected one for {task}")
 
 
 def save_network(network: nn.Module, info: dict[str, Any], path: str | Path) -> None:
-    """Write weights and info as safetensors; the file appears whole or not at all."""
+    """Write weights and info as safetensors, atomically."""
     state = {key: value.contiguous() for key, value in network.state_dict().items()}
     with written_whole(path) as part:
         part.write_bytes(
             save(state, metadata={"metamixer": json.dumps(info)})
-        )  # save_file makes it readable for its owner alone
+        )  # save_file would make it readable by its owner only
 
 
 def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> dict[str, Any]:
-    """Start a network from a file, ours or a published one; `new_classifier` keeps the network's own last layer
-    instead.
+    """Load a file, ours or a published one, into a network; `new_classifier` keeps the network's own last layer.
 
-    Gives what our file tells of its network, without the classes where their layer stays out.
+    Returns the info of our files, without the classes if their layer isn't loaded.
     """
     state, info = read_checkpoint(path)
     if info.get("fused"):
-        raise InputError(f"{path}: a deploy form, expected the checkpoint that it was made of")
+        raise InputError(f"{path}: a deploy form, expected the checkpoint that it was made from")
     if not info:
         reference = create_model(network.pretrained_cfg["architecture"]) if new_classifier else network
         load_published(reference, path)
@@ -154,13 +144,11 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
 
 
 def expect_training_checkpoint(path: str | Path, network: nn.Module | None = None) -> None:
-    """Raises InputError where a file is no checkpoint of a training run, or, where `network` is known, one of another
-    network.
-    """
+    """Raise InputError unless a file is a checkpoint of a training run and, if given, of `network`."""
     path = Path(path)
     if path.suffix == ".safetensors" or "pytorch-lightning_version" not in read_torch_file(path):
         raise InputError(
-            f"{path}: not a checkpoint of a training run, expected best.ckpt or last.ckpt of one; --model.initial "
+            f"{path}: not a checkpoint of a training run, expected its best.ckpt or last.ckpt; --model.initial "
             "takes other files"
         )
     if network is not None:
@@ -186,7 +174,7 @@ def keep_paths_within(checkpoint: Mapping[str, Any], folder: str | Path) -> None
 
 
 def read_checkpoint(path: str | Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-    """State dict and info of a file; no info where it is not ours, and neither of a URL."""
+    """State dict and info of a file; no info if it isn't ours, and neither for a URL."""
     if str(path).startswith(("http:", "https:")):
         return {}, {}
     path = Path(path)
@@ -230,7 +218,7 @@ def _compare_keys(network: nn.Module, state: Mapping[str, Tensor], path: str | P
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
-    for what, keys in (("missing", missing), ("left over", extra), ("of another shape", shapes)):
+    for what, keys in (("missing", missing), ("unexpected", extra), ("of another shape", shapes)):
         if keys:
             listed = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
             raise InputError(f"{path}: a checkpoint of another network: {len(keys)} keys {what}: {listed}")

@@ -1,4 +1,4 @@
-"""The authors' checkpoints -> our networks: every key renamed, none too many or too few."""
+"""Loading of the authors' checkpoints into our networks, with an exact match of all keys."""
 
 from torch import nn
 
@@ -9,11 +9,11 @@ from ..system.weight_files import Source, read_published
 def load_published(model: nn.Module, source: Source, *, weights: str = "state_dict") -> nn.Module:
     """Load one of the authors' checkpoints into one of our networks, in place, and return it.
 
-    source: a path, a URL of the official release, or a state dict; for an image network classification checkpoints as
-    well as detection and UPerNet ones, of which the backbone is taken. weights: the entry to take, `state_dict_ema`
-    where the file has one; a super-resolution file's `params` stands for its `state_dict`. A network whose keys follow
-    other rules has a method `convert_published(state)`. Raises InputError that lists the keys that are missing, left
-    over or of another shape; the model is then unchanged.
+    source: a path, a URL of the official release, or a state dict; for an image network a classification checkpoint, or
+    the backbone of a detection or UPerNet checkpoint. weights: the entry to load, such as `state_dict_ema`;
+    super-resolution files have `params` in place of `state_dict`. A network with its own naming rules has a method
+    `convert_published(state)`. Raises InputError that lists missing keys, unexpected keys and wrong shapes; the
+    model is then unchanged.
     """
     network = getattr(model, "model", model) if type(model).__name__ == "FeatureGetterNet" else model
     state = read_published(source, weights=weights)

@@ -1,4 +1,4 @@
-"""What published weights do not say of their network: keywords, classes and preprocessing, by task."""
+"""What published weights lack: keywords, classes and preprocessing of their network, by task."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,8 +30,7 @@ POINT_SEGMENTERS: dict[int, tuple[tuple[str, ...], str]] = {
     20: (SCANNET_CLASSES, "gelu"),
     200: (SCANNET200_CLASSES, "gelu"),
 }
-"""Classes and activation of the authors' point segmenters, by the number of classes; all see what
-`PointPreprocessing()` makes.
+"""Classes and activation of the authors' point segmenters, by the number of classes; all use `PointPreprocessing()`.
 """
 
 POINT_MODEL = "ffnet_3d"
@@ -43,11 +42,11 @@ EXPECTED = {
     SEGMENTATION.name: A_SEGMENTER,
     POINTS.name: f"{POINT_MODEL}, the only published point network",
 }
-"""What a task expects in place of the name of another task's network; other tasks list theirs."""
+"""The expected networks of a task in messages; other tasks list theirs."""
 
 
 def expect_model(model: str, task: str) -> None:
-    """Refuse the name of a network for another task; a name that isn't ours is left to `create_model`."""
+    """Raise InputError for a network of another task; unknown names are left to `create_model`."""
     if task == CLASSIFICATION.name:
         expect_classifier(model)
     elif published_task(model) != task:
@@ -60,13 +59,13 @@ def published_task(model: str) -> str:
 
 
 def published_arguments(model: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The keywords of `create_model` that a published state dict fits, as far as its shapes tell them."""
+    """The keywords of `create_model` that follow from the shapes of a published state dict."""
     own = {POINTS.name: _point_arguments, SUPER_RESOLUTION.name: _upscaler_arguments}.get(published_task(model))
     return own(model, state) if own else {}
 
 
 def published_info(model: str, network: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """`network_info` of a network that was built by name; a classifier of 1000 classes has ImageNet's."""
+    """`network_info` of a network built by name; a classifier with 1000 classes has ImageNet's."""
     task = published_task(model)
     own = {
         CLASSIFICATION.name: classifier_info,
@@ -78,7 +77,7 @@ def published_info(model: str, network: nn.Module, arguments: Mapping[str, Any])
 
 
 def classifier_info(network: nn.Module) -> dict[str, Any]:
-    """What a timm network's configuration tells."""
+    """The info in a timm network's configuration."""
     config = network.pretrained_cfg
     told = {key: config[key] for key in ("crop_pct", "interpolation", "mean", "std")}
     return {
@@ -122,7 +121,7 @@ def _point_arguments(model: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 def _upscaler_arguments(model: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
     head = _last_layer(state, "conv_bef_up.weight", "head.weight")
-    return {} if head is None else {"scale": round((len(head) / 3) ** 0.5)}  # three colours for each pixel of a square
+    return {} if head is None else {"scale": round((len(head) / 3) ** 0.5)}  # 3 colors of scale ** 2 pixels
 
 
 def _last_layer(state: Mapping[str, Tensor], *names: str) -> Tensor | None:

@@ -1,8 +1,8 @@
-"""From whatever names a network to the network: the only place that tells files, packaged weights and names apart."""
+"""From any source to a network: the only place that distinguishes files, packaged weights and names."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import timm
 import torch
@@ -15,14 +15,15 @@ from ..models import create_model, list_models
 from ..models.tasks import SEGMENTATION
 from ..system.metadata import read_info
 from ..system.weight_files import read_published
+from .hub import HUB, hub_weights, is_hub_folder
 from .ours import build_network, expect_task, network_info, read_checkpoint
 from .packaged import packaged_names, packaged_weights
 from .published import load_published
-from .published_info import A_SEGMENTER, expect_model, published_arguments, published_info
+from .published_info import A_SEGMENTER, expect_model, published_arguments, published_info, published_task
 
 OURS = (".ckpt", ".safetensors")
 FILES = (*OURS, ".pth", ".pt", ".tar", ".bin")
-"""How names of files end; `metamixer export` adds its own."""
+"""Suffixes of checkpoints; the formats of `metamixer export` have their own."""
 
 Network = nn.Module | Runtime
 Info = dict[str, Any]
@@ -35,26 +36,49 @@ def load_network(
     *,
     pretrained: bool = True,
 ) -> tuple[Network, Info]:
-    """A network in evaluation mode and what is known of it (`network_info`).
+    """Load a network in evaluation mode and its info (`network_info`).
 
     Args:
         source: a checkpoint, ours or a published one by path or URL; a file of `metamixer export`, which becomes a
-            `Runtime`; one of `packaged_names()`; or a network's name, whose published weights are fetched.
-        model: the network's name, which published files need; other files must hold that network.
-        task: what the network must be made for.
-        pretrained: false: a network by name with its initialization from seed 0.
+            `Runtime`; one of `packaged_names()`; a folder of `export --format hub`, or hf-hub:OWNER/NAME; or a
+            network's name, whose published weights are fetched.
+        model: the network's name, needed for published files; other files must be of that network.
+        task: the task that the network must be for.
+        pretrained: false: initialize a network given by name, with seed 0.
 
-    Raises InputError that names the source where it can't be read, or holds another network.
+    Raises InputError that names the source if it is unreadable or of another network.
     """
-    if source in packaged_names():
-        source = packaged_weights(source)
-    elif model is None and is_name(source):
+    source = found_weights(source)
+    if model is None and is_name(source):
         return _of_name(source, task, pretrained=pretrained)
     return (_of_exported if is_exported(source) else _of_checkpoint)(source, model, task)
 
 
+def task_of_source(source: str | Path, model: str | None = None) -> str:
+    """The task of what `load_network` would load; raises InputError as it does."""
+    if model is not None:
+        return published_task(model)
+    source = found_weights(source)
+    if is_name(source):
+        name = str(source).partition(".")[0]
+        if not _known(name):
+            create_model(name)  # tells the nearest names
+        return published_task(name)
+    if is_exported(source):
+        return _of_exported(source, None, None)[1]["task"]
+    _, info = read_checkpoint(source)
+    return info["task"] if info else _unknown_network(source)
+
+
+def found_weights(source: str | Path) -> str | Path:
+    """The file of weights that lie in the package, in a folder as the Hub has them, or on the Hub; else the source."""
+    if source in packaged_names():
+        return packaged_weights(str(source))
+    return hub_weights(source) if str(source).startswith(HUB) or is_hub_folder(source) else source
+
+
 def is_name(source: str | Path) -> bool:
-    """Whether a source is a network's name and no file's."""
+    """Whether a source is the name of a network, not of a file."""
     path = Path(source)
     if not isinstance(source, str) or path.name != source or path.suffix in OURS or is_exported(path):
         return False
@@ -62,7 +86,7 @@ def is_name(source: str | Path) -> bool:
 
 
 def info_of(name: str) -> Info:
-    """What is known of a network by name, without its weights."""
+    """The info of a network by name, without its weights."""
     if timm.is_model(name):
         return published_info(name, create_model(name, device="meta"), {})
     with torch.device("meta"):
@@ -82,9 +106,8 @@ def _of_name(name: str, task: str | None, *, pretrained: bool) -> tuple[nn.Modul
         network = create_model(name, pretrained=True) if pretrained else create_model(name)
     except TypeError:  # no such keyword
         raise InputError(
-            f"{name}: no weights are published under this name, expected a checkpoint, --pretrained false for "
-            "first values, "
-            f"or one of {', '.join(packaged_names())}"
+            f"{name}: no weights are published under this name, expected a checkpoint, --pretrained false "
+            f"for a random initialization, or one of {', '.join(packaged_names())}"
         ) from None
     return network.eval(), published_info(name, network, {})
 
@@ -95,17 +118,20 @@ def _of_checkpoint(path: str | Path, model: str | None, task: str | None) -> tup
         _expect(info, model, task, path)
         return build_network(state, info, path), info
     if model is None:
-        raise InputError(
-            f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its "
-            "network's name as well: "
-            "model ffnet_1 or another"
-        )
+        _unknown_network(path)
     if task is not None:
         expect_model(model, task)
     try:
         return _of_published(state or read_published(path), model)
     except InputError as error:
         raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
+
+
+def _unknown_network(path: str | Path) -> NoReturn:
+    raise InputError(
+        f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's "
+        "name as well: model ffnet_1 or another"
+    )
 
 
 def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Module, Info]:
@@ -119,9 +145,7 @@ def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Mod
 
 
 def _of_exported(path: str | Path, model: str | None, task: str | None) -> tuple[Runtime, Info]:
-    """The file's runtime, and what it keeps of its network with the preprocessing that is left to do: the normalization
-    is inside.
-    """
+    """The runtime and info of an exported file; the preprocessing is without normalization, which the file includes."""
     runtime = load_exported(path)
     info = read_info({**network_info("", {}, task=task), **runtime.description.network}, path)
     _expect(info, model, task, path, kind="file")

@@ -1,5 +1,4 @@
-"""FFNet-SR for spandrel, so that the tools built on it (ComfyUI, chaiNNer) open its weights; the extra `spandrel`
-brings it.
+"""FFNet-SR for spandrel, so that tools built on it (ComfyUI, chaiNNer) open its weights; needs the extra `spandrel`.
 
 import metamixer.checkpoints.spandrel
 metamixer.checkpoints.spandrel.register()
@@ -14,13 +13,13 @@ from ..models.ffnet_sr import FFNetSR
 
 OUR_KEYS = ("stem.weight", "head.weight", "blocks.0.channel_mixer.mixer.key.weight")
 PUBLISHED_KEYS = ("proj.weight", "conv_bef_up.weight", "body.0.token_mixer.0.weight")
-"""Keys by which weights under our names and under the published ones are known."""
+"""Keys that identify weights with our names and with the published names."""
 
 NORMS = {
     "layernorm2d": ("blocks.0.token_mixer.mixer.query.0.weight", "body.0.token_mixer.4.weight"),
     "batchnorm2d": ("blocks.0.token_mixer.mixer.query.norm.running_mean", "body.0.token_mixer.1.running_mean"),
 }
-"""A key that only networks with this norm have, in our names and the published ones; BatchNorm's is asked for first."""
+"""A key that only networks with this norm have, in our and the published names; BatchNorm's is checked first."""
 
 
 class FFNetSRArchitecture(Architecture[FFNetSR]):
@@ -30,7 +29,7 @@ class FFNetSRArchitecture(Architecture[FFNetSR]):
         super().__init__(id="FFNetSR", name="FFNet-SR", detect=is_ffnet_sr)
 
     def load(self, state_dict: Mapping[str, Tensor]) -> ImageModelDescriptor[FFNetSR]:
-        """The network, its numbers read from the weights' shapes."""
+        """Build the network from the shapes of the weights."""
         network = FFNetSR(**numbers_of(state_dict))
         state = network.convert_published(state_dict)
         return ImageModelDescriptor(
@@ -82,5 +81,5 @@ def _depthwise(state: Mapping[str, Tensor], part: str) -> list[Tensor]:
 
 
 def register(registry: ArchRegistry = MAIN_REGISTRY) -> None:
-    """Let spandrel's loaders know FFNet-SR; once or several times."""
+    """Register FFNet-SR with spandrel's loaders; may be called several times."""
     registry.add(ArchSupport.from_architecture(FFNetSRArchitecture()), ignore_duplicates=True)

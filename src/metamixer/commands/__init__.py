@@ -1,3 +1,1 @@
-"""The commands beside training, one file and one function a command: its keywords are the options, its first line is
-the help.
-"""
+"""The commands except training, one file and one function each: keywords are options, the docstring is the help."""

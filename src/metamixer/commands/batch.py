@@ -1,19 +1,66 @@
-"""Many files through one command: those that fail are named at the end, and the others are done."""
+"""Batch processing of files: planned before anything is loaded; failures are listed, the other files processed."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ..errors import InputError, first_line, printable
+from ..system.files import check_targets, unique_stems
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file, and where its results go: `target` with one ending each."""
+
+    source: Path
+    target: Path
+
+    def named(self, ending: str) -> Path:
+        """The result with this ending, such as _labels.png."""
+        return self.target.with_name(self.target.name + ending)
+
+
+def plan(
+    sources: Sequence[Path],
+    out: str | Path,
+    *,
+    endings: Callable[[Path], Iterable[str]],
+    tables: Iterable[str] = (),
+    files: Callable[[Path], Iterable[Path]] = lambda source: [source],
+    overwrite: bool = False,
+) -> list[Job]:
+    """A job for each source, all in the folder `out`; raises InputError where a result is an input, or there already.
+
+    endings: of a source's results; tables: names of files about all; files: what a source is read from.
+    """
+    jobs = [Job(source, Path(out, stem)) for source, stem in zip(sources, unique_stems(sources), strict=True)]
+    targets = [job.named(ending) for job in jobs for ending in endings(job.source)]
+    inputs = [file for source in sources for file in files(source)]
+    check_targets([*targets, *(Path(out, name) for name in tables)], sources=inputs, overwrite=overwrite)
+    return jobs
+
+
+def run_jobs(
+    jobs: Sequence[Job], out: str | Path, work: Callable[[Job], Any], finish: Callable[[list[Any]], object]
+) -> None:
+    """Do the work of each job, and finish with what it gave for those that went well; raises as `Batch` does."""
+    done = []
+    with Batch(len(jobs), out) as batch:
+        for job in jobs:
+            with batch.file(job.source):
+                done.append(work(job))
+        if done:
+            finish(done)
 
 
 class Batch:
-    """`with Batch(count, out) as batch:`, and in it `with batch.file(path):` around each file's work.
+    """`with Batch(count, out) as batch:` around all files, and `with batch.file(path):` around each one.
 
-    Leaving it, for whatever reason, names the files that failed on standard error; raises InputError where there are
-    some.
+    On exit, failures are listed on standard error and raise InputError.
     """
 
     def __init__(self, count: int, out: str | Path):
@@ -26,12 +73,12 @@ class Batch:
 
     @contextmanager
     def file(self, path: Path) -> Iterator[None]:
-        """Keep what goes wrong with one file from the others."""
+        """Record the errors of one file, so that the others are processed."""
         try:
             yield
         except InputError as error:
             self.failures.append(str(error) if str(error).startswith(str(path)) else f"{path}: {error}")
-        except Exception as error:  # a library that trips over one file must not cost the others
+        except Exception as error:  # a library's failure on one file must not stop the others
             self.failures.append(f"{path}: {type(error).__name__}: {first_line(error)}")
 
     def __exit__(

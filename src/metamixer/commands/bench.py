@@ -25,17 +25,16 @@ def bench(
     picture: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Time networks in every form on this machine: interleaved rounds, medians and quartiles, memory, share of the fp32
-    peak.
+    """Benchmark networks on this machine, on every backend: interleaved rounds, medians, quartiles, memory.
 
     Args:
-        networks: networks by name.
-        threads: threads of each form; none: as many as PyTorch uses.
-        rounds: rounds that count.
-        warmup: rounds before those.
-        json: file for everything that was measured.
-        picture: file for a picture of published top-1 against latency.
-        overwrite: replace results that exist.
+        networks: names of networks.
+        threads: threads of each form; default: PyTorch's.
+        rounds: measured rounds.
+        warmup: rounds before the measured ones.
+        json: file for all measurements.
+        picture: file for a plot of published top-1 against latency.
+        overwrite: replace existing results.
     """
     from ..bench.protocol import choose_forms, left_out, time_networks
     from ..bench.report import as_json, check_drawable, draw_pareto, table
@@ -54,7 +53,7 @@ def bench(
     print(f"{describe_machine()}, {threads} threads, measured fp32 peak {peak:.0f} GFLOP/s\n")
     print(table(results, peak))
     if missing:
-        print(f"\nLeft out, as the backend doesn't compute in the precision: {', '.join(missing)}.")
+        print(f"\nLeft out, because the backend doesn't support the precision: {', '.join(missing)}.")
     if json:
         about = {
             "machine": describe_machine(),

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, printable
-from ..system.files import check_targets, each_once, unique_stems, write_picture, write_text
-from .batch import Batch
+from ..system.files import each_once, write_text
+from .batch import Job, plan, run_jobs
+
+TABLE = "detections.json"
 
 
 def detect(
@@ -19,21 +22,23 @@ def detect(
     score_threshold: float = 0.3,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
+    backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
-    """Find objects in images and folders of images; write pictures of them and COCO's results.
+    """Detect objects in images and folders; write images with the objects drawn in, and COCO results.
 
     Args:
-        images: files and folders.
-        checkpoint: a file of a training run, or a published one, which needs its model's name.
-        out: folder for a picture of each image and for detections.json.
+        images: image files and folders.
+        checkpoint: a file of a training run, or a published one, which needs --model.
+        out: folder for the drawn images and detections.json.
         model: a network's name.
-        score_threshold: objects that the network is less sure of are left out; it gives none below 0.05.
-        overwrite: replace results that exist.
-        max_pixels: an image of more is refused before it is decoded.
-        precision: fp32, or bf16, which is faster where the processor has it, and less exact.
-        device: where to compute, such as cpu or cuda.
+        score_threshold: minimum score of an object; the network returns none below 0.05.
+        overwrite: replace existing results.
+        max_pixels: larger images are refused before decoding.
+        backend: eager or auto, which are PyTorch: no other backend holds this network; none: the same.
+        precision: fp32, or bf16, which is less accurate and faster on processors that support it.
+        device: the device to compute on, such as cpu or cuda.
     """
     from ..data.images.reading import find_images
     from ..predictors.detector import Detector, image_ids
@@ -42,24 +47,17 @@ def detect(
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
     paths = each_once(find_images(images))
-    pictures = [Path(out, f"{stem}.jpg") for stem in unique_stems(paths)]
-    table = Path(out, "detections.json")
-    check_targets([*pictures, table], sources=paths, overwrite=overwrite)
+    jobs = plan(paths, out, endings=lambda path: (".jpg",), tables=(TABLE,), overwrite=overwrite)
     keep_freed_memory()
-    detector = Detector.load(checkpoint, model=model, device=device, precision=precision)
-    found: dict[Path, list[dict]] = {}
-    with bomb_guard(max_pixels), Batch(len(paths), out) as batch:
-        for path, picture, number in zip(paths, pictures, image_ids(paths), strict=True):
-            with batch.file(path):
-                objects = detector(path, score_threshold=score_threshold)
-                write_picture(picture, detector.draw(path, objects))
-                about = {"image_id": number, "file_name": str(path), "picture": picture.name}
-                found[path] = [{**about, **entry} for entry in detector.results(objects)]
-                print(printable(f"{path}: {named(found[path])}"), flush=True)
-        if found:
-            write_text(table, json.dumps([entry for entries in found.values() for entry in entries]))
+    detector = Detector.load(checkpoint, model=model, device=device, backend=backend, precision=precision)
+    numbers = dict(zip(paths, image_ids(paths), strict=True))
 
+    def find(job: Job) -> list[dict]:
+        found = detector(job.source, score_threshold=score_threshold)
+        picture = found.save(job.named(".jpg"))
+        print(printable(f"{job.source}: {found}"), flush=True)
+        about = {"image_id": numbers[job.source], "file_name": str(job.source), "picture": picture.name}
+        return [{**about, **entry} for entry in found.entries()]
 
-def named(entries: Sequence[dict]) -> str:
-    """The objects of an image in a line."""
-    return ", ".join(f"{entry['category']} {entry['score']:.2f}" for entry in entries) or "nothing found"
+    with bomb_guard(max_pixels):
+        run_jobs(jobs, out, find, lambda found: write_text(Path(out, TABLE), json.dumps(list(chain(*found)))))

@@ -6,13 +6,13 @@ from ..system.files import check_targets
 
 
 def draw(checkpoint: str, *, out: str = "sheet.png", block: str = "stages.2.blocks.0", overwrite: bool = False) -> None:
-    """Draw a training run on one sheet: predictions on test images, training curve, learned kernels.
+    """Plot a training run: predictions on test images, training curve, kernels.
 
     Args:
-        checkpoint: a file in the folder of a training run (its configuration and logs lie beside it).
-        out: the picture to write.
-        block: the mixer block of which key and value kernels are drawn.
-        overwrite: replace a picture that exists.
+        checkpoint: a checkpoint in the folder of a training run, which also has its config.yaml and logs.
+        out: the image file to write.
+        block: the mixer block whose key and value kernels are drawn.
+        overwrite: replace an existing file.
     """
     from ..training.run_sheet import draw_sheet
 

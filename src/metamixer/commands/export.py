@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
+from ..checkpoints.hub import BACKBONE, CARD, CONFIG, WEIGHTS, write_hub_folder
 from ..checkpoints.source import load_network
 from ..deployment.exporting import export as export_network
 from ..deployment.formats import find_format, import_form
@@ -15,6 +16,7 @@ from ..deployment.samples import example_of, image_preprocessing, read_labelled,
 from ..deployment.targets import check_out
 from ..errors import InputError, at_least
 from ..models.tasks import CLASSIFICATION, TASKS
+from ..system.files import check_targets
 
 
 def export(
@@ -37,27 +39,30 @@ def export(
     samples: int = 300,
     overwrite: bool = False,
 ) -> None:
-    """Write a network, fused and with its preprocessing, in another library's format, and prove the file equal to the
-    network.
+    """Export a network, fused and with its normalization, to another runtime's format and verify the outputs.
 
     Args:
         source: a checkpoint or a network's name.
-        format: onnx, openvino, coreml, executorch, litert or torch.
-        out: the file to write; none: the source's name with the format's suffix, here.
-        model: the name that a published checkpoint needs.
-        pretrained: for a network by name: its published weights, else first values.
-        size: side of the images in pixels; none: the checkpoint's.
-        precision: fp32, fp16, bf16 or int8, as far as the format knows it; none: the format's own.
-        dynamic: leave batch and, where the format can, size free; false: a batch of one, or that of --shape.
-        images: folder of images (or .npy arrays of inputs) on which file and network are compared.
+        format: onnx, openvino, coreml, executorch, litert or torch; or hub, a folder in the layout of the Hugging
+            Face Hub, not fused, which timm opens too.
+        out: the file or folder to write; default: the source's name with the format's suffix, in the working directory.
+        model: the network's name, needed for a published checkpoint.
+        pretrained: for a network by name: use its published weights; false: a random initialization.
+        size: side of the images in pixels; default: the checkpoint's.
+        precision: fp32, fp16, bf16 or int8, if the format supports it; default: the format's.
+        dynamic: allow any batch size and, if the format permits, any image size; false: a batch of one, or --shape.
+        images: folder of images (or .npy arrays of inputs) for comparing file and network.
         int8: short for --precision int8.
-        calibration: folder of images (or .npy arrays) from which int8 chooses its ranges.
-        validation: folder of labelled images, FOLDER/CLASS/IMAGE, on which int8's accuracy is measured.
-        max_drop: percentage points of top-1 that int8 may cost; none: 1.
-        mixed: leave the costliest layers in floating point where int8 costs more.
-        samples: most images to take of `images` and `calibration`.
-        overwrite: replace what exists.
+        calibration: folder of images (or .npy arrays) for the ranges of int8.
+        validation: folder of labeled images, FOLDER/CLASS/IMAGE, for the accuracy of int8.
+        max_drop: allowed loss of top-1 by int8 in percentage points; default: 1.
+        mixed: keep the costliest layers in floating point if int8 loses more.
+        samples: maximum number of images from `images` and `calibration`.
+        overwrite: replace existing files.
     """
+    if format == "hub":
+        export_hub(source, out, model=model, pretrained=pretrained, overwrite=overwrite)
+        return
     if int8 and precision not in (None, "int8"):
         raise InputError(f"precision {precision!r} with --int8, expected one of the two")
     precision, shape = "int8" if int8 else precision, tuple(shape) if shape else None
@@ -73,10 +78,10 @@ def export(
     network, info = load_network(source, model, pretrained=pretrained)
     if not isinstance(network, nn.Module):
         raise InputError(
-            f"{source}: an exported file, expected the checkpoint that it was made of, or a network's name"
+            f"{source}: an exported file, expected the checkpoint that it was made from, or a network's name"
         )
     if not TASKS[info["task"]].exportable:
-        raise InputError(f"{source}: a network for {info['task']}, expected one that takes one tensor and gives one")
+        raise InputError(f"{source}: a network for {info['task']}, expected one with one input and one output tensor")
     info = _with_side(info, size=size, shape=shape)
     example = example_of(network, info, size=size, shape=shape)
     quantization = None
@@ -102,38 +107,45 @@ def export(
     print(report)
 
 
+def export_hub(source: str, out: str | None, *, model: str | None, pretrained: bool, overwrite: bool) -> None:
+    """Write a folder with config.json, model.safetensors and README.md."""
+    folder = Path(out or Path(source).stem)
+    check_targets(
+        [folder / name for name in (CONFIG, WEIGHTS, CARD, BACKBONE)], sources=[Path(source)], overwrite=overwrite
+    )
+    network, info = load_network(source, model, pretrained=pretrained)
+    if not isinstance(network, nn.Module):
+        raise InputError(f"{source}: an exported file, expected the checkpoint that it was made of")
+    written = write_hub_folder(network, info, folder)
+    names = ", ".join(path.name for path in written)
+    print(f"{folder}: {names}; next: metamixer.load({str(folder)!r}), or upload it as it is")
+
+
 def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple[Dataset | None, list[str]]:
-    """What int8's accuracy is measured on, with the folder's classes: a classifier needs it, no other network can use
-    it.
-    """
+    """Images for the accuracy of int8, with their class names: required for classifiers, refused for other networks."""
     preprocessing = image_preprocessing(info)
     if info["task"] == CLASSIFICATION.name and not folder:
-        raise InputError(
-            "precision 'int8', expected labelled images to measure its accuracy on as well: --validation FOLDER"
-        )
+        raise InputError("precision 'int8' needs labeled images to measure its accuracy: --validation FOLDER")
     if folder and not preprocessing:
-        raise InputError(
-            f"validation {folder!r} for {info['model']}, expected a classifier that tells its preprocessing"
-        )
+        raise InputError(f"validation {folder!r} for {info['model']}, expected a classifier with known preprocessing")
     return read_labelled(folder, preprocessing, limit=None) if folder and preprocessing else (None, [])
 
 
 def _check_precision(precision: str | None, only_int8: Mapping[str, object]) -> None:
-    """Int8 needs images to calibrate on, and no other precision has a use for its options."""
+    """Raise InputError for int8 without calibration images, and for int8's options without int8."""
     if precision == "int8" and not only_int8["calibration"]:
-        raise InputError("precision 'int8', expected images to calibrate on as well: --calibration FOLDER")
+        raise InputError("precision 'int8' needs calibration images: --calibration FOLDER")
     for name, value in only_int8.items():
         if precision != "int8" and value is not None:
             raise InputError(f"{name} {value!r}, expected --int8 as well")
 
 
 def _check_limits(limits: Mapping[str, object], info: dict[str, Any], *, measured: bool) -> None:
-    """A limit of what int8 may cost in accuracy says nothing where no accuracy is measured."""
+    """Raise InputError for limits on the loss of accuracy if no accuracy is measured."""
     for name, value in limits.items():
         if value is not None and not measured:
             raise InputError(
-                f"{name} {value!r} for {info['model']}, expected a classifier: no accuracy is measured of other "
-                "networks"
+                f"{name} {value!r} for {info['model']}, expected a classifier: other networks have no measured accuracy"
             )
 
 
@@ -146,11 +158,11 @@ def _check_sizes(*, samples: int, size: int | None, shape: tuple[int, ...] | Non
         if least is not None:
             at_least(name, least, 1)
     if size and shape:
-        raise InputError(f"size {size} beside shape {_spaced(shape)}, expected one of the two")
+        raise InputError(f"size {size} and shape {_spaced(shape)}, expected one of the two")
 
 
 def _with_side(info: dict[str, Any], *, size: int | None, shape: tuple[int, ...] | None) -> dict[str, Any]:
-    """What is known of a classifier, with the side of the images that its file is made for."""
+    """The info of a classifier with the image side of its exported file."""
     if not image_preprocessing(info) or not (size or shape):
         return info
     if shape and (len(shape) != 4 or shape[2] != shape[3]):

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError, naming, printable
 from ..system.files import check_targets, plain_cell, write_text
 
 if TYPE_CHECKING:
     import pandas
+
+if TYPE_CHECKING:
+    from ..predictors.forecaster import Forecaster
 
 
 def forecast(
@@ -20,40 +23,44 @@ def forecast(
     plot: str | None = None,
     checkpoint: str | None = None,
     save: str | None = None,
-    train: Literal["none", "scratch"] | None = None,
+    train: Literal["none", "finetune", "scratch"] | None = None,
     levels: Sequence[float] = (),
+    quantiles: Sequence[float] = (),
     time: str | None = None,
     missing_values: Sequence[float] = (),
     steps: int | None = None,
     seed: int = 0,
+    backend: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
 ) -> None:
-    """Forecast what comes after a table of series: at once, or after learning from it and testing that on its last
-    rows.
+    """Forecast a table of series, zero-shot or by training on it with a backtest on its last rows.
 
     Args:
-        table: CSV (gzip too) or Parquet, wide (a column of dates, a column a series) or long (unique_id, ds, y).
-        horizon: steps to forecast; 96, or the checkpoint's.
-        lookback: steps to forecast from; 96, or the checkpoint's.
-        out: the CSV file to write the forecast to.
-        plot: the picture to draw.
-        checkpoint: a forecaster that `save` or a training run wrote, in place of learning from the table.
-        save: the .safetensors file to keep the forecaster in.
-        train: none forecasts with the network of the package, scratch learns from the table and backtests; by default
-            none, but scratch where lookback, steps or save ask for a network that learns.
-        levels: coverage in percent of intervals to give beside, such as 80 95.
-        time: the column of dates of a wide table, where it isn't named date, ds, time, timestamp or datetime.
-        missing_values: numbers that stand for a missing value, such as -9999.
-        steps: steps of training.
-        seed: of everything random.
-        device: where to compute, such as cpu or cuda.
-        overwrite: replace results that exist.
+        table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
+        horizon: steps to forecast; default: 96, or the checkpoint's.
+        lookback: steps of input; default: 96, or the checkpoint's.
+        out: the CSV file for the forecast.
+        plot: the image file for a plot.
+        checkpoint: a forecaster written by --save or a training run, instead of training on the table.
+        save: the .safetensors file for the trained forecaster.
+        train: none forecasts zero-shot with the packaged network; finetune fine-tunes it, and keeps the result if
+            validation improves; scratch trains a new network; the latter two backtest. Default: scratch if lookback,
+            steps or save is given, else none.
+        levels: coverage in percent of prediction intervals, such as 80 95.
+        quantiles: quantiles to add, such as 0.1 0.9; not with scratch.
+        time: the date column of a wide table, if it isn't named date, ds, time, timestamp or datetime.
+        missing_values: numbers that mark a missing value, such as -9999.
+        steps: training steps.
+        seed: random seed.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; for a checkpoint; default: PyTorch.
+        device: the device to compute on, such as cpu or cuda.
+        overwrite: replace existing results.
     """
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name
     from ..predictors.forecast_plot import draw_forecast
-    from ..predictors.forecaster import Forecaster, Training
+    from ..predictors.forecaster import Forecaster
     from ..system.allocator import keep_freed_memory
 
     for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
@@ -67,42 +74,54 @@ def forecast(
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
-        for name, value in (("levels", levels), ("time", time), ("steps", steps)):
-            if value:
-                raise InputError(
-                    f"{name} {value!r} beside checkpoint {checkpoint}, expected it without: the forecaster has "
-                    "learned already"
-                )
-        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device)
-        with naming(source):
-            result = forecaster.predict(frame)
-    elif (train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")) == "none":
-        for name, value in (("lookback", lookback), ("steps", steps), ("save", save)):
-            if value is not None:
-                raise InputError(f"{name} {value!r} beside train none, expected it without: nothing is learned")
-        forecaster = Forecaster(96 if horizon is None else horizon, levels=levels, time=time, device=device)
+        refuse_beside(f"checkpoint {checkpoint}", levels=levels, quantiles=quantiles, time=time, steps=steps)
+        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device, backend=backend)
         with naming(source):
             result = forecaster.predict(frame)
     else:
-        training = Training() if steps is None else Training(steps=steps)
-        forecaster = Forecaster(
-            96 if horizon is None else horizon,
-            lookback=96 if lookback is None else lookback,
-            levels=levels,
-            time=time,
-            training=training,
-            seed=seed,
-            device=device,
-        )
+        refuse_beside("no checkpoint", backend=backend)
+        way = train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")
+        if way == "none":
+            refuse_beside("train none", lookback=lookback, steps=steps, save=save)
+        settings = {"levels": levels, "quantiles": quantiles, "time": time, "seed": seed, "device": device}
+        forecaster = Forecaster(96 if horizon is None else horizon, **settings, **how_to_train(way, lookback, steps))
         with naming(source):
-            result = forecaster.fit(frame).predict()
-        print(printable(forecaster.backtest(), keep="\n"))
+            result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame)
     write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))
     if save:
         forecaster.save(save)
     if plot:
         draw_forecast(frame, result, forecaster, Path(plot))
     print(f"{printable(out)}: {forecaster.horizon} steps, {len(result)} rows")
+
+
+def refuse_beside(what: str, **options: object) -> None:
+    """Raise InputError that names the first option given, which has no effect with `what`."""
+    for name, value in options.items():
+        if value not in (None, (), []):
+            raise InputError(f"{name} {value!r} with {what}, expected none: nothing is trained")
+
+
+def how_to_train(way: str, lookback: int | None, steps: int | None) -> dict[str, Any]:
+    """Keywords of `Forecaster` for an option `train`."""
+    from ..predictors.fine_tuning import FineTuning
+    from ..predictors.scratch import Training
+
+    counted = {} if steps is None else {"steps": steps}
+    if way == "scratch":
+        return {"train": way, "lookback": lookback, "training": Training(**counted)}
+    if lookback is not None:
+        raise InputError(f"lookback {lookback} with train {way}, expected it with train scratch only")
+    return {"fine_tuning": FineTuning(**counted)}
+
+
+def learn(forecaster: "Forecaster", frame: Any) -> Any:
+    """Train on a table, print the backtest, and forecast."""
+    forecaster.fit(frame)
+    if forecaster.tuned:
+        print(printable(forecaster.tuned, keep="\n"))
+    print(printable(forecaster.backtest(), keep="\n"))
+    return forecaster.predict()
 
 
 def plain_table(table: "pandas.DataFrame") -> "pandas.DataFrame":

@@ -13,13 +13,13 @@ from ..system.files import check_targets
 
 
 def fuse(checkpoint: str, *, out: str, overwrite: bool = False) -> None:
-    """Write a checkpoint's deploy form and print how far it is from the original.
+    """Write a checkpoint's deploy form and print its difference from the original.
 
     Args:
         checkpoint: a file of a training run.
-        out: the .safetensors file to write; `metamixer predict --checkpoint` (of a detector `detect`, of a segmenter
-            `segment`) takes it.
-        overwrite: replace a file that exists.
+        out: the .safetensors file to write, for --checkpoint of `metamixer predict` (`detect` for a detector, `segment`
+            for a segmenter).
+        overwrite: replace an existing file.
     """
     if Path(out).suffix != ".safetensors":
         raise InputError(f"out {out!r}, expected a name that ends in .safetensors")

@@ -12,7 +12,7 @@ from ..ops.fusion import fuse
 
 
 def models() -> None:
-    """List the networks: parameters and multiply-accumulates in deploy form, and the paper's accuracy."""
+    """List the networks: parameters and multiply-accumulates in deploy form, and the paper's accuracies."""
     for task in TASKS.values():
         paper = task.paper
         print(_row(paper.heading, "params", *(("MACs", "pixels") if paper.pixels else ("", "")), paper.column))
@@ -27,13 +27,13 @@ def models() -> None:
 
 
 def _deploy_form(name: str) -> nn.Module:
-    """A network with its default settings, without memory behind its weights."""
+    """A network with default settings, on the meta device."""
     with torch.device("meta"):
         return fuse(create_model(name))
 
 
 def _complexity(network: nn.Module, tag: str, paper: Paper) -> tuple[str, str, str]:
-    """Parameters, multiply-accumulates and the image that they are counted of, if they are."""
+    """Parameters and, for image networks, multiply-accumulates and the size of the image."""
     if paper.pixels is None:
         return _millions(sum(parameter.numel() for parameter in network.parameters())), "", ""
     height, width = paper.pixels(tag)
@@ -43,7 +43,7 @@ def _complexity(network: nn.Module, tag: str, paper: Paper) -> tuple[str, str, s
 
 
 def _accuracy(tag: str, paper: Paper) -> str:
-    """The paper's figure; its authors' weights without one, and what the paper doesn't have, are told apart."""
+    """The paper's figure; otherwise "not stated" for the authors' weights and "ours" for other networks."""
     published = "." in tag and not tag.endswith(".untrained")
     return paper.figures.get(tag, "not stated" if published else "ours")
 

@@ -11,6 +11,7 @@ from ..system.files import check_targets, write_text
 from .batch import Batch
 
 if TYPE_CHECKING:
+    from ..predictors.classification import Classification
     from ..predictors.classifier import Classifier
 
 
@@ -30,18 +31,16 @@ def predict(
     """Classify images and folders of images.
 
     Args:
-        images: files and folders.
+        images: image files and folders.
         model: a network's name; without a checkpoint its published weights are fetched.
-        checkpoint: a file of a training run or of `metamixer export`, which need no model name, or a published one,
-            which does.
-        top: how many classes to name for each image.
-        json: file to write the result to; "-" for standard output instead of the table.
-        overwrite: replace a result that exists.
-        batch_size: images at a time.
+        checkpoint: a file of a training run or of `metamixer export`, or a published one, which needs --model.
+        top: number of classes per image.
+        json: file for the results; "-" for standard output instead of the table.
+        overwrite: replace an existing file.
+        batch_size: images per batch.
         max_pixels: an image of more is refused before it is decoded.
-        device: where to compute, such as cpu or cuda.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
-            is.
+        device: the device to compute on, such as cpu or cuda.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
     """
     from ..data.images.reading import find_images
     from ..predictors.classifier import Classifier
@@ -58,12 +57,11 @@ def predict(
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []
     with bomb_guard(max_pixels), Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
-        for path, classes in classify(classifier, paths, batch, top=top, batch_size=batch_size):
-            results.append(
-                {"image": str(path), "classes": [{"name": name, "probability": share} for name, share in classes]}
-            )
+        for path, found in classify(classifier, paths, batch, batch_size=batch_size):
+            results.append(found.to_dict(top))
             if json != "-":
-                print(printable(path), *(f"  {share:7.2%}  {printable(name)}" for name, share in classes), sep="\n")
+                classes = (f"  {share:7.2%}  {printable(name)}" for name, share in found.top(top))
+                print(printable(path), *classes, sep="\n")
         if results and json == "-":
             print(json_format.dumps(results, indent=1))
         elif results and json:
@@ -71,15 +69,13 @@ def predict(
 
 
 def classify(
-    classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, top: int, batch_size: int
-) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
-    """Each file that is an image with its likeliest classes."""
+    classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, batch_size: int
+) -> Iterator[tuple[Path, "Classification"]]:
+    """Each file that is an image with its result."""
     for start in range(0, len(paths), batch_size):
         images = {}
         for path in paths[start : start + batch_size]:
             with batch.file(path):
                 images[path] = classifier.read(path)
         if images:
-            yield from zip(
-                images, classifier.likeliest(classifier.probabilities(list(images.values())), top), strict=True
-            )
+            yield from zip(images, classifier.results(images), strict=True)

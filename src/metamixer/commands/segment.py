@@ -3,15 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, printable
-from ..system.files import check_targets, each_once, unique_stems, write_csv, write_png, write_text
-from .batch import Batch
-
-if TYPE_CHECKING:
-    from ..predictors.segmenter import Segmenter
+from ..system.files import each_once, write_csv, write_png, write_text
+from .batch import Job, plan, run_jobs
 
 
 def segment(
@@ -26,24 +22,27 @@ def segment(
     grey_images: bool = False,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
+    backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
-    """Give each pixel of images and folders of images a class; write label PNGs, coloured pictures and the areas.
+    """Segment images and folders of images; write label PNGs, colored overlays and the areas of classes.
 
     Args:
-        images: files and folders.
-        checkpoint: a file of a training run, or a published one, which needs its model's name.
+        images: image files and folders.
+        checkpoint: a file of a training run, or a published one, which needs --model.
         out: folder for NAME_labels.png, NAME_overlay.png, areas.csv and areas.json.
         model: a network's name.
-        window: side in pixels of the windows through which a larger image is seen; none: the checkpoint's, else 1024.
-        stride: step in pixels from window to window; none: the checkpoint's, else three quarters of the window.
-        overlays: write the coloured pictures too.
-        grey_images: take a grey image as one of three equal channels, else it is refused.
-        overwrite: replace results that exist.
-        max_pixels: an image of more is refused before it is decoded.
-        precision: fp32, or bf16, which is faster where the processor has it, and less exact.
-        device: where to compute, such as cpu or cuda.
+        window: side in pixels of the sliding window; default: the checkpoint's, else 1024.
+        stride: stride of the window in pixels; default: the checkpoint's, else three quarters of the window.
+        overlays: also write the colored overlays.
+        grey_images: accept gray images as three equal channels instead of refusing them.
+        overwrite: replace existing results.
+        max_pixels: larger images are refused before decoding.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
+            is.
+        precision: fp32, or bf16, which is less accurate and faster on processors that support it.
+        device: the device to compute on, such as cpu or cuda.
     """
     from ..data.images.reading import find_images
     from ..predictors.segmenter import Segmenter
@@ -52,42 +51,25 @@ def segment(
     for name, value in (("window", window), ("stride", stride)):
         if value is not None and value < 32:
             raise InputError(f"{name} {value}, expected at least 32 pixels")
+    endings = ("_labels.png", "_overlay.png")[: 1 + overlays]
     paths = each_once(find_images(images))
-    stems = unique_stems(paths)
-    pictures = [Path(out, f"{stem}_{kind}.png") for stem in stems for kind in ("labels", "overlay")[: 1 + overlays]]
-    check_targets([*pictures, Path(out, "areas.json"), Path(out, "areas.csv")], sources=paths, overwrite=overwrite)
+    jobs = plan(paths, out, endings=lambda path: endings, tables=("areas.json", "areas.csv"), overwrite=overwrite)
     keep_freed_memory()
-    segmenter = Segmenter.load(checkpoint, model=model, device=device, precision=precision)
+    segmenter = Segmenter.load(checkpoint, model=model, device=device)
     if window or stride:
         segmenter.use_windows(window or segmenter.preprocessing.window, stride)
-    areas: list[dict] = []
-    with bomb_guard(max_pixels), Batch(len(paths), out) as batch:
-        for path, stem in zip(paths, stems, strict=True):
-            with batch.file(path):
-                areas.append(segment_file(segmenter, path, Path(out, stem), overlays=overlays, grey_images=grey_images))
-        if areas:
-            write_areas(areas, Path(out))
+    segmenter.deploy(backend, precision)
 
+    def label(job: Job) -> dict:
+        found = segmenter(job.source, grey_images=grey_images)
+        if overlays:
+            write_png(job.named("_overlay.png"), found.draw())
+        labels = found.save(job.named("_labels.png"))
+        print(printable(f"{job.source}: {found}"), flush=True)
+        return {"image": str(job.source), "labels": labels.name, **found.to_dict()}
 
-def segment_file(segmenter: "Segmenter", path: Path, target: Path, *, overlays: bool, grey_images: bool) -> dict:
-    """Write what is made of one image beside `target`, which has no suffix, and give its areas."""
-    from ..data.segmentation.label_maps import paint
-
-    labels = segmenter(path, grey_images=grey_images)
-    if overlays:
-        write_png(target.with_name(f"{target.name}_overlay.png"), segmenter.draw(path, labels))
-    write_png(target.with_name(f"{target.name}_labels.png"), paint(labels, segmenter.colours))
-    classes = {name: {"pixels": count, "share": count / labels.size} for name, count in segmenter.areas(labels).items()}
-    areas = ", ".join(f"{name} {area['share']:.1%}" for name, area in classes.items())
-    print(printable(f"{path}: {areas}"), flush=True)
-    height, width = labels.shape
-    return {
-        "image": str(path),
-        "labels": f"{target.name}_labels.png",
-        "width": width,
-        "height": height,
-        "classes": classes,
-    }
+    with bomb_guard(max_pixels):
+        run_jobs(jobs, out, label, lambda areas: write_areas(areas, Path(out)))
 
 
 def write_areas(areas: Sequence[dict], out: Path) -> None:

@@ -32,24 +32,21 @@ def upscale(
     precision: str = "fp32",
     device: str = "cpu",
 ) -> None:
-    """Enlarge images and folders of images; each keeps its format, depth, alpha, orientation and colour profile.
+    """Upscale images and folders of images, keeping format, bit depth, alpha, orientation and color profile.
 
     Args:
-        images: files and folders.
-        scale: 2, 3 or 4; none: the checkpoint's, 2 without one.
-        out: folder for the results, which have the names of the images; those of a folder keep their places in it.
-        model: a network's name; without a checkpoint the weights in the package are used, of which ffnet_sr_nano has
-            some.
-        checkpoint: a file of a training run, or a published one, which needs its model's name.
-        compare: write NAME.SUFFIX_compare.jpg as well, where bicubic stands beside the network.
-        overwrite: replace results that exist.
-        memory: bound in MiB on the network's largest tensors at a time; image, result and what PyTorch keeps come on
-            top.
-        max_pixels: an image of more is refused before it is decoded.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
-            is.
-        precision: fp32, bf16 or, with a backend, auto for the faster one.
-        device: where to compute, such as cpu or cuda.
+        images: image files and folders.
+        scale: 2, 3 or 4; default: the checkpoint's, 2 without one.
+        out: folder for the results, which keep their names and subfolders.
+        model: a network's name; without a checkpoint its packaged weights are used, which ffnet_sr_nano has.
+        checkpoint: a file of a training run, or a published one, which needs --model.
+        compare: also write NAME.SUFFIX_compare.jpg with bicubic and the network side by side.
+        overwrite: replace existing results.
+        memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
+        max_pixels: larger images are refused before decoding.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
+        precision: fp32, bf16 or, with a backend, auto for the fastest.
+        device: the device to compute on, such as cpu or cuda.
     """
     from ..predictors.upscaler import Upscaler
 
@@ -64,9 +61,7 @@ def upscale(
 
 
 def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Each image with the file to write; raises InputError where two would be one, a result one of the images, or there
-    already.
-    """
+    """Each image with its target file; raises InputError if targets coincide, are inputs or exist."""
     from ..data.images.reading import find_images
     from ..system.files import check_targets
 
@@ -76,7 +71,7 @@ def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) ->
             target = out / (source.relative_to(given) if given.is_dir() else source.name)
             if target in jobs:
                 raise InputError(
-                    f"{source}: its result would be {target}, as that of {jobs[target]}, expected images of "
+                    f"{source}: its result would be {target}, like that of {jobs[target]}, expected images with "
                     "different names"
                 )
             jobs[target] = source
@@ -86,7 +81,7 @@ def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) ->
 
 
 def comparison_of(target: Path) -> Path:
-    """Where a result stands beside bicubic."""
+    """The file that compares a result with bicubic."""
     return target.with_name(f"{target.name}_compare.jpg")
 
 
@@ -98,15 +93,13 @@ def upscale_file(
     compare: bool = False,
     on_tile: Callable[[int, int], object] | None = None,
 ) -> None:
-    """Read one image, enlarge it, write it; raises InputError that names the file that was wrong."""
+    """Read, upscale and write an image; raises InputError that names the faulty file."""
     from ..data.images.lossless import check_side, read_picture, write_picture_file
-    from ..predictors.upscaler import enlarge_alpha
     from ..system.files import write_picture
 
     picture = read_picture(source)
     check_side(picture, target, scale=upscaler.scale)
-    alpha = None if picture.alpha is None else enlarge_alpha(picture.alpha, upscaler.scale)
-    enlarged = picture.with_pixels(upscaler.enlarge(picture.colour, on_tile=on_tile), alpha)
+    enlarged = upscaler.enlarge_file(picture, on_tile=on_tile)
     write_picture_file(enlarged, target)
     if compare:
         write_picture(comparison_of(target), side_by_side(picture, enlarged))
@@ -124,12 +117,12 @@ def side_by_side(picture: "PictureFile", enlarged: "PictureFile") -> "Image.Imag
 
 
 GAP = 8
-"""Pixels between two pictures side by side."""
+"""Pixels between two images side by side."""
 
 
 @contextmanager
 def shown(progress: "Progress", source: Path) -> Iterator[Callable[[int, int], None]]:
-    """A line of the bar while an image is at work; what is given is called with (tiles done, tiles)."""
+    """Show the progress of an image; yields a function of (tiles done, all tiles)."""
     task = progress.add_task(source.name, total=None)
     try:
         yield lambda done, count: progress.update(task, completed=done, total=count)
@@ -138,7 +131,7 @@ def shown(progress: "Progress", source: Path) -> Iterator[Callable[[int, int], N
 
 
 def progress_bar() -> "Progress":
-    """A bar of tiles on standard error, and lines above it."""
+    """A progress bar of tiles on standard error, below printed lines."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""Data modules: one file a kind of data; none knows a network."""
+"""Data modules, one file per kind of data; independent of the networks."""
 
 from importlib import import_module as _import_module
 
@@ -23,8 +23,7 @@ _MODULES = {
     "SeriesData": "series.windows",
     "SuperResolutionData": "super_resolution.pairs",
 }
-"""Class -> its module, imported when it is asked for: data modules bring Lightning, which reading an image doesn't
-need.
+"""Class -> its module, imported on first access: data modules import Lightning, which reading an image doesn't need.
 """
 
 

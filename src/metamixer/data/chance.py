@@ -1,4 +1,4 @@
-"""Chances of a random change, by PyTorch's generator."""
+"""Random decisions of augmentation, drawn from PyTorch's generator."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,15 @@ import torch
 
 
 def happens(probability: float) -> bool:
-    """True with this probability, by PyTorch's generator."""
+    """Return True with this probability."""
     return torch.rand(()).item() < probability
 
 
 def uniform(low: int, high: int) -> int:
-    """A whole number from low to high, both included."""
+    """Draw an integer from low to high, both included."""
     return int(torch.randint(low, high + 1, ()))
 
 
 def choose(values: Sequence[int]) -> int:
-    """One of the values."""
+    """Draw one of the values."""
     return values[uniform(0, len(values) - 1)]

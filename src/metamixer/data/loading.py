@@ -1,4 +1,4 @@
-"""Loaders whose every random choice follows from the seed, the epoch and the process."""
+"""Data loaders whose random choices depend only on the seed, the epoch and the process."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class EpochSampler(DistributedSampler):
-    """A shuffle that depends on (seed, epoch) alone, so that a resumed run sees what an unbroken one would have seen.
+    """A shuffle that depends on (seed, epoch) alone, so that a resumed run gets the batches of an uninterrupted one.
 
-    Beginning an epoch it also seeds the generators of Python, NumPy and PyTorch in this process: augmentation without
-    workers, mixup and stochastic depth draw from them.
+    Starting an epoch also seeds the generators of Python, NumPy and PyTorch in this process, which augmentation without
+    workers, mixup and stochastic depth use.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class EpochSampler(DistributedSampler):
         self.set_epoch(first_epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, and the workers' seeds with it; Lightning calls this."""
+        """Set the epoch and with it the workers' seeds; called by Lightning."""
         super().set_epoch(epoch)
         self.generator.manual_seed(self._seed())
 
@@ -43,7 +43,7 @@ class EpochSampler(DistributedSampler):
 
 
 def epoch_seed(seed: int, epoch: int, rank: int) -> int:
-    """Another seed for every epoch and process."""
+    """A different seed for every epoch and process."""
     return (seed * 1_000_003 + epoch) * 1_009 + rank
 
 
@@ -55,10 +55,12 @@ def seed_generators(seed: int) -> None:
 
 
 class EpochLoader(DataLoader):
-    """Begins an epoch with its first batch: Lightning makes the iterator before it knows where a resumed run stands,
-    and workers would begin at once, in the order of the first epoch.
+    """A loader that starts the epoch when its first batch is requested.
 
-    begin: called before that; a sampler does it for a data set that has one.
+    Lightning creates the iterator before it knows the epoch of a resumed run, and workers would start at once, in the
+    order of epoch 0.
+
+    begin: called before the first batch; data sets with a sampler don't need it.
     """
 
     begin: Callable[[], None] | None = None
@@ -72,20 +74,18 @@ class EpochLoader(DataLoader):
 def begin_stream(
     dataset: IterableDataset, generator: torch.Generator, *, seed: int, first_epoch: int, num_replicas: int, rank: int
 ) -> None:
-    """Do for shards what `EpochSampler` does for a data set with numbered items: their order and all chances follow
-    from the epoch.
-    """
+    """Do for shards what `EpochSampler` does for indexed data sets: seed their order and augmentation by the epoch."""
     own = epoch_seed(seed, first_epoch, rank)
     generator.manual_seed(own)
     seed_generators(own)
     if hasattr(dataset, "set_epoch"):
         dataset.set_epoch(first_epoch)
     if hasattr(getattr(dataset, "reader", None), "ds"):
-        dataset.reader.ds = None  # timm's reader goes on in its stream, where a resumed run can't be
+        dataset.reader.ds = None  # timm's reader continues its stream, which a resumed run can't
 
 
 def place_in(trainer: "L.Trainer | None") -> dict[str, int]:
-    """The epoch and the process at which a training stands, as `EpochSampler` takes them; without one the beginning."""
+    """Epoch and process of a trainer as arguments of `EpochSampler`; without a trainer, the first of each."""
     if trainer is None:
         return {"first_epoch": 0, "num_replicas": 1, "rank": 0}
     return {"first_epoch": trainer.current_epoch, "num_replicas": trainer.world_size, "rank": trainer.global_rank}
@@ -101,9 +101,9 @@ def training_loader(
     collate_fn: Callable = default_collate,
     keep_last: bool = False,
 ) -> DataLoader:
-    """Shuffled full batches, from where the trainer stands; a last, smaller one is dropped unless it is the only one.
+    """Shuffled full batches, starting at the trainer's epoch.
 
-    keep_last: don't drop it.
+    keep_last: keep a last, smaller batch, which is otherwise dropped unless it is the only one.
     """
     at_least("batch_size", batch_size, 1)
     generator = torch.Generator()
@@ -118,7 +118,7 @@ def training_loader(
         generator=generator,
         drop_last=not keep_last and (sampler is None or len(sampler) >= batch_size),
         collate_fn=collate_fn,
-        # Workers that stay keep the seed of their first epoch, which a resumed run doesn't have.
+        # Persistent workers keep the seed of their first epoch, which differs in a resumed run.
         **_worker_settings(num_workers, persistent=False),
     )
     if isinstance(dataset, IterableDataset):
@@ -127,9 +127,7 @@ def training_loader(
 
 
 def read_ahead(read: Callable[[int], object], count: int, *, threads: int) -> None:
-    """Let a data set that keeps what it reads do so in this process: workers begin with what is there, and end with
-    their epoch.
-    """
+    """Fill the cache of a data set in this process; workers start from it, and theirs end with the epoch."""
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(read, range(count)):
             pass
@@ -143,8 +141,9 @@ def evaluation_loader(
     collate_fn: Callable = default_collate,
     persistent: bool = True,
 ) -> DataLoader:
-    """Every item once, in order; persistent: its workers wait for the next time, which many loaders side by side would
-    do in memory.
+    """Every item once, in order.
+
+    persistent: keep the workers for the next epoch; off for many loaders side by side, whose workers would fill memory.
     """
     at_least("batch_size", batch_size, 1)
     settings = _worker_settings(num_workers, persistent=persistent and num_workers > 0)
@@ -161,5 +160,5 @@ def _worker_settings(num_workers: int, *, persistent: bool) -> dict:
 
 
 def _use_one_thread(worker: int) -> None:
-    """Workers stand beside the training process; more than a thread each only takes processors from it."""
+    """Workers run next to the training process; more than one thread each would take its cores."""
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""From a picture to a tensor: the one description that training, evaluation, prediction and checkpoints share."""
+"""From an image to a tensor: the one description that training, evaluation, prediction and checkpoints share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,12 +21,12 @@ Transform = Callable[[Image.Image], Tensor]
 
 @dataclass(frozen=True)
 class Kept:
-    """A dataclass of plain values that checkpoints keep."""
+    """A dataclass of plain values that checkpoints store."""
 
     __pydantic_config__ = STRICT
 
     def as_dict(self) -> dict:
-        """Plain values, as a checkpoint keeps them."""
+        """Plain values, as a checkpoint stores them."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
@@ -36,7 +36,7 @@ class Kept:
 
 
 def expect_statistics(mean: Sequence[float], std: Sequence[float], channels: Sequence[int]) -> None:
-    """Raises InputError where a mean and a deviation aren't given for each of so many channels."""
+    """Raise InputError unless mean and std have one value per channel. channels: the allowed numbers of channels."""
     if len(mean) not in channels or len(std) != len(mean):
         raise InputError(
             f"preprocessing.mean of {len(mean)} and std of {len(std)} values, expected "
@@ -65,11 +65,11 @@ class Normalisation(Kept):
 
 @dataclass(frozen=True)
 class Preprocessing(Kept):
-    """What a network was trained to see.
+    """The input format of a network.
 
     Args:
         size: side of the square image in pixels.
-        crop_pct: the share of the resized image that the centre crop keeps.
+        crop_pct: fraction of the resized image that the center crop keeps.
         interpolation: one of Pillow's, such as bicubic or bilinear.
         mean: per channel, of values in [0, 1].
         std: per channel, of values in [0, 1].
@@ -99,15 +99,15 @@ class Preprocessing(Kept):
 
     @property
     def mode(self) -> str:
-        """Pillow's name for images of so many channels."""
+        """Pillow's mode for this number of channels."""
         return "L" if self.in_chans == 1 else "RGB"
 
     def transform(self) -> Transform:
-        """Resize, centre crop, scale: Pillow image -> (C, size, size)."""
+        """Resize, center crop, normalize: Pillow image -> (C, size, size)."""
         return create_transform(input_size=(self.in_chans, self.size, self.size), **self._shared())
 
     def training_transform(self, augmentation: "Augmentation") -> Transform:
-        """The same after random changes: Pillow image -> (C, size, size)."""
+        """The same with augmentation: Pillow image -> (C, size, size)."""
         try:
             return create_transform(
                 input_size=(self.in_chans, self.size, self.size),
@@ -121,7 +121,7 @@ class Preprocessing(Kept):
                 re_mode="pixel",
                 **self._shared(),
             )
-        except AssertionError as error:  # timm's word for a policy that it doesn't know
+        except AssertionError as error:  # raised by timm for an unknown policy
             raise InputError(f"augmentation.auto_augment {augmentation.auto_augment!r}: {error}") from None
 
     def _shared(self) -> dict:
@@ -133,12 +133,12 @@ class Augmentation:
     """Random changes of training images; the defaults are the paper's.
 
     Args:
-        scale: area of the random crop, as a share of the image's.
-        ratio: aspect of the random crop.
-        hflip: probability of a mirror image.
-        color_jitter: strength.
+        scale: area of the random crop as a fraction of the image's.
+        ratio: aspect ratio of the random crop.
+        hflip: probability of a horizontal flip.
+        color_jitter: strength of the color jitter.
         auto_augment: timm's policy string; none for no policy.
-        random_erasing: probability.
+        random_erasing: probability of random erasing.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)
@@ -162,5 +162,5 @@ class Augmentation:
 
 
 def without_normalization(preprocessing: Preprocessing) -> Preprocessing:
-    """The same up to values in [0, 1], which is what an exported file takes."""
+    """The same preprocessing up to values in [0, 1], the input of an exported file."""
     return replace(preprocessing, mean=(0.0,) * preprocessing.in_chans, std=(1.0,) * preprocessing.in_chans)

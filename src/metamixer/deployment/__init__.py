@@ -1,3 +1,1 @@
-"""Networks made ready for use: files in other libraries' formats, proved equal, and the fastest form on this
-machine.
-"""
+"""Deployment: export to other runtimes' formats with verified outputs, and the fastest form on this machine."""

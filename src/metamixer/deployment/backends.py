@@ -1,4 +1,4 @@
-"""Ways to run a network on this machine; what a way needs is imported when it is asked for."""
+"""Backends that run a network on this machine; their packages are imported on first use."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,10 +18,10 @@ from .runtime import Runtime
 
 @dataclass(frozen=True)
 class Backend:
-    """A way to run a network.
+    """A backend that runs a network.
 
-    module: file of this package with `build(program)`; packages: what must be installed; extra: what brings it;
-    precisions: what it computes in; for_int8: packages that int8 asks for beside those.
+    module: file in `runtimes` with `build(program)`; packages: required packages; extra: the extra that installs them;
+    precisions: supported precisions; for_int8: further packages required for int8.
     """
 
     module: str
@@ -40,14 +40,14 @@ BACKENDS: dict[str, Backend] = {
 
 
 def find_backend(name: str) -> Backend:
-    """A backend by name; raises InputError for an unknown one."""
+    """Find a backend by name; raises InputError for an unknown one."""
     if name not in BACKENDS:
         raise InputError(f"backend {name!r}, expected one of auto, {', '.join(BACKENDS)}")
     return BACKENDS[name]
 
 
 def installed_backends() -> list[str]:
-    """Those of which everything is there."""
+    """The backends whose packages are installed."""
     return [name for name, backend in BACKENDS.items() if not missing_packages(backend.packages)]
 
 
@@ -63,23 +63,23 @@ def computes_bfloat16(backend: str, device: torch.device) -> bool:
 
 
 def versions() -> dict[str, str]:
-    """Of this package and of what computes, none for a library that isn't installed."""
+    """Versions of this package and the runtimes; empty for packages that aren't installed."""
     return {package: _version(package) for package in ("metamixer", "torch", "onnxruntime", "openvino")}
 
 
 def build(
     backend: str, network: nn.Module, example: Tensor, *, precision: str, calibration: Tensor | None = None
 ) -> Runtime:
-    """A network, fused, in a backend and a precision.
+    """Fuse a network and build it in a backend and a precision.
 
-    A fused network is used without a copy, so that several backends share it: it stops training and may change its
-    memory layout. Raises InputError where backend and precision don't go together or a package is missing.
+    A fused network is shared, not copied: its gradients are turned off and its memory layout may change. Raises
+    InputError if the backend doesn't support the precision or a package is missing.
     """
     way = find_backend(backend)
     if precision not in way.precisions:
         raise InputError(f"precision {precision!r}, expected one of {', '.join(way.precisions)} for backend {backend}")
     if precision == "int8" and calibration is None:
-        raise InputError("precision 'int8', expected inputs to calibrate on as well: calibration=images")
+        raise InputError("precision 'int8' needs calibration inputs: calibration=images")
     packages = (*way.packages, *way.for_int8) if precision == "int8" else way.packages
     make: Callable[[Program], Runtime] = import_form(way.extra, way.module, packages).build
     program = Program(
@@ -88,7 +88,7 @@ def build(
     runtime = make(program)
     if runtime.shape[0] in (None, len(example)):
         return runtime
-    return make(replace(program, example=example, dynamic=False))  # the network's code leaves no batch free
+    return make(replace(program, example=example, dynamic=False))  # the network's code fixes the batch size
 
 
 def _version(package: str) -> str:

@@ -1,4 +1,4 @@
-"""From a network to a file that is proved to be the same function, or to no file at all."""
+"""Export of a network to a file with verified outputs, or to no file at all."""
 
 import copy
 import sys
@@ -27,8 +27,10 @@ Write = Callable[[Program, Path], None]
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: parity is None where the file can't be run here; accuracy is int8's; floating names the layers
-    that an int8 file keeps in floating point.
+    """The result of an export.
+
+    parity: None if the file can't run on this platform; accuracy: of int8; floating: layers that an int8 file keeps in
+    floating point.
     """
 
     path: Path
@@ -67,9 +69,9 @@ class Report:
 
     @property
     def status(self) -> str:
-        """How far the file is proved."""
+        """The extent to which the file was verified."""
         if not self.parity:
-            return f"not verifiable on this platform ({sys.platform}); its structure was checked"
+            return f"not verifiable on this platform ({sys.platform}); only its structure was checked"
         return "verified (int8, no accuracy measured)" if self.precision == "int8" and not self.accuracy else "verified"
 
 
@@ -86,20 +88,20 @@ def export(
     quantization: Quantization | None = None,
     overwrite: bool = False,
 ) -> Report:
-    """Fuse a network, write it in one of `FORMATS` and prove that the file is the same function, else write nothing.
+    """Fuse a network, write it in one of `FORMATS` and verify the file's outputs; if they differ, write nothing.
 
-    The file takes images in [0, 1]: the normalisation of `info["preprocessing"]` is in it, resizing is not.
+    The file takes images in [0, 1]: it includes the normalization of `info["preprocessing"]`, but not resizing.
 
     Args:
-        network: any module with one tensor in and one out.
-        out: the file to write; it appears whole or not at all.
-        info: what is known of the network (`network_info`); the file keeps it, class names included.
-        example: an input as the file takes it, (B, ...); None: one from the preprocessing.
-        precision: one of the format's; None: its default, or int8 where `quantization` is given.
-        dynamic: leave the batch and, where the format allows, the size free; else both are the example's.
-        samples: real inputs (N, ...) to compare on, as the file takes them; None: random ones.
-        quantization: how to make the network int8; None: it stays in floating point.
-        overwrite: replace what exists.
+        network: any module with one input and one output tensor.
+        out: the file to write, atomically.
+        info: the network's info (`network_info`), which is stored in the file, with class names.
+        example: an input of the file, (B, ...); None: one that fits the preprocessing.
+        precision: one of the format's; None: its default, or int8 if `quantization` is given.
+        dynamic: allow any batch size and, if the format permits, any image size; else both are the example's.
+        samples: real inputs (N, ...) of the file for the comparison; None: random ones.
+        quantization: how to quantize the network to int8; None: floating point.
+        overwrite: replace existing files.
     """
     kind, out = find_format(format), Path(out)
     precision = _precision(format, kind, precision, quantization)
@@ -108,7 +110,7 @@ def export(
     info = {**(info or {}), "fused": True}
     example = example_of(network, info) if example is None else example
     calibration = quantization.calibration if quantization else None
-    network = copy.deepcopy(network)  # the caller's never changes
+    network = copy.deepcopy(network)  # the caller's network must not change
     reference = with_preprocessing(network, info).eval()
     check_inputs(reference, example, calibration=calibration, samples=samples)
     program = Program(
@@ -134,17 +136,19 @@ def export(
 
 
 def write_program(write: Write, name: str, program: Program, path: Path) -> None:
-    """Write a program in a format; raises InputError with what its library says where that can't hold the network."""
+    """Write a program in a format; raises InputError with the library's message if it can't represent the network."""
     try:
         write(program, path)
     except (InputError, OSError):
         raise
     except Exception as error:
-        raise InputError(f"format {name!r} can't hold this network ({first_line(error)}): nothing written") from error
+        raise InputError(
+            f"format {name!r} can't represent this network ({first_line(error)}): nothing written"
+        ) from error
 
 
 def with_preprocessing(network: nn.Module, info: dict[str, Any]) -> nn.Module:
-    """The network behind the normalisation that it was trained with, where one is known."""
+    """The network with the normalization that it was trained with, if it has one."""
     preprocessing = info.get("preprocessing") or {}
     return Normalize(network, preprocessing["mean"], preprocessing["std"]) if "mean" in preprocessing else network
 
@@ -159,7 +163,7 @@ def _precision(name: str, kind: Format, precision: str | None, quantization: Qua
         )
     if (precision == "int8") != (quantization is not None):
         raise InputError(
-            f"precision {precision!r}, expected int8 with a folder to calibrate on and no other: --int8 "
+            f"precision {precision!r}, expected int8 exactly if a calibration folder is given: --int8 "
             "--calibration FOLDER"
         )
     return precision
@@ -175,7 +179,7 @@ def _proved(
     samples: Tensor | None,
     write: Write,
 ) -> Report:
-    """The report with what the file at `part` gives beside the network; raises InputError where that is too far."""
+    """The report with the comparison of the file `part` and the network; raises InputError if they differ too much."""
     accuracy = None
     if quantization and quantization.validation is not None:
         program, accuracy = _within_drop(program, part, reference, quantization=quantization, write=write)
@@ -183,7 +187,7 @@ def _proved(
     inputs = samples if samples is not None else program.calibration
     in_every_size = _compared_in_every_size(report, runtime, program, reference)
     parity = in_every_size if inputs is None else compare(runtime.any_batch, reference, inputs.split(16))
-    if accuracy is None:  # what int8 costs a classifier is told by its accuracy
+    if accuracy is None:  # an int8 classifier is judged by its accuracy
         far = parity if report.precision == "int8" or parity.largest > in_every_size.largest else in_every_size
         if excess := far.excess(report.precision):
             raise InputError(f"{report.path}: {excess}: nothing written")
@@ -198,17 +202,17 @@ def _proved(
 
 
 def _compared_in_every_size(report: Report, runtime: Runtime, program: Program, reference: nn.Module) -> Parity:
-    """File and network on random inputs of what sizes the file takes; raises InputError where one of them can't."""
+    """Compare file and network on random inputs of all sizes that the file allows; raises InputError if one fails."""
     if program.dynamic and runtime.shape[0] is not None:
         raise InputError(
-            f"{report.path}: the network leaves no batch free: nothing written; --dynamic false fixes it at the "
-            "example's"
+            f"{report.path}: the network fixes the batch size: nothing written; --dynamic false fixes it at "
+            "the example's"
         )
     try:
         return compare(runtime, reference, random_batches(program.example, runtime.shape))
     except InputError:
         raise
-    except Exception as error:  # a size that the graph takes and the network's own code doesn't, or the other way round
+    except Exception as error:  # the graph accepts a size that the network doesn't, or vice versa
         raise InputError(
             f"{report.path}: in another size than the example's ({first_line(error)}): nothing written; --dynamic "
             "false fixes the sizes"
@@ -218,9 +222,7 @@ def _compared_in_every_size(report: Report, runtime: Runtime, program: Program, 
 def _within_drop(
     program: Program, part: Path, reference: nn.Module, *, quantization: Quantization, write: Write
 ) -> tuple[Program, Accuracy]:
-    """The file at `part` with int8 that costs no more than allowed; layers go back to floating point where that is
-    asked for.
-    """
+    """Make the int8 file `part` meet the allowed drop of accuracy, with `mixed` by keeping layers in floating point."""
     info = program.description.network
     classes = {"network_classes": info["classes"], "num_classes": info["model_args"]["num_classes"]}
     floating = top1(reference, quantization, **classes)
@@ -238,9 +240,8 @@ def _within_drop(
         costliest = ", ".join(f"{name.removeprefix('network.')} {cost:.1%}" for name, cost in costs[:COSTLIEST])
         raise InputError(
             f"int8 top-1 {accuracy.int8:.2f} %, float32 {accuracy.floating:.2f} %: a drop of {accuracy.drop:.2f} "
-            "points, expected at most "
-            f"{quantization.max_drop:g} (--max_drop): nothing written; the layers that cost most: {costliest}; "
-            "--mixed leaves the costliest in floating point"
+            f"points, expected at most {quantization.max_drop:g} (--max_drop): nothing written; the costliest layers: "
+            f"{costliest}; --mixed keeps the costliest in floating point"
         )
     layers = dict(quantizable_layers(program.module))
     count = 1

@@ -1,4 +1,4 @@
-"""`deploy`: the fastest form of a network on this machine, found by a short trial whose result is kept."""
+"""`deploy`: the fastest form of a network on this machine, found by a short benchmark with a cached result."""
 
 import copy
 import hashlib
@@ -26,15 +26,13 @@ from .parity import compare
 from .runtime import Runtime
 
 WARM_UP, ROUNDS, SECONDS = 2, 30, 3.0
-"""Of a trial: calls before those that count, and the most rounds or seconds for each form."""
+"""Of a trial: warmup calls, and maximum rounds and seconds for each form."""
 
 TIMING = "minimum of interleaved rounds"
-"""How a trial times; results that were timed in another way aren't reused."""
+"""The timing method; results of other methods aren't reused."""
 
 COMPARED = 32
-"""Calibration inputs on which an int8 form is compared: its ranges suit what it was calibrated on, and rare values are
-cut.
-"""
+"""Calibration inputs on which an int8 form is compared, because its ranges are chosen for them."""
 
 
 @dataclass(frozen=True)
@@ -57,31 +55,27 @@ def deploy(
     calibration: Tensor | None = None,
     cache: bool = True,
 ) -> Runtime:
-    """The network as `runtime(x)`, from any thread, in the fastest form on this machine with the outputs of the
-    network.
+    """Return the fastest form of the network on this machine as `runtime(x)`, with equal outputs; thread-safe.
 
-    Installed backends are timed on the example; the result is kept for the next time, by network, shape, processor and
-    versions.
+    Installed backends are timed on the example; the result is cached by network, shape, processor and versions.
 
     Args:
-        model: any network with one tensor in and one out.
-        example: an input of the shape that matters, float32, a batch of one or more.
-        precision: fp32, bf16, fp16 or int8; auto: fp32, bf16 where the processor has it, int8 where `calibration` is
-            given.
-        backend: one of `BACKENDS`; auto: all that are installed; `compile`, which is slow to build, where nothing else
-            is.
-        calibration: inputs (N, ...) from which int8 chooses its ranges, and on which it is compared with the network.
-        cache: use and keep results of trials; False times anew.
+        model: any network with one input and one output tensor.
+        example: a float32 input of the shape to optimize for, with a batch of one or more.
+        precision: fp32, bf16, fp16 or int8; auto: fp32, bf16 if the processor has it, int8 if `calibration` is given.
+        backend: one of `BACKENDS`; auto: all that are installed, `compile` only without others, as it is slow to build.
+        calibration: inputs (N, ...) for the ranges of int8 and for its comparison with the network.
+        cache: use and store results of trials; False always times.
 
-    Raises InputError where no form computes what the network does within the precision's tolerance.
+    Raises InputError if no form matches the network's outputs within the precision's tolerance.
     """
-    model = fuse(copy.deepcopy(model))  # the caller's never changes; all forms share this one
+    model = fuse(copy.deepcopy(model))  # the caller's network must not change; all forms share this copy
     check_inputs(model, example, calibration=calibration)
     forms = candidates(precision, backend, example, calibrated=calibration is not None)
     key = trial_key(model, example, forms)
     kept = read_trials().get(key) if cache else None
     if kept:
-        with suppress(InputError):  # kept for a network of this structure, whose other weights the form may not stand
+        with suppress(InputError):  # the form may fail with the other weights of this structure
             return next(iter(build_forms([Form(**kept)], model, example, calibration=calibration).values()))
     runtimes = build_forms(forms, model, example, calibration=calibration)
     seconds = time_forms(runtimes, example) if len(runtimes) > 1 else dict.fromkeys(runtimes, 0.0)
@@ -92,7 +86,7 @@ def deploy(
 
 
 def candidates(precision: str, backend: str, example: Tensor, *, calibrated: bool) -> list[Form]:
-    """The forms that a trial compares; raises InputError for unknown names and combinations."""
+    """The forms to compare; raises InputError for unknown names and unsupported combinations."""
     if precision not in ("auto", *PRECISIONS):
         raise InputError(f"precision {precision!r}, expected one of auto, {', '.join(PRECISIONS)}")
     if backend != "auto":
@@ -118,24 +112,22 @@ def candidates(precision: str, backend: str, example: Tensor, *, calibrated: boo
     if precision == "auto":
         return [form for form in forms if form not in emulated]
     if emulated == forms:
-        warn_of_emulation("precision 'bf16'", "fp32 is faster and more exact")
+        warn_of_emulation("precision 'bf16'", "fp32 is faster and more accurate")
     return forms
 
 
 def build_forms(
     forms: Sequence[Form], model: nn.Module, example: Tensor, *, calibration: Tensor | None
 ) -> dict[Form, Runtime]:
-    """Those forms that compute what the network does within their precision's tolerance; raises InputError where none
-    does.
-    """
+    """Build the forms that match the network within their precision's tolerance; raises InputError if none does."""
     runtimes, refusals = {}, []
     for form in forms:
         try:
             runtime = build(form.backend, model, example, precision=form.precision, calibration=calibration)
-            runtime(example)  # which a captured graph of another batch refuses
+            runtime(example)  # fails for a graph captured with another batch size
             inputs = calibration[:COMPARED] if form.precision == "int8" else example
             excess = compare(runtime.any_batch, model, inputs.split(len(example))).excess(form.precision)
-        except Exception as error:  # what one library can't convert another can
+        except Exception as error:  # another library may be able to convert it
             excess = first_line(error)
         if excess:
             refusals.append(f"{form}: {excess}")
@@ -148,9 +140,9 @@ def build_forms(
 
 
 def time_forms(runtimes: dict[Form, Runtime], example: Tensor) -> dict[Form, float]:
-    """The fewest seconds that each form takes: other processes can only add to them.
+    """The minimum seconds of each form, because other processes can only add time.
 
-    Forms take turns, every other round in reverse, so that load, clock rates and caches meet all alike.
+    Forms take turns, in reverse every other round, so that load, clock rates and caches affect all alike.
     """
     for runtime in runtimes.values():
         for _ in range(WARM_UP):
@@ -170,12 +162,12 @@ def time_forms(runtimes: dict[Form, Runtime], example: Tensor) -> dict[Form, flo
 
 
 def trial_key(model: nn.Module, example: Tensor, forms: list[Form]) -> str:
-    """What a trial's result depends on: the network's structure, the shape, the machine, the versions."""
+    """Hash of everything a trial's result depends on: network structure, shape, machine, versions."""
     about = {
         "network": repr(model),
         "shape": list(example.shape),
         "device": str(example.device),
-        "machine": describe_machine(),  # whose processors' names alone hide which instructions they have
+        "machine": describe_machine(),  # processor names alone don't determine the instructions
         "instructions": [computes_bfloat16(), multiplies_int8()],
         "threads": torch.get_num_threads(),
         "timing": TIMING,
@@ -186,7 +178,7 @@ def trial_key(model: nn.Module, example: Tensor, forms: list[Form]) -> str:
 
 
 def trials_file() -> Path | None:
-    """Where results are kept: below XDG_CACHE_HOME, ~/.cache without it; None where there is no home either."""
+    """The cache file, in XDG_CACHE_HOME or ~/.cache; None if there is no home folder."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "metamixer", "fastest.json")
     except RuntimeError:
@@ -194,7 +186,7 @@ def trials_file() -> Path | None:
 
 
 def read_trials() -> dict[str, dict[str, str]]:
-    """Kept results; none where the file is missing or isn't ours."""
+    """Cached results; none if the file is missing or invalid."""
     path = trials_file()
     try:
         content = json.loads(path.read_text()) if path else {}
@@ -208,7 +200,7 @@ def read_trials() -> dict[str, dict[str, str]]:
 
 
 def keep_trial(key: str, form: Form) -> None:
-    """Add a result; a cache that can't be written costs a trial the next time, no more."""
+    """Store a result; without a writable cache the next call times again."""
     path = trials_file()
     if path is None:
         return

@@ -1,4 +1,4 @@
-"""The kinds of file that `metamixer export` writes; what a kind needs is imported when it is asked for."""
+"""The file formats of `metamixer export`; their packages are imported on first use."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,14 +12,12 @@ from .runtime import Runtime
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """A file format.
 
-    suffix: how its names end; module: the file of this package with its `write(program, path)` and `read(path)`;
-    packages: what must be installed, which the extra of the format's name brings; precisions: what it can compute in,
-    the default first;
-    runs_on: the only `sys.platform` that can run it, None for all; sides: suffixes of the files that it writes beside
-    its own;
-    package: a folder that looks like a file.
+    suffix: of its files; module: file in `runtimes` with `write(program, path)` and `read(path)`; packages: required
+    packages, installed by the extra of the format's name; precisions: supported ones, the default first; runs_on: the
+    only `sys.platform` that can run it, None for all; sides: suffixes of additional files; package: whether it is a
+    folder that looks like a file.
     """
 
     suffix: str
@@ -42,21 +40,21 @@ FORMATS: dict[str, Format] = {
 
 
 def find_format(name: str) -> Format:
-    """A format by name; raises InputError for an unknown one."""
+    """Find a format by name; raises InputError for an unknown one."""
     if name not in FORMATS:
         raise InputError(f"format {name!r}, expected one of {', '.join(FORMATS)}")
     return FORMATS[name]
 
 
 def is_exported(path: str | Path) -> bool:
-    """Whether a name ends as one of the formats' files do."""
+    """Whether a path has the suffix of a format."""
     return Path(path).suffix in {format.suffix for format in FORMATS.values()}
 
 
 def load_exported(path: str | Path) -> Runtime:
-    """An exported file, ready to run in its own runtime; `.description` tells which network it holds.
+    """Load an exported file in its own runtime; `.description` describes its network.
 
-    Raises InputError that names the file where it is missing, truncated, or wasn't written by `metamixer export`.
+    Raises InputError that names the file if it is missing, truncated or not from `metamixer export`.
     """
     path = Path(path)
     for name, format in FORMATS.items():
@@ -70,16 +68,14 @@ def load_exported(path: str | Path) -> Runtime:
 
 
 def import_form(name: str, module: str, packages: tuple[str, ...]) -> ModuleType:
-    """The module of a format or a backend; raises InputError with the command that installs what it needs."""
+    """Import the module of a format or backend; raises InputError with the install command if packages are missing."""
     missing = missing_packages(packages)
     if missing:
         verb = "is" if len(missing) == 1 else "are"
-        raise InputError(
-            f"{name}: {', '.join(missing)} {verb} not installed, expected for this: pip install 'metamixer[{name}]'"
-        )
+        raise InputError(f"{name}: {', '.join(missing)} {verb} not installed: pip install 'metamixer[{name}]'")
     return import_module(f"{__package__}.runtimes.{module}")
 
 
 def missing_packages(packages: tuple[str, ...]) -> list[str]:
-    """Those of the packages that can't be imported."""
+    """The packages that can't be imported."""
     return [package for package in packages if find_spec(package) is None]

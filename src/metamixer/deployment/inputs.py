@@ -1,4 +1,4 @@
-"""Whether inputs are such as a network takes, told before anything is made for them."""
+"""Checks of a network's inputs, before anything is built for them."""
 
 import torch
 from torch import Tensor, nn
@@ -10,23 +10,21 @@ from .description import show_shape
 def check_inputs(
     network: nn.Module, example: Tensor, *, calibration: Tensor | None = None, samples: Tensor | None = None
 ) -> None:
-    """Raise InputError for an example that the network doesn't take, and for other inputs that aren't shaped like
-    it.
-    """
+    """Raise InputError for an example that the network doesn't accept, and for other inputs of another shape."""
     for name, inputs in (("example", example), ("calibration", calibration), ("samples", samples)):
         if inputs is not None:
             _check_tensor(name, inputs)
             if inputs.shape[1:] != example.shape[1:]:
                 expected = show_shape((None, *example.shape[1:]))
-                raise InputError(f"{name} of shape {list(inputs.shape)}, expected {expected} as the example is")
+                raise InputError(f"{name} of shape {list(inputs.shape)}, expected {expected} like the example")
     try:
         with torch.no_grad():
             network(example)
     except InputError:
         raise
-    except Exception as error:  # what a network says of an input that doesn't fit is its own affair
+    except Exception as error:  # a network may raise anything for a wrong input
         raise InputError(
-            f"example of shape {list(example.shape)}, expected one that the network takes ({first_line(error)})"
+            f"example of shape {list(example.shape)}, expected one that the network accepts ({first_line(error)})"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""How far a runtime is from the network that it was made from."""
+"""Difference between a runtime and the network that it was made from."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -8,20 +8,22 @@ import torch
 from torch import Tensor
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
-"""The largest difference that each precision may make, as a share of the largest output."""
+"""Maximum difference of each precision, relative to the largest output."""
 
 LEAST_SNR = 20.0
-"""Decibels that int8 must keep on inputs like those it was calibrated on, where no accuracy tells what it costs. A
-single largest difference says little there: ranges are chosen so that rare values are cut.
+"""Minimum signal-to-noise ratio of int8 in dB on calibration-like inputs, if there is no accuracy to judge it by.
+
+The largest difference means little there, because int8's ranges clip rare values.
 """
 
 
 @dataclass(frozen=True)
 class Parity:
-    """largest, mean: differences as shares of the network's largest output; snr: variance of the network's outputs over
-    the mean squared difference, in decibels; agreement: share of images with the same best class, None where the
-    outputs are no classes;
-    images: how many were compared.
+    """Differences between a runtime and its network.
+
+    largest, mean: relative to the network's largest output; snr: variance of the network's outputs over the mean
+    squared difference, in dB; agreement: fraction of images with the same top class, None if outputs aren't classes;
+    images: number of inputs compared.
     """
 
     largest: float
@@ -31,7 +33,7 @@ class Parity:
     images: int
 
     def excess(self, precision: str) -> str | None:
-        """What is more than the precision explains, for a message; None where nothing is."""
+        """Describe a difference beyond the precision's tolerance; None if there is none."""
         if precision == "int8":
             within, found, bound = (
                 self.snr >= LEAST_SNR,
@@ -48,7 +50,7 @@ class Parity:
 def compare(
     runtime: Callable[[Tensor], Tensor], network: Callable[[Tensor], Tensor], batches: Iterable[Tensor]
 ) -> Parity:
-    """Both on the same inputs; outputs of two dimensions are taken for the scores of classes."""
+    """Run both on the same inputs; two-dimensional outputs count as class scores."""
     expected, actual = zip(
         *((network(batch).float().cpu(), runtime(batch).float().cpu()) for batch in batches), strict=True
     )
@@ -65,7 +67,7 @@ def compare(
 
 
 def _decibels(signal: Tensor, noise: Tensor) -> float:
-    """Signal to noise: variance against mean square."""
+    """Signal-to-noise ratio: variance over mean square."""
     power, variance = noise.double().square().mean().item(), signal.double().var(correction=0).item()
     if not math.isfinite(power) or (power and not variance):
         return -math.inf

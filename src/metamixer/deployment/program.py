@@ -1,4 +1,4 @@
-"""What every format is made from: the network behind its own preprocessing, captured as a graph."""
+"""The input of every format: the network with its normalization, captured as a graph."""
 
 import copy
 import math
@@ -15,7 +15,7 @@ HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Normalize(nn.Module):
-    """network((x - mean) / std): images (B, C, H, W) in [0, 1] are all that a file asks for."""
+    """network((x - mean) / std), so that a file takes images (B, C, H, W) in [0, 1]."""
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]):
         super().__init__()
@@ -24,16 +24,14 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, H, W) in [0, 1] -> the network's output; raises InputError for other channels, of which one would
-        be spread.
-        """
+        """x: (B, C, H, W) in [0, 1] -> the network's output; raises InputError for other channels (no broadcasting)."""
         if x.shape[1] != self.mean.shape[1]:
             raise InputError(f"input of shape {list(x.shape)}, expected {self.mean.shape[1]} channels")
         return self.network((x - self.mean) / self.std)
 
 
 class InPrecision(nn.Module):
-    """A network that computes in another type behind a float32 input and output."""
+    """A network that computes in another dtype, with float32 input and output."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype):
         super().__init__()
@@ -47,12 +45,10 @@ class InPrecision(nn.Module):
 
 @dataclass(frozen=True)
 class Program:
-    """A module with one tensor in and one out, and what a file of it is to say.
+    """A module with one input and one output tensor, and the description for its file.
 
-    example: as the module takes it, a batch of two where it may come out free; dynamic: leave batch and size free where
-    the format can.
-    calibration: what int8 chooses its ranges from, like `example`; floating: weights of the layers that int8 leaves
-    alone.
+    example: an input, with a batch of two if the batch size is to be free; dynamic: free batch and image sizes if the
+    format supports it; calibration: inputs for the ranges of int8; floating: weights of layers kept in floating point.
     """
 
     module: nn.Module
@@ -64,41 +60,37 @@ class Program:
 
     @property
     def precision(self) -> str:
-        """The precision that the file computes in."""
+        """The precision of the file."""
         return self.description.precision
 
     def computing(self) -> nn.Module:
-        """The module, made to compute in the file's precision where that is a floating-point type of less than 32
-        bits.
-        """
+        """The module in the file's precision, for bf16 and fp16; otherwise unchanged."""
         return InPrecision(copy.deepcopy(self.module), HALF[self.precision]) if self.precision in HALF else self.module
 
     def calibration_batches(self) -> Sequence[Tensor]:
-        """The inputs to calibrate on one by one, or as many as a fixed batch has, some twice where the last one isn't
-        full.
-        """
+        """The calibration inputs one by one, or in batches of a fixed size, the last one filled by repetition."""
         batch = 1 if self.dynamic else len(self.example)
         rows = math.ceil(len(self.calibration) / batch) * batch
         return self.calibration[torch.arange(rows) % len(self.calibration)].split(batch)
 
     def text(self, shape: Shape) -> str:
-        """The description as a file keeps it, with the sizes that were found free."""
+        """The description as JSON, with the captured shape."""
         return replace(self.description, shape=shape).to_json()
 
 
 def capture(
     module: nn.Module, example: Tensor, free: Mapping[int, object]
 ) -> tuple[torch.export.ExportedProgram, Shape]:
-    """The graph of a module, and the shape that it takes: None where a size came out free.
+    """Capture the graph of a module and its input shape, with None for free sizes.
 
-    free: torch's wish for each dimension; with `Dim.AUTO` a size that the network's layers fix stays as it is in the
-    example. Raises InputError where the module gives anything but one tensor.
+    free: `torch.export`'s constraint for each dimension; with `Dim.AUTO`, a size that the network fixes stays fixed.
+    Raises InputError unless the module returns one tensor.
     """
     with torch.no_grad():
         answer = module(example)
     if not isinstance(answer, Tensor):
         raise InputError(
-            f"{type(module).__name__} gives a {type(answer).__name__}, expected a network with one tensor out"
+            f"{type(module).__name__} returns a {type(answer).__name__}, expected a network with one output tensor"
         )
     program = torch.export.export(module, (example,), dynamic_shapes=(dict(free),))
     name = program.graph_signature.user_inputs[0]
@@ -107,10 +99,10 @@ def capture(
 
 
 def all_free(example: Tensor, *, dynamic: bool) -> dict[int, object]:
-    """Every size as free as the network allows, or none."""
+    """Every size free, as far as the network allows, if `dynamic`; else none."""
     return dict.fromkeys(range(example.ndim), torch.export.Dim.AUTO) if dynamic else {}
 
 
 def twice(example: Tensor) -> Tensor:
-    """A batch of two from an example: torch takes a size of one for fixed."""
+    """A batch of two from an example, because `torch.export` treats a size of one as fixed."""
     return example[:1].repeat(2, *[1] * (example.ndim - 1))

@@ -1,4 +1,4 @@
-"""Int8: what it costs in accuracy, which layers cost most, and mixed precision where it costs too much."""
+"""Int8 quantization: its loss of accuracy, the costliest layers, and the settings of mixed precision."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,19 +16,18 @@ from ..data.loading import evaluation_loader
 Function = Callable[[Tensor], Tensor]
 
 COSTLIEST = 5
-"""How many layers a message names."""
+"""Number of layers that a message names."""
 
 IMAGES_FOR_COSTS = 8
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """How to make a network int8 and what that may cost.
+    """How to quantize a network to int8.
 
-    calibration: inputs (N, ...) as the file takes them, from which ranges are chosen. validation: labelled images, with
-    `classes`, the names of their labels; None for a network that is no classifier. max_drop: percentage points of top-1
-    that int8 may cost;
-    mixed: leave the costliest layers in floating point where all of them in int8 cost more.
+    calibration: inputs (N, ...) of the file that determine the ranges; validation: labeled images, None for other tasks
+    than classification; classes: names of their labels; max_drop: allowed loss of top-1 in percentage points; mixed:
+    keep the costliest layers in floating point if the loss is larger.
     """
 
     calibration: Tensor
@@ -40,7 +39,7 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Top-1 in percent of the network in float32 and of its int8 form, on the same images."""
+    """Top-1 in percent of the float32 network and its int8 form, on the same images."""
 
     floating: float
     int8: float
@@ -48,7 +47,7 @@ class Accuracy:
 
     @property
     def drop(self) -> float:
-        """What int8 costs, in percentage points."""
+        """The loss of int8 in percentage points."""
         return self.floating - self.int8
 
 
@@ -56,7 +55,7 @@ class Accuracy:
 def top1(
     network: Function, quantization: Quantization, *, network_classes: Sequence[str] | None, num_classes: int
 ) -> float:
-    """Percent of the validation images of which the network names the class."""
+    """Top-1 in percent on the validation images."""
     indices = match_classes(quantization.classes, network_classes, num_classes)
     right = 0
     for images, labels in evaluation_loader(quantization.validation, batch_size=32, num_workers=0):
@@ -69,9 +68,7 @@ def top1(
 
 @torch.inference_mode()
 def layer_costs(network: nn.Module, inputs: Tensor) -> list[tuple[str, float]]:
-    """The layers that int8 takes, costliest first: how far the output moves, as a share of the largest, when one alone
-    is in int8.
-    """
+    """Quantizable layers, costliest first, with the relative mean change of the output when only that one is int8."""
     inputs = inputs[:IMAGES_FOR_COSTS]
     expected = network(inputs)
     scale = expected.abs().max()
@@ -91,7 +88,7 @@ def quantizable_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 @contextmanager
 def in_int8(layer: nn.Module) -> Iterator[None]:
-    """While it lasts, one layer rounds its weights per channel and its input per tensor to 8 bits."""
+    """Simulate int8 in one layer: 8-bit weights per channel and 8-bit inputs per tensor."""
     weight = layer.weight.data
     layer.weight.data = round_per_channel(weight)
     hook = layer.register_forward_pre_hook(lambda layer, inputs: round_per_tensor(inputs[0]))
@@ -103,7 +100,7 @@ def in_int8(layer: nn.Module) -> Iterator[None]:
 
 
 def round_per_channel(weight: Tensor) -> Tensor:
-    """To 8 bits, symmetric, one scale for each output channel."""
+    """Round to 8 bits, symmetric, with one scale per output channel."""
     scale = weight.abs().flatten(1).amax(1).clamp(min=1e-12) / 127
     return torch.fake_quantize_per_channel_affine(
         weight, scale, torch.zeros_like(scale, dtype=torch.int32), 0, -127, 127
@@ -111,7 +108,7 @@ def round_per_channel(weight: Tensor) -> Tensor:
 
 
 def round_per_tensor(x: Tensor) -> Tensor:
-    """To 8 bits over the range of the tensor, zero included."""
+    """Round to 8 bits over the range of the tensor, including zero."""
     low, high = x.amin().clamp(max=0), x.amax().clamp(min=0)
     scale = ((high - low) / 255).clamp(min=1e-12)
     zero = (-low / scale).round().clamp(0, 255).to(torch.int32)
@@ -119,5 +116,5 @@ def round_per_tensor(x: Tensor) -> Tensor:
 
 
 def fingerprint(weight: np.ndarray) -> str:
-    """The same for a weight and for any reshaped or transposed copy of it; different for other weights."""
+    """A hash of a weight's values that is invariant to reshaping and transposition."""
     return hashlib.sha256(np.sort(np.asarray(weight, dtype=np.float32), axis=None).tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""A network in a form made for running."""
+"""The interface of all runtimes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,10 +11,9 @@ from .description import Description, Shape, show_shape
 
 
 class Runtime(ABC):
-    """`runtime(x)` gives what the network gives, from any thread; a kind of runtime says how in `run`.
+    """A network ready for inference: `runtime(x)` from any thread; subclasses implement `run`.
 
-    shape: what it takes, None where a size is free; description: what the file tells, None for a network that comes
-    from none.
+    shape: of the input, None for free sizes; description: of the file, None if it isn't from a file.
     """
 
     def __init__(self, shape: Shape, description: Description | None = None):
@@ -34,18 +33,16 @@ class Runtime(ABC):
         return self.run(x)
 
     def any_batch(self, x: Tensor) -> Tensor:
-        """The same, for any batch also where the batch is fixed."""
+        """Run any batch size, even if the runtime's is fixed."""
         return self(x) if self.shape[0] is None else in_batches(self, x, (self.shape[0],))
 
     @abstractmethod
     def run(self, x: Tensor) -> Tensor:
-        """The same without the checks."""
+        """Run without checks."""
 
 
 def in_batches(function: Callable[[Tensor], Tensor], x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Any batch through a function that takes only some, ascending: in parts of the largest, the last filled up and its
-    answer cut.
-    """
+    """Run any batch through a function of fixed batch sizes (ascending): parts of the largest, the last one padded."""
     answers = []
     for part in x.split(sizes[-1]):
         missing = next(size for size in sizes if size >= len(part)) - len(part)

@@ -1,4 +1,4 @@
-"""Inputs for calibration and comparison: images of a folder as a network sees them, or arrays."""
+"""Inputs for calibration and comparison: preprocessed images of a folder, or arrays."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,21 +17,20 @@ from ..system.files import files_below
 
 
 def read_samples(folder: str | Path, preprocessing: Preprocessing | None, example: Tensor, *, limit: int) -> Tensor:
-    """At most `limit` inputs (N, ...) from the whole length of a folder: images, or .npy arrays each of the example's
-    shape.
+    """At most `limit` evenly spaced inputs (N, ...) of a folder: images, or .npy arrays of the example's shape.
 
-    Raises InputError where there are none or one has another shape.
+    Raises InputError if there are none or a shape differs.
     """
     kind, suffixes = ("images", IMAGE_SUFFIXES) if preprocessing else (".npy arrays", (".npy",))
     files = files_below(folder, suffixes)
     if not files:
-        raise InputError(f"{folder}: no {kind} in this folder, expected some to calibrate and compare with")
+        raise InputError(f"{folder}: no {kind} in this folder, expected some for calibration and comparison")
     chosen = spread(len(files), limit)
     return torch.stack([_read(files[i], preprocessing, tuple(example.shape[1:])) for i in chosen])
 
 
 def read_labelled(folder: str | Path, preprocessing: Preprocessing, *, limit: int | None) -> tuple[Dataset, list[str]]:
-    """The images below FOLDER/CLASS with labels, at most `limit` of them, and the names of the classes."""
+    """At most `limit` images below FOLDER/CLASS with labels, and the class names."""
     images = read_dataset(
         str(folder),
         "",
@@ -48,7 +47,7 @@ def read_labelled(folder: str | Path, preprocessing: Preprocessing, *, limit: in
 
 
 def random_batches(example: Tensor, shape: tuple[int | None, ...]) -> Iterator[Tensor]:
-    """Seeded values in [0, 1] in the example's size and, where sizes are free, in another batch and another size."""
+    """Seeded values in [0, 1] of the example's size and, for free sizes, also of other batches and sizes."""
     generator = torch.Generator().manual_seed(0)
     batch, own = shape[0] or 2, list(example.shape[1:])
     sizes = [[batch, *own]]
@@ -69,13 +68,13 @@ def random_batches(example: Tensor, shape: tuple[int | None, ...]) -> Iterator[T
 
 
 def spread(count: int, limit: int) -> list[int]:
-    """At most `limit` numbers below `count`, evenly over the whole."""
+    """At most `limit` evenly spaced indices below `count`."""
     taken = min(count, limit)
     return [i * count // taken for i in range(taken)]
 
 
 def image_preprocessing(info: Mapping[str, Any]) -> Preprocessing | None:
-    """What a classifier does to an image before it sees it; None for a network of another task."""
+    """The preprocessing of a classifier; None for a network of another task."""
     classifies = info["task"] == CLASSIFICATION.name and info["preprocessing"]
     return Preprocessing.from_dict(info["preprocessing"]) if classifies else None
 
@@ -85,7 +84,7 @@ def example_of(
 ) -> Any:
     """The example input of the network's task (`models.tasks`), or seeded values in [0, 1] of `shape`.
 
-    Raises InputError where nothing says how large it is.
+    Raises InputError if its size is unknown.
     """
     if shape is not None:
         return uniform(*shape)
@@ -104,7 +103,7 @@ def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...
         except (OSError, ValueError, TypeError, EOFError) as error:
             raise InputError(f"{file}: not a readable .npy array ({error})") from None
         if not sample.isfinite().all():
-            raise InputError(f"{file}: holds NaN or infinite values, expected numbers")
+            raise InputError(f"{file}: contains NaN or infinite values, expected finite numbers")
     if tuple(sample.shape) != shape:
-        raise InputError(f"{file}: of shape {list(sample.shape)}, expected {list(shape)} as the network takes it")
+        raise InputError(f"{file}: shape {list(sample.shape)}, expected {list(shape)}, the network's input")
     return sample

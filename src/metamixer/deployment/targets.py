@@ -1,4 +1,4 @@
-"""Where an exported file goes: what may stand there before, and how it appears whole or not at all."""
+"""The target of an export: checks of what may be replaced, and atomic writing of several files."""
 
 import shutil
 import tempfile
@@ -11,13 +11,13 @@ from ..system.files import PART, check_targets
 from .formats import Format
 
 MANIFEST = "Manifest.json"
-"""What every Core ML package holds, and no folder of a user's own."""
+"""A file that every Core ML package has, and ordinary folders don't."""
 
 
 def check_out(out: Path, format: Format, *, sources: Iterable[Path] = (), overwrite: bool) -> None:
-    """Refuse a name of another format, one of the sources, a folder, and, unless it may be replaced, what exists.
+    """Raise InputError for a name of another format, a source, a folder or, unless `overwrite`, an existing file.
 
-    The same holds for the files that a format writes beside its own.
+    The additional files of a format are checked, too.
     """
     if not _is_package(out, format):
         sides = [out.with_suffix(side) for side in format.sides if out.name]
@@ -30,9 +30,7 @@ def check_out(out: Path, format: Format, *, sources: Iterable[Path] = (), overwr
 
 @contextmanager
 def written_together(out: Path) -> Iterator[Path]:
-    """A place of the same name to write to; what lies there in the end, one file or several, takes its place beside
-    `out`.
-    """
+    """Yield a temporary path to write to; afterwards all files in its folder are moved next to `out`."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=PART, dir=out.parent))

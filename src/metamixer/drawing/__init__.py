@@ -1,1 +1,1 @@
-"""Figures: point clouds, legends, curves."""
+"""Drawing: figures, point clouds, legends."""

@@ -1,7 +1,9 @@
-"""A picture of a labelled cloud: from above and from the side, with a legend."""
+"""Pictures of labeled clouds: from above and from the side, with a legend."""
 
 import colorsys
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,19 +14,28 @@ ROW = 22
 BACKGROUND = (255, 255, 255)
 
 
+@lru_cache
 def colours(count: int) -> np.ndarray:
-    """(count, 3) uint8 colours that differ in hue, and in brightness from one to the next."""
-    golden = 0.618034
-    tones = [
-        colorsys.hsv_to_rgb(i * golden % 1, 0.85 if i % 3 else 0.5, (0.9, 0.65, 0.45)[i % 3]) for i in range(count)
-    ]
-    return np.round(np.array(tones).reshape(-1, 3) * 255).astype(np.uint8)
+    """(count, 3) uint8 colours, each as far as it can be from those before and from the background."""
+    tones = product(np.arange(36) / 36, (0.45, 0.75, 1.0), (0.35, 0.6, 0.8, 0.95))
+    candidates = np.array([colorsys.hsv_to_rgb(*tone) for tone in tones])
+    nearest = _distance(candidates, np.array(BACKGROUND) / 255)
+    chosen: list[int] = []
+    for _ in range(count):
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, _distance(candidates, candidates[chosen[-1]]))
+    return np.round(candidates[chosen].reshape(-1, 3) * 255).astype(np.uint8)
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """How different colours look, by the weights that red, green and blue have in brightness and hue ("redmean")."""
+    red, green, blue = np.moveaxis((one - other) ** 2, -1, 0)
+    mean = (one[..., 0] + other[..., 0]) / 2
+    return np.sqrt((2 + mean) * red + 4 * green + (3 - mean) * blue)
 
 
 def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Image.Image:
-    """coordinates: (N, 3); labels: (N,) numbers of `classes`. Only classes that occur are in the legend, the commonest
-    first.
-    """
+    """coordinates: (N, 3); labels: (N,) indices of `classes`. The legend lists present classes, most frequent first."""
     palette = colours(len(classes))
     counts = np.bincount(labels, minlength=len(classes))
     shown = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
@@ -46,7 +57,7 @@ def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[st
 
 
 def project(points: np.ndarray, labels: np.ndarray, palette: np.ndarray) -> Image.Image:
-    """points: (N, 3) right, up and towards the viewer; the nearest point of a pixel is seen."""
+    """points: (N, 3) right, up and towards the viewer; the nearest point of a pixel is visible."""
     low, size = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-9)
     width, height = WIDTH - 2 * MARGIN, 700
     scale = min((width - 1) / size[0], (height - 1) / size[1])

@@ -1,4 +1,4 @@
-"""Pictures by matplotlib, which only drawing needs."""
+"""Figures by matplotlib, which only drawing needs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +11,11 @@ if TYPE_CHECKING:
 
 
 def pyplot():
-    """matplotlib.pyplot that draws to files, in which names stand as they are, dollar signs too."""
+    """matplotlib.pyplot for drawing to files, without math text, because names may contain dollar signs."""
     try:
         import matplotlib
     except ImportError:
-        raise InputError(
-            "matplotlib is not installed, expected it for drawing: pip install 'metamixer[demo]'"
-        ) from None
+        raise InputError("drawing needs matplotlib: pip install 'metamixer[demo]'") from None
     matplotlib.use("Agg")
     import matplotlib.pyplot
 
@@ -26,7 +24,7 @@ def pyplot():
 
 
 def check_figure_name(path: str | Path) -> None:
-    """Raise InputError for a name whose suffix is no format of matplotlib's."""
+    """Raise InputError for a suffix that matplotlib doesn't support."""
     known = pyplot().gcf().canvas.get_supported_filetypes()
     pyplot().close()
     if Path(path).suffix[1:].lower() not in known:
@@ -36,7 +34,7 @@ def check_figure_name(path: str | Path) -> None:
 
 
 def save_figure(figure: "Figure", path: str | Path) -> None:
-    """Write a picture, whole or not at all, in the format that its name tells, and forget the figure."""
+    """Write a figure atomically, in the format of its suffix, and close it."""
     with written_whole(path) as part:
         figure.savefig(part, dpi=110, format=Path(path).suffix[1:].lower())
     pyplot().close(figure)

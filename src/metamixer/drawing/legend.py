@@ -1,4 +1,4 @@
-"""Colours of classes, and a picture's legend."""
+"""Colors of classes, and legends."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ GOLDEN_RATIO = 0.618034
 
 
 def legend(entries: Sequence[tuple[str, tuple[int, int, int]]], *, size: int = 14) -> Image.Image:
-    """A column of colours with their names."""
+    """A column of colors with their names."""
     font = ImageFont.load_default(size)
     line = round(size * 1.5)
     width = max(round(font.getlength(text)) for text, _ in entries) + 2 * line
@@ -22,14 +22,24 @@ def legend(entries: Sequence[tuple[str, tuple[int, int, int]]], *, size: int = 1
 
 
 def beside(left: Image.Image, right: Image.Image) -> Image.Image:
-    """Two pictures side by side on white."""
+    """Two images side by side on white."""
     picture = Image.new("RGB", (left.width + right.width, max(left.height, right.height)), "white")
     picture.paste(left, (0, 0))
     picture.paste(right, (left.width, 0))
     return picture
 
 
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures one below the other on white."""
+    sheet = Image.new("RGB", (max(each.width for each in pictures), sum(each.height for each in pictures)), "white")
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
+    return sheet
+
+
 def distinct_colour(label: int) -> tuple[int, int, int]:
-    """A colour for a class that has none; neighbours in number are far apart in hue."""
+    """A color for a class without one; consecutive labels differ strongly in hue."""
     hue = int(255 * (label * GOLDEN_RATIO % 1))
     return Image.new("HSV", (1, 1), (hue, 180, 220)).convert("RGB").getpixel((0, 0))

@@ -1,1 +1,1 @@
-"""A large input in parts, back together."""
+"""Inference on large inputs in parts: windows, tiles, views."""

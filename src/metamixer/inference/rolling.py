@@ -1,4 +1,4 @@
-"""Forecasts of many series by one trained network: windows, batches, and horizons of any length."""
+"""Zero-shot forecasts of many series: windows, batches, and horizons of any length."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
 
 WINDOWS = {64: 32, 128: 64, 256: 128, 512: 512}
-"""Steps of a window -> the longest horizon that it was trained with."""
+"""Steps of a window -> the longest horizon trained with it."""
 
 
 class ZeroShot:
@@ -17,10 +17,10 @@ class ZeroShot:
 
     Args:
         network: the trained network.
-        contexts: steps to look back at most, the longest first; the forecasts of those shorter than a series are
-            averaged.
-        batch_size: windows that are computed at once; it bounds the memory.
-        device: where to compute, such as "cpu" or "cuda".
+        contexts: maximum numbers of steps to look back, the longest first; a series' forecasts from those it exceeds
+            are averaged.
+        batch_size: windows computed at once; bounds the memory.
+        device: the device to compute on, such as "cpu" or "cuda".
     """
 
     def __init__(
@@ -31,8 +31,9 @@ class ZeroShot:
         self.contexts, self.batch_size = tuple(contexts), batch_size
 
     def forecast(self, series: Sequence[np.ndarray], horizon: int, *, seasons: Sequence[int] = ()) -> np.ndarray:
-        """series: arrays (T,) of any length, NaN where missing; seasons: at most two, in steps -> (N, quantiles,
-        horizon).
+        """Forecast series of any length -> (N, quantiles, horizon).
+
+        series: arrays (T,), NaN for missing values; seasons: at most two, in steps.
         """
         season = torch.tensor([*seasons, *[0] * (KNOWN_SEASONS - len(seasons))], device=self.device)
         forecasts = np.zeros((len(series), len(QUANTILES), horizon))
@@ -46,9 +47,7 @@ class ZeroShot:
         return forecasts
 
     def _batches(self, rows: np.ndarray, lengths: np.ndarray, horizon: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(steps of the windows, rows) of batches of windows that are equally long, the shortest that hold series and
-        horizon.
-        """
+        """Batches of windows of equal length, the shortest that fits series and horizon: (steps, rows)."""
         block = min(horizon, self.network.horizon, max(WINDOWS.values()))
         needed = np.array(
             [next(steps for steps, most in WINDOWS.items() if steps >= length and most >= block) for length in lengths]
@@ -60,7 +59,7 @@ class ZeroShot:
 
     @torch.inference_mode()
     def _roll(self, windows: Tensor, horizon: int, season: Tensor) -> Tensor:
-        """The forecast of a horizon of any length: beyond the network's, each quantile goes on from its own path."""
+        """Forecast any horizon: beyond the network's, each quantile continues its own path."""
         block = min(WINDOWS[windows.shape[1]], self.network.horizon)
         levels = torch.tensor(QUANTILES, device=windows.device)
         forecast = self._network(windows, min(horizon, block), season)
@@ -76,9 +75,7 @@ class ZeroShot:
 
 
 def cut(series: Sequence[np.ndarray], length: int) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Windows (B, length), NaN before the beginning, each shifted to its last value and scaled to 1; and both, (B, 1,
-    1).
-    """
+    """Windows (B, length), NaN before the start, shifted by the last value and scaled to 1; both as (B, 1, 1)."""
     windows = np.full((len(series), length), np.nan)
     for window, values in zip(windows, series, strict=True):
         window[length - len(values) :] = values

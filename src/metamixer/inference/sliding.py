@@ -1,4 +1,4 @@
-"""A segmentation network on images of any size: whole, through sliding windows, at several scales, mirrored."""
+"""Segmentation of images of any size: sliding windows, multiple scales, mirror images."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -13,20 +13,20 @@ from ..errors import InputError
 Network = Callable[[Tensor], Tensor]
 """(B, 3, H, W) -> logits (B, classes, H, W)."""
 COLUMNS = 8
-"""Of windows whose overlaps are held at a time; of every so many one or two are computed twice."""
+"""Columns of windows processed together; at each boundary one or two columns are computed twice."""
 PIXELS_AT_ONCE = 2**18
-"""Of the picture, in resizing logits of all classes."""
+"""Pixels of the image for which logits are resized at once."""
 
 
 def starts(length: int, window: int, stride: int) -> list[int]:
-    """Where the windows along a side begin; the last ends where the side does."""
+    """The starts of the windows along a side; the last window ends with the side."""
     if length <= window:
         return [0]
     return [min(start, length - window) for start in range(0, length - window + stride, stride)]
 
 
 def check_window(window: int | None, stride: int | None) -> None:
-    """Raises InputError where windows would leave gaps."""
+    """Raise InputError if windows would leave gaps."""
     if window is not None and not 1 <= (stride or window) <= window:
         raise InputError(f"stride {stride} for windows of {window} pixels, expected 1 to {window}")
 
@@ -34,11 +34,9 @@ def check_window(window: int | None, stride: int | None) -> None:
 def tiles(
     network: Network, image: Tensor, *, window: int | None = None, stride: int | None = None
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Logits of an image (3, H, W) in pieces: (first row, first column, (classes, rows, columns)); where windows
-    overlap, their mean.
+    """Logits of an image (3, H, W) in pieces (first row, first column, (classes, rows, columns)), mean over overlaps.
 
-    At no time more is held than a window and what overlaps COLUMNS windows, so that memory grows neither with the
-    height nor the width.
+    Only one window and the overlaps of COLUMNS windows are kept, so memory grows with neither height nor width.
     """
     check_window(window, stride)
     height, width = image.shape[1:]
@@ -53,7 +51,7 @@ def tiles(
 
 
 def coverage(begins: Sequence[int], side: int, length: int, device: torch.device) -> Tensor:
-    """How many of the windows that begin there see each place along a side."""
+    """The number of windows, given their starts, that cover each position along a side."""
     count = torch.zeros(length, device=device)
     for begin in begins:
         count[begin : begin + side] += 1
@@ -63,11 +61,9 @@ def coverage(begins: Sequence[int], side: int, length: int, device: torch.device
 def column_sums(
     network: Network, image: Tensor, side: int, tops: Sequence[int], lefts: Sequence[int], *, first: int
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Sums of the logits of all windows, for the places from the beginning of one window to that of the next, row by
-    row.
+    """Sums of overlapping logits, in pieces from the start of one window to that of the next, row by row.
 
-    Of COLUMNS columns of windows from number `first` on; the windows before them that reach into them are computed
-    again.
+    Covers COLUMNS columns of windows from number `first` on; earlier windows that overlap them are computed again.
     """
     seen_from = next(i for i in range(first + 1) if lefts[i] + side > lefts[first])
     columns = list(pairwise((*lefts, image.shape[2])))[seen_from : first + COLUMNS]
@@ -79,7 +75,7 @@ def column_sums(
             total = network(view)[0].float()
             if right is not None:
                 total[:, :, : right.shape[2]] += right
-            # Copies, for a view would keep the whole window.
+            # A copy, because a view would keep the whole window in memory.
             right = total[:, :, end - left :].clone()
             if left < lefts[first]:
                 continue
@@ -91,7 +87,7 @@ def column_sums(
 
 
 def whole(pieces: Iterable[tuple[int, int, Tensor]], size: Sequence[int]) -> Tensor:
-    """The pieces of an image of `size` together: (classes, H, W)."""
+    """Assemble the pieces of an image of `size`: (classes, H, W)."""
     logits = None
     for top, left, piece in pieces:
         if logits is None:
@@ -101,11 +97,9 @@ def whole(pieces: Iterable[tuple[int, int, Tensor]], size: Sequence[int]) -> Ten
 
 
 def label_map(network: Network, image: Tensor, preprocessing: SegmentationPreprocessing) -> Tensor:
-    """The likeliest class of each pixel of an image (3, H, W) uint8 -> (H, W) uint8, in bounded memory beside image and
-    result.
-    """
+    """The predicted class of each pixel: image (3, H, W) uint8 -> (H, W) uint8, in bounded memory."""
     seen = preprocessing.resize(image)
-    # Window by window, for the image in float is four times as large.
+    # Normalized window by window, because a float image is four times as large.
     pieces = tiles(
         lambda view: network(preprocessing.normalise(view)),
         seen,
@@ -121,7 +115,7 @@ def label_map(network: Network, image: Tensor, preprocessing: SegmentationPrepro
 
 
 def resized_argmax(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """The likeliest class after resizing logits (classes, h, w) to `size`, a few rows at a time -> (H, W) uint8."""
+    """The argmax of logits (classes, h, w) resized to `size`, a few rows at a time -> (H, W) uint8."""
     height, width = size
     labels = torch.empty(height, width, dtype=torch.uint8, device=logits.device)
     places = ((torch.arange(height, device=logits.device) + 0.5) * (logits.shape[1] / height) - 0.5).clamp(min=0)
@@ -143,9 +137,7 @@ def probabilities(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
 ) -> Tensor:
-    """The mean over scales, and the mirrored image with `flip`, of each class's probability -> (classes, H, W) for (3,
-    H, W) uint8.
-    """
+    """Class probabilities (classes, H, W) of an image (3, H, W) uint8, mean over scales and flips."""
     total = None
     for scale in scales:
         seen = preprocessing(image, scale=scale)

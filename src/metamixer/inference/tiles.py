@@ -1,4 +1,4 @@
-"""An image in tiles, each with the margin that its result depends on."""
+"""Tiles of an image, each with the margin that its result depends on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,26 +10,24 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of an image: rows and columns that it gives, and the larger ones, by the margin, that it must see for
-    that.
-    """
+    """A part of an image: the rows and columns of its result, and the input region with the margin."""
 
     rows: slice
     columns: slice
     seen: tuple[slice, slice]
 
     def written(self, scale: int) -> tuple[slice, slice]:
-        """Where its result stands in the large image."""
+        """The region of its result in the upscaled image."""
         return tuple(slice(part.start * scale, part.stop * scale) for part in (self.rows, self.columns))
 
     def kept(self, scale: int) -> tuple[slice, slice]:
-        """The part of its own result that is right."""
+        """The valid region of its own result."""
         pairs = zip((self.rows, self.columns), self.seen, strict=True)
         return tuple(slice((part.start - seen.start) * scale, (part.stop - seen.start) * scale) for part, seen in pairs)
 
 
 def split(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
-    """Tiles of about equal size, at most `side` pixels a side, that cover an image once."""
+    """Cover an image with disjoint tiles of about equal size, at most `side` pixels a side."""
     for rows in _parts(height, side):
         for columns in _parts(width, side):
             seen = tuple(
@@ -40,14 +38,14 @@ def split(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
 
 
 def tile_side(network: nn.Module, memory: int, *, margin: int) -> int:
-    """Pixels of a tile's side without its margins, so that the network's largest layers fit into `memory` MiB.
+    """The side of a tile in pixels, without margins, for which the network's largest layers fit `memory` MiB.
 
-    Raises InputError where that is too little for any tile.
+    Raises InputError if that is too little for any tile.
     """
     channels = max(
         max(module.in_channels, module.out_channels) for module in network.modules() if isinstance(module, nn.Conv2d)
     )
-    # The widest layer's input, result and activation, and the residual stream beside them, in float32.
+    # The widest layer's input, output and activation, and the residual stream, in float32.
     bytes_per_pixel = 4 * 4 * channels
     side = int((max(memory, 0) * 2**20 / bytes_per_pixel) ** 0.5) - 2 * margin
     if side < 16:

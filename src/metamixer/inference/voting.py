@@ -1,4 +1,4 @@
-"""Scores of every point of a cloud: several views of it vote."""
+"""Class scores of every point of a cloud, by voting over several views."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from ..ops.sparse import SparseVoxels
 
 @dataclass(frozen=True)
 class View:
-    """A cloud as one vote sees it: turned around the vertical axis by `turn` radians, scaled, mirrored in x."""
+    """A transformation of a cloud: rotated around the vertical axis by `turn` radians, scaled, mirrored in x."""
 
     turn: float = 0.0
     scale: float = 1.0
@@ -40,11 +40,11 @@ VOTES = (
     *(View(turn=quarter * math.pi / 2, scale=scale) for scale in (1.0, 0.95, 1.05) for quarter in range(4)),
     View(mirrored=True),
 )
-"""The views that vote, in the order in which they are asked: quarter turns at three scales, and a mirrored one."""
+"""The views that vote, in order: quarter turns at three scales, and a mirrored one."""
 
 
 def voting(votes: int) -> Sequence[View]:
-    """The first views of `VOTES`; raises InputError for more than there are, or none."""
+    """The first views of `VOTES`; raises InputError for a number out of range."""
     if not 1 <= votes <= len(VOTES):
         raise InputError(f"votes {votes}, expected 1 to {len(VOTES)}")
     return VOTES[:votes]
@@ -61,7 +61,7 @@ def point_scores(
 ) -> Tensor:
     """Class probabilities of every point, (N, classes), the mean over views.
 
-    fragments: every point is seen itself, as published for tests; else each takes what its voxel's first point gets.
+    fragments: predict every point, as published for tests; else each point takes the prediction of its voxel.
     """
     device = next(network.parameters()).device
     cloud = preprocessing.placed(cloud)
@@ -79,7 +79,7 @@ def point_scores(
                 continue
             if not len(scores):
                 scores = torch.zeros(len(cloud), logits.shape[1], device=device)
-            # A point of a small voxel is in several fragments; the rows of one fragment are all different.
+            # A point of a sparse voxel is in several fragments; the rows within one fragment are unique.
             scores.index_add_(0, torch.from_numpy(pick).to(device), logits.softmax(dim=1))
         total = total + scores
     return total / total.sum(dim=1, keepdim=True)

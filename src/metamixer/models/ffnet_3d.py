@@ -74,7 +74,7 @@ class FFNet3D(nn.Module):
         if not len(depths) == len(dims) == len(decoder_depths) + 1 == len(decoder_dims) + 1:
             raise InputError(
                 f"depths {depths}, dims {dims}, decoder_depths {decoder_depths}, decoder_dims {decoder_dims}: "
-                "expected one entry a stage in each, and one stage less in the decoder"
+                "expected one entry per stage in each, and one stage less in the decoder"
             )
         if act not in ACTIVATIONS:
             raise InputError(f"act {act!r}, expected one of {', '.join(ACTIVATIONS)}")

@@ -1,4 +1,4 @@
-"""Our names of parameters -> the authors', and their state dicts under ours: complete in both directions."""
+"""Our parameter names -> the authors', and conversion of their state dicts, complete in both directions."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -66,9 +66,8 @@ def convert_published(
 ) -> dict[str, Tensor]:
     """The published state dict under our names, which it may have already; complete in both directions.
 
-    expected: our names, with tensors of the right shapes. names: how each is published. optional: what the names of
-    parts begin with that may be absent as a whole. Raises InputError that lists what is missing, left over or of
-    another shape.
+    expected: our names, with tensors of the right shapes. names: how each is published. optional: prefixes of the
+    parts that may be absent as a whole. Raises InputError that lists missing keys, unexpected keys and wrong shapes.
     """
     return rename_published(_backbone(state), expected, name_of=partial(published_name, names=names), optional=optional)
 
@@ -80,7 +79,7 @@ def rename_published(
     name_of: Callable[[str], str],
     optional: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
-    """The state dict under our names, where `name_of` gives the published one; complete in both directions."""
+    """The state dict under our names, complete in both directions; name_of: our name -> the published one."""
     names = {name: name if name in state else name_of(name) for name in expected}
     for part in optional:
         keys = {name: key for name, key in names.items() if name.startswith(part)}
@@ -92,8 +91,7 @@ def rename_published(
 def rename(state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `state` under our names; names: ours -> the state's.
 
-    Raises InputError that lists the state's keys that are missing, left over or of another shape than `expected` has by
-    our name.
+    Raises InputError that lists the state's missing keys, unexpected keys and wrong shapes.
     """
     missing = [key for key in names.values() if key not in state]
     extra = sorted(set(state) - set(names.values()))
@@ -104,7 +102,7 @@ def rename(state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapp
     ]
     problems = [
         f"{len(keys)} {what}: {', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}"
-        for what, keys in (("missing", missing), ("left over", extra), ("of another shape", shapes))
+        for what, keys in (("missing", missing), ("unexpected", extra), ("of another shape", shapes))
         if keys
     ]
     if problems:
@@ -113,9 +111,7 @@ def rename(state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapp
 
 
 def _backbone(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A detector's or segmenter's backbone; a classifier as it is. FFNet-4's detector holds `ema_*` copies beside
-    it.
-    """
+    """The backbone of a detector or segmenter, without FFNet-4's `ema_*` copies; a classifier is unchanged."""
     if not any(key.startswith("backbone.") for key in state):
         return state
     prefix = "backbone."

@@ -60,11 +60,11 @@ def create_model(name: str, **kwargs) -> nn.Module:
 
 
 def expect_classifier(name: str) -> None:
-    """Raises InputError for a network of this package that is made for another task."""
+    """Raise InputError for a network of this package for another task."""
     task = _TASKS.get(name, CLASSIFICATION)
     if task is not CLASSIFICATION:
         raise InputError(
-            f"model {name!r}: no image classifier, its task is {task.name}, expected one, or a checkpoint of `fit`"
+            f"model {name!r}: its task is {task.name}, expected an image classifier, or a checkpoint of `fit`"
         )
 
 

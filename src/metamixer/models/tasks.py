@@ -1,6 +1,4 @@
-"""The tasks in one table: what differs from task to task and isn't the network's, the data's or the training's own
-affair.
-"""
+"""The table of tasks: everything that differs by task outside networks, data and training."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,16 +13,15 @@ from ..ops.sparse import SparseVoxels
 from .paper import BOX_AND_MASK_AP, ETT_MSE_AND_MAE, MIOU, POINTS_MIOU, SET5_PSNR, TOP1
 
 Info = Mapping[str, Any]
-"""What is known of a network beside its weights (`checkpoints.ours.network_info`)."""
+"""The description of a network besides its weights (`checkpoints.ours.network_info`)."""
 
 
 @dataclass(frozen=True)
 class Paper:
     """A task's rows of `metamixer models`.
 
-    heading: of the first column; column: the accuracy that the paper reports; figures: by the name of network or
-    weights;
-    pixels: name -> (height, width) of the image of which multiply-accumulates are counted; None: they are not.
+    heading: of the first column; column: of the paper's figures; figures: by name of network or weights;
+    pixels: name -> (height, width) of the image for counting multiply-accumulates; None: not counted.
     """
 
     heading: str
@@ -37,16 +34,16 @@ class Paper:
 class TaskSpec:
     """A row of the table.
 
-    name: as checkpoints, `list_models` and messages have it.
-    predictor: class of `metamixer.predictors`, behind its module's name.
-    command, summary: what predicts on the command line, and its line of help.
+    name: in checkpoints, `list_models` and messages.
+    predictor: module and class in `metamixer.predictors`.
+    command, summary: the command that predicts, and its help text.
     example: (network, info, size in pixels or None) -> a seeded input of the network, a batch of one.
-    monitor, mode: the metric by which the best checkpoint is chosen, and whether it is the largest or the smallest.
-    paper: what `metamixer models` prints.
-    exportable: the network takes one tensor and gives one, as every exported format does.
-    images: that tensor is a batch of images (B, C, H, W).
-    inputs: its inputs in a word, for messages.
-    outputs: (network, input) -> one tensor that changes smoothly with the weights, by which two forms are compared.
+    monitor, mode: the metric that selects the best checkpoint, and whether it is maximized or minimized.
+    paper: the figures that `metamixer models` prints.
+    exportable: the network has one input and one output tensor, as every export format requires.
+    images: the input tensor is a batch of images (B, C, H, W).
+    inputs: the name of its inputs in messages.
+    outputs: (network, input) -> one tensor, smooth in the weights, for comparing two forms of a network.
     """
 
     name: str
@@ -64,7 +61,7 @@ class TaskSpec:
 
 
 def example_image(default: int | None) -> Callable[[nn.Module, Info, int | None], Tensor]:
-    """An image (1, C, side, side) in [0, 1]; side: asked for, the preprocessing's, or the default."""
+    """An image (1, C, side, side) in [0, 1]; side: as requested, the preprocessing's, or the default."""
 
     def example(network: nn.Module, info: Info, size: int | None) -> Tensor:
         preprocessing = info.get("preprocessing") or {}
@@ -110,17 +107,13 @@ def uniform(*shape: int) -> Tensor:
 
 
 def unknown_input(info: Info) -> InputError:
-    """The error of a network that doesn't tell its input."""
+    """The error for a network whose input size is unknown."""
     name = info.get("model", "the network")
-    return InputError(
-        f"{name}: doesn't say what it takes, expected --size PIXELS or --shape, such as --shape 1 3 64 64"
-    )
+    return InputError(f"{name}: unknown input size, expected --size PIXELS or --shape, such as --shape 1 3 64 64")
 
 
 def detector_outputs(network: nn.Module, images: list[Tensor]) -> Tensor:
-    """The pyramid, and what all heads give for a few regions: detections jump where non-maximum suppression decides
-    anew.
-    """
+    """The pyramid, and the outputs of all heads for a few regions, because non-maximum suppression isn't continuous."""
     levels = network.forward_features(torch.stack(images))
     regions = levels[0][:, :, :7, :7]
     boxes = (part for head in network.cascade.box_heads for part in head(regions))
@@ -129,7 +122,7 @@ def detector_outputs(network: nn.Module, images: list[Tensor]) -> Tensor:
 
 
 def trained_pixels(tag: str) -> tuple[int, int]:
-    """The size of the images that these weights of timm's were trained on."""
+    """The image size that these timm weights were trained on."""
     return timm.get_pretrained_cfg(tag).input_size[1:]
 
 
@@ -146,7 +139,7 @@ DETECTION = TaskSpec(
     "detection",
     predictor="detector.Detector",
     command="detect",
-    summary="find objects in images and folders: boxes, masks, COCO results",
+    summary="detect objects in images and folders: boxes, masks, COCO results",
     example=example_images,
     monitor="val/box_ap",
     paper=Paper(
@@ -162,7 +155,7 @@ SEGMENTATION = TaskSpec(
     "segmentation",
     predictor="segmenter.Segmenter",
     command="segment",
-    summary="give each pixel of images a class: label PNGs, overlays, areas",
+    summary="segment images and folders: label PNGs, overlays, areas",
     example=example_image(256),
     monitor="val/miou",
     paper=Paper(
@@ -176,7 +169,7 @@ SUPER_RESOLUTION = TaskSpec(
     "super_resolution",
     predictor="upscaler.Upscaler",
     command="upscale",
-    summary="enlarge images, keeping what they are: metamixer upscale photo.jpg --scale 2 --out upscaled",
+    summary="upscale images and folders: metamixer upscale photo.jpg --scale 2 --out upscaled",
     example=example_image(64),
     monitor="val/psnr",
     paper=Paper(
@@ -190,7 +183,7 @@ FORECASTING = TaskSpec(
     "forecasting",
     predictor="forecaster.Forecaster",
     command="forecast",
-    summary="forecast a table of series at once, or learn from it, backtest, forecast",
+    summary="forecast a table of series, zero-shot or by training on it with a backtest",
     example=example_window,
     monitor="val/mse",
     mode="min",
@@ -218,7 +211,7 @@ POINTS = TaskSpec(
     "points",
     predictor="point_segmenter.PointSegmenter",
     command="points",
-    summary="label every point of point clouds: labelled files, class counts, pictures",
+    summary="classify every point of point clouds: labeled files, class counts, pictures",
     example=example_voxels,
     monitor="val/miou",
     paper=Paper("points", "mIoU (paper)", POINTS_MIOU),
@@ -230,3 +223,8 @@ TASKS: dict[str, TaskSpec] = {
     task.name: task
     for task in (CLASSIFICATION, DETECTION, SEGMENTATION, SUPER_RESOLUTION, FORECASTING, ZERO_SHOT, POINTS)
 }
+
+
+def same_predictor(task: str, other: str) -> bool:
+    """Whether both tasks have the same predictor."""
+    return task in TASKS and other in TASKS and TASKS[task].predictor == TASKS[other].predictor

@@ -1,4 +1,4 @@
-"""Layers of every dimension, each of which folds itself; what mixers and networks need."""
+"""Layers for images, series and voxels, with their deploy forms."""
 
 from .acceleration import accelerate as accelerate
 from .acceleration import form_of as form_of

@@ -1,7 +1,8 @@
-"""Forms of layers that are faster on a GPU: the same parameters, checkpoints and results.
+"""Layers that run faster on a GPU, with the same parameters, checkpoints and results.
 
-`accelerate` gives each module that has such a form its class. Without a GPU or Triton, or with `METAMIXER_KERNELS=off`,
-it changes nothing; inputs that the kernels don't take (on a CPU, of few positions) are computed as before.
+`accelerate` replaces the class of each module that has such a form. Without a GPU or Triton, or with
+`METAMIXER_KERNELS=off`, it changes nothing; inputs that the kernels don't support (on a CPU, of few positions) are
+computed as before.
 """
 
 from collections.abc import Callable
@@ -14,13 +15,11 @@ from . import kernels
 from .operators import ConvNorm, ParallelConv, centered, same_padding
 
 FORMS: dict[type[nn.Module], Callable[[nn.Module], type[nn.Module] | None]] = {}
-"""Class -> which form a module of it takes, or None for none."""
+"""Class -> a function that returns the accelerated form of one of its modules, or None."""
 
 
 def accelerate(model: nn.Module) -> nn.Module:
-    """Let the layers of any network use the kernels, in place: our networks, timm's ConvNeXt, and others with depthwise
-    convolutions.
-    """
+    """Make a network use the kernels, in place; for our networks, timm's ConvNeXt and others with depthwise layers."""
     if kernels.available():
         for module in model.modules():
             choose = FORMS.get(type(module))
@@ -31,7 +30,7 @@ def accelerate(model: nn.Module) -> nn.Module:
 
 
 def form_of(kind: type[nn.Module], fits: Callable[[nn.Module], bool] = lambda module: True) -> Callable[[type], type]:
-    """Register a class as the form of those modules of `kind` that fit."""
+    """Register a class as the accelerated form of the modules of `kind` that fit."""
 
     def register(form: type[nn.Module]) -> type[nn.Module]:
         others = FORMS.get(kind, lambda module: None)
@@ -42,7 +41,7 @@ def form_of(kind: type[nn.Module], fits: Callable[[nn.Module], bool] = lambda mo
 
 
 def is_depthwise(conv: nn.Module) -> bool:
-    """One filter of odd size for each channel, over zeros, the size kept."""
+    """Whether it has one filter of odd size per channel, zero padding, and keeps the size."""
     if not isinstance(conv, nn.Conv2d) or conv.padding_mode != "zeros":
         return False
     one_each = conv.groups == conv.in_channels == conv.out_channels and conv.groups > 1
@@ -53,12 +52,12 @@ def is_depthwise(conv: nn.Module) -> bool:
 
 
 def is_pointwise(conv: nn.Conv2d) -> bool:
-    """A matrix for each position."""
+    """Whether it is one matrix, applied at each position."""
     return conv.kernel_size == conv.stride == (1, 1) and conv.padding in ((0, 0), 0) and conv.groups == 1
 
 
 def keeps_statistics(norm: nn.Module) -> bool:
-    """A batch norm with weights and running statistics that move by a fixed fraction."""
+    """Whether it is a batch norm with weights and an exponential moving average of its statistics."""
     return (
         type(norm) in (nn.BatchNorm2d, RowsBatchNorm2d)
         and norm.affine
@@ -68,14 +67,14 @@ def keeps_statistics(norm: nn.Module) -> bool:
 
 
 def is_depthwise_norm(module: nn.Module) -> bool:
-    """A depthwise convolution and its batch norm with nothing in between."""
+    """Whether it is a depthwise convolution followed directly by a batch norm."""
     plain = isinstance(module, ConvNorm) and isinstance(module.drop, nn.Identity)
     return plain and is_depthwise(module.conv) and module.conv.bias is None and keeps_statistics(module.norm)
 
 
 @form_of(nn.Conv2d, is_depthwise)
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution in one kernel, with GELU if asked."""
+    """A depthwise convolution in one kernel, optionally with GELU."""
 
     def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
         """x: (B, C, H, W) -> the same shape."""
@@ -91,9 +90,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
 @form_of(nn.Conv2d, is_pointwise)
 class PointwiseConv2d(nn.Conv2d):
-    """A pointwise convolution as one matrix product over all positions of the batch; the result lies channel by
-    channel.
-    """
+    """A pointwise convolution as one matrix product over all positions of the batch, laid out channel by channel."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, H, W) -> (B, C', H, W)."""
@@ -107,7 +104,7 @@ class PointwiseConv2d(nn.Conv2d):
 
 @form_of(nn.BatchNorm2d)
 class RowsBatchNorm2d(nn.BatchNorm2d):
-    """A batch norm that leaves its result channel by channel."""
+    """A batch norm whose result is laid out channel by channel."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, H, W) -> the same shape."""
@@ -120,7 +117,7 @@ class RowsBatchNorm2d(nn.BatchNorm2d):
 
 @form_of(ConvNorm, is_depthwise_norm)
 class DepthwiseConvNorm(ConvNorm):
-    """norm(conv(x)) as one convolution whose weights hold the batch's statistics."""
+    """norm(conv(x)) as one convolution, with the batch's statistics folded into its weights."""
 
     def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
         """x: (B, C, H, W) -> the same shape."""
@@ -136,7 +133,7 @@ class DepthwiseConvNorm(ConvNorm):
 
 @form_of(ParallelConv, lambda module: all(map(is_depthwise_norm, module.branches)))
 class ParallelDepthwiseNorm(ParallelConv):
-    """Depthwise convolutions and their norms side by side, as one convolution."""
+    """Parallel depthwise convolutions with norms, as one convolution."""
 
     def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
         """x: (B, C, H, W) -> the same shape."""
@@ -151,16 +148,14 @@ class ParallelDepthwiseNorm(ParallelConv):
 
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool) -> Tensor:
-    """Import the operators, which need Triton, when they are used."""
+    """Depthwise convolution; imports the operators, which need Triton, on first use."""
     from .kernels.operators import depthwise
 
     return depthwise(x, weight, bias, gelu=gelu)
 
 
 def merge_branches(branches: list[ConvNorm], x: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum of norms of depthwise convolutions of x as one convolution: weight (C, 1, kh, kw) and bias (C,) in
-    float32.
-    """
+    """Merge depthwise convolutions with norms into one convolution for x: weight (C, 1, kh, kw), bias (C,), float32."""
     from .kernels.operators import merged, moments
 
     norms = [branch.norm for branch in branches]
@@ -175,7 +170,7 @@ def merge_branches(branches: list[ConvNorm], x: Tensor) -> tuple[Tensor, Tensor]
 
 @torch.no_grad()
 def update_statistics(norms: list[nn.BatchNorm2d], means: Tensor, variances: Tensor, *, count: int) -> None:
-    """Move running statistics as `nn.BatchNorm2d` does: the running variance is the unbiased one."""
+    """Update running statistics like `nn.BatchNorm2d`, whose running variance is unbiased."""
     for norm, mean, variance in zip(norms, means, variances, strict=True):
         norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
         norm.running_var.lerp_((variance * (count / max(count - 1, 1))).to(norm.running_var.dtype), norm.momentum)
@@ -183,7 +178,7 @@ def update_statistics(norms: list[nn.BatchNorm2d], means: Tensor, variances: Ten
 
 
 def key_gelu_value(key: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
-    """value(gelu(key(x))): in one kernel without gradients, else with GELU in the key's."""
+    """value(gelu(key(x))): one kernel without gradients, else GELU is part of the key's kernel."""
     if not (isinstance(key, FUSING) and isinstance(value, FUSING)):
         return value(F.gelu(key(x)))
     if not torch.is_grad_enabled() and not key.training and kernels.takes(x, (1, 1)):
@@ -202,4 +197,4 @@ def key_gelu_value(key: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
 
 
 FUSING = (DepthwiseConv2d, DepthwiseConvNorm, ParallelDepthwiseNorm)
-"""What computes GELU in its own kernel."""
+"""Modules that compute GELU in their own kernel."""

@@ -8,8 +8,8 @@ from torch import nn
 def fuse(model: nn.Module) -> nn.Module:
     """A copy of any network in deploy form and evaluation mode: the same function within rounding error.
 
-    The original doesn't change. A network that is already in this form is returned as it is, not copied. Modules fold
-    by their method `fuse()` (see `metamixer.ops`); those of timm by whichever of its three methods they have.
+    The original doesn't change. A network that is already fused is returned itself, not a copy. Modules fold by their
+    method `fuse()` (see `metamixer.ops`), timm's by whichever of its three methods they have.
     """
     if getattr(model, "is_fused", False) and not model.training:
         return model

@@ -16,9 +16,9 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import StochasticDepth
 
 KernelSize = int | tuple[int, ...]
 
@@ -35,7 +35,7 @@ def _strips(kernel_size: int) -> tuple[KernelSize, ...]:
 
 
 class LayerScale(nn.Module):
-    """A learned factor for each channel (Touvron et al., CaiT); gamma has the shape of the published networks'."""
+    """A learnable factor for each channel (Touvron et al., CaiT); gamma has the published networks' shape."""
 
     def __init__(self, dim: int, init_value: float, *, spatial_dims: int = 2, device=None, dtype=None):
         super().__init__()
@@ -56,6 +56,13 @@ class Positions(nn.Module):
     def restore(self, tokens: Tensor, like: Tensor) -> Tensor:
         """tokens: (B, positions, C) -> the shape of `like` (B, C, ...)."""
         return tokens.transpose(1, 2).reshape(like.shape)
+
+
+class DropPath(StochasticDepth):
+    """Stochastic depth of whole samples; rate: the probability with which a branch is left out in training."""
+
+    def __init__(self, rate: float):
+        super().__init__(rate, mode="row")
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Operators:
     parallel_kernels: Callable[[int], tuple[KernelSize, ...]] = _half
 
     parametrized: ClassVar[tuple[str, ...]] = ("conv", "norm", "layer_scale")
-    """The layers that hold parameters, which have a device and a dtype."""
+    """The layers with parameters, which have a device and a dtype."""
 
     def on(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Operators":
         """The same layers, created on `device` as `dtype`."""
@@ -237,7 +244,7 @@ def fused(module: nn.Module) -> nn.Module:
 
 
 def with_children(module: nn.Module, **children: nn.Module | None) -> nn.Module:
-    """A copy of a module with some of its children replaced and the others shared; itself where nothing is replaced."""
+    """A copy of a module with some of its children replaced and the others shared; itself if nothing is replaced."""
     if all(child is module._modules[name] for name, child in children.items()):
         return module
     result = copy.copy(module)
@@ -246,7 +253,7 @@ def with_children(module: nn.Module, **children: nn.Module | None) -> nn.Module:
 
 
 def output_layer(module: nn.Module) -> nn.Module | None:
-    """The linear layer that computes the module's output, or None where the output comes from anything else."""
+    """The linear layer that computes the module's output, or None if another kind of layer does."""
     if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
         return module
     return module.output_layer() if hasattr(module, "output_layer") else None

@@ -3,8 +3,8 @@
 Parameters, checkpoints and results are those of PyTorch's layers. Three things differ on a CPU: a depthwise convolution
 is a banded Toeplitz matrix per channel, a pointwise one a matrix per group, and a dropout mask takes 16 random bits per
 element. Results are then laid out channel by channel, (C, B, N), so that each of these is one batched product without a
-copy (`benchmarks/forecasting_speed.py` compares the forms). A large hidden layer is computed for some windows at a
-time.
+copy (`benchmarks/forecasting_speed.py` compares the forms). A large hidden layer is computed for a
+few windows at a time.
 """
 
 from collections.abc import Callable
@@ -150,7 +150,7 @@ def toeplitz(kernels: Tensor, length: int) -> Tensor:
 
 
 def random_mask(x: Tensor, *, keep: float) -> Tensor:
-    """True with probability `keep`, in the layout of x, 16 random bits each; PyTorch's generator gives the seed."""
+    """True with probability `keep`, in the layout of x, from 16 random bits each, seeded by PyTorch's generator."""
     generator = np.random.Generator(np.random.SFC64(torch.randint(2**62, ()).item()))
     numbers = generator.integers(0, 2**64, (x.numel() + 3) // 4, dtype=np.uint64).view(np.int16)
     mask = torch.from_numpy(numbers)[: x.numel()] < round(keep * 2**16) - 2**15

@@ -29,7 +29,7 @@ class NeighborMap:
     pairs: tuple[tuple[int, Tensor, Tensor], ...]
 
     def both_ways(self) -> list[tuple[int, Tensor, Tensor]]:
-        """(index of the kernel's offset, rows that receive, rows that give) for all offsets except the center."""
+        """(index of the kernel's offset, output rows, input rows) for all offsets except the center."""
         last = self.kernel_size**3 - 1
         return [entry for i, rows, others in self.pairs for entry in ((i, rows, others), (last - i, others, rows))]
 
@@ -46,7 +46,7 @@ class Coarsening:
 class Windows:
     """Voxels grouped into windows, each padded to the size of the largest.
 
-    window, slot: (N,) the window of each voxel and its place there; mask: (windows, size), True where there is a voxel.
+    window, slot: (N,) the window of each voxel and its index in it; mask: (windows, size), True for voxels.
     """
 
     window: Tensor
@@ -64,7 +64,7 @@ class Windows:
         return cls(window, slot, torch.arange(int(counts.max()), device=window.device) < counts[:, None])
 
     def split(self, features: Tensor) -> Tensor:
-        """(N, C) -> (windows, size, C), zeros where there is no voxel."""
+        """(N, C) -> (windows, size, C), padded with zeros."""
         padded = features.new_zeros(*self.mask.shape, features.shape[1])
         return padded.index_put((self.window, self.slot), features)
 
@@ -99,7 +99,7 @@ class VoxelGrid:
         if len(same):
             row = int(order[same[0, 0]])
             raise InputError(
-                f"voxel {grid.coordinates[row].tolist()} of scene {int(grid.batch[row])} is there more than once, "
+                f"voxel {grid.coordinates[row].tolist()} of scene {int(grid.batch[row])} occurs more than once, "
                 "expected every voxel once"
             )
         return grid

@@ -1,6 +1,6 @@
 """Submanifold convolution and pooling of sparse voxels in plain PyTorch: forward, backward, any device, odd kernels.
 
-A submanifold convolution computes outputs only where there is a voxel, and reads only voxels (Graham et al., 2018).
+A submanifold convolution computes outputs only at voxels, and reads only voxels (Graham et al., 2018).
 Neighbors are searched once per resolution and kernel size (`NeighborMap`); each kernel offset is then a gather, a
 product and an add. The rows of one offset are all different, so additions never collide and the result doesn't depend
 on the number of threads.

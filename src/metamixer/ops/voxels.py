@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-import timm.layers
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from . import operators
 from .operators import ConvNorm, LayerScale, Operators, same_padding
 from .sparse import LARGEST_KERNEL, SparseVoxels, VoxelGrid
 from .submanifold import pool_max, pool_mean, submanifold_convolution, unpool
@@ -121,12 +121,12 @@ class ReLU(_OnFeatures, nn.ReLU):
     """ReLU of each feature."""
 
 
-class DropPath(_OnFeatures, timm.layers.DropPath):
-    """Stochastic depth that drops the branch for each voxel by itself, as published."""
+class DropPath(_OnFeatures, operators.DropPath):
+    """Stochastic depth that drops the branch independently for each voxel, as published."""
 
 
 class VoxelScale(_OnFeatures, LayerScale):
-    """A learned factor for each channel."""
+    """A learnable factor for each channel."""
 
     def __init__(self, dim: int, init_value: float, *, device=None, dtype=None):
         super().__init__(dim, init_value, spatial_dims=0, device=device, dtype=dtype)

@@ -1,1 +1,1 @@
-"""One file a predictor: from a checkpoint and the user's files to results."""
+"""Predictors, one file each: from a checkpoint and a user's input to results."""

@@ -1,6 +1,4 @@
-"""What a forecaster is worth: its errors on rows that it didn't learn from, beside those of repeating the last
-season.
-"""
+"""Backtests: errors of a forecaster on held-out rows, compared with the seasonal-naive forecast."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +10,21 @@ from torch import Tensor
 from ..data.series.windows import Windows
 from .intervals import share_held
 
+LOOK_BACK = 512
+"""Maximum rows before a window that a zero-shot forecast uses."""
+
+MOST_ZERO_SHOT = 1792
+"""Maximum series, over all windows, that a backtest forecasts zero-shot: about ten seconds on one core."""
+
 
 @dataclass(frozen=True)
 class Backtest:
-    """Errors of a forecaster and of a naive forecast on the same windows, a number a variable, in units of deviation.
+    """Errors of a forecaster and of a naive forecast on the same windows, per variable, in units of its std.
 
-    season: steps that the naive forecast repeats; windows: how many; errors: NaN for a variable of which nothing was
-    measured;
-    coverage: the share of values inside each interval, by its level in percent, NaN of none.
+    season: steps that the naive forecast repeats; windows: their number; errors: NaN for a variable without values;
+    coverage: fraction of values inside each interval, by level in percent, NaN without values;
+    zero_shot_mae: of the packaged network without training; units_mae: of the forecaster in the table's units;
+    mase: `mae` over the mean absolute error of the one-season-ahead naive forecast on the earlier rows.
     """
 
     names: tuple[str, ...]
@@ -30,19 +35,18 @@ class Backtest:
     naive_mae: tuple[float, ...]
     naive_mse: tuple[float, ...]
     coverage: dict[float, float]
+    zero_shot_mae: tuple[float, ...] | None = None
+    units_mae: tuple[float, ...] | None = None
+    mase: tuple[float, ...] | None = None
 
     @property
     def naive(self) -> str:
-        """What the naive forecast is."""
+        """The name of the naive forecast."""
         return "last value" if self.season == 1 else "seasonal-naive"
 
     @property
     def skill(self) -> float:
-        """By how much the mean absolute error over all variables is smaller than the naive one: 0.2 is a fifth, below 0
-        is worse.
-
-        Of the variables that were measured; NaN where none was.
-        """
+        """1 - MAE / naive MAE over all variables with values: 0.2 is 20 % better, below 0 is worse; NaN without any."""
         measured = [errors for errors in zip(self.mae, self.naive_mae, strict=True) if not math.isnan(errors[0])]
         if not measured:
             return math.nan
@@ -51,7 +55,7 @@ class Backtest:
 
     @property
     def verdict(self) -> str:
-        """Whether the forecaster is worth it, in words."""
+        """The comparison in words."""
         if math.isnan(self.skill):
             return "no values to compare with"
         percent = round(100 * self.skill)
@@ -62,15 +66,20 @@ class Backtest:
     def __str__(self) -> str:
         width = max(8, *map(len, self.names))
         steps = f" ({self.season} steps)" if self.season > 1 else ""
+        columns = {"forecaster": self.mae, "zero-shot": self.zero_shot_mae, f"{self.naive}{steps}": self.naive_mae}
+        columns |= {"in its units": self.units_mae, "MASE": self.mase}
+        columns = {title: errors for title, errors in columns.items() if errors is not None}
         lines = [
-            f"backtest on {self.windows} windows; mean absolute error in units of each variable's deviation",
-            f"{'variable':{width}s}  forecaster  {self.naive}{steps}",
+            f"backtest on {self.windows} windows; mean absolute error in units of each variable's std",
+            "  ".join([f"{'variable':{width}s}", *columns]),
         ]
-        for name, ours, naive in zip(self.names, self.mae, self.naive_mae, strict=True):
-            errors = f"{'no values':>10s}" if math.isnan(ours) else f"{ours:10.3f}  {naive:14.3f}"
-            lines.append(f"{name:{width}s}  {errors}")
+        for i, name in enumerate(self.names):
+            errors = [f"{errors[i]:{max(len(title), 6)}.4g}" for title, errors in columns.items()]
+            lines.append(
+                "  ".join([f"{name:{width}s}", *([f"{'no values':>10s}"] if math.isnan(self.mae[i]) else errors)])
+            )
         for level, share in self.coverage.items():
-            held = "weren't tested: no values" if math.isnan(share) else f"held {share:.1%} of the values"
+            held = "weren't tested: no values" if math.isnan(share) else f"cover {share:.1%} of the values"
             lines.append(f"{level:g} % intervals {held}")
         return "\n".join([*lines, self.verdict])
 
@@ -87,32 +96,51 @@ def backtest(
     season: int,
     quantiles: Mapping[float, list],
     max_windows: int,
+    zero_shot: Callable[[Tensor], Tensor] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Backtest:
-    """Forecast windows whose future lies behind row `start`; values: (rows, variables) in units of deviation.
+    """Evaluate forecasts of the rows from `start` on; values: (rows, variables) in units of std.
 
-    measured: the same, NaN where a value was missing and filled in, which counts in no error. A season that the rows
-    before `start` don't hold is a step: the last value. forecast: (N, lookback, variables) -> (N, horizon, variables);
-    quantiles: the intervals' margins by level.
+    measured: the same with NaN for filled values, which are left out. Without a full season before `start`, the naive
+    forecast is the last value. forecast: (N, lookback, variables) -> (N, horizon, variables); quantiles: the intervals'
+    margins by level; zero_shot: like `forecast`, but from all earlier rows, with NaN for missing values; std: of each
+    variable in the table's units.
     """
     season = season if start >= season else 1
-    first = start - max(lookback, season)
+    first = start - min(max(lookback, season, LOOK_BACK if zero_shot else 0), start)
+    if zero_shot:
+        max_windows = min(max_windows, max(MOST_ZERO_SHOT // len(names), 1))
     windows = Windows(values[first:], start - first, horizon, measured=measured[first:]).spread(max_windows)
     errors = (forecast(windows.past[:, -lookback:]) - windows.future).abs()
+    mae = _by_variable(errors)
     naive_errors = (seasonal_naive(windows.past, season, horizon) - windows.future).abs()
     return Backtest(
         names=tuple(names),
         season=season,
         windows=len(windows),
-        mae=_by_variable(errors),
+        mae=mae,
         mse=_by_variable(errors.square()),
         naive_mae=_by_variable(naive_errors),
         naive_mse=_by_variable(naive_errors.square()),
         coverage={level: share_held(errors, torch.tensor(margin)) for level, margin in quantiles.items()},
+        zero_shot_mae=zero_shot and _by_variable((zero_shot(windows.past) - windows.future).abs()),
+        units_mae=std and tuple(error * scale for error, scale in zip(mae, std, strict=True)),
+        mase=std and scaled_errors(mae, season_steps(measured[:start], season)),
     )
 
 
+def scaled_errors(errors: Sequence[float], steps: Sequence[float]) -> tuple[float, ...]:
+    """MASE: errors over the naive forecast's, NaN for a series that is exactly seasonal."""
+    return tuple(error / step if step else math.nan for error, step in zip(errors, steps, strict=True))
+
+
+def season_steps(measured: Tensor, season: int) -> list[float]:
+    """The mean absolute change of each variable over a season, NaN without values; measured: (rows, variables)."""
+    return (measured[season:] - measured[:-season]).abs().nanmean(dim=0).tolist()
+
+
 def seasonal_naive(past: Tensor, season: int, horizon: int) -> Tensor:
-    """The last season over and over; past: (N, rows, variables) -> (N, horizon, variables)."""
+    """Repeat the last season; past: (N, rows, variables) -> (N, horizon, variables)."""
     repeated = past[:, -season:][:, :horizon]  # a season may be much longer than the horizon
     return repeated.repeat(1, math.ceil(horizon / season), 1)[:, :horizon]
 

@@ -1,7 +1,6 @@
-"""Pictures in, classes and probabilities out."""
+"""Image classification: images in, classes and probabilities out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -9,11 +8,16 @@ from torch import Tensor, nn
 
 from ..checkpoints.published_info import classifier_info
 from ..data.images.class_names import imagenet_names
+from ..data.images.given import name_of, pictures_of
 from ..data.images.reading import Picture, read_image
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
 from ..models.tasks import CLASSIFICATION
+from .classification import Classification, Classifications
 from .predictor import Network, Predictor, preprocessing_of
+
+BATCH_SIZE = 32
+"""Images at a time."""
 
 
 class Classifier(Predictor):
@@ -35,37 +39,48 @@ class Classifier(Predictor):
         preprocessing = preprocessing_of(Preprocessing, info)
         classes = info["classes"] or imagenet_names(info["model_args"].get("num_classes", 0))
         if not classes:
-            raise InputError("doesn't tell its classes, expected a classifier")
+            raise InputError("has no class names, expected a classifier")
         return cls(network, preprocessing, classes)
 
     @classmethod
     def of_imagenet(cls, network: nn.Module) -> Self:
-        """A timm network with ImageNet's classes, which knows its own preprocessing."""
+        """Wrap a timm network with ImageNet's classes and its own preprocessing."""
         return cls.of(network, classifier_info(network))
 
     def example(self, *, batch_size: int = 1) -> Tensor:
-        """Noise as pictures are once they are normalized."""
+        """Noise in the format of normalized images."""
         shape = (batch_size, self.preprocessing.in_chans, self.preprocessing.size, self.preprocessing.size)
         return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
-    def read(self, picture: Picture) -> Tensor:
-        """A picture as the network takes it (C, H, W), turned upright by its EXIF remark; raises InputError that names
-        it.
-        """
-        name = str(picture) if isinstance(picture, str | Path) else "image"
-        return self.transform(read_image(picture, mode=self.preprocessing.mode, name=name))
+    def inputs(self, given: Any) -> Picture | list[Picture]:
+        return pictures_of(given)
 
-    def __call__(self, pictures: Picture | Sequence[Picture]) -> Tensor:
-        """pictures: a path or Pillow image -> probabilities (classes,); several -> (N, classes)."""
-        if isinstance(pictures, Picture):
-            return self([pictures])[0]
-        if len(pictures) == 0:
-            raise InputError("no pictures, expected at least one")
-        return self.probabilities([self.read(picture) for picture in pictures])
+    def read(self, picture: Picture) -> Tensor:
+        """Read and preprocess an image, rotated by its EXIF orientation, to (C, H, W); InputError names the file."""
+        return self.transform(read_image(picture, mode=self.preprocessing.mode, name=name_of(picture)))
+
+    def result(self, picture: Picture) -> Classification:
+        return Classification.of(self.probabilities([self.read(picture)])[0], self.classes, picture)
+
+    def __call__(self, given: Any, *, batch_size: int = BATCH_SIZE) -> Classification | Classifications:
+        """The probabilities (classes,) of one image, or (N, classes) of several, with their classes.
+
+        given: a path, a URL, a Pillow image, an array (H, W, 3), a tensor (3, H, W), or a folder or list of these.
+        """
+        found = self.inputs(given)
+        if not isinstance(found, list):
+            return self.result(found)
+        batches = [found[start : start + batch_size] for start in range(0, len(found), batch_size)]
+        rows = [self.probabilities([self.read(picture) for picture in batch]) for batch in batches]
+        return Classifications.of(torch.cat(rows), self.classes, found)
+
+    def results(self, images: Mapping[Picture, Tensor]) -> Classifications:
+        """images: each picture as `read` gives it."""
+        return Classifications.of(self.probabilities(list(images.values())), self.classes, list(images))
 
     @torch.inference_mode()
     def probabilities(self, images: Sequence[Tensor]) -> Tensor:
-        """images: as `read` gives them -> probabilities (N, classes)."""
+        """images: as returned by `read` -> probabilities (N, classes)."""
         with self.computing():
             logits = self.run(torch.stack(list(images)).to(self.device))
         if logits.ndim != 2 or logits.shape[1] != len(self.classes):
@@ -73,14 +88,8 @@ class Classifier(Predictor):
         return logits.float().softmax(dim=1).cpu()
 
     def top(
-        self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = 32
+        self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = BATCH_SIZE
     ) -> Iterator[list[tuple[str, float]]]:
-        """For each picture the k likeliest classes with their probabilities, likeliest first."""
+        """For each image the top k classes with their probabilities, most probable first."""
         for start in range(0, len(pictures), batch_size):
-            yield from self.likeliest(self(pictures[start : start + batch_size]), k)
-
-    def likeliest(self, probabilities: Tensor, k: int) -> list[list[tuple[str, float]]]:
-        """probabilities: (N, classes) -> for each row the k likeliest classes with theirs, likeliest first."""
-        shares, indices = probabilities.topk(min(k, len(self.classes)))
-        rows = zip(indices.tolist(), shares.tolist(), strict=True)
-        return [[(self.classes[index], share) for index, share in zip(*row, strict=True)] for row in rows]
+            yield from (each.top(k) for each in self(pictures[start : start + batch_size]))

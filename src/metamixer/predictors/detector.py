@@ -1,4 +1,4 @@
-"""Pictures in; objects with boxes, masks, classes and scores out; and pictures of them."""
+"""Object detection: images in, boxes, masks, classes and scores out; and drawing them."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,37 +8,22 @@ from typing import Any, Self
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
-from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
+from torchvision.transforms.v2.functional import pil_to_tensor
 
-from ..data.detection.coco_json import encode_mask
 from ..data.detection.transforms import DetectionPreprocessing
+from ..data.images.given import name_of, pictures_of
 from ..data.images.reading import Picture, read_image
 from ..errors import InputWarning
 from ..models.cascade_mask_rcnn import to_file
 from ..models.tasks import DETECTION
+from .detections import Detections
 from .predictor import Predictor, class_names, preprocessing_of
-
-COLOURS = (
-    "crimson",
-    "royalblue",
-    "forestgreen",
-    "darkorange",
-    "mediumorchid",
-    "teal",
-    "goldenrod",
-    "deeppink",
-    "sienna",
-    "slateblue",
-)
-MASK_OPACITY = 0.45
 
 
 class Detector(Predictor):
     """A network with its preprocessing and categories: `Detector.load("best.ckpt")("street.jpg")`.
 
-    categories: name by the number that a COCO json has for it, in the order of the network's labels. precision: fp32 or
-    bf16.
+    categories: COCO's category id -> name, in label order. precision: fp32 or bf16.
     """
 
     task = DETECTION.name
@@ -63,51 +48,35 @@ class Detector(Predictor):
         numbers = info.get("category_ids") or range(1, len(names) + 1)
         return cls(network, preprocessing_of(DetectionPreprocessing, info), dict(zip(numbers, names, strict=True)))
 
+    def inputs(self, given: Any) -> Picture | list[Picture]:
+        return pictures_of(given)
+
     @torch.inference_mode()
-    def __call__(self, picture: Picture, *, score_threshold: float = 0.05) -> dict[str, Tensor]:
-        """The objects in a path or Pillow image: boxes (N, 4), scores, labels (N,) and masks (N, H, W) bool in its
-        pixels.
-        """
-        pixels = pil_to_tensor(read_image(picture, name=str(picture)))
+    def result(self, picture: Picture, *, score_threshold: float = 0.05) -> Detections:
+        """The objects of an image of which the network is so sure."""
+        pixels = pil_to_tensor(read_image(picture, name=name_of(picture)))
         image = self.preprocessing(pixels).to(self.device)
         with self.computing():
             found = self.run([image])[0]
         sure = found["scores"] >= score_threshold
-        return to_file({key: value[sure] for key, value in found.items()}, image, pixels.shape[1:])
+        found = to_file({key: value[sure] for key, value in found.items()}, image, pixels.shape[1:])
+        return self.named(picture, found)
+
+    def named(self, picture: Picture, found: Mapping[str, Tensor]) -> Detections:
+        """Objects in the image's pixels with the names of their classes."""
+        return Detections(found, classes=self.classes, category_ids=self.category_ids, picture=picture)
 
     def results(self, found: Mapping[str, Tensor]) -> list[dict[str, Any]]:
         """Detections as entries of COCO's result files, which lack only the image's id."""
-        return [
-            {
-                "category_id": self.category_ids[label],
-                "category": self.classes[label],
-                "bbox": [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
-                "score": round(score, 5),
-                "segmentation": encode_mask(mask.cpu().numpy()),
-            }
-            for (x1, y1, x2, y2), score, label, mask in zip(
-                found["boxes"].tolist(), found["scores"].tolist(), found["labels"].tolist(), found["masks"], strict=True
-            )
-        ]
+        return self.named("", found).entries()
 
     def draw(self, picture: Picture, found: Mapping[str, Tensor]) -> Image.Image:
         """The picture with its objects."""
-        pixels = pil_to_tensor(read_image(picture, name=str(picture)))
-        labels = found["labels"].tolist()
-        if not labels:
-            return to_pil_image(pixels)
-        colours = [COLOURS[label % len(COLOURS)] for label in labels]
-        texts = [
-            f"{self.classes[label]} {score:.0%}" for label, score in zip(labels, found["scores"].tolist(), strict=True)
-        ]
-        pixels = draw_segmentation_masks(pixels, found["masks"].cpu(), alpha=MASK_OPACITY, colors=colours)
-        return to_pil_image(draw_bounding_boxes(pixels, found["boxes"].cpu(), labels=texts, colors=colours, width=2))
+        return self.named(picture, found).draw()
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
-    """COCO's numbers where every file is named by one of its own (000000000139.jpg), else 1, 2, 3 and so on; warns
-    where some are.
-    """
+    """Image ids from file names that are unique numbers (000000000139.jpg), else 1, 2, ...; warns if some are."""
     numbers: dict[int, Path] = {}
     odd = []
     for path in paths:
@@ -119,6 +88,6 @@ def image_ids(paths: Sequence[Path]) -> list[int]:
     if not odd:
         return list(numbers)
     if len(odd) < len(paths):
-        said = f"{odd[0]}: not named by a number of its own, so that image_id counts the images, 1 to {len(paths)}"
+        said = f"{odd[0]}: not named by a unique number, so image_id counts the images, 1 to {len(paths)}"
         warnings.warn(said, InputWarning, stacklevel=2)
     return list(range(1, len(paths) + 1))

@@ -1,7 +1,7 @@
-"""A picture of a forecast: the last rows of each series, what comes next, and the intervals."""
+"""Plot of a forecast: the last rows of each series, the forecast, and the intervals."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,13 +9,21 @@ from ..data.series.frames import LONG, read_frame
 from ..drawing.figures import pyplot, save_figure
 from .forecaster import Forecaster
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MOST_SERIES = 12
 
 
 def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) -> None:
-    """Draw the first series of a pandas table with their forecast, as `Forecaster.predict` gave it.
+    """Write the picture of `forecast_figure`."""
+    save_figure(forecast_figure(table, forecast, forecaster), out)
 
-    What a table has too little room for, more than 12 series, is left out, and the title says so.
+
+def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figure":
+    """Draw the series of a pandas table with their forecast from `Forecaster.predict`.
+
+    Only the first 12 series are drawn, which the title then states.
     """
     history, layout = read_frame(table, time=forecaster.time)
     times = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)
@@ -33,9 +41,9 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
         one = forecast[forecast[LONG[0]].astype(str) == name] if layout.long else forecast
         prefix = forecaster.column if layout.long else name
         axis.plot(history.times, history.values[:, history.names.index(name)], color="0.35", linewidth=1)
-        for level in sorted(forecaster.levels, reverse=True):
+        for level, shade in zip(sorted(forecaster.levels, reverse=True), _shades(len(forecaster.levels)), strict=True):
             low, high = (one[f"{prefix}-{side}-{level:g}"] for side in ("lo", "hi"))
-            axis.fill_between(times, low, high, color="tab:blue", alpha=0.18, linewidth=0, label=f"{level:g} %")
+            axis.fill_between(times, low, high, color=shade, linewidth=0, label=f"{level:g} %")
         axis.plot(times, one[prefix], color="tab:blue", linewidth=1.4)
         axis.axvline(history.times[-1], color="0.7", linewidth=0.8)
         axis.set_title(name, fontsize=10, loc="left")
@@ -45,9 +53,17 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
     if forecaster.levels:
         axes.flat[0].legend(frameon=False, fontsize=8)
     shown = f", {len(names)} of {len(history.names)} series" if len(names) < len(history.names) else ""
-    last = f"{np.datetime_as_string(history.times[-1], unit='m').replace('T', ' ')} {clock}".rstrip()
+    whole_days = (history.times == history.times.astype("datetime64[D]")).all()
+    last = np.datetime_as_string(history.times[-1], unit="D" if whole_days else "m").replace("T", " ")
+    last = last if whole_days else f"{last} {clock}".rstrip()
     figure.suptitle(f"{forecaster.horizon} steps after {last}{shown}")
-    save_figure(figure, out)
+    return figure
+
+
+def _shades(count: int) -> list[tuple[float, ...]]:
+    """Blues for intervals, the widest first and lightest."""
+    blues = pyplot().get_cmap("Blues")
+    return [blues(0.2 + 0.35 * i / max(count - 1, 1)) for i in range(count)]
 
 
 def _dates(locator):

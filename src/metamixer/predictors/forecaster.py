@@ -1,21 +1,18 @@
-"""A forecaster with the interface that users of forecasting tools know: a table in, a table of the future out."""
+"""A forecaster with the usual interface of forecasting tools: a table in, a table of forecasts out."""
 
-import tempfile
-import threading
+import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from lightning import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from ..checkpoints.ours import load_checkpoint, network_info, save_network
+from ..checkpoints.ours import network_info, save_network
 from ..data.series.frames import (
     Layout,
     bounds_of,
@@ -27,53 +24,33 @@ from ..data.series.frames import (
     write_frame,
 )
 from ..data.series.frequency import Frequency
+from ..data.series.given import NamedTable, tables_of
 from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling, SeriesData
-from ..errors import InputError, at_least
-from ..models.tasks import FORECASTING
+from ..errors import InputError, InputWarning
+from ..models.ffnet_ts.zero import FFNetTSZero
+from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.device import find_device
-from ..tasks import Forecasting, Optimization
-from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 from .backtest import Backtest, backtest
+from .fine_tuning import CONTEXT, FineTuned, FineTuning, fine_tune
+from .forecast import Forecast
 from .intervals import interval_margins
-from .kept_forecaster import read_kept
+from .kept_forecaster import read_alone, read_kept
 from .predictor import Network, Predictor
-from .zero_shot import PACKAGED, zero_shot_forecast
+from .scratch import ONE_AT_A_TIME, Training, train_network
+from .zero_shot import PACKAGED, MedianForecast, forecast_series, packaged_network, refuse_unusable, seasons_of
 
 PARTS = (0.8, 0.1, 0.1)
-"""Shares of the rows to train on, to validate and calibrate on, and to backtest on."""
-
-ONE_AT_A_TIME = threading.RLock()
-"""Held by a training: the generator of random numbers and Lightning's log are the process's, not the thread's."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a forecaster learns; the defaults take a little over a minute on two cores, whatever the length of the table.
-
-    steps: of the optimiser, with a cosine of the rate from `lr` to 0; checks: how often the weights are validated, of
-    which the best are kept; max_windows: in a validation and in a backtest.
-    """
-
-    steps: int = 120
-    batch_size: int = 128
-    lr: float = 1e-3
-    loss: str = "mse"
-    checks: int = 6
-    max_windows: int = 1024
-
-    def __post_init__(self):
-        for name in ("steps", "batch_size", "checks", "max_windows"):
-            at_least(name, getattr(self, name), 1)
+"""Fractions of the rows for training, for validation and calibration, and for the backtest."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a forecaster was fitted on.
+    """The table that a forecaster was fitted on.
 
-    series: without gaps; measured: the same, NaN where a value was missing; borders: the rows at which the training,
-    the validation and the backtest part end.
+    series: without gaps; measured: the same with NaN for missing values; borders: the end rows of the training,
+    validation and backtest parts.
     """
 
     series: Series
@@ -83,10 +60,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Fitted:
-    """All that predicting needs besides the network.
+    """Everything that prediction needs besides the network.
 
     names: of the series, in the network's order; quantiles: margins (horizon, series) of each level in percent;
-    frequency: None for a network of a training run, whose tables tell; table: None for one that was loaded.
+    frequency: None for a network of a training run, which uses each table's; table: None after `load`.
     """
 
     names: tuple[str, ...]
@@ -97,82 +74,124 @@ class Fitted:
     table: Table | None = None
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """The result of fine-tuning and the table it was done on; borders: as in `Table`."""
+
+    result: FineTuned
+    series: Series
+    layout: Layout
+    borders: tuple[int, int, int]
+
+
+TRAIN = ("finetune", "scratch")
+
+
+def find_way(train: str | None, scratch: Sequence[str], quantiles: Sequence[float]) -> str:
+    """The way that `fit` trains; scratch: the given options of training from scratch."""
+    if train not in (None, *TRAIN):
+        raise InputError(f"train {train!r}, expected one of {', '.join(TRAIN)}")
+    if train == "finetune" and scratch:
+        raise InputError(f"{scratch[0]} with train finetune, expected it with train scratch only")
+    way = train or ("scratch" if scratch else "finetune")
+    if way == "scratch" and quantiles:
+        raise InputError(f"quantiles {quantiles!r} with train scratch, expected levels: its network forecasts means")
+    return way
+
+
 class Forecaster(Predictor):
-    """Forecasts series at once, `Forecaster(horizon=12).predict(table)`, or learns from them: `.fit(table).predict()`.
+    """Forecasts tables, zero-shot by `Forecaster(horizon=12).predict(table)` or fitted by `.fit(table).predict()`.
 
-    Before `fit`, the network of the package forecasts each series alone (`zero_shot_forecast`): of any length and
-    horizon, values may be missing. What follows is of `fit`, which forecasts the series together.
+    Without `fit`, the packaged network forecasts each series alone (`zero_shot_forecast`), with any length, horizon and
+    missing values. `fit` fine-tunes that network, and keeps the result if validation improves. With `train="scratch"`
+    it trains a new network, which forecasts the series together from `lookback` steps: missing values are then filled
+    in `fit`, with a warning (`fill_missing`), and refused in `predict`.
 
-    A table is a pandas or polars DataFrame, wide (a column of dates, a column a series) or long (`unique_id`, `ds`,
-    `y`). What is missing in `fit` is filled, with a warning (`fill_missing`), and counts in no error; in `predict` it
-    is an error.
+    A table is a pandas or polars DataFrame, wide (a date column and one column per series) or long (`unique_id`, `ds`,
+    `y`).
 
     Args:
-        horizon, lookback: steps to forecast, and steps to forecast from.
-        levels: coverage in percent of the intervals to give beside, such as (80, 95).
-        time: the column of dates of a wide table; None: the one named date, ds, time, timestamp or datetime.
-        model, model_args: the network.
-        seed: of everything random; the same table and seed give the same forecast on the same machine.
-        device: where to compute, such as "cpu" or "cuda".
-        positive: no forecast and no bound below zero.
+        horizon: steps to forecast.
+        train: "finetune" or "scratch"; None: scratch if one of its options is given, else finetune.
+        lookback, model, model_args, training: of scratch: steps of input (96), the network, its training.
+        fine_tuning: of finetune: the hyperparameters.
+        levels: coverage in percent of the prediction intervals, such as (80, 95).
+        quantiles: quantiles to add, such as (0.1, 0.9); not with scratch.
+        time: the date column of a wide table; None: the one named date, ds, time, timestamp or datetime.
+        seed: random seed; the same table and seed give the same forecast on the same machine.
+        device: the device to compute on, such as "cpu" or "cuda".
+        positive: clip forecasts and bounds at zero.
     """
 
     task = FORECASTING.name
     device = torch.device("cpu")
-    """Where to learn as well, so that it is known before the network."""
+    """The device, also for training; set before there is a network."""
 
     def __init__(
         self,
         horizon: int = 96,
         *,
-        lookback: int = 96,
+        lookback: int | None = None,
         levels: Sequence[float] = (),
+        quantiles: Sequence[float] = (),
         time: str | None = None,
-        model: str = "ffnet_ts",
+        train: Literal["finetune", "scratch"] | None = None,
+        model: str | None = None,
         model_args: dict[str, Any] | None = None,
-        training: Training = Training(),
+        training: Training | None = None,
+        fine_tuning: FineTuning = FineTuning(),
         seed: int = 0,
         device: str = "cpu",
         positive: bool = False,
     ):
+        asked = {"lookback": lookback, "model": model, "model_args": model_args, "training": training}
+        self.train = find_way(train, [name for name, value in asked.items() if value is not None], quantiles)
+        lookback, model, training = 96 if lookback is None else lookback, model or "ffnet_ts", training or Training()
         if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
-            raise InputError(f"horizon {horizon}, lookback {lookback}, expected whole numbers, at least 1 each")
+            raise InputError(f"horizon {horizon}, lookback {lookback}, expected integers, at least 1 each")
         listed = tuple(levels) if isinstance(levels, Iterable) else None
         if listed is None or not all(isinstance(level, Real) and 1 <= level < 100 for level in listed):
-            raise InputError(f"levels {levels!r}, expected several percents from 1 to below 100, such as (80, 95)")
+            raise InputError(f"levels {levels!r}, expected percentages of at least 1 and below 100, such as (80, 95)")
         if len({bounds_of(level) for level in listed}) < len(listed):
-            raise InputError(f"levels {levels!r}, expected each once, of at most six digits")
+            raise InputError(f"levels {levels!r}, expected distinct levels with at most six digits")
         if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-            raise InputError(f"seed {seed!r}, expected a whole number from 0 to {2**32 - 1}")
+            raise InputError(f"seed {seed!r}, expected an integer from 0 to {2**32 - 1}")
+        if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
+            raise InputError(f"quantiles {quantiles!r}, expected numbers between 0 and 1, such as (0.1, 0.9)")
         self.horizon, self.lookback, self.levels = int(horizon), int(lookback), listed
+        self.extra_quantiles = tuple(quantiles)
         self.time = time
         self.model = model
         self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
-        self.training = training
+        self.training, self.fine_tuning = training, fine_tuning
         self.positive = positive
         self.seed = seed
         self.device = find_device(device)
         self.network: Network | None = None
         self._state: Fitted | None = None
+        self._tuned: Tuned | None = None
 
     @property
     def fitted(self) -> Fitted:
-        """What `fit` or `load` found; raises InputError before either."""
+        """The state after `fit` or `load`; raises InputError before."""
         if self._state is None:
-            raise InputError(
-                "a forecaster that has learned nothing, expected fit or load before this, or a table to predict from"
-            )
+            raise InputError("not fitted: call fit() or load() first, or pass a table to predict()")
         return self._state
 
     @property
     def column(self) -> str:
-        """The column of the forecast in a long table: the network's name."""
+        """The forecast's column in a long table: the network's name."""
         return self.model if self._state else PACKAGED
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the series."""
-        return self.fitted.names
+        return self._tuned.series.names if self._tuned else self.fitted.names
+
+    @property
+    def tuned(self) -> FineTuned | None:
+        """The losses of fine-tuning and whether it was kept; None without fine-tuning."""
+        return self._tuned.result if self._tuned else None
 
     @property
     def quantiles(self) -> Mapping[float, list]:
@@ -180,10 +199,40 @@ class Forecaster(Predictor):
         return self.fitted.quantiles
 
     def fit(self, table: Any) -> "Forecaster":
-        """Learn from a table; the last rows are kept back for `backtest`."""
+        """Train on a table, except its last rows, which are held out for `backtest`."""
         measured, layout = read_frame(table, time=self.time)
         if not layout.long:
             refuse_names_of_bounds(measured.names, self.levels)
+        return {"finetune": self._fine_tune, "scratch": self._train}[self.train](measured, layout)
+
+    def _fine_tune(self, measured: Series, layout: Layout) -> "Forecaster":
+        """Fine-tune the packaged network, or the one that was loaded, on each series alone."""
+        refuse_unusable(measured, self.horizon)
+        rows, seasons = len(measured), seasons_of(Frequency.of(measured), measured.times[-1])
+        held = [min(max(int(rows * part), self.horizon), rows // 3) for part in PARTS[1:]]
+        borders = (rows - sum(held), rows - held[1], rows)
+        with ONE_AT_A_TIME:
+            result = fine_tune(
+                self.network or packaged_network(),
+                measured.values,
+                self.horizon,
+                borders=borders[:2],
+                seasons=seasons,
+                settings=self.fine_tuning,
+                seed=self.seed,
+                device=self.device,
+            )
+        if math.isnan(result.before):
+            warnings.warn(
+                f"table of {rows} dates: too few to fine-tune on; the forecast is that of the packaged network",
+                InputWarning,
+                stacklevel=3,
+            )
+        self.network, self._tuned, self._state = result.network, Tuned(result, measured, layout, borders), None
+        return self
+
+    def _train(self, measured: Series, layout: Layout) -> "Forecaster":
+        """Train a network from scratch on all series together."""
         frequency = Frequency.of(measured)
         split = self._split(len(measured))
         series = fill_missing(measured, learned=split[0])
@@ -201,7 +250,10 @@ class Forecaster(Predictor):
             max_val_windows=self.training.max_windows,
             seed=self.seed,
         )
-        self.hold(self._train(data))
+        network = train_network(
+            data, self.training, model=self.model, model_args=self.model_args, seed=self.seed, device=self.device
+        )
+        self.hold(network)
         self.network.to(self.device)
         quantiles = interval_margins(self._validation_errors(data), self.levels, series.names) if self.levels else {}
         table = Table(series, measured, data.borders)
@@ -209,15 +261,13 @@ class Forecaster(Predictor):
         return self
 
     def predict(self, table: Any = None) -> Any:
-        """The next `horizon` steps after a table, by default the one of `fit`, as a table of its kind, in its units.
+        """Forecast the next `horizon` steps after a table, by default that of `fit`, as a table of the same layout.
 
-        With levels, columns that end in -lo-80 and -hi-80 and so on stand beside the forecast's. Raises InputError that
-        names column and row of what can't be used.
+        With levels there are also columns that end in -lo-80, -hi-80 and so on. Raises InputError that names the
+        column and row of invalid input.
         """
-        if self._state is None and table is not None:
-            return zero_shot_forecast(
-                table, self.horizon, levels=self.levels, time=self.time, positive=self.positive, device=str(self.device)
-            )
+        if self._state is None and (table is not None or self._tuned):
+            return self._predict_alone(table)
         fitted = self.fitted
         series, layout = self._history(table)
         frequency = self.frequency_of(series)
@@ -233,33 +283,75 @@ class Forecaster(Predictor):
         times = frequency.after(window.times[-1], self.horizon)
         return write_frame(times, columns, fitted.names, layout, model=self.model)
 
-    def __call__(self, table: Any) -> Any:
-        """The same for a table."""
-        return self.predict(table)
+    def _predict_alone(self, table: Any) -> Any:
+        """The forecast of each series alone by the packaged network, or by the one that was loaded or fine-tuned."""
+        given = (self._tuned.series, self._tuned.layout) if table is None else read_frame(table, time=self.time)
+        return forecast_series(
+            *given,
+            self.horizon,
+            levels=self.levels,
+            quantiles=self.extra_quantiles,
+            positive=self.positive,
+            device=str(self.device),
+            network=self.network,
+        )
+
+    def inputs(self, given: Any) -> Any | list[Any]:
+        return tables_of(given)
+
+    def result(self, table: NamedTable) -> Forecast:
+        """What follows a table: `predict` with its history, so that it can be drawn."""
+        return Forecast(self.predict(table.frame), table=table.frame, forecaster=self, source=table.name)
 
     def backtest(self) -> Backtest:
-        """What the forecaster is worth: its errors on the last rows of the table of `fit` beside those of a
-        seasonal-naive forecast.
-        """
+        """Compare the errors on the held-out rows of `fit` with those of zero-shot and seasonal-naive forecasts."""
+        if self._tuned:
+            return self._backtest_tuned(self._tuned)
         fitted = self._state
         if fitted is None or fitted.table is None:
-            raise InputError("backtest of a forecaster that wasn't fitted here, expected fit before it")
-        table, scaling = fitted.table, fitted.scaling
+            raise InputError("backtest needs a fitted table: call fit() first")
+        table, scaling, frequency = fitted.table, fitted.scaling, self.frequency_of(fitted.table.series)
         return backtest(
             scaling.apply(table.series.values),
             self.forecast_windows,
+            zero_shot=self._median_forecast(packaged_network(), table.series),
             measured=scaling.apply(table.measured.values),
             names=fitted.names,
+            std=scaling.std,
             start=table.borders[1],
             lookback=self.lookback,
             horizon=self.horizon,
-            season=self.frequency_of(table.series).season,
+            season=frequency.season,
             quantiles=fitted.quantiles,
             max_windows=self.training.max_windows,
         )
 
+    def _backtest_tuned(self, tuned: Tuned) -> Backtest:
+        """The backtest of the fine-tuned network, without intervals: it forecasts quantiles, not margins."""
+        series = tuned.series
+        scaling = Scaling.of(series.values[: tuned.borders[0]])
+        values = scaling.apply(series.values)
+        return backtest(
+            values,
+            self._median_forecast(tuned.result.network, series),
+            zero_shot=self._median_forecast(packaged_network(), series),
+            measured=values,
+            names=series.names,
+            std=scaling.std,
+            start=tuned.borders[1],
+            lookback=CONTEXT,
+            horizon=self.horizon,
+            season=Frequency.of(series).season,
+            quantiles={},
+            max_windows=self.training.max_windows,
+        )
+
+    def _median_forecast(self, network: FFNetTSZero, series: Series) -> MedianForecast:
+        seasons = seasons_of(Frequency.of(series), series.times[-1])
+        return MedianForecast(network, self.horizon, seasons, device=self.device)
+
     def frequency_of(self, series: Series) -> Frequency:
-        """The frequency that was learned, or the series' own; raises InputError that names the first row off it."""
+        """The frequency of `fit`, or of the series; raises InputError that names the first row that breaks it."""
         frequency = (self._state.frequency if self._state else None) or Frequency.of(series)
         frequency.check(series.rows(-self.lookback))
         return frequency
@@ -280,14 +372,17 @@ class Forecaster(Predictor):
             return torch.cat([self.run(batch.to(self.device)).float().cpu() for batch in windows.split(batch_size)])
 
     def save(self, path: str | Path) -> None:
-        """Write all that predicting needs as one .safetensors file."""
+        """Write everything that prediction needs to one .safetensors file."""
         if Path(path).suffix != ".safetensors":
             raise InputError(f"{path}: expected a name that ends in .safetensors")
+        if self._state is None and isinstance(self.network, FFNetTSZero):
+            self._save_alone(path)
+            return
         fitted = self.fitted
         if not isinstance(self.network, nn.Module):
             raise InputError(
-                f"{path}: of an exported forecaster, expected one of a checkpoint: an exported file holds no "
-                "weights to save"
+                f"{path}: the forecaster is from an exported file, expected one from a checkpoint: an exported "
+                "file has no weights to save"
             )
         preprocessing = {
             "names": list(fitted.names),
@@ -302,20 +397,36 @@ class Forecaster(Predictor):
         info = network_info(self.model, args, task=FORECASTING.name, preprocessing=preprocessing)
         save_network(self.network, {**info, "fused": True}, path)
 
+    def _save_alone(self, path: str | Path) -> None:
+        """Write a network that forecasts each series alone, and the settings of the forecast."""
+        wanted = {"horizon": self.horizon, "levels": list(self.levels), "time": self.time}
+        info = network_info(PACKAGED, self.network.settings, task=ZERO_SHOT.name, preprocessing=wanted)
+        save_network(self.network, info, path)
+
     @classmethod
     def load(cls, source: str | Path | None = None, *, path: str | Path | None = None, **settings) -> Self:
-        """`Predictor.load` of a forecaster that `save`, `metamixer export` or a training run wrote.
+        """Load a forecaster written by `save`, `metamixer export` or a training run; see `Predictor.load`.
 
-        path: another name of `source`. settings: `horizon` and `lookback` as well, what the caller counts on;
-        InputError where the network has others. A training run's file has no intervals and takes the frequency from the
-        table.
+        path: alias of `source`. settings: also the expected `horizon` and `lookback`; raises InputError if the
+        network's differ. The file of a training run has no intervals and takes the frequency from the table.
         """
         return super().load(path if source is None else source, **settings)
 
     @classmethod
     def of(
-        cls, network: Network, info: Mapping[str, Any], *, horizon: int | None = None, lookback: int | None = None
+        cls,
+        network: Network,
+        info: Mapping[str, Any],
+        *,
+        horizon: int | None = None,
+        lookback: int | None = None,
+        **settings,
     ) -> Self:
+        if info["task"] == ZERO_SHOT.name:
+            wanted = {**read_alone(info), **settings}
+            return cls._of_alone(network, wanted, horizon=horizon, lookback=lookback)
+        if settings:
+            raise InputError(f"{next(iter(settings))}, expected none: the forecaster was trained with its own")
         preprocessing, args = read_kept(info)
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
             if wanted not in (None, args[what]):
@@ -336,83 +447,39 @@ class Forecaster(Predictor):
         )
         return forecaster
 
+    @classmethod
+    def _of_alone(
+        cls, network: Network, wanted: Mapping[str, Any], *, horizon: int | None, lookback: int | None
+    ) -> Self:
+        if lookback is not None:
+            raise InputError(f"lookback {lookback}, expected none: this network uses the whole past of a series")
+        settings = {key: value for key, value in wanted.items() if key != "horizon"}
+        forecaster = cls(horizon or wanted.get("horizon", 96), **settings)
+        forecaster.network = forecaster.run = network
+        return forecaster
+
     def _history(self, table: Any) -> tuple[Series, Layout]:
         fitted = self.fitted
         if table is not None:
             series, layout = read_frame(table, time=self.time)
             return same_variables(series, fitted.names), layout
         if fitted.table is None:
-            raise InputError(
-                "predict without a table, expected one: only a forecaster that was fitted here knows the last rows"
-            )
+            raise InputError("predict() needs a table: only a forecaster fitted in this process has the last rows")
         return fitted.table.series, fitted.layout
 
     def _split(self, rows: int) -> tuple[int, int, int]:
-        """Rows of each part; validation and backtest hold at least one window's future."""
+        """Rows of each part; validation and backtest have at least one window's future."""
         needed = self.lookback + 3 * self.horizon
         if rows < needed:
             raise InputError(
                 f"table of {rows} dates, expected at least {needed}: lookback {self.lookback} + horizon "
-                f"{self.horizon} to learn from, "
-                "and another horizon each to validate and to backtest"
+                f"{self.horizon} for training, and another horizon each for validation and backtest"
             )
         most = (rows - self.lookback - self.horizon) // 2
         held = [min(max(int(rows * share), self.horizon), most) for share in PARTS[1:]]
         return rows - sum(held), held[0], held[1]
 
-    def _train(self, data: SeriesData) -> nn.Module:
-        training, variables = self.training, len(data.series.names)
-        with (
-            ONE_AT_A_TIME,
-            isolate_rng(),
-            quiet_lightning(),
-            interrupts_kept(),
-            tempfile.TemporaryDirectory() as folder,
-        ):
-            torch.manual_seed(self.seed)
-            task = self._task(variables)
-            best = ModelCheckpoint(
-                folder, "best", monitor=FORECASTING.monitor, mode=FORECASTING.mode, save_weights_only=True
-            )
-            trainer = Trainer(
-                max_steps=training.steps,
-                val_check_interval=max(training.steps // training.checks, 1),
-                check_val_every_n_epoch=None,
-                **trainer_place(self.device),
-                callbacks=[best],
-                logger=False,
-                num_sanity_val_steps=0,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                default_root_dir=folder,
-            )
-            trainer.fit(task, data)
-            network, _ = load_checkpoint(best.best_model_path)
-        return network
-
-    def _task(self, variables: int) -> Forecasting:
-        training = self.training
-        try:
-            return Forecasting(
-                self.model,
-                variables,
-                lookback=self.lookback,
-                horizon=self.horizon,
-                model_args=self.model_args,
-                optimization=Optimization(
-                    "adam", lr=training.lr, min_lr=0.0, weight_decay=0.0, warmup_epochs=0.1, warmup_lr=0.0
-                ),
-                loss=training.loss,
-            )
-        except InputError:
-            raise
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # a keyword that the network doesn't have, or a value that torch refuses
-            raise InputError(f"model {self.model!r}, model_args {self.model_args}: {error}") from None
-
     def _validation_errors(self, data: SeriesData) -> Tensor:
-        """(N, horizon, variables) in units of std, NaN where nothing was measured."""
+        """(N, horizon, variables) in units of std, NaN for missing values."""
         windows = data.windows("val").spread(self.training.max_windows)
         return (self.forecast_windows(windows.past) - windows.future).abs()

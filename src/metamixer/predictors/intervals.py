@@ -1,4 +1,4 @@
-"""Intervals around a forecast: the margins that held so often on rows which it didn't learn from."""
+"""Prediction intervals: margins with the desired coverage on held-out rows (split conformal prediction)."""
 
 import math
 import warnings
@@ -11,10 +11,9 @@ from ..errors import InputWarning
 
 
 def interval_margins(errors: Tensor, levels: Sequence[float], names: Sequence[str]) -> dict[float, list]:
-    """For each level in percent the margins (horizon, variables), NaN for a series of which nothing was measured.
+    """For each level in percent the margins (horizon, variables), NaN for a series without values.
 
-    errors: (N, horizon, variables), not negative, NaN where nothing was measured. Warns of series with fewer than a
-    level needs.
+    errors: (N, horizon, variables), absolute, NaN for missing values. Warns of series with too few values for a level.
     """
     if levels:
         warn_of_few(errors, max(levels), names)
@@ -22,11 +21,11 @@ def interval_margins(errors: Tensor, levels: Sequence[float], names: Sequence[st
 
 
 def absolute_quantiles(errors: Tensor, level: float) -> Tensor:
-    """The margin that covers a share `level` of new errors if they are like these (split conformal prediction).
+    """The margin that covers a fraction `level` of exchangeable new errors (split conformal prediction).
 
-    errors: (N, horizon, variables), not negative, NaN where nothing was measured -> (horizon, variables): the ceil((N +
-    1) * level)-th smallest, at most the largest, of the N that were measured; where a step has none, the largest margin
-    of its variable's other steps; NaN where these have none.
+    errors: (N, horizon, variables), absolute, NaN for missing values -> (horizon, variables): the ceil((N + 1) *
+    level)-th smallest of the N present, at most the largest; for a step without values, the largest margin of the
+    variable's other steps; NaN for a variable without values.
     """
     count = (~errors.isnan()).sum(dim=0)
     rank = torch.minimum(((count + 1) * level).ceil().long(), count).clamp(min=1)
@@ -36,7 +35,7 @@ def absolute_quantiles(errors: Tensor, level: float) -> Tensor:
 
 
 def share_held(errors: Tensor, margins: Tensor) -> float:
-    """The share of errors inside margins, of those that were measured and have one; NaN where there are none.
+    """The fraction of errors within the margins, without NaN; NaN if none are left.
 
     errors: (N, horizon, variables); margins: (horizon, variables).
     """
@@ -45,26 +44,22 @@ def share_held(errors: Tensor, margins: Tensor) -> float:
 
 
 def warn_of_few(errors: Tensor, level: float, names: Sequence[str]) -> None:
-    """Warn of the first series without values to find its margins with, and of the one with the fewest where a level
-    needs more.
-    """
+    """Warn of the first series without values for calibration, and of the one with the fewest if a level needs more."""
     count = (~errors.isnan()).sum(dim=0)
     empty = (count == 0).all(dim=0)
     if empty.any():
         warnings.warn(
-            f"series {names[int(empty.int().argmax())]!r} ({int(empty.sum())} such series): no value in the rows "
-            "to calibrate on, "
-            "expected some: the bounds of its intervals are left empty (NaN)",
+            f"series {names[int(empty.int().argmax())]!r} ({int(empty.sum())} such series): no value in the "
+            "calibration rows, expected some: the bounds of its intervals are left empty (NaN)",
             InputWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     needed = math.ceil(level / (100 - level))
     fewest = count.amin(dim=0).masked_fill(empty, needed)
     if fewest.min() < needed:
         warnings.warn(
-            f"level {level:g}: {int(fewest.min())} values of series {names[int(fewest.argmin())]!r} to calibrate a "
-            "step on, expected at "
-            f"least {needed}: the interval may be too narrow; a longer table has more",
+            f"level {level:g}: {int(fewest.min())} values of series {names[int(fewest.argmin())]!r} for calibrating a "
+            f"step, expected at least {needed}: the interval may be too narrow; a longer table has more",
             InputWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

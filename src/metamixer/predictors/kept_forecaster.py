@@ -56,6 +56,21 @@ class KeptArguments(TypedDict):
     horizon: Steps
 
 
+class KeptAlone(TypedDict):
+    """What a forecaster of each series alone was asked for."""
+
+    __pydantic_config__ = ConfigDict(extra="ignore")  # type: ignore[misc]
+
+    horizon: NotRequired[Steps]
+    levels: NotRequired[list[Annotated[float, Field(ge=1, lt=100)]]]
+    time: NotRequired[str | None]
+
+
+def read_alone(info: Mapping[str, Any]) -> KeptAlone:
+    """The settings of a forecaster of each series alone; raises InputError that names what can't be."""
+    return read_as(KeptAlone, info["preprocessing"] or {}, "forecaster")
+
+
 def read_kept(info: Mapping[str, Any]) -> tuple[KeptForecaster, KeptArguments]:
     """A file's forecaster and its network's keywords; raises InputError that names what is missing or can't be."""
     if not info["preprocessing"]:

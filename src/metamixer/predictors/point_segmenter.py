@@ -1,16 +1,17 @@
-"""A class for every point of a cloud."""
+"""Point cloud segmentation: clouds in, a class for every point out."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 from torch import Tensor, nn
 
 from ..data.points.clouds import Cloud, check_cloud, read_cloud
+from ..data.points.given import clouds_of
 from ..data.points.voxelization import PointPreprocessing
 from ..inference.voting import point_scores, voting
 from ..models.tasks import POINTS
+from .point_labels import PointLabels
 from .predictor import Predictor, class_names, preprocessing_of
 
 
@@ -31,19 +32,28 @@ class PointSegmenter(Predictor):
         return cls(network, preprocessing_of(PointPreprocessing, info), class_names(info, network.num_classes))
 
     def check(self, cloud: Cloud, name: str, *, votes: int = 1) -> None:
-        """Raises InputError where the network can't label the cloud, in any of its views."""
+        """Raise InputError if the network can't process the cloud in one of the views."""
         self.preprocessing.check(cloud, name, scale=max(view.scale for view in voting(votes)))
 
-    def scores(self, cloud: Cloud | str | Path, *, votes: int = 1, fragments: bool = False) -> Tensor:
+    def inputs(self, given: Any) -> Cloud | Path | list[Cloud | Path]:
+        return clouds_of(given)
+
+    def scores(
+        self, cloud: Cloud | str | Path, *, votes: int = 1, fragments: bool = False, name: str | None = None
+    ) -> Tensor:
         """Class probabilities (N, classes) of every point of a cloud or file; votes: 1 to 13 views; fragments: see
-        `point_scores`.
+        `point_scores`; name: of the cloud in messages.
         """
-        name = "cloud" if isinstance(cloud, Cloud) else str(cloud)
+        name = name or ("cloud" if isinstance(cloud, Cloud) else str(cloud))
         cloud = check_cloud(cloud, name) if isinstance(cloud, Cloud) else read_cloud(cloud)
         self.check(cloud, name, votes=votes)
         with self.computing():
             return point_scores(self.network, cloud, self.preprocessing, views=voting(votes), fragments=fragments)
 
-    def __call__(self, cloud: Cloud | str | Path, *, votes: int = 1, fragments: bool = False) -> np.ndarray:
-        """The class (N,) of every point."""
-        return self.scores(cloud, votes=votes, fragments=fragments).argmax(dim=1).cpu().numpy()
+    def result(self, cloud: Cloud | Path, *, votes: int = 1, fragments: bool = False) -> PointLabels:
+        """The class of every point; options: as `scores` has them."""
+        file = None if isinstance(cloud, Cloud) else cloud
+        points = read_cloud(file) if file else cloud
+        scores = self.scores(points, votes=votes, fragments=fragments, name=file and str(file))
+        labels = scores.argmax(dim=1).cpu().numpy()
+        return PointLabels.of(labels, classes=self.classes, cloud=points, file=file)

@@ -1,4 +1,4 @@
-"""What all predictors share: loading, and where and how their network computes."""
+"""The base class of all predictors: loading, device, backend, precision."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -21,26 +21,26 @@ from ..system.device import computing_in, find_device, find_precision
 Network = nn.Module | Runtime | Callable[[Tensor], Tensor]
 Settings = TypeVar("Settings", bound=Kept)
 IN_PYTORCH = ("eager", "auto")
-"""Backends for networks that take or give several tensors, which no other backend holds."""
+"""Backends for networks with several input or output tensors, which the others don't support."""
 
 
 class Predictor(ABC):
-    """A network in deploy form, on a device, in a backend and a precision: `Predictor.load(source)(input)`.
+    """A fused network on a device, in a backend and a precision: `Predictor.load(source)(input)`.
 
-    A kind of predictor says what it makes of a network and its info (`of`), and what of an input (`__call__`). It calls
-    `self.run` with tensors on `self.device`, under `self.computing()`.
+    A kind of predictor says what it makes of a network and its info (`of`), what its inputs are (`inputs`), and what it
+    makes of one (`result`). It calls `self.run` with tensors on `self.device`, under `self.computing()`.
 
-    network: the fused module, or the `Runtime` of an exported file; run: the same in its backend.
+    network: the fused module, or the `Runtime` of an exported file; run: the network in its backend.
     """
 
     task: ClassVar[str]
-    """Of the networks that it loads."""
+    """Task of the networks that it loads."""
 
     memory_format: ClassVar[torch.memory_format] = torch.preserve_format
-    """Of the network's weights."""
+    """Memory format of the network's weights."""
 
     precision = torch.float32
-    """In which PyTorch computes; a backend has its own."""
+    """The precision of PyTorch; backends have their own."""
 
     def __init__(self, network: Network, *, precision: str = "fp32"):
         self.precision = find_precision(precision)
@@ -58,19 +58,19 @@ class Predictor(ABC):
         checkpoint: str | Path | None = None,
         **settings,
     ) -> Self:
-        """From a file or a name.
+        """Load a predictor from a file or by name.
 
         Args:
-            source: a checkpoint, ours or a published one; a file of `metamixer export`, which its own library runs; a
-                network's name.
-            model: the network's name, which published files need; without a source its published weights are fetched.
-            device: where to compute, such as cpu or cuda.
+            source: a checkpoint, ours or a published one; a file of `metamixer export`, which runs in its own runtime;
+                or a network's name.
+            model: the network's name, needed for published files; without a source its published weights are fetched.
+            device: the device to compute on, such as cpu or cuda.
             backend: one of `metamixer.deploy`, or auto for the fastest; None: PyTorch.
             precision: fp32 or bf16; with a backend also the others of `metamixer.deploy`.
-            checkpoint: another name of `source`.
-            settings: what this kind of predictor takes beside.
+            checkpoint: alias of `source`.
+            settings: further options of this predictor.
 
-        Raises InputError that names what can't be read, or doesn't fit.
+        Raises InputError that names an unreadable or unsuitable source.
         """
         source = checkpoint if source is None else source
         if source is None and model is None:
@@ -89,44 +89,50 @@ class Predictor(ABC):
     @classmethod
     @abstractmethod
     def of(cls, network: Network, info: Mapping[str, Any]) -> Self:
-        """From a network and what is known of it, as `load_network` gives them; raises InputError where too little is
-        known.
-        """
+        """Build from a network and its info (`load_network`); raises InputError if the info is incomplete."""
 
     @abstractmethod
-    def __call__(self, x: Any) -> Any:
-        """The network's prediction for one input: a path, or what it holds."""
+    def inputs(self, given: Any) -> Any | list[Any]:
+        """What was given as one input, or as a list of several."""
+
+    @abstractmethod
+    def result(self, x: Any, **options) -> Any:
+        """The prediction for one of the inputs."""
+
+    def __call__(self, given: Any, **options) -> Any:
+        """One result for a path, a URL or what they hold; a list of results for a folder or several of these."""
+        found = self.inputs(given)
+        if isinstance(found, list):
+            return [self.result(x, **options) for x in found]
+        return self.result(found, **options)
 
     def example(self) -> Tensor | None:
-        """An input of the network, on which backends are built and timed; None where it takes or gives several
-        tensors.
-        """
+        """An example input, with which backends are built and timed; None for networks with several tensors."""
         return None
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go; an exported file takes them from the processor."""
+        """The device of inputs; the CPU for exported files."""
         parameters = self.network.parameters() if isinstance(self.network, nn.Module) else ()
         return next((parameter.device for parameter in parameters), torch.device("cpu"))
 
     def hold(self, network: Network) -> None:
-        """Predict with this network from now on, in deploy form, in PyTorch; an exported file stays as it is."""
+        """Set the network: fused, in PyTorch; an exported file stays unchanged."""
         self.network = fuse(network).to(memory_format=self.memory_format) if isinstance(network, nn.Module) else network
         self.run = running(self.network)
 
     def to(self, device: str) -> None:
-        """Compute on another device, in PyTorch; raises InputError for an exported file on one that isn't the
-        processor.
-        """
+        """Move to a device, in PyTorch; raises InputError for an exported file on anything but the CPU."""
         place = find_device(device)
         if isinstance(self.network, nn.Module):
             self.run = self.network.to(place)
         elif place.type != "cpu":
-            raise InputError(f"device {device!r}, expected cpu for an exported file, which its own library runs")
+            raise InputError(f"device {device!r}, expected cpu for an exported file, which runs in its own runtime")
 
     def deploy(self, backend: str | None, precision: str = "fp32", **example) -> None:
-        """Compute in a backend of `metamixer.deploy`, auto for the fastest, None for PyTorch; example: keywords of
-        `example`.
+        """Switch to a backend of `metamixer.deploy`, auto for the fastest, None for PyTorch.
+
+        example: keywords of the method `example`.
         """
         check_backend(backend, precision)
         if not isinstance(self.network, nn.Module):
@@ -141,22 +147,22 @@ class Predictor(ABC):
             self.run = self.network
         else:
             raise InputError(
-                f"backend {backend!r}, expected one of {', '.join(IN_PYTORCH)} for {self.task}: several tensors in "
-                "or out"
+                f"backend {backend!r}, expected one of {', '.join(IN_PYTORCH)} for {self.task}, whose networks "
+                "have several inputs or outputs"
             )
 
     def computing(self) -> torch.autocast:
-        """`with self.computing():` around calls of `self.run`."""
+        """The context for calls of `self.run`: `with self.computing():`."""
         return computing_in(self.precision, self.device)
 
 
 def running(network: Network) -> Callable[[Any], Any]:
-    """What is called for a network's answer, for any batch."""
+    """The function that runs a network on any batch size."""
     return network.any_batch if isinstance(network, Runtime) else network
 
 
 def check_backend(backend: str | None, precision: str) -> None:
-    """Refuse names that there aren't, before anything is loaded for them."""
+    """Raise InputError for unknown names, before anything is loaded."""
     if backend is None:
         find_precision(precision)
     elif backend != "auto":
@@ -166,24 +172,22 @@ def check_backend(backend: str | None, precision: str) -> None:
 
 
 def preprocessing_of(kind: type[Settings], info: Mapping[str, Any]) -> Settings:
-    """A network's preprocessing; raises InputError where none is known, or it can't be read."""
+    """The preprocessing in a network's info; raises InputError if it is missing or invalid."""
     values = info.get("preprocessing")
     if not values:
-        raise InputError(
-            "doesn't tell its preprocessing, expected a checkpoint that metamixer wrote or a published network"
-        )
+        raise InputError("has no preprocessing, expected a checkpoint written by metamixer or a published network")
     try:
         return kind.from_dict(values)
     except (AttributeError, TypeError):
-        raise InputError("its preprocessing can't be read, expected a file that metamixer wrote") from None
+        raise InputError("its preprocessing is invalid, expected a file written by metamixer") from None
 
 
 def class_names(info: Mapping[str, Any], num_classes: int) -> list[str]:
-    """The names of a network's classes, or their numbers."""
+    """Class names of a network, or the indices if it has none."""
     return list(info.get("classes") or map(str, range(num_classes)))
 
 
 def _expect_own(backend: str | None, precision: str) -> None:
     for name, value, own in (("backend", backend, None), ("precision", precision, "fp32")):
         if value != own:
-            raise InputError(f"{name} {value!r}, expected none for an exported file, which brings its own")
+            raise InputError(f"{name} {value!r}, expected none: an exported file has its own")

@@ -1,4 +1,4 @@
-"""Pictures in; a class for each pixel, the area of each class, and coloured pictures with a legend out."""
+"""Semantic segmentation: images in, a class per pixel, areas of classes, and colored images with a legend out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,23 +10,23 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from ..data.images.given import pictures_of
 from ..data.images.reading import Picture
-from ..data.segmentation.label_maps import paint
 from ..data.segmentation.pixels import read_colour_image
 from ..data.segmentation.transforms import SegmentationPreprocessing
-from ..drawing.legend import beside, distinct_colour, legend
+from ..drawing.legend import distinct_colour
 from ..inference.sliding import check_window, label_map
 from ..models.tasks import SEGMENTATION
 from .predictor import Network, Predictor, class_names, preprocessing_of
+from .segmentation import Segmentation, count_labels
 
 WINDOW = 1024
-"""Side in pixels of the windows through which a larger picture is seen where the checkpoint names none."""
+"""Default side in pixels of the sliding window, unless the checkpoint defines it."""
 OVERLAP = 0.25
-OPACITY = 0.55
 
 
 class Segmenter(Predictor):
-    """A network with its preprocessing, classes and colours: `Segmenter.load("best.ckpt")("street.jpg")`.
+    """A network with its preprocessing, classes and colors: `Segmenter.load("best.ckpt")("street.jpg")`.
 
     precision: fp32 or bf16.
     """
@@ -56,39 +56,36 @@ class Segmenter(Predictor):
         return cls(network, preprocessing_of(SegmentationPreprocessing, info), names, colours)
 
     def example(self) -> Tensor:
-        """Noise of the size of a window."""
+        """Noise in the size of a window."""
         side = self.preprocessing.window
         return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
 
     def use_windows(self, window: int | None, stride: int | None = None) -> None:
-        """See pictures through windows of `window` pixels, None: 1024, every `stride`, None: with a quarter's
-        overlap.
-        """
+        """Set the sliding window: side in pixels (None: 1024) and stride (None: a quarter of overlap)."""
         window = window or WINDOW
         stride = stride or max(round(window * (1 - OVERLAP)), 1)
         check_window(window, stride)
         self.preprocessing = replace(self.preprocessing, window=window, stride=stride)
 
+    def inputs(self, given: Any) -> Picture | list[Picture]:
+        return pictures_of(given)
+
     @torch.inference_mode()
-    def __call__(self, picture: Picture, *, grey_images: bool = False) -> np.ndarray:
-        """The label of each pixel of a path or Pillow image, (H, W) uint8, in its own size."""
+    def result(self, picture: Picture, *, grey_images: bool = False) -> Segmentation:
+        """The label of each pixel of an image, in its own size; grey_images: a grey one may be, else it is refused."""
         pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images))
         with self.computing():
-            return label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
+            labels = label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
+        return self.named(picture, labels)
+
+    def named(self, picture: Picture, labels: np.ndarray) -> Segmentation:
+        """Labels with the names and colours of their classes."""
+        return Segmentation.of(labels, classes=self.classes, colours=self.colours, picture=picture)
 
     def areas(self, labels: np.ndarray) -> dict[str, int]:
         """The number of pixels of each class that occurs, largest first."""
-        counts = np.bincount(labels.ravel(), minlength=len(self.classes))
-        return {
-            self.classes[label]: int(counts[label]) for label in np.argsort(-counts, kind="stable") if counts[label]
-        }
+        return count_labels(labels, self.classes)
 
     def draw(self, picture: Picture, labels: np.ndarray) -> Image.Image:
         """The picture under the colours of its classes, with a legend of those that occur at its right."""
-        image = read_colour_image(picture, grey_images=True)
-        overlay = Image.blend(image, paint(labels, self.colours).convert("RGB"), OPACITY)
-        shares = {name: count / labels.size for name, count in self.areas(labels).items()}
-        return beside(
-            overlay,
-            legend([(f"{name} {share:.1%}", self.colours[self.classes.index(name)]) for name, share in shares.items()]),
-        )
+        return self.named(picture, labels).draw()

@@ -1,5 +1,6 @@
-"""Images in, sharper ones of twice to four times the size out, tile by tile, so that memory has a bound."""
+"""Super-resolution: images in, images of 2 to 4 times the size out, tile by tile in bounded memory."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 
 from ..checkpoints.packaged import packaged_weights
 from ..checkpoints.published_info import expect_model
+from ..data.given import each_of
+from ..data.images.given import name_of, named_pictures
+from ..data.images.lossless import PictureFile, read_picture
 from ..errors import InputError
 from ..inference.tiles import split, tile_side
 from ..models import create_model, list_models
@@ -19,26 +23,26 @@ from ..models.tasks import SUPER_RESOLUTION
 from ..ops.fusion import fuse
 from ..system.allocator import keep_freed_memory
 from .predictor import Network, Predictor
+from .upscaled import UpscaledArray, UpscaledImage, UpscaledTensor
 
 FULL = {"uint8": 255, "uint16": 65535}
-"""White in whole numbers; in floating point it is 1."""
+"""The value of white in integer types; in floating point it is 1."""
 
 COLOUR_MODES = ("L", "RGB", "I;16")
-"""Pillow's modes that are enlarged as they are; LA and RGBA have one of them beside their alpha."""
+"""Pillow's modes that the network upscales directly; LA and RGBA are one of them plus alpha."""
 
 EXAMPLE_SIDE = 256
-"""Of the tile on which deploy forms are built and timed."""
+"""Side of the tile on which deploy forms are built and timed."""
 
 
 class Upscaler(Predictor):
-    """A network that enlarges: `Upscaler("ffnet_sr_nano", scale=2)(image)`, or as all predictors
-    `Upscaler.load("best.ckpt")(image)`.
+    """An upscaling network: `Upscaler("ffnet_sr_nano", scale=2)(image)` or `Upscaler.load("best.ckpt")(image)`.
 
     Args:
-        model: a network's name; the weights in the package are used where no checkpoint is given.
-        scale: how many times larger the result is; None: the checkpoint's, 2 without one.
-        checkpoint: a file of a training run, an exported or a published one.
-        memory: bound in MiB on the network's largest tensors at a time, from which the tiles' size follows.
+        model: a network's name; uses its packaged weights unless a checkpoint is given.
+        scale: upscaling factor; None: the checkpoint's, 2 without one.
+        checkpoint: a file of a training run, an exported file or a published one.
+        memory: limit in MiB of the network's largest tensors, which determines the tile size.
         backend, precision, device: see `load`.
     """
 
@@ -69,9 +73,7 @@ class Upscaler(Predictor):
         scale: int | None = None,
         **settings,
     ) -> Self:
-        """`Predictor.load`, where a name stands for the weights in the package at a `scale`; settings: `memory` as
-        well.
-        """
+        """`Predictor.load`; a name selects the packaged weights of a `scale`. settings: also `memory`."""
         if scale is not None and scale not in SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
         source = checkpoint if source is None else source
@@ -87,7 +89,7 @@ class Upscaler(Predictor):
         if scale not in (None, found):
             raise InputError(f"a checkpoint of scale {found}, expected {scale}")
         keep_freed_memory()
-        upscaler = cls.__new__(cls)  # for __init__ loads
+        upscaler = cls.__new__(cls)  # __init__ would load a network
         upscaler.hold(network)
         module = upscaler.network if isinstance(network, nn.Module) else _layers_of(info)
         upscaler.scale = module.scale
@@ -96,56 +98,73 @@ class Upscaler(Predictor):
         return upscaler
 
     def example(self) -> Tensor:
-        """Noise of the size of a tile, or smaller."""
+        """Noise in the size of a tile, or smaller."""
         side = min(self.tile + 2 * self.margin, EXAMPLE_SIDE)
         return torch.rand(1, 3, side, side)
 
-    def __call__(self, image: Image.Image | np.ndarray | Tensor) -> Image.Image | np.ndarray | Tensor:
+    def inputs(self, given: Any) -> Any | list[Any]:
+        if isinstance(given, Image.Image | np.ndarray | Tensor):
+            return given
+        if isinstance(given, str | os.PathLike):
+            return named_pictures(given)
+        return each_of(given, self.inputs, what="image", expected="a path, a URL, a Pillow image, an array or a tensor")
+
+    def result(self, image: Any) -> UpscaledImage | UpscaledArray | UpscaledTensor | Tensor:
         """The enlarged image, of the kind that came in.
 
-        image: a Pillow image (modes L, LA, RGB, RGBA, I;16); an array (H, W), (H, W, 1) or (H, W, 3), uint8, uint16 or
-        float in [0, 1]; or a tensor (3, H, W) or (B, 3, H, W), the same types.
+        image: a path; a Pillow image (modes L, LA, RGB, RGBA, I;16); an array (H, W), (H, W, 1) or (H, W, 3), uint8,
+        uint16 or float in [0, 1]; or a tensor (3, H, W) or (B, 3, H, W), the same types.
         """
         if isinstance(image, Image.Image):
-            return self.enlarge_picture(image)
+            return UpscaledImage.of(self.enlarge_picture(image), scale=self.scale, source=name_of(image))
         if isinstance(image, Tensor):
-            if not image.numel():
-                raise InputError(f"tensor of shape {list(image.shape)}, expected pixels in it")
-            if image.dtype == torch.bfloat16:  # which NumPy doesn't know
-                return self(image.float()).to(image.dtype)
-            if image.ndim == 4:
-                return torch.stack([self(single) for single in image])
-            if image.ndim != 3:
-                raise InputError(
-                    f"tensor of shape {list(image.shape)}, expected (3, height, width) or (batch, 3, height, width)"
-                )
-            pixels = self.enlarge(image.detach().cpu().permute(1, 2, 0).numpy())
-            return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(image.device)
-        if not isinstance(image, np.ndarray):
-            raise InputError(f"image of type {type(image).__name__}, expected a Pillow image, an array or a tensor")
-        return self.enlarge(image[:, :, None])[:, :, 0] if image.ndim == 2 else self.enlarge(image)
+            enlarged = self._enlarge_tensor(image)
+            return enlarged if image.ndim == 4 else UpscaledTensor.holding(enlarged, scale=self.scale, source="image")
+        if isinstance(image, np.ndarray):
+            pixels = self.enlarge(image[:, :, None])[:, :, 0] if image.ndim == 2 else self.enlarge(image)
+            return UpscaledArray.holding(pixels, scale=self.scale, source="image")
+        file = self.enlarge_file(read_picture(Path(image)))
+        return UpscaledImage.of_file(file, scale=self.scale, source=str(image))
+
+    def _enlarge_tensor(self, image: Tensor) -> Tensor:
+        if not image.numel():
+            raise InputError(f"tensor of shape {list(image.shape)}, expected pixels in it")
+        if image.dtype == torch.bfloat16:  # which NumPy doesn't know
+            return self._enlarge_tensor(image.float()).to(image.dtype)
+        if image.ndim == 4:
+            return torch.stack([self._enlarge_tensor(single) for single in image])
+        if image.ndim != 3:
+            raise InputError(
+                f"tensor of shape {list(image.shape)}, expected (3, height, width) or (batch, 3, height, width)"
+            )
+        pixels = self.enlarge(image.detach().cpu().permute(1, 2, 0).numpy())
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(image.device)
+
+    def enlarge_file(self, file: PictureFile, *, on_tile: Callable[[int, int], object] | None = None) -> PictureFile:
+        """A file's pixels and transparency, all else as it is. on_tile: as in `enlarge`."""
+        alpha = None if file.alpha is None else enlarge_alpha(file.alpha, self.scale)
+        return file.with_pixels(self.enlarge(file.colour, on_tile=on_tile), alpha)
 
     def enlarge_picture(
         self, image: Image.Image, *, on_tile: Callable[[int, int], object] | None = None
     ) -> Image.Image:
-        """A Pillow image of one of the modes above; alpha is enlarged by bicubic. on_tile: as in `enlarge`."""
+        """Upscale a Pillow image of one of the modes above, its alpha by bicubic. on_tile: as in `enlarge`."""
         if image.mode in ("LA", "RGBA"):
             *colours, alpha = image.split()
             colour = self.enlarge_picture(Image.merge("RGB" if len(colours) == 3 else "L", colours), on_tile=on_tile)
             colour.putalpha(Image.fromarray(enlarge_alpha(np.asarray(alpha), self.scale)))
             return colour
         if image.mode not in COLOUR_MODES:
-            raise InputError(f"image of Pillow's mode {image.mode!r}, expected L, LA, RGB, RGBA or I;16")
+            raise InputError(f"image mode {image.mode!r}, expected L, LA, RGB, RGBA or I;16")
         pixels = np.asarray(image)
         enlarged = self.enlarge(pixels.reshape(*pixels.shape[:2], -1), on_tile=on_tile)
         return Image.fromarray(enlarged[:, :, 0] if enlarged.shape[2] == 1 else enlarged)
 
     @torch.inference_mode()
     def enlarge(self, pixels: np.ndarray, *, on_tile: Callable[[int, int], object] | None = None) -> np.ndarray:
-        """pixels: (H, W, 1) grey or (H, W, 3), uint8, uint16 or float -> (scale * H, scale * W, the same), of the same
-        type.
+        """pixels: (H, W, 1) gray or (H, W, 3), uint8, uint16 or float -> (scale * H, scale * W, C), of the same type.
 
-        on_tile: is called with (number of tiles done, number of all) after each.
+        on_tile: called after each tile with (tiles done, all tiles).
         """
         check_pixels(pixels)
         height, width, channels = pixels.shape
@@ -164,13 +183,13 @@ class Upscaler(Predictor):
 
 
 def _layers_of(info: Mapping[str, Any]) -> nn.Module:
-    """The layers that an exported file holds, without their weights."""
+    """The layers of an exported network, without weights."""
     with torch.device("meta"):
         return fuse(create_model(info["model"], **info["model_args"]))
 
 
 def check_pixels(pixels: np.ndarray) -> None:
-    """Refuse what is no image; raises InputError that tells what it is."""
+    """Raise InputError unless the array is a valid image."""
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
         raise InputError(f"image of shape {list(pixels.shape)}, expected (height, width, 1 or 3) with pixels in it")
     if str(pixels.dtype) not in FULL and not np.issubdtype(pixels.dtype, np.floating):
@@ -178,7 +197,7 @@ def check_pixels(pixels: np.ndarray) -> None:
     if np.issubdtype(pixels.dtype, np.floating):
         if not np.isfinite(pixels).all():
             raise InputError("image with NaN or infinite values, expected values in [0, 1]")
-        if np.abs(pixels).max() > 2:  # another network may have gone a little beyond white; 255 is another scale
+        if np.abs(pixels).max() > 2:  # outputs of a network may slightly exceed 1; 255 is another scale
             raise InputError(f"image with values from {pixels.min():g} to {pixels.max():g}, expected values in [0, 1]")
 
 
@@ -189,16 +208,14 @@ def as_network_input(pixels: np.ndarray) -> Tensor:
 
 
 def as_pixels(image: Tensor, dtype: np.dtype) -> np.ndarray:
-    """(C, H, W), white = 1 -> (H, W, C) of `dtype`; whole numbers are rounded and cut off, floating point stays as it
-    is.
-    """
+    """(C, H, W), white = 1 -> (H, W, C) of `dtype`; integers are rounded and clipped, floating point isn't."""
     pixels = image.permute(1, 2, 0).numpy()
     full = FULL.get(str(dtype))
     return (pixels * full).round().clip(0, full).astype(dtype) if full else pixels.astype(dtype)
 
 
 def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
-    """alpha: (H, W) uint8 or uint16 -> (scale * H, scale * W), by bicubic: the network has seen no transparency."""
+    """alpha: (H, W) uint8 or uint16 -> (scale * H, scale * W), by bicubic: the network isn't trained on alpha."""
     height, width = alpha.shape
     smooth = Image.fromarray(alpha.astype(np.float32)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
     return np.asarray(smooth).round().clip(0, FULL[str(alpha.dtype)]).astype(alpha.dtype)

@@ -1,4 +1,4 @@
-"""Forecasts of tables without training: what `Forecaster.predict` does before `fit`."""
+"""Zero-shot forecasts of tables: `Forecaster.predict` without `fit`."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,12 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..checkpoints.ours import load_checkpoint
 from ..checkpoints.packaged import packaged_weights
-from ..data.series.frames import bounds_of, read_frame, refuse_names_of_bounds, write_frame
+from ..data.series.frames import Layout, bounds_of, read_frame, refuse_names_of_bounds, write_frame
 from ..data.series.frequency import DAY, Frequency
 from ..data.series.missing import warn_of_sentinels
 from ..data.series.tables import Series
@@ -21,15 +23,18 @@ from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 PACKAGED = "ffnet_ts_zero"
 
 MOST_STEPS = 10_000
-"""The longest horizon: beyond it a forecast is only its own echo."""
+"""The longest horizon; beyond it a forecast only extends itself."""
+
+GUESS = 0.1
+"""Assumed std of a constant series' future, as a fraction of its value (of 1 for zeros)."""
 
 FEW = 8
-"""Observed values below which a forecast is worth little."""
+"""The minimum number of values for a useful forecast."""
 
 
 @lru_cache(maxsize=1)
 def packaged_network() -> FFNetTSZero:
-    """The network of the package, trained on synthetic series alone."""
+    """The packaged network, trained on synthetic series only."""
     return load_checkpoint(packaged_weights(PACKAGED))[0]
 
 
@@ -44,13 +49,29 @@ def zero_shot_forecast(
     device: str = "cpu",
     network: FFNetTSZero | None = None,
 ) -> Any:
-    """The next `horizon` steps after a pandas or polars table, as a table of its kind: medians, intervals, quantiles.
+    """Forecast the next `horizon` steps after a pandas or polars table, as a table of the same layout.
 
     levels: coverage of intervals in percent, columns that end in -lo-80 and -hi-80; quantiles: such as 0.1, columns
-    that end in
-    -q-10; positive: nothing below zero. Missing values are left out. Raises InputError that names what can't be used.
+    that end in -q-10; positive: clip at zero. Values may be missing. Raises InputError that names invalid input.
     """
     series, layout = read_frame(table, time=time)
+    return forecast_series(
+        series, layout, horizon, levels=levels, quantiles=quantiles, positive=positive, device=device, network=network
+    )
+
+
+def forecast_series(
+    series: Series,
+    layout: Layout,
+    horizon: int,
+    *,
+    levels: Sequence[float] = (),
+    quantiles: Sequence[float] = (),
+    positive: bool = False,
+    device: str = "cpu",
+    network: FFNetTSZero | None = None,
+) -> Any:
+    """Forecast a table that was read, as a table in its layout."""
     if not layout.long:
         refuse_names_of_bounds(series.names, levels)
     refuse_unusable(series, horizon)
@@ -59,14 +80,36 @@ def zero_shot_forecast(
     warn_of_little(series)
     forecaster = ZeroShot(network or packaged_network(), device=device)
     deciles = forecaster.forecast(list(series.values.T), horizon, seasons=seasons_of(frequency, series.times[-1]))
-    columns = forecast_columns(deciles, levels, quantiles)
+    columns = forecast_columns(widen_constants(deciles, series.values), levels, quantiles)
     if positive:
         columns = {suffix: np.maximum(values, 0) for suffix, values in columns.items()}
     return write_frame(frequency.after(series.times[-1], horizon), columns, series.names, layout, model=PACKAGED)
 
 
+class MedianForecast:
+    """The median forecast of windows, each series alone: (N, rows, variables) -> (N, horizon, variables)."""
+
+    def __init__(
+        self,
+        network: FFNetTSZero,
+        horizon: int,
+        seasons: Sequence[int],
+        *,
+        device: torch.device = torch.device("cpu"),
+    ):
+        self.forecaster = ZeroShot(network, device=str(device))
+        self.horizon, self.seasons = horizon, seasons
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """windows: in any unit, NaN for missing values."""
+        series = list(windows.transpose(1, 2).flatten(0, 1).double().numpy())
+        deciles = self.forecaster.forecast(series, self.horizon, seasons=self.seasons)
+        median = torch.from_numpy(deciles[:, len(QUANTILES) // 2]).float()
+        return median.unflatten(0, (len(windows), -1)).transpose(1, 2)
+
+
 def seasons_of(frequency: Frequency, time: np.datetime64) -> tuple[int, ...]:
-    """Steps in the seasons of a calendar: a day and a week where several steps make a day, else a week or a year."""
+    """Calendar seasons in steps: a day and a week for steps shorter than a day, else a week or a year."""
     season, step = frequency.season, frequency.after(time, 1)[0] - time
     return (season, 7 * season) if season > 1 and season * step == DAY else (season,)
 
@@ -82,8 +125,19 @@ def forecast_columns(
     return columns | {f"-q-{100 * level:g}": quantile(deciles, level) for level in quantiles}
 
 
+def widen_constants(deciles: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Give constant series quantiles of an assumed width.
+
+    deciles: (variables, 9, H); values: (rows, variables).
+    """
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    std = np.where(low == high, GUESS * np.where(high == 0, 1, np.abs(high)), 0)
+    scores = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])
+    return deciles + std[:, None, None] * scores[:, None]
+
+
 def quantile(deciles: np.ndarray, level: float) -> np.ndarray:
-    """Any quantile, (H, variables), linear in normal scores between the deciles and as a normal tail beyond them."""
+    """Any quantile, (H, variables): linear in normal scores between the deciles, with normal tails beyond them."""
     scores = np.array([NormalDist().inv_cdf(known) for known in QUANTILES])
     score = NormalDist().inv_cdf(level)
     if abs(score) > scores[-1]:
@@ -96,7 +150,7 @@ def quantile(deciles: np.ndarray, level: float) -> np.ndarray:
 
 
 def refuse_unusable(series: Series, horizon: int) -> None:
-    """Raise InputError where there is nothing to forecast from, or too far to forecast to."""
+    """Raise InputError for a series without values or a horizon that is too long."""
     if horizon > MOST_STEPS:
         raise InputError(f"horizon {horizon}, expected at most {MOST_STEPS} steps")
     empty = np.isnan(series.values).all(axis=0)
@@ -105,12 +159,12 @@ def refuse_unusable(series: Series, horizon: int) -> None:
 
 
 def warn_of_little(series: Series) -> None:
-    """Warn of series of very few values, and of constant ones."""
+    """Warn of series with very few values and of constant ones."""
     known = (~np.isnan(series.values)).sum(axis=0)
     if known.min() < FEW:
         column = int(known.argmin())
         warnings.warn(
-            f"{series.variable(column)}: {known[column]} values, expected at least {FEW}: its forecast is worth little",
+            f"{series.variable(column)}: {known[column]} values, expected at least {FEW} for a useful forecast",
             InputWarning,
             stacklevel=3,
         )
@@ -119,8 +173,8 @@ def warn_of_little(series: Series) -> None:
         column = int(constant.argmax())
         warnings.warn(
             f"{series.variable(column)} ({int(constant.sum())} such series): "
-            f"{np.nanmax(series.values[:, column]):g} at every date; "
-            "its forecast repeats it, with intervals of no width",
+            f"{np.nanmax(series.values[:, column]):g} at every date; its forecast repeats it, and its intervals "
+            f"assume a std of {GUESS:.0%} of the value",
             InputWarning,
             stacklevel=3,
         )

@@ -1,1 +1,1 @@
-"""What the operating system and the processor are asked: files, memory, instructions, devices."""
+"""The operating system and the hardware: files, memory, instruction sets, devices."""

@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep what PyTorch frees."""
+"""Setting of the C library's allocator to keep the memory that PyTorch frees."""
 
 import ctypes
 import sys
@@ -9,11 +9,11 @@ _NEVER_TRIM, _LARGEST_BLOCK = 2**31 - 1, 2**30
 
 
 def keep_freed_memory() -> bool:
-    """Let this process reuse large blocks in place of returning them to the kernel; True where that took effect.
+    """Make this process reuse large blocks instead of returning them to the kernel; True on success.
 
-    glibc maps every large activation anew and gives it back after the operator, so that each is paid for again in page
-    faults. With the thresholds raised the process keeps its peak of memory until it ends (`benchmarks/training_step.py`
-    measures what that spares). Other C libraries keep memory by themselves or don't offer the choice.
+    glibc maps every large activation anew and unmaps it after the operator, which costs page faults each time. With
+    raised thresholds the process keeps its peak memory until it ends (`benchmarks/training_step.py` measures the gain).
+    Other C libraries keep memory anyway or have no such setting.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and names for them."""
+"""Atomic writing of files, checks of targets, and file names."""
 
 import csv
 import errno
@@ -31,10 +31,10 @@ _ALONE = threading.RLock()
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Give the path of a new, empty file beside `path` to write to, which becomes `path` when all went well.
+    """Yield the path of a new, empty file next to `path`, which replaces `path` on success.
 
-    Raises InputError where that can't be written (no space, no permission); what stood at `path` before is unchanged
-    then. Any number of threads and processes may write the same path: it is always one of their files, whole.
+    Raises InputError if writing fails (no space, no permission); an existing file is then unchanged. Any number of
+    threads and processes may write the same path: it is always one of their files, whole.
     """
     path = Path(path)
     try:
@@ -53,7 +53,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
             os.close(descriptor)
     except OSError as error:
         raise InputError(
-            f"{path}: can't be written ({error.strerror or error}); what stood there before is unchanged"
+            f"{path}: can't be written ({error.strerror or error}); an existing file is unchanged"
         ) from None
 
 
@@ -111,9 +111,7 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files in a folder and its subfolders that end so, in order; raises InputError where there is no such
-    folder.
-    """
+    """The files with these suffixes below a folder, sorted; raises InputError if there is no such folder."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected files such as *{suffixes[0]} in it")
@@ -121,13 +119,13 @@ def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
 
 
 def expect_file(path: Path) -> None:
-    """Raise InputError that names the path where there is no file."""
+    """Raise InputError unless the path is a file."""
     if not path.is_file():
         raise InputError(f"{path}: is a folder, expected a file" if path.is_dir() else f"{path}: no such file")
 
 
 def each_once(paths: Iterable[Path]) -> list[Path]:
-    """The paths in order, without those that were there before."""
+    """The paths in order, without duplicates."""
     first: dict[str, Path] = {}
     for path in paths:
         first.setdefault(os.path.abspath(path), path)
@@ -135,11 +133,11 @@ def each_once(paths: Iterable[Path]) -> list[Path]:
 
 
 def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite: bool) -> None:
-    """Refuse to write over what exists, unless that is allowed, and over one of the sources in any case."""
+    """Raise InputError for targets that exist, unless `overwrite`, that are sources or that can't be written."""
     inputs, results = {source.resolve() for source in sources}, set()
     for target in targets:
         if target.resolve() in results:
-            raise InputError(f"{target}: named for two results, expected a name for each")
+            raise InputError(f"{target}: the target of two results, expected different names")
         results.add(target.resolve())
         blocked = next((parent for parent in target.parents if parent.is_file()), None)
         if target.is_dir() or blocked:
@@ -147,17 +145,15 @@ def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite
             raise InputError(f"{target}: can't be written, {what}, expected the name of a file in a folder")
         folder = next(parent for parent in target.absolute().parents if parent.exists())
         if not os.access(folder, os.W_OK):
-            raise InputError(f"{target}: can't be written, nothing may be written in {folder}, expected another folder")
+            raise InputError(f"{target}: can't be written, {folder} isn't writable, expected another folder")
         if target.resolve() in inputs:
-            raise InputError(
-                f"{target}: is one of the inputs, which would be lost, expected another folder for the results"
-            )
+            raise InputError(f"{target}: is one of the inputs, expected another folder for the results")
         if target.exists() and not overwrite:
             raise InputError(f"{target}: exists, expected another name or folder, or --overwrite")
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file with a last line end."""
+    """Write a text file that ends in a newline."""
     with written_whole(path) as part:
         part.write_text(text + "\n", encoding="utf-8")
 
@@ -186,15 +182,13 @@ def write_picture(path: str | Path, picture: Image.Image) -> None:
 
 
 def write_png(path: str | Path, picture: Image.Image) -> None:
-    """Write a PNG, which keeps every value."""
+    """Write a PNG, which is lossless."""
     with written_whole(path) as part:
         picture.save(part, format="PNG")
 
 
 def unique_stems(paths: Iterable[Path]) -> list[str]:
-    """A name without suffix for what is made of each file, also where two folders hold files of the same name: photo,
-    photo_2.
-    """
+    """A unique name without suffix for each file, also if folders have files of the same name: photo, photo_2."""
     stems: dict[str, None] = {}
     numbers: dict[str, Iterator[int]] = {}
     for path in paths:

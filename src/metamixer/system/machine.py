@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""Description of the machine: processor, instruction sets, GPU."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ import torch
 from ..errors import InputWarning
 
 CPUINFO = Path("/proc/cpuinfo")
-"""Where Linux describes the processor."""
+"""Linux's description of the processor."""
 
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """Instruction sets that multiply bfloat16: two of x86, one of Arm."""
@@ -21,7 +21,7 @@ INT8 = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
 def processor() -> str:
-    """The processor's own name."""
+    """The name of the processor."""
     if CPUINFO.is_file():
         for line in CPUINFO.read_text().splitlines():
             if line.startswith("model name"):
@@ -30,19 +30,19 @@ def processor() -> str:
 
 
 def describe_machine() -> str:
-    """Cores, processor, instructions, system, PyTorch: what stands beside a result."""
+    """Cores, processor, instructions, system and PyTorch version, to print with results."""
     instructions = torch.backends.cpu.get_cpu_capability()
     version = torch.__version__.split("+")[0]
     return f"{os.cpu_count()} cores of {processor()} ({instructions}), {platform.system()}, PyTorch {version}"
 
 
 def describe_accelerator() -> str:
-    """The GPU's name before the machine's, empty without one."""
+    """The GPU's name as a prefix of the machine's description; empty without a GPU."""
     return f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
 
 
 def instructions() -> frozenset[str]:
-    """The processor's instruction sets by Linux's names; on other systems those that PyTorch detects."""
+    """The processor's instruction sets in Linux's notation; on other systems those that PyTorch detects."""
     if CPUINFO.is_file():
         return read_flags(CPUINFO)
     detect = getattr(torch.cpu, "get_capabilities", dict)  # since PyTorch 2.11
@@ -51,14 +51,14 @@ def instructions() -> frozenset[str]:
 
 @cache
 def read_flags(path: Path) -> frozenset[str]:
-    """The instruction sets of the first processor in a file of Linux's form; none where it names none."""
+    """The instruction sets of the first processor in a file in the format of /proc/cpuinfo."""
     fields = (line.partition(":") for line in path.read_text().splitlines())
     named = (flags.split() for name, _, flags in fields if name.strip() in ("flags", "Features"))  # x86, Arm
     return frozenset(next(named, ()))
 
 
 def onednn_takes_bfloat16() -> bool:
-    """Whether PyTorch hands bfloat16 to oneDNN, which emulates it on AVX-512 processors without the instructions."""
+    """Whether PyTorch uses oneDNN for bfloat16, which emulates it on AVX-512 processors without the instructions."""
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
@@ -68,7 +68,7 @@ def computes_bfloat16() -> bool:
 
 
 def warn_of_emulation(option: str, instead: str) -> None:
-    """Warn that an option asks for bfloat16, which this processor emulates; instead: what to do about it."""
+    """Warn that an option selects bfloat16, which this processor emulates; instead: the advice."""
     warnings.warn(
         f"{option}: this processor has no instructions for bfloat16 and emulates it, much slower than float32; "
         f"{instead}",

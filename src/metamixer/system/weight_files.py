@@ -1,4 +1,4 @@
-"""Files of weights: read without running code, downloaded once and compared by checksum."""
+"""Weight files: read without running code, downloaded once, verified by checksum."""
 
 import argparse
 import hashlib
@@ -19,7 +19,7 @@ Source = str | Path | Mapping[str, Tensor]
 
 
 def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[str, Tensor]:
-    """The state dict in a published file, at a URL, or as given; nothing in the file is executed."""
+    """Read the state dict of a published file or URL, or a given one; no code in the file is executed."""
     if isinstance(source, Mapping):
         content = source
     elif str(source).startswith(("http://", "https://")):
@@ -34,7 +34,7 @@ def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[st
         raise InputError(f"{_short(source)}: no entry {weights!r}, expected one of {names_of(content)}")
     if not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(
-            f"{_short(source)}: no state dict in it, expected tensors by name, as such or under 'state_dict'"
+            f"{_short(source)}: no state dict found, expected a dictionary of tensors, as such or under 'state_dict'"
         )
     return content
 
@@ -44,7 +44,7 @@ def _read_url(url: str) -> Mapping:
     try:
         return _read_file(path)
     except InputError:
-        # A cut-off download would otherwise be taken from the cache, with a checksum that fits, for ever.
+        # A truncated download would otherwise stay in the cache forever, with a matching checksum.
         path.unlink(missing_ok=True)
         _checksum_file(path).unlink(missing_ok=True)
         raise
@@ -60,7 +60,7 @@ def _read_file(path: Path) -> Mapping:
 
 
 def read_torch_file(path: Path) -> Mapping:
-    """`torch.load` with tensors and plain values only, and `argparse.Namespace`, which the published files hold."""
+    """`torch.load` with tensors and plain values only, and `argparse.Namespace`, which published files contain."""
     expect_file(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
@@ -68,12 +68,12 @@ def read_torch_file(path: Path) -> Mapping:
     except Exception as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code:
-            raise InputError(f"{path}: holds {code[1]}, expected tensors and plain values: not loaded") from None
+            raise InputError(f"{path}: contains {code[1]}, expected tensors and plain values: not loaded") from None
         raise InputError(
             f"{path}: not a readable checkpoint ({type(error).__name__}): truncated, or another kind of file"
         ) from None
     if not isinstance(content, Mapping):
-        raise InputError(f"{path}: holds a {type(content).__name__}, expected a checkpoint dictionary")
+        raise InputError(f"{path}: contains a {type(content).__name__}, expected a checkpoint dictionary")
     return content
 
 
@@ -85,7 +85,7 @@ def expect_finite(state: Mapping[str, Tensor], name: object) -> None:
 
 
 def download(url: str) -> Path:
-    """The file of a URL in torch's hub cache; its SHA-256 is stored on first use and compared on every later one."""
+    """Download a URL to PyTorch's hub cache; its SHA-256 is stored on first use and verified on later ones."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     name = Path(urlparse(url).path).name
     if not name or name == "..":
@@ -97,13 +97,13 @@ def download(url: str) -> Path:
             with written_whole(path) as part:
                 torch.hub.download_url_to_file(url, str(part))
         except (OSError, InputError) as error:
-            raise InputError(f"{url}: can't be downloaded ({error}); fetch it elsewhere and give its path") from None
+            raise InputError(f"{url}: can't be downloaded ({error}); download it elsewhere and pass its path") from None
     digest = _sha256(path)
     if not checksum.is_file():
         write_text(checksum, f"{digest}  {path.name}")
     elif checksum.read_text().split()[0] != digest:
         raise InputError(
-            f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to fetch it anew"
+            f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to download again"
         )
     return path
 

@@ -1,4 +1,4 @@
-"""Tasks: what to optimise and what to measure, one file a task."""
+"""Tasks: losses and metrics, one file per task."""
 
 from .averaging import MovingAverage as MovingAverage
 from .classification import Classification as Classification

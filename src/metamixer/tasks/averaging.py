@@ -1,4 +1,4 @@
-"""The moving average of the weights, which is what is validated and kept."""
+"""Moving average of the weights, which is validated and saved."""
 
 import lightning as L
 from lightning.pytorch.callbacks import WeightAveraging
@@ -7,10 +7,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class MovingAverage(WeightAveraging):
-    """Exponential moving average of weights and norm statistics; its memory grows with the steps up to `decay`.
+    """Exponential moving average of weights and norm statistics; the decay grows with the steps up to `decay`.
 
-    Lightning's own (`EMAWeightAveraging`) remembers equally long from the first step: a short training is then
-    validated for many epochs with what is mostly its first, random weights.
+    Lightning's `EMAWeightAveraging` uses the full decay from the first step on, so that a short training is validated
+    for many epochs with an average of mostly random initial weights.
     """
 
     def __init__(self, decay: float = 0.9995):
@@ -20,8 +20,9 @@ class MovingAverage(WeightAveraging):
         super().__init__(multi_avg_fn=average)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Forget the average, which the network holds from the end of training on: Lightning's own goes on, and a test
-        behind `fit` would load the weights that were not averaged.
+        """Drop the average, which the network has since the end of training.
+
+        Lightning keeps it, so that `test` after `fit` would load the weights that aren't averaged.
         """
         super().teardown(trainer, pl_module, stage)
         self._average_model = None

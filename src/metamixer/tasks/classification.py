@@ -1,4 +1,4 @@
-"""Image classification: what to optimise and what to measure."""
+"""Image classification: loss and metrics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,22 +19,21 @@ from .task import Task
 
 
 class Classification(Task):
-    """Train and measure any image classifier of metamixer or timm.
+    """Train and evaluate any image classifier of metamixer or timm.
 
     Args:
-        model: a network's name, of metamixer or timm.
+        model: name of a metamixer or timm network.
         num_classes: must be the data's number of classes.
         model_args: keywords for `metamixer.create_model`.
         initial: a checkpoint to start from (ours or published).
-        new_classifier: give `initial` a new last layer, for other classes.
-        optimization: optimiser and schedule.
-        label_smoothing: share of a label that all classes have alike.
+        new_classifier: replace the classifier of `initial`, for other classes.
+        optimization: optimizer and schedule.
+        label_smoothing: probability spread evenly over all classes.
         mixup: strength of mixup; 0 for none.
         cutmix: strength of CutMix; 0 for none.
-        distillation: a teacher and its share of the loss; none: the labels alone.
-        train_sizes: image sides in pixels through which training goes in equal shares; empty: the data's own all the
-            time.
-        compile: let torch.compile have the network.
+        distillation: a teacher and its weight in the loss; none: labels only.
+        train_sizes: image sides in pixels, each for an equal part of the training; empty: always the data's own.
+        compile: compile the network with torch.compile.
     """
 
     spec = CLASSIFICATION
@@ -84,17 +83,13 @@ class Classification(Task):
             self.expect_classes(self.num_classes)
 
     def match_data(self) -> None:
-        """Find the data's classes among the network's, which the checkpoint told; raises InputError where they are none
-        of them.
-        """
+        """Find the data's classes among the checkpoint's; raises InputError if they aren't."""
         classes = getattr(self.trainer.datamodule, "classes", None)
         if classes is not None:
             self.class_indices = match_classes(classes, self.loaded_info.get("classes"), self.num_classes)
 
     def on_before_batch_transfer(self, batch: Sequence[Tensor], dataloader_idx: int) -> Sequence[Tensor]:
-        """Look at the labels while they are on the CPU, where no GPU waits for it; raises InputError where a class has
-        no number.
-        """
+        """Check the labels on the CPU, without a GPU synchronization; raises InputError for an unknown class."""
         expect_labels(batch[1], self.num_classes if self.class_indices is None else len(self.class_indices))
         return batch
 
@@ -104,7 +99,7 @@ class Classification(Task):
             even = len(images) // 2 * 2
             if not even:
                 raise InputError(
-                    "a batch of 1 image to train on, expected at least 2 for mixup and cutmix: --data.batch_size 2"
+                    "a training batch of 1 image, expected at least 2 for mixup and CutMix: --data.batch_size 2"
                 )
             images, targets = self.mixing(images[:even], labels[:even])
         else:
@@ -116,7 +111,7 @@ class Classification(Task):
             if teacher_logits.shape[1] != self.num_classes:
                 raise InputError(
                     f"distillation.teacher of {teacher_logits.shape[1]} classes, expected {self.num_classes}: "
-                    "`classes` picks the student's"
+                    "`classes` selects the student's"
                 )
             loss = self.distillation.loss(loss, logits, teacher_logits)
         return self.log_loss(loss, batch_size=len(images))
@@ -126,9 +121,7 @@ class Classification(Task):
             self.distillation.teacher.to(self.device)
 
     def evaluate(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """(images, labels) -> logits and labels by the network's numbers; where the data has a part of its classes, no
-        other can win.
-        """
+        """(images, labels) -> logits and labels in the network's class indices; other classes can't win."""
         images, labels = batch
         logits = self(images)
         return (logits, labels) if self.class_indices is None else keep_classes(logits, labels, self.class_indices)
@@ -153,7 +146,7 @@ class Classification(Task):
 
 
 def expect_labels(labels: Tensor, num_classes: int) -> None:
-    """labels: integers (B,); raises InputError that names one which is no class's number."""
+    """labels: integers (B,); raises InputError that names a label out of range."""
     low, high = labels.min().item(), labels.max().item()
     if low < 0 or high >= num_classes:
         raise InputError(

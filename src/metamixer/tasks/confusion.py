@@ -1,4 +1,4 @@
-"""Measures of points and pixels from one matrix of counts: rows are the true classes, columns those that were said."""
+"""Metrics of points and pixels from a confusion matrix: rows are true classes, columns are predictions."""
 
 import csv
 from collections.abc import Mapping
@@ -11,8 +11,9 @@ from ..system.files import write_csv
 
 
 def class_ious(counts: Tensor) -> Tensor:
-    """Intersection over union of each class; NaN for one that neither is there nor was found. counts: (truth,
-    prediction).
+    """Intersection over union of each class; NaN for a class neither present nor predicted.
+
+    counts: (truth, prediction).
     """
     counts = counts.double()
     hits = counts.diagonal()
@@ -20,9 +21,7 @@ def class_ious(counts: Tensor) -> Tensor:
 
 
 def segmentation_measures(counts: Tensor) -> Mapping[str, Tensor]:
-    """Mean IoU over the classes that are there or were found, mean accuracy over those that are there, accuracy of all
-    points.
-    """
+    """Mean IoU over classes present or predicted, mean accuracy over classes present, and overall accuracy."""
     hits, truths = counts.double().diagonal(), counts.double().sum(dim=1)
     return {
         "miou": class_ious(counts).nanmean(),
@@ -32,11 +31,11 @@ def segmentation_measures(counts: Tensor) -> Mapping[str, Tensor]:
 
 
 def write_confusion(path: Path, counts: Tensor, classes: list[str]) -> None:
-    """CSV: a row for each true class, a column for each that was said."""
+    """Write a CSV with a row for each true class and a column for each predicted one."""
     write_csv(path, [("class", *classes), *((name, *row) for name, row in zip(classes, counts.tolist(), strict=True))])
 
 
 def read_confusion(path: Path) -> Tensor:
-    """The counts that `write_confusion` wrote."""
+    """Read the counts that `write_confusion` wrote."""
     with path.open(newline="") as file:
         return torch.tensor([[int(value) for value in row[1:]] for row in list(csv.reader(file))[1:]])

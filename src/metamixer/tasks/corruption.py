@@ -1,4 +1,4 @@
-"""How a classifier holds up under corrupted images: ImageNet-C's measure."""
+"""Robustness of a classifier to corrupted images: the metrics of ImageNet-C."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,19 +25,17 @@ ALEXNET_ERRORS: dict[str, float] = {
     "pixelate": 0.717840,
     "jpeg_compression": 0.606500,
 }
-"""Top-1 errors of AlexNet, over which the benchmark's authors take the mean (their published evaluation)."""
+"""Top-1 errors of AlexNet, by which the benchmark's authors normalize (their published evaluation)."""
 
 
 class CorruptionRobustness(Classification):
-    """Measure a classifier on each corruption of ImageNet-C: top-1 error, and their mean relative to AlexNet's
-    (mCE).
-    """
+    """Evaluate a classifier on each corruption of ImageNet-C: top-1 errors, and the mean relative to AlexNet (mCE)."""
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage != "test":
             raise InputError(
-                f"CorruptionRobustness: asked to {stage}, expected test: the corrupted images are for measuring alone"
+                f"CorruptionRobustness: command {stage}, expected test: the corrupted images are for evaluation only"
             )
         names = self.trainer.datamodule.corruptions
         self.accuracies = nn.ModuleDict({name: MulticlassAccuracy(self.num_classes, average="micro") for name in names})
@@ -55,5 +53,5 @@ class CorruptionRobustness(Classification):
 
 
 def mean_corruption_error(errors: Mapping[str, float]) -> float:
-    """The mean over the benchmark's 15 corruptions of the error divided by AlexNet's; others don't count."""
+    """The mean over the benchmark's 15 corruptions of the error divided by AlexNet's; others are ignored."""
     return sum(errors[name] / alexnet for name, alexnet in ALEXNET_ERRORS.items()) / len(ALEXNET_ERRORS)

@@ -1,4 +1,4 @@
-"""Detection and instance segmentation: what to optimise and what to measure."""
+"""Detection and instance segmentation: loss and metrics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,19 +29,21 @@ MEASURES = {
     "ar_large": "mar_large",
 }
 """COCO's twelve numbers: our name -> torchmetrics'."""
+SHOWN = ("box_ap", "mask_ap")
+"""On the screen; the others are in the logs."""
 KINDS = {"box": "bbox", "mask": "segm"}
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 
 
 class Detection(Task):
-    """Train and measure a detector.
+    """Train and evaluate a detector.
 
     Args:
         model, model_args: name and keywords for `metamixer.create_model`.
         num_classes: must be the data's number of categories.
-        initial: a checkpoint to start from (ours or published); its class layers are kept where the class count is the
-            same, and replaced where `new_classifier` says so.
+        initial: a checkpoint to start from (ours or published); keeps its class layers, and so needs the same
+            class count, unless `new_classifier`.
         pretrained_backbone: start the backbone from its published ImageNet weights.
     """
 
@@ -58,7 +60,7 @@ class Detection(Task):
         pretrained_backbone: bool = False,
         optimization: DetectionOptimization = DetectionOptimization(),
     ):
-        mask_codec()  # or an error now, not after the first epoch
+        mask_codec()  # raises now if it isn't installed, not after the first epoch
         args = {**(model_args or {}), "num_classes": num_classes}
         start = backbone_start(args, pretrained=pretrained_backbone)
         super().__init__(model, args, optimization, start=start, initial=initial, new_classifier=new_classifier)
@@ -67,7 +69,7 @@ class Detection(Task):
         self.measures = nn.ModuleDict({split: average_precision() for split in ("val", "test")})
 
     def forward(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
-        """images: (3, H, W) each -> detections of each image in its pixels."""
+        """images: (3, H, W) each -> detections of each image, in its pixels."""
         return self.network(images)
 
     def setup(self, stage: str) -> None:
@@ -91,15 +93,15 @@ class Detection(Task):
 
     def log_measures(self, split: str) -> None:
         measures = self.measures[split]
-        self.log_dict(
-            {f"{split}/{name}": value for name, value in coco_numbers(measures.compute()).items()}, prog_bar=False
-        )
+        for name, value in coco_numbers(measures.compute()).items():
+            self.log(f"{split}/{name}", value, prog_bar=name in SHOWN)
         measures.reset()
 
 
 def average_precision() -> MeanAveragePrecision:
-    """COCO's evaluation of boxes and masks, with COCO's thresholds: torchmetrics' own are rounded to float32, which
-    moves ties.
+    """COCO's evaluation of boxes and masks.
+
+    The thresholds are COCO's; torchmetrics rounds its own to float32, which moves ties.
     """
     return MeanAveragePrecision(
         iou_type=tuple(KINDS.values()),
@@ -110,7 +112,7 @@ def average_precision() -> MeanAveragePrecision:
 
 
 def coco_numbers(measures: dict[str, Tensor]) -> dict[str, Tensor]:
-    """torchmetrics' names -> `box_ap`, `mask_ap50` and so on: twelve of boxes and twelve of masks."""
+    """Rename torchmetrics' results to `box_ap`, `mask_ap50` and so on: twelve for boxes and twelve for masks."""
     return {
         f"{kind}_{name}": measures[f"{prefix}_{theirs}"]
         for kind, prefix in KINDS.items()

@@ -1,4 +1,4 @@
-"""Learning from a teacher: its labels or its probabilities beside the true ones (DeiT, as the paper uses it)."""
+"""Distillation from a teacher's labels or probabilities (DeiT, as in the paper)."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,14 +15,14 @@ from ..models.registry import expect_classifier
 
 
 class Teacher(nn.Module):
-    """A trained classifier that looks at the student's batches in its own normalisation and size; it never learns.
+    """A frozen classifier that receives the student's batches in its own normalization and size.
 
     Args:
-        model: a module, a timm name (pretrained weights are loaded) or "package.module:function" that gives a module.
-        size: side of the teacher's images in pixels; None: as the student's.
-        mean: of the teacher's normalisation; None: what a timm model says of itself, else ImageNet's.
+        model: a module, a timm name (pretrained weights are loaded) or a "package.module:function" that returns one.
+        size: side of the teacher's images in pixels; None: the student's.
+        mean: of the teacher's normalization; None: that of the timm model, else ImageNet's.
         std: likewise.
-        classes: the teacher's numbers of the student's classes, in their order; None: the same classes.
+        classes: the teacher's indices of the student's classes, in the student's order; None: the same classes.
         bfloat16: compute in bfloat16, whatever the student's precision.
     """
 
@@ -51,7 +51,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor, student: Preprocessing) -> Tensor:
-        """images: (B, C, H, W) as `student` normalises them -> logits (B, classes)."""
+        """images: (B, C, H, W) as normalized by `student` -> logits (B, classes)."""
         x = images * images.new_tensor(student.std).view(1, -1, 1, 1) + images.new_tensor(student.mean).view(
             1, -1, 1, 1
         )
@@ -64,13 +64,13 @@ class Teacher(nn.Module):
 
 
 class Distillation:
-    """(1 - alpha) * loss on the labels + alpha * loss on the teacher's word.
+    """(1 - alpha) * loss on the labels + alpha * loss on the teacher's output.
 
     Args:
         teacher: a trained classifier.
-        kind: hard, cross entropy with the teacher's class; soft, divergence from its probabilities.
-        alpha: the teacher's share of the loss.
-        tau: temperature of soft probabilities.
+        kind: hard: cross-entropy with the teacher's class; soft: KL divergence from its probabilities.
+        alpha: the teacher's weight in the loss.
+        tau: temperature of the soft probabilities.
     """
 
     def __init__(self, teacher: Teacher, *, kind: str = "hard", alpha: float = 0.5, tau: float = 1.0):
@@ -90,18 +90,18 @@ class Distillation:
 
 
 def hard_loss(logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Cross entropy with the class that the teacher names."""
+    """Cross-entropy with the teacher's prediction."""
     return F.cross_entropy(logits, teacher_logits.argmax(dim=1))
 
 
 def soft_loss(logits: Tensor, teacher_logits: Tensor, tau: float) -> Tensor:
-    """Mean over all elements of the divergence between softened distributions, times tau squared."""
+    """KL divergence between the softened distributions, mean over all elements, times tau squared."""
     student, teacher = (F.log_softmax(x / tau, dim=1) for x in (logits, teacher_logits))
     return F.kl_div(student, teacher, reduction="sum", log_target=True) * tau**2 / logits.numel()
 
 
 def build_teacher(name: str) -> nn.Module:
-    """A module from the name of a classifier with published weights, or from "package.module:function"."""
+    """Build a teacher from the name of a pretrained classifier or from "package.module:function"."""
     if ":" not in name:
         expect_classifier(name)
         return create_model(name, pretrained=True)
@@ -109,4 +109,4 @@ def build_teacher(name: str) -> nn.Module:
     try:
         return getattr(import_module(module), function)()
     except (ImportError, AttributeError, OSError) as error:
-        raise InputError(f"teacher {name!r}: {first_line(error)}, expected a function that gives a module") from None
+        raise InputError(f"teacher {name!r}: {first_line(error)}, expected a function that returns a module") from None

@@ -1,4 +1,4 @@
-"""Forecasting: what to optimise and what to measure."""
+"""Forecasting: loss and metrics."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,14 +17,14 @@ LOSSES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.smooth_l1_loss}
 
 
 class Forecasting(Task):
-    """Train and measure a network that forecasts several series from a window of them.
+    """Train and evaluate a network that forecasts several series from a window of their past.
 
     Args:
         model, model_args: name and keywords for `metamixer.create_model`.
         variables, lookback, horizon: must be the data's.
         initial: a checkpoint to start from, ours or a published one.
         loss: "mse", "mae" or "huber".
-        compile: let torch.compile have the network.
+        compile: compile the network with torch.compile.
     """
 
     spec = FORECASTING
@@ -69,7 +69,7 @@ class Forecasting(Task):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         x, target = batch
         forecast, target = where_measured(self(x), target)
-        # The sum of nothing is 0, with gradients; its mean would be NaN.
+        # The sum of no values is 0, with gradients; their mean would be NaN.
         loss = self.loss(forecast, target) if target.numel() else forecast.sum()
         return self.log_loss(loss, batch_size=len(x))
 
@@ -92,8 +92,6 @@ class Forecasting(Task):
 
 
 def where_measured(forecast: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """What counts in an error: both as they are, or, where some of the target is NaN and wasn't measured, the other
-    values in a row.
-    """
+    """Leave out the values whose target is NaN, i.e. missing; without any, both keep their shape."""
     measured = ~target.isnan()
     return (forecast, target) if measured.all() else (forecast[measured], target[measured])

@@ -1,4 +1,4 @@
-"""Lovász-softmax: a smooth stand-in for the mean intersection over union (Berman and others, CVPR 2018)."""
+"""Lovász-softmax: a smooth surrogate of the mean intersection over union (Berman et al., CVPR 2018)."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def lovasz_softmax(logits: Tensor, labels: Tensor, *, ignore_index: int = -1) -> Tensor:
-    """logits: (N, C), labels: (N,) -> the mean over the classes that occur in the labels; 0 where none does."""
+    """logits: (N, C), labels: (N,) -> the mean over the classes in the labels; 0 if there are none."""
     known = labels != ignore_index
     probabilities, labels = logits[known].float().softmax(dim=1), labels[known]
     if not len(labels):
@@ -20,8 +20,9 @@ def lovasz_softmax(logits: Tensor, labels: Tensor, *, ignore_index: int = -1) ->
 
 @torch.no_grad()
 def _gradient(truth: Tensor) -> Tensor:
-    """Of the Jaccard loss's Lovász extension, for errors that fall; truth: (N, C) zeros and ones in the errors'
-    order.
+    """Gradient of the Lovász extension of the Jaccard loss, for errors in descending order.
+
+    truth: (N, C), zeros and ones in the order of the errors.
     """
     total = truth.sum(dim=0)
     jaccard = 1 - (total - truth.cumsum(dim=0)) / (total + (1 - truth).cumsum(dim=0))

@@ -1,4 +1,4 @@
-"""Classes of points: what to optimise and what to measure."""
+"""Point cloud segmentation: loss and metrics."""
 
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ from .task import Task
 
 
 class PointSegmentation(Task):
-    """Train and measure a network that gives every point a class; both are measured on the original points.
+    """Train and evaluate a network that classifies every point; metrics are of the original points, not voxels.
 
     Args:
-        model, model_args: name and keywords for `metamixer.create_model`; `in_chans` follows from the data.
+        model, model_args: name and keywords for `metamixer.create_model`; `in_chans` must be the data's.
         num_classes: must be the data's number of classes.
         initial: a checkpoint to start from, ours or a published one; its head is kept unless `new_classifier`.
-        lovasz_weight: of the Lovász loss beside cross entropy.
-        votes: views of a scene that vote in tests, 1 to 13; validation takes one, and one point a voxel.
+        lovasz_weight: weight of the Lovász loss, which is added to the cross-entropy.
+        votes: views of a scene that vote in a test, 1 to 13; validation uses one, and one point per voxel.
     """
 
     spec = POINTS
@@ -83,7 +83,7 @@ class PointSegmentation(Task):
         self.measures[split].update(scores.argmax(dim=1), torch.from_numpy(batch.labels).to(scores.device))
 
     def log_measures(self, split: str) -> None:
-        """Log them; a test leaves its confusion matrix as a file beside."""
+        """Log the metrics; a test also writes test_confusion.csv."""
         counts, names = self.measures[split].compute(), self.trainer.datamodule.classes
         self.measures[split].reset()
         self.log_dict(

@@ -1,4 +1,4 @@
-"""Semantic segmentation: what to optimise and what to measure."""
+"""Semantic segmentation: loss and metrics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,17 +20,17 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Segmentation(Task):
-    """Train and measure a segmentation network.
+    """Train and evaluate a segmentation network.
 
     Args:
         model, model_args: name and keywords for `metamixer.create_model`.
         num_classes: must be the data's number of classes.
-        initial: a checkpoint to start from (ours or published); its class layers are kept where the class count is the
-            same, and replaced where `new_classifier` says so.
+        initial: a checkpoint to start from (ours or published); keeps its class layers, and so needs the same
+            class count, unless `new_classifier`.
         pretrained_backbone: start the backbone from its published ImageNet weights.
-        auxiliary_weight: of the auxiliary head's loss, where there is one.
-        class_weights: a weight of each class in the loss; None: all count the same.
-        scales, flip: `test` takes the mean over these factors of the image's size, and over the mirrored image.
+        auxiliary_weight: weight of the auxiliary head's loss, if there is such a head.
+        class_weights: weight of each class in the loss; None: all equal.
+        scales, flip: test-time augmentation: `test` averages over these scales of the image, and over its mirror image.
     """
 
     spec = SEGMENTATION
@@ -51,7 +51,7 @@ class Segmentation(Task):
         flip: bool = False,
     ):
         if class_weights is not None and len(class_weights) != num_classes:
-            raise InputError(f"class_weights of {len(class_weights)} numbers, expected {num_classes}, one a class")
+            raise InputError(f"class_weights of {len(class_weights)} numbers, expected {num_classes}, one per class")
         above_zero("model.scales", *scales)
         args = {**(model_args or {}), "num_classes": num_classes}
         start = backbone_start(args, pretrained=pretrained_backbone)
@@ -80,9 +80,7 @@ class Segmentation(Task):
         return self.log_loss(loss, batch_size=len(images))
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits: (B, classes, h, w), labels: (B, H, W) -> the mean over all pixels of the batch that count; 0 where
-        none does.
-        """
+        """logits: (B, classes, h, w), labels: (B, H, W) -> mean over the batch's labeled pixels, 0 without any."""
         logits = F.interpolate(logits.float(), labels.shape[1:], mode="bilinear", align_corners=False)
         pixels = F.cross_entropy(logits, labels, self.class_weights, ignore_index=IGNORED_PIXEL, reduction="sum")
         counted = labels[labels != IGNORED_PIXEL]

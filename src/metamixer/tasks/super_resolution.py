@@ -1,4 +1,4 @@
-"""Super-resolution: what to optimise and what to measure."""
+"""Super-resolution: loss and metrics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,21 +16,21 @@ from .task import Task
 
 
 def frequency_loss(actual: Tensor, target: Tensor, *, weight: float = 0.02) -> Tensor:
-    """The mean absolute difference of the spectra's real and imaginary parts, times `weight`; (B, C, H, W) each."""
+    """Mean absolute difference of the spectra's real and imaginary parts, times `weight`; (B, C, H, W) each."""
     spectra = (torch.view_as_real(torch.fft.rfft2(image.float())) for image in (actual, target))
     return weight * F.l1_loss(*spectra)
 
 
 class SuperResolution(Task):
-    """Train and measure a network that enlarges images: L1 plus the frequency loss (paper, super-resolution settings).
+    """Train and evaluate an upscaling network: L1 plus the frequency loss (paper, super-resolution settings).
 
     Args:
         model, model_args: name and keywords for `metamixer.create_model`.
         scale: must be the data's.
         initial: a checkpoint to start from, ours or a published one.
-        initial_head: False to take the head's first values in place of the checkpoint's, which may be of another scale.
-        frequency_weight: of the frequency loss beside L1.
-        compile: let torch.compile have the network.
+        initial_head: False to initialize the head anew, for a checkpoint of another scale.
+        frequency_weight: weight of the frequency loss, which is added to L1.
+        compile: compile the network with torch.compile.
     """
 
     spec = SUPER_RESOLUTION
@@ -76,9 +76,7 @@ class SuperResolution(Task):
         return {}
 
     def measure(self, split: str, batch: Sequence[Tensor]) -> None:
-        """PSNR and SSIM on Y, a border of `scale` pixels left out, mean over the images; in float32, as the network is
-        used.
-        """
+        """PSNR and SSIM on Y without a border of `scale` pixels, mean over the images, in float32."""
         small, large = batch
         with torch.autocast(small.device.type, enabled=False):
             enlarged = self(small)

@@ -1,4 +1,4 @@
-"""What all tasks have in common: a network, its optimiser and its checkpoints; two splits that are measured."""
+"""The base class of all tasks: a network, its optimizer, its checkpoints, validation and test."""
 
 import math
 from abc import ABC, abstractmethod
@@ -22,40 +22,39 @@ from .optimization.parameter_groups import Groups, regroup
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 NUMBERED = {"classes": "class", "category_ids": "category id"}
-"""What checkpoints and data tell of each class by its number: the name there, and in messages."""
+"""Per-class lists that checkpoints and data have in common: the key, and its name in messages."""
 
-ADVICE = "expected a finite number: stopped; {}; try a lower learning rate"
+ADVICE = "expected a finite number; stopped, {}; try a lower learning rate"
 
 
 class Recipe(Protocol):
-    """An optimiser and its schedule, described as data."""
+    """An optimizer and its schedule, described as data."""
 
     def optimizer(self, network: nn.Module) -> Optimizer: ...
 
     def groups(self, network: nn.Module) -> Groups:
-        """The optimizer's groups, of named parameters."""
+        """Parameter groups of the optimizer, with named parameters."""
         ...
 
     def groups_before(self, network: nn.Module) -> list[list[str]]:
-        """The parameters of each group of version 0.1.0, whose checkpoints don't name them."""
+        """The parameter names of each group in version 0.1.0, whose checkpoints don't store them."""
         ...
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LRScheduler:
-        """steps: of the whole training; the schedule goes on with every step."""
+        """steps: of the whole training; the schedule advances with every step."""
         ...
 
 
 class Task(L.LightningModule, ABC):
-    """A network by name that is trained and measured.
+    """A network that is trained and evaluated.
 
-    A task of its own says what it trains on (`training_step`), what it measures (`measure`, and `log_measures` where
-    that can be known only at the end of a split), and what predicting needs beside the network (`data_info`).
+    A subclass defines the loss (`training_step`), the metrics (`measure`, and `log_measures` if they are known only at
+    the end of a split), and what prediction needs besides the network (`data_info`).
 
     Args:
-        model, model_args: name and keywords for `metamixer.create_model`; checkpoints keep them.
-        start: keywords that say where the weights come from; not kept, because whoever reads a checkpoint has the
-            weights.
-        initial: a checkpoint to start from; `new_classifier`: but for its class layers.
+        model, model_args: name and keywords for `metamixer.create_model`; saved in checkpoints.
+        start: keywords for the initial weights; not saved, because a checkpoint has its own weights.
+        initial: a checkpoint to start from; `new_classifier`: without its class layers.
     """
 
     spec: ClassVar[TaskSpec]
@@ -83,13 +82,13 @@ class Task(L.LightningModule, ABC):
 
     @abstractmethod
     def measure(self, split: str, batch: Any) -> None:
-        """Take a batch of "val" or "test" into the measures."""
+        """Update the metrics with a batch of "val" or "test"."""
 
     def log_measures(self, split: str) -> None:
-        """Log what is known at the end of a split; nothing, where `measure` logs torchmetrics' objects."""
+        """Log the metrics known only at the end of a split; not needed if `measure` logs torchmetrics' objects."""
 
     def data_info(self) -> dict[str, Any]:
-        """Class names, preprocessing and whatever else a checkpoint has to tell of the data."""
+        """Class names, preprocessing and whatever else of the data a checkpoint stores."""
         data = self.trainer.datamodule
         preprocessing = getattr(data, "preprocessing", None)
         return {
@@ -98,17 +97,17 @@ class Task(L.LightningModule, ABC):
         }
 
     def expect_classes(self, number: int) -> None:
-        """Raises InputError where the data has another number of classes."""
+        """Raise InputError if the data has another number of classes."""
         classes = getattr(self.trainer.datamodule, "classes", None)
         if classes is not None and len(classes) != number:
             raise InputError(f"model.num_classes {number}, expected {len(classes)}, the data's number of classes")
 
     def match_data(self) -> None:
-        """Called before weights from a file are measured; raises InputError where the data's classes aren't theirs."""
+        """Called before evaluation; raises InputError unless the classes of the data are those of the weights."""
         self.expect_known_classes()
 
     def expect_known_classes(self) -> None:
-        """Raises InputError where the weights learned other classes, or in another order, than the data has."""
+        """Raise InputError if the weights were trained on other classes, or in another order."""
         for key, what in NUMBERED.items():
             known, found = self.loaded_info.get(key), getattr(self.trainer.datamodule, key, None)
             if not known or not found:
@@ -116,14 +115,12 @@ class Task(L.LightningModule, ABC):
             for number, (theirs, ours) in enumerate(zip_longest(known, found)):
                 if theirs != ours:
                     raise InputError(
-                        f"{what} {number} of the data is {ours!r}, expected {theirs!r}, which the checkpoint "
-                        "learned there"
+                        f"{what} {number} of the data is {ours!r}, expected {theirs!r}, the class that "
+                        "the checkpoint was trained on"
                     )
 
     def log_loss(self, loss: Tensor, *, batch_size: int, parts: Mapping[str, Tensor] = NOTHING) -> Tensor:
-        """Log a training loss, and the losses of which it is the sum; raises DivergenceError that names the step if it
-        isn't finite.
-        """
+        """Log a training loss and the losses that it is the sum of; raises DivergenceError unless it is finite."""
         if not loss.isfinite():
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in parts.items())
             place = "; ".join(filter(None, [f"epoch {self.current_epoch}", values]))
@@ -136,13 +133,11 @@ class Task(L.LightningModule, ABC):
         return loss
 
     def log_ious(self, split: str, ious: Mapping[str, Tensor]) -> None:
-        """Log the intersection over union of each class as `val/iou/NAME`; NaN, for a class without pixels or points,
-        isn't logged.
-        """
+        """Log the intersection over union of each class as `val/iou/NAME`; NaN (absent classes) isn't logged."""
         known = {name: iou for name, iou in ious.items() if not iou.isnan()}
         self.log_dict({f"{split}/iou/{name}": iou for name, iou in known.items()})
         monitored = {getattr(callback, "monitor", None) for callback in self.trainer.callbacks}
-        before = {f"{split}/iou_{name}": iou for name, iou in known.items()}  # the name in 0.1.0's recipes
+        before = {f"{split}/iou_{name}": iou for name, iou in known.items()}  # the name in recipes of 0.1.0
         self.log_dict({name: iou for name, iou in before.items() if name in monitored})
 
     def advice(self) -> str:
@@ -152,8 +147,9 @@ class Task(L.LightningModule, ABC):
         return ADVICE.format(kept)
 
     def expect_finite_weights(self) -> None:
-        """Raises DivergenceError that names what isn't finite: the last step of an epoch can spoil weights, which no
-        loss has told yet.
+        """Raise DivergenceError that names a parameter with values that aren't finite.
+
+        The last step of an epoch can spoil weights before any loss shows it.
         """
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
@@ -163,7 +159,7 @@ class Task(L.LightningModule, ABC):
     def on_train_start(self) -> None:
         if self.trainer.ckpt_path:
             self.expect_known_classes()
-        self.loaded_info = self.data_info()  # what the weights learn from now on
+        self.loaded_info = self.data_info()  # the weights are trained on this data from now on
 
     def on_validation_start(self) -> None:
         if self.trainer.state.fn != TrainerFn.FITTING:
@@ -189,10 +185,10 @@ class Task(L.LightningModule, ABC):
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps):
             raise InputError(
-                f"trainer.max_epochs {self.trainer.max_epochs}, expected a number of epochs or of steps, which the "
-                "schedule needs"
+                f"trainer.max_epochs {self.trainer.max_epochs}, expected a number of epochs or steps, which "
+                "the schedule needs"
             )
-        batches = self.trainer.num_training_batches  # infinite where the data doesn't tell its length
+        batches = self.trainer.num_training_batches  # infinite for data of unknown length
         steps_per_epoch = math.ceil(batches / self.trainer.accumulate_grad_batches) if math.isfinite(batches) else steps
         scheduler = self.optimization.scheduler(optimizer, steps=int(steps), steps_per_epoch=steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -214,5 +210,5 @@ class Task(L.LightningModule, ABC):
 
 
 def backbone_start(model_args: Mapping[str, Any], *, pretrained: bool) -> dict[str, Any]:
-    """For `start`: the backbone's published ImageNet weights, where they are wanted."""
+    """The `start` keywords that load the backbone's published ImageNet weights, if `pretrained`."""
     return {"backbone_args": {**(model_args.get("backbone_args") or {}), "pretrained": True}} if pretrained else {}

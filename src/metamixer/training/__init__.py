@@ -1,1 +1,1 @@
-"""Training by recipes: the command line, the run's folder, and the picture of a run."""
+"""Training from recipes: the command line, the run folder, and the plots of a run."""

@@ -1,4 +1,4 @@
-"""Training and evaluation from YAML recipes, on Lightning's command line."""
+"""Training and evaluation from YAML recipes, based on LightningCLI."""
 
 import copy
 import logging
@@ -28,26 +28,27 @@ from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
 from .embedded import interrupts_kept
 from .horizon import expand_horizon, expect_forecasting, model_class
-from .recipes import built_from_settings, check_recipes, naming_recipes
+from .recipe_checks import built_from_settings, check_recipes, naming_recipes
+from .recipes import with_recipes
 from .run_folder import SaveConfigInRun, WholeCheckpointIO
 
 SECONDS_TO_END = 5
-"""A process that has failed takes to let Python end."""
+"""Seconds to wait for a failed process to exit."""
 
 ERRORS = {USAGE_ERROR: InputError, DIVERGED: DivergenceError}
-"""What an exit code says of the process that ended with it."""
+"""Exit code of a process -> the error it ended with."""
 
 
 class TrainingCLI(LightningCLI):
-    """Lightning's command line with one folder for all that a run writes, and `--resume`."""
+    """LightningCLI with one folder for all output of a run, and with `--resume`."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
             "--out", type=str, default="runs/latest", help="folder for checkpoints, logs and the configuration"
         )
-        parser.add_argument("--resume", type=bool, default=False, help="go on from the last checkpoint in --out")
-        parser.add_argument("--horizon", type=int, help="forecasting: steps to forecast; --out then ends in it")
-        changes = "forecasting: what a recipe changes at a horizon"
+        parser.add_argument("--resume", type=bool, default=False, help="resume from the last checkpoint in --out")
+        parser.add_argument("--horizon", type=int, help="forecasting: steps to forecast; appended to --out")
+        changes = "forecasting: settings of the recipe that differ at a horizon"
         parser.add_argument("--at_horizon", type=dict[int, dict[str, Any]], default={}, help=changes)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
@@ -57,7 +58,7 @@ class TrainingCLI(LightningCLI):
                 "checkpoint.monitor": None,  # the task's, with its mode
                 "checkpoint.mode": "max",
                 "checkpoint.enable_version_counter": False,
-                # Lightning's save_last is written only when "best" is, which can be long before a run was stopped.
+                # Lightning's save_last is written only together with "best", which may be long before a run stops.
                 "last_checkpoint.filename": "last",
                 "last_checkpoint.save_on_train_epoch_end": True,
                 "last_checkpoint.enable_version_counter": False,
@@ -117,8 +118,8 @@ class TrainingCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         if config.trainer.accelerator in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
             raise InputError(
-                f"trainer.accelerator {config.trainer.accelerator!r}: none is here, "
-                "expected --trainer.accelerator cpu --trainer.devices 1 --trainer.strategy auto"
+                f"trainer.accelerator {config.trainer.accelerator!r} is not available; use "
+                "--trainer.accelerator cpu --trainer.devices 1 --trainer.strategy auto"
             )
         asked = copy.deepcopy(config.model.init_args)
         if config.ckpt_path:
@@ -126,11 +127,11 @@ class TrainingCLI(LightningCLI):
         elif self.config.subcommand != "fit" and not starts_from_weights(config.model.init_args):
             best = Path(config.out, "best.ckpt")
             raise InputError(
-                f"{best}: no such file, expected a checkpoint there, or one that --ckpt_path or --model.initial names"
+                f"{best}: no such file, expected a checkpoint there, or one given by --ckpt_path or --model.initial"
             )
         super().instantiate_classes()  # of Lightning
         if self.config.subcommand == "fit":
-            config.model.init_args = asked  # for config.yaml, which tells the whole run
+            config.model.init_args = asked  # for config.yaml, which describes the whole run
         if config.ckpt_path and isinstance(self.model, Task):
             expect_training_checkpoint(config.ckpt_path, self.model.network)
         if self.config.subcommand != "fit":
@@ -148,13 +149,11 @@ class TrainingCLI(LightningCLI):
             and trainer.strategy.root_device.type == "cpu"
             and not computes_bfloat16()
         ):
-            warn_of_emulation(
-                f"trainer.precision {trainer.precision!r}", "--trainer.precision 32-true trains the same network"
-            )
+            warn_of_emulation(f"trainer.precision {trainer.precision!r}", "use --trainer.precision 32-true")
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """An interrupted run says how it goes on."""
+        """Run; an interrupt prints how to resume."""
         try:
             with interrupts_kept():
                 super()._run_subcommand(subcommand)
@@ -162,23 +161,25 @@ class TrainingCLI(LightningCLI):
             raise KeyboardInterrupt(*self._way_on()) from None
 
     def _way_on(self) -> list[str]:
-        """What an interrupted run tells; nothing where it has left nothing to go on from."""
+        """The hint of an interrupted run; empty if there is no checkpoint to resume from."""
         trained = self.config.subcommand == "fit" and self.trainer.global_step > 0
-        return ["go on with --resume"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
+        return (
+            ["continue with --resume"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
+        )
 
 
 class EndTogether(Callback):
-    """Where one process of several fails, all end; they would wait for it without end.
+    """End all processes of a run when one fails; the others would wait for it forever.
 
-    Raises the error of a process that it started, wrong input or a divergence, where this one fails only because of it.
+    Raises the InputError or DivergenceError of a started process, if this one fails only because of it.
     """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         launcher = trainer.strategy.launcher
-        if launcher is None or not isinstance(exception, Exception):  # of interrupts Lightning takes care
+        if launcher is None or not isinstance(exception, Exception):  # Lightning handles interrupts
             return
         started = list(launcher.procs)
-        # Otherwise Lightning's observer finds them dead and kills this process before it has printed the reason.
+        # Otherwise Lightning's observer finds them dead and kills this process before it prints the reason.
         launcher.procs.clear()
         own = isinstance(exception, tuple(ERRORS.values()))
         error = None if own else next((ERRORS[code] for code in map(exit_code, started) if code in ERRORS), None)
@@ -189,7 +190,7 @@ class EndTogether(Callback):
 
 
 def exit_code(process: Popen) -> int | None:
-    """Of a process that may be about to exit; None where it goes on."""
+    """The exit code of a process that may be about to exit; None if it keeps running."""
     try:
         return process.wait(SECONDS_TO_END)
     except TimeoutExpired:
@@ -197,14 +198,14 @@ def exit_code(process: Popen) -> int | None:
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:
-    """Does all of a task's network begin with weights that somebody trained?"""
+    """Whether all weights of a task's network start from trained ones."""
     if init_args.get("new_classifier") or init_args.get("initial_head") is False:
         return False
     return bool(init_args.get("initial") or (init_args.get("model_args") or {}).get("pretrained"))
 
 
 def start_bare(init_args: Namespace) -> None:
-    """Weights that a checkpoint will take the place of are neither looked for nor fetched."""
+    """Skip loading initial weights that a checkpoint will replace."""
     for name, value in {
         "initial": None,
         "new_classifier": False,
@@ -217,7 +218,7 @@ def start_bare(init_args: Namespace) -> None:
 
 
 def loggers(folder: str) -> list[Logger]:
-    """CSV always, TensorBoard where it is installed."""
+    """A CSV logger, and TensorBoard if it is installed."""
     csv = CSVLogger(folder, name="logs")
     return (
         [csv, TensorBoardLogger(folder, name="logs", version=csv.version)] if RequirementCache("tensorboard") else [csv]
@@ -225,15 +226,15 @@ def loggers(folder: str) -> list[Logger]:
 
 
 def quieten_lightning() -> None:
-    """Leave out what a user of ours can't act on: advertisements, and remarks on our own calls."""
+    """Silence messages that our users can't act on: advertisements, and warnings about our own calls."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # what --trainer.profiler asks for
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # for --trainer.profiler
     for message in (
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
         ".*args parameter is intended to run from within Python.*",
-        ".*using the WeightAveraging callback, but loading.*",  # our checkpoints hold the averaged weights
+        ".*using the WeightAveraging callback, but loading.*",  # our checkpoints have the averaged weights
         ".*isinstance.treespec, LeafSpec.*",
         ".*overridden `on_before_batch_transfer`.*",
     ):
@@ -241,13 +242,14 @@ def quieten_lightning() -> None:
 
 
 def use_fast_settings() -> None:
-    """What a process that trains can set without another result: see `benchmarks/training_step.py`."""
+    """Faster settings that don't change results (`benchmarks/training_step.py`)."""
     keep_freed_memory()
     torch.set_float32_matmul_precision("high")
 
 
 def run(arguments: list[str]) -> TrainingCLI:
-    """`fit`, `validate` or `test` with their arguments."""
+    """Run `fit`, `validate` or `test` with their arguments."""
+    arguments = list(with_recipes(arguments))
     check_recipes(arguments)
     with naming_recipes(arguments):
         return _run(arguments)
@@ -276,14 +278,14 @@ def _run(arguments: list[str]) -> TrainingCLI:
             },
         )
     except ArgumentError as error:
-        raise InputError(" ".join(str(error).split()) + f"; metamixer {arguments[0]} --help tells more") from None
+        raise InputError(" ".join(str(error).split()) + f"; see metamixer {arguments[0]} --help") from None
     except MisconfigurationException as error:
         raise InputError(f"trainer: {' '.join(str(error).split())}") from None
     except ValueError as error:
-        # jsonargparse wraps what a class said while it was built in a list of all that it tried.
+        # jsonargparse wraps errors of constructors in a list of all attempts.
         if isinstance(error.__cause__, InputError):
             raise error.__cause__ from None
-        if isinstance(error.__cause__, TypeError):  # a keyword that the network named in the recipe doesn't have
+        if isinstance(error.__cause__, TypeError):  # an unknown keyword of the recipe's network
             raise InputError(str(error.__cause__)) from None
         raise
     except OSError as error:

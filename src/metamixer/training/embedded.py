@@ -1,4 +1,4 @@
-"""Lightning's trainer inside somebody's program: it keeps to one device, is quiet, and an interrupt stays one."""
+"""Lightning's trainer inside a user's program: on one device, quiet, and interruptible."""
 
 import logging
 import signal
@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 
 def trainer_place(device: torch.device) -> dict[str, Any]:
-    """A device as Lightning's trainer takes it."""
+    """The Trainer arguments for a device."""
     if device.type == "cpu":
         return {"accelerator": "cpu", "devices": 1}
     return {"accelerator": "auto", "devices": 1 if device.index is None else [device.index]}
@@ -20,7 +20,7 @@ def trainer_place(device: torch.device) -> dict[str, Any]:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Lightning without its hints on devices, loaders and folders."""
+    """Silence Lightning's hints on devices, loaders and folders."""
     loggers = [
         logging.getLogger(name)
         for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
@@ -39,14 +39,12 @@ def quiet_lightning() -> Iterator[None]:
 
 @contextmanager
 def interrupts_kept() -> Iterator[None]:
-    """Raise KeyboardInterrupt for a training that was interrupted, or that a scheduler ended (SIGTERM); Lightning ends
-    the process.
-    """
+    """Raise KeyboardInterrupt after an interrupt or SIGTERM, at which Lightning would exit the process."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as stop:
         if not isinstance(stop, SIGTERMException) and not isinstance(stop.__context__, KeyboardInterrupt):
             raise
-        signal.signal(signal.SIGINT, handler)  # Lightning lets the process ignore interrupts from then on
+        signal.signal(signal.SIGINT, handler)  # Lightning makes the process ignore further interrupts
         raise KeyboardInterrupt from None

@@ -1,4 +1,4 @@
-"""`--horizon N` on the command line of forecasting: what it stands for, and its refusal elsewhere."""
+"""Expansion of the forecasting option `--horizon N`, and its refusal for other tasks."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
@@ -12,10 +12,9 @@ from ..system.yaml_files import read_yaml
 
 
 def expand_horizon(arguments: list[str]) -> list[str]:
-    """`--horizon N` as the settings that it stands for: of model, data and --out, and what the recipe changes at this
-    horizon.
+    """Replace `--horizon N` by settings of model, data and --out, and those of the recipe's `at_horizon`.
 
-    They come right after the recipe, so that later options of the command line override them.
+    They are inserted right after the recipe, so that later options override them.
     """
     arguments = list(in_two_words(arguments))
     recipes = [argument for flag, argument in pairwise(arguments) if flag == "--config"]
@@ -44,19 +43,19 @@ def expand_horizon(arguments: list[str]) -> list[str]:
 
 
 def expect_forecasting(model: type | None, option: str) -> None:
-    """Raises InputError where `option` is given to the model of another task; None: a model that isn't known yet."""
+    """Raise InputError if `option` is given to the model of another task; None: the model isn't known yet."""
     if model is not None and not issubclass(model, tasks.Forecasting):
         raise InputError(f"{option} for {model.__name__}, expected a recipe for Forecasting")
 
 
 def class_path(recipe: Mapping[str, Any]) -> str:
-    """The class that a recipe's `model` names; empty where there is none."""
+    """The class of a recipe's `model`; empty if it has none."""
     model = recipe.get("model") or ""
     return model.get("class_path", "") if isinstance(model, Mapping) else str(model)
 
 
 def model_class(path: str) -> type | None:
-    """A class of ours by name or of anybody by its path; None where it can't be found."""
+    """Find a class of ours by name or any class by its path; None if there is no such class."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(import_module(module) if module else tasks, name, None)
@@ -66,7 +65,7 @@ def model_class(path: str) -> type | None:
 
 
 def in_two_words(arguments: Iterable[str]) -> Iterator[str]:
-    """`--config=FILE`, `-c FILE` and `--horizon=N` as `--config FILE` and `--horizon N`; all else as it is."""
+    """Split `--config=FILE`, `-c FILE` and `--horizon=N` into two words; keep everything else."""
     for argument in arguments:
         name, assigned, value = argument.partition("=")
         name = "--config" if name == "-c" else name

@@ -1,60 +1,43 @@
-"""Recipes on the command line of training: judged before Lightning reads them, and named in what is wrong with them."""
+"""The recipes that come with the package, by name."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentError
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from ..errors import InputError
 
-from ..errors import DivergenceError, InputError, shown
-from ..system.yaml_files import read_yaml
-from .horizon import in_two_words
-
-
-def recipes_in(arguments: Sequence[str]) -> list[str]:
-    """The files that `--config` names."""
-    return [argument for flag, argument in pairwise(in_two_words(arguments)) if flag == "--config"]
+PACKAGE = Path(__file__).parents[1]
+FOLDERS = (PACKAGE / "recipes", PACKAGE.parents[1] / "recipes")
+"""Where they are: in the package of a wheel, and in a checkout beside `src`."""
 
 
-def check_recipes(arguments: Sequence[str]) -> None:
-    """Raise InputError that names the recipe which isn't YAML of a usual size, or holds no settings."""
-    for path in map(Path, recipes_in(arguments)):
-        if not path.is_file():
-            raise InputError(f"{path}: no such file, expected a recipe")
-        recipe = read_yaml(path, expected="a recipe")
-        if not isinstance(recipe, dict) or not all(isinstance(key, str) for key in recipe):
-            raise InputError(f"{path}: holds {type(recipe).__name__}, expected settings such as model, data, trainer")
-        for key in ("trainer", "checkpoint", "last_checkpoint", "model", "data"):
-            named = key in ("model", "data") and isinstance(recipe.get(key), str)
-            if not named and not isinstance(recipe.get(key, {}), dict):
-                raise InputError(f"{path}: {key} {shown(recipe[key])}, expected settings by name")
+def recipe_names() -> dict[str, Path]:
+    """Every recipe by its path without suffix, such as classification/imagenette."""
+    folder = next((folder for folder in FOLDERS if folder.is_dir()), FOLDERS[0])
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
 
 
-@contextmanager
-def naming_recipes(arguments: Sequence[str]) -> Iterator[None]:
-    """Name the recipe in an InputError that doesn't begin with a file's name."""
-    try:
-        yield
-    except InputError as error:
-        recipes = ", ".join(recipes_in(arguments))
-        named = str(error).partition(": ")[0]
-        if not recipes or named.startswith("--") or "/" in named or Path(named).exists():
-            raise
-        raise InputError(f"{recipes}: {error}") from None
+def find_recipe(name: str) -> str:
+    """The file of a recipe: a path as it is, or a name, such as imagenette or detection/own_data.
+
+    Raises InputError for a name that several recipes have; what is no recipe's name is left as it is.
+    """
+    if Path(name).is_file():
+        return name
+    recipes = recipe_names()
+    wanted = name.removeprefix("recipes/").removesuffix(".yaml")
+    found = [key for key in recipes if key == wanted or ("/" not in wanted and key.endswith(f"/{wanted}"))]
+    if len(found) > 1:
+        raise InputError(f"config {name!r}, expected one of {', '.join(found)}")
+    return str(recipes[found[0]]) if found else name
 
 
-@contextmanager
-def built_from_settings() -> Iterator[None]:
-    """Around the building of a run: what a library says of a setting becomes an InputError, in one line."""
-    try:
-        yield
-    except (InputError, DivergenceError, ArgumentError, MisconfigurationException, OSError):
-        raise
-    except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        said = f"{type(error.__cause__ or error).__name__}: {error.__cause__ or error}"
-        raise cause or InputError(" ".join(said.split())) from None
+def with_recipes(arguments: Sequence[str]) -> list[str]:
+    """Arguments of `fit` in which every `--config NAME` is a file."""
+    result: list[str] = []
+    for word in arguments:
+        if result and result[-1] in ("--config", "-c"):
+            word = find_recipe(word)
+        elif word.startswith("--config="):
+            word = f"--config={find_recipe(word.removeprefix('--config='))}"
+        result.append(word)
+    return result

@@ -1,4 +1,4 @@
-"""What a training run leaves in its folder, whole or not at all and beside what an earlier one left."""
+"""The folder of a training run: checkpoints and configuration, written atomically; earlier runs are kept."""
 
 import io
 from collections.abc import Container
@@ -15,7 +15,7 @@ from ..system.files import written_whole
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that appear whole or not at all; Lightning's own pass through the folder for temporary files."""
+    """Write checkpoints atomically; Lightning's plugin writes to the folder for temporary files first."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
@@ -25,15 +25,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class SaveConfigInRun(SaveConfigCallback):
-    """The configuration beside the checkpoints, for `metamixer draw`; an earlier run that this one doesn't go on from
-    makes way.
-    """
+    """Save config.yaml next to the checkpoints; an earlier run that isn't resumed is moved away."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs, save_to_log_dir=False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Nothing yet: a run that is refused leaves the folder as it was."""
+        """Do nothing yet: a refused run leaves the folder unchanged."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
@@ -44,7 +42,7 @@ class SaveConfigInRun(SaveConfigCallback):
             self.save_config(trainer, pl_module, "fit")
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        # A run by this file is a new one, also where this run went on from a checkpoint.
+        # A run with this file starts anew, even if this run was resumed.
         config = self.config.clone()
         config.resume, config.ckpt_path = False, None
         with written_whole(Path(trainer.default_root_dir, self.config_filename)) as part:
@@ -52,7 +50,7 @@ class SaveConfigInRun(SaveConfigCallback):
 
 
 def keep_earlier_run(out: Path, *, logs: Container[Path]) -> None:
-    """Move what a run left in a folder into `earlier_run_N` there; logs: folders of the run that begins, which stay."""
+    """Move the files of an earlier run into `earlier_run_N`; logs: folders of the new run, which stay."""
     earlier = [out / name for name in ("best.ckpt", "last.ckpt", "config.yaml") if (out / name).is_file()]
     earlier += [path for path in out.glob("logs/version_*") if path.resolve() not in logs]
     if not earlier:
@@ -62,4 +60,4 @@ def keep_earlier_run(out: Path, *, logs: Container[Path]) -> None:
         target = folder / path.relative_to(out)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
-    print(f"{out}: held an earlier run, which is in {folder} now")
+    print(f"{out}: the earlier run there is now in {folder}")

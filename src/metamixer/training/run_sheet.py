@@ -1,4 +1,4 @@
-"""Looking at a trained network: what it predicts, how it learned, which kernels it found."""
+"""Plots of a training run: predictions, training curve, kernels."""
 
 import csv
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ KERNELS = 24
 
 
 def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0") -> None:
-    """One picture of a training run: predictions on test images, training curve, key and value kernels of a mixer."""
+    """Draw a training run: predictions on test images, training curve, key and value kernels of a mixer."""
     check_figure_name(out)
     network, info = load_checkpoint(checkpoint)
     expect_task(info, CLASSIFICATION.name, checkpoint)
@@ -43,19 +43,17 @@ def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0")
     preprocessing = Preprocessing.from_dict(info["preprocessing"])
     draw_predictions(top, denormalise(images, preprocessing), labels, probabilities, names)
     draw_curve(middle, read_metrics(checkpoint.parent))
-    draw_kernels(bottom, kernels, title=f"{info['model']}: keys and values that {block} learned, deploy form")
+    draw_kernels(bottom, kernels, title=f"{info['model']}: keys and values of {block}, fused")
     save_figure(figure, out)
 
 
 def load_data(config: Path) -> LightningDataModule:
-    """The data module of a run, from the configuration that the run wrote."""
+    """Build the data module of a run from its config.yaml."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     import_all()
     if not config.is_file():
-        raise InputError(
-            f"{config}: no such file, expected the configuration of the training run beside the checkpoint"
-        )
+        raise InputError(f"{config}: no such file, expected the config.yaml of the training run next to the checkpoint")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
     try:
@@ -68,14 +66,12 @@ def load_data(config: Path) -> LightningDataModule:
         if isinstance(error.__cause__, InputError):
             raise InputError(f"{config}: {error.__cause__}") from None
         raise InputError(
-            f"{config}: not a run's configuration ({' '.join(str(error).split())}), expected data as in a recipe"
+            f"{config}: not a run's configuration ({' '.join(str(error).split())}), expected `data` as in a recipe"
         ) from None
 
 
 def spread(dataset: Dataset, count: int) -> tuple[Tensor, list[int]]:
-    """Items from the whole length of a data set, also of one that can only be read through: images (N, C, H, W) and
-    labels.
-    """
+    """Evenly spaced items of a data set, which may be iterable only: images (N, C, H, W) and labels."""
     count = min(count, len(dataset))
     chosen = [i * len(dataset) // count for i in range(count)]
     if isinstance(dataset, IterableDataset):
@@ -92,18 +88,18 @@ def predict_probabilities(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def mixer_kernels(network: nn.Module, block: str) -> dict[str, Tensor]:
-    """Key and value kernels (C, k, k) of a block's token mixer, its branches and norms folded in."""
+    """Key and value kernels (C, k, k) of a block's token mixer, fused."""
     try:
         mixer = fuse(network).get_submodule(block).token_mixer.mixer
         return {"key": mixer.key.weight[:, 0].detach(), "value": mixer.value.weight[:, 0].detach()}
     except AttributeError:
         raise InputError(
-            f"block {block!r}: has no convolutions as keys and values, expected one such as stages.2.blocks.0"
+            f"block {block!r} has no convolutions as keys and values, expected one such as stages.2.blocks.0"
         ) from None
 
 
 def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Each measure of a run by epoch, over all its parts where it was resumed."""
+    """Each metric of a run by epoch, across resumptions."""
     measures: dict[str, dict[int, float]] = {}
     for path in sorted(run.glob("logs/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])):
         with path.open() as file:
@@ -115,7 +111,7 @@ def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def denormalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """(N, C, H, W) as the network sees them -> (N, H, W, C) in [0, 1]."""
+    """Normalized images (N, C, H, W) -> (N, H, W, C) in [0, 1]."""
     mean, std = (images.new_tensor(values).view(1, -1, 1, 1) for values in (preprocessing.mean, preprocessing.std))
     return (images * std + mean).clamp(0, 1).permute(0, 2, 3, 1)
 
@@ -123,7 +119,7 @@ def denormalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 def draw_predictions(
     figure: "Figure", images: Tensor, labels: list[int], probabilities: Tensor, names: Sequence[str]
 ) -> None:
-    """Each image with what the network says and how sure it is; a wrong answer in red with the right one."""
+    """Each image with its prediction and confidence; wrong ones in red with the true class."""
     figure.suptitle("Predictions on test images")
     for axes, image, label, row in zip(_grid(figure, 3, 8), images, labels, probabilities, strict=False):
         share, answer = row.max(dim=0)
@@ -151,7 +147,7 @@ def draw_curve(figure: "Figure", measures: dict[str, list[tuple[int, float]]]) -
 
 
 def draw_kernels(figure: "Figure", kernels: dict[str, Tensor], *, title: str) -> None:
-    """The kernels of the largest weight, each on its own scale; red: positive, blue: negative."""
+    """The kernels with the largest norm, each on its own scale; red: positive, blue: negative."""
     figure.suptitle(title)
     parts = figure.subfigures(1, len(kernels))
     for part, (name, weight) in zip(parts, kernels.items(), strict=True):

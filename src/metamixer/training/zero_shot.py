@@ -1,10 +1,10 @@
-"""Train the zero-shot forecaster on synthetic series: on one CPU core or one GPU, for as many minutes as there are.
+"""Train the zero-shot forecaster on synthetic series, on one CPU core or one GPU, for a given time.
 
     python -m metamixer.training.zero_shot recipes/forecasting/ffnet_ts_zero_gpu.yaml --out runs/zero --minutes 4
     --device cuda
 
-A training that was interrupted goes on from its last checkpoint when it is started again with the same folder. The rate
-follows the time: a cosine that ends at zero after `--minutes` of training, all pieces together.
+An interrupted training resumes from its last checkpoint when started again with the same folder. The learning rate
+follows the time: a cosine that ends at zero after `--minutes` of training in total.
 """
 
 import argparse
@@ -29,18 +29,18 @@ from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 from ..models.tasks import ZERO_SHOT
 
 FAR = 30.0
-"""Units from a forecast at which a future counts no more than nearer ones."""
+"""Distance from the forecast, in units of the naive error, at which the loss of a series saturates."""
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the network learns.
+    """Hyperparameters of the training.
 
-    network: keywords of `FFNetTSZero`; windows: (context, horizon, batch size) of the batches, which take turns; lr: of
-    the matrices, in Muon's units; adam_lr: of all else; weight_decay: of the matrices; warmup: steps; average: decay of
-    the averaged weights; clip: norm of the gradient; precision: of the blocks; drawn: batches that are drawn at once.
+    network: keywords of `FFNetTSZero`; windows: (context, horizon, batch size) of the batches, in turn; lr: of the
+    matrices, in Muon's units; adam_lr: of all else; weight_decay: of the matrices; warmup: steps; average: decay of the
+    averaged weights; clip: norm of the gradient; precision: of the blocks; drawn: batches generated at once.
     """
 
     network: Mapping[str, Any] = field(default_factory=dict)
@@ -57,9 +57,7 @@ class Recipe:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose matrices are made orthogonal before they are taken (Jordan et al., 2024); for pointwise
-    convolutions.
-    """
+    """Momentum with orthogonalized updates (Jordan et al., 2024), for pointwise convolutions."""
 
     def __init__(
         self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0
@@ -86,9 +84,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor, *, steps: int = 5) -> Tensor:
-    """The nearest matrices with singular values around one, by Newton's and Schulz's iteration; (..., rows,
-    columns).
-    """
+    """The nearest matrices with singular values around one, by a Newton-Schulz iteration; (..., rows, columns)."""
     x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
     wide = x.shape[-2] <= x.shape[-1]
     x = x if wide else x.mT
@@ -101,7 +97,7 @@ def orthogonal(matrices: Tensor, *, steps: int = 5) -> Tensor:
 def quantile_loss(forecast: Tensor, future: Tensor, unit: Tensor) -> Tensor:
     """The mean pinball loss in units of the naive error; forecast: (B, quantiles, H), future: (B, H), unit: (B, 1).
 
-    A series whose future is beyond `FAR` units, such as a constant that jumps, counts as one at that distance.
+    A series whose future is further than `FAR` units, such as a constant that jumps, counts as one at that distance.
     """
     levels = torch.tensor(QUANTILES, device=forecast.device)[:, None]
     distance = (future - forecast[:, len(QUANTILES) // 2].detach()).abs().mean(1, keepdim=True)
@@ -111,7 +107,7 @@ def quantile_loss(forecast: Tensor, future: Tensor, unit: Tensor) -> Tensor:
 
 
 class ZeroShotTraining:
-    """A training in a folder: its network, optimizers and averaged weights, and where it stands."""
+    """A training in a folder: network, optimizers, averaged weights and progress."""
 
     def __init__(self, recipe: Recipe, folder: Path, *, device: str = "cpu", start: Path | None = None):
         self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
@@ -140,7 +136,7 @@ class ZeroShotTraining:
         return self.folder / "last.pt"
 
     def batch(self) -> SeriesBatch:
-        """The batch of the current step, a function of the seed and the step; several are drawn at once."""
+        """The batch of the current step, which depends only on seed and step; several are generated at once."""
         turn, kind = divmod(self.step, len(self.recipe.windows))
         draw, part = divmod(turn, self.recipe.drawn)
         context, horizon, rows = self.recipe.windows[kind]
@@ -153,7 +149,7 @@ class ZeroShotTraining:
         return self.draws[kind][1].rows(slice(part * rows, (part + 1) * rows))
 
     def update(self, progress: float) -> tuple[Tensor, int]:
-        """One step of the optimizers at a fraction of the training -> the loss and the number of series."""
+        """One optimizer step at a fraction `progress` of the training; returns the loss and the number of series."""
         batch = self.batch()
         forecast, unit = self.network.forecast(batch.context, batch.season, batch.future.shape[1])
         loss = quantile_loss(forecast, batch.future, unit)
@@ -173,9 +169,7 @@ class ZeroShotTraining:
         return loss.detach(), len(batch.season)
 
     def run(self, minutes: float, *, every: float) -> None:
-        """Train until `minutes` of training are over or the process is asked to end; a checkpoint every so many
-        seconds.
-        """
+        """Train for `minutes` in total or until SIGTERM or SIGINT; every: seconds between checkpoints."""
         asked = EndAsked()
         before, started, saved = self.seconds, time.monotonic(), time.monotonic()
         losses, series = [], 0
@@ -193,9 +187,7 @@ class ZeroShotTraining:
         self.save()
 
     def save(self) -> None:
-        """Write the checkpoint, and the averaged weights in half precision beside it; a file is whole or the one
-        before.
-        """
+        """Write the checkpoint, and the averaged weights in half precision; files are replaced atomically."""
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged,
@@ -242,7 +234,7 @@ class ZeroShotTraining:
 
 
 class EndAsked:
-    """True once the process was asked to end."""
+    """True once the process got SIGTERM or SIGINT."""
 
     def __init__(self):
         self.asked = False
@@ -257,15 +249,15 @@ class EndAsked:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m metamixer.training.zero_shot", description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", type=Path, help="a .yaml file of the recipe")
-    parser.add_argument("--out", type=Path, required=True, help="folder of checkpoints, weights and log")
-    parser.add_argument("--start", type=Path, help="weights of an earlier training to begin with")
-    parser.add_argument("--minutes", type=float, required=True, help="of training, all pieces together")
+    parser.add_argument("recipe", type=Path, help="the recipe, a .yaml file")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, weights and log")
+    parser.add_argument("--start", type=Path, help="weights of an earlier training to start from")
+    parser.add_argument("--minutes", type=float, required=True, help="minutes of training in total")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument(
-        "--checkpoint-seconds", type=float, default=120, help="from one checkpoint to the next (default: %(default)s)"
+        "--checkpoint-seconds", type=float, default=120, help="seconds between checkpoints (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
     recipe = Recipe(**yaml.safe_load(options.recipe.read_text()))

@@ -1,1 +1,1 @@
-"""Objects in images: COCO files and their transforms."""
+"""Object detection: COCO files and transforms."""

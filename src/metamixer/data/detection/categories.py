@@ -5,7 +5,7 @@ from functools import cache
 
 @cache
 def coco_categories() -> dict[int, str]:
-    """COCO's 80 categories by the numbers of its files, which leave some out."""
+    """COCO's 80 categories by category id; the ids have gaps."""
     from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights  # imports every detector of torchvision
 
     names = MaskRCNN_ResNet50_FPN_V2_Weights.DEFAULT.meta["categories"]

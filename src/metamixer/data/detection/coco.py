@@ -1,4 +1,4 @@
-"""Objects with boxes and masks: a folder of pictures and a COCO json."""
+"""Objects with boxes and masks: a folder of images and a COCO JSON file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +20,10 @@ Target = dict[str, Tensor]
 
 
 class CocoImages(Dataset):
-    """Pictures as a detector is to see them, with what is to be found in them.
+    """Preprocessed images with their objects.
 
-    With augmentation an item's target is in pixels of the changed image, without crowds; else in pixels of the file,
-    with `iscrowd`, `area` and `size` (height, width) beside boxes (N, 4), labels (N,) and masks (N, H, W).
+    Targets have boxes (N, 4), labels (N,) and masks (N, H, W). With augmentation they are in pixels of the augmented
+    image, without crowds; otherwise in pixels of the file, with `iscrowd`, `area` and `size` (height, width).
     """
 
     def __init__(
@@ -51,12 +51,13 @@ class CocoImages(Dataset):
 
 
 def read_coco_image(image: CocoImage) -> Tensor:
-    """(3, H, W) uint8; raises InputError where the picture is not of the size that the json says."""
+    """Read an image as (3, H, W) uint8; raises InputError if its size isn't the one in the JSON file."""
     pixels = pil_to_tensor(read_image(image.path, name=str(image.path)))
     if tuple(pixels.shape[1:]) != image.size:
         found, said = (f"{width}x{height}" for height, width in (pixels.shape[1:], image.size))
         raise InputError(
-            f"{image.path}: {found} pixels, expected {said}, the size of image {image.id} in the json, upright"
+            f"{image.path}: {found} pixels, expected {said}, the size of image {image.id} in the "
+            "JSON file, after EXIF rotation"
         )
     return pixels
 
@@ -80,7 +81,7 @@ def _mask(image: CocoImage, one: CocoObject) -> np.ndarray:
 
 
 def whole_target(image: CocoImage) -> Target:
-    """All that evaluation asks of an image."""
+    """The target of evaluation, crowds included."""
     return {
         **objects_target(image, crowds=True),
         "iscrowd": torch.tensor([int(one.crowd) for one in image.objects], dtype=torch.long),
@@ -90,20 +91,20 @@ def whole_target(image: CocoImage) -> Target:
 
 
 def collate(items: Sequence[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[Target]]:
-    """Images of different sizes stay a list; the network pads them."""
+    """Keep images as a list, since their sizes differ; the network pads them."""
     return [image for image, _ in items], [target for _, target in items]
 
 
 class CocoData(L.LightningDataModule):
-    """Pictures with COCO json files for training and evaluation; the classes are the json's.
+    """Images with COCO JSON files for training and evaluation; the classes are those of the files.
 
     Args:
-        root: folder that the other paths start from.
-        train_images, val_images, test_images: folders of pictures; train_annotations, val_annotations,
-            test_annotations: their json files; None for the test split: the validation split.
-        batch_size: images in a batch, in each process.
-        empty_images: whether images without objects are trained on; the published detectors were not.
-        limit: only so many images of each split; None: all.
+        root: folder that the other paths are relative to.
+        train_images, val_images, test_images: folders of images; train_annotations, val_annotations,
+            test_annotations: their JSON files; None for the test split: the validation split.
+        batch_size: images per batch and process.
+        empty_images: whether to train on images without objects; the published detectors didn't.
+        limit: maximum number of images per split; None: all.
         seed: of shuffling and augmentation.
     """
 
@@ -144,16 +145,16 @@ class CocoData(L.LightningDataModule):
 
     @property
     def classes(self) -> list[str]:
-        """The names of the classes by label."""
+        """Class names in label order."""
         return list(self.annotations("val").classes)
 
     @property
     def category_ids(self) -> list[int]:
-        """The json's numbers of the classes by label."""
+        """The category ids of the JSON file in label order."""
         return list(self.annotations("val").category_ids)
 
     def annotations(self, split: str) -> CocoFile:
-        """What the json of a split ("train", "val" or "test") says."""
+        """The annotations of a split ("train", "val" or "test")."""
         if split not in self._read:
             folder, path = self.files[split]
             self._read[split] = read_coco(path, folder)
@@ -164,19 +165,17 @@ class CocoData(L.LightningDataModule):
         train = self.annotations("train")
         self.expect_same_categories("train")
         if not any(not one.crowd for image in train.images for one in image.objects):
-            raise InputError(f"{self.files['train'][1]}: 0 objects that can be learned from, expected at least one")
+            raise InputError(f"{self.files['train'][1]}: 0 usable objects for training, expected at least one")
         images = [image for image in train.images if self.empty_images or any(not one.crowd for one in image.objects)]
         return CocoImages(images[: self.limit], preprocessing=self.preprocessing, augmentation=self.augmentation)
 
     def evaluation_dataset(self, split: str) -> CocoImages:
-        """A split ("train", "val" or "test") as the network is to see it in evaluation."""
+        """A split ("train", "val" or "test"), preprocessed for evaluation."""
         self.expect_same_categories(split)
         return CocoImages(self.annotations(split).images[: self.limit], preprocessing=self.preprocessing)
 
     def expect_same_categories(self, split: str) -> None:
-        """Raises InputError where a split's json has other categories than the validation split's, whose labels are the
-        network's.
-        """
+        """Raise InputError unless a split has the categories of the validation split, which define the labels."""
         found, val = self.annotations(split), self.annotations("val")
         if (found.classes, found.category_ids) != (val.classes, val.category_ids):
             raise InputError(

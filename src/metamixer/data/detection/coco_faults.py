@@ -1,6 +1,4 @@
-"""What is wrong with an annotation of COCO's json: the value that nothing can be learned from, and the rule that it
-breaks.
-"""
+"""Faults of COCO annotations: the value that makes one unusable, and the rule it breaks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,25 +7,25 @@ from typing import Any
 from ...errors import shown
 
 MIN_SIDE = 1.0
-"""Objects that are narrower or lower, in pixels of the file, are dropped, as published."""
+"""Minimum width and height of an object in pixels of the file; smaller ones are dropped, as published."""
 LARGEST = 1e6
-"""Of numbers that are pixels."""
+"""Largest magnitude of a pixel coordinate."""
 AROUND = 200
-"""A polygon's length at most, in times the image's height and width: COCO's tools take memory by its length."""
+"""Longest perimeter of a polygon, in times the image's height and width: COCO's tools take memory by its length."""
 NAMED = 5
-"""Annotations that a warning names, of each kind of fault."""
+"""Maximum number of annotations that a warning names for each kind of fault."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """value: what the json says; expected: the rule, in the same words for all faults of a kind."""
+    """value: what the file contains; expected: the rule, in the same words for all faults of a kind."""
 
     value: str
     expected: str
 
 
 def find_fault(annotation: Mapping, size: tuple[int, int]) -> Fault | None:
-    """Why nothing can be learned from an annotation of an image of `size`, or None."""
+    """Why an annotation of an image of `size` (height, width) is unusable, or None."""
     segmentation = annotation.get("segmentation")
     area, crowd = annotation.get("area", 1), annotation.get("iscrowd", 0)
     fault = _box_fault(annotation["bbox"], size)
@@ -47,7 +45,7 @@ def find_fault(annotation: Mapping, size: tuple[int, int]) -> Fault | None:
 
 
 def find_lost_polygons(segmentation: Any, size: tuple[int, int]) -> Fault | None:
-    """What of an object's polygons is left out, beside good ones, or None."""
+    """Describe the unusable polygons among an object's usable ones, or return None."""
     if isinstance(segmentation, Mapping):
         return None
     good = usable_polygons(segmentation, size)
@@ -61,7 +59,7 @@ def find_lost_polygons(segmentation: Any, size: tuple[int, int]) -> Fault | None
 
 
 def usable_polygons(segmentation: Any, size: tuple[int, int]) -> list[list[float]]:
-    """Those of at least three points, all of them numbers, that touch the image of `size`."""
+    """The polygons with at least three points, all finite numbers, that overlap the image of `size`."""
     if not isinstance(segmentation, list):
         return []
     return [
@@ -104,13 +102,13 @@ def packed_counts(text: str) -> list[int] | None:
 
 
 def touches(left: float, top: float, right: float, bottom: float, size: tuple[int, int]) -> bool:
-    """Whether a rectangle has something in common with the image."""
+    """Whether a rectangle overlaps the image."""
     height, width = size
     return min(right, width) > max(left, 0) and min(bottom, height) > max(top, 0)
 
 
 def describe(faults: Sequence[tuple[Any, Fault]]) -> list[str]:
-    """A line for each kind of fault of annotations, with the first value and some of the ids."""
+    """One line per kind of fault, with the first value and some of the annotation ids."""
     kinds: dict[str, list[tuple[Any, Fault]]] = {}
     for number, fault in faults:
         kinds.setdefault(fault.expected, []).append((number, fault))
@@ -124,12 +122,12 @@ def describe(faults: Sequence[tuple[Any, Fault]]) -> list[str]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether json's value is a finite number of a size that pixels have."""
+    """Whether a JSON value is a plausible pixel coordinate."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
 def is_whole(value: Any) -> bool:
-    """Whether json's value is a whole number."""
+    """Whether a JSON value is an integer."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -155,7 +153,5 @@ def _run_length_fault(segmentation: Mapping, size: tuple[int, int]) -> Fault | N
     if not isinstance(counts, list) or not all(is_whole(count) and count >= 0 for count in counts):
         return Fault(f"run lengths {shown(counts)}", "a list of numbers, none of them negative, or a string")
     if sum(counts) != size[0] * size[1]:
-        return Fault(
-            f"run lengths of {sum(counts)} pixels in an image of {size[0] * size[1]}", "as many as the image has"
-        )
+        return Fault(f"run lengths of {sum(counts)} pixels in an image of {size[0] * size[1]}", "as many as the image")
     return None

@@ -1,8 +1,7 @@
-"""COCO's json: read, judged object by object, and its masks decoded.
+"""COCO's JSON: reading, checking and mask decoding.
 
-What makes a file useless (a part missing or of another type, an unknown category or image, a picture that isn't there)
-is refused; an object that nothing can be learned from (`coco_faults.find_fault`) is dropped, with one warning that
-counts them.
+An invalid file (missing parts, wrong types, unknown categories or images, missing image files) is an InputError.
+Unusable objects (`coco_faults.find_fault`) are dropped, with one warning that counts them.
 """
 
 import json
@@ -29,9 +28,7 @@ from .coco_faults import (
 
 @dataclass(frozen=True)
 class CocoObject:
-    """box: x1, y1, x2, y2 within the image; label: number of its category; segmentation: polygons or run lengths, as in
-    the json.
-    """
+    """box: x1, y1, x2, y2 within the image; label: class index; segmentation: polygons or run lengths, as stored."""
 
     id: int
     box: tuple[float, float, float, float]
@@ -53,7 +50,7 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """classes, category_ids: names and the json's own numbers, by label."""
+    """classes, category_ids: names and COCO's ids, in label order."""
 
     images: tuple[CocoImage, ...]
     classes: tuple[str, ...]
@@ -70,13 +67,11 @@ PARTS: dict[str, tuple[str, dict[str, Check]]] = {
     "annotations": ("annotation", {"id": ANYTHING, "image_id": WHOLE, "category_id": WHOLE, "bbox": ANYTHING}),
     "categories": ("category", {"id": WHOLE, "name": NAME}),
 }
-"""The json's lists: what one of their entries is called, and what each must tell."""
+"""The lists of a COCO file: the name of an entry in messages, and its required keys with their checks."""
 
 
 def read_coco(path: Path, folder: Path) -> CocoFile:
-    """The annotations in `path` of the pictures in `folder`; raises InputError that names the file, the id and the
-    value.
-    """
+    """Read the annotations `path` of the images in `folder`; raises InputError that names file, id and value."""
     with naming(path):
         return _judged(_load(path), path, folder)
 
@@ -120,7 +115,7 @@ def _judged(content: Mapping, path: Path, folder: Path) -> CocoFile:
 
 
 def decode_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    """Polygons or run lengths -> (height, width) uint8 of 0 and 1, as COCO's own tools draw them."""
+    """Polygons or run lengths -> (height, width) uint8 of 0 and 1, equal to COCO's own tools."""
     codec = mask_codec()
     height, width = size
     if not isinstance(segmentation, Mapping):
@@ -132,38 +127,36 @@ def decode_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def encode_mask(mask: np.ndarray) -> dict:
-    """(height, width) of 0 and 1 -> compressed run lengths, as COCO's results hold them."""
+    """(height, width) of 0 and 1 -> compressed run lengths, as in COCO results."""
     packed = mask_codec().encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": [int(side) for side in packed["size"]], "counts": packed["counts"].decode()}
 
 
 def mask_codec():
-    """faster-coco-eval's mask functions; raises InputError where it is not installed."""
+    """The mask functions of faster-coco-eval; raises InputError if it isn't installed."""
     try:
         from faster_coco_eval.core import mask
     except ImportError:
-        raise InputError(
-            "faster-coco-eval is not installed, expected it for COCO's masks: pip install 'metamixer[detection]'"
-        ) from None
+        raise InputError("COCO masks need faster-coco-eval: pip install 'metamixer[detection]'") from None
     return mask
 
 
 def _load(path: Path) -> dict:
-    """The json, of which all entries tell what PARTS asks for."""
+    """The parsed JSON, whose entries pass all checks of PARTS."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected COCO's json") from None
+        raise InputError(f"{path}: no such file, expected a COCO JSON file") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path}: not readable as json ({first_line(error)}): truncated, or another kind of file"
+            f"{path}: not readable as JSON ({first_line(error)}): truncated, or another kind of file"
         ) from None
     for part, (name, checks) in PARTS.items():
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
-            raise InputError(f"{path}: no list {part!r}, expected COCO's json with {', '.join(PARTS)}")
+            raise InputError(f"{path}: no list {part!r}, expected a COCO JSON file with {', '.join(PARTS)}")
         for entry in content[part]:
             if not isinstance(entry, dict) or any(key not in entry for key in checks):
-                raise InputError(f"{path}: {part} entry {str(entry)[:60]}, expected {', '.join(checks)} in it")
+                raise InputError(f"{path}: {part} entry {str(entry)[:60]}, expected an object with {', '.join(checks)}")
             for key, (holds, expected) in checks.items():
                 if not holds(entry[key]):
                     raise InputError(
@@ -173,7 +166,7 @@ def _load(path: Path) -> dict:
 
 
 def _refuse_unknown(annotation: Mapping, path: Path, images: Mapping[int, Mapping], labels: Mapping[int, int]) -> None:
-    """Raise InputError for an annotation of an image or category that the file doesn't have."""
+    """Raise InputError for an annotation of an unknown image or category."""
     name, number, category = f"{path}: annotation {annotation['id']}", annotation["image_id"], annotation["category_id"]
     if number not in images:
         raise InputError(f"{name}: image_id {number}, expected the id of one of its {len(images)} images")

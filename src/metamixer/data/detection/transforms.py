@@ -1,6 +1,4 @@
-"""Images with their objects: brought to a network's size, and changed at random for training (DETR's way, as the paper
-does).
-"""
+"""Resizing and augmentation of images with their objects (as DETR and the paper)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +12,15 @@ from ..chance import choose, happens, uniform
 from ..preprocessing import Normalisation
 
 ImageWithObjects = dict[str, Tensor]
-"""image (3, H, W) uint8 and, where known, boxes (N, 4), masks (N, H, W), labels (N,); tv_tensors, so that one call
-changes all.
-"""
+"""image (3, H, W) uint8 and, if known, boxes (N, 4), masks (N, H, W), labels (N,); tv_tensors."""
 
 
 @dataclass(frozen=True)
 class DetectionPreprocessing(Normalisation):
-    """What a detector was trained to see.
+    """The input format of a detector.
 
-    short_side, long_side: pixels that the image's sides are brought to as far as the other permits.
+    short_side, long_side: the image is resized so that its shorter side has `short_side` pixels, or its longer side
+    `long_side` if that makes it smaller.
     """
 
     short_side: int = 800
@@ -34,7 +31,7 @@ class DetectionPreprocessing(Normalisation):
         above_zero("preprocessing sides", self.short_side, self.long_side)
 
     def __call__(self, image: Tensor) -> Tensor:
-        """(3, H, W) uint8 -> (3, H', W') as the network sees it."""
+        """(3, H, W) uint8 -> (3, H', W'), resized and normalized."""
         return self.normalise(resize({"image": image}, self.short_side, self.long_side)["image"])
 
 
@@ -42,9 +39,8 @@ class DetectionPreprocessing(Normalisation):
 class DetectionAugmentation:
     """Random changes of training images; the defaults are the paper's.
 
-    short_sides: of the image, one by chance; crop_probability: of cutting it before, at one of crop_short_sides, to
-    sides between the two of crop_range (as far as it reaches); long_side: the most that the other side may have; hflip:
-    probability.
+    short_sides: of the image, one drawn at random; long_side: maximum of the other side; crop_probability: of first
+    resizing to one of crop_short_sides and cropping to sides within crop_range; hflip: probability of a flip.
     """
 
     short_sides: tuple[int, ...] = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
@@ -62,7 +58,7 @@ class DetectionAugmentation:
         from_zero_to_one("augmentation.crop_probability, hflip", self.crop_probability, self.hflip)
 
     def __call__(self, sample: ImageWithObjects) -> ImageWithObjects:
-        """The sample changed, without the objects that are no longer in it."""
+        """Augment the sample and drop the objects outside it."""
         if happens(self.hflip):
             sample = each(sample, F.horizontal_flip)
         if happens(self.crop_probability):
@@ -72,7 +68,7 @@ class DetectionAugmentation:
 
 
 def wrap(image: Tensor, boxes: Tensor, masks: Tensor, labels: Tensor) -> ImageWithObjects:
-    """Plain tensors as torchvision's transforms know them."""
+    """Wrap plain tensors as torchvision's tv_tensors."""
     size = (image.shape[1], image.shape[2])
     return {
         "image": tv_tensors.Image(image),
@@ -83,27 +79,27 @@ def wrap(image: Tensor, boxes: Tensor, masks: Tensor, labels: Tensor) -> ImageWi
 
 
 def each(sample: ImageWithObjects, change: Callable, *args, **kwargs) -> ImageWithObjects:
-    """Apply one of torchvision's functions to all that lies in the image plane."""
+    """Apply a torchvision function to everything but the labels."""
     return {key: value if key == "labels" else change(value, *args, **kwargs) for key, value in sample.items()}
 
 
 def resize(sample: ImageWithObjects, short_side: int, long_side: int) -> ImageWithObjects:
-    """Bring the image's shorter side to `short_side`, as far as the longer one stays within `long_side`."""
+    """Resize the shorter side to `short_side`, or less, so that the longer side is at most `long_side`."""
     height, width = sample["image"].shape[-2:]
     scale = min(long_side / max(height, width), short_side / min(height, width))
-    # Without antialiasing, as the published detectors' library resizes.
+    # No antialiasing, like the published detectors' library.
     return each(sample, F.resize, [max(int(side * scale + 0.5), 1) for side in (height, width)], antialias=False)
 
 
 def crop(sample: ImageWithObjects, low: int, high: int) -> ImageWithObjects:
-    """Cut to sides between `low` and `high` pixels, as far as the image reaches, anywhere."""
+    """Crop a random region with sides between `low` and `high` pixels, or the image's if smaller."""
     height, width = sample["image"].shape[-2:]
     rows, columns = (uniform(min(side, low), min(side, high)) for side in (height, width))
     return each(sample, F.crop, uniform(0, height - rows), uniform(0, width - columns), rows, columns)
 
 
 def keep_visible(sample: ImageWithObjects) -> ImageWithObjects:
-    """Without the objects whose box or mask has nothing left in the image."""
+    """Drop the objects whose box or mask is empty."""
     boxes, masks = sample["boxes"], sample["masks"]
     visible = (boxes[:, 2:] > boxes[:, :2]).all(dim=1) & masks.bool().flatten(1).any(dim=1)
     return {

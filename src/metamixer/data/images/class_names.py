@@ -1,4 +1,4 @@
-"""Evaluation on all or a part of a network's classes, by their names; ImageNet's go by synset or by description."""
+"""Evaluation on all or some of a network's classes, matched by name; ImageNet's by synset or description."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ IMAGENET_CLASSES = 1000
 
 
 def match_classes(data: Sequence[str], network: Sequence[str] | None, num_classes: int) -> list[int] | None:
-    """The network's number of each of the data's classes; None where they are the same.
+    """The network's index of each of the data's classes; None if the classes are the same.
 
-    data, network: class names by number; a network of 1000 classes that tells no names has ImageNet's.
-    Raises InputError where the data holds a class that the network doesn't know.
+    data, network: class names in index order; a network with 1000 classes and no names has ImageNet's.
+    Raises InputError for a class of the data that the network doesn't have.
     """
     if num_classes == IMAGENET_CLASSES:
         data, network = as_synsets(data), as_synsets(network) if network else ImageNetInfo("imagenet-1k").label_names()
@@ -35,20 +35,20 @@ def match_classes(data: Sequence[str], network: Sequence[str] | None, num_classe
 
 
 def as_synsets(names: Sequence[str]) -> list[str]:
-    """ImageNet's descriptions of its classes as their synsets; other names as they are."""
+    """Replace ImageNet's class descriptions by synsets; other names stay as they are."""
     info = ImageNetInfo("imagenet-1k")
     descriptions = info.label_descriptions()
     if list(names) == descriptions:
         return info.label_names()
     synsets: dict[str, str] = {}
     for description, synset in zip(descriptions, info.label_names(), strict=True):
-        # Two classes are called crane; the Hugging Face hub's data set calls the second one crane2.
+        # Two classes are called crane; the data set on the Hugging Face hub calls the second one crane2.
         synsets[f"{description}2" if description in synsets else description] = synset
     return [synsets.get(name, name) for name in names]
 
 
 def imagenet_names(num_classes: int) -> list[str]:
-    """ImageNet-1K's class descriptions; for another number of classes their numbers."""
+    """ImageNet-1K's class descriptions; the indices for another number of classes."""
     if num_classes != 1000:
         return [str(index) for index in range(num_classes)]
     info = ImageNetInfo("imagenet-1k")
@@ -56,7 +56,7 @@ def imagenet_names(num_classes: int) -> list[str]:
 
 
 def keep_classes(logits: Tensor, labels: Tensor, indices: list[int]) -> tuple[Tensor, Tensor]:
-    """Only the given classes can win; labels, numbered within them, become the network's own."""
+    """Mask the logits of all other classes, and map labels to the network's indices."""
     index = torch.tensor(indices, device=logits.device)
     outside = torch.full_like(logits, torch.finfo(logits.dtype).min)
     return outside.index_copy(1, index, logits[:, index]), index[labels]

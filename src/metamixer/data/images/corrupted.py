@@ -13,11 +13,11 @@ from .reading import LabelledImages, class_names, read_dataset
 
 
 class CorruptedImageData(L.LightningDataModule):
-    """ROOT/CORRUPTION/SEVERITY/CLASS/IMAGE, for evaluation: one loader a corruption, its severities in a row.
+    """ROOT/CORRUPTION/SEVERITY/CLASS/IMAGE, for evaluation: one loader per corruption with all its severities.
 
     Args:
-        root: the folder with a folder for each corruption.
-        batch_size: images in a batch.
+        root: folder with one subfolder per corruption.
+        batch_size: images per batch.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CorruptedImageData(L.LightningDataModule):
 
     @cached_property
     def classes(self) -> list[str] | None:
-        """The names of the classes by number; raises InputError where a folder holds others."""
+        """Class names in index order; raises InputError if the folders differ."""
         first = None
         for name, severities in self.corruptions.items():
             for images in severities:

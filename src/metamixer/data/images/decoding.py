@@ -1,4 +1,4 @@
-"""What Pillow says of a file that it doesn't decode, as one line, and a bound on what it does."""
+"""Decoding with Pillow: its errors as one-line InputErrors, and a limit on the number of pixels."""
 
 import ctypes
 import warnings
@@ -11,12 +11,12 @@ from PIL import Image
 from ...errors import InputError, at_least, first_line
 
 MAX_PIXELS = 178_956_970
-"""Of an image, where nothing else is said: Pillow's own bound."""
+"""Default limit of an image's pixels: Pillow's own."""
 
 
 @contextmanager
 def bomb_guard(max_pixels: int) -> Iterator[None]:
-    """Let Pillow refuse images of more pixels than that before it decodes them."""
+    """Make Pillow refuse larger images before decoding them."""
     at_least("max_pixels", max_pixels, 1)
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
@@ -30,7 +30,7 @@ def bomb_guard(max_pixels: int) -> Iterator[None]:
 
 @contextmanager
 def decoding(name: object) -> Iterator[None]:
-    """Around opening and decoding an image; raises InputError that names it where Pillow fails."""
+    """Wrap opening and decoding an image; raises InputError that names the image if Pillow fails."""
     try:
         yield
     except InputError:
@@ -39,7 +39,7 @@ def decoding(name: object) -> Iterator[None]:
         raise InputError(f"{name}: no such file") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(
-            f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, expected fewer, or --max_pixels"
+            f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, expected fewer, or a larger --max_pixels"
         ) from None
     except Exception as error:  # Pillow's decoders trip over files in any way
         raise InputError(f"{name}: not a readable image ({first_line(error)})") from None

@@ -1,4 +1,4 @@
-"""Labelled images: folders, Hugging Face data sets, WebDataset shards, and handwritten digits that need no download."""
+"""Labeled images: folders, Hugging Face data sets, WebDataset shards, and handwritten digits without a download."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from .splits import expect_same_classes, expect_two_splits
 
 
 class Digits(Dataset):
-    """scikit-learn's 1,797 handwritten digits of 8x8 pixels; every fifth one of a class is for testing (360)."""
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels; every fifth of a class is in the test split (360)."""
 
     def __init__(self, *, train: bool, transform: Transform, mode: str = "RGB"):
         from sklearn.datasets import load_digits
@@ -34,7 +34,7 @@ class Digits(Dataset):
         return len(self.labels)
 
     def image(self, index: int) -> Image.Image:
-        """The digit as it was drawn, dark on white paper the other way round: bright on black."""
+        """The digit without augmentation, bright on black."""
         return Image.fromarray(self.pixels[index]).convert(self.mode)
 
     def __getitem__(self, index: int):
@@ -42,14 +42,14 @@ class Digits(Dataset):
 
 
 class ImageData(L.LightningDataModule):
-    """Labelled images for training and evaluation.
+    """Labeled images for training and evaluation.
 
     Args:
         root: folder of the data set.
         dataset: "" for folders of classes (root/train/CLASS/*.jpg), or timm's name of another reader, such as
-            "hfds/NAME" or "wds/NAME" (with `num_classes` in the task, and `info.json` beside the shards).
+            "hfds/NAME" or "wds/NAME" (with `num_classes` in the task, and `info.json` next to the shards).
         train_split, val_split, test_split: names of the splits; None for the test split: the validation split.
-        batch_size: images in a batch, in each process.
+        batch_size: images per batch and process.
         seed: of shuffling and augmentation.
     """
 
@@ -80,13 +80,13 @@ class ImageData(L.LightningDataModule):
 
     @property
     def classes(self) -> list[str] | None:
-        """The names of the classes by number; None where the data set doesn't tell."""
+        """Class names in index order; None if the data set has none."""
         if self._classes is None:
             self._classes = class_names(getattr(self.evaluation_dataset("val"), "reader", None))
         return self._classes
 
     def training_dataset(self) -> Dataset:
-        """The training split with augmentation; raises InputError where it doesn't go with the validation split."""
+        """The training split with augmentation; raises InputError if its classes differ from the validation split's."""
         images = self._read("train", self.preprocessing.training_transform(self.augmentation))
         names = class_names(getattr(images, "reader", None))
         if names and self.classes:
@@ -94,7 +94,7 @@ class ImageData(L.LightningDataModule):
         return images
 
     def evaluation_dataset(self, split: str) -> Dataset:
-        """A split ("train", "val" or "test") as the network is to see it in evaluation."""
+        """A split ("train", "val" or "test"), preprocessed for evaluation."""
         return self._read(split, self.preprocessing.transform())
 
     def train_dataloader(self) -> DataLoader:

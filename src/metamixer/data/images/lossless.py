@@ -1,6 +1,4 @@
-"""Image files with all that should survive a change of their pixels: depth, alpha, orientation, colour profile,
-format.
-"""
+"""Image files and the properties to keep when pixels change: bit depth, alpha, orientation, color profile, format."""
 
 import struct
 import warnings
@@ -17,30 +15,29 @@ from .decoding import decoding
 from .orientation import find_turn
 
 FORMATS = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "TIFF": {}, "BMP": {}}
-"""Pillow's formats that are read and written, with what is said to Pillow in writing."""
+"""Supported formats, by Pillow's names, with the options for writing."""
 
 LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500}
-"""Pixels that a format can hold at most on a side."""
+"""Maximum side in pixels of a format."""
 
 TAKEN_AS = {"MPO": "JPEG"}
-"""Formats that are another one's with more pictures behind the first, such as a camera's preview for 3D: the first is
-taken.
-"""
+"""Formats that append images to another format's, such as a camera's stereo preview; only the first is used."""
 
 MODES = {"1": "L", "P": "RGBA", "PA": "RGBA", "YCbCr": "RGB"}
-"""What other modes of Pillow become; the rest is taken as it is or refused."""
+"""Conversions of Pillow modes; other modes are kept or refused."""
 
 BITS_PER_SAMPLE = 258
-"""TIFF's tag."""
+"""TIFF tag."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """colour: (H, W, 1) grey or (H, W, 3), uint8 or uint16; alpha: (H, W) of the same type or None; format: Pillow's
-    name;
-    exif, icc_profile: as in the file, so that the orientation stays a remark in it.
+    """An image file in memory.
+
+    colour: (H, W, 1) gray or (H, W, 3), uint8 or uint16; alpha: (H, W) of the same type or None; format: Pillow's
+    name; exif, icc_profile: as in the file, so that the EXIF orientation is preserved.
     """
 
     colour: np.ndarray
@@ -50,13 +47,13 @@ class PictureFile:
     icc_profile: bytes | None
 
     def with_pixels(self, colour: np.ndarray, alpha: np.ndarray | None) -> "PictureFile":
-        """Other pixels, all else the same."""
+        """A copy with other pixels."""
         return replace(self, colour=colour, alpha=alpha)
 
     def image(self) -> Image.Image:
-        """As a Pillow image; raises InputError for 16-bit colour, which Pillow doesn't have."""
+        """Convert to a Pillow image; raises InputError for 16-bit color, which Pillow doesn't support."""
         if self.is_deep_colour:
-            raise InputError("16 bits of colour or alpha, expected 8: Pillow has no such image")
+            raise InputError("16-bit color or alpha, expected 8-bit: Pillow doesn't support it")
         bands = [*np.moveaxis(self.colour, 2, 0), *([] if self.alpha is None else [self.alpha])]
         return (
             Image.fromarray(bands[0])
@@ -65,7 +62,7 @@ class PictureFile:
         )
 
     def preview(self) -> Image.Image:
-        """Upright, RGB, 8 bits, on white."""
+        """An upright 8-bit RGB image on a white background."""
         shallow = [(pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels for pixels in self.bands()]
         colour, alpha = shallow[0], shallow[1] if len(shallow) > 1 else None
         image = replace(self, colour=colour, alpha=alpha).image().convert("RGBA")
@@ -74,22 +71,20 @@ class PictureFile:
         return image.transpose(turn) if turn is not None else image
 
     def bands(self) -> list[np.ndarray]:
-        """The colour and, where there is one, the alpha."""
+        """The color and, if any, the alpha."""
         return [self.colour] if self.alpha is None else [self.colour, self.alpha]
 
     @property
     def is_deep_colour(self) -> bool:
-        """Whether it has 16 bits and more than one band."""
+        """Whether the image has 16 bits and more than one band."""
         return self.colour.dtype == np.uint16 and (self.colour.shape[2] > 1 or self.alpha is not None)
 
 
 def read_picture(path: Path) -> PictureFile:
-    """A whole image file; raises InputError that names it where it is none, is cut off or of a kind that can't be
-    kept.
-    """
+    """Read an image file; raises InputError if it isn't an image, is truncated or is of an unsupported kind."""
     with decoding(path), Image.open(path) as image:
         _refuse_unknown(image, path)
-        image.load()  # of a PNG the EXIF may follow the pixels
+        image.load()  # in a PNG the EXIF data may follow the pixels
         about = TAKEN_AS.get(image.format, image.format), image.info.get("exif"), image.info.get("icc_profile")
         bands = _decode_deep_png(path) if _is_deep_colour_png(path) else np.asarray(image.convert(_kept_mode(image)))
     bands = bands.reshape(*bands.shape[:2], -1)
@@ -98,17 +93,17 @@ def read_picture(path: Path) -> PictureFile:
 
 
 def check_side(picture: PictureFile, path: Path, *, scale: int) -> None:
-    """Refuse what would be too large for its format once it is enlarged."""
+    """Raise InputError if the upscaled image would be too large for its format."""
     height, width = (side * scale for side in picture.colour.shape[:2])
     limit = LARGEST_SIDE.get(picture.format, height + width)
     if max(height, width) > limit:
         raise InputError(
-            f"{path}: would be {width}x{height} pixels, expected at most {limit} a side: {picture.format} holds no more"
+            f"{path}: would be {width}x{height} pixels, expected at most {limit} a side, the limit of {picture.format}"
         )
 
 
 def write_picture_file(picture: PictureFile, path: Path) -> None:
-    """Write it in its own format; it appears whole or not at all. Raises InputError that names it where that fails."""
+    """Write an image in its own format, atomically; raises InputError that names the file if that fails."""
     with written_whole(path) as part:
         if picture.is_deep_colour:
             write_deep_png(picture, part)
@@ -121,7 +116,7 @@ def write_picture_file(picture: PictureFile, path: Path) -> None:
 
 
 def write_deep_png(picture: PictureFile, path: Path) -> None:
-    """A PNG of 16 bits of grey and alpha, RGB or RGBA (ISO 15948), which Pillow doesn't write."""
+    """Write a 16-bit PNG (ISO 15948) of gray with alpha, RGB or RGBA, which Pillow can't."""
     bands = np.dstack(picture.bands()).astype(">u2")
     height, width, count = bands.shape
     kind = {2: 4, 3: 2, 4: 6}[count]
@@ -140,7 +135,7 @@ def write_deep_png(picture: PictureFile, path: Path) -> None:
 
 
 def _refuse_unknown(image: Image.Image, path: Path) -> None:
-    """Raise InputError for a format, mode or number of frames that can't be kept."""
+    """Raise InputError for an unsupported format, mode or number of frames."""
     if image.format in TAKEN_AS:
         return
     if image.format not in FORMATS:
@@ -148,14 +143,14 @@ def _refuse_unknown(image: Image.Image, path: Path) -> None:
     if getattr(image, "n_frames", 1) > 1:
         raise InputError(f"{path}: {image.n_frames} frames (an animation or several pages), expected one image")
     if image.mode not in (*MODES, "L", "LA", "RGB", "RGBA", "I;16"):
-        raise InputError(f"{path}: colours of mode {image.mode}, expected grey, RGB or a palette: convert it before")
+        raise InputError(f"{path}: color mode {image.mode}, expected gray, RGB or a palette: convert it first")
     bits = max(image.tag_v2.get(BITS_PER_SAMPLE, (8,))) if image.format == "TIFF" else 8
-    if bits > 8 and image.mode != "I;16":  # Pillow would cut them to 8
-        raise InputError(f"{path}: a TIFF of {bits} bits a colour, expected 8: convert it to a PNG of 16 before")
+    if bits > 8 and image.mode != "I;16":  # Pillow would truncate them to 8
+        raise InputError(f"{path}: a TIFF with {bits} bits per channel, expected 8: convert it to a 16-bit PNG first")
 
 
 def _kept_mode(image: Image.Image) -> str:
-    """The mode in which an image is taken; a palette without transparency is RGB."""
+    """The mode that an image is read in; RGB for a palette without transparency."""
     if image.mode == "P" and "transparency" not in image.info:
         return "RGB"
     if image.mode in ("L", "RGB") and "transparency" in image.info:
@@ -164,18 +159,18 @@ def _kept_mode(image: Image.Image) -> str:
 
 
 def _is_deep_colour_png(path: Path) -> bool:
-    """Whether it is a PNG of 16 bits and of more than grey, which Pillow would cut to 8."""
+    """Whether a file is a 16-bit PNG with color or alpha, which Pillow would truncate to 8 bits."""
     with path.open("rb") as file:
         head = file.read(26)
     return head.startswith(PNG_SIGNATURE) and len(head) == 26 and head[24] == 16 and head[25] != 0
 
 
 def _decode_deep_png(path: Path) -> np.ndarray:
-    """(H, W, C) uint16 of a PNG of 16 bits."""
+    """Decode a 16-bit PNG to (H, W, C) uint16."""
     from torchvision.io import ImageReadMode, decode_image, read_file
 
     with warnings.catch_warnings():
-        # torchvision recommends a package for video in its place.
+        # torchvision recommends another package for video.
         warnings.simplefilter("ignore", DeprecationWarning)
         return decode_image(read_file(str(path)), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
 

@@ -1,9 +1,9 @@
-"""Which way up a picture is, by the remark of the camera that took it."""
+"""Rotation of images according to the EXIF orientation tag."""
 
 from PIL import Image
 
 ORIENTATION = 0x0112
-"""EXIF's tag."""
+"""EXIF tag."""
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -13,11 +13,11 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes an image upright, by EXIF's orientation."""
+"""EXIF orientation -> the transposition that makes the image upright."""
 
 
 def find_turn(source: Image.Image | bytes) -> Image.Transpose | None:
-    """What makes an image upright, by the EXIF of a decoded one or by EXIF alone; None where that tells nothing."""
+    """The transposition that makes an image upright, from a decoded image or EXIF bytes; None if there is none."""
     try:
         if isinstance(source, Image.Image):
             exif = source.getexif()
@@ -25,5 +25,5 @@ def find_turn(source: Image.Image | bytes) -> Image.Transpose | None:
             exif = Image.Exif()
             exif.load(source)
         return TURNS.get(exif.get(ORIENTATION))
-    except Exception:  # what cameras write is not always EXIF
+    except Exception:  # cameras also write invalid EXIF
         return None

@@ -1,4 +1,4 @@
-"""Images from files and from timm's data sets: found, decoded, labelled."""
+"""Finding, decoding and labeling images from files and timm's data sets."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,17 +21,17 @@ from .splits import split_folder
 Picture = str | Path | Image.Image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""What files are taken for images in a folder."""
+"""Suffixes of the image files in a folder."""
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
-"""Pillow's modes of images without colour; I;16 and its kin are I."""
+"""Pillow's modes of gray images; I;16 and its variants count as I."""
 
 READERS = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset"}
 """The library that each of timm's readers needs."""
 
 
 def images_below(folder: str | Path) -> list[Path]:
-    """The images in a folder and its subfolders, in order; raises InputError where there is none."""
+    """The images in a folder and its subfolders, sorted; raises InputError if there are none."""
     images = files_below(folder, IMAGE_SUFFIXES)
     if not images:
         raise InputError(f"{folder}: no images in this folder, expected files such as *.jpg or *.png")
@@ -39,9 +39,7 @@ def images_below(folder: str | Path) -> list[Path]:
 
 
 class LabelledImages(Dataset):
-    """Images of one of timm's readers; one that can't be read is an error that names it, never another image in its
-    place.
-    """
+    """Images of a timm reader; an unreadable image is an error that names it, and is never replaced by another."""
 
     def __init__(self, reader, *, mode: str, transform: Transform):
         self.reader = reader
@@ -56,40 +54,38 @@ class LabelledImages(Dataset):
         return self.transform(read_image(file, mode=self.mode, name=self.filename(index))), label
 
     def filename(self, index: int) -> str:
-        """Where the image is, for messages."""
+        """The image's path or index, for messages."""
         known = None
-        with suppress(AssertionError):  # of a reader that keeps no names
+        with suppress(AssertionError):  # a reader without file names
             known = self.reader.filename(index, absolute=True)
         return known or f"image {index}"
 
 
 def read_image(file, *, mode: str = "RGB", name: str = "image", upright: bool = True) -> Image.Image:
-    """Open and decode a whole image, of an animation the first frame, as `mode`; raises InputError that names it.
+    """Open and decode an image (the first frame of an animation) as `mode`; raises InputError that names it.
 
-    upright: turn it as its EXIF remark says, which is how people see and label it.
+    upright: rotate according to the EXIF orientation tag, as viewers and labeling tools do.
     """
     with decoding(name):
         image = file if isinstance(file, Image.Image) else Image.open(file)
-        image.load()  # of a PNG the remark may follow the pixels
+        image.load()  # in a PNG the EXIF data may follow the pixels
         turn = find_turn(image) if upright else None
         image = as_8_bits(image, name).convert(mode)
         return image if turn is None else image.transpose(turn)
 
 
 def is_grey(mode: str) -> bool:
-    """Whether images of a Pillow mode are without colour."""
+    """Whether a Pillow mode is gray."""
     return mode.split(";")[0] in GREY_MODES
 
 
 def as_8_bits(image: Image.Image, name: str) -> Image.Image:
-    """The image with 16 bits of grey brought to 8, which Pillow would cut off at 255; raises InputError for other deep
-    grey.
-    """
+    """Scale 16-bit gray to 8 bits, which Pillow would clip at 255; raises InputError for other deep gray modes."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise InputError(
-            f"{name}: values of mode {image.mode}, whose white is unknown, expected 8 or 16 bits: convert it before"
+            f"{name}: mode {image.mode}, whose white point is unknown, expected 8 or 16 bits: convert it first"
         )
     return image
 
@@ -105,8 +101,8 @@ def read_dataset(
     mode: str,
     transform: Transform,
 ) -> Dataset:
-    """One split of a data set through timm's readers; raises InputError where there is nothing to read."""
-    # timm's reader of folders takes suffixes by this name; its own are only three.
+    """Read a split of a data set with timm's readers; raises InputError if there is nothing to read."""
+    # The suffixes for timm's folder reader, whose default has only three.
     reader_options = {} if dataset else {"input_key": ";".join(IMAGE_SUFFIXES)}
     if not dataset:
         split_folder(root, split)
@@ -124,10 +120,10 @@ def read_dataset(
         )
     except ConnectionError as error:
         raise InputError(
-            f"data.dataset {dataset!r}: can't be fetched ({first_line(error)}), expected a connection"
+            f"data.dataset {dataset!r}: can't be fetched ({first_line(error)}): check the connection"
         ) from None
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{root}: no labelled images for split {split!r} ({first_line(error)})") from None
+        raise InputError(f"{root}: no labeled images for split {split!r} ({first_line(error)})") from None
     images.transform = transform
     if isinstance(images, IterableDataset):
         return images
@@ -140,16 +136,14 @@ def read_dataset(
 
 
 def expect_reader(dataset: str) -> None:
-    """Raises InputError where the library that reads such a data set is not installed."""
+    """Raise InputError if the library that reads this data set isn't installed."""
     library = READERS.get(dataset.partition("/")[0].lower())
     if library and find_spec(library) is None:
-        raise InputError(
-            f"data.dataset {dataset!r}: {library} is not installed, expected it: pip install 'metamixer[readers]'"
-        )
+        raise InputError(f"data.dataset {dataset!r} needs {library}: pip install 'metamixer[readers]'")
 
 
 def class_names(reader) -> list[str] | None:
-    """The reader's classes in the order of their numbers, as far as it knows them."""
+    """The reader's class names in index order, or None if it has none."""
     indices = getattr(reader, "class_to_idx", None)
     if indices:
         return sorted(indices, key=indices.get)
@@ -159,7 +153,7 @@ def class_names(reader) -> list[str] | None:
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """Files as they are, folders as the images below them in order; raises InputError where there is none."""
+    """Expand folders to their images, sorted; raises InputError if there are none."""
     found = list(chain.from_iterable(_images_at(Path(path)) for path in paths))
     if not found:
         raise InputError("no images given, expected files or folders")

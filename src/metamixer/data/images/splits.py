@@ -1,4 +1,4 @@
-"""Where the splits of a folder of images are, and whether they go together."""
+"""The splits of an image folder, and whether their classes match."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,14 +6,13 @@ from pathlib import Path
 from ...errors import InputError
 
 SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))
-"""Names of folders that stand for the same split, as timm has them."""
+"""Synonymous folder names of a split, as in timm."""
 
 
 def split_folder(root: str | Path, split: str) -> Path:
-    """Where timm's reader finds a split: a folder of its name or of a synonym; the root itself, where it is not
-    divided.
+    """The folder in which timm's reader finds a split: its name or a synonym, or the root if it isn't split.
 
-    Raises InputError where there is no root, or where it is divided into other splits.
+    Raises InputError if the root is missing or has other splits only.
     """
     root = Path(root)
     if not root.is_dir():
@@ -29,7 +28,7 @@ def split_folder(root: str | Path, split: str) -> Path:
 
 
 def expect_two_splits(root: str, train: str, val: str) -> None:
-    """Raises InputError where a folder that is not divided would be trained on and measured with the same images."""
+    """Raise InputError if training and validation would use the same images, because the folder isn't split."""
     if train != val and split_folder(root, train) == split_folder(root, val):
         raise InputError(
             f"{root}: no folders for splits {train!r} and {val!r}, expected {train}/CLASS/IMAGE and {val}/CLASS/IMAGE"
@@ -37,11 +36,11 @@ def expect_two_splits(root: str, train: str, val: str) -> None:
 
 
 def expect_same_classes(train: Sequence[str], val: Sequence[str]) -> None:
-    """Raises InputError that names a class which only one of the splits holds: numbers would mean different classes."""
+    """Raise InputError for a class in only one of the splits, because class indices would differ."""
     for names, others, here, there in ((train, val, "training", "validation"), (val, train, "validation", "training")):
         lone = [name for name in names if name not in others]
         if lone:
             raise InputError(
-                f"class {lone[0]!r} ({len(lone)} such) of the {here} split: no images in the {there} split, "
-                "expected some in both"
+                f"class {lone[0]!r} ({len(lone)} such) of the {here} split has no images in the {there} "
+                "split, expected some in both"
             )

@@ -1,1 +1,1 @@
-"""Point clouds: reading, scenes, voxels."""
+"""Point clouds: files, scenes, voxels."""

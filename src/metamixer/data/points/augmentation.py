@@ -1,4 +1,4 @@
-"""Random changes of a training cloud."""
+"""Augmentation of point clouds."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,15 +11,14 @@ from .clouds import Cloud
 
 @dataclass(frozen=True)
 class PointAugmentation:
-    """The defaults are close to the published ones for rooms (docs/points.md); chances are probabilities.
+    """Random changes of a training cloud; the defaults are close to the published ones for rooms (docs/points.md).
 
-    turn: largest angle around the vertical axis, tilt: around the two others, as shares of a half turn; turn_chance: of
-    each of the three; scale: range of factors;
-    flip: chance of a mirror, in x and in y; jitter, jitter_limit: deviation and limit of each coordinate in metres;
-    drop: share of points that are left out, and drop_chance; contrast, colour_shift, colour_jitter: chance of
-    stretching the colours to the whole range, of one shift of all colours by up to 5 %, and of noise of that size;
-    crop: so many voxels nearest to a random point are kept, None for all; mix: chance of a second scene in the same
-    place (Mix3D, Nekrasov and others, 2021).
+    turn: maximum angle around the vertical axis, tilt: around the other two, as fractions of a half turn; turn_chance:
+    probability of each of the three; scale: range of factors; flip: probability of a mirror, in x and in y; jitter,
+    jitter_limit: std and limit in meters of noise on each coordinate; drop: fraction of points left out, with
+    probability drop_chance; contrast, colour_shift, colour_jitter: probabilities of stretching the colors to the whole
+    range, of one shift of all colors by up to 5 %, and of noise of that size; crop: number of voxels kept, those
+    nearest to a random point, None for all; mix: probability of adding a second scene (Mix3D, Nekrasov et al., 2021).
     """
 
     turn: float = 1.0
@@ -48,7 +47,7 @@ class PointAugmentation:
             from_zero_to_one(f"augmentation.{name}", getattr(self, name))
 
     def __call__(self, cloud: Cloud, random: np.random.Generator) -> Cloud:
-        """A changed copy."""
+        """Return an augmented copy."""
         if self.drop > 0 and random.random() < self.drop_chance:
             kept = np.flatnonzero(random.random(len(cloud)) >= self.drop)
             cloud = cloud.take(kept) if len(kept) else cloud  # a tiny cloud could lose every point
@@ -77,7 +76,7 @@ class PointAugmentation:
 
 
 def rotation(share: float, *, axis: int) -> np.ndarray:
-    """(3, 3), by a share of a half turn around an axis."""
+    """The matrix (3, 3) of a rotation around an axis, by `share` of a half turn."""
     cosine, sine = math.cos(share * math.pi), math.sin(share * math.pi)
     first, second = [i for i in range(3) if i != axis]
     matrix = np.eye(3)
@@ -87,15 +86,13 @@ def rotation(share: float, *, axis: int) -> np.ndarray:
 
 
 def joined(first: Cloud, second: Cloud, *, centred: bool = True) -> Cloud:
-    """Both in one place, centred on each other or where their coordinates are; what only one of them knows is left
-    out.
-    """
+    """Merge two clouds, centered on each other or at their coordinates; keeps the attributes that both have."""
     ours, theirs = ((cloud.centred() if centred else cloud).arrays() for cloud in (first, second))
     return Cloud(**{name: np.concatenate([value, theirs[name]]) for name, value in ours.items() if name in theirs})
 
 
 def nearest(coordinates: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """The rows, in order, of the `count` points nearest to a random one."""
+    """The rows, sorted, of the `count` points nearest to a random point."""
     if len(coordinates) <= count:
         return np.arange(len(coordinates))
     distances = np.square(coordinates - coordinates[random.integers(len(coordinates))]).sum(axis=1)

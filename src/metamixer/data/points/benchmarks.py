@@ -1,4 +1,4 @@
-"""The data sets of the field: ScanNet v2 and ScanNet200, S3DIS, SemanticKITTI."""
+"""Public benchmarks: ScanNet v2 and ScanNet200, S3DIS, SemanticKITTI."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,17 +18,17 @@ KITTI_VAL = ("08",)
 
 
 class _RoomData(PointData):
-    """Rooms in Pointcept's preprocessed layout: a folder of coord, color, normal and labels as .npy for each."""
+    """Rooms in Pointcept's preprocessed layout: one folder each, with coord, color, normal and labels as .npy."""
 
     label_file: str
     root: Path
 
     def rooms(self, folders: Sequence[Path]) -> list[Path]:
-        """The rooms in folders, in order."""
+        """The rooms in the folders, sorted."""
         found = [path.parent for folder in folders for path in sorted(folder.glob("*/coord.npy"))]
         if not found:
             raise InputError(
-                f"{folders[0]}: no rooms in it, expected Pointcept's folders such as {folders[0]}/scene/coord.npy"
+                f"{folders[0]}: no rooms found, expected Pointcept's folders such as {folders[0]}/scene/coord.npy"
             )
         return found
 
@@ -43,7 +43,7 @@ class _RoomData(PointData):
 class ScanNetData(_RoomData):
     """ScanNet v2 with 20 classes, or ScanNet200.
 
-    root: the folder of `train` and `val`.
+    root: folder with `train` and `val`.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class ScanNetData(_RoomData):
 
 
 class S3DISData(_RoomData):
-    """S3DIS: six areas of offices; one is held back, number 5 in most papers, each in turn for the 6-fold number.
+    """S3DIS: six areas of offices, with `test_area` for testing: 5 in most papers, each in turn for 6-fold results.
 
-    root: the folder of `Area_1` to `Area_6`.
+    root: folder with `Area_1` to `Area_6`.
     """
 
     label_file = "segment.npy"
@@ -104,9 +104,9 @@ class S3DISData(_RoomData):
 
 
 class SemanticKITTIData(PointData):
-    """Street scenes of a laser scanner: 19 classes from the raw ids; sequence 08 is for validation.
+    """SemanticKITTI: lidar scans of streets with 19 classes; sequence 08 is for validation.
 
-    root: the folder of the sequences 00 to 10, each with `velodyne/*.bin` and `labels/*.label` as published, or with
+    root: folder of the sequences 00 to 10, each with `velodyne/*.bin` and `labels/*.label` as published, or with
     NPZ files of coordinates, intensity and raw labels.
     """
 
@@ -155,13 +155,13 @@ class SemanticKITTIData(PointData):
 
 
 def read_scan(path: Path) -> Cloud:
-    """velodyne/N.bin with labels/N.label; the upper 16 bits of a label number the object."""
+    """Read velodyne/N.bin and labels/N.label; the upper 16 bits of a label, the instance id, are dropped."""
     label_path = path.parents[1] / "labels" / f"{path.stem}.label"
     if not label_path.is_file():
         raise InputError(f"{label_path}: no such file, expected the labels of {path}")
     values = np.fromfile(path, dtype="<f4")
     if len(values) % 4:
-        raise InputError(f"{path}: {len(values)} numbers, expected four a point: truncated")
+        raise InputError(f"{path}: {len(values)} numbers, expected four per point: truncated")
     points = values.reshape(-1, 4)
     labels = np.fromfile(label_path, dtype="<u4") & 0xFFFF
     return check_cloud(

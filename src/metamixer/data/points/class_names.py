@@ -258,7 +258,7 @@ SCANNET200_CLASSES = (
     ),
     *("potted plant", "luggage", "mattress"),
 )
-"""In the order of the benchmark (Rozenberszki and others, 2022), which is that of `segment200.npy`."""
+"""The 200 classes in the order of the benchmark (Rozenberszki et al., 2022), which is that of `segment200.npy`."""
 S3DIS_CLASSES = (
     *(
         "ceiling",
@@ -297,4 +297,4 @@ KITTI_CLASSES: dict[str, tuple[int, ...]] = {
     "pole": (80,),
     "traffic sign": (81,),
 }
-"""The 19 classes of the benchmark, each with the raw ids of the label files that belong to it."""
+"""The 19 classes of the benchmark, each with its raw ids in the label files."""

@@ -14,7 +14,7 @@ from .ply import read_ply, write_ply
 from .units import LIMITS, as_colours, as_share, outside
 
 PREDICTION = "prediction"
-"""The name of what the network says in the files that are written."""
+"""Name of the predicted labels in output files."""
 
 ARRAYS: dict[str, tuple[str, ...]] = {
     "coordinates": ("coord", "xyz", "points", "coordinates"),
@@ -23,16 +23,15 @@ ARRAYS: dict[str, tuple[str, ...]] = {
     "intensity": ("intensity", "strength"),
     "labels": ("label", "segment", "labels", "classification"),
 }
-"""Names of arrays in NPZ files and folders; `xyz_cm` are coordinates in centimetres, whole-number intensities are in
-percent.
+"""Names of arrays in NPZ files and folders; `xyz_cm` are coordinates in centimeters, integer intensities are percent.
 """
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Points with what is known of each.
+    """Points and their attributes.
 
-    coordinates: (N, 3) metres; colours: (N, 3) from 0 to 255; normals: (N, 3); intensity: (N,) from 0 to 1; labels:
+    coordinates: (N, 3) meters; colours: (N, 3) from 0 to 255; normals: (N, 3); intensity: (N,) from 0 to 1; labels:
     (N,) integers.
     """
 
@@ -46,24 +45,22 @@ class Cloud:
         return len(self.coordinates)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What is known, by name."""
+        """The attributes that the cloud has, by name."""
         known = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: value for name, value in known.items() if value is not None}
 
     def take(self, rows: np.ndarray) -> "Cloud":
-        """The points of these rows."""
+        """A cloud of the given rows."""
         return replace(self, **{name: value[rows] for name, value in self.arrays().items()})
 
     def centred(self) -> "Cloud":
-        """The same with the middle of its ground plan at 0, 0 and its lowest point at height 0."""
+        """A copy with the center of its xy extent at (0, 0) and its lowest point at height 0."""
         low, high = self.coordinates.min(axis=0), self.coordinates.max(axis=0)
         return replace(self, coordinates=self.coordinates - [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
 
 
 def check_cloud(cloud: Cloud, name: str) -> Cloud:
-    """Raises InputError for a cloud without points, of different lengths, or with values that are no numbers or out of
-    range.
-    """
+    """Raise InputError for a cloud without points, with different lengths, or with NaN or out-of-range values."""
     if cloud.coordinates.ndim != 2 or cloud.coordinates.shape[1] != 3:
         raise InputError(f"{name}: coordinates of shape {list(cloud.coordinates.shape)}, expected (points, 3)")
     if not len(cloud):
@@ -72,7 +69,7 @@ def check_cloud(cloud: Cloud, name: str) -> Cloud:
         width = (3,) if kind in ("colours", "normals") else ()
         if kind != "coordinates" and values.shape != (len(cloud), *width):
             raise InputError(
-                f"{name}: {kind} of shape {list(values.shape)}, expected {[len(cloud), *width]}, one a point"
+                f"{name}: {kind} of shape {list(values.shape)}, expected {[len(cloud), *width]}, one per point"
             )
         if kind != "labels" and not np.isfinite(values).all():
             row = int(np.argwhere(~np.isfinite(values))[0, 0])
@@ -83,9 +80,7 @@ def check_cloud(cloud: Cloud, name: str) -> Cloud:
 
 
 def read_cloud(path: str | Path) -> Cloud:
-    """A file of a kind in `READERS`, or a folder with coord.npy; raises InputError that names it where it can't be
-    used.
-    """
+    """Read a file of a type in `READERS` or a folder with coord.npy; raises InputError that names it on failure."""
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
@@ -96,7 +91,7 @@ def read_cloud(path: str | Path) -> Cloud:
 
 
 def kind_of(path: Path) -> str:
-    """Its key in `READERS`, if it is one: a suffix in small letters, or "folder"."""
+    """The path's key in `READERS`: its lowercase suffix or "folder"."""
     return "folder" if path.is_dir() else path.suffix.lower()
 
 
@@ -127,30 +122,36 @@ def _from_las(path: Path) -> Cloud:
 
 
 def _from_npz(path: Path) -> Cloud:
-    return _from_arrays(read_arrays(path), path)
+    return cloud_of_arrays(read_arrays(path), path)
 
 
 def _from_folder(path: Path) -> Cloud:
-    return _from_arrays(_folder_arrays(path), path)
+    return cloud_of_arrays(_folder_arrays(path), path)
 
 
 def source_files(path: Path) -> list[Path]:
-    """The files that a cloud is read from: itself, or the arrays of a folder."""
+    """The files that a cloud is read from: the file itself, or the arrays of a folder."""
     return sorted(path.glob("*.npy")) if path.is_dir() else [path]
 
 
 def _from_npy(path: Path) -> Cloud:
-    array = _numeric(read_array(path), str(path))
+    return cloud_of_rows(read_array(path), path)
+
+
+def cloud_of_rows(array: np.ndarray, path: str | Path) -> Cloud:
+    """array: (points, 3), (points, 4) with intensity or (points, 6) with colour; path: its name for messages."""
+    array = _numeric(array, str(path))
     if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
         raise InputError(
             f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) "
-            "with colour"
+            "with color"
         )
     more = {4: {"intensity": array[:, 3]}, 6: {"colours": array[:, 3:]}}.get(array.shape[1], {})
     return _cloud(path, coordinates=array[:, :3], **more)
 
 
-def _from_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Cloud:
+def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> Cloud:
+    """arrays: by the names in `ARRAYS`; path: their name for messages."""
     names = {kind: next((name for name in known if name in arrays), "") for kind, known in ARRAYS.items()}
     if "xyz_cm" in arrays:
         names["coordinates"] = "xyz_cm"
@@ -168,24 +169,22 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Cloud:
 
 
 def _numeric(array: np.ndarray, name: str) -> np.ndarray:
-    """The array; raises InputError where it holds truth values, complex numbers, text or times, which NumPy would turn
-    into numbers.
-    """
+    """Return the array; raises InputError for types such as bool, complex, text or dates."""
     if array.dtype.kind not in "iuf":
-        raise InputError(f"{name} of type {array.dtype}, expected whole or floating-point numbers")
+        raise InputError(f"{name} of type {array.dtype}, expected integers or floating-point numbers")
     return array
 
 
 def whole_labels(labels: np.ndarray, path: str | Path) -> np.ndarray:
-    """(N,) int64 from numbers (N,) or (N, 1); raises InputError for NaN, fractions and what int64 can't hold."""
+    """Convert numbers (N,) or (N, 1) to int64 (N,); raises InputError for NaN, fractions and numbers beyond int64."""
     wrong = labels[~((labels >= -(2**63)) & (labels < 2**63) & (labels == np.floor(labels)))]
     if len(wrong):
-        raise InputError(f"{path}: label {wrong.flat[0]}, expected whole numbers of at most 64 bits with sign")
+        raise InputError(f"{path}: label {wrong.flat[0]}, expected signed 64-bit integers")
     return _column(labels).astype(np.int64)
 
 
 def read_point_labels(path: Path) -> np.ndarray:
-    """(N,) int64 from a .npy file."""
+    """Read labels (N,) int64 from a .npy file."""
     return whole_labels(_numeric(read_array(path), str(path)), path)
 
 
@@ -194,9 +193,9 @@ def _column(values: np.ndarray) -> np.ndarray:
 
 
 def _cloud(
-    path: Path, *, coordinates: np.ndarray, labels: np.ndarray | None = None, **known: np.ndarray | None
+    path: str | Path, *, coordinates: np.ndarray, labels: np.ndarray | None = None, **known: np.ndarray | None
 ) -> Cloud:
-    """In the types and units of a `Cloud`; None where a file doesn't tell."""
+    """Build a `Cloud` with its types and units from a file's arrays."""
     if known.get("colours") is not None:
         known["colours"] = as_colours(known["colours"])
     more = {kind: values.astype(np.float32) for kind, values in known.items() if values is not None}
@@ -217,10 +216,9 @@ READERS: dict[str, Callable[[Path], Cloud]] = {
 
 
 def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> None:
-    """The source's file with the label of each point beside all that it holds, under the name `prediction`.
+    """Write a copy of the source file with the label of each point added as `prediction`.
 
-    PLY, LAS and LAZ stay what they are; of arrays (NPZ, NPY, a folder) an NPZ is made. The file appears whole or not at
-    all.
+    PLY, LAS and LAZ keep their format; arrays (NPZ, NPY, a folder) become an NPZ. The file is written atomically.
     """
     source = Path(source)
     kind = kind_of(source)
@@ -244,20 +242,20 @@ def _folder_arrays(source: Path) -> dict[str, np.ndarray]:
 
 
 def find_clouds(inputs: Sequence[str]) -> list[Path]:
-    """Every cloud among files and folders, a folder of arrays being one; raises InputError where there is none."""
+    """Find the clouds among files and folders; a folder of arrays is one cloud. Raises InputError if there are none."""
     paths: list[Path] = []
     for each in map(Path, inputs):
         if not each.exists():
             raise InputError(f"{each}: no such file or folder")
         inside = _clouds_in(each) if each.is_dir() else [each]
         if not inside:
-            raise InputError(f"{each}: no point clouds in it, expected files of {', '.join(READERS)}")
+            raise InputError(f"{each}: no point clouds found, expected files of type {', '.join(READERS)}")
         paths += inside
     return paths
 
 
 def _clouds_in(folder: Path) -> list[Path]:
-    """Files of clouds, then folders of arrays, whose arrays are no clouds of their own."""
+    """Cloud files, then folders of arrays, whose arrays aren't listed separately."""
     if (folder / "coord.npy").is_file():
         return [folder]
     rooms = {path.parent for path in folder.rglob("coord.npy")}

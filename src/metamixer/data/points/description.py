@@ -1,4 +1,4 @@
-"""The YAML beside a folder of clouds: its classes and which files are for what."""
+"""The YAML file that describes a folder of clouds: its classes and splits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +9,14 @@ from ...errors import InputError
 from ...system.yaml_files import read_yaml
 
 IGNORED_POINT = -1
-"""The label of points that nobody is asked about."""
+"""Label of ignored points."""
 SPLITS = ("train", "val", "test")
 KEYS = ("classes", "ignored", *SPLITS)
 
 
 @dataclass(frozen=True)
 class CloudDescription:
-    """classes: the files' labels -> names, in the classes' order; ignored: labels that nobody is asked about; splits:
-    their files.
-    """
+    """classes: labels in files -> names, in class order; ignored: ignored labels; splits: their files."""
 
     classes: Mapping[int, str]
     ignored: tuple[int, ...]
@@ -26,11 +24,11 @@ class CloudDescription:
 
 
 def read_description(path: Path) -> CloudDescription:
-    """Raises InputError that names the file, the key and the value where something in it is of another kind."""
+    """Read the YAML file; raises InputError that names the file, the key and the value if one is invalid."""
     content = _read(path)
     unknown = [key for key in content if key not in KEYS]
     if unknown:
-        raise InputError(f"{path}: {unknown[0]!r} in it, expected some of {', '.join(KEYS)}")
+        raise InputError(f"{path}: unknown key {unknown[0]!r}, expected some of {', '.join(KEYS)}")
     content = {key: value for key, value in content.items() if value is not None}
     missing = [key for key in ("classes", "train", "val") if content.get(key, []) in ([], {}, "")]
     if missing:
@@ -49,9 +47,9 @@ def read_description(path: Path) -> CloudDescription:
 
 
 def _read(path: Path) -> dict[Any, Any]:
-    content = read_yaml(path, expected="the YAML of a folder of clouds")
+    content = read_yaml(path, expected="a YAML file of clouds")
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds {type(content).__name__}, expected keys such as classes, train and val")
+        raise InputError(f"{path}: contains {type(content).__name__}, expected keys such as classes, train and val")
     return content
 
 
@@ -70,7 +68,7 @@ def _classes(classes: Any, path: Path) -> dict[int, str]:
 
 
 def _files(files: Any, split: str, *, path: Path) -> list[str]:
-    """One file stands for a list of one."""
+    """Return a list of files; a single file may stand for a list of one."""
     listed = [files] if isinstance(files, str) else files
     if not isinstance(listed, list) or not all(isinstance(file, str) for file in listed):
         raise InputError(f"{path}: {split}: {files!r}, expected a list of files and folders")

@@ -1,6 +1,6 @@
-"""PLY point clouds: the vertices with all their properties; what else a file holds is kept as it is.
+"""PLY point clouds: the vertices with all their properties; the rest of a file is preserved.
 
-The library for PLY files, plyfile, is under the GPL, and others drop properties that they don't know.
+The usual library, plyfile, is under the GPL, and others drop unknown properties.
 """
 
 import re
@@ -36,9 +36,7 @@ END = b"end_header"
 
 @dataclass(frozen=True)
 class Ply:
-    """A PLY file: the header's lines, the vertices, and the bytes behind them; text: the vertices' own lines where it
-    is text.
-    """
+    """A PLY file: header lines, vertices, and the bytes after them; text: the lines of the vertices in ASCII files."""
 
     header: list[str]
     vertices: np.ndarray
@@ -46,12 +44,12 @@ class Ply:
     text: list[bytes] | None
 
     def names(self) -> tuple[str, ...]:
-        """The vertices' properties."""
+        """The names of the vertex properties."""
         return self.vertices.dtype.names or ()
 
 
 def read_ply(path: str | Path) -> Ply:
-    """Raises InputError for what is no PLY file, and for one that ends before its last vertex."""
+    """Read a PLY file; raises InputError if it isn't one or is truncated."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -59,9 +57,7 @@ def read_ply(path: str | Path) -> Ply:
     start = content.find(END)
     line_end = content.find(b"\n", start)
     if not content.startswith(b"ply") or start < 0 or line_end < 0:
-        raise InputError(
-            f"{path}: no PLY header, expected a file that begins with 'ply' and a header that ends in 'end_header'"
-        )
+        raise InputError(f"{path}: no PLY header, expected 'ply' at the start and a header up to 'end_header'")
     header = content[:start].decode("ascii", "replace").split("\n")
     form, count, dtype = _parse(path, [line.split() for line in header])
     body = content[line_end + 1 :]
@@ -69,7 +65,7 @@ def read_ply(path: str | Path) -> Ply:
         return _read_text(path, header, body, count=count, dtype=dtype)
     size = count * dtype.itemsize
     if len(body) < size:
-        raise InputError(f"{path}: {len(body)} bytes behind the header, expected {size} of {count} vertices: truncated")
+        raise InputError(f"{path}: {len(body)} bytes after the header, expected {size} for {count} vertices: truncated")
     return Ply(header, np.frombuffer(body, dtype, count), body[size:], None)
 
 
@@ -80,7 +76,7 @@ def _parse(path: str | Path, lines: list[list[str]]) -> tuple[str, int, np.dtype
         raise InputError(f"{path}: format {form!r}, expected one of {', '.join(ORDERS)}")
     elements = [i for i, words in enumerate(lines) if words[:1] == ["element"]]
     if not elements or lines[elements[0]][1:2] != ["vertex"]:
-        raise InputError(f"{path}: no vertices at its beginning, expected 'element vertex' before every other element")
+        raise InputError(f"{path}: vertices aren't first, expected 'element vertex' before every other element")
     rows = lines[elements[0] + 1 : elements[1] if len(elements) > 1 else None]
     properties = [words[1:] for words in rows if words[:1] == ["property"]]
     return form, _count(path, lines[elements[0]][2:]), _vertex_type(path, properties, order=ORDERS[form])
@@ -100,7 +96,7 @@ def _vertex_type(path: str | Path, properties: list[list[str]], *, order: str) -
     for words in properties:
         if len(words) != 2 or words[0] not in TYPES:
             raise InputError(
-                f"{path}: vertex property {' '.join(words)!r}, expected a name behind one of {', '.join(TYPES)}"
+                f"{path}: vertex property {' '.join(words)!r}, expected a name after one of {', '.join(TYPES)}"
             )
         if words[1] in fields:
             raise InputError(f"{path}: vertex property {words[1]!r} twice, expected different names")
@@ -113,8 +109,7 @@ def _read_text(path: str | Path, header: list[str], body: bytes, *, count: int, 
     rows = [line.split() for line in lines[:count]]
     if len(rows) < count or any(len(row) != len(dtype.names or ()) for row in rows):
         raise InputError(
-            f"{path}: {len(lines)} lines behind the header, expected {count} vertices of {len(dtype)} numbers: "
-            "truncated"
+            f"{path}: {len(lines)} lines after the header, expected {count} vertices of {len(dtype)} numbers: truncated"
         )
     vertices = np.empty(count, dtype)
     for i, name in enumerate(dtype.names or ()):
@@ -123,7 +118,7 @@ def _read_text(path: str | Path, header: list[str], body: bytes, *, count: int, 
 
 
 def _column(words: list[bytes], dtype: np.dtype, *, name: str) -> np.ndarray:
-    """Numbers from text; raises InputError for a word that is none, or none of the type's."""
+    """Parse numbers; raises InputError for a word that isn't a number of this type."""
     try:
         values = np.array(words, dtype="f8")
     except ValueError:
@@ -133,7 +128,7 @@ def _column(words: list[bytes], dtype: np.dtype, *, name: str) -> np.ndarray:
         wrong = np.flatnonzero(~((values >= limits.min) & (values <= limits.max) & (values == np.floor(values))))
         if len(wrong):
             word = words[wrong[0]].decode("ascii", "replace")
-            raise InputError(f"{name} {word}, expected a whole number from {limits.min} to {limits.max}, by its type")
+            raise InputError(f"{name} {word}, expected an integer from {limits.min} to {limits.max}, as its type")
     return values
 
 
@@ -147,7 +142,7 @@ def _first_odd(words: list[bytes]) -> str:
 
 
 def write_ply(path: str | Path, ply: Ply, **added: np.ndarray) -> None:
-    """The file as it was read, with integers of each vertex under new names; a property of that name is replaced."""
+    """Write the file with additional integer properties, which replace properties of the same name."""
     kept = [name for name in ply.names() if name not in added]
     dtype = np.dtype(
         [(name, ply.vertices.dtype[name].str) for name in kept] + [(name, _order(ply) + "i4") for name in added]
@@ -162,7 +157,7 @@ def write_ply(path: str | Path, ply: Ply, **added: np.ndarray) -> None:
     replaced = [["property", name] for name in added]
     own = [
         line for line in lines[first:end] if line.split()[:3:2] not in replaced
-    ]  # other elements may have such properties
+    ]  # other elements may have properties of these names
     header = [*lines[:first], *own, *(f"property int {name}" for name in added), *lines[end:]]
     body = vertices.tobytes() if ply.text is None else _as_text(ply, kept, added)
     with written_whole(path) as part:
@@ -176,7 +171,7 @@ def _order(ply: Ply) -> str:
 
 
 def _as_text(ply: Ply, kept: list[str], added: dict[str, np.ndarray]) -> bytes:
-    """The vertices' own words, so that no digit is lost, and the new numbers."""
+    """The original text of the vertices, so that no digit is lost, with the new integers."""
     columns = [i for i, name in enumerate(ply.names()) if name in kept]
     rows = (
         b" ".join([*(line.split()[i] for i in columns), *(b"%d" % value for value in values)])

@@ -1,4 +1,4 @@
-"""Labelled point clouds for training and evaluation."""
+"""Labeled point clouds for training and evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ Voxels = dict[str, Tensor]
 class TrainingClouds(Dataset):
     """Augmented scenes as voxels: features (N, C), coordinates (N, 3), labels (N,).
 
-    repeat: how often an epoch goes through the scenes.
+    repeat: passes over the scenes in an epoch.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TrainingClouds(Dataset):
         return len(self.paths) * self.repeat
 
     def __getitem__(self, index: int) -> Voxels:
-        # PyTorch's generator follows from the seed, the epoch and the worker; NumPy's is made from it.
+        # PyTorch's generator is seeded by seed, epoch and worker; NumPy's is seeded from it.
         random = np.random.default_rng(int(torch.randint(2**62, ())))
         cloud = self._scene(index, random)
         if random.random() < self.augmentation.mix:
@@ -66,13 +66,13 @@ class TrainingClouds(Dataset):
 
 
 def collate_voxels(items: Sequence[Voxels]) -> Voxels:
-    """Scenes behind one another, with the number of each voxel's scene as `batch`."""
+    """Concatenate scenes; `batch` is the scene index of each voxel."""
     batch = torch.arange(len(items)).repeat_interleave(torch.tensor([len(item["labels"]) for item in items]))
     return {**{name: torch.cat([item[name] for item in items]) for name in items[0]}, "batch": batch}
 
 
 class WholeClouds(Dataset):
-    """Scenes as they are."""
+    """Whole scenes, unprocessed."""
 
     def __init__(self, paths: Sequence[Path], read: Reader):
         self.paths, self.read = list(paths), read
@@ -85,16 +85,16 @@ class WholeClouds(Dataset):
 
 
 def only_item(items: Sequence[Cloud]) -> Cloud:
-    """Whole scenes come one by one."""
+    """Collate a batch of one whole scene."""
     return items[0]
 
 
 class PointData(L.LightningDataModule):
-    """What the data sets of point clouds share; each says which scenes a split has and how their labels are numbered.
+    """Base class of point cloud data; subclasses define the scenes of a split and the mapping of labels.
 
     Args:
-        batch_size: scenes in a batch, in each process.
-        repeat: how often an epoch goes through the training scenes, so that a small set has long epochs.
+        batch_size: scenes per batch and process.
+        repeat: passes over the training scenes in an epoch; gives small data sets longer epochs.
         seed: of shuffling and augmentation.
     """
 
@@ -123,15 +123,15 @@ class PointData(L.LightningDataModule):
         raise InputError(f"{type(self).__name__}: no scenes of split {split!r}, expected a data set such as CloudData")
 
     def read(self, path: Path) -> Cloud:
-        """A scene with labels 0, 1, 2, ... of `classes`, `IGNORED_POINT` where nobody is asked."""
+        """Read a scene with labels as indices of `classes`, `IGNORED_POINT` for ignored points."""
         cloud = read_cloud(path)
         if cloud.labels is None:
-            raise InputError(f"{path}: no labels, expected one a point")
+            raise InputError(f"{path}: no labels, expected one per point")
         self.preprocessing.check(cloud, str(path))
         return replace(cloud, labels=self.numbered(cloud.labels, path))
 
     def numbered(self, labels: np.ndarray, path: Path) -> np.ndarray:
-        """The file's labels as numbers of `classes`; raises InputError for one outside the list."""
+        """Map the file's labels to indices of `classes`; raises InputError for an unknown label."""
         wrong = labels[(labels < IGNORED_POINT) | (labels >= len(self.classes))]
         if len(wrong):
             raise InputError(
@@ -142,7 +142,7 @@ class PointData(L.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Voxels | Cloud, device: torch.device, dataloader_idx: int
     ) -> Voxels | Cloud:
-        """A whole scene stays where it is: its views and fragments go to the device one by one."""
+        """Leave whole scenes on the CPU: their views and fragments move to the device one by one."""
         return batch if isinstance(batch, Cloud) else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def train_dataloader(self) -> DataLoader:
@@ -174,7 +174,7 @@ class PointData(L.LightningDataModule):
 
 
 def number_labels(labels: np.ndarray, numbers: Mapping[int, int], path: Path) -> np.ndarray:
-    """numbers: the file's label -> ours; raises InputError for a label that isn't in it."""
+    """Map labels by `numbers` (label in the file -> index); raises InputError for a label that isn't in it."""
     present, rows = np.unique(labels, return_inverse=True)
     unknown = [int(label) for label in present if int(label) not in numbers]
     if unknown:
@@ -183,11 +183,11 @@ def number_labels(labels: np.ndarray, numbers: Mapping[int, int], path: Path) ->
 
 
 class CloudData(PointData):
-    """Any folder of labelled clouds with a YAML file beside them.
+    """Any folder of labeled clouds, described by a YAML file.
 
-    The YAML has `classes`, a list of names or a mapping from the files' labels to names; `ignored`, a list of labels
-    (may be absent); `train` and `val`, lists of files or folders relative to it, or a single one; `test` may be absent:
-    then it is `val`.
+    The YAML file has `classes`, a list of names or a mapping from labels to names; optionally `ignored`, a list of
+    labels; `train` and `val`, files or folders relative to it, single or in a list; and optionally `test`, by default
+    `val`.
     """
 
     def __init__(
@@ -213,12 +213,12 @@ class CloudData(PointData):
 
     @cached_property
     def description(self) -> CloudDescription:
-        """The YAML file, read once."""
+        """The content of the YAML file."""
         return read_description(self.path)
 
     @property
     def classes(self) -> list[str]:
-        """The names of the classes by number."""
+        """Class names in index order."""
         return list(self.description.classes.values())
 
     def scenes(self, split: str) -> list[Path]:

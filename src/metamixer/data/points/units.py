@@ -1,18 +1,20 @@
-"""Colours and intensities as files have them, in the units of a `Cloud`."""
+"""Conversion of colors and intensities from a file's units to those of a `Cloud`."""
 
 import numpy as np
 
 LIMITS = {
     "colours": (255, "0 to 255, or 0 to 1 in floating point"),
-    "intensity": (1, "0 to 1, or in arrays whole numbers of percent"),
+    "intensity": (1, "0 to 1, or whole percent in arrays"),
 }
-"""The largest value, and what a file may have, in words."""
+"""The maximum, and the valid range in words."""
 SIXTEEN_BITS = 65535 / 255
 
 
 def as_colours(values: np.ndarray) -> np.ndarray:
-    """From 0 to 255: floating-point numbers of which none is above 1 are shares, 16 bits are scaled unless they hold 8,
-    as many do.
+    """Scale colors to 0 to 255.
+
+    Floating-point values are fractions if none is above 1; 16-bit values are scaled unless all fit 8 bits, as in many
+    files.
     """
     largest = values.max(initial=0)
     if values.dtype.kind == "f":
@@ -21,11 +23,11 @@ def as_colours(values: np.ndarray) -> np.ndarray:
 
 
 def as_share(values: np.ndarray) -> np.ndarray:
-    """From 0 to 1: whole numbers of one or two bytes without sign are shares of their type's largest."""
+    """Scale intensities to 0 to 1: unsigned 8-bit and 16-bit integers are divided by their type's maximum."""
     return values / np.iinfo(values.dtype).max if values.dtype.kind == "u" and values.dtype.itemsize <= 2 else values
 
 
 def outside(values: np.ndarray, kind: str) -> int | None:
-    """The first row with a value that colours or intensities can't have."""
+    """The first row with a value out of range, or None."""
     wrong = np.argwhere((values < 0) | (values > LIMITS[kind][0]))
     return int(wrong[0, 0]) if len(wrong) else None

@@ -19,18 +19,18 @@ FEATURES: dict[str, tuple[str, int, Callable[[Cloud], np.ndarray | None]]] = {
     "normal": ("normals", 3, lambda cloud: cloud.normals),
     "intensity": ("intensity", 1, lambda cloud: cloud.intensity[:, None]),
 }
-"""A feature's name -> what a cloud must have for it, its width, and how it is made of that.
+"""Feature name -> the attribute of the cloud that it needs, its width, and its computation.
 
-Height begins above the lowest 1 % of the points, for scanners see some below the ground."""
+Height is relative to the 1st percentile, because scanners report some points below the ground.
+"""
 
 
 @dataclass(frozen=True)
 class PointPreprocessing:
-    """What a network was trained to see.
+    """The input format of a point network.
 
-    grid_size: side of a voxel in metres; features: names of `FEATURES`, in the order of the network's channels;
-    centred: positions count from the middle of each cloud and its lowest point, else from the files' origin, such as a
-    scanner.
+    grid_size: side of a voxel in meters; features: names of `FEATURES`, in channel order; centred: positions are
+    relative to the center of the cloud and its lowest point, else to the origin of the file, such as the scanner.
     """
 
     __pydantic_config__ = STRICT
@@ -44,23 +44,21 @@ class PointPreprocessing:
         if unknown or not self.features:
             raise InputError(f"features {list(self.features)}, expected some of {', '.join(FEATURES)}")
         if not 0 < self.grid_size < np.inf:
-            raise InputError(f"grid_size {self.grid_size}, expected a length in metres")
+            raise InputError(f"grid_size {self.grid_size}, expected a length in meters")
 
     @property
     def in_chans(self) -> int:
-        """The number of features of a voxel."""
+        """The number of input channels."""
         return sum(FEATURES[name][1] for name in self.features)
 
     def check(self, cloud: Cloud, name: str, *, scale: float = 1.0) -> None:
-        """Raises InputError where the cloud lacks what the network wants, or is too large for the grid when enlarged by
-        `scale`.
-        """
+        """Raise InputError if the cloud lacks a feature's attribute, or is too large for the grid when scaled."""
         for feature in self.features:
             kind = FEATURES[feature][0]
             if getattr(cloud, kind) is None:
-                raise InputError(f"{name}: no {kind}, expected them: the network sees {', '.join(self.features)}")
+                raise InputError(f"{name}: no {kind}, expected them: the network uses {', '.join(self.features)}")
         size = float(np.ptp(cloud.coordinates, axis=0).max())
-        largest = (LARGEST_COORDINATE - 1) * self.grid_size / scale  # rounding may take a voxel more
+        largest = (LARGEST_COORDINATE - 1) * self.grid_size / scale  # rounding may add a voxel
         if size > largest:
             enlarged = f" and views of {scale:g} times the size" if scale > 1 else ""
             raise InputError(
@@ -69,23 +67,21 @@ class PointPreprocessing:
             )
 
     def as_dict(self) -> dict:
-        """Plain values, as a checkpoint keeps them."""
+        """Plain values, as a checkpoint stores them."""
         return {**asdict(self), "features": list(self.features)}
 
     @classmethod
     def from_dict(cls, values: dict) -> "PointPreprocessing":
         """The inverse of `as_dict`."""
-        # Checkpoints that don't tell are of networks that saw the files' own positions.
+        # Checkpoints without this key are of networks trained on uncentered positions.
         return read_as(cls, {"centred": False, **values}, "preprocessing")
 
     def placed(self, cloud: Cloud) -> Cloud:
-        """The cloud before it is turned and scaled: where the network sees positions, with the origin from which they
-        count.
-        """
+        """Center the cloud if positions are features relative to its center; applied before rotation and scaling."""
         return cloud.centred() if self.centred and "position" in self.features else cloud
 
     def grid(self, cloud: Cloud) -> "PointGrid":
-        """The voxel of every point."""
+        """Assign every point to a voxel."""
         cells = np.floor(cloud.coordinates / self.grid_size)
         cells = (cells - cells.min(axis=0)).astype(np.int64)
         side = cells.max(axis=0) + 1
@@ -105,10 +101,10 @@ class PointPreprocessing:
 
 @dataclass(frozen=True)
 class PointGrid:
-    """Points by voxel.
+    """Points grouped by voxel.
 
-    cells: (N, 3) the voxel of each point; order: the points, voxel by voxel; starts, counts: (M,) where in `order` each
-    voxel's points begin and how many they are; rows: (N,) the number of each point's voxel.
+    cells: (N, 3) voxel coordinates of each point; order: point indices sorted by voxel; starts, counts: (M,) start and
+    length of each voxel's points in `order`; rows: (N,) voxel index of each point.
     """
 
     cells: np.ndarray
@@ -118,9 +114,9 @@ class PointGrid:
     rows: np.ndarray
 
     def pick(self, turn: int | np.ndarray) -> np.ndarray:
-        """One point of each voxel, (M,): its point number `turn`, counted round and round."""
+        """One point of each voxel, (M,): its point number `turn`, modulo the voxel's count."""
         return self.order[self.starts + turn % self.counts]
 
     def fragments(self) -> list[np.ndarray]:
-        """Picks in which every point is at least once."""
+        """Picks that together contain every point at least once."""
         return [self.pick(turn) for turn in range(int(self.counts.max()))]

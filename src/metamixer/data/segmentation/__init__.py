@@ -1,1 +1,1 @@
-"""A class for each pixel: label maps and their transforms."""
+"""Semantic segmentation: label maps and transforms."""

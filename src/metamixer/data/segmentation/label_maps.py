@@ -1,4 +1,4 @@
-"""Classes of pixels, described by a small YAML, and label PNGs that hold them."""
+"""Pixel classes, described by a YAML file, and label PNGs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,14 @@ from ...system.yaml_files import read_yaml
 from ..images.decoding import decoding
 
 IGNORED_PIXEL = 255
-"""The label, in tensors, of pixels that don't count."""
+"""Label of ignored pixels in tensors."""
 CLASS_LISTS = Path(__file__).parent / "class_lists"
 LABEL_MODES = ("L", "P", "I", "I;16")
 
 
 @dataclass(frozen=True)
 class PixelClasses:
-    """names, colours: of each class by its label; values: the number that label files have for it; ignored: those that
-    don't count.
-    """
+    """names, colours, values: name, color and value in label files of each class; ignored: values of ignored pixels."""
 
     names: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
@@ -29,7 +27,7 @@ class PixelClasses:
     ignored: tuple[int, ...] = (IGNORED_PIXEL,)
 
     def table(self) -> np.ndarray:
-        """Label by the number in a file, -1 where the file may not have it; (65536,) int16."""
+        """Value in a file -> label, -1 for invalid values; (65536,) int16."""
         table = np.full(2**16, -1, np.int16)
         table[list(self.ignored)] = IGNORED_PIXEL
         table[list(self.values)] = np.arange(len(self.values))
@@ -37,10 +35,10 @@ class PixelClasses:
 
 
 def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
-    """The classes of "ade20k", "cityscapes" or "camvid", or of a YAML file, looked for below `root` first.
+    """Read the classes "ade20k", "cityscapes" or "camvid", or a YAML file, searched first in `root`.
 
-    The file has `classes`, a list of {name, colour, value} (value: its place in the list where it isn't given), and
-    `ignore_index`, a number or a list of them. Raises InputError that names the file and what is wrong in it.
+    The file has `classes`, a list of {name, colour, value} (value: by default the list index), and `ignore_index`, a
+    number or a list. Raises InputError that names the file and the fault.
     """
     candidates = (CLASS_LISTS / f"{name}.yaml", Path(root, name), Path(name))
     path = next((path for path in candidates if path.is_file()), None)
@@ -84,10 +82,10 @@ def _colour(value: Sequence[int]) -> tuple[int, int, int]:
 
 
 def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) -> np.ndarray:
-    """The labels (H, W) uint8 of a PNG, IGNORED_PIXEL where they don't count.
+    """Read a PNG as labels (H, W) uint8, with IGNORED_PIXEL for ignored pixels.
 
-    size: (height, width) of the picture. Raises InputError that names the file where it is missing, not an image of
-    numbers, of another size, has a number that is no class, or a palette in which a number has another class's colour.
+    size: (height, width) of the image. Raises InputError that names the file if it is missing, not a label map, of
+    another size, has an unknown value, or a palette in which a value has the color of another class.
     """
     with decoding(path):
         image = Image.open(path)
@@ -97,7 +95,7 @@ def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) 
     numbers = np.asarray(image)
     if numbers.shape != size:
         found, wanted = (f"{width}x{height}" for height, width in (numbers.shape, size))
-        raise InputError(f"{path}: {found} pixels, expected {wanted}, the size of its picture, upright")
+        raise InputError(f"{path}: {found} pixels, expected {wanted}, the size of its image after EXIF rotation")
     used = np.unique(numbers)
     if image.mode == "P":
         check_palette(path, image.getpalette("RGB"), used.tolist(), classes)
@@ -113,16 +111,14 @@ def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) 
 
 
 def check_palette(path: Path, palette: Sequence[int], used: Sequence[int], classes: PixelClasses) -> None:
-    """Refuse a palette image whose number has the colour of another class: its numbers were given anew by whoever saved
-    it.
-    """
+    """Raise InputError if a value has the color of another class: some program has renumbered the palette."""
     for value in used:
         colour = tuple(palette[3 * value : 3 * value + 3])
         own = classes.colours[classes.values.index(value)] if value in classes.values else None
         if colour != own and colour in classes.colours:
             name = classes.names[classes.colours.index(colour)]
             raise InputError(
-                f"{path}: wrong palette: value {value} has the colour of {name} {colour}, expected {own or 'no class'}"
+                f"{path}: wrong palette: value {value} has the color of {name} {colour}, expected {own or 'no class'}"
             )
 
 
@@ -131,7 +127,7 @@ def _listed(values: Sequence[int]) -> str:
 
 
 def paint(labels: np.ndarray, colours: Sequence[Sequence[int]]) -> Image.Image:
-    """A palette image of labels (H, W) uint8: its numbers are the labels, its colours the classes'."""
+    """A palette image of labels (H, W) uint8 in the colors of the classes."""
     image = Image.fromarray(labels)
     image.putpalette([part for colour in colours for part in colour], "RGB")
     return image

@@ -1,4 +1,4 @@
-"""Pictures with a class for each pixel: a folder of images, a folder of label PNGs, and a YAML of the classes."""
+"""Images with a class per pixel: a folder of images, a folder of label PNGs, and a YAML file of the classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from ...errors import InputError
 from ...system.files import files_below
 from ..images.decoding import decoding
+from ..images.given import name_of
 from ..images.reading import IMAGE_SUFFIXES, is_grey, read_image
 from ..loading import evaluation_loader, read_ahead, training_loader
 from .label_maps import PixelClasses, read_classes, read_label_map
@@ -20,10 +21,10 @@ from .transforms import SegmentationAugmentation, SegmentationPreprocessing
 
 
 class LabelledPixels(Dataset):
-    """Pictures as a segmentation network is to see them, with the labels of their pixels.
+    """Images with a label per pixel.
 
-    With augmentation an item is (image (3, *crop), labels (*crop)); else (image (3, H, W) uint8, labels (H, W)) as the
-    files have them.
+    With augmentation an item is (image (3, *crop), labels (*crop)); otherwise (image (3, H, W) uint8, labels (H, W)),
+    unprocessed.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class LabelledPixels(Dataset):
         return self.augmentation(image, labels, self.preprocessing)
 
     def pixels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image (3, H, W) and labels (H, W), uint8, decoded once where they are kept in memory."""
+        """Image (3, H, W) and labels (H, W), uint8, cached with `in_memory`."""
         if self.kept is not None and index in self.kept:
             return self.kept[index]
         picture, labels = self.files[index]
@@ -66,43 +67,41 @@ class LabelledPixels(Dataset):
 
 
 def read_colour_image(picture, *, grey_images: bool = False) -> Image.Image:
-    """Open and decode a whole image as RGB; raises InputError for a grey one unless `grey_images` says that it may
-    be.
-    """
+    """Open and decode an image as RGB; raises InputError for a gray one unless `grey_images`."""
     if not grey_images and isinstance(picture, Image.Image):
-        expect_colour(picture.mode, name=str(picture))
+        expect_colour(picture.mode, name=name_of(picture))
     elif not grey_images:
         check_colour(Path(picture))
-    return read_image(picture, name=str(picture))
+    return read_image(picture, name=name_of(picture))
 
 
 def check_colour(picture: Path) -> None:
-    """Raises InputError for a grey image or one that can't be opened, without decoding it."""
+    """Raise InputError for a gray or unreadable image, without decoding it."""
     with decoding(picture), Image.open(picture) as image:
         mode = image.mode
     expect_colour(mode, name=str(picture))
 
 
 def expect_colour(mode: str, *, name: str) -> None:
-    """Raises InputError for a Pillow mode of grey images."""
+    """Raise InputError for a gray Pillow mode."""
     if is_grey(mode):
         raise InputError(
-            f"{name}: a grey image (mode {mode}), expected colour; grey_images=true takes it as three equal channels"
+            f"{name}: a gray image (mode {mode}), expected color; grey_images=true accepts it as three equal channels"
         )
 
 
 def pair_files(
     images: Path, labels: Path, *, image_ending: str = "", label_ending: str = ""
 ) -> list[tuple[Path, Path]]:
-    """The pictures below a folder in order, each with the label PNG of its name in the other.
+    """The images below a folder, sorted, each with the label PNG of the same name below the other folder.
 
-    image_ending, label_ending: what stands at the end of the names, before their suffix, in place of each other. Raises
-    InputError where there is no picture or a label file is missing.
+    image_ending, label_ending: endings of the names, before the suffix, that replace each other. Raises InputError if
+    there are no images or a label file is missing.
     """
     pictures = [path for path in files_below(images, IMAGE_SUFFIXES) if path.stem.endswith(image_ending)]
     if not pictures:
         raise InputError(
-            f"{images}: 0 pictures in this split, expected files such as *{image_ending}.jpg or *{image_ending}.png"
+            f"{images}: 0 images in this split, expected files such as *{image_ending}.jpg or *{image_ending}.png"
         )
     pairs = []
     for picture in pictures:
@@ -115,20 +114,20 @@ def pair_files(
 
 
 class SegmentationData(L.LightningDataModule):
-    """Pictures with label PNGs for training and evaluation.
+    """Images with label PNGs for training and evaluation.
 
     Args:
-        root: folder that the other paths start from.
-        classes: "ade20k", "cityscapes", "camvid" or a YAML file with names, colours and the ignored value
+        root: folder that the other paths are relative to.
+        classes: "ade20k", "cityscapes", "camvid" or a YAML file with names, colors and the ignored value
             (docs/segmentation.md).
-        train_images, val_images, test_images: folders of pictures; train_labels, val_labels, test_labels: of their
+        train_images, val_images, test_images: folders of images; train_labels, val_labels, test_labels: of their
             label PNGs; None for the test split: the validation split.
-        image_ending, label_ending: what names end in before the suffix, as Cityscapes' _leftImg8bit and
+        image_ending, label_ending: endings of the file names before the suffix, such as Cityscapes' _leftImg8bit and
             _gtFine_labelIds.
-        batch_size: images in a training batch, in each process; evaluation takes one at a time, whatever its size.
-        grey_images: whether a grey picture counts as one of three equal channels, else it is refused.
-        in_memory: decode every training picture once and keep it; with workers all are decoded before the first step,
-            and shared where processes are forked (Linux).
+        batch_size: images per training batch and process; evaluation uses one at a time, of any size.
+        grey_images: accept gray images as three equal channels instead of refusing them.
+        in_memory: cache decoded training images; with workers all are decoded before the first step, and shared between
+            forked processes (Linux).
         seed: of shuffling and augmentation.
     """
 
@@ -173,7 +172,7 @@ class SegmentationData(L.LightningDataModule):
 
     @property
     def classes(self) -> list[str]:
-        """The names of the classes by label."""
+        """Class names in label order."""
         return list(self.pixel_classes.names)
 
     def training_dataset(self) -> LabelledPixels:
@@ -181,7 +180,7 @@ class SegmentationData(L.LightningDataModule):
         return self._read("train", augmentation=self.augmentation, in_memory=self.in_memory)
 
     def evaluation_dataset(self, split: str) -> LabelledPixels:
-        """A split ("train", "val" or "test") as its files have it."""
+        """A split ("train", "val" or "test"), unprocessed."""
         return self._read(split)
 
     def train_dataloader(self) -> DataLoader:

@@ -1,6 +1,4 @@
-"""Images with a label for each pixel: brought to a network's size, and changed at random for training as the paper
-does.
-"""
+"""Resizing and augmentation of images with a label per pixel, as in the paper."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +17,11 @@ from .label_maps import IGNORED_PIXEL
 
 @dataclass(frozen=True)
 class SegmentationPreprocessing(Normalisation):
-    """What a segmentation network was trained to see, and how it looks at a whole image.
+    """The input format of a segmentation network, and its sliding window.
 
-    short_side, long_side: pixels that the image's sides are brought to as far as the other permits; None: the image's
-    own size.
-    window, stride: side and step in pixels of the windows through which an image is seen; None: all at once.
+    short_side, long_side: the image is resized so that its shorter side has `short_side` pixels, or its longer side
+    `long_side` if that makes it smaller; None: not resized.
+    window, stride: side and stride in pixels of the sliding window; None: the whole image at once.
     """
 
     short_side: int | None = None
@@ -38,19 +36,19 @@ class SegmentationPreprocessing(Normalisation):
                 above_zero(f"preprocessing.{name}", getattr(self, name))
 
     def size(self, height: int, width: int, *, scale: float = 1.0) -> tuple[int, int]:
-        """Height and width of the image as the network sees it."""
+        """Height and width of the resized image."""
         factor = scale
         if self.short_side is not None:
             factor *= min(self.long_side / max(height, width), self.short_side / min(height, width))
         return max(round(height * factor), 1), max(round(width * factor), 1)
 
     def resize(self, image: Tensor, *, scale: float = 1.0) -> Tensor:
-        """(3, H, W) uint8 -> (3, H', W') uint8 of the size in which the network sees it."""
+        """(3, H, W) uint8 -> (3, H', W') uint8."""
         size = self.size(*image.shape[1:], scale=scale)
         return image if size == tuple(image.shape[1:]) else F.resize(image, list(size), antialias=False)
 
     def __call__(self, image: Tensor, *, scale: float = 1.0) -> Tensor:
-        """(3, H, W) uint8 -> (3, H', W') as the network sees it."""
+        """(3, H, W) uint8 -> (3, H', W'), resized and normalized."""
         return self.normalise(self.resize(image, scale=scale))
 
 
@@ -58,10 +56,9 @@ class SegmentationPreprocessing(Normalisation):
 class SegmentationAugmentation:
     """Random changes of training images; the defaults are the paper's for ADE20K.
 
-    crop: height and width in pixels of what the network sees; scale: smallest and largest factor beside the
-    preprocessing's size;
-    category_limit: a crop in which one class has a larger share is drawn again, up to ten times; hflip: probability;
-    photometric: probability of each change of brightness, contrast, saturation and hue.
+    crop: height and width in pixels of the training crop; scale: range of factors relative to the preprocessing's size;
+    category_limit: a crop is drawn again, up to ten times, if one class covers a larger fraction of it; hflip:
+    probability; photometric: probability of each change of brightness, contrast, saturation and hue.
     """
 
     crop: tuple[int, int] = (512, 512)
@@ -80,12 +77,12 @@ class SegmentationAugmentation:
     def __call__(
         self, image: Tensor, labels: Tensor, preprocessing: SegmentationPreprocessing
     ) -> tuple[Tensor, Tensor]:
-        """image: (3, H, W) uint8; labels: (H, W) uint8 -> (3, *crop) float as the network sees it, (*crop) int64."""
+        """image: (3, H, W) uint8; labels: (H, W) uint8 -> (3, *crop) float, (*crop) int64."""
         low, high = self.scale
         factor = low + (high - low) * torch.rand(()).item()
         full = preprocessing.size(*image.shape[1:], scale=factor)
         box = self.choose_box(labels, full)
-        # Only what is seen is resized: the crop's box in the image, brought to the crop's size.
+        # Only the region of the crop is resized, not the whole image.
         target = [min(side, crop) for side, crop in zip(full, self.crop, strict=True)]
         image = F.resize(F.crop(image, *box), target, antialias=False)
         labels = F.resize(F.crop(labels[None], *box), target, F.InterpolationMode.NEAREST)[0]
@@ -100,8 +97,9 @@ class SegmentationAugmentation:
         )
 
     def choose_box(self, labels: Tensor, full: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Top, left, height and width in `labels` of a crop of an image resized to `full`, of several classes if that
-        can be.
+        """Draw a crop, preferably of several classes, of an image resized to `full`.
+
+        Returns top, left, height and width in `labels`.
         """
         sides = [
             max(min(round(crop * side / resized), side), 1)
@@ -118,9 +116,7 @@ class SegmentationAugmentation:
 
 
 class PhotometricDistortion(RandomPhotometricDistort):
-    """SSD's changes of brightness, contrast, saturation and hue, which the published configuration names; not of the
-    channels' order.
-    """
+    """SSD's photometric distortion, as in the published configuration, without its channel permutation."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {**super().make_params(flat_inputs), "channel_permutation": None}

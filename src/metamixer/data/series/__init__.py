@@ -1,1 +1,1 @@
-"""Tables of series: reading, dates, windows."""
+"""Time series: tables, dates, windows."""

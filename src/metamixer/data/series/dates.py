@@ -1,4 +1,4 @@
-"""Dates of a table: their column, their zone, their spelling; what is wrong is said by column and row, from row 1."""
+"""Dates of a table: column, time zone, format; errors name the column and the row, counted from 1."""
 
 import re
 from collections.abc import Sequence
@@ -15,25 +15,23 @@ if TYPE_CHECKING:
     import pandas
 
 TIME_COLUMNS = ("date", "ds", "time", "timestamp", "datetime")
-"""Names by which a column of dates is known, in any case."""
+"""Names of a date column, in upper or lower case."""
 
 MOST_NAMED = 5
-"""Columns or series that a message names."""
+"""Maximum number of columns or series named in a message."""
 
 
 def import_pandas():
-    """pandas, which only forecasting needs."""
+    """Import pandas, which only forecasting needs."""
     try:
         import pandas
     except ImportError:
-        raise InputError(
-            "pandas is not installed, expected it for tables: pip install 'metamixer[forecasting]'"
-        ) from None
+        raise InputError("reading tables needs pandas: pip install 'metamixer[forecasting]'") from None
     return pandas
 
 
 def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
-    """The column of dates: the one named, else the first of a usual name, else the only one that holds dates."""
+    """Find the date column: the one named `time`, else the first with a usual name, else the only one of dates."""
     columns = list(frame.columns)
     if time is not None:
         if time not in columns:
@@ -47,19 +45,17 @@ def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
 
 
 def some(names: Sequence[Any]) -> str:
-    """The first few of several, and how many more there are."""
+    """The first few names, and the number of the others."""
     more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
     return ", ".join([*map(str, names[:MOST_NAMED]), *more])
 
 
 @dataclass(frozen=True)
 class Dates:
-    """A column of dates, parsed once.
+    """A parsed date column.
 
-    times: datetime64, the local dates where each row is another day, else in UTC; zone: the time zone, None without
-    one;
-    local: the times are that zone's. Text with an offset, which may change with the clock, is of UTC, or of no zone
-    where the dates are local.
+    times: datetime64, local for daily dates, else UTC; zone: the time zone or None; local: whether the times are local
+    to the zone. Text with an offset, which may change with daylight saving time, has zone UTC, or none if local.
     """
 
     times: np.ndarray
@@ -68,7 +64,7 @@ class Dates:
 
     @classmethod
     def of(cls, column: "pandas.Series", name: Any) -> "Dates":
-        """Raises InputError that names the first that is no date."""
+        """Parse a column; raises InputError that names the first invalid date."""
         utc = utc_dates(column, name)
         local = local_dates(column, utc)
         times = (utc.dt.tz_convert(None) if local is None else local).to_numpy()
@@ -79,7 +75,7 @@ class Dates:
 
 
 def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
-    """The dates in UTC; raises InputError that names the first that is no date."""
+    """Parse dates as UTC; raises InputError that names the first invalid date."""
     pandas = import_pandas()
     if pandas.api.types.is_numeric_dtype(column):
         raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a date such as 2016-07-01 00:00")
@@ -87,7 +83,7 @@ def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
         isinstance(column.iloc[0], str) and re.match(r"\d{1,2}\.\d{1,2}\.\d{4}", column.iloc[0]) is not None
     )  # 31.12.2016
     result = pandas.to_datetime(column, errors="coerce", utc=True, dayfirst=days_first)
-    if result.isna().any():  # the format of the first row, which may leave out what others have
+    if result.isna().any():  # pandas uses the format of the first row; others may differ
         result = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
     if result.isna().any():
         row = int(result.isna().to_numpy().argmax())
@@ -98,16 +94,14 @@ def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
 
 
 def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series | None":
-    """The dates without their zone, where all have one time of day there: in UTC summer time would move it. Else
-    None.
-    """
+    """Local dates without a zone, if all have the same local time of day (which varies in UTC); else None."""
     pandas = import_pandas()
-    if len(utc) < 2 or (utc - utc.dt.normalize()).nunique() > 2:  # a zone has two offsets at most but for history
+    if len(utc) < 2 or (utc - utc.dt.normalize()).nunique() > 2:  # zones have at most two offsets today
         return None
     if isinstance(column.dtype, pandas.DatetimeTZDtype):
         local = column.dt.tz_localize(None)
         days = local.dt.normalize()
-        if (to_zone(days, column.dt.tz) == column).all():  # a midnight that the clock leaves out is one o'clock
+        if (to_zone(days, column.dt.tz) == column).all():  # a midnight skipped by daylight saving is one o'clock
             return days
     else:
         text = column.astype(str).str.replace(r"(:\S*?)([+-]\d{2}:?\d{2})$", r"\1", regex=True)
@@ -116,40 +110,40 @@ def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series
 
 
 def to_zone(local: "pandas.Series", zone: Any) -> "pandas.Series":
-    """Local dates in their zone: the first of two hours of one name, the next where there is none."""
+    """Attach a zone to local dates; ambiguous hours are the first, and skipped ones the next hour."""
     return local.dt.tz_localize(zone, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward")
 
 
 def shown(value: Any) -> str:
-    """A value of a table for messages."""
+    """Format a table value for messages."""
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def stamp(time: np.datetime64) -> str:
-    """A time stamp for messages, to the second."""
+    """Format a timestamp for messages, to the second."""
     return str(time.astype("datetime64[s]")).replace("T", " ")
 
 
 def own_dates(column: "pandas.Series") -> "pandas.Series":
-    """Dates that Arrow or Python holds, as pandas' own; any other column as it is."""
+    """Convert Arrow or Python dates to pandas' own; other columns are unchanged."""
     pandas = import_pandas()
     if not isinstance(column.dtype, pandas.ArrowDtype) and column.dtype != object:
         return column
     objects = column.astype(object)
     if not all(isinstance(value, date) for value in objects):
         return column
-    with suppress(ValueError):  # of several zones, or none of pandas' dates
+    with suppress(ValueError):  # mixed zones, or outside pandas' range
         return pandas.to_datetime(objects)
     return column
 
 
 def is_time(name: Any, time: str | None) -> bool:
-    """Is this the column of dates, by its name?"""
+    """Whether this is the name of the date column."""
     return name == time if time is not None else str(name).lower() in TIME_COLUMNS
 
 
 def expect_same_dates(index: "pandas.Index", column: "pandas.Series", name: Any) -> None:
-    """Raise InputError that names the first row at which an index says another date than the column of its name."""
+    """Raise InputError at the first row whose index and column of the same name have different dates."""
     ours, theirs = (Dates.of(values, name).times for values in (index.to_series(), column))
     for row in np.flatnonzero(ours != theirs)[:1]:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Tables of users, pandas or polars, wide or long, -> series, and forecasts -> tables of the same kind."""
+"""Conversion of pandas and polars tables, wide or long, to series, and of forecasts to tables of the same layout."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -26,17 +26,16 @@ if TYPE_CHECKING:
     import pandas
 
 LONG = (IDENTIFIER, "ds", "y")
-"""The columns of a long table, the layout of the Nixtla tools: which series, when, how much."""
+"""The columns of a long table in Nixtla's layout: series, date, value."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What kind of table came in, so that forecasts go out alike.
+    """The layout of the input table, which forecasts take over.
 
-    library: "pandas" or "polars"; long: or wide; time: the column of dates; zone: its time zone, None without one;
-    local: the series' times are that zone's, else UTC; days: dates without a time of day (polars.Date); unit: of the
-    dates, by numpy's name;
-    identifier: numpy's type of the series' names, those of the columns of a wide table.
+    library: "pandas" or "polars"; long: or wide; time: the date column; zone: its time zone or None; local: whether
+    the series' times are local to the zone, else UTC; days: dates without a time of day (polars.Date); unit: of the
+    dates, in NumPy's notation; identifier: NumPy type of the series names.
     """
 
     library: str = "pandas"
@@ -50,16 +49,16 @@ class Layout:
 
 
 def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
-    """The series of a pandas or polars table, and its layout; missing values are NaN."""
+    """Read a pandas or polars table into series and its layout; missing values become NaN."""
     library = type(frame).__module__.split(".")[0]
     if type(frame).__name__ == "LazyFrame":
-        raise InputError("table of type LazyFrame, expected a DataFrame: collect() gives it")
+        raise InputError("table of type LazyFrame, expected a DataFrame: call collect()")
     if library not in ("pandas", "polars") or not hasattr(frame, "columns"):
         raise InputError(f"table of type {type(frame).__name__}, expected a pandas or polars DataFrame")
     names = [str(name) for name in frame.columns]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
-        raise InputError(f"column {repeated!r}: {names.count(repeated)} of this name, expected every name once")
+        raise InputError(f"column {repeated!r} occurs {names.count(repeated)} times, expected every name once")
     table = from_polars(frame) if library == "polars" else index_to_columns(frame, time)
     long = set(LONG) <= set(table.columns)
     time = LONG[1] if long else time_column(table, time)
@@ -74,16 +73,14 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
 
 
 def type_of_names(names: Any) -> str:
-    """numpy's type of a long table's identifiers or a wide one's columns where they are numbers, else that of text."""
+    """NumPy type of a long table's identifiers or a wide one's column names if numeric, else "str"."""
     kind = getattr(names.dtype, "categories", names).dtype
-    kind = getattr(kind, "numpy_dtype", kind)  # of Arrow's and pandas' own types
+    kind = getattr(kind, "numpy_dtype", kind)  # for Arrow and pandas extension types
     return str(kind) if kind.kind in "iuf" else "str"
 
 
 def index_to_columns(frame: "pandas.DataFrame", time: str | None) -> "pandas.DataFrame":
-    """A table with what its index alone knows as columns, dates and names of series; any other index only numbers the
-    rows.
-    """
+    """Move dates and series names from the index to columns; any other index only numbers the rows."""
     result, dated = frame.reset_index(drop=True), any(is_time(name, time) for name in frame.columns)
     for level, name in enumerate(frame.index.names):
         values = frame.index.get_level_values(level)
@@ -98,7 +95,7 @@ def index_to_columns(frame: "pandas.DataFrame", time: str | None) -> "pandas.Dat
 
 
 def from_polars(frame: Any) -> "pandas.DataFrame":
-    """The same table in pandas, without the Arrow library that polars' own way needs."""
+    """Convert to pandas without Arrow, which polars' own conversion needs."""
     pandas = import_pandas()
     columns = {name: pandas.Series(frame[name].to_numpy()) for name in frame.columns}
     for name, kind in frame.schema.items():
@@ -108,9 +105,7 @@ def from_polars(frame: Any) -> "pandas.DataFrame":
 
 
 def pivot(frame: Any) -> Series:
-    """A long table, whatever the order of its rows; a series that has no value at a date of another is missing one
-    there.
-    """
+    """Pivot a long table with rows in any order; series without a value at another's date are missing there."""
     pandas = import_pandas()
     identifier, time, value = LONG
     if len(frame) == 0:
@@ -128,20 +123,18 @@ def pivot(frame: Any) -> Series:
     if repeated.any():
         row = int(repeated.argmax())
         name, when = str(names[row]), stamp(table[time].to_numpy()[row])
-        raise InputError(
-            f"column {time!r}, row {row + 1}: series {name!r} has {when} already, expected every date once"
-        )
+        raise InputError(f"column {time!r}, row {row + 1}: series {name!r} has {when} twice, expected every date once")
     wide = table.pivot(index=time, columns=identifier, values=value).sort_index()
     values, series = wide.to_numpy(dtype=np.float64), tuple(map(str, wide.columns))
     return LongSeries(wide.index.to_numpy(), values, series, time, zone=dated.zone, local=dated.local)
 
 
 def warn_of_unused(columns: Sequence[str]) -> None:
-    """Say that a long table's other columns are not looked at: other tools take them for causes."""
+    """Warn that other columns of a long table are ignored: other tools use them as covariates."""
     if columns:
         what = "columns" if len(columns) > 1 else "column"
         warnings.warn(
-            f"{what} {', '.join(map(repr, columns))}: not used, only {', '.join(LONG)} are", InputWarning, stacklevel=2
+            f"{what} {', '.join(map(repr, columns))}: ignored, only {', '.join(LONG)} count", InputWarning, stacklevel=2
         )
 
 
@@ -153,7 +146,7 @@ def write_frame(
     *,
     model: str = "ffnet_ts",
 ) -> Any:
-    """A forecast as a table of this layout.
+    """Build a forecast table in this layout.
 
     columns: suffix, such as "" or "-lo-90", -> (rows, variables); model: the column of the forecast in a long table.
     """
@@ -175,7 +168,7 @@ def write_frame(
 
 
 def to_polars(table: "pandas.DataFrame", layout: Layout) -> Any:
-    """The same table in polars."""
+    """Convert to polars."""
     import polars
 
     stamps = table[layout.time].dt.tz_convert(None) if layout.zone else table[layout.time]
@@ -189,7 +182,7 @@ def to_polars(table: "pandas.DataFrame", layout: Layout) -> Any:
 
 
 def refuse_names_of_bounds(names: Sequence[str], levels: Sequence[float]) -> None:
-    """Raise InputError that names a column which an interval's bound would take the place of."""
+    """Raise InputError if a column has the name of an interval bound of another column."""
     bounds = {f"{name}{suffix}" for name in names for level in levels for suffix in bounds_of(level)}
     taken = next((name for name in names if name in bounds), None)
     if taken is not None:
@@ -197,40 +190,38 @@ def refuse_names_of_bounds(names: Sequence[str], levels: Sequence[float]) -> Non
 
 
 def bounds_of(level: float) -> tuple[str, str]:
-    """What the columns of an interval's bounds end in."""
+    """Column suffixes of an interval's bounds."""
     return f"-lo-{level:g}", f"-hi-{level:g}"
 
 
 def refuse_constant(series: Series) -> None:
-    """Raise InputError that names a column of one value only."""
+    """Raise InputError that names a constant column."""
     constant = np.ptp(series.values, axis=0) == 0
     if constant.any():
         i = int(constant.argmax())
         raise InputError(
-            f"{series.variable(i)}: {series.values[0, i]:g} at all {len(series)} dates to learn from, expected a "
-            "series that varies: "
-            "leave it out"
+            f"{series.variable(i)}: {series.values[0, i]:g} at all {len(series)} training dates, expected a "
+            "series that varies: leave it out"
         )
 
 
 def same_variables(series: Series, names: Sequence[str]) -> Series:
-    """The columns in the order of `names`; raises InputError where they aren't the same."""
+    """Reorder the columns as `names`; raises InputError if they differ."""
     missing, extra = (
         [name for name in names if name not in series.names],
         [name for name in series.names if name not in names],
     )
     if missing or extra:
         raise InputError(
-            f"series {', '.join(missing) or 'none'} missing, {', '.join(extra) or 'none'} left over, expected "
-            f"{', '.join(names)}, "
-            "those of the training table"
+            f"series {', '.join(missing) or 'none'} missing, {', '.join(extra) or 'none'} unknown, expected "
+            f"{', '.join(names)}, as in the training table"
         )
     order = [series.names.index(name) for name in names]
     return replace(series, values=series.values[:, order], names=tuple(names))
 
 
 def last_window(series: Series, lookback: int) -> Series:
-    """The last rows; raises InputError where there are too few, or one has no value."""
+    """The last `lookback` rows; raises InputError for too few rows or missing values."""
     if len(series) < lookback:
         raise InputError(f"table of {len(series)} dates, expected at least {lookback}, the lookback")
     window = series.rows(-lookback)

@@ -1,4 +1,4 @@
-"""The step between time stamps: found, checked row by row, continued into the future."""
+"""The frequency of timestamps: inferred, checked row by row, and continued into the future."""
 
 import warnings
 from dataclasses import dataclass
@@ -18,25 +18,23 @@ SEASONS = {
     "B": 5,
     "bh": 8,
 }
-"""Steps in the season that a naive forecast repeats, by pandas' name of the frequency: a year, or a week of business
-days.
-"""
+"""Season length of a naive forecast by pandas' frequency name: a year, or a week of business days."""
 
 CALENDAR = ("B", "MS", "ME", "QS", "QE", "YS", "YE")
-"""Frequencies whose steps differ in length, which a table with gaps may have."""
+"""Frequencies with steps of different length, which are tried on tables with gaps."""
 
 DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
 class Frequency:
-    """A step by pandas' name, such as "h", "15min", "MS" (the first of each month) or "B" (business days)."""
+    """A frequency by pandas' name, such as "h", "15min", "MS" (the first of each month) or "B" (business days)."""
 
     name: str
 
     @classmethod
     def of(cls, series: Series) -> "Frequency":
-        """The frequency of the time stamps; raises InputError that names the row where there is none."""
+        """Infer the frequency; raises InputError that names the row at which it breaks."""
         times = series.times
         if len(times) < 3:
             raise InputError(f"table of {len(times)} dates, expected at least 3 to find the frequency")
@@ -45,7 +43,7 @@ class Frequency:
         pandas = import_pandas()
         if (steps == steps[0]).all() and steps[0] < DAY:
             return cls(pandas.tseries.frequencies.to_offset(pandas.Timedelta(steps[0])).freqstr)
-        with warnings.catch_warnings():  # pandas 4 will give an offset in place of its name
+        with warnings.catch_warnings():  # pandas 4 will return an offset instead of its name
             warnings.simplefilter("ignore")
             found = pandas.infer_freq(pandas.DatetimeIndex(times))
         frequency = cls(pandas.tseries.frequencies.to_offset(found).freqstr) if found else None
@@ -54,7 +52,7 @@ class Frequency:
         return frequency
 
     def check(self, series: Series) -> None:
-        """Raise InputError that names the first row which doesn't follow the one before it at this frequency."""
+        """Raise InputError that names the first row that doesn't follow the previous one at this frequency."""
         refuse_disorder(series)
         expected = self.after(series.times[0], len(series) - 1)
         wrong = expected != series.times[1:]
@@ -66,15 +64,13 @@ class Frequency:
             )
 
     def after(self, time: np.datetime64, count: int) -> np.ndarray:
-        """The next `count` time stamps."""
+        """The next `count` timestamps."""
         pandas = import_pandas()
         return pandas.date_range(time, periods=count + 1, freq=self.name).to_numpy()[1:].astype("datetime64[us]")
 
     @property
     def season(self) -> int:
-        """Steps in a day where there are several, else in a week or a year; in some of these where one isn't a number
-        of steps.
-        """
+        """Steps in a day, or in a week or year for longer steps; in several of them if one isn't a whole number."""
         pandas = import_pandas()
         code = self.name.split("-")[0].lstrip("0123456789")
         if code in SEASONS:
@@ -86,7 +82,7 @@ class Frequency:
 
 
 def refuse_disorder(series: Series) -> None:
-    """Raise InputError that names the first row which precedes or repeats the one before it."""
+    """Raise InputError that names the first row that precedes or repeats the previous one."""
     refuse_backward(series)
     repeated = np.diff(series.times) == np.timedelta64(0)
     if repeated.any():
@@ -98,8 +94,9 @@ def refuse_disorder(series: Series) -> None:
 
 
 def refuse_backward(series: Series) -> None:
-    """Raise InputError that names the first row which precedes the one before it; repeated dates may be those of a lost
-    hour.
+    """Raise InputError that names the first row that precedes the previous one.
+
+    Repeated dates are allowed: they may come from the end of daylight saving time.
     """
     backward = np.diff(series.times) < np.timedelta64(0)
     if backward.any():
@@ -110,7 +107,7 @@ def refuse_backward(series: Series) -> None:
 
 
 def irregularity(series: Series) -> str:
-    """What is wrong with time stamps of no frequency: the first gap, or that none is usual."""
+    """Describe why timestamps have no frequency: the first gap, or no dominant step."""
     times, steps = series.times, np.diff(series.times)
     for name in CALENDAR:
         dates = import_pandas().date_range(times[0], times[-1], freq=name).to_numpy()
@@ -119,8 +116,7 @@ def irregularity(series: Series) -> str:
             row = int((times > missing).argmax())
             return (
                 f"{series.date(row)} follows {stamp(times[row - 1])}, expected {stamp(missing)} at the frequency "
-                f"{name}: "
-                "fill the gap in, with empty values where there are none"
+                f"{name}: fill the gap with rows, leaving unknown values empty"
             )
     days = times.astype("datetime64[D]") - times.astype("datetime64[M]")
     if (days == days[0]).all() and steps.min() >= 28 * DAY:
@@ -134,7 +130,7 @@ def irregularity(series: Series) -> str:
     row = int((steps != usual).argmax()) + 1
     return (
         f"{series.date(row)} is {duration(steps[row - 1])} after {stamp(times[row - 1])}, expected {duration(usual)}: "
-        "fill the gap in, with empty values where there are none"
+        "fill the gap with rows, leaving unknown values empty"
     )
 
 

@@ -1,4 +1,4 @@
-"""Values of series that are missing, or look as if they were: filled, told, refused."""
+"""Missing values of series, and numbers that look like them: filling, warnings, errors."""
 
 import warnings
 from dataclasses import replace
@@ -10,7 +10,7 @@ from .dates import some, stamp
 from .tables import Series
 
 SENTINELS = (-9999.0, -999.0, -99999.0, 99999.0)
-"""Numbers that often stand for a missing value."""
+"""Numbers that often mark a missing value."""
 
 
 def refuse_missing(series: Series) -> None:
@@ -20,18 +20,18 @@ def refuse_missing(series: Series) -> None:
 
 
 def refuse_unmeasured(series: Series) -> None:
-    """Raise InputError where rows that decide which weights are kept hold no value at all."""
+    """Raise InputError if the validation rows, which select the best weights, have no values."""
     if np.isnan(series.values).all():
         raise InputError(
-            f"no value from {stamp(series.times[0])} to {stamp(series.times[-1])}, expected some: the best weights "
-            "are chosen there"
+            f"no value from {stamp(series.times[0])} to {stamp(series.times[-1])}, expected some: they select the "
+            "best weights"
         )
 
 
 def fill_missing(series: Series, *, learned: int) -> Series:
-    """Missing values as the last value before, those before a series' first value as that one.
+    """Fill missing values with the previous value, and those before a series' first value with that one.
 
-    Only what was known at a time stands in for what wasn't: anything of a later value would tell a window its future.
+    Otherwise only earlier values are used: later ones would leak the future into a window.
     Raises InputError for a series without any value in the first `learned` rows.
     """
     missing = np.isnan(series.values)
@@ -40,9 +40,8 @@ def fill_missing(series: Series, *, learned: int) -> Series:
     empty = missing[:learned].all(axis=0)
     if empty.any():
         raise InputError(
-            f"{series.variable(int(empty.argmax()))}: no value at the first {learned} dates, which are learned "
-            "from, expected numbers: "
-            "leave it out"
+            f"{series.variable(int(empty.argmax()))}: no value at the first {learned} dates, the training "
+            "part, expected numbers: leave it out"
         )
     rows = np.arange(len(series))[:, None]
     known = np.maximum.accumulate(np.where(missing, (~missing).argmax(axis=0), rows), axis=0)
@@ -50,9 +49,7 @@ def fill_missing(series: Series, *, learned: int) -> Series:
 
 
 def warn_of_missing(series: Series) -> None:
-    """Warn of the values that `fill_missing` fills: how many in which series, where the first, and which series are
-    shorter than others.
-    """
+    """Warn of the values that `fill_missing` fills: counts by series, the first, and series that are shorter."""
     missing = np.isnan(series.values)
     if not missing.any():
         return
@@ -61,7 +58,7 @@ def warn_of_missing(series: Series) -> None:
     ]
     row, column = np.argwhere(missing)[0]
     warnings.warn(
-        f"{missing.sum()} missing values ({some(counts)}) filled with the value before, counted in no error; "
+        f"{missing.sum()} missing values ({some(counts)}) filled with the previous value, left out of all metrics; "
         + "; ".join([f"the first is {series.place(row, column)}", *filter(None, [some(shorter_series(series))])]),
         InputWarning,
         stacklevel=3,
@@ -69,7 +66,7 @@ def warn_of_missing(series: Series) -> None:
 
 
 def shorter_series(series: Series) -> list[str]:
-    """Which series begin after others or end before others, in words."""
+    """Describe the series that begin after or end before others."""
     known = ~np.isnan(series.values)
     first, last = known.argmax(axis=0), len(series) - 1 - known[::-1].argmax(axis=0)
     late, early = np.flatnonzero(first > first.min()), np.flatnonzero(last < last.max())
@@ -83,18 +80,18 @@ def warn_of_sentinels(series: Series) -> None:
     for row, column in np.argwhere(found)[:1]:
         warnings.warn(
             f"{series.place(row, column)}: {series.values[row, column]:g} ({found.sum()} such values in the table) "
-            "looks like a missing value and is taken as it stands; leave it empty where it is one "
-            "(--missing_values of `forecast`)",
+            "looks like a missing value but is used as a number; if it is one, leave it empty "
+            "or pass --missing_values to `forecast`",
             InputWarning,
             stacklevel=3,
         )
 
 
 def sentinels(values: np.ndarray) -> np.ndarray:
-    """Where such a number stands far outside the other values of its column, or alone; values: (rows, variables)."""
+    """Mask of sentinel numbers far outside the other values of their column, or alone; values: (rows, variables)."""
     found = np.isin(values, SENTINELS)
     for i in np.flatnonzero(found.any(axis=0)):
-        # Without the candidates, which may be most of the values.
+        # Without the candidates, which may be the majority.
         others = values[~found[:, i] & ~np.isnan(values[:, i]), i]
         if len(others):
             median = np.median(others)

@@ -1,10 +1,9 @@
-"""Synthetic series without end, to train a forecaster of any series on: drawn by the batch, on a CPU or a GPU.
+"""An endless stream of synthetic series for training a zero-shot forecaster, generated in batches on CPU or GPU.
 
-A series is a sum or a product of parts, each drawn at random: a trend, seasons whose shape, amplitude and phase change,
-a Gaussian process of a random spectrum, which may revert to a level soon, late or never, shifts of level and switches.
-Other families are compositions of Gaussian processes, intermittent demand and pulses. What an observer does to series
-comes last: limits, rounding, outliers, gaps. A batch is a function of (seed, step) alone, so that a training resumes
-where it was.
+Most series are a sum or product of random components: a trend, seasons with changing shape, amplitude and phase, a
+Gaussian process with a random spectrum (mean reversion is fast, slow or absent), level shifts and switches. Other
+families are compositions of Gaussian processes, intermittent demand, and pulses. Observation effects come last:
+clipping, rounding, outliers, gaps. A batch depends only on (seed, step), so that training can resume.
 """
 
 import copy
@@ -20,32 +19,30 @@ CALENDAR = {
     4: 10, 12: 22, 52: 8, 7: 14, 5: 4, 24: 22, 48: 7, 96: 9, 144: 9, 168: 3, 288: 5,
     60: 3, 6: 2, 13: 2, 26: 1, 30: 2, 10: 1, 18: 1
 }  # fmt: skip
-"""Steps in the seasons that calendars make, and how often each is drawn."""
+"""Calendar season lengths in steps -> their sampling weights."""
 
 SUPERSEASON = {4: 4, 12: 5, 24: 7, 48: 7, 96: 7, 144: 7, 7: 4, 288: 7, 60: 24}
-"""Seasons in a longer one: days in a week, weeks in a month, hours in a day."""
+"""Season length -> number of seasons in the next longer one: days in a week, weeks in a month, hours in a day."""
 
 PROFILE_BINS = 256
-"""Resolution of the shape of a season."""
+"""Number of samples of a season's shape."""
 
 
 @dataclass(frozen=True)
 class SeriesBatch:
-    """context (B, T) with NaN where missing; future (B, H), complete; season (B, 2) steps in the seasons, 0 where none
-    is told.
-    """
+    """context (B, T), NaN for missing values; future (B, H), complete; season (B, 2) in steps, 0 if unknown."""
 
     context: Tensor
     future: Tensor
     season: Tensor
 
     def rows(self, rows: slice) -> "SeriesBatch":
-        """Some of the series."""
+        """A slice of the series."""
         return SeriesBatch(self.context[rows], self.future[rows], self.season[rows])
 
 
 class Chance:
-    """Random tensors of one generator, on its device; `rows` is the batch size."""
+    """Random tensors from one generator, on its device; `rows` is the batch size."""
 
     def __init__(self, seed: int, rows: int, device: torch.device | str = "cpu"):
         self.generator = torch.Generator(device).manual_seed(seed)
@@ -56,7 +53,7 @@ class Chance:
         return torch.rand(self.rows, columns, generator=self.generator, device=self.device) * (high - low) + low
 
     def log_uniform(self, low: float, high: float, *, columns: int = 1) -> Tensor:
-        """(B, columns), each order of magnitude as likely as any other."""
+        """(B, columns), log-uniform from low to high."""
         return self.uniform(math.log(low), math.log(high), columns=columns).exp()
 
     def normal(self, columns: int = 1) -> Tensor:
@@ -64,16 +61,16 @@ class Chance:
         return torch.randn(self.rows, columns, generator=self.generator, device=self.device)
 
     def happens(self, probability: float | Tensor, *, columns: int = 1) -> Tensor:
-        """(B, columns) of booleans."""
+        """(B, columns) of booleans, True with the given probability."""
         return self.uniform(columns=columns) < probability
 
     def choice(self, weights: list[float]) -> Tensor:
-        """(B, 1) of indices, drawn by their weights."""
+        """(B, 1) of indices, sampled by weight."""
         table = torch.tensor(weights, dtype=torch.float, device=self.device)
         return torch.multinomial(table, self.rows, replacement=True, generator=self.generator)[:, None]
 
     def poisson(self, rate: Tensor) -> Tensor:
-        """Counts of the shape of `rate`."""
+        """Poisson counts, in the shape of `rate`."""
         return torch.poisson(rate, generator=self.generator)
 
     def of(self, rows: int) -> "Chance":
@@ -83,7 +80,7 @@ class Chance:
         return other
 
     def shuffle(self) -> Tensor:
-        """(B,) of row numbers in random order."""
+        """(B,), a random permutation of the rows."""
         return torch.randperm(self.rows, generator=self.generator, device=self.device)
 
 
@@ -105,7 +102,7 @@ def synthetic_batch(
 
 
 def select(index: Tensor, *options: Tensor) -> Tensor:
-    """Row by row one of the options (B, L); index: (B, 1)."""
+    """Select one of the options (B, L) for each row; index: (B, 1)."""
     result = options[0]
     for i, option in enumerate(options[1:], 1):
         result = torch.where(index == i, option, result)
@@ -113,8 +110,9 @@ def select(index: Tensor, *options: Tensor) -> Tensor:
 
 
 def mixture(chance: Chance, length: int, options: Sequence[tuple[float, Process]], *row_tensors: Tensor) -> Tensor:
-    """Some rows of each process, in fixed proportions and random places; row_tensors: its arguments a row, (B, ...);
-    (B, L).
+    """Rows of several processes, in fixed percentages and random order: (B, L).
+
+    row_tensors: arguments of the processes by row, (B, ...).
     """
     places = chance.shuffle()
     ends = [round(chance.rows * end / 100) for end in itertools.accumulate(weight for weight, _ in options)]
@@ -127,7 +125,7 @@ def mixture(chance: Chance, length: int, options: Sequence[tuple[float, Process]
 
 
 def sometimes(chance: Chance, length: int, percent: float, process: Process, *row_tensors: Tensor) -> Tensor:
-    """The process in so many rows, zero in the others; (B, L)."""
+    """The process in `percent` of the rows, zeros in the others; (B, L)."""
     return mixture(chance, length, [(percent, process), (100 - percent, nothing)], *row_tensors)
 
 
@@ -137,15 +135,13 @@ def nothing(chance: Chance, length: int, *_) -> Tensor:
 
 
 def standard(x: Tensor) -> Tensor:
-    """Each row with mean 0 and standard deviation 1; a constant row is zero."""
+    """Normalize each row to mean 0 and std 1; constant rows become zero."""
     x = x - x.mean(1, keepdim=True)
     return x / x.square().mean(1, keepdim=True).sqrt().clamp_min(1e-6)
 
 
 def periods(chance: Chance, context: int) -> tuple[Tensor, Tensor]:
-    """The season of each series in steps, (B, 1), and what the calendar tells of it and a longer one, (B, 2): 0 is
-    nothing.
-    """
+    """Season length of each series, (B, 1), and the lengths known of it and a longer one, (B, 2), 0 if unknown."""
     fitting = {steps: weight for steps, weight in CALENDAR.items() if steps <= context}
     steps = torch.tensor(list(fitting), device=chance.device)[chance.choice(list(fitting.values()))].float()
     free = chance.log_uniform(3, context / 1.5)
@@ -156,7 +152,7 @@ def periods(chance: Chance, context: int) -> tuple[Tensor, Tensor]:
 
 
 def longer_cycles(period: Tensor) -> Tensor:
-    """How many seasons a longer one holds; (B, 1)."""
+    """The number of seasons in the next longer one; (B, 1)."""
     count = torch.full_like(period, 7)
     for steps, number in SUPERSEASON.items():
         count = torch.where(period == steps, number, count)
@@ -164,10 +160,10 @@ def longer_cycles(period: Tensor) -> Tensor:
 
 
 def spectral(chance: Chance, length: int, *, smooth: float = 0.0) -> Tensor:
-    """A stationary Gaussian process of a random spectrum: white, autoregressive, Matern or resonant; (B, L), std 1.
+    """A stationary Gaussian process with a random spectrum: white, autoregressive, Matérn or resonant; (B, L), std 1.
 
-    Its memory is log-uniform from a step to several times the length, so that it reverts to its level soon, late or not
-    within sight. smooth: the least exponent of the spectrum.
+    Its correlation length is log-uniform from one step to several times the length, so mean reversion is fast, slow or
+    out of view. smooth: minimum exponent of the spectrum.
     """
     steps = 2 * length
     frequency = 2 * math.pi * torch.arange(steps // 2 + 1, device=chance.device) / steps
@@ -184,7 +180,7 @@ def spectral(chance: Chance, length: int, *, smooth: float = 0.0) -> Tensor:
 
 
 def noise(chance: Chance, length: int) -> Tensor:
-    """White noise, (B, L): Gaussian in most rows, else a power law of random index on one side or both."""
+    """White noise, (B, L): Gaussian in most rows, else a one- or two-sided power law with random exponent."""
     return mixture(chance, length, [(76, gaussian), (18, power_law), (6, lambda *at: power_law(*at).abs() - 0.8)])
 
 
@@ -194,12 +190,12 @@ def gaussian(chance: Chance, length: int) -> Tensor:
 
 
 def power_law(chance: Chance, length: int) -> Tensor:
-    """Symmetric noise of a heavy tail; (B, L)."""
+    """Symmetric heavy-tailed noise; (B, L)."""
     return chance.normal(length) * chance.uniform(1e-3, 1.0, columns=length) ** (-1 / chance.uniform(2.0, 8.0))
 
 
 def walk(chance: Chance, length: int) -> Tensor:
-    """A random walk of steps that may be rare, smooth or in one direction; (B, L), std 1."""
+    """A random walk; its step sizes may vary slowly, its steps be rare or drift; (B, L), std 1."""
     steps = noise(chance, length) * sometimes(chance, length, 25, spectral).mul(0.7).exp()
     steps = torch.where(
         chance.happens(0.2), steps * chance.happens(chance.log_uniform(0.01, 0.5), columns=length), steps
@@ -214,23 +210,23 @@ def trend(chance: Chance, length: int) -> Tensor:
 
 
 def straight(chance: Chance, length: int) -> Tensor:
-    """Time, up or down."""
+    """A straight line, up or down."""
     return torch.linspace(0, 1, length, device=chance.device) * chance.normal().sign()
 
 
 def broken(chance: Chance, length: int) -> Tensor:
-    """A line whose slope changes at random steps."""
+    """A line with random changes of slope."""
     breaks = chance.happens(chance.log_uniform(0.3, 6) / length, columns=length) * chance.normal(length)
     return torch.cumsum(chance.normal() * 0.5 + torch.cumsum(breaks, 1), 1)
 
 
 def growth(chance: Chance, length: int) -> Tensor:
-    """Exponential, fast or slow."""
+    """Exponential growth, fast or slow."""
     return torch.exp(chance.uniform(0.5, 4) * straight(chance, length)) * chance.normal().sign()
 
 
 def saturating(chance: Chance, length: int) -> Tensor:
-    """From one level to another."""
+    """A transition from one level to another."""
     return (
         torch.tanh((straight(chance, length).abs() - chance.uniform(0, 0.9)) / chance.log_uniform(0.03, 0.5))
         * chance.normal().sign()
@@ -243,7 +239,7 @@ def smooth(chance: Chance, length: int) -> Tensor:
 
 
 def profile(chance: Chance) -> Tensor:
-    """The shape of a season: waves of random smoothness, bent into peaks, plateaus or half waves; (B, bins)."""
+    """The shape of a season: waves of random smoothness, also turned into peaks, plateaus or half waves; (B, bins)."""
     waves = torch.fft.rfft(chance.normal(PROFILE_BINS))
     number = torch.arange(waves.shape[1], device=chance.device)
     smoothness = torch.where(chance.happens(0.2), chance.uniform(0.0, 0.5), chance.uniform(0.6, 2.5))
@@ -256,7 +252,7 @@ def profile(chance: Chance) -> Tensor:
 
 
 def season(chance: Chance, length: int, period: Tensor) -> Tensor:
-    """A season of `period` steps, (B, 1); its amplitude may change and its phase may drift; (B, L)."""
+    """A season of `period` steps, (B, 1), with optional changes of amplitude and phase; (B, L)."""
     time = torch.arange(length, device=chance.device)[None] + chance.uniform() * 10 * period
     drift = torch.cumsum(sometimes(chance, length, 12, gaussian), 1) * chance.log_uniform(0.001, 0.03)
     phase = torch.remainder(time / period + drift, 1) * PROFILE_BINS
@@ -269,7 +265,7 @@ def season(chance: Chance, length: int, period: Tensor) -> Tensor:
 
 
 def superseason(chance: Chance, length: int, period: Tensor) -> Tensor:
-    """A longer season over a shorter one, one level a short season in many rows, as weekdays are; (B, L), std 1."""
+    """A longer season over a shorter one, often constant within the shorter one, like weekdays; (B, L), std 1."""
     count = longer_cycles(period)
     cycle = (torch.arange(length, device=chance.device)[None] + (chance.uniform() * 1000 * period).floor()) / period
     levels = chance.normal(max(SUPERSEASON.values()))
@@ -281,14 +277,14 @@ def superseason(chance: Chance, length: int, period: Tensor) -> Tensor:
 
 
 def shifts(chance: Chance, length: int) -> Tensor:
-    """Levels that hold for a while: rare jumps, or switches between two levels; (B, L), std 1."""
+    """Piecewise constant levels: rare jumps, or switches between two levels; (B, L), std 1."""
     jumps = torch.cumsum(chance.happens(chance.log_uniform(0.5, 8) / length, columns=length) * noise(chance, length), 1)
     flips = torch.cumsum(chance.happens(chance.log_uniform(1, 40) / length, columns=length).float(), 1)
     return standard(torch.where(chance.happens(0.5), jumps, torch.remainder(flips, 2)))
 
 
 def structural(chance: Chance, length: int, period: Tensor) -> Tensor:
-    """Trend, seasons, noise and shifts in random proportions, as a sum, a product or a sum bent afterwards; (B, L)."""
+    """Trend, seasons, noise and shifts in random proportions, combined by sums and products; (B, L)."""
     regular = sometimes(chance, length, 72, season, period)
     regular = regular * (1 + 0.6 * sometimes(chance, length, 20, superseason, period)).clamp_min(0)
     regular = regular + sometimes(chance, length, 20, superseason, period) * chance.log_uniform(0.1, 1.5)
@@ -306,7 +302,7 @@ def structural(chance: Chance, length: int, period: Tensor) -> Tensor:
 
 
 def composed(chance: Chance, length: int, period: Tensor) -> Tensor:
-    """Three Gaussian processes, of random spectra or periodic, added, multiplied, or one after the other; (B, L)."""
+    """Three random processes, spectral, periodic or trends, added, multiplied or in succession; (B, L)."""
     time = torch.linspace(0, 1, length, device=chance.device)[None]
     result = spectral(chance, length, smooth=0.6)
     for factor in (1.0, 0.5):
@@ -320,7 +316,7 @@ def composed(chance: Chance, length: int, period: Tensor) -> Tensor:
 
 
 def intermittent(chance: Chance, length: int, period: Tensor) -> Tensor:
-    """Counts, many of them zero: demand whose rate has seasons and a slow course, in sizes of their own; (B, L)."""
+    """Intermittent demand: counts or random sizes, often zero, whose rate has seasons and a slow trend; (B, L)."""
     course = (
         spectral(chance, length, smooth=0.8) * chance.log_uniform(0.05, 1) + sometimes(chance, length, 30, trend) * 0.5
     )
@@ -334,7 +330,7 @@ def intermittent(chance: Chance, length: int, period: Tensor) -> Tensor:
 
 
 def pulses(chance: Chance, length: int, period: Tensor) -> Tensor:
-    """Events, regular or at random, each a jump that decays, over a level with noise; (B, L)."""
+    """Regular or random events, each a decaying pulse, over a noisy level; (B, L)."""
     steps = 2 * length
     often = chance.log_uniform(0.004, 0.2)
     time = torch.arange(steps, device=chance.device)[None]
@@ -351,31 +347,29 @@ def pulses(chance: Chance, length: int, period: Tensor) -> Tensor:
 
 
 FAMILIES: Sequence[tuple[float, Process]] = ((70, structural), (12, composed), (9, intermittent), (9, pulses))
-"""Percent of the series that are of each family."""
+"""Families and their percentages of the series."""
 
 TRENDS: Sequence[tuple[float, Process]] = (
     (15, straight), (14, broken), (8, growth), (5, saturating), (43, walk), (15, smooth)
 )  # fmt: skip
-"""Percent of the trends that are of each kind."""
+"""Kinds of trends and their percentages."""
 
 PROCESSES: Sequence[tuple[float, Process]] = (
     (40, season), (45, lambda chance, length, _: spectral(chance, length)),
     (15, lambda chance, length, _: trend(chance, length))
 )  # fmt: skip
-"""Percent of the processes that a composition adds."""
+"""Processes of a composition and their percentages."""
 
 
 def mixed(chance: Chance, series: Tensor) -> Tensor:
-    """In some rows the weighted sum with another series of the batch; (B, L)."""
+    """Add another series of the batch to some rows; (B, L)."""
     other = standard(series)[chance.shuffle()]
     mixture = standard(series) + other * chance.log_uniform(0.1, 1)
     return torch.where(chance.happens(0.1), mixture, series)
 
 
 def observed(chance: Chance, series: Tensor) -> Tensor:
-    """What a sensor or a ledger makes of it: a sign, limits, a floor at zero, rounding, outliers, a value that sticks;
-    (B, L).
-    """
+    """Observation effects in some rows: sign flips, clipping, rounding, outliers; (B, L)."""
     length = series.shape[1]
     shape = standard(series)
     low, high = torch.quantile(
@@ -390,13 +384,13 @@ def observed(chance: Chance, series: Tensor) -> Tensor:
 
 
 def outliers(chance: Chance, length: int) -> Tensor:
-    """A few errors of measurement, large and alone; (B, L)."""
+    """A few isolated, large measurement errors; (B, L)."""
     places = chance.happens(chance.log_uniform(0.3, 6) / length, columns=length)
     return places * noise(chance, length) * chance.log_uniform(1, 100)
 
 
 def with_gaps(chance: Chance, context: Tensor) -> Tensor:
-    """Missing values as NaN: before a late beginning, a few at random, or stretches; the last step is there; (B, T)."""
+    """Missing values as NaN: late starts, random points, or stretches; the last step is kept; (B, T)."""
     length = context.shape[1]
     time = torch.arange(length, device=chance.device)[None]
     begin = torch.where(chance.happens(0.5), chance.uniform(0, 1) ** 0.7 * (length - 4), 0.0)

@@ -1,6 +1,4 @@
-"""Tables with a column of dates and columns of numbers -> several series; what is wrong is said by column and row, from
-row 1.
-"""
+"""Reading tables of dates and numbers into series; errors name the column and the row, counted from 1."""
 
 import gzip
 import io
@@ -24,16 +22,16 @@ SMALL_TABLE, TIMES = 64 * 2**20, 32
 MAX_COLUMNS = 50_000
 
 IDENTIFIER = "unique_id"
-"""The column that says which series a row of a long table belongs to."""
+"""The column of a long table that names the series of a row."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Several series on the same time stamps, of a wide table.
+    """Several series with the same timestamps, from a wide table.
 
-    times: (rows,) of datetime64; values: (rows, variables) of float64, missing ones NaN; names: of the variables; time:
-    the name of the column of dates; first_row: the number of the first row in the user's table; zone: the time zone of
-    the dates, None without one; local: the times are that zone's, else UTC.
+    times: (rows,) datetime64; values: (rows, variables) float64, NaN for missing values; names: of the variables; time:
+    name of the date column; first_row: number of the first row in the user's table; zone: time zone of the dates or
+    None; local: whether the times are local to the zone, else UTC.
     """
 
     times: np.ndarray
@@ -48,27 +46,27 @@ class Series:
         return len(self.values)
 
     def rows(self, start: int | None, stop: int | None = None) -> Self:
-        """Some of the rows, which keep their numbers."""
+        """A slice of the rows, which keep their numbers in messages."""
         first = range(len(self))[start:stop].start
         return replace(
             self, times=self.times[start:stop], values=self.values[start:stop], first_row=self.first_row + first
         )
 
     def variable(self, column: int) -> str:
-        """One of the series for messages."""
+        """Describe a series for messages."""
         return f"column {self.names[column]!r}"
 
     def place(self, row: int, column: int) -> str:
-        """One of the values for messages."""
+        """Describe a value for messages."""
         return f"{self.variable(column)}, row {self.first_row + row} ({stamp(self.times[row])})"
 
     def date(self, row: int) -> str:
-        """One of the dates for messages."""
+        """Describe a date for messages."""
         return f"column {self.time!r}, row {self.first_row + row}: {stamp(self.times[row])}"
 
 
 class LongSeries(Series):
-    """Several series of a long table, where a date has a row in each: messages name series and date."""
+    """Several series of a long table; messages name series and date, since rows aren't shared."""
 
     def variable(self, column: int) -> str:
         return f"series {self.names[column]!r}"
@@ -81,7 +79,7 @@ class LongSeries(Series):
 
 
 def find_table(path: str | Path) -> Path:
-    """The file, with or without .gz, here or below the folder that METAMIXER_DATA names."""
+    """Find a file, with or without .gz, in the working directory or in the folder METAMIXER_DATA."""
     folders = [Path(), Path(os.environ["METAMIXER_DATA"])] if os.environ.get("METAMIXER_DATA") else [Path()]
     for folder in folders:
         for name in (f"{path}", f"{path}.gz"):
@@ -90,31 +88,29 @@ def find_table(path: str | Path) -> Path:
     places = (
         " or below METAMIXER_DATA"
         if len(folders) > 1
-        else ", expected a table; METAMIXER_DATA can name the folder of data sets"
+        else ", expected a table; set METAMIXER_DATA to the folder of data sets"
     )
     raise InputError(f"{path}: no such file{places}")
 
 
 def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pandas.DataFrame":
-    """A CSV (.gz too) or Parquet file; missing_values: numbers that stand for none."""
+    """Read a CSV (may be gzipped) or Parquet file; missing_values: numbers that mark missing values."""
     import_pandas()
     path = find_table(path)
     try:
         frame = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
         if (frame.columns[:1] == ["Unnamed: 0"]).any() and counts_rows(
             frame.iloc[:, 0]
-        ):  # pandas' own index, which its to_csv writes
+        ):  # pandas' index, written by to_csv
             frame = frame.iloc[:, 1:]
         if IDENTIFIER in frame and path.suffix != ".parquet":
             frame[IDENTIFIER] = identifiers(frame[IDENTIFIER])
         return frame.replace(list(missing_values), np.nan) if missing_values else frame
     except ImportError:
-        raise InputError(
-            f"{path}: pandas has nothing to read Parquet with, expected pyarrow: pip install pyarrow"
-        ) from None
+        raise InputError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow") from None
     except InputError:
         raise
-    except Exception as error:  # pandas, Arrow and zlib each raise their own
+    except Exception as error:  # pandas, Arrow and zlib raise errors of their own
         raise InputError(f"{path}: not a readable table ({first_line(error)})") from None
 
 
@@ -150,36 +146,34 @@ def _read_parquet(path: Path) -> "pandas.DataFrame":
 
 
 def identifiers(column: "pandas.Series") -> "pandas.Series":
-    """Names of series as a file spells them: text, such as 007, but numbers where that loses nothing."""
+    """Series names as spelled in the file, such as 007; converted to numbers if that is lossless."""
     numeric = import_pandas().to_numeric(column, errors="coerce")
     return numeric if (numeric.astype(str) == column).all() else column
 
 
 def counts_rows(column: "pandas.Series") -> bool:
-    """Whether a column only numbers the rows, from wherever it begins."""
+    """Whether a column only numbers the rows, from any start."""
     return column.dtype.kind == "i" and bool((column.diff().iloc[1:] == 1).all())
 
 
 def read_series(path: str | Path) -> Series:
-    """The series of a file in the layout of the Time-Series-Library: dates in a column of that name, numbers in the
-    others.
-    """
+    """Read a file in the layout of the Time-Series-Library: a column `date`, numbers in the others."""
     return to_series(read_table(path))
 
 
 def to_series(frame: "pandas.DataFrame", *, time: str | None = None) -> Series:
-    """A wide table, a column a series, by the names of its columns."""
+    """Convert a wide table, with one column per series."""
     time = time_column(frame, time)
     names = [name for name in frame.columns if name != time]
     if not names or len(frame) == 0:
-        raise InputError(f"table of {len(frame)} rows and {len(names)} columns beside {time!r}, expected series")
+        raise InputError(f"table of {len(frame)} rows and {len(names)} columns besides {time!r}, expected series")
     values = np.column_stack([numbers(frame[name], name) for name in names])
     dated = Dates.of(frame[time], time)
     return Series(dated.times, values, tuple(map(str, names)), time, zone=dated.zone, local=dated.local)
 
 
 def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
-    """float64, missing values NaN; raises InputError that names the first that is no number."""
+    """Convert a column to float64 with NaN for missing values; raises InputError that names the first non-number."""
     pandas = import_pandas()
     if getattr(column.dtype, "kind", "O") in "mM":
         raise InputError(

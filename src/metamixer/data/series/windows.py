@@ -1,6 +1,4 @@
-"""Windows over several series: what a forecasting network sees and what came after, for training and for the field's
-benchmark.
-"""
+"""Windows of several series: inputs and targets of forecasting, for training and the standard benchmarks."""
 
 import copy
 from collections.abc import Sequence
@@ -22,31 +20,30 @@ from .tables import Series, find_table, read_series
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and deviation of each variable over the training rows; a constant variable keeps its unit."""
+    """Mean and std of each variable over the training rows; constant variables have std 1."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Scaling":
-        """values: (rows, variables)."""
+        """Compute mean and std; values: (rows, variables)."""
         std = values.std(axis=0)
         return cls(tuple(values.mean(axis=0).tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
 
     def apply(self, values: np.ndarray) -> Tensor:
-        """Original units -> units of deviation, float32."""
+        """Standardize: original units -> units of std, float32."""
         return torch.from_numpy(((values - np.array(self.mean)) / np.array(self.std)).astype(np.float32))
 
     def invert(self, values: Tensor) -> np.ndarray:
-        """Units of deviation -> original units, float64; values: (..., variables)."""
+        """Units of std -> original units, float64; values: (..., variables)."""
         return values.double().numpy() * np.array(self.std) + np.array(self.mean)
 
 
 class Windows(Dataset):
-    """Every window of `lookback` rows with the `horizon` rows behind it, in order of time; values: (rows, variables).
+    """Every window of `lookback` rows with the `horizon` rows after it, in time order; values: (rows, variables).
 
-    measured: what a forecast is compared with where `values` were filled in: the same, NaN where nothing was measured;
-    None: `values`.
+    measured: targets if missing `values` were filled: the same rows with NaN for missing values; None: `values`.
     """
 
     def __init__(self, values: Tensor, lookback: int, horizon: int, *, measured: Tensor | None = None):
@@ -61,7 +58,7 @@ class Windows(Dataset):
         self.future = compared[:, lookback:]
 
     def spread(self, count: int | None) -> "Windows":
-        """At most `count` of them, evenly spread; None: all."""
+        """At most `count` windows, evenly spaced; None: all."""
         result, step = copy.copy(self), max(-(-len(self) // count), 1) if count else 1
         result.windows, result.future = self.windows[::step], self.future[::step]
         return result
@@ -79,13 +76,13 @@ class Windows(Dataset):
         return self.past[index], self.future[index]
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The whole batch at once: (B, lookback, variables), (B, horizon, variables)."""
+        """A whole batch at once: (B, lookback, variables), (B, horizon, variables)."""
         chosen = torch.as_tensor(indices)
         return self.past[chosen], self.future[chosen]
 
 
 def as_fetched(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """`Windows` gives batches, not items: nothing to collate."""
+    """Collate function for `Windows`, which returns whole batches."""
     return batch
 
 
@@ -93,12 +90,12 @@ class SeriesData(L.LightningDataModule):
     """Windows of a file in the layout of the Time-Series-Library, split by time and scaled by the training rows.
 
     Args:
-        path: CSV (gzip too) with a column `date`; METAMIXER_DATA can name the folder that it is below.
-        lookback, horizon: rows that the network sees and rows to forecast; must be the model's.
-        split: rows of the training, validation and test parts, or their shares. The windows of the later two look back
-            into the part before them; every window counts.
-        batch_size: windows in a batch.
-        max_val_windows: validate on so many windows, spread evenly; None: on every one.
+        path: CSV (may be gzipped) with a column `date`; searched in the folder METAMIXER_DATA, too.
+        lookback, horizon: rows of input and rows to forecast; must be the model's.
+        split: rows of the training, validation and test parts, or their fractions. Windows of the latter two look back
+            into the previous part.
+        batch_size: windows per batch.
+        max_val_windows: number of windows, evenly spaced, to validate on; None: all.
         seed: of shuffling.
     """
 
@@ -128,14 +125,14 @@ class SeriesData(L.LightningDataModule):
 
     @classmethod
     def of(cls, series: Series, *, measured: Series | None = None, **settings) -> "SeriesData":
-        """Of a table that is in memory; measured: the same, NaN where it was filled in; settings as above."""
+        """Use a table in memory; measured: the same with NaN for filled values; settings: the arguments above."""
         data = cls("table", **settings)
         data._series, data._measured = series, measured
         return data
 
     @property
     def series(self) -> Series:
-        """The whole table, read once."""
+        """The whole table."""
         if self._series is None:
             with naming(find_table(self.path)):
                 series = read_series(self.path)
@@ -146,12 +143,12 @@ class SeriesData(L.LightningDataModule):
 
     @property
     def borders(self) -> tuple[int, int, int]:
-        """The rows at which the training, the validation and the test part end."""
+        """The end rows of the training, validation and test parts."""
         return split_rows(len(self.series), self.split)
 
     @property
     def scaling(self) -> Scaling:
-        """Of the training rows."""
+        """The scaling of the training rows."""
         return Scaling.of(self.series.values[: self.borders[0]])
 
     def windows(self, part: str) -> Windows:
@@ -165,7 +162,7 @@ class SeriesData(L.LightningDataModule):
         return Windows(scaling.apply(self.series.values[start:stop]), self.lookback, self.horizon, measured=measured)
 
     def train_dataloader(self) -> DataLoader:
-        loading = {"seed": self.seed, "trainer": self.trainer, "keep_last": True}  # every window counts
+        loading = {"seed": self.seed, "trainer": self.trainer, "keep_last": True}  # train on every window
         return training_loader(self.windows("train"), **loading, **self._loading())
 
     def val_dataloader(self) -> DataLoader:
@@ -179,7 +176,7 @@ class SeriesData(L.LightningDataModule):
 
 
 def split_rows(rows: int, split: Sequence[float]) -> tuple[int, int, int]:
-    """The ends of three parts, from numbers of rows or from shares of them, rounded as the Time-Series-Library does."""
+    """The ends of three parts, from row counts or fractions, rounded like the Time-Series-Library."""
     train, val, test = split
     if max(split) <= 1:
         train, test = int(rows * train), int(rows * test)

@@ -1,4 +1,4 @@
-"""Pairs of a small and a large image: patches for training, whole images for measuring."""
+"""Pairs of a small and a large image: patches for training, whole images for evaluation."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,11 +20,11 @@ from .resizing import crop_to_multiple, imresize
 
 
 class ImagePairs(Dataset):
-    """Whole images: (small (3, h, w) in [0, 1], large (C, H, W) uint8), C = 1 for a grey image and 3 else.
+    """Whole images: (small (3, h, w) in [0, 1], large (C, H, W) uint8), C = 1 for a gray image, else 3.
 
-    large: folders of large images, searched with their subfolders. small: folder of the small ones, each named as its
-    large one, whatever the suffix, or with `x2` (x3, x4) behind it, in the same subfolder or the only one of that name;
-    "": made from the large ones by MATLAB's bicubic.
+    large: folders of large images, searched recursively. small: folder of the small ones, named like the large ones,
+    with any suffix and optionally `x2` (x3, x4) appended, in the same subfolder or with a unique name; "": made from
+    the large ones by MATLAB's bicubic.
     """
 
     def __init__(self, large: Sequence[str | Path], small: str | Path = "", *, scale: int):
@@ -37,9 +37,7 @@ class ImagePairs(Dataset):
         return len(self.files)
 
     def pair(self, index: int, *, mode: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """small (h, w, C) and large (H, W, C), uint8, sides in the ratio of the scale; mode: Pillow's, None: grey or
-        RGB as they are.
-        """
+        """small (h, w, C) and large (H, W, C), uint8, in the ratio of the scale; mode: Pillow's, None: the file's."""
         file, small_file = self.files[index], self.small_files[index]
         large = crop_to_multiple(read_pixels(file, mode=mode), self.scale)
         if min(large.shape[:2]) == 0:
@@ -68,11 +66,10 @@ class ImagePairs(Dataset):
 
 
 class Patches(Dataset):
-    """Random patches of the pairs, flipped and turned: (small (3, p / scale, p / scale), large (3, p, p)), both in [0,
-    1].
+    """Random patches of the pairs, flipped and rotated: (small (3, p / scale, p / scale), large (3, p, p)) in [0, 1].
 
-    count: patches in an epoch; size: p, of the large patch; keep_decoded: hold every image in memory as uint8 from its
-    first use on, or from `decode_all`. An image smaller than a patch is continued by its mirror image.
+    count: patches per epoch; size: p, the side of the large patch; keep_decoded: cache decoded images as uint8, on
+    first use or by `decode_all`. Images smaller than a patch are padded by reflection.
     """
 
     def __init__(self, pairs: ImagePairs, *, count: int, size: int, keep_decoded: bool = True):
@@ -97,7 +94,7 @@ class Patches(Dataset):
         )
 
     def decode_all(self, *, threads: int) -> None:
-        """Decode what would be decoded at its first use."""
+        """Fill the cache of decoded images."""
         if self.keep_decoded:
             read_ahead(self._pair, len(self.pairs), threads=threads)
 
@@ -112,18 +109,18 @@ class Patches(Dataset):
 
 
 class SuperResolutionData(L.LightningDataModule):
-    """Images for training and measuring super-resolution.
+    """Images for training and evaluating super-resolution.
 
     Args:
-        root: folder of the data sets, below which the others lie.
-        scale: how many times larger the large images are; must be the task's.
-        train, val: folders of large images; test: the same, empty for those of `val`.
-        train_small, val_small, test_small: folders of small images beside them; "": made by MATLAB's bicubic.
+        root: folder that the other paths are relative to.
+        scale: upscaling factor; must be the task's.
+        train, val: folders of large images; test: the same, by default those of `val`.
+        train_small, val_small, test_small: folders of the small images; "": made by MATLAB's bicubic.
         patch_size: side of a large patch in pixels; a multiple of the scale.
-        batch_size: patches in a batch, in each process.
-        patches_per_epoch: as many as an epoch shall have; images take turns.
-        keep_decoded: hold training images decoded in memory, so that no processor starves; with workers all are decoded
-            before the first step, and shared where processes are forked (Linux). False for sets larger than memory.
+        batch_size: patches per batch and process.
+        patches_per_epoch: number of patches in an epoch, spread evenly over the images.
+        keep_decoded: cache decoded training images; with workers all are decoded before the first step, and shared
+            between forked processes (Linux). False for data sets larger than memory.
         seed: of shuffling and cropping.
     """
 
@@ -163,7 +160,7 @@ class SuperResolutionData(L.LightningDataModule):
         self.seed = seed
 
     def pairs(self, split: str) -> ImagePairs:
-        """The whole images of "train", "val" or "test"; raises InputError where none are named or found."""
+        """The whole images of "train", "val" or "test"; raises InputError if none are given or found."""
         large, small = self.folders[split]
         if not large:
             raise InputError(f"data.{split} is empty, expected folders of images")
@@ -197,9 +194,9 @@ class SuperResolutionData(L.LightningDataModule):
 
 
 def find_small_files(folder: str | Path, large: Sequence[tuple[str | Path, Path]], *, scale: int) -> list[Path]:
-    """The small image of each large one, NAMEx2.png or NAME.png: in the same subfolder, or anywhere in `folder`.
+    """The small image of each large one: NAMEx2.png or NAME.png in the same subfolder, or anywhere in `folder`.
 
-    large: folders with the files in them. Raises InputError where there is none, more than one, or one for two.
+    large: (folder, file) pairs. Raises InputError for a missing, ambiguous or shared small image.
     """
     by_place: dict[Path, list[Path]] = {}
     by_name: dict[str, list[Path]] = {}
@@ -213,9 +210,7 @@ def find_small_files(folder: str | Path, large: Sequence[tuple[str | Path, Path]
         near = [by_place.get(file.relative_to(root).with_name(name), []) for name in names]
         found = next(filter(None, [*near, *(by_name.get(name, []) for name in names)]), [])
         if not found:
-            raise InputError(
-                f"{file}: no small image of it in {folder}, expected {names[0]}{file.suffix} or {file.name}"
-            )
+            raise InputError(f"{file}: no small image in {folder}, expected {names[0]}{file.suffix} or {file.name}")
         if len(found) > 1:
             raise InputError(
                 f"{file}: its small image may be {found[0]} or {found[1]}, expected one, or the subfolders of {root}"
@@ -227,19 +222,17 @@ def find_small_files(folder: str | Path, large: Sequence[tuple[str | Path, Path]
 
 
 def read_pixels(file: Path, *, mode: str | None = None) -> np.ndarray:
-    """An image file as (H, W, C) uint8; C = 1 for a grey one, which stays so in measuring, unless `mode` (Pillow's)
-    says otherwise.
-    """
+    """Read an image file as (H, W, C) uint8; mode: Pillow's, None: gray (C = 1) or RGB like the file."""
     if mode is None:
         with decoding(file), Image.open(file) as image:
             mode = "L" if is_grey(image.mode) else "RGB"
-    # As stored: of two images of a pair only one may have kept its EXIF remark.
+    # As stored: only one image of a pair may have kept its EXIF orientation.
     pixels = np.asarray(read_image(file, mode=mode, name=str(file), upright=False))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def mirrored_up_to(pixels: np.ndarray, side: int) -> np.ndarray:
-    """(H, W, C), continued by its mirror image where a side is shorter than that."""
+    """(H, W, C), padded by reflection to at least `side` on each side."""
     missing = [(0, max(side - length, 0)) for length in pixels.shape[:2]]
     return np.pad(pixels, (*missing, (0, 0)), mode="symmetric")
 

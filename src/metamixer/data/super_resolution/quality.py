@@ -1,22 +1,22 @@
-"""How near a restored image is to the original, measured as the field does: on brightness alone, without the border."""
+"""PSNR and SSIM of a restored image, computed as in the literature: on luma only, without the border."""
 
 import numpy as np
 import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 WINDOW = 11
-"""Side in pixels of the structural similarity's Gaussian window."""
+"""Side in pixels of SSIM's Gaussian window."""
 
 
 def least_side(border: int) -> int:
-    """Pixels that an image must have on each side for both measures."""
+    """The minimum side of an image in pixels for both metrics."""
     return WINDOW + 2 * border
 
 
 def luma(image: np.ndarray) -> np.ndarray:
-    """image: (H, W) grey, (H, W, 1) or (H, W, 3) RGB, uint8 -> (H, W) float64.
+    """image: (H, W) gray, (H, W, 1) or (H, W, 3) RGB, uint8 -> (H, W) float64.
 
-    RGB gives Y of YCbCr (BT.601, studio range, 16 to 235); grey stays as it is: 1.32 dB below tools that read it as
+    RGB becomes Y of YCbCr (BT.601, studio range, 16 to 235); gray is unchanged: 1.32 dB below tools that read it as
     RGB.
     """
     if image.ndim == 2 or image.shape[2] == 1:
@@ -25,17 +25,13 @@ def luma(image: np.ndarray) -> np.ndarray:
 
 
 def psnr(restored: np.ndarray, original: np.ndarray, *, border: int) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 images on Y; `border` pixels on each side don't count. Equal
-    images: inf.
-    """
+    """Peak signal-to-noise ratio in dB of two uint8 images on Y, without `border` pixels; inf for equal images."""
     error = np.mean((_inner(restored, border) - _inner(original, border)) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
 def ssim(restored: np.ndarray, original: np.ndarray, *, border: int) -> float:
-    """Structural similarity of two uint8 images on Y (Wang et al. 2004: Gaussian window of 11 pixels, deviation
-    1.5).
-    """
+    """Structural similarity of two uint8 images on Y (Wang et al. 2004: Gaussian window of 11 pixels, std 1.5)."""
     pair = (torch.from_numpy(_inner(image, border))[None, None] for image in (restored, original))
     return structural_similarity_index_measure(*pair, sigma=1.5, kernel_size=WINDOW, data_range=255.0).item()
 
@@ -46,5 +42,5 @@ def _inner(image: np.ndarray, border: int) -> np.ndarray:
 
 
 def to_pixels(image: torch.Tensor) -> np.ndarray:
-    """image: (C, H, W) about [0, 1] -> (H, W, C) uint8, cut off and rounded."""
+    """image: (C, H, W) in about [0, 1] -> (H, W, C) uint8, rounded and clipped."""
     return (image.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()

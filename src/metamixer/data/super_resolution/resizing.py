@@ -1,6 +1,6 @@
-"""Bicubic resizing as MATLAB's `imresize` does it, by which the field makes its small images and its baseline.
+"""Bicubic resizing like MATLAB's `imresize`, the standard for small images and baselines in the literature.
 
-Pillow and PyTorch use the same kernel, but weigh the border otherwise.
+Pillow and PyTorch use the same kernel but treat the border differently.
 """
 
 from functools import lru_cache
@@ -9,16 +9,16 @@ import numpy as np
 
 
 def imresize(image: np.ndarray, scale: float) -> np.ndarray:
-    """image: (H, W) or (H, W, C), uint8 -> each side times `scale`, rounded up, uint8; antialiased where it shrinks."""
+    """image: (H, W) or (H, W, C), uint8 -> each side times `scale`, rounded up, uint8; antialiased if smaller."""
     for axis in (0, 1):
         resized = np.tensordot(_weights(image.shape[axis], scale), image.astype(np.float64), axes=(1, axis))
-        # MATLAB keeps the image's type from one side to the other.
+        # MATLAB rounds to the image's type between the two axes.
         image = np.clip(np.floor(np.moveaxis(resized, 0, axis) + 0.5), 0, 255).astype(np.uint8)
     return image
 
 
 def crop_to_multiple(image: np.ndarray, factor: int) -> np.ndarray:
-    """image: (H, W, ...) -> its upper left part whose sides are multiples of `factor`."""
+    """image: (H, W, ...) -> its top left part with sides that are multiples of `factor`."""
     height, width = (size - size % factor for size in image.shape[:2])
     return image[:height, :width]
 
@@ -33,7 +33,7 @@ def _cubic(x: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _weights(size: int, scale: float) -> np.ndarray:
-    """The matrix (new size, size) that resizes one side; what lies outside is as the border."""
+    """The matrix (new size, size) that resizes one axis; the border is replicated."""
     new_size = int(np.ceil(size * scale - 1e-9))
     stretch = min(scale, 1.0)
     centres = (np.arange(new_size) + 0.5) / scale - 0.5

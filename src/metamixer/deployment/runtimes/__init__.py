@@ -1,1 +1,1 @@
-"""One file a runtime: how a network is written for it, read and run."""
+"""Runtimes, one file each: how a network is written, read and run."""

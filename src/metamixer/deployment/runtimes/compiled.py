@@ -1,4 +1,4 @@
-"""Networks run by torch.compile: operators fused into generated code."""
+"""Networks run by torch.compile, which fuses operators into generated code."""
 
 import threading
 
@@ -10,7 +10,7 @@ from .eager import Eager
 
 
 class Compiled(Eager):
-    """The compiled network; a new size costs a compilation, which one thread does while the others wait."""
+    """A compiled network; each new size is compiled by one thread while the others wait."""
 
     def __init__(self, program: Program):
         super().__init__(program.computing(), program.example)
@@ -27,5 +27,5 @@ class Compiled(Eager):
 
 
 def build(program: Program) -> Compiled:
-    """The network in torch.compile, for sizes as the example's."""
+    """Build the network with torch.compile."""
     return Compiled(program)

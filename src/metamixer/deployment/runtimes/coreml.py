@@ -1,4 +1,4 @@
-"""Core ML programs (.mlpackage): written anywhere, run on macOS and iOS only."""
+"""Core ML programs (.mlpackage): written on any platform, run on macOS and iOS only."""
 
 import json
 import logging
@@ -16,11 +16,11 @@ from ..program import Program, capture
 from ..runtime import Runtime, in_batches
 
 BATCHES = (1, 2, 4, 8, 16)
-"""Batch sizes of a program, ascending; a listed size keeps the neural engine, an open range would not."""
+"""Batch sizes of a program, ascending; with an open range instead of a list the neural engine isn't used."""
 
 
 class CoreMl(Runtime):
-    """A program that Core ML runs, on macOS."""
+    """A program run by Core ML, on macOS."""
 
     def __init__(self, model: ct.models.MLModel, description: Description):
         super().__init__(description.shape, description)
@@ -56,7 +56,7 @@ def write(program: Program, path: Path) -> None:
 
 
 def read(path: Path) -> CoreMl:
-    """Load a program; elsewhere than on macOS it can be looked at, not run."""
+    """Load a program; on other platforms than macOS it can be inspected but not run."""
     try:
         model = ct.models.MLModel(str(path), skip_model_load=sys.platform != "darwin")
         text = model.user_defined_metadata.get(KEY)
@@ -68,13 +68,11 @@ def read(path: Path) -> CoreMl:
 
 
 def check_structure(path: Path, module: nn.Module) -> None:
-    """What can be told without running it: an ML program with one input, one output and every convolution of the
-    network.
-    """
+    """Check without running that it is an ML program with one input, one output and all convolutions of the network."""
     specification = read(path).model.get_spec()
     kind = specification.WhichOneof("Type")
     if kind != "mlProgram":
-        raise InputError(f"{path}: holds a {kind}, expected an ML program")
+        raise InputError(f"{path}: contains a {kind}, expected an ML program")
     function = specification.mlProgram.functions["main"]
     operators = [operation.type for operation in function.block_specializations[function.opset].operations]
     found = sum(operator in ("conv", "linear") for operator in operators)
@@ -82,6 +80,6 @@ def check_structure(path: Path, module: nn.Module) -> None:
     names = [value.name for value in (*specification.description.input, *specification.description.output)]
     if found != expected or names != ["input", "output"]:
         raise InputError(
-            f"{path}: {found} convolutions and linear layers between {names}, expected {expected} of the network: "
+            f"{path}: {found} convolutions and linear layers between {names}, expected {expected} as in the network: "
             "not written"
         )

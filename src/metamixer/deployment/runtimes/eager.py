@@ -1,4 +1,4 @@
-"""Networks run by PyTorch as they are: fused, channels last."""
+"""Networks run by PyTorch in eager mode: fused, channels last."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from ..runtime import Runtime
 
 
 class Eager(Runtime):
-    """The network itself, on its own device; any size that it takes."""
+    """The fused network on its own device, for any input size."""
 
     def __init__(self, network: nn.Module, example: Tensor):
         super().__init__((None,) * example.ndim)
@@ -23,5 +23,5 @@ class Eager(Runtime):
 
 
 def build(program: Program) -> Eager:
-    """The network in PyTorch."""
+    """Build the network in PyTorch."""
     return Eager(program.computing(), program.example)

@@ -1,5 +1,5 @@
-"""ExecuTorch programs (.pte) for phones and small devices, with XNNPACK; run here by its Python runtime."""
-# An extra of its own, which the development environment leaves out:
+"""ExecuTorch programs (.pte) for mobile and embedded devices, with XNNPACK; run by its Python runtime."""
+# A separate extra that the development environment doesn't have:
 # pyright: reportMissingImports=false
 
 import threading
@@ -18,11 +18,11 @@ from ..program import Program, capture
 from ..runtime import Runtime
 
 LARGEST_BATCH = 16
-"""Memory is planned for this batch when the program is written."""
+"""The maximum batch, for which a program's memory is planned."""
 
 
 class ExecuTorch(Runtime):
-    """A program in ExecuTorch's runtime, which serves one call at a time."""
+    """A program in ExecuTorch's runtime, which runs one call at a time."""
 
     def __init__(self, content: bytes, path: Path):
         program = Engine.get().load_program(content, verification=Verification.InternalConsistency)
@@ -37,16 +37,14 @@ class ExecuTorch(Runtime):
         """x: float32 -> float32; raises InputError for a batch larger than memory was planned for."""
         if self.shape[0] is None and len(x) > LARGEST_BATCH:
             raise InputError(
-                f"batch of {len(x)}, expected at most {LARGEST_BATCH}, for which the program has planned its memory"
+                f"batch of {len(x)}, expected at most {LARGEST_BATCH}, for which the program's memory is planned"
             )
         with self.lock:
             return self.method.execute([x.contiguous()])[0].clone()
 
 
 def write(program: Program, path: Path) -> None:
-    """Write a program with a free batch of up to `LARGEST_BATCH`; what XNNPACK knows runs there, the rest in portable
-    kernels.
-    """
+    """Write a program with a batch of up to `LARGEST_BATCH`, on XNNPACK with a fallback to portable kernels."""
     free = {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)} if program.dynamic else {}
     exported, shape = capture(program.computing(), program.example, free)
     lowered = to_edge_transform_and_lower(

@@ -1,5 +1,5 @@
-"""LiteRT files (.tflite) for Android and small devices."""
-# An extra of its own, which the development environment leaves out:
+"""LiteRT files (.tflite) for Android and embedded devices."""
+# A separate extra that the development environment doesn't have:
 # pyright: reportMissingImports=false
 
 import threading
@@ -19,7 +19,7 @@ from ..runtime import Runtime
 
 
 class LiteRt(Runtime):
-    """A file in LiteRT's interpreter, which serves one call at a time and is resized to what each brings."""
+    """A file in LiteRT's interpreter, which runs one call at a time and is resized to each input."""
 
     def __init__(self, content: bytes, description: Description):
         super().__init__(description.shape, description)
@@ -39,7 +39,7 @@ class LiteRt(Runtime):
 
 
 def write(program: Program, path: Path) -> None:
-    """Convert at the example's size; the interpreter resizes the batch, which the converter itself can't leave free."""
+    """Convert at the example's size; the interpreter resizes the batch, because the converter can't keep it free."""
     _, shape = capture(program.module, program.example, {0: torch.export.Dim.AUTO} if program.dynamic else {})
     litert_torch.convert(program.module.eval(), (program.example,)).export(str(path))
     _describe(path, program.text(shape))
@@ -63,7 +63,7 @@ def read(path: Path) -> LiteRt:
 
 
 def _describe(path: Path, text: str) -> None:
-    """Put the description among the file's metadata."""
+    """Add the description to the file's metadata."""
     model = flatbuffer_utils.read_model(str(path))
     buffer = schema.BufferT()
     buffer.data = list(text.encode())

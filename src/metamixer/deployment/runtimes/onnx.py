@@ -20,11 +20,11 @@ from ..quantization import fingerprint
 from ..runtime import Runtime
 
 OPSET = 20
-"""The first with GELU as an operator."""
+"""The first opset with a GELU operator."""
 
 
 class OnnxRuntime(Runtime):
-    """A session of ONNX Runtime on the processor, with as many threads as PyTorch has."""
+    """An ONNX Runtime session on the CPU, with PyTorch's number of threads."""
 
     def __init__(self, model: bytes, shape: Shape, description: Description | None = None):
         super().__init__(shape, description)
@@ -40,7 +40,7 @@ class OnnxRuntime(Runtime):
 
 
 def write(program: Program, path: Path) -> None:
-    """Write the graph that PyTorch's exporter makes, checked by onnx."""
+    """Write the graph of PyTorch's ONNX exporter, checked by onnx."""
     model, shape = convert(program)
     onnx.helper.set_model_props(model, {KEY: program.text(shape)})
     onnx.save(model, path)
@@ -67,13 +67,13 @@ def read(path: Path) -> OnnxRuntime:
 
 
 def build(program: Program) -> OnnxRuntime:
-    """The network in ONNX Runtime, without a file."""
+    """Build the network in ONNX Runtime, without a file."""
     model, shape = convert(program)
     return OnnxRuntime(model.SerializeToString(), shape)
 
 
 def convert(program: Program) -> tuple[onnx.ModelProto, Shape]:
-    """The model and the shape that it takes; in int8 where the program says so."""
+    """Convert to an ONNX model and its input shape, quantized if the precision is int8."""
     exported, shape = capture(program.computing(), program.example, all_free(program.example, dynamic=program.dynamic))
     result = torch.onnx.export(
         exported, dynamo=True, opset_version=OPSET, input_names=["input"], output_names=["output"], verbose=False
@@ -86,7 +86,7 @@ def convert(program: Program) -> tuple[onnx.ModelProto, Shape]:
 
 
 def quantize(model: onnx.ModelProto, program: Program) -> onnx.ModelProto:
-    """Convolutions and matrix products in int8, weights per channel, ranges from the calibration batch."""
+    """Quantize convolutions and matrix products to int8, weights per channel, ranges from the calibration inputs."""
     floating = {fingerprint(weight.numpy(force=True)) for weight in program.floating}
     constants = {tensor.name: fingerprint(onnx.numpy_helper.to_array(tensor)) for tensor in model.graph.initializer}
     kept = [node.name for node in model.graph.node if any(constants.get(name) in floating for name in node.input)]
@@ -99,8 +99,7 @@ def quantize(model: onnx.ModelProto, program: Program) -> onnx.ModelProto:
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm", "MatMul"],
             per_channel=True,
-            # Without instructions for int8 products their sums of pairs saturate at 16 bits, unless weights have 7
-            # bits.
+            # Without int8 dot product instructions, sums of pairs saturate at 16 bits unless weights have 7 bits.
             reduce_range=not multiplies_int8(),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -111,7 +110,7 @@ def quantize(model: onnx.ModelProto, program: Program) -> onnx.ModelProto:
 
 
 class _Batches(CalibrationDataReader):
-    """The batches to calibrate on, as ONNX Runtime asks for them."""
+    """The calibration batches with ONNX Runtime's interface."""
 
     def __init__(self, batches: Iterable[Tensor]):
         self.batches = iter(batches)
@@ -122,7 +121,7 @@ class _Batches(CalibrationDataReader):
 
 
 def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Free sizes by the names that people use, and none of the exporter's notes, which hold paths of this machine."""
+    """Give free sizes readable names, and remove the exporter's metadata, which contains paths of this machine."""
     sizes = model.graph.input[0].type.tensor_type.shape.dim
     names = NAMES.get(len(sizes), [f"size{i}" for i in range(len(sizes))])
     readable = {

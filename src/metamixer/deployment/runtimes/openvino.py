@@ -1,4 +1,4 @@
-"""OpenVINO files (.xml with its .bin), and networks run by OpenVINO."""
+"""OpenVINO files (.xml with .bin), and networks run by OpenVINO."""
 
 import threading
 from functools import cache
@@ -17,18 +17,16 @@ from ..quantization import fingerprint
 from ..runtime import Runtime
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
-"""What OpenVINO is to compute in; in an int8 network, the operators that stay in floating point."""
+"""OpenVINO's precision hint; for int8, that of the operators kept in floating point."""
 
 
 class OpenVino(Runtime):
-    """A compiled OpenVINO model on the processor, with as many threads as PyTorch has; each thread has a request of its
-    own.
-    """
+    """A compiled OpenVINO model on the CPU, with PyTorch's number of threads; each caller has its own request."""
 
     def __init__(self, model: ov.Model, precision: str, shape: Shape, description: Description | None = None):
         super().__init__(shape, description)
         settings = {
-            # OpenVINO emulates bfloat16 wrongly on AVX-512 processors without its instructions, so float32 it is.
+            # float32, because OpenVINO emulates bfloat16 wrongly on AVX-512 processors without the instructions.
             "INFERENCE_PRECISION_HINT": "f32" if precision == "bf16" and not computes_bfloat16() else HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -51,12 +49,12 @@ def core() -> ov.Core:
 
 
 def computes_bfloat16() -> bool:
-    """Whether the processor and OpenVINO's own account of it both have bfloat16."""
+    """Whether both the processor and OpenVINO report bfloat16 support."""
     return machine.computes_bfloat16() and "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def write(program: Program, path: Path) -> None:
-    """Write the model and, beside it, its weights (.bin)."""
+    """Write the model and its weights (.bin)."""
     model, shape = convert(program)
     model.set_rt_info(program.text(shape), [KEY])
     try:
@@ -68,7 +66,7 @@ def write(program: Program, path: Path) -> None:
 def read(path: Path) -> OpenVino:
     """Load a file into OpenVINO."""
     if not path.with_suffix(".bin").is_file():
-        raise InputError(f"{path.with_suffix('.bin')}: no such file, expected the weights beside {path.name}")
+        raise InputError(f"{path.with_suffix('.bin')}: no such file, expected the weights next to {path.name}")
     with path.open("rb") as file:
         if file.read(5) not in (b"<?xml", b"<net "):  # OpenVINO would try its readers of other libraries' files
             raise InputError(f"{path}: not an OpenVINO file (no XML in it): truncated, or another kind of file")
@@ -87,25 +85,25 @@ def read(path: Path) -> OpenVino:
 
 
 def build(program: Program) -> OpenVino:
-    """The network in OpenVINO, without a file."""
+    """Build the network in OpenVINO, without a file."""
     model, shape = convert(program)
     return OpenVino(model, program.precision, shape)
 
 
 def convert(program: Program) -> tuple[ov.Model, Shape]:
-    """The model and the shape that it takes; in int8 where the program says so."""
+    """Convert to an OpenVINO model and its input shape, quantized if the precision is int8."""
     exported, shape = capture(program.module, program.example, all_free(program.example, dynamic=program.dynamic))
     try:
         model = ov.convert_model(exported)
     except Exception as error:
-        raise InputError(f"OpenVINO can't hold this network ({_last_line(error)})") from None
+        raise InputError(f"OpenVINO can't represent this network ({_last_line(error)})") from None
     model.inputs[0].get_tensor().set_names({"input"})
     model.outputs[0].get_tensor().set_names({"output"})
     return (quantize(model, program) if program.precision == "int8" else model), shape
 
 
 def quantize(model: ov.Model, program: Program) -> ov.Model:
-    """Convolutions and matrix products in int8, weights per channel, ranges from the calibration batch."""
+    """Quantize convolutions and matrix products to int8, weights per channel, ranges from the calibration inputs."""
     import nncf
 
     floating = {fingerprint(weight.numpy(force=True)) for weight in program.floating}
@@ -115,18 +113,18 @@ def quantize(model: ov.Model, program: Program) -> ov.Model:
     return nncf.quantize(
         model,
         nncf.Dataset(batches),
-        # Symmetric ranges of activations: with others OpenVINO 2026.4 computes depthwise convolutions wrongly on a CPU
-        # (the same file is right when its low-precision transformations are off).
+        # Symmetric ranges of activations: with asymmetric ones OpenVINO 2026.4 computes depthwise convolutions
+        # wrongly on a CPU (the same file is right with its low-precision transformations off).
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(batches),
-        # Without instructions for int8 products their sums of pairs saturate at 16 bits, unless weights have 7 bits.
+        # Without int8 dot product instructions, sums of pairs saturate at 16 bits unless weights have 7 bits.
         advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=overflow_fix),
         ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
     )
 
 
 def _constants(op: ov.Node) -> list[np.ndarray]:
-    """The weights of an operator that int8 could take."""
+    """The weights of a quantizable operator."""
     if op.get_type_name() not in ("Convolution", "GroupConvolution", "MatMul"):
         return []
     sources = [value.get_source_output().get_node() for value in op.inputs()]
@@ -134,6 +132,6 @@ def _constants(op: ov.Node) -> list[np.ndarray]:
 
 
 def _last_line(error: Exception) -> str:
-    """The cause: places in OpenVINO's source stand before it."""
+    """The cause of an error, which follows OpenVINO's source locations."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""PyTorch's own exported program (.pt2): runs wherever PyTorch does, without this package."""
+"""PyTorch's exported program (.pt2), which runs wherever PyTorch does, without this package."""
 
 import io
 from pathlib import Path
@@ -23,14 +23,14 @@ class TorchProgram(Runtime):
 
     @torch.inference_mode()
     def run(self, x: Tensor) -> Tensor:
-        """x: float32 -> float32; raises InputError for a size that the captured graph doesn't take."""
+        """x: float32 -> float32; raises InputError for a size that the captured graph doesn't accept."""
         try:
             return self.module(x)
         except RuntimeError as error:
             if "Expected input" not in str(error):
                 raise
             raise InputError(
-                f"input of shape {list(x.shape)}, expected one that the file takes ({first_line(error)})"
+                f"input of shape {list(x.shape)}, expected one that the file accepts ({first_line(error)})"
             ) from None
 
 
@@ -38,7 +38,7 @@ def write(program: Program, path: Path) -> None:
     """Write the captured graph with its weights."""
     exported, shape = capture(program.computing(), program.example, all_free(program.example, dynamic=program.dynamic))
     exported.example_inputs = None
-    file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
+    file = io.BytesIO()  # on a full disk PyTorch's own writer would abort the process
     torch.export.save(exported, file, extra_files={KEY: program.text(shape)})
     path.write_bytes(file.getbuffer())
 

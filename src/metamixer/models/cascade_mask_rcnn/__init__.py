@@ -1,4 +1,4 @@
-"""Cascade Mask R-CNN, a file a part: pyramid, proposals, cascade; boxes, matching, heads and masks serve them."""
+"""Cascade Mask R-CNN, one file per part: pyramid, proposals, cascade; boxes, matching, heads and masks serve them."""
 
 from .boxes import BoxCoder as BoxCoder
 from .masks import paste_masks as paste_masks

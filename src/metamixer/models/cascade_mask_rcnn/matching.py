@@ -14,7 +14,7 @@ def match(boxes: Tensor, objects: Tensor, *, positive: float, negative: float, r
     """For each of boxes (N, 4) the index of its object in objects (M, 4), BACKGROUND or BETWEEN: (N,).
 
     positive, negative: IoU from which a box is an object's, and below which it is background. rescue: IoU from which an
-    object also gets the boxes that overlap it most, though others of them would be theirs; None: no such rule.
+    object also gets the boxes that overlap it most, even if they match another object better; None: no such rule.
     """
     if not len(objects):
         return boxes.new_full((len(boxes),), BACKGROUND, dtype=torch.long)

@@ -1,6 +1,7 @@
 """Cascade Mask R-CNN: images in, boxes, classes and masks of objects out (paper, table 4).
 
-Equal to the published detectors, which are mmdet 2.28's; where torchvision differs, this folder has its own code.
+Equal to the published detectors, which use mmdet 2.28; this folder has its own code for what torchvision does
+differently.
 """
 
 import re

@@ -1,10 +1,10 @@
-"""From a batch of images to features at five strides: the part of the detector that export and compilation take."""
+"""From a batch of images to features at five strides: the part of the detector that can be exported and compiled."""
 
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 STRIDES = (4, 8, 16, 32, 64)
-"""Of the levels, in pixels; the last is every second cell of the previous one."""
+"""Strides of the levels in pixels; the last level is every second cell of the previous one."""
 
 
 class Pyramid(nn.Module):

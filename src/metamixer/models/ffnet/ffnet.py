@@ -67,7 +67,7 @@ class FFNet(nn.Module):
         if not len(depths) == len(dims) == len(token_kernels) == len(channel_kernels):
             raise InputError(
                 f"depths {depths}, dims {dims}, token_kernels {token_kernels}, channel_kernels {channel_kernels}: "
-                "expected one entry a stage in each"
+                "expected one entry per stage in each"
             )
         self.num_classes = num_classes
         self.in_chans = in_chans

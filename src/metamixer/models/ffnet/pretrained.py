@@ -45,7 +45,7 @@ def checkpoint_filter_fn(state: Mapping[str, Tensor], model: nn.Module) -> dict[
 
 
 def forget_weights(network: nn.Module) -> nn.Module:
-    """Remove the weights from the configuration, so that copies and pickles don't hold them twice."""
+    """Remove the weights from the configuration, so that copies and pickles don't store them twice."""
     for module in network.modules():
         if isinstance(getattr(module, "pretrained_cfg", None), dict):
             module.pretrained_cfg.pop("state_dict", None)

@@ -53,7 +53,7 @@ class VariableOperators(Operators):
         return self.channels.depthwise(self.variables * dim, kernel_size)
 
     def depthwise_norm(self, dim: int, out_dim: int, kernel_size: int, *, stride: int = 1) -> nn.Module:
-        """One filter per channel of each variable, with a norm of its own, unlike the other norms."""
+        """One filter per channel of each variable, with its own norm, unlike the other norms."""
         dims = (self.variables * dim, self.variables * out_dim)
         return self.channels.depthwise_norm(*dims, kernel_size, stride=stride)
 

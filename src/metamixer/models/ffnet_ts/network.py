@@ -81,14 +81,14 @@ class FFNetTS(nn.Module):
         if not len(depths) == len(dims) == len(kernel_sizes) == len(parallel_kernel_sizes):
             raise InputError(
                 f"depths {depths}, dims {dims}, kernel_sizes {kernel_sizes}, "
-                f"parallel_kernel_sizes {parallel_kernel_sizes}: expected one entry a stage in each"
+                f"parallel_kernel_sizes {parallel_kernel_sizes}: expected one entry per stage in each"
             )
         if head not in HEADS:
             raise InputError(f"head {head!r}, expected one of {', '.join(HEADS)}")
         if lookback < patch_size or patch_size < patch_stride:
             raise InputError(
                 f"lookback {lookback}, patch_size {patch_size}, patch_stride {patch_stride}: "
-                "expected them in falling order"
+                "expected them in descending order"
             )
         self.variables, self.lookback, self.horizon = variables, lookback, horizon
         self.patch_overlap = patch_size - patch_stride

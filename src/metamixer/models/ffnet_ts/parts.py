@@ -15,7 +15,7 @@ Statistics = tuple[Tensor, Tensor]
 class ReversibleNorm(nn.Module):
     """Normalize each window by its own center and std, and invert it (RevIN, Kim et al., ICLR 2022).
 
-    centre: "mean", "last" or None for no normalization; affine: a learned scale and shift of each variable.
+    centre: "mean", "last" or None for no normalization; affine: a learnable scale and shift of each variable.
     """
 
     eps = 1e-5

@@ -1,4 +1,4 @@
-"""What a forecast of any series starts from: a robust scale, the periods in the series and the values one period ago.
+"""The starting point of a zero-shot forecast: a robust scale, the periods of a series and the values one period ago.
 
 All of it is computed from the series alone, without weights. NaN is a missing value.
 """
@@ -14,26 +14,24 @@ from torch.nn import functional as F
 from ...mixer import MetaMixer
 
 CYCLES = 4
-"""Cycles that a seasonal memory looks back."""
+"""Cycles that the seasonal memory looks back."""
 
 LEAST_STEPS = 16
-"""Steps that a growth is an average over, at least."""
+"""Minimum number of steps over which growth is averaged."""
 
 MOST_GROWTH = 3.0
-"""Growth over a horizon, in scales of the series: beyond it, it is noise that was multiplied."""
+"""Maximum growth over a horizon, in scales of the series; more would be extrapolated noise."""
 
 TINY = 1e-30
-"""The least magnitude of a series: below it, it is constant."""
+"""Minimum magnitude of a series; below it, the series is constant."""
 
 LEAST_SPREAD = 1e-6
-"""Of the usual values, beside the largest distance from the last one."""
+"""Minimum spread of the usual values, relative to the largest distance from the last one."""
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """A series in its own units: values (B, T), zero where missing; observed (B, T), 1 or 0; center and signed scale
-    (B, 1).
-    """
+    """A normalized series: values (B, T), zero if missing; observed (B, T), 1 or 0; center and signed scale (B, 1)."""
 
     values: Tensor
     observed: Tensor
@@ -47,17 +45,16 @@ class Scaled:
 
 
 class RobustScale(nn.Module):
-    """Center and scale a series by its mean and mean absolute deviation with the outliers clipped, and orient it by its
-    skewness.
+    """Center and scale a series by its clipped mean and mean absolute deviation, and orient it by its skewness.
 
-    A shifted, scaled or negated series gives the same values: the scale of a series with a tail downward is negative.
+    Shifted, scaled and negated series have the same result: the scale of a series with negative skewness is negative.
     """
 
     clip = 5.0
     rounds = 3
 
     def forward(self, series: Tensor) -> Scaled:
-        """series: (B, T), NaN where missing; a series of missing values gives zeros."""
+        """series: (B, T), NaN if missing; a series without values becomes zeros."""
         observed = torch.isfinite(series).to(series.dtype)
         count = observed.sum(1, keepdim=True).clamp_min(1)
         values = torch.where(observed > 0, series, 0)
@@ -79,9 +76,7 @@ class RobustScale(nn.Module):
 
 
 class Periods(nn.Module):
-    """Two periods of a series: the lag of the highest peak of its autocorrelation, and of the highest peak at shorter
-    lags; else 1.
-    """
+    """Two periods of a series: lags of the highest autocorrelation peak and of the highest shorter one; else 1."""
 
     threshold = 0.1
     shorter = 0.6
@@ -106,15 +101,15 @@ class Periods(nn.Module):
 
 
 class SeasonalMemory(MetaMixer):
-    """The frame with a phase for a query: the keys are the steps of the same phase, the values what was observed there.
+    """A mixer whose query is a phase: keys are the steps of the same phase, values the observations there.
 
-    Three answers a period: the latest value of the phase, that value and how much the series grew since, and the mean
-    of the last `CYCLES`. Steps of the context look one cycle back, those of the future as many as lead into the
-    context, so that both see only what came before.
+    It has three outputs per period: the latest value of the phase, that value plus the growth since, and the mean of
+    the last `CYCLES`. Steps of the context look one cycle back, those of the future as many cycles as reach the
+    context, so that both use only the past.
     """
 
     answers = 3
-    growth = 1  # the number of the answer that grows
+    growth = 1  # index of the output with growth
 
     def __init__(self):
         super().__init__(query=Phases(), key=SamePhase(), act=Recency(), value=WeightedValues())
@@ -125,7 +120,7 @@ class SeasonalMemory(MetaMixer):
 
 
 class Phases(nn.Module):
-    """The latest step of the same phase that a step may know of."""
+    """The latest past step of the same phase, for each step."""
 
     def forward(self, x: tuple[Scaled, Tensor, int]) -> tuple[Scaled, Tensor, Tensor]:
         """(series, periods, horizon) -> series, periods (B, P, 1), cycles back to these steps (B, P, T + horizon)."""
@@ -159,7 +154,7 @@ class SamePhase(nn.Module):
 
 
 class Recency(nn.Module):
-    """All the weight for the latest observed value, and the same weight for each."""
+    """Two weightings: all weight on the latest observed value, and equal weights."""
 
     def forward(self, x: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """(values, flags, growth) -> values, weights (B, P, 2, CYCLES, T + horizon), growth."""
@@ -170,9 +165,7 @@ class Recency(nn.Module):
 
 
 class WeightedValues(nn.Module):
-    """The weighted sums of the values, and the latest with its growth; 0, the center of the series, where none was
-    observed.
-    """
+    """The weighted sums of the values, and the latest plus growth; 0 (the series' center) without observations."""
 
     def forward(self, x: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """(values, weights, growth) -> (B, 3 * P, T + horizon)."""
@@ -182,10 +175,9 @@ class WeightedValues(nn.Module):
 
 
 def growth(series: Scaled, before: Tensor, known: Tensor, periods: Tensor) -> Tensor:
-    """What the series gained in a cycle, on average over the last cycle or `LEAST_STEPS`, as each step knows it.
+    """The growth of the series per cycle, averaged over the last cycle or `LEAST_STEPS`, from each step's past.
 
-    before, known: the values a cycle before the steps of the context, and whether they were observed, (B, P, T + H) ->
-    the same.
+    before, known: values one cycle before each step, and whether they were observed, (B, P, T + H) -> the same shape.
     """
     length = series.values.shape[1]
     pairs = known[:, :, :length] * series.observed[:, None]
@@ -198,13 +190,13 @@ def growth(series: Scaled, before: Tensor, known: Tensor, periods: Tensor) -> Te
 
 
 def last_observed(values: Tensor, observed: Tensor) -> Tensor:
-    """values, observed: (B, T) -> (B, 1), 0 where nothing was observed."""
+    """values, observed: (B, T) -> (B, 1), 0 without observations."""
     time = torch.arange(values.shape[1], device=values.device)
     return values.gather(1, (observed * time).argmax(1, keepdim=True))
 
 
 def detrend(series: Scaled, *, clip: float) -> Tensor:
-    """The values with outliers clipped and their line of least squares taken off; (B, T)."""
+    """The values with outliers clipped, minus their least-squares line; (B, T)."""
     observed = series.observed
     count = observed.sum(1, keepdim=True).clamp_min(1)
     values = series.values.clamp(-clip, clip)
@@ -218,7 +210,7 @@ def detrend(series: Scaled, *, clip: float) -> Tensor:
 def autocorrelation(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     """Autocorrelation over the pairs observed and their number, at lags 0 to T / 2; each (B, T // 2 + 1).
 
-    By products with the matrices of a Fourier transform, which every runtime has.
+    Computed by products with Fourier matrices, which every runtime supports.
     """
     matrices = (
         fourier_matrices if torch.compiler.is_compiling() else cached_fourier_matrices

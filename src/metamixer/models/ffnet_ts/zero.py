@@ -1,10 +1,10 @@
 """FFNet-TS Zero: one network, trained once, that forecasts any single series with quantiles.
 
-    features = stem(value, what the seasonal memory says, what it missed)   tokens: patches of 16 steps, past and future
-    tokens   = blocks(features)                                              FFNified attention and ConvNeXt-style FFN,
-    in 1D forecast = gates . seasonal memory + unit * quantiles                    for the tokens of the future
+    tokens   = stem(value, seasonal memory, its error)           patches of 16 steps, past and future
+    tokens   = blocks(tokens)                                    1D FFNified attention and ConvNeXt-style FFN
+    forecast = gates . seasonal memory + unit * quantiles        from the tokens of the future
 
-Shift, scale and sign of a series carry over to its forecast: they are taken off first and put back last.
+The forecast is equivariant to shift, scale and sign of the series, which are normalized first and restored last.
 """
 
 from dataclasses import replace
@@ -24,10 +24,10 @@ QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 NAIVE_PERIOD = 1
 
 KNOWN_SEASONS = 2
-"""Seasons that a calendar may tell of, such as a day and a week of hours."""
+"""Number of calendar seasons given as input, such as a day and a week of hours."""
 
 PERIODS = 1 + KNOWN_SEASONS + 2
-"""The last value as a season of one step, the seasons that the calendar tells, and the two found."""
+"""The last value as a season of one step, the calendar's seasons, and the two detected."""
 
 FLOOR = 0.04
 """The smallest unit of a forecast, in scales of the series."""
@@ -45,7 +45,7 @@ class TokenConv(Conv1d):
 
 
 class TokenNorm(nn.Module):
-    """Root-mean-square norm over the channels of each token: alone or in company, a series gives the same."""
+    """Root-mean-square norm over the channels of each token, so that results don't depend on the batch."""
 
     eps = 1e-3
 
@@ -60,11 +60,11 @@ class TokenNorm(nn.Module):
 
 
 TOKENS = replace(SERIES, conv=TokenConv, norm=TokenNorm, parallel_kernels=lambda _: ())
-"""The layers of one dimension for tokens of separate series."""
+"""The 1D layers for tokens of separate series."""
 
 
 class PatchStem(nn.Module):
-    """Channels of steps into tokens: one linear layer a patch, and what marks a token of the future."""
+    """From steps to tokens: a linear layer per patch, plus an embedding that marks tokens of the future."""
 
     def __init__(self, channels: int, dim: int, *, patch_size: int, future: int, operators: Operators):
         super().__init__()
@@ -80,9 +80,9 @@ class PatchStem(nn.Module):
 
 
 class QuantileHead(nn.Module):
-    """Tokens of the future into gates of the seasonal memory and quantiles around it.
+    """From tokens of the future to gates of the seasonal memory and quantiles around it.
 
-    The gates begin at the mean of the latest values and the means, without growth.
+    The gates are initialized to the mean of the latest values and the means, without growth.
     """
 
     def __init__(self, dim: int, bases: int, *, patch_size: int, operators: Operators):
@@ -105,11 +105,11 @@ class FFNetTSZero(nn.Module):
     """The zero-shot forecaster; the defaults are the packaged network.
 
     Args:
-        context: steps that it looks back at most, a multiple of the patch size.
-        horizon: steps that it forecasts at once at most, a multiple of the patch size.
+        context: maximum steps of input, a multiple of the patch size.
+        horizon: maximum steps of one forecast, a multiple of the patch size.
         patch_size: steps in a token.
-        depth, dim, expansion_ratio: blocks, width and width of the channel mixer's hidden layer in dims.
-        kernel_size, channel_kernel_size: tokens that the token mixer and the query of the channel mixer reach over.
+        depth, dim, expansion_ratio: number of blocks, width, and expansion of the channel mixer.
+        kernel_size, channel_kernel_size: kernel sizes, in tokens, of the token mixer and the channel mixer's query.
         mixer: the token mixer, by name in `metamixer.mixer.TOKEN_MIXERS` or a function.
     """
 
@@ -132,6 +132,17 @@ class FFNetTSZero(nn.Module):
         if context < patch_size or context % patch_size or horizon < patch_size or horizon % patch_size:
             raise InputError(f"context {context}, horizon {horizon}, expected multiples of patch_size {patch_size}")
         self.context, self.horizon, self.patch_size = context, horizon, patch_size
+        self.settings = {
+            "context": context,
+            "horizon": horizon,
+            "patch_size": patch_size,
+            "depth": depth,
+            "dim": dim,
+            "expansion_ratio": expansion_ratio,
+            "kernel_size": kernel_size,
+            "channel_kernel_size": channel_kernel_size,
+            "mixer": mixer,
+        }
         operators = TOKENS.on(device, dtype)
         bases = SeasonalMemory.answers * PERIODS
         self.scale, self.periods, self.memory = RobustScale(), Periods(), SeasonalMemory()
@@ -150,18 +161,17 @@ class FFNetTSZero(nn.Module):
         self.head = QuantileHead(dim, bases, patch_size=patch_size, operators=operators)
 
     def forward(self, series: Tensor, season: Tensor | None = None, horizon: int | None = None) -> Tensor:
-        """The quantiles of the next steps, in order.
+        """The quantiles of the next steps, in ascending order.
 
-        series: (B, T), T a multiple of the patch size, NaN where missing, as before its beginning; season: (B, 2) steps
-        in the seasons that the calendar tells, 0: none, None: nothing known; horizon: steps, None: all -> (B,
-        quantiles, horizon).
+        series: (B, T), T a multiple of the patch size, NaN for missing values and before the start; season: (B, 2)
+        calendar seasons in steps, 0 or None: unknown; horizon: steps, None: all -> (B, quantiles, horizon).
         """
         return self.forecast(series, season, horizon)[0]
 
     def forecast(
         self, series: Tensor, season: Tensor | None = None, horizon: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The forecast and the error of a naive one in the context, (B, 1): the unit in which errors count."""
+        """The forecast, and the error of a naive forecast in the context, (B, 1), as the unit of errors."""
         horizon = self.horizon if horizon is None else horizon
         future = self.future_tokens(horizon)
         with torch.no_grad():
@@ -171,7 +181,7 @@ class FFNetTSZero(nn.Module):
         return scaled.invert(quantiles).sort(1).values, (unit * scaled.scale).abs()
 
     def future_tokens(self, horizon: int) -> int:
-        """Tokens that a horizon takes: 1, 2, 4 and so on, since the network was trained on these."""
+        """Tokens for a horizon: 1, 2, 4 and so on, as the network was trained."""
         if not 1 <= horizon <= self.horizon:
             raise InputError(f"horizon {horizon}, expected 1 to {self.horizon} steps at once")
         return min(1 << (-(-horizon // self.patch_size) - 1).bit_length(), self.horizon // self.patch_size)

@@ -1,4 +1,4 @@
-"""FFNet-seg and UPerNet: a head on a backbone gives each pixel a class."""
+"""FFNet-seg and UPerNet: a head on a backbone classifies each pixel."""
 
 from .networks import VARIANTS as VARIANTS
 from .networks import SegmentationNetwork as SegmentationNetwork

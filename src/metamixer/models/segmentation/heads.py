@@ -115,8 +115,7 @@ def segmentation_models():
         import segmentation_models_pytorch
     except ImportError:
         raise InputError(
-            "segmentation_models_pytorch is not installed, expected it for UPerNet and U-Net: "
-            "pip install 'metamixer[segmentation]'"
+            "UPerNet and U-Net need segmentation_models_pytorch: pip install 'metamixer[segmentation]'"
         ) from None
     return segmentation_models_pytorch
 

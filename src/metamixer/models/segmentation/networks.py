@@ -96,7 +96,7 @@ def published_segmenter_name(name: str, backbone_names: tuple[tuple[str, str], .
 
 
 class UNet(nn.Module):
-    """segmentation_models_pytorch's U-Net on a timm encoder: what the FFNet head is compared with."""
+    """segmentation_models_pytorch's U-Net on a timm encoder, for comparison with the FFNet head."""
 
     def __init__(self, unet: nn.Module):
         super().__init__()

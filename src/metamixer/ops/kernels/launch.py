@@ -1,4 +1,4 @@
-"""How the kernels of `windows` are launched: tiles to a program, and the memory that results take."""
+"""Launching the kernels of `windows`: tiles per program, and memory for results."""
 
 import torch
 import triton
@@ -9,10 +9,10 @@ from . import INTERPRETED, windows
 from .layout import Cut, cut
 
 PROGRAMS = 1024
-"""Programs that fill a GPU; where there are more tiles, a program takes several with the same matrix."""
+"""Programs that fill a GPU; with more tiles, each program processes several with the same matrix."""
 
 PARTS = 512
-"""Programs, over all channels, that share the sum over a batch: each writes a part of it."""
+"""Programs, over all channels, among which the sum over a batch is divided; each writes a partial sum."""
 
 M, CHUNK, WARPS = 64, 32, 4
 """Tiles at a time, rows of the matrix at a time, warps of a program: the fastest in `benchmarks/kernels.py`."""
@@ -37,9 +37,7 @@ def convolve(
 
 
 def moments(x: Tensor, weights: Tensor) -> Tensor:
-    """The sums of conv(x) and of its square over batch and positions, (2, kernels, C); weights: (kernels, C, kh,
-    kw).
-    """
+    """Sums of conv(x) and its square over batch and positions, (2, kernels, C); weights: (kernels, C, kh, kw)."""
     batch, channels, height, width = x.shape
     found = cut(height, width, tuple(weights.shape[2:]))
     grid, loops = programs(batch * found.tiles, len(weights) * channels, 2 * PARTS)
@@ -53,9 +51,7 @@ def moments(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def correlate(x: Tensor, grad: Tensor, kernel: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The gradients of weight, (C, kh, kw), and of bias, (C,), of a convolution of x whose output has the gradient
-    `grad`.
-    """
+    """Gradients of the weight (C, kh, kw) and bias (C,) of a convolution of x with output gradient `grad`."""
     batch, channels, height, width = x.shape
     found = cut(height, width, kernel)
     chunk = min(CHUNK, found.k)
@@ -93,24 +89,24 @@ def convolve_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, valu
 
 
 def fits_twice(height: int, width: int, kernel: tuple[int, int]) -> bool:
-    """Is the image its own window?"""
+    """Whether the image is its own window."""
     return cut(height, width, kernel).whole
 
 
 def run(kernel, grid: tuple[int, int, int]):
-    """The kernel with its grid, seen by torch.compile; Triton's interpreter takes it as it is."""
+    """The kernel with its grid, wrapped for torch.compile except in Triton's interpreter."""
     return kernel[grid] if INTERPRETED else wrap_triton(kernel)[grid]
 
 
 def programs(tiles: int, channels: int, wanted: int) -> tuple[tuple[int, int], int]:
-    """Grid of programs, (parts of the tiles, channels), and how many times M tiles each takes."""
+    """Grid of programs, (parts of the tiles, channels), and the number of blocks of M tiles per program."""
     steps = triton.cdiv(tiles, M)
     loops = max(1, steps * channels // wanted)
     return (triton.cdiv(steps, loops), channels), loops
 
 
 def constants(found: Cut, kernel: tuple[int, int], x: Tensor) -> dict:
-    """What a kernel is compiled for."""
+    """The compile-time constants of a kernel."""
     return {
         "KH": kernel[0], "KW": kernel[1], "TILES_Y": found.tiles_y, "TILES_X": found.tiles_x, "TOP": found.top,
         "LEFT": found.left, "WINDOW": found.window_rows * found.window_columns,
@@ -122,15 +118,15 @@ def constants(found: Cut, kernel: tuple[int, int], x: Tensor) -> dict:
 
 
 def precision(x: Tensor) -> str:
-    """float32 is multiplied as PyTorch's own convolutions are: in TF32 where that is allowed."""
+    """Precision of float32 products, like PyTorch's convolutions: TF32 if allowed."""
     return "tf32" if x.dtype == torch.float32 and x.is_cuda and torch.backends.cudnn.allow_tf32 else "ieee"
 
 
 def sum_type(x: Tensor):
-    """Sums are float32, and float64 for float64."""
+    """Triton type of sums: float32, or float64 for float64."""
     return triton.language.float64 if x.dtype == torch.float64 else triton.language.float32
 
 
 def wide(x: Tensor) -> torch.dtype:
-    """Of sums in memory."""
+    """PyTorch type of sums in memory."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 MOST_PIXELS, MOST_WINDOW = 64, 256
-"""Of a tile and of its window: the matrix must fit the memory beside the tensor cores."""
+"""Maximum pixels of a tile and of its window, whose matrix must fit in shared memory."""
 
 SIDES = (1, 2, 4, 7, 8, 14, 16, 28, 32, 64)
-"""Sides of tiles that are tried; 7, 14 and 28 divide the images of 224 px networks."""
+"""Candidate sides of tiles; 7, 14 and 28 divide the feature maps of 224 px networks."""
 
 OVERHEAD = 64
-"""What a tile costs beside its pixels, in pixels."""
+"""Fixed cost of a tile, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -29,33 +29,33 @@ class Cut:
 
     @property
     def tiles(self) -> int:
-        """Of an image."""
+        """Tiles per image."""
         return self.tiles_y * self.tiles_x
 
     @property
     def n(self) -> int:
-        """Columns of the matrix: pixels of a tile, and zeros up to a power of two."""
+        """Columns of the matrix: pixels of a tile, padded with zeros to a power of two."""
         return power_of_two(self.rows * self.columns)
 
     @property
     def k(self) -> int:
-        """Rows of the matrix: pixels of a window, and zeros up to a power of two."""
+        """Rows of the matrix: pixels of a window, padded with zeros to a power of two."""
         return power_of_two(self.window_rows * self.window_columns)
 
     @property
     def whole(self) -> bool:
-        """One tile, which is the image and its own window."""
+        """Whether the image is one tile and its own window."""
         return self.tiles == 1 and (self.rows, self.columns) == (self.window_rows, self.window_columns)
 
 
 def power_of_two(number: int) -> int:
-    """The next one, at least 16, which tensor cores take."""
+    """The next power of two, at least 16, as tensor cores require."""
     return max(16, 1 << (number - 1).bit_length())
 
 
 @lru_cache(maxsize=1024)
 def cut(height: int, width: int, kernel: tuple[int, int]) -> Cut:
-    """The cut of an image that costs least: pixels read, products and tiles."""
+    """The cut of an image with the least cost: pixels read, products and tiles."""
     candidates = [
         found
         for rows in sides(height)
@@ -66,13 +66,13 @@ def cut(height: int, width: int, kernel: tuple[int, int]) -> Cut:
 
 
 def sides(length: int) -> Iterator[int]:
-    """Sides of tiles for an image's side: those in `SIDES` that are smaller, and the whole."""
+    """Candidate tile sides for an image's side: the smaller ones of `SIDES`, and the whole side."""
     yield from (side for side in SIDES if side < length)
     yield length
 
 
 def make(height: int, width: int, rows: int, columns: int, kernel: tuple[int, int]) -> Cut | None:
-    """A cut, or None where its matrix would be too large."""
+    """A cut, or None if its matrix would be too large."""
     window_rows, top, tiles_y = window(height, rows, kernel[0])
     window_columns, left, tiles_x = window(width, columns, kernel[1])
     if rows * columns > MOST_PIXELS or window_rows * window_columns > MOST_WINDOW:

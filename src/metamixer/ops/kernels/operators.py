@@ -1,9 +1,8 @@
-"""The kernels as PyTorch operators: `torch.compile`, autocast, checkpointing, DDP and export work with them as with any
-other.
+"""The kernels as PyTorch operators, which work with `torch.compile`, autocast, checkpointing, DDP and export.
 
-Where a network trains, a depthwise convolution with its batch norm, or several in parallel, is one convolution whose
-weights hold this batch's statistics (`parallel_norm`): the deploy form's algebra. The statistics are `moments` of the
-convolutions, which are never written to memory. The backward passes compute again what they need instead of keeping it.
+In training, depthwise convolutions with batch norms, single or parallel, become one convolution with this batch's
+statistics folded into its weights (`merged`), as in the deploy form. The statistics are `moments` of the
+convolutions, whose outputs are never written to memory. The backward passes recompute intermediate results.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from torch import Tensor
 from . import INTERPRETED, launch, windows
 
 operator = torch.library.custom_op if INTERPRETED else torch.library.triton_op
-"""A triton_op's kernels are seen by torch.compile, which launches them itself."""
+"""torch.compile inlines the kernels of a triton_op and launches them itself."""
 
 
 @operator("metamixer::depthwise", mutates_args=())
@@ -70,7 +69,7 @@ def _(x, weights):
 
 @operator("metamixer::moments_backward", mutates_args=())
 def _moments_backward(grad: Tensor, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient of output z is a + c z, which is a convolution again: with weights c w and bias a."""
+    """The gradient of output z is a + c z, again a convolution, with weights c w and bias a."""
     grad_x, grad_weights = None, []
     for weight, shift, slope in zip(weights, grad[0], 2 * grad[1], strict=True):
         grad_z = launch.convolve(x, (weight * slope[:, None, None]).to(x.dtype), shift, epilogue=windows.PLAIN)
@@ -109,17 +108,13 @@ def _(x, key, key_bias, value, value_bias):
 
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
-    """A depthwise convolution that keeps the size, then GELU if asked; x: (B, C, H, W), weight: (C, 1, kh, kw) of odd
-    sizes.
-    """
+    """A depthwise convolution that keeps the size, optionally with GELU; x: (B, C, H, W), weight: (C, 1, odd, odd)."""
     x = _computed_in(x)
     return torch.ops.metamixer.depthwise(x, weight.squeeze(1).to(x.dtype), bias, gelu)
 
 
 def moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance over batch and positions of n depthwise convolutions of x, each (n, C); weights: (n, C, kh,
-    kw).
-    """
+    """Mean and variance over batch and positions of n depthwise convolutions, each (n, C); weights: (n, C, kh, kw)."""
     x = _computed_in(x)
     total, squares = torch.ops.metamixer.moments(x, weights.to(x.dtype)) / (x.numel() // x.shape[1])
     return total, (squares - total.square()).clamp(min=0)
@@ -138,7 +133,7 @@ def merged(
     variances: Sequence[Tensor],
     norms: Sequence[torch.nn.BatchNorm2d],
 ) -> tuple[Tensor, Tensor]:
-    """Weight (C, 1, kh, kw) and bias (C,) of the sum of norms of convolutions: one convolution."""
+    """Weight (C, 1, kh, kw) and bias (C,) of the one convolution equal to the sum of normed convolutions."""
     weight, bias = 0, 0
     for conv, mean, variance, norm in zip(weights, means, variances, norms, strict=True):
         scale = norm.weight * (variance + norm.eps).rsqrt()
@@ -148,16 +143,14 @@ def merged(
 
 
 def _computed_in(x: Tensor) -> Tensor:
-    """x in the type in which autocast wants convolutions, rows contiguous."""
+    """x in autocast's type for convolutions, with contiguous rows."""
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
     return by_rows(x)
 
 
 def by_rows(x: Tensor) -> Tensor:
-    """x with contiguous rows and neither holes nor overlaps: (B, C, H, W) or (C, B, H, W) in memory; others are copied
-    into the latter.
-    """
+    """x if its memory layout is dense (B, C, H, W) or (C, B, H, W), else a copy in the latter layout."""
     batch, channels, height, width = x.shape
     plane = height * width
     for strides in ((channels * plane, plane), (plane, batch * plane)):
@@ -167,7 +160,7 @@ def by_rows(x: Tensor) -> Tensor:
 
 
 def channel_major(x: Tensor) -> Tensor:
-    """x: (B, C, H, W), laid out in memory as (C, B, H, W): pointwise convolutions are one matrix product then."""
+    """x: (B, C, H, W), laid out in memory as (C, B, H, W), for which a pointwise convolution is one matrix product."""
     return x.transpose(0, 1).contiguous().transpose(0, 1)
 
 

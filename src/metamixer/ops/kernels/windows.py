@@ -1,9 +1,9 @@
 """Triton kernels of depthwise convolutions: windows of images times banded matrices, on tensor cores.
 
-An image is cut into tiles of the output. Each tile sees a window of the input, the tile and a margin of half a kernel.
-For a channel the convolution is then one matrix product: windows (M, K), each a row of pixels, times a matrix (K, N)
-that holds the taps, T[i, o] = the tap that takes pixel i of the window to pixel o of the tile. It is the same matrix
-for all tiles of all images, which makes M large enough for tensor cores. A small image is its own window. The gradient
+An image is cut into tiles of the output. Each tile depends on a window of the input, the tile and a margin of half a
+kernel. For a channel the convolution is then one matrix product: windows (M, K), each a row of pixels, times a matrix
+(K, N) of taps, T[i, o] = the tap from pixel i of the window to pixel o of the tile. All tiles of all images have the
+same matrix, which makes M large enough for tensor cores. A small image is its own window. The gradient
 of the matrix is windows^T times the output's gradient.
 
 M counts (image, tile); K counts pixels of a window, row by row; N counts pixels of a tile.
@@ -43,9 +43,7 @@ def place(m, first, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, ROWS: tl.const
 def pixels_inside(
     top, left, k, H, W, inside, PIXELS: tl.constexpr, COLUMNS: tl.constexpr, CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr
 ):
-    """Which pixels k of areas COLUMNS wide that begin at (top, left) lie in the image; CLIP: the area may pass its
-    border.
-    """
+    """Whether pixels k of areas COLUMNS wide at (top, left) are in the image; CLIP: the area may cross its border."""
     mask = inside[:, None] & (k < PIXELS)[None, :]
     if CLIP_Y:
         y = top[:, None] + (k // COLUMNS)[None, :]
@@ -58,7 +56,7 @@ def pixels_inside(
 
 @triton.jit
 def offsets(image, top, left, k, stride, W, COLUMNS: tl.constexpr):
-    """Of pixels k of areas COLUMNS wide that begin at (top, left), from the first image on, (M, len(k))."""
+    """Offsets (M, len(k)) from the first image of pixels k of areas COLUMNS wide at (top, left)."""
     return (image * stride + top * W + left)[:, None] + ((k // COLUMNS) * W + k % COLUMNS)[None, :]
 
 
@@ -67,7 +65,7 @@ def load_pixels(
     x, image, top, left, k, H, W, stride, inside, PIXELS: tl.constexpr, COLUMNS: tl.constexpr,
     CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr,
 ):  # fmt: skip
-    """Pixels k of areas COLUMNS wide that begin at (top, left), (M, len(k)); zeros outside the image."""
+    """Pixels k of areas COLUMNS wide at (top, left), (M, len(k)); zeros outside the image."""
     mask = pixels_inside(top, left, k, H, W, inside, PIXELS, COLUMNS, CLIP_Y, CLIP_X)
     return tl.load(x + offsets(image, top, left, k, stride, W, COLUMNS), mask=mask, other=0.0)
 
@@ -112,9 +110,7 @@ def convolve(
     CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, FLIP: tl.constexpr, BIAS: tl.constexpr, EPILOGUE: tl.constexpr,
     PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """out = epilogue(conv(x) + bias); grid: (parts of M, channels). A program takes LOOPS tiles of M with one
-    matrix.
-    """
+    """out = epilogue(conv(x) + bias); grid: (parts of M, channels); a program has LOOPS blocks of M tiles."""
     c = tl.program_id(1).to(tl.int64)
     n = tl.arange(0, N)
     matrices = load_matrices(
@@ -222,8 +218,9 @@ def correlate(
     N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
     CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """out[part, c, k, n] = sum over windows of pixel k times the gradient of pixel n; grid: (parts of M, channels,
-    chunks of K).
+    """out[part, c, k, n] = sum over windows of pixel k times the gradient of pixel n.
+
+    grid: (parts of M, channels, chunks of K).
     """
     c = tl.program_id(1).to(tl.int64)
     n = tl.arange(0, N)
@@ -283,8 +280,9 @@ def gather_taps(
     WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, N: tl.constexpr, K: tl.constexpr, SUM:
     tl.constexpr,
 ):  # fmt: skip
-    """out[c, tap] = sum of products[part, c, k, n] over parts and where the tap stands in the matrix; grid: (taps,
-    channels).
+    """out[c, tap] = sum of products[part, c, k, n] over parts and the tap's entries (k, n) of the matrix.
+
+    grid: (taps, channels).
     """
     tap, c, channels = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     n = tl.arange(0, N)
@@ -304,10 +302,9 @@ def convolve_twice(
     KH: tl.constexpr, KW: tl.constexpr, WINDOW: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr, K:
     tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """out = conv(gelu(conv(x) + key_bias)) + value_bias, for images that are their own window; grid: (parts of M,
-    channels).
+    """out = conv(gelu(conv(x) + key_bias)) + value_bias, for images that are their own window.
 
-    What lies between never leaves the chip, as the scores of attention don't in FlashAttention.
+    grid: (parts of M, channels). Intermediate results stay on the chip, like the scores in FlashAttention.
     """
     c = tl.program_id(1).to(tl.int64)
     k = tl.arange(0, K)

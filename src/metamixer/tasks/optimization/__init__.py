@@ -1,1 +1,1 @@
-"""One file a recipe of an optimizer."""
+"""Optimizers and schedules, one file per recipe."""

@@ -1,6 +1,4 @@
-"""AdamW with a rate for each layer of the backbone, and a schedule of steps: how the published detectors were
-trained.
-"""
+"""AdamW with layer decay and a step schedule, as the published detectors were trained."""
 
 import math
 from collections.abc import Callable
@@ -18,9 +16,9 @@ BACKBONE = "pyramid.backbone.model"
 
 @dataclass(frozen=True)
 class DetectionOptimization:
-    """lr is for the whole batch over all processes.
+    """AdamW with layer decay and a step schedule; `lr` is for the whole batch over all processes.
 
-    layer_decay: factor from each of `layers` layers of a backbone of four stages to the one before it; None: the same
+    layer_decay: factor from each of `layers` layers of a four-stage backbone to the layer before it; None: the same
     rate everywhere.
     milestones: epochs (counted from 1) after which the rate falls to a tenth.
     """
@@ -43,7 +41,7 @@ class DetectionOptimization:
             raise InputError(f"optimization.milestones {list(self.milestones)}, expected epochs above 0")
 
     def groups(self, network: nn.Module, *, exempt: Callable[[str, Tensor], bool] = no_decay) -> Groups:
-        """Rates by layer of the backbone."""
+        """Parameter groups with a rate for each layer of the backbone."""
         if self.layer_decay is None:
             return parameter_groups(network, lambda name: self.lr, self.weight_decay, exempt=exempt)
         layers, decay = layer_numbers(network, BACKBONE, self.layers), self.layer_decay
@@ -51,16 +49,16 @@ class DetectionOptimization:
         return parameter_groups(network, rate.__getitem__, self.weight_decay, exempt=exempt)
 
     def groups_before(self, network: nn.Module) -> list[list[str]]:
-        """Names of the parameters in each group of version 0.1.0, where layer scales decayed."""
+        """Parameter names of each group in version 0.1.0, in which layer scales decayed."""
         groups = self.groups(network, exempt=lambda name, parameter: parameter.ndim == 1 or name.endswith(".bias"))
         return names_of_groups(groups)
 
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """Of groups in which norms, biases and layer scales don't decay."""
+        """AdamW without weight decay of norms, biases and layer scales."""
         return AdamW(self.groups(network), lr=self.lr)
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
-        """A linear warm-up from a thousandth, then a tenth at each milestone."""
+        """Linear warmup from a thousandth of the rate, then a factor of 0.1 at each milestone."""
 
         def share(step: int) -> float:
             epoch = step / steps_per_epoch

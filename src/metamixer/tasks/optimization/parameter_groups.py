@@ -1,4 +1,4 @@
-"""Groups of parameters for every optimizer: one rule of what decays, rates by layer, and states kept by name."""
+"""Parameter groups for every optimizer: one rule for weight decay, rates by layer, states matched by name."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ Groups = list[dict[str, Any]]
 
 
 def no_decay(name: str, parameter: Tensor) -> bool:
-    """Whether a parameter is exempt from weight decay: biases, norms and layer scales, one number a channel."""
+    """Whether a parameter is exempt from weight decay: biases, norms and layer scales (one number per channel)."""
     vector = parameter.ndim <= 1 or parameter.numel() == parameter.shape[0]  # layer scales are of shape (C, 1, 1)
     return vector or name.endswith(".bias")
 
@@ -30,8 +30,8 @@ def parameter_groups(
 ) -> Groups:
     """Named parameters by learning rate and weight decay, in the order of the network; frozen ones are left out.
 
-    rate: learning rate by a parameter's name; exempt: by name and parameter, whether it has no weight decay; what a
-    timm network exempts by `no_weight_decay` is exempt too.
+    rate: learning rate of a parameter name; exempt: whether a parameter has no weight decay; those in the network's
+    `no_weight_decay` (timm) have none either.
     """
     patterns = getattr(network, "no_weight_decay", set)()
     groups: dict[tuple[float, float], dict[str, Any]] = {}
@@ -46,33 +46,32 @@ def parameter_groups(
 
 
 def layer_numbers(network: nn.Module, backbone: str, layers: int) -> dict[str, int]:
-    """The layer of each parameter, by the published rule: 1 for the backbone's first stage to `layers` for its last.
+    """The layer of each parameter by the published rule: 1 for the backbone's first stage, `layers` for its last.
 
-    Three blocks of the third stage are a layer. The heads are layer `layers` + 1, and so is the stem: the authors' code
-    knows it under another network's name. backbone: the path of a module that tells its stages by timm's
-    `group_matcher`; without four of them all is of layer `layers` + 1, with a warning.
+    Three blocks of the third stage make a layer. The heads are layer `layers` + 1, and so is the stem, whose name the
+    authors' code doesn't match. backbone: path of a module with timm's `group_matcher`; unless it has four stages,
+    every parameter is in layer `layers` + 1, with a warning.
     """
     numbers = dict.fromkeys((name for name, _ in network.named_parameters()), layers + 1)
     module = dict(network.named_modules()).get(backbone)
     stages = block_numbers(module) if hasattr(module, "group_matcher") else {}
     if {stage for stage, _ in stages.values()} != {0, 1, 2, 3}:
         warnings.warn(
-            f"optimization.layer_decay: {type(module or network).__name__} doesn't tell four stages, so that all "
-            "layers "
-            "learn at the rate of the heads; layer_decay null says so",
+            f"optimization.layer_decay: {type(module or network).__name__} has no group_matcher with four stages, "
+            "so all layers train at the rate of the heads; set layer_decay to null to silence this warning",
             InputWarning,
             stacklevel=4,
         )
         return numbers
     for name, (stage, block) in stages.items():
-        # The first block includes the down-sampling, which the authors count as a block of its own.
+        # The first block includes the downsampling, which the authors count as a separate block.
         numbers[f"{backbone}.{name}"] = min((1, 2, 3 + (block + 1) // 3, layers)[stage], layers)
     return numbers
 
 
 def block_numbers(network: nn.Module) -> dict[str, tuple[int, int]]:
-    """Stage and block within it, both from 0, of each parameter of a network's stages, by timm's `group_matcher`."""
-    rest = "\0"  # a name of no stage: what shares its number isn't in one either
+    """Stage and block within the stage, from 0, of each parameter in a stage, by timm's `group_matcher`."""
+    rest = "\0"  # a name outside all stages: parameters with its number are outside too
     named = SimpleNamespace(named_parameters=lambda: [*network.named_parameters(), (rest, None)])
     stages, blocks = (
         group_parameters(named, network.group_matcher(coarse=coarse), reverse=True) for coarse in (True, False)
@@ -85,15 +84,14 @@ def block_numbers(network: nn.Module) -> dict[str, tuple[int, int]]:
 
 
 def names_of_groups(groups: Groups) -> list[list[str]]:
-    """The parameters' names in each group."""
+    """The parameter names in each group."""
     return [[name for name, _ in group["params"]] for group in groups]
 
 
 def regroup(checkpoint: dict[str, Any], before: list[list[str]], groups: Groups) -> None:
-    """Bring an optimizer's and its schedule's state in a checkpoint, in place, into other groups of the same
-    parameters.
+    """Rearrange the optimizer and schedule states of a checkpoint, in place, into other groups of the same parameters.
 
-    before: the parameters' names in the state's own groups. A new group takes its rates from the one of its first
+    before: parameter names of the checkpoint's groups. A new group takes its rates from the old group of its first
     parameter.
     """
     for state in checkpoint["optimizer_states"]:
@@ -112,7 +110,7 @@ def regroup(checkpoint: dict[str, Any], before: list[list[str]], groups: Groups)
 
 
 def _match_schedule(schedule: dict[str, Any], groups: list[Mapping[str, Any]]) -> None:
-    """A schedule's lists of a value a group, for these groups."""
+    """Set the per-group lists of a schedule's state to the values of these groups."""
     values = {
         "base_lrs": [group.get("initial_lr", group["lr"]) for group in groups],
         "_last_lr": [group["lr"] for group in groups],

@@ -1,4 +1,4 @@
-"""AdamW with two rates and one cycle: how the published point networks were trained."""
+"""AdamW with two rates and a one-cycle schedule, as the published point networks were trained."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ BLOCKS = ("encoder.", "decoder.")
 
 @dataclass(frozen=True)
 class PointOptimization:
-    """lr: the highest rate, block_lr: that of the mixer blocks; both rise for `warmup` of the steps and then fall on a
-    cosine.
+    """AdamW with two rates and a one-cycle schedule.
 
-    The first rate is the highest over `start_factor`, the last the first over `end_factor`.
+    lr: peak rate; block_lr: that of the mixer blocks. Both rise for a fraction `warmup` of the steps and then fall
+    along a cosine, from peak / start_factor to peak / (start_factor * end_factor).
     """
 
     lr: float = 6e-3
@@ -34,13 +34,11 @@ class PointOptimization:
         from_zero_to_one("optimization.warmup", self.warmup)
 
     def groups(self, network: nn.Module) -> Groups:
-        """Two rates: of the mixer blocks, and of all else."""
+        """Parameter groups with two rates: for the mixer blocks, and for everything else."""
         return parameter_groups(network, self._rate, self.weight_decay)
 
     def groups_before(self, network: nn.Module) -> list[list[str]]:
-        """Names of the parameters in each group of version 0.1.0, where everything decayed, as published; blocks
-        last.
-        """
+        """Parameter names of each group in version 0.1.0, in which everything decayed, as published; blocks last."""
         names = [name for name, _ in network.named_parameters()]
         parts = [[name for name in names if name.startswith(BLOCKS) == in_blocks] for in_blocks in (False, True)]
         return [part for part in parts if part]
@@ -49,7 +47,7 @@ class PointOptimization:
         return self.block_lr if name.startswith(BLOCKS) else self.lr
 
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """Of groups in which norms, biases and layer scales don't decay; the authors' own decays everything."""
+        """AdamW without weight decay of norms, biases and layer scales; the authors' decays everything."""
         return AdamW(self.groups(network), lr=self.lr)
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> OneCycleLR:

@@ -1,4 +1,4 @@
-"""Optimiser and schedule, described as data."""
+"""Optimizer and schedule, described as data."""
 
 import math
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from .parameter_groups import Groups, parameter_groups
 
 @dataclass(frozen=True)
 class Optimization:
-    """AdamW with a cosine and a warm-up, as published; `lr` is for the whole batch over all processes.
+    """Optimizer and schedule; by default AdamW with warmup and a cosine, as published.
 
     Args:
-        name: one of timm's optimisers, such as adamw, adam, sgd or lamb.
-        lr: the highest rate, for the whole batch over all processes.
-        min_lr: the rate at the end of a cosine.
-        weight_decay: of weights; norms, biases and layer scales don't decay.
-        warmup_epochs: in which the rate rises from `warmup_lr` to `lr`.
-        warmup_lr: the rate of the first step.
-        cooldown_epochs: at the end, at `min_lr`.
-        schedule: cosine down to `min_lr`, constant, or exponential: `lr` for `hold_epochs`, then times `gamma` from
-            epoch to epoch.
-        hold_epochs: at `lr` before an exponential schedule falls.
-        gamma: factor of an exponential schedule.
-        layer_decay: factor from each layer to the one before it, for fine-tuning; none: the same rate everywhere.
-        betas: memory of Adam's two averages; none: the optimiser's own.
+        name: one of timm's optimizers, such as adamw, adam, sgd or lamb.
+        lr: peak rate, for the whole batch over all processes.
+        min_lr: final rate of the cosine.
+        weight_decay: of weights; norms, biases and layer scales have none.
+        warmup_epochs: epochs in which the rate rises from `warmup_lr` to `lr`.
+        warmup_lr: rate of the first step.
+        cooldown_epochs: epochs at `min_lr` at the end.
+        schedule: cosine (down to `min_lr`), constant, or exponential (`lr` for `hold_epochs`, then times `gamma` each
+            epoch).
+        hold_epochs: epochs at `lr` before an exponential schedule falls.
+        gamma: factor per epoch of an exponential schedule.
+        layer_decay: factor from each layer to the layer before it, for fine-tuning; none: the same rate everywhere.
+        betas: decay rates of Adam's two moments; none: the optimizer's default.
     """
 
     name: str = "adamw"
@@ -56,10 +56,10 @@ class Optimization:
         for name in ("min_lr", "weight_decay", "warmup_epochs", "warmup_lr", "cooldown_epochs", "hold_epochs"):
             at_least(f"optimization.{name}", getattr(self, name), 0)
         if self.betas and not all(0 <= beta < 1 for beta in self.betas):
-            raise InputError(f"optimization.betas {list(self.betas)}, expected two numbers from 0 up to 1, without 1")
+            raise InputError(f"optimization.betas {list(self.betas)}, expected two numbers, at least 0 and below 1")
 
     def groups(self, network: nn.Module) -> Groups:
-        """Rates by timm's layers where `layer_decay` says so."""
+        """Parameter groups; with `layer_decay`, a rate for each of timm's layers."""
         if self.layer_decay is None:
             return parameter_groups(network, lambda name: self.lr, self.weight_decay)
         scales = {
@@ -70,7 +70,7 @@ class Optimization:
         return parameter_groups(network, lambda name: self.lr * scales[name], self.weight_decay)
 
     def groups_before(self, network: nn.Module) -> list[list[str]]:
-        """Names of the parameters in each group of version 0.1.0, by timm's rule: layer scales decayed."""
+        """Parameter names of each group in version 0.1.0, by timm's rule: layer scales decayed."""
         return [names for names, _ in self._timm_groups(network, weight_decay=self.weight_decay)]
 
     def _timm_groups(self, network: nn.Module, *, weight_decay: float) -> list[tuple[list[str], dict]]:
@@ -83,8 +83,8 @@ class Optimization:
         return [([names[parameter] for parameter in group["params"]], group) for group in groups]
 
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """Of groups in which norms, biases and layer scales don't decay."""
-        # On a CPU PyTorch would step through the tensors one by one.
+        """The optimizer, without weight decay of norms, biases and layer scales."""
+        # Without it, PyTorch on a CPU updates the tensors one by one.
         on_cpu = next(network.parameters()).device.type == "cpu"
         options = {"fused": True} if self.name == "adamw" and on_cpu else {}
         if self.betas:
@@ -92,7 +92,7 @@ class Optimization:
         return create_optimizer_v2(self.groups(network), opt=self.name, lr=self.lr, weight_decay=0.0, **options)
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
-        """The rate as a share of `lr` after each of `steps` steps."""
+        """The schedule over `steps` steps: factors of `lr`."""
         warmup = round(self.warmup_epochs * steps_per_epoch)
         end = max(steps - round(self.cooldown_epochs * steps_per_epoch), warmup + 1)
         low, first = self.min_lr / self.lr, self.warmup_lr / self.lr

@@ -1,6 +1,4 @@
-"""AdamW with rates for head and layers, and a polynomial schedule of steps: how the published segmenters were
-trained.
-"""
+"""AdamW with rates for head and layers, and a polynomial schedule, as the published segmenters were trained."""
 
 from dataclasses import dataclass
 
@@ -16,11 +14,11 @@ BACKBONE = "backbone.model"
 
 @dataclass(frozen=True)
 class SegmentationOptimization:
-    """lr is for the whole batch over all processes.
+    """AdamW with rates for head and layers, and a polynomial schedule; `lr` is for the whole batch over all processes.
 
-    head_factor: how much faster everything but the backbone learns; layer_decay: factor from each of `layers` layers of
-    a backbone of four stages to the one before it, None: the same rate everywhere; power: of the fall to `min_lr` over
-    all steps.
+    head_factor: factor of the rate outside the backbone; layer_decay: factor from each of `layers` layers of a
+    four-stage backbone to the layer before it, None: the same rate everywhere; power: of the polynomial decay to
+    `min_lr` over all steps.
     """
 
     lr: float = 6e-5
@@ -40,7 +38,7 @@ class SegmentationOptimization:
             above_zero("optimization.layer_decay", self.layer_decay)
 
     def groups(self, network: nn.Module) -> Groups:
-        """Rates by layer of the backbone, and of the head."""
+        """Parameter groups with a rate for each layer of the backbone, and for the head."""
         if self.layer_decay is None:
             factor = dict.fromkeys((name for name, _ in network.named_parameters()), 1.0)
         else:
@@ -50,16 +48,16 @@ class SegmentationOptimization:
         return parameter_groups(network, lambda name: self.lr * (head[name] * factor[name]), self.weight_decay)
 
     def groups_before(self, network: nn.Module) -> list[list[str]]:
-        """Names of the parameters in each group of version 0.1.0, whose groups were these."""
+        """Parameter names of each group in version 0.1.0, which had the same groups."""
         return names_of_groups(self.groups(network))
 
     def optimizer(self, network: nn.Module) -> Optimizer:
-        """Of groups in which norms, biases and layer scales don't decay."""
-        # On a CPU PyTorch would step through the tensors one by one.
+        """AdamW without weight decay of norms, biases and layer scales."""
+        # Without `fused`, PyTorch on a CPU updates the tensors one by one.
         return AdamW(self.groups(network), lr=self.lr, fused=next(network.parameters()).device.type == "cpu")
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
-        """A linear warm-up from a millionth, and all the time the fall of the polynomial."""
+        """Linear warmup from a millionth of the rate, times the polynomial decay."""
 
         def share(step: int) -> float:
             low = self.min_lr / self.lr

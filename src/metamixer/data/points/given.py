@@ -1,0 +1,43 @@
+"""Point clouds as users have them: a path, a URL, a `Cloud`, an array, a tensor, a folder, or a list of these."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ...system.web import fetched, is_url
+from ..given import each_of
+from .clouds import Cloud, check_cloud, cloud_of_arrays, cloud_of_rows, find_clouds, kind_of, read_cloud
+
+EXPECTED = "a path, a URL, a Cloud, or an array or tensor (points, 3), (points, 4) or (points, 6)"
+
+
+def clouds_of(given: Any) -> Cloud | Path | list[Cloud | Path]:
+    """A path or cloud; a list of them for a folder of clouds, or several of any kind.
+
+    Rows are x, y, z and, where there are more, intensity or red, green, blue; a dictionary has arrays under the names
+    that NPZ files have. Raises InputError for what is none, and where there is nothing.
+    """
+    if isinstance(given, Cloud):
+        return check_cloud(given, "cloud")
+    if isinstance(given, Tensor | np.ndarray):
+        rows = given.detach().cpu().numpy() if isinstance(given, Tensor) else given
+        return check_cloud(cloud_of_rows(rows, "cloud"), "cloud")
+    if isinstance(given, Mapping):
+        return check_cloud(cloud_of_arrays({key: np.asarray(value) for key, value in given.items()}, "cloud"), "cloud")
+    if isinstance(given, str | os.PathLike):
+        return _named(str(given))
+    return each_of(given, clouds_of, what="cloud", expected=EXPECTED)
+
+
+def _named(given: str) -> Cloud | Path | list[Cloud | Path]:
+    if is_url(given):
+        with fetched(given) as path:
+            return read_cloud(path)
+    path = Path(given)
+    if kind_of(path) == "folder" and not (path / "coord.npy").is_file():
+        return list(find_clouds([given]))
+    return path

@@ -1,0 +1,77 @@
+"""The result of a detector: the objects of an image."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from ..data.detection.coco_json import encode_mask
+from ..data.images.given import name_of
+from ..data.images.reading import Picture, read_image
+from ..drawing.objects import draw_objects
+from .results import MOST_SHOWN, Result
+
+
+class Detections(Result, dict[str, Tensor]):
+    """boxes (N, 4) corners, scores (N,), labels (N,) and masks (N, H, W) bool, in the image's pixels, surest first.
+
+    Each is a field and, as in a dictionary, an item. classes: the names of the labels; category_ids: the numbers that a
+    COCO json has for them; picture: the image as it was given.
+    """
+
+    def __init__(
+        self, found: Mapping[str, Tensor], *, classes: Sequence[str], category_ids: Sequence[int], picture: Picture
+    ):
+        super().__init__(found)
+        self.classes = list(classes)
+        self.category_ids = list(category_ids)
+        self.picture = picture
+        self.source = name_of(picture)
+
+    boxes = property(lambda self: self["boxes"], doc="(N, 4): left, top, right, bottom.")
+    scores = property(lambda self: self["scores"], doc="(N,): from 0 to 1.")
+    labels = property(lambda self: self["labels"], doc="(N,): numbers of `classes`.")
+    masks = property(lambda self: self["masks"], doc="(N, height, width): True on the object.")
+
+    @property
+    def names(self) -> list[str]:
+        """The class of each object."""
+        return [self.classes[label] for label in self.labels.tolist()]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The objects as entries of COCO's result files, which lack only the image's id."""
+        return [
+            {
+                "category_id": self.category_ids[label],
+                "category": self.classes[label],
+                "bbox": [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)],
+                "score": round(score, 5),
+                "segmentation": encode_mask(mask.cpu().numpy()),
+            }
+            for (x1, y1, x2, y2), score, label, mask in zip(
+                self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), self.masks, strict=True
+            )
+        ]
+
+    def draw(self) -> Image.Image:
+        """The image with its objects."""
+        texts = [f"{name} {score:.0%}" for name, score in zip(self.names, self.scores.tolist(), strict=True)]
+        return draw_objects(
+            read_image(self.picture, name=self.source),
+            boxes=self.boxes.cpu().numpy(),
+            masks=self.masks.cpu().numpy(),
+            labels=self.labels.tolist(),
+            texts=texts,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"image": self.source, "objects": self.entries()}
+
+    def __str__(self) -> str:
+        named = zip(self.names, self.scores.tolist(), strict=True)
+        return ", ".join(f"{name} {score:.2f}" for name, score in named) or "nothing found"
+
+    def __repr__(self) -> str:
+        named = ", ".join(self.names[:MOST_SHOWN]) + (", ..." if len(self.names) > MOST_SHOWN else "")
+        return f"Detections({self.source}: {len(self.names)} objects{': ' if named else ''}{named})"

@@ -1,0 +1,94 @@
+"""The result of a forecaster: a table of the future that knows its past."""
+
+import io
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from ..drawing.figures import save_figure
+from ..system.files import write_text
+from .results import Result
+
+if TYPE_CHECKING:
+    from .forecaster import Forecaster
+
+
+class Forecast(Result):
+    """The steps after one table.
+
+    frame: the forecast as `Forecaster.predict` gives it, a table of the kind that came in, whose methods and columns a
+    `Forecast` has too; table: the history; forecaster: what made it.
+    """
+
+    def __init__(self, frame: Any, *, table: Any, forecaster: "Forecaster", source: str = "table"):
+        self.frame = frame
+        self.table = table
+        self.forecaster = forecaster
+        self.source = source
+
+    @property
+    def horizon(self) -> int:
+        """The number of steps."""
+        return self.forecaster.horizon
+
+    @cached_property
+    def pandas(self) -> Any:
+        """The forecast as a pandas table."""
+        return self.frame.to_pandas() if hasattr(self.frame, "to_pandas") else self.frame
+
+    def draw(self) -> Image.Image:
+        """The last rows of each series, what comes next, and the intervals."""
+        file = io.BytesIO()
+        figure = self._figure()
+        figure.savefig(file, dpi=110, format="png")
+        return Image.open(file)
+
+    def _figure(self):
+        from .forecast_plot import forecast_figure
+
+        history = self.table.to_pandas() if hasattr(self.table, "to_pandas") else self.table
+        return forecast_figure(history, self.pandas, self.forecaster)
+
+    def writers(self):
+        def draw(path: Path) -> None:
+            save_figure(self._figure(), path)
+
+        return {
+            ".csv": lambda path: write_text(path, self.pandas.to_csv(index=False).rstrip("\n")),
+            ".parquet": self.pandas.to_parquet,
+            ".json": super().writers()[".json"],
+            **dict.fromkeys((".png", ".jpg", ".pdf", ".svg"), draw),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = json.loads(self.pandas.to_json(orient="records", date_format="iso"))
+        return {"table": self.source, "horizon": self.horizon, "rows": rows}
+
+    def __str__(self) -> str:
+        return f"{self.horizon} steps, {len(self.pandas)} rows"
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}\n{self.frame}"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "frame":
+            raise AttributeError(name)
+        return getattr(self.frame, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.frame[key]
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __iter__(self):
+        return iter(self.frame)
+
+    def __array__(self, *options, **keywords):
+        return self.frame.__array__(*options, **keywords)
+
+    def _repr_html_(self) -> str:
+        return self.frame._repr_html_()

@@ -1,0 +1,25 @@
+"""From whatever names a network to the predictor of its task."""
+
+from importlib import import_module
+from pathlib import Path
+
+from ..checkpoints.source import task_of_source
+from ..models.tasks import TASKS
+from .predictor import Predictor
+
+
+def load(source: str | Path, *, model: str | None = None, **settings) -> Predictor:
+    """The predictor of a file or a name: `load("best.ckpt")("cat.jpg")`, `load("ffnet_sr_nano", scale=2)("cat.jpg")`.
+
+    Args:
+        source: a checkpoint, ours or a published one; a file of `metamixer export`, also its folder for the Hugging
+            Face Hub; a network's name.
+        model: the network's name, which published files need.
+        settings: device, backend, precision, and what this kind of predictor takes: `scale` and `memory` of an
+            upscaler, `horizon`, `levels`, `time` and `positive` of a forecaster that needs no training.
+
+    Raises InputError that names what can't be read, or doesn't fit.
+    """
+    module, name = TASKS[task_of_source(source, model)].predictor.split(".")
+    predictor = getattr(import_module(f".{module}", __package__), name)
+    return predictor.load(source, model=model, **settings)

@@ -1,0 +1,62 @@
+"""The result of a point segmenter: a class for each point of a cloud."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..data.points.clouds import PREDICTION, Cloud, kind_of, write_labelled
+from ..drawing.clouds import draw_cloud
+from ..errors import InputError
+from ..system.files import written_whole
+from .results import MOST_SHOWN, ArrayResult
+from .segmentation import count_labels
+
+
+class PointLabels(ArrayResult):
+    """The class (N,) of every point.
+
+    classes: of the labels; cloud: the points; file: where they were read from, or None. `save` writes a copy of the
+    file with the labels beside all that it holds, or an NPZ of a cloud that comes from no file.
+    """
+
+    classes: list[str]
+    cloud: Cloud
+    file: Path | None
+
+    @classmethod
+    def of(cls, labels: np.ndarray, *, classes: Sequence[str], cloud: Cloud, file: Path | None) -> "PointLabels":
+        return cls.holding(labels, classes=list(classes), cloud=cloud, file=file, source=str(file or "cloud"))
+
+    def counts(self) -> dict[str, int]:
+        """The number of points of each class that occurs, the commonest first."""
+        return count_labels(self.view(np.ndarray), self.classes)
+
+    def draw(self) -> Image.Image:
+        """The cloud from above and from the side, with a legend."""
+        return draw_cloud(self.cloud.coordinates, self.view(np.ndarray), self.classes)
+
+    def writers(self):
+        own = kind_of(self.file) if self.file is not None else ".npz"
+        own = own if own in (".ply", ".las", ".laz") else ".npz"
+        return {**super().writers(), own: self._write_cloud}
+
+    def _write_cloud(self, path: Path) -> None:
+        labels = self.view(np.ndarray)
+        if self.file is not None:
+            if not self.file.exists():
+                raise InputError(f"{self.file}: no such file, expected the cloud that was labelled")
+            write_labelled(self.file, path, labels)
+            return
+        with written_whole(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, **self.cloud.arrays(), **{PREDICTION: labels.astype(np.int32)})
+
+    def to_dict(self) -> dict[str, Any]:
+        classes = {name: {"points": n, "share": n / len(self)} for name, n in self.counts().items()}
+        return {"cloud": self.source, "points": len(self), "classes": classes}
+
+    def line(self) -> str:
+        shares = ", ".join(f"{name} {n / len(self):.1%}" for name, n in [*self.counts().items()][:MOST_SHOWN])
+        return f"{len(self):,} points: {shares}"

@@ -1,0 +1,102 @@
+"""What predictors give: a plain value (a tensor, array, dictionary or image) with names, files and a picture."""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import InputError
+from ..system.files import write_picture, write_png, write_text
+
+MOST_SHOWN = 5
+"""Classes or objects in a line about a result."""
+
+
+class Result:
+    """A prediction for one input.
+
+    source: the name of the input: its path or URL, else what it is. `str(result)` is a line about it.
+    """
+
+    source: str = ""
+
+    def draw(self) -> Image.Image:
+        """A picture of the result."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result in plain values, as JSON has them."""
+        raise NotImplementedError
+
+    def writers(self) -> Mapping[str, Callable[[Path], Any]]:
+        """How the result is written, by the suffix of the file."""
+        return {
+            ".json": lambda path: write_text(path, json.dumps(self.to_dict(), indent=1)),
+            ".png": lambda path: write_png(path, self.draw()),
+            ".jpg": lambda path: write_picture(path, self.draw()),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result in the format of the file's suffix; gives the path. Raises InputError for other suffixes."""
+        path, writers = Path(path), self.writers()
+        suffix = {".jpeg": ".jpg"}.get(path.suffix.lower(), path.suffix.lower())
+        if suffix not in writers:
+            raise InputError(f"{path}: expected a name that ends in one of {', '.join(writers)}")
+        writers[suffix](path)
+        return path
+
+    def show(self) -> None:
+        """Open the picture in the system's viewer."""
+        self.draw().show()
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.draw().save(file, format="PNG")
+        return file.getvalue()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.source}: {self})"
+
+
+class TensorResult(Result, Tensor):
+    """A result that is a tensor; what is computed from it is a plain one."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def holding(cls, values: Tensor, **fields: Any) -> Self:
+        """These values with these fields."""
+        result = values.as_subclass(cls)
+        vars(result).update(fields)
+        return result
+
+    def plain(self) -> Tensor:
+        """The values alone."""
+        return self.as_subclass(Tensor)
+
+
+class ArrayResult(Result, np.ndarray):
+    """A result that is an array; what is computed from it has no fields."""
+
+    @classmethod
+    def holding(cls, values: np.ndarray, **fields: Any) -> Self:
+        """These values with these fields."""
+        result = np.asarray(values).view(cls)
+        vars(result).update(fields)
+        return result
+
+    def line(self) -> str:
+        """The result in a line."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.line() if self.source else str(self.view(np.ndarray))
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.source else repr(self.view(np.ndarray))

@@ -1,0 +1,75 @@
+"""The result of a segmenter: a class for each pixel."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..data.images.given import name_of
+from ..data.images.reading import Picture, read_image
+from ..data.segmentation.label_maps import paint
+from ..drawing.legend import beside, legend
+from ..system.files import write_png
+from .results import MOST_SHOWN, ArrayResult
+
+OPACITY = 0.55
+"""Of the classes' colours over the image."""
+
+
+class Segmentation(ArrayResult):
+    """The label map (H, W) uint8 of one image, in its own size.
+
+    classes, colours: of the labels; picture: the image as it was given. `save("labels.png")` writes the labels, a
+    `.jpg` the picture, `.json` the areas.
+    """
+
+    classes: list[str]
+    colours: list[tuple[int, int, int]]
+    picture: Picture
+
+    @classmethod
+    def of(
+        cls, labels: np.ndarray, *, classes: Sequence[str], colours: Sequence[Sequence[int]], picture: Picture
+    ) -> "Segmentation":
+        return cls.holding(
+            labels, classes=list(classes), colours=list(colours), picture=picture, source=name_of(picture)
+        )
+
+    def areas(self) -> dict[str, int]:
+        """The number of pixels of each class that occurs, largest first."""
+        return count_labels(self.view(np.ndarray), self.classes)
+
+    def shares(self) -> dict[str, float]:
+        """The same as fractions of the image."""
+        return {name: count / self.size for name, count in self.areas().items()}
+
+    def label_image(self) -> Image.Image:
+        """A palette image whose numbers are the labels and whose colours are the classes'."""
+        return paint(self.view(np.ndarray), self.colours)
+
+    def draw(self) -> Image.Image:
+        """The image under the colours of its classes, with a legend of those that occur at its right."""
+        image = read_image(self.picture, name=self.source)
+        overlay = Image.blend(image, self.label_image().convert("RGB"), OPACITY)
+        entries = [
+            (f"{name} {share:.1%}", self.colours[self.classes.index(name)]) for name, share in self.shares().items()
+        ]
+        return beside(overlay, legend(entries))
+
+    def writers(self):
+        return {**super().writers(), ".png": lambda path: write_png(path, self.label_image())}
+
+    def to_dict(self) -> dict[str, Any]:
+        height, width = self.shape
+        classes = {name: {"pixels": count, "share": count / self.size} for name, count in self.areas().items()}
+        return {"image": self.source, "width": width, "height": height, "classes": classes}
+
+    def line(self) -> str:
+        return ", ".join(f"{name} {share:.1%}" for name, share in [*self.shares().items()][:MOST_SHOWN])
+
+
+def count_labels(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
+    """How often each class occurs, the commonest first, without those that don't."""
+    counts = np.bincount(labels.ravel(), minlength=len(classes))
+    return {classes[label]: int(counts[label]) for label in np.argsort(-counts, kind="stable") if counts[label]}

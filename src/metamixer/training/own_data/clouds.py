@@ -1,0 +1,67 @@
+"""Labelled point clouds."""
+
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from ...data.points.clouds import find_clouds, read_cloud
+from ...errors import InputError
+from ...models.tasks import POINTS
+from ...system.files import write_text
+from .understood import OwnData, at_least_two, named, split, write_split
+
+SUFFIXES = (".ply", ".las", ".laz", ".npz")
+
+
+def has_clouds(folder: Path) -> bool:
+    """Whether there are clouds below a folder."""
+    return any(file.suffix.lower() in SUFFIXES or file.name == "coord.npy" for file in folder.rglob("*"))
+
+
+def understand_clouds(folder: Path) -> OwnData:
+    paths = find_clouds([str(folder)])
+    at_least_two(len(paths), f"{folder}: clouds")
+    labels: set[int] = set()
+    coloured, points = True, []
+    for path in paths:
+        cloud = read_cloud(path)
+        if cloud.labels is None:
+            raise InputError(f"{path}: no labels in it, expected one a point under label, segment or classification")
+        labels |= set(np.unique(cloud.labels[cloud.labels >= 0]).tolist())
+        coloured &= cloud.colours is not None
+        points.append(len(cloud))
+    names = {int(label): str(label) for label in sorted(labels)}
+    if len(names) < 2:
+        raise InputError(f"{folder}: one class in all clouds, {named([*names.values()])}, expected at least two")
+    features = ["position", "colour"] if coloured else ["position"]
+    train, val = split(paths, 0)
+
+    def prepare(out: Path, seed: int) -> dict:
+        parts = dict(zip(("train", "val"), split(paths, seed), strict=True))
+        parts = {kind: [str(path.resolve()) for path in part] for kind, part in parts.items()}
+        root = write_split(out, parts)
+        write_text(root / "clouds.yaml", yaml.safe_dump({"classes": names, **parts}))
+        return {
+            "description": str(root / "clouds.yaml"),
+            "preprocessing": {"grid_size": 0.1, "features": features},
+            "augmentation": {"mix": 0.0, "crop": 20000},
+            "batch_size": min(2, len(train)),
+        }
+
+    return OwnData(
+        POINTS,
+        f"{len(paths)} clouds of {sum(points):,} points with labels of {len(names)} classes, {len(val)} of them kept "
+        "for validation: a point segmenter",
+        len(train),
+        len(val),
+        "PointSegmentation",
+        {
+            "num_classes": len(names),
+            "model_args": {"in_chans": 3 * len(features)},
+            "optimization": {"lr": 4e-3, "block_lr": 4e-3, "weight_decay": 0.02, "warmup": 0.1},
+        },
+        "CloudData",
+        prepare,
+        {"gradient_clip_val": 10.0},
+    )

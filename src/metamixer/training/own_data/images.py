@@ -1,0 +1,170 @@
+"""Folders of images: a folder a class, or large images alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+from PIL import Image
+
+from ...data.images.decoding import decoding
+from ...data.images.reading import IMAGE_SUFFIXES
+from ...data.images.splits import SPLITS
+from ...errors import InputError
+from ...models.tasks import CLASSIFICATION, SUPER_RESOLUTION
+from .understood import OwnData, at_least_two, named, place, split, write_split
+
+SIDES = (32, 64, 96, 128)
+"""Of the images that a classifier is trained on without a GPU, in pixels; with one also 224."""
+
+LEAST_LARGE = 96
+"""Pixels of the shorter side of an image from which super-resolution can learn."""
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images right in a folder, in order."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+
+
+def class_folders(folder: Path) -> dict[str, list[Path]]:
+    """Images by the folder of their class, hidden folders aside."""
+    folders = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return {each.name: images_in(each) for each in folders}
+
+
+def split_folders(folder: Path) -> tuple[Path, Path] | None:
+    """The folders of a training and a validation part, where there are both."""
+    train, val = (next((folder / name for name in names if (folder / name).is_dir()), None) for names in SPLITS)
+    return (train, val) if train and val else None
+
+
+def expect_readable(images: Sequence[Path]) -> list[tuple[int, int]]:
+    """The sizes of images; raises InputError that names the first that is none."""
+    sizes, faults = [], []
+    for image in images:
+        try:
+            with decoding(image), Image.open(image) as opened:
+                sizes.append(opened.size)
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError(f"{faults[0]}; {len(faults)} such among {len(images)} images, expected none: take them out")
+    return sizes
+
+
+def has_class_folders(folder: Path) -> bool:
+    """Whether images lie in folders of their classes, with or without folders of a split above."""
+    parts = split_folders(folder)
+    classes = class_folders(parts[0] if parts else folder)
+    return any(classes.values()) and not (parts and images_in(parts[0]))
+
+
+def understand_class_folders(folder: Path) -> OwnData:
+    parts = split_folders(folder)
+    classes = class_folders(parts[0]) if parts else class_folders(folder)
+    names = list(classes)
+    if len(names) < 2:
+        raise InputError(f"{folder}: one class, {names[0]!r}, expected a folder for each of at least two")
+    for name, images in classes.items():
+        if not images:
+            raise InputError(f"{folder}: no images in class {name!r}, expected some, or the folder gone")
+        if not parts:
+            at_least_two(len(images), f"{folder / name}: images of class {name!r}")
+    images = [image for each in classes.values() for image in each]
+    val_count = sum(map(len, class_folders(parts[1]).values())) if parts else 0
+    sizes = expect_readable(images)
+    held = sum(len(split(each, 0)[1]) for each in classes.values())
+    what = f"{len(images)} images in {len(names)} classes ({named(names)})"
+    how = f"{val_count} more to validate on" if parts else f"{held} of them kept for validation"
+    side = fitting_side(sizes)
+
+    def prepare(out: Path, seed: int) -> dict:
+        about = {
+            "batch_size": min(32, len(images) if parts else len(images) - held),
+            "preprocessing": {"size": side, "crop_pct": 1.0},
+            "augmentation": {
+                "scale": [0.35, 1.0],
+                "color_jitter": 0.0,
+                "auto_augment": "rand-m6-mstd0.5-inc1",
+                "random_erasing": 0.1,
+            },
+        }
+        return {**about, "root": str(folder if parts else divide(classes, out, seed))}
+
+    return OwnData(
+        CLASSIFICATION,
+        f"{what}, {how}: a classifier at {side} pixels",
+        len(images) if parts else len(images) - held,
+        val_count or held,
+        "Classification",
+        {"num_classes": len(names), "mixup": 0.0, "cutmix": 0.0, "optimization": {"lr": 2e-3, "warmup_epochs": 1}},
+        "ImageData",
+        prepare,
+    )
+
+
+def divide(classes: dict[str, list[Path]], out: Path, seed: int) -> Path:
+    """A folder with both parts of a split, each class divided by itself; raises nothing, writes below `out`."""
+    parts = {name: split(images, seed) for name, images in classes.items()}
+    folder = write_split(
+        out,
+        {
+            kind: [str(image) for both in parts.values() for image in both[number]]
+            for number, kind in enumerate(("train", "validation"))
+        },
+    )
+    for name, both in parts.items():
+        for kind, images in zip(("train", "validation"), both, strict=True):
+            for image in images:
+                place(image, folder / kind / name / image.name)
+    return folder
+
+
+def fitting_side(sizes: Sequence[tuple[int, int]]) -> int:
+    """The largest side to train on that isn't beyond most of the images."""
+    short = median(min(size) for size in sizes)
+    sides = (*SIDES, 224) if torch.cuda.is_available() else SIDES
+    return max((side for side in sides if side <= short), default=sides[0])
+
+
+def has_large_images(folder: Path) -> bool:
+    """Whether a folder holds images alone."""
+    return bool(images_in(folder))
+
+
+def understand_large_images(folder: Path) -> OwnData:
+    images = images_in(folder)
+    sizes = expect_readable(images)
+    small = next((image for image, size in zip(images, sizes, strict=True) if min(size) < LEAST_LARGE), None)
+    if small:
+        raise InputError(f"{small}: a side below {LEAST_LARGE} pixels, expected large images for super-resolution")
+    at_least_two(len(images), f"{folder}: images")
+    train, val = split(images, 0)
+    patches = max(256, min(8000, 16 * len(train)))
+
+    def prepare(out: Path, seed: int) -> dict:
+        train, val = split(images, seed)
+        root = write_split(out, {"train": list(map(str, train)), "validation": list(map(str, val))})
+        for kind, files in (("train", train), ("validation", val)):
+            for file in files:
+                place(file, root / kind / file.name)
+        return {
+            "root": str(root),
+            "scale": 2,
+            "train": ["train"],
+            "val": ["validation"],
+            "patch_size": 64,
+            "batch_size": 16,
+            "patches_per_epoch": patches,
+        }
+
+    return OwnData(
+        SUPER_RESOLUTION,
+        f"{len(images)} large images, {len(val)} of them kept for validation: an upscaler, x2",
+        patches,
+        len(val),
+        "SuperResolution",
+        {"scale": 2, "optimization": {"name": "adam", "lr": 5e-4, "weight_decay": 0.0, "warmup_epochs": 0.5}},
+        "SuperResolutionData",
+        prepare,
+    )

@@ -1,0 +1,54 @@
+"""The table of what a folder can be: how a kind is recognized, and how it is understood."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import InputError
+from .clouds import has_clouds, understand_clouds
+from .images import has_class_folders, has_large_images, understand_class_folders, understand_large_images
+from .objects import coco_files, understand_objects
+from .pixels import has_masks, understand_masks
+from .tables import has_tables, understand_table
+from .understood import OwnData
+
+
+@dataclass(frozen=True)
+class Kind:
+    """what: in a few words; recognizes: whether a folder is one; understand: raises InputError where it can't be used.
+
+    sure: nothing else looks like it, so that two sure kinds in a folder are a question.
+    """
+
+    what: str
+    recognizes: Callable[[Path], object]
+    understand: Callable[[Path], OwnData]
+    sure: bool = True
+
+
+KINDS = (
+    Kind("images with a COCO json", coco_files, understand_objects),
+    Kind("images with masks (folders images and masks)", has_masks, understand_masks),
+    Kind("labelled point clouds", has_clouds, understand_clouds),
+    Kind("a folder of images for each class", has_class_folders, understand_class_folders, sure=False),
+    Kind("large images", has_large_images, understand_large_images, sure=False),
+    Kind("a table of series", has_tables, understand_table, sure=False),
+)
+"""From what is told by most to what is told by least."""
+
+
+def understand(path: str | Path) -> OwnData:
+    """What a folder, or the file of a table, is; raises InputError where it is none of `KINDS`, or two of them."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder, expected data to train on")
+    kinds = [kind for kind in KINDS if kind.recognizes(path)] if path.is_dir() else []
+    if path.is_file():
+        kinds = [KINDS[-1]] if has_tables(path) else []
+    if not kinds:
+        expected = "; ".join(kind.what for kind in KINDS)
+        raise InputError(f"{path}: nothing to train on, expected one of: {expected}")
+    sure = [kind for kind in kinds if kind.sure]
+    if len(sure) > 1:
+        raise InputError(f"{path}: {' and '.join(kind.what for kind in sure)}, expected one of them")
+    return kinds[0].understand(path)

@@ -1,0 +1,118 @@
+"""Images with a COCO json: objects with boxes and masks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ...errors import InputError
+from ...models.tasks import DETECTION
+from ...system.files import write_text
+from .images import expect_readable
+from .understood import OwnData, at_least_two, named, split, write_split
+
+
+def coco_files(folder: Path) -> list[Path]:
+    """The COCO files in a folder or its `annotations`."""
+    found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json"), *folder.glob("*/_annotations*.json")])
+    return [path for path in found if is_coco(path)]
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a json has what a COCO file has."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A COCO file as `is_coco` found it."""
+    return json.loads(path.read_text())
+
+
+def folder_of_images(root: Path, json_file: Path, content: dict[str, Any]) -> Path:
+    """Where the images of a COCO file are: beside it, in a folder of its name, or in `images`."""
+    names = [image.get("file_name") for image in content["images"]]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{json_file}: no images with file_name in it, expected some")
+    stem = json_file.stem.removeprefix("instances_")
+    places = [json_file.parent, root, root / "images", root / stem, json_file.parent / stem, root / "images" / stem]
+    found = next((place for place in places if (place / names[0]).is_file()), None)
+    if found is None:
+        raise InputError(f"{json_file}: its image {names[0]} isn't there, expected it in {root} or {root / 'images'}")
+    return found
+
+
+def understand_objects(folder: Path) -> OwnData:
+    files = coco_files(folder)
+    by_split = {
+        kind: next((file for file in files if kind in str(file.relative_to(folder)).lower()), None)
+        for kind in ("train", "val")
+    }
+    divided = all(by_split.values())
+    if not divided and len(files) > 1:
+        raise InputError(f"{folder}: {len(files)} COCO files, expected one, or one for train and one for val")
+    first = by_split["train"] if divided else files[0]
+    content = read_json(first)
+    images = folder_of_images(folder, first, content)
+    at_least_two(len(content["images"]), f"{first}: images")
+    expect_readable([images / image["file_name"] for image in content["images"]])
+    names = [str(category["name"]) for category in content["categories"]]
+    if not names or not content["annotations"]:
+        raise InputError(f"{first}: no categories or no annotations in it, expected some of both")
+    train, val = split([image["id"] for image in content["images"]], 0)
+    val_count = len(read_json(by_split["val"])["images"]) if divided else len(val)
+
+    def prepare(out: Path, seed: int) -> dict:
+        sizes = {
+            "preprocessing": {"short_side": 256, "long_side": 384},
+            "augmentation": {"short_sides": [224, 256], "long_side": 384, "crop_probability": 0.0},
+            "batch_size": min(2, len(train)),
+        }
+        if divided:
+            other = read_json(by_split["val"])
+            places = {
+                "train": (images, first),
+                "val": (folder_of_images(folder, by_split["val"], other), by_split["val"]),
+            }
+        else:
+            places = {kind: (images, path) for kind, path in divide(content, out, seed).items()}
+        named_places = {
+            f"{kind}_{what}": str(path.resolve())
+            for kind, both in places.items()
+            for what, path in zip(("images", "annotations"), both, strict=True)
+        }
+        return {**sizes, "root": str(folder), **named_places}
+
+    how = f"{val_count} more to validate on" if divided else f"{len(val)} of them kept for validation"
+    return OwnData(
+        DETECTION,
+        f"{len(content['images'])} images with {len(content['annotations'])} objects of {len(names)} classes "
+        f"({named(names)}), {how}: a detector",
+        len(content["images"]) if divided else len(train),
+        val_count,
+        "Detection",
+        {"num_classes": len(names), "optimization": {"lr": 1e-3, "layer_decay": None, "warmup_steps": 20}},
+        "CocoData",
+        prepare,
+        {"gradient_clip_val": 10.0},
+    )
+
+
+def divide(content: dict[str, Any], out: Path, seed: int) -> dict[str, Path]:
+    """A COCO file of each part of a split of the images."""
+    parts = dict(zip(("train", "val"), split([image["id"] for image in content["images"]], seed), strict=True))
+    by_id = {image["id"]: image["file_name"] for image in content["images"]}
+    folder = write_split(out, {kind: [by_id[one] for one in ids] for kind, ids in parts.items()})
+    files = {}
+    for kind, ids in parts.items():
+        kept = set(ids)
+        part = {
+            **content,
+            "images": [image for image in content["images"] if image["id"] in kept],
+            "annotations": [one for one in content["annotations"] if one["image_id"] in kept],
+        }
+        files[kind] = folder / f"{kind}.json"
+        write_text(files[kind], json.dumps(part))
+    return files

@@ -1,0 +1,101 @@
+"""Images with masks: a class for each pixel."""
+
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from ...data.images.decoding import decoding
+from ...data.segmentation.label_maps import IGNORED_PIXEL, read_classes
+from ...data.segmentation.pixels import pair_files
+from ...drawing.legend import distinct_colour
+from ...errors import InputError
+from ...models.tasks import SEGMENTATION
+from ...system.files import write_text
+from .images import expect_readable, images_in
+from .understood import OwnData, at_least_two, named, place, split, write_split
+
+IMAGES = ("images", "image", "img", "imgs")
+MASKS = ("masks", "mask", "labels", "annotations", "segmentation")
+"""Names of the folders of images and of masks."""
+
+MOST_CLASSES = 64
+"""Different numbers in masks beyond which they are taken for photographs."""
+
+
+def mask_folders(folder: Path) -> tuple[Path, Path] | None:
+    """The folders of images and of masks, where there are both."""
+    images, masks = (
+        next((folder / name for name in names if (folder / name).is_dir() and images_in(folder / name)), None)
+        for names in (IMAGES, MASKS)
+    )
+    return (images, masks) if images and masks else None
+
+
+def has_masks(folder: Path) -> bool:
+    """Whether a folder has one of images and one of masks."""
+    return mask_folders(folder) is not None
+
+
+def numbers_in(masks: list[Path]) -> list[int]:
+    """The numbers that occur in masks, the ignored one aside."""
+    found: set[int] = set()
+    for mask in masks:
+        with decoding(mask), Image.open(mask) as image:
+            if image.mode not in ("L", "P", "1", "I", "I;16"):
+                raise InputError(f"{mask}: a mask of mode {image.mode}, expected grey or a palette: numbers of classes")
+            found |= set(np.unique(np.asarray(image)).astype(int).tolist())
+        if len(found) > MOST_CLASSES:
+            raise InputError(f"{mask}: more than {MOST_CLASSES} different numbers, expected those of a few classes")
+    return sorted(found - {IGNORED_PIXEL} if len(found) > 2 else found)
+
+
+def understand_masks(folder: Path) -> OwnData:
+    images, masks = mask_folders(folder)
+    pairs = pair_files(images, masks)
+    at_least_two(len(pairs), f"{folder}: images with masks")
+    sizes = expect_readable([image for image, _ in pairs])
+    described = folder / "classes.yaml"
+    numbers = [] if described.is_file() else numbers_in([mask for _, mask in pairs])
+    names = list(read_classes("classes.yaml", folder).names) if described.is_file() else list(map(str, numbers))
+    if len(names) < 2:
+        raise InputError(f"{masks}: one class, {named(names)}, expected at least two")
+    train, val = split(pairs, 0)
+    side = max(32, min(256, min(min(size) for size in sizes)) // 32 * 32)
+
+    def prepare(out: Path, seed: int) -> dict:
+        parts = dict(zip(("train", "val"), split(pairs, seed), strict=True))
+        root = write_split(out, {kind: [str(image) for image, _ in part] for kind, part in parts.items()})
+        for kind, part in parts.items():
+            for image, mask in part:
+                place(image, root / kind / image.name)
+                place(mask, root / f"{kind}_labels" / f"{image.stem}.png")
+        if described.is_file():
+            place(described, root / "classes.yaml")
+        else:
+            classes = [
+                {"name": str(number), "colour": list(distinct_colour(i)), "value": number}
+                for i, number in enumerate(numbers)
+            ]
+            ignored = [] if IGNORED_PIXEL in numbers else [IGNORED_PIXEL]
+            write_text(root / "classes.yaml", yaml.safe_dump({"classes": classes, "ignore_index": ignored}))
+        return {
+            "root": str(root),
+            "batch_size": min(8, len(train)),
+            "grey_images": True,
+            "augmentation": {"crop": [side, side]},
+        }
+
+    return OwnData(
+        SEGMENTATION,
+        f"{len(pairs)} images with masks of {len(names)} classes ({named(names)}), {len(val)} of them kept for "
+        "validation: a segmenter",
+        len(train),
+        len(val),
+        "Segmentation",
+        {"num_classes": len(names), "optimization": {"lr": 2e-3, "warmup_steps": 20, "power": 0.9}},
+        "SegmentationData",
+        prepare,
+        {"gradient_clip_val": 5.0},
+    )

@@ -1,0 +1,214 @@
+"""From data of one's own to a checkpoint: the recipe, the number of epochs, the run."""
+
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from ...checkpoints.ours import read_checkpoint
+from ...checkpoints.packaged import packaged_names, packaged_weights
+from ...errors import InputError, above_zero
+from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
+from ...system.files import write_text
+from ..command_line import run
+from .kinds import understand
+from .understood import OwnData
+
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    CLASSIFICATION.name: ("ffnet_nano", {}),
+    DETECTION.name: ("cascade_mask_rcnn_ffnet_nano", {"region_samples": 64, "anchor_scale": 4}),
+    SEGMENTATION.name: ("ffnet_head_ffnet_nano", {}),
+    SUPER_RESOLUTION.name: ("ffnet_sr_nano", {}),
+    FORECASTING.name: ("ffnet_ts", {}),
+    POINTS.name: ("ffnet_3d_nano", {}),
+}
+"""The network of a task, with its keywords, where no weights are at hand."""
+
+DATAS_OWN = ("num_classes", "in_chans", "variables", "lookback", "horizon", "scale")
+"""Keywords of networks that the data tell."""
+
+TRIAL_STEPS = 4
+VALIDATION_COST = 0.5
+"""Of an item in validation, as a fraction of one in training."""
+
+MANY_STEPS = 1000
+"""From which on the average of the weights is better than the last ones."""
+
+SMALL = 500
+"""Items below which starting processes that read ahead takes longer than they save."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A network and the weights that it starts from; file: None for an initialization."""
+
+    model: str
+    model_args: Mapping[str, Any]
+    file: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.model} from {self.file.name}" if self.file else f"{self.model} from scratch"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that ended well; metric: the value by which the best checkpoint was chosen."""
+
+    data: OwnData
+    checkpoint: Path
+    metric: float
+    epochs: int
+
+
+class StepClock(Callback):
+    """The seconds that a step of training takes."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, *about, **more) -> None:
+        self.times.append(time.monotonic())
+
+    @property
+    def seconds(self) -> float:
+        """From step to step."""
+        return (self.times[-1] - self.times[0]) / max(len(self.times) - 1, 1)
+
+
+def fit(
+    path: str | Path, out: str | Path, *, minutes: float, seed: int = 0, initial: str | None = None, epochs: int | None
+) -> Run:
+    """Understand the data, say so, train, and say what came of it; `metamixer train` and `metamixer.train`."""
+    above_zero("minutes", minutes)
+    data, out = understand(path), Path(out)
+    start = find_start(data, initial)
+    print(f"{path}: {data.understood}", flush=True)
+    with removed_where_it_fails(out):
+        recipe = recipe_of(data, start, out, seed=seed)
+        if epochs is None:
+            epochs = fitting_epochs(data, recipe, seconds=60 * minutes)
+        print(f"training {start} for {epochs} epochs, about {minutes:g} min at most; the run is in {out}", flush=True)
+        return train(data, with_epochs(data, recipe, epochs), out, epochs)
+
+
+@contextmanager
+def removed_where_it_fails(out: Path) -> Iterator[None]:
+    """A new run's folder goes where nothing was trained."""
+    was_there = out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        if not was_there and not any((out / name).exists() for name in ("best.ckpt", "last.ckpt")):
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+
+
+def find_start(data: OwnData, initial: str | None) -> Start:
+    """The weights that were asked for, else those of the package for this task, else none."""
+    if initial is not None:
+        start = start_of(Path(initial), data)
+        if start is None:
+            raise InputError(f"initial {initial}: not a checkpoint for {data.task.name} on such data, expected one")
+        return start
+    files = [packaged_weights(name) for name in packaged_names()]
+    fitting = (start_of(file, data) for file in files)
+    return next((start for start in fitting if start), Start(*NETWORKS[data.task.name]))
+
+
+def start_of(file: Path, data: OwnData) -> Start | None:
+    """A checkpoint of ours as the start of a training; None where it is for another task or other inputs."""
+    _, info = read_checkpoint(file)
+    if info.get("task") != data.task.name or info.get("fused"):
+        return None
+    own = {**data.model, **data.model.get("model_args", {})}
+    fixed = ("in_chans", "variables", "lookback", "horizon", "scale")
+    if any(own[key] != info["model_args"][key] for key in fixed if key in own and key in info["model_args"]):
+        return None
+    return Start(info["model"], {k: v for k, v in info["model_args"].items() if k not in DATAS_OWN}, file)
+
+
+def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str, Any]:
+    """The recipe as `metamixer fit` reads it, but for the number of epochs."""
+    arguments = data.prepare(out, seed)
+    if "num_workers" not in arguments:
+        arguments["num_workers"] = 0 if data.items < SMALL else max(min((os.cpu_count() or 1) - 1, 4), 0)
+    model = {
+        **data.model,
+        "model": start.model,
+        "model_args": {**start.model_args, **data.model.get("model_args", {})},
+    }
+    if start.file is not None:
+        model["initial"] = str(start.file)
+        if "num_classes" in data.model:
+            model["new_classifier"] = True
+    return {
+        "seed_everything": seed,
+        "out": str(out),
+        "model": {"class_path": data.model_class, "init_args": model},
+        "data": {"class_path": data.data_class, "init_args": {**arguments, "seed": seed}},
+        "trainer": {"log_every_n_steps": 1, **data.trainer},
+    }
+
+
+def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) -> int:
+    """How many epochs fit into the time, by that of a few steps; at least 1, at most the data's own limit."""
+    clock = {"class_path": f"{StepClock.__module__}.{StepClock.__name__}"}
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = {
+            **recipe["trainer"],
+            "max_steps": TRIAL_STEPS,
+            "limit_val_batches": 0,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "logger": False,
+            "callbacks": [clock],
+        }
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*could not find the monitored key.*")  # nothing is validated
+            cli = run_recipe({**recipe, "out": folder, "trainer": trainer}, Path(folder, "trial.yaml"))
+    step = next(callback.seconds for callback in cli.trainer.callbacks if isinstance(callback, StepClock))
+    epoch = step * cli.trainer.num_training_batches * (1 + VALIDATION_COST * data.val_items / max(data.items, 1))
+    return min(max(int(seconds / max(epoch, 1e-6)), 1), data.most_epochs)
+
+
+def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """The recipe with its length, about ten validations on the way, and one at the end."""
+    every = max(epochs // 10, 1)
+    trainer = {**recipe["trainer"], "max_epochs": epochs, "check_val_every_n_epoch": every}
+    trainer["max_epochs"] = max(epochs - epochs % every, 1)
+    trainer["enable_model_summary"] = False
+    batch = recipe["data"]["init_args"].get("batch_size", 1)
+    if epochs * data.items / batch >= MANY_STEPS:
+        trainer["callbacks"] = [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}]
+    model = recipe["model"]
+    if data.task is DETECTION:
+        drops = {"milestones": [round(0.75 * epochs, 2), round(0.92 * epochs, 2)]}
+        arguments = model["init_args"]
+        model = {**model, "init_args": {**arguments, "optimization": {**arguments["optimization"], **drops}}}
+    return {**recipe, "model": model, "trainer": trainer}
+
+
+def train(data: OwnData, recipe: Mapping[str, Any], out: Path, epochs: int) -> Run:
+    """Run the recipe, which is kept beside the checkpoints."""
+    cli = run_recipe(recipe, out / "recipe.yaml")
+    best = next(callback for callback in cli.trainer.checkpoint_callbacks if callback.monitor)
+    if best.best_model_score is None:
+        raise InputError(f"{out}: nothing was validated, expected more --minutes")
+    return Run(data, out / "best.ckpt", float(best.best_model_score), epochs)
+
+
+def run_recipe(recipe: Mapping[str, Any], path: Path):
+    """`metamixer fit` by a recipe, which is written to `path` before."""
+    write_text(path, yaml.safe_dump(dict(recipe), sort_keys=False))
+    return run(["fit", "--config", str(path)])

@@ -1,0 +1,19 @@
+"""Examples run as they are, on small settings."""
+
+import runpy
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_minute_one(tmp_path, monkeypatch, capfd):
+    options = ["--out", str(tmp_path), "--epochs", "1", "--side", "40"]
+    monkeypatch.setattr(sys, "argv", ["minute_one.py", *options])
+    runpy.run_path(str(EXAMPLES / "minute_one.py"), run_name="__main__")
+    said = capfd.readouterr().out
+    for task in ("predict", "segment", "points", "upscale", "forecast", "train"):
+        assert f"{task}: " in said
+    assert "40 images in 4 classes (cat, church, coffee, flower), 8 of them kept for validation" in said
+    assert (tmp_path / "large.png").is_file() and (tmp_path / "forecast.csv").is_file()
+    assert (tmp_path / "run" / "best.ckpt").is_file()

@@ -1,0 +1,200 @@
+"""`metamixer train DATA`: what a folder is understood to be, the split, and a training from it."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import metamixer
+from metamixer.cli import main
+from metamixer.errors import InputError
+from metamixer.training.own_data.kinds import understand
+from metamixer.training.own_data.understood import split
+from metamixer.training.recipes import find_recipe, recipe_names, with_recipes
+from tables import wide
+
+RANDOM = np.random.RandomState(0)
+
+
+def picture(side=100, colour=(200, 60, 40)):
+    noise = RANDOM.randint(-30, 30, (side, side, 3))
+    return Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8))
+
+
+def write_classes(root, names=("blue", "red"), count=5, side=100):
+    for i, name in enumerate(names):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            picture(side, (200 * i, 60, 220 - 200 * i)).save(root / name / f"{number}.png")
+    return root
+
+
+def write_coco(root, count=5):
+    (root / "images").mkdir(parents=True)
+    for i in range(count):
+        picture(64).save(root / "images" / f"{i}.png")
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 64, "height": 64} for i in range(count)],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 7, "bbox": [4, 4, 30, 30], "area": 900, "iscrowd": 0}
+            | {"segmentation": [[4, 4, 34, 4, 34, 34, 4, 34]]}
+            for i in range(count)
+        ],
+        "categories": [{"id": 7, "name": "tile"}],
+    }
+    (root / "all.json").write_text(json.dumps(content))
+    return root
+
+
+def write_masks(root, count=5):
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for i in range(count):
+        picture(64).save(root / "images" / f"{i}.jpg")
+        Image.fromarray(np.eye(64, dtype=np.uint8) * 3).save(root / "masks" / f"{i}.png")
+    return root
+
+
+def write_large(root, count=4):
+    root.mkdir()
+    for i in range(count):
+        picture(100).save(root / f"{i}.png")
+    return root
+
+
+def write_clouds(root, count=3):
+    root.mkdir()
+    for i in range(count):
+        points = RANDOM.rand(50, 3)
+        np.savez(root / f"{i}.npz", coord=points, segment=(points[:, 2] > 0.5).astype(int))
+    return root
+
+
+def write_table(root):
+    root.mkdir()
+    wide(120).to_csv(root / "sales.csv", index=False)
+    return root
+
+
+KINDS = {
+    "classification": (write_classes, "10 images in 2 classes (blue, red), 2 of them kept for validation"),
+    "detection": (write_coco, "5 images with 5 objects of 1 classes (tile), 1 of them kept for validation"),
+    "segmentation": (write_masks, "5 images with masks of 2 classes (0, 3), 1 of them kept for validation"),
+    "super_resolution": (write_large, "4 large images, 1 of them kept for validation"),
+    "points": (write_clouds, "3 clouds of 150 points with labels of 2 classes, 1 of them kept for validation"),
+    "forecasting": (write_table, "120 dates of 3 series"),
+}
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_a_folder_is_understood_and_divided(task, tmp_path):
+    write, said = KINDS[task]
+    data = understand(write(tmp_path / "data"))
+    assert data.task.name == task and said in data.understood
+    assert data.items > 0 and data.val_items > 0
+    first, again = (data.prepare(tmp_path / f"run{i}", 0) for i in range(2))
+    written = [json.loads((tmp_path / f"run{i}" / "split.json").read_text()) for i in range(2)]
+    assert written[0] == written[1] and first.keys() == again.keys()
+    if task != "forecasting":
+        train, val = (
+            set(written[0][key]) for key in (("train", "val") if "val" in written[0] else ("train", "validation"))
+        )
+        assert train and val and not train & val
+
+
+def test_the_split_is_stratified_and_follows_the_seed(tmp_path):
+    data = understand(write_classes(tmp_path / "data", count=10))
+    data.prepare(tmp_path / "run", 0)
+    held = json.loads((tmp_path / "run" / "split.json").read_text())["validation"]
+    assert sum("/blue/" in name for name in held) == sum("/red/" in name for name in held) == 2
+    assert split(range(50), 0) == split(range(50), 0) != split(range(50), 1)
+
+
+def test_a_split_that_is_there_is_kept(tmp_path):
+    for part, count in (("train", 4), ("val", 2)):
+        write_classes(tmp_path / "data" / part, count=count)
+    data = understand(tmp_path / "data")
+    assert "8 images in 2 classes (blue, red), 4 more to validate on" in data.understood
+    assert data.prepare(tmp_path / "run", 0)["root"] == str(tmp_path / "data")
+
+
+def empty(root):
+    root.mkdir()
+
+
+def one_class(root):
+    write_classes(root, names=("red",))
+
+
+def one_image(root):
+    write_classes(root, count=1)
+
+
+def corrupt(root):
+    write_classes(root)
+    (root / "red" / "0.png").write_bytes(b"no image")
+
+
+def masks_and_json(root):
+    write_masks(root)
+    (root / "all.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+
+
+def no_labels(root):
+    root.mkdir()
+    for i in range(2):
+        np.savez(root / f"{i}.npz", coord=RANDOM.rand(9, 3))
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (empty, "nothing to train on, expected one of: images with a COCO json; "),
+        (one_class, "one class, 'red', expected a folder for each of at least two"),
+        (one_image, "images of class 'blue': 1 of them, expected at least 2"),
+        (corrupt, "0.png: not a readable image"),
+        (masks_and_json, "images with a COCO json and images with masks"),
+        (no_labels, "0.npz: no labels in it, expected one a point"),
+        (lambda root: None, "no such file or folder, expected data to train on"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_run(write, message, tmp_path, capsys):
+    write(tmp_path / "data")
+    assert main(["train", str(tmp_path / "data"), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert message in said and len(said.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_ends_with_the_figure_the_path_and_the_next_command(tmp_path, capfd):
+    data = write_classes(tmp_path / "data", count=5, side=40)
+    command = ["train", str(data), "--out", str(tmp_path / "run"), "--epochs", "1"]
+    assert main(command) == 0
+    lines = capfd.readouterr().out.splitlines()
+    best = tmp_path / "run" / "best.ckpt"
+    assert any("10 images in 2 classes (blue, red)" in line for line in lines)
+    assert any("training ffnet_nano from scratch for 1 epochs" in line for line in lines)
+    assert f"weights in {best}" in lines[-2] and lines[-2].startswith("top1 ")
+    assert lines[-1] == f"next: metamixer predict IMAGES --checkpoint {best}"
+    assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["model"]["init_args"]["num_classes"] == 2
+    classifier = metamixer.load(best)
+    assert classifier.classes == ["blue", "red"] and classifier.preprocessing.size == 32
+
+
+def test_minutes_must_be_some(tmp_path):
+    with pytest.raises(InputError, match="minutes 0, expected a number above 0"):
+        metamixer.train(write_classes(tmp_path / "data"), minutes=0)
+
+
+def test_recipes_are_found_by_name(tmp_path):
+    assert find_recipe("imagenette").endswith("recipes/classification/imagenette.yaml")
+    assert find_recipe("detection/own_data").endswith("recipes/detection/own_data.yaml")
+    assert with_recipes(["fit", "--config", "digits", "--config=imagenette"])[2:] == [
+        find_recipe("digits"),
+        f"--config={find_recipe('imagenette')}",
+    ]
+    assert find_recipe("nowhere.yaml") == "nowhere.yaml" and len(recipe_names()) > 40
+    with pytest.raises(InputError, match="config 'own_data', expected one of detection/own_data, points/own_data"):
+        find_recipe("own_data")

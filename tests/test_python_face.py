@@ -1,0 +1,183 @@
+"""What users see of the package in Python: names, `load`, the inputs that every predictor takes, and its results."""
+
+import ast
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import metamixer
+from metamixer.checkpoints.ours import network_info, save_network
+from metamixer.data.images import given
+from metamixer.data.points.clouds import Cloud, read_cloud
+from metamixer.errors import InputError
+from metamixer.system import web
+from tables import NAMES, wide
+from test_predictors import CASES, PICTURE
+
+IMAGE_TASKS = ("classification", "detection", "segmentation", "super_resolution")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """A file of a small network for each task."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for task, case in CASES.items():
+        torch.manual_seed(0)
+        info = network_info(case.model, case.arguments, task=task, preprocessing=case.preprocessing)
+        network = metamixer.create_model(case.model, **case.arguments)
+        save_network(
+            network,
+            {**info, "classes": case.arguments.get("num_classes") and list("abc")},
+            folder / f"{task}.safetensors",
+        )
+    return {task: folder / f"{task}.safetensors" for task in CASES}
+
+
+@pytest.fixture
+def predictors(checkpoints):
+    return {task: metamixer.load(path) for task, path in checkpoints.items()}
+
+
+def test_importing_is_light_and_timm_still_gets_our_networks():
+    program = (
+        "import sys, metamixer; assert metamixer.__version__; "
+        "assert not {'torch', 'numpy', 'timm'} & set(sys.modules); "
+        "import timm; assert timm.is_model('ffnet_1')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_type_checkers_see_what_is_there():
+    tree = ast.parse(Path(metamixer.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {name.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    assert seen == metamixer._WHERE and {*seen, "InputError", "__version__"} == set(metamixer.__all__)
+    assert set(metamixer.__all__) <= set(dir(metamixer))
+    for name in metamixer.__all__:
+        assert getattr(metamixer, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'bogus'"):
+        metamixer.bogus  # noqa: B018
+
+
+def test_load_gives_the_predictor_of_the_task(predictors):
+    assert {task: type(predictor).__name__ for task, predictor in predictors.items()} == {
+        task: case.predictor for task, case in CASES.items()
+    }
+    assert metamixer.load("ffnet_sr_nano", scale=3).scale == 3
+    assert metamixer.load("ffnet_sr_nano_x4").scale == 4
+    forecaster = metamixer.load("ffnet_ts_zero", horizon=5, levels=(80,))
+    assert len(forecaster(wide(60))) == 5
+    with pytest.raises(InputError, match="did you mean"):
+        metamixer.load("ffnet_11")
+    with pytest.raises(InputError, match=r"absent.ckpt: no such file"):
+        metamixer.load("absent.ckpt")
+
+
+@pytest.mark.parametrize("task", IMAGE_TASKS)
+def test_every_image_predictor_takes_every_kind_of_image(task, predictors, tmp_path, monkeypatch):
+    predictor, pixels = predictors[task], np.asarray(PICTURE)
+    file = io.BytesIO()
+    PICTURE.save(file, format="PNG")
+    (tmp_path / "folder").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "folder" / name).write_bytes(file.getvalue())
+    monkeypatch.setattr(given, "fetch", lambda url: file.getvalue())
+    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    path = tmp_path / "folder" / "a.png"
+    singles = [str(path), path, PICTURE, pixels, tensor, tensor / 255, "https://example.org/a.png"]
+    results = [predictor(one) for one in singles]
+    for result in results[1:]:
+        assert as_numbers(result).shape == as_numbers(results[0]).shape
+        np.testing.assert_allclose(as_numbers(result), as_numbers(results[0]), atol=1 / 100)
+    assert results[0].source == str(path) and results[2].source == "image"
+    assert results[-1].source == "https://example.org/a.png"
+    for several in (tmp_path / "folder", [path, PICTURE], (path, pixels)):
+        found = list(predictor(several))
+        assert len(found) == 2
+        np.testing.assert_allclose(as_numbers(found[1]), as_numbers(results[0]), atol=1e-3)
+    for bad, message in ((3, "image of type int"), ([], "no images, expected at least one")):
+        with pytest.raises(InputError, match=message):
+            predictor(bad)
+
+
+def as_numbers(result) -> np.ndarray:
+    """Of any result, in units in which tensors and files agree."""
+    if isinstance(result, dict):
+        return result["scores"].numpy()
+    if hasattr(result, "scale"):
+        return np.asarray(result.image) / 255
+    return np.asarray(result)
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_results_are_drawn_written_and_described(task, predictors, tmp_path):
+    source = CASES[task].input()
+    result = predictors[task](source)
+    assert result._repr_png_().startswith(b"\x89PNG")
+    assert json.loads(json.dumps(result.to_dict()))
+    assert type(result).__name__ in repr(result) and str(result)
+    name = "result.png" if task == "super_resolution" else "result.json"
+    assert result.save(tmp_path / name).stat().st_size > 20
+    with pytest.raises(InputError, match=r"result.xyz: expected a name that ends in one of"):
+        result.save(tmp_path / "result.xyz")
+
+
+def test_results_have_named_fields(predictors, tmp_path):
+    top = predictors["classification"](PICTURE)
+    assert top.top(1) == [(top.label, top.probability)] and top.shape == (3,)
+    assert type(top + 0) is torch.Tensor and type(top.softmax(0)) is torch.Tensor
+    both = predictors["classification"]([PICTURE, PICTURE])
+    assert both.shape == (2, 3) and both[1].label == top.label and both.argmax(1).shape == (2,)
+    found = predictors["detection"](PICTURE)
+    assert found.boxes is found["boxes"] and len(found.names) == len(found.scores) == len(found.masks)
+    labels = predictors["segmentation"](PICTURE)
+    assert labels.shape == (48, 64) and sum(labels.areas().values()) == labels.size
+    assert np.asarray(Image.open(labels.save(tmp_path / "labels.png"))).tolist() == labels.tolist()
+    assert "Segmentation" not in repr(labels == 1)
+    table = predictors["forecasting"](wide(60))
+    assert list(table.frame) == ["date", *NAMES] and table.horizon == 12
+    assert table.save(tmp_path / "forecast.csv").read_text().startswith("date,")
+
+
+def test_clouds_come_as_paths_arrays_and_dictionaries(predictors, tmp_path):
+    cloud = CASES["points"].input()
+    rows = np.concatenate([cloud.coordinates, cloud.colours], axis=1)
+    segmenter = predictors["points"]
+    np.savez(tmp_path / "room.npz", coord=cloud.coordinates, color=cloud.colours)
+    labels = segmenter(cloud)
+    for same in (rows, torch.from_numpy(rows), {"coord": cloud.coordinates, "color": cloud.colours}):
+        assert (segmenter(same) == labels).all()
+    assert (segmenter(str(tmp_path / "room.npz")) == labels).all()
+    assert len(segmenter(tmp_path)) == 1 and len(segmenter([cloud, rows])) == 2
+    written = np.load(labels.save(tmp_path / "out.npz"))
+    assert (written["prediction"] == labels).all() and isinstance(read_cloud(tmp_path / "out.npz"), Cloud)
+
+
+def test_urls_are_https_bounded_and_named_in_errors(monkeypatch):
+    with pytest.raises(InputError, match=r"http://example.org/a.png: expected an https address"):
+        web.fetch("http://example.org/a.png")
+
+    class Answer(io.BytesIO):
+        url = "https://example.org/a.png"
+
+    monkeypatch.setattr(web, "urlopen", lambda request, timeout: Answer(b"x" * 100))
+    assert web.fetch("https://example.org/a.png") == b"x" * 100
+    with pytest.raises(InputError, match="more than 0 MiB, expected a smaller file"):
+        web.fetch("https://example.org/a.png", largest=50)
+    Answer.url = "http://example.org/a.png"
+    with pytest.raises(InputError, match=r"leads to http://example.org/a.png"):
+        web.fetch("https://example.org/a.png")
+
+    def refuse(request, timeout):
+        raise OSError("no route")
+
+    monkeypatch.setattr(web, "urlopen", refuse)
+    with pytest.raises(InputError, match=r"can't be fetched \(no route\)"):
+        web.fetch("https://example.org/a.png")
