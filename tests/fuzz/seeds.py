@@ -75,7 +75,8 @@ def _images(folder: Path) -> list[Kind]:
 
     def read(path: Path) -> None:
         read_image(path, name=str(path))
-        read_picture(path)
+        if path.suffix != ".gif":  # which upscale refuses
+            read_picture(path)
 
     names = [path.name for path in folder.iterdir() if path.stem != "labels"]
     labels = Kind("labels.png", lambda path: read_label_map(path, classes, size=(24, 32)))
