@@ -156,7 +156,7 @@ def _descriptions(folder: Path) -> list[Kind]:
     categories = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
     coco = {"images": [image], "annotations": annotations, "categories": categories}
     (folder / "coco.json").write_text(json.dumps(coco))
-    classes = {"classes": [{"name": "a", "colour": [1, 2, 3]}, {"name": "b", "colour": "#aabbcc"}], "ignore_index": 9}
+    classes = {"classes": [{"name": "a", "colour": [1, 2, 3]}, {"name": "b", "colour": [4, 5, 6]}], "ignore_index": 9}
     (folder / "classes.yaml").write_text(yaml.safe_dump(classes))
     clouds = {"classes": {1: "a", 2: "b"}, "ignored": [0], "train": ["a.ply"], "val": "b.ply"}
     (folder / "clouds.yaml").write_text(yaml.safe_dump(clouds))
