@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import at_least
+from ..data.images.decoding import MAX_PIXELS, bomb_guard
+from ..errors import at_least, printable
 from ..models.tasks import CLASSIFICATION
 from .batch import Batch
 from .engine import predict_files, refuse_with_engine
@@ -24,6 +25,7 @@ def predict(
     json: str | None = None,
     overwrite: bool = False,
     batch_size: int = 32,
+    max_pixels: int = MAX_PIXELS,
     device: str = "cpu",
     backend: str | None = None,
     out: str | None = None,
@@ -40,6 +42,7 @@ def predict(
         json: file to write the result to; "-" for standard output instead of the table.
         overwrite: replace an existing file.
         batch_size: images per batch.
+        max_pixels: an image of more is refused before it is decoded.
         device: the device to compute on, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         out: with an engine, the folder of its results.
@@ -66,10 +69,11 @@ def predict(
     if backend:
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []
-    with Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
+    with bomb_guard(max_pixels), Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
         for path, found in classify(classifier, paths, batch, batch_size=batch_size):
             results.append(found.to_dict(top))
-            output.say(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in found.top(top)))
+            lines = [path, *(f"  {probability:7.2%}  {name}" for name, probability in found.top(top))]
+            output.say("\n".join(map(printable, lines)))
         if results:
             output.end(results, then="" if checkpoint else OWN_CLASSES)
 
