@@ -5,17 +5,19 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import timm
 
 import metamixer
-from metamixer.moved import MOVED
+from metamixer.moved import MOVED, MOVED_NAMES
 
 FLOORS = (
     ("errors", "moved"),
     ("system", "ops"),
+    ("zoo",),
     ("mixer", "drawing"),
     ("models", "data"),
     ("inference", "deployment"),
@@ -23,6 +25,7 @@ FLOORS = (
     ("tasks", "bench"),
     ("training",),
     ("predictors",),
+    ("engine",),
     ("commands",),
     ("cli",),
     ("__init__", "__main__"),
@@ -121,14 +124,74 @@ def test_export_needs_no_lightning(tmp_path):
 
 
 @pytest.mark.parametrize(("old", "new"), MOVED.items())
-def test_a_module_documented_in_0_1_0_still_imports(old, new):
+def test_a_module_of_0_1_0_still_imports(old, new):
     sys.modules.pop(old, None)
     with pytest.warns(DeprecationWarning, match=f"{old} is {new} now") as caught:
         __import__(old)
     assert sys.modules[old] is sys.modules[new]
     assert caught[0].filename == __file__
     with warnings.catch_warnings(action="ignore"):
-        assert getattr(metamixer, old.removeprefix("metamixer.")) is sys.modules[new]
+        assert old.count(".") > 1 or getattr(metamixer, old.removeprefix("metamixer.")) is sys.modules[new]
+
+
+PUBLIC_IN_0_1_0 = {
+    "metamixer": "Classifier Detector Forecaster InputError MetaMixer PointSegmenter Segmenter TOKEN_MIXERS Upscaler "
+    "create_model deploy fuse list_models load_checkpoint load_exported load_published",
+    "metamixer.bench": "Entry Result choose_forms own_sizes time_networks",
+    "metamixer.bench_report": "draw_pareto fastest_forms table",
+    "metamixer.checkpoints": "load_checkpoint load_initial network_info save_network",
+    "metamixer.complexity": "measure",
+    "metamixer.data": "Augmentation CloudData CocoData CorruptedImageData DetectionAugmentation "
+    "DetectionPreprocessing DigitsData ImageData PointAugmentation PointPreprocessing Preprocessing S3DISData "
+    "ScanNetData SegmentationAugmentation SegmentationData SegmentationPreprocessing SemanticKITTIData SeriesData "
+    "SuperResolutionData",
+    "metamixer.data.coco": "CocoData",
+    "metamixer.data.corrupted": "CorruptedImageData",
+    "metamixer.data.images": "DigitsData ImageData LabelledImages read_dataset read_image",
+    "metamixer.data.point_sets": "KITTI_CLASSES S3DISData ScanNetData SemanticKITTIData",
+    "metamixer.data.points": "CloudData",
+    "metamixer.data.segmentation": "SegmentationData",
+    "metamixer.data.super_resolution": "ImagePairs SuperResolutionData",
+    "metamixer.data.windows": "SeriesData Windows",
+    "metamixer.deployment.exporting": "export",
+    "metamixer.detector": "Detector",
+    "metamixer.files": "write_png write_text",
+    "metamixer.forecaster": "Forecaster Training",
+    "metamixer.machine": "describe_accelerator describe_machine",
+    "metamixer.mixer": "MetaMixer SelfAttention",
+    "metamixer.models": "CascadeMaskRCNN FFNet FFNet3D FFNetSR FFNetTS SegmentationNetwork create_model list_models",
+    "metamixer.models.cascade_mask_rcnn": "paste_masks",
+    "metamixer.packaged": "packaged_scales",
+    "metamixer.point_segmenter": "PointSegmenter",
+    "metamixer.prediction": "Classifier find_images",
+    "metamixer.published": "load_published",
+    "metamixer.quality": "psnr ssim",
+    "metamixer.resizing": "crop_to_multiple imresize",
+    "metamixer.segmenter": "Segmenter",
+    "metamixer.series": "Conv1d Dropout",
+    "metamixer.sparse": "SparseVoxels VoxelGrid pool_max submanifold_convolution unpool",
+    "metamixer.sparse_layers": "BatchNorm GELU SubmanifoldConv3d",
+    "metamixer.tasks": "Classification CorruptionRobustness Detection DetectionOptimization Distillation Forecasting "
+    "MovingAverage Optimization PointOptimization PointSegmentation Segmentation SegmentationOptimization "
+    "SuperResolution Teacher",
+    "metamixer.training": "run use_fast_settings",
+    "metamixer.upscaling": "Upscaler",
+}
+"""What 0.1.0's pages, example and benchmarks import, and what its packages export (commit 4b6b40f)."""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("module", PUBLIC_IN_0_1_0)
+def test_what_0_1_0_had_still_imports(module):
+    found = import_module(module)
+    assert [name for name in PUBLIC_IN_0_1_0[module].split() if not hasattr(found, name)] == []
+
+
+@pytest.mark.parametrize(("module", "places"), MOVED_NAMES.items())
+def test_a_name_that_moved_warns_and_is_found(module, places):
+    for name in " ".join(places.values()).split():
+        with pytest.warns(DeprecationWarning, match=f"{module}.{name} is .*{name} now"):
+            assert getattr(import_module(module), name).__name__ == name
 
 
 def test_timm_lists_the_image_networks_under_one_name():

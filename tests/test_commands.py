@@ -185,16 +185,16 @@ def test_a_training_may_start_from_a_published_file_by_its_url(monkeypatch):
 def test_models_lists_the_papers_table(capsys):
     assert main(["models"]) == 0
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]}
-    assert rows["ffnet_1.in1k"] == ["13.7", "M", "2.98", "G", "256", "81.3"]
-    assert rows["ffnet_4.in1k_384"] == ["79.2", "M", "43.12", "G", "384", "85.3"]
-    assert rows["ffnet_nano.untrained"][-1] == "ours"
+    assert rows["ffnet_1.in1k"] == ["13.7", "M", "2.98", "G", "256", "81.3", "(paper)", "download", "55", "MB"]
+    assert rows["ffnet_4.in1k_384"] == ["79.2", "M", "43.12", "G", "384", "85.3", "(paper)", "download", "321", "MB"]
+    assert rows["ffnet_nano"][-2:] == ["not", "published"]
+    assert rows["ffnet_sr_nano_x2"][-3:] == ["in", "the", "package"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["paint"], "command 'paint', expected one of fit"),
-        (["predict", "{pictures}"], "expected a model name, a checkpoint or both"),
+        (["paint"], "command 'paint', expected one of predict"),
         (["predict", "--model", "ffnet_9", "--checkpoint", "{checkpoint}", "{pictures}"], "expected ffnet_9"),
         (
             ["predict", "--model", "ffnet_sr_light", "{pictures}"],

@@ -143,7 +143,7 @@ def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path):
 def test_a_teacher_that_does_not_go_with_the_data_is_named(teacher, options, message, folder, tmp_path):
     with pytest.raises(InputError, match=message):
         small = ["--epochs", "1", "--size", "32", "--batch_size", "4", "--num_workers", "0"]
-        _call(["distil", str(folder), "--teacher", teacher, "--out", str(tmp_path / "run"), *small, *options])
+        _call("distil", [str(folder), "--teacher", teacher, "--out", str(tmp_path / "run"), *small, *options])
 
 
 def test_folders_that_teach_nothing(tmp_path, folder, capsys):

@@ -46,4 +46,4 @@ def test_commands_exist(page):
         line for code, _ in blocks(page, "sh", "bash", "console") for line in code.replace("\\\n", " ").splitlines()
     ]
     called = {shlex.split(line)[1] for line in lines if re.match(r"(\$ )?metamixer ", line)}
-    assert called <= {*cli._commands(), "--help", "--version"}
+    assert called <= {*cli.COMMANDS, "--help", "--version"}

@@ -231,7 +231,7 @@ def test_a_file_is_replaced_when_asked(checkpoint, tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shapes.pt2").touch()
     command = ["export", str(checkpoint), "--format", "torch"]
-    assert main(command) == 2
+    assert main([*command, "--out", "shapes.pt2"]) == 2
     assert "shapes.pt2: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
     assert metamixer.load_exported("shapes.pt2").shape == (None, 3, None, None)
@@ -258,8 +258,8 @@ def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
     [
         (["."], "source '.', expected a checkpoint or a network's name"),
         (
-            ["ffnet_sr_nano"],
-            "ffnet_sr_nano: no weights are published under this name, expected a checkpoint, --pretrained false",
+            ["ffnet_nano"],
+            "model 'ffnet_nano': no weights are published",
         ),
         (["ffnet_sr_nano_x2", "--images", "{arrays}"], "a.npy: not a readable .npy array"),
         (

@@ -80,7 +80,7 @@ def write_table(root):
 
 KINDS = {
     "classification": (write_classes, "10 images in 2 classes (blue, red), 2 of them kept for validation"),
-    "detection": (write_coco, "5 images with 5 objects of 1 classes (tile), 1 of them kept for validation"),
+    "detection": (write_coco, "5 images with 5 objects of 1 class (tile), 1 of them kept for validation"),
     "segmentation": (write_masks, "5 images with masks of 2 classes (0, 3), 1 of them kept for validation"),
     "super_resolution": (write_large, "4 large images, 1 of them kept for validation"),
     "points": (write_clouds, "3 clouds of 150 points with labels of 2 classes, 1 of them kept for validation"),
@@ -175,7 +175,7 @@ def test_training_ends_with_the_figure_the_path_and_the_next_command(tmp_path, c
     lines = capfd.readouterr().out.splitlines()
     best = tmp_path / "run" / "best.ckpt"
     assert any("10 images in 2 classes (blue, red)" in line for line in lines)
-    assert any("training ffnet_nano from scratch for 1 epochs" in line for line in lines)
+    assert any("training ffnet_nano from scratch: 1 epoch; the run is in" in line for line in lines)
     assert f"weights in {best}" in lines[-2] and lines[-2].startswith("top1 ")
     assert lines[-1] == f"next: metamixer predict IMAGES --checkpoint {best}"
     assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["model"]["init_args"]["num_classes"] == 2

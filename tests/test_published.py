@@ -241,5 +241,5 @@ def test_pretrained_drops_no_key(published):
 
 
 def test_pretrained_refuses_a_network_without_published_weights():
-    with pytest.raises(InputError, match="ffnet_1_hybrid: no published weights"):
+    with pytest.raises(InputError, match=r"ffnet_1_hybrid.: no weights are published"):
         metamixer.create_model("ffnet_1_hybrid", pretrained=True)

@@ -4,14 +4,18 @@ import io
 import json
 import sys
 import tarfile
+from dataclasses import replace
+from itertools import chain
 from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import IterableDataset
 
 from metamixer.data import Augmentation, ImageData, Preprocessing
 from metamixer.data.images.reading import LabelledImages, is_grey
+from metamixer.data.images.shards import ShardReader
 from metamixer.errors import InputError
 from metamixer.training.run_sheet import spread
 
@@ -58,14 +62,16 @@ def write_shards(root):
     (root / "info.json").write_text(json.dumps({"splits": splits}))
 
 
-@pytest.fixture(params=["folder", "hfds", "wds"])
+@pytest.fixture(params=["folder", "hfds", "wds", "stream"])
 def data(request, tmp_path, monkeypatch):
     """Data modules that read the same images from each store."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     root = tmp_path / "images"
     store = {"root": str(root)}
-    if request.param == "wds":
+    if request.param in ("wds", "stream"):
         pytest.importorskip("webdataset")
+        if request.param == "stream":  # as of shards that aren't tar files on disk
+            monkeypatch.setattr("metamixer.data.images.reading.shard_reader", lambda *_: None)
         write_shards(root)
         store["dataset"] = "wds/colours"
     else:
@@ -115,10 +121,12 @@ def test_epochs_differ_and_a_resumed_run_repeats_them(num_workers, data):
 
     Two shards may have the same order in two epochs, but not in all four.
     """
-    data.num_workers = num_workers
+    data.loading = replace(data.loading, num_workers=num_workers)
 
     def epochs(numbers):
-        place = SimpleNamespace(current_epoch=numbers[0], world_size=1, global_rank=0)
+        place = SimpleNamespace(
+            current_epoch=numbers[0], world_size=1, global_rank=0, fit_loop=SimpleNamespace(batch_idx=-1)
+        )
         data.trainer = place
         loader = data.train_dataloader()
         for place.current_epoch in numbers:
@@ -129,6 +137,74 @@ def test_epochs_differ_and_a_resumed_run_repeats_them(num_workers, data):
     unbroken = list(epochs([0, 1, 2, 3]))
     assert len(set(map(tuple, unbroken))) > 1
     assert list(epochs([2, 3])) == unbroken[2:]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_begins_where_the_trainer_stands_in_the_epoch(num_workers, data):
+    data.loading = replace(data.loading, num_workers=num_workers)
+    data.augmentation = Augmentation()
+    data.trainer = SimpleNamespace(current_epoch=1, world_size=1, global_rank=0, fit_loop=SimpleNamespace(batch_idx=-1))
+    loader = data.train_dataloader()
+    whole = list(loader)
+    data.trainer.fit_loop.batch_idx = 0
+    rest = list(loader)
+    assert len(whole) == len(rest) + 1
+    assert len(loader) == len(whole) or isinstance(loader.dataset, IterableDataset)  # a stream's length is a guess
+    for before, after in zip(whole[1:], rest, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_the_random_choices_about_an_item_depend_on_no_number_of_workers(data):
+    if isinstance(data.training_dataset(), IterableDataset):
+        pytest.skip("a stream's items are drawn by its workers")
+    data.augmentation = Augmentation()
+    epochs = []
+    for num_workers in (0, 1, 3):
+        data.loading = replace(data.loading, num_workers=num_workers)
+        epochs.append(torch.cat([images for images, _ in data.train_dataloader()]))
+    assert torch.equal(epochs[0], epochs[1])
+    assert torch.equal(epochs[0], epochs[2])
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_share_an_epoch_and_evaluate_every_item_once(processes, data):
+    def sizes(rank):
+        data.trainer = SimpleNamespace(
+            current_epoch=0, world_size=processes, global_rank=rank, fit_loop=SimpleNamespace(batch_idx=-1)
+        )
+        return len(data.train_dataloader()), [
+            colour_of(image) for images, _ in data.val_dataloader() for image in images
+        ]
+
+    if isinstance(data.training_dataset(), IterableDataset):
+        with pytest.raises(InputError, match=f"a stream, which {processes} processes can't share evenly"):
+            sizes(0)
+        return
+    steps, colours = zip(*map(sizes, range(processes)), strict=True)
+    assert len(set(steps)) == 1
+    assert sorted(chain(*colours)) == sorted(number for number, _, _ in images_of("validation"))
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a.png": b"picture"}, "1.tar: sample a without a class, expected a.cls beside it"),
+        ({"a.png": b"picture", "a.cls": b"red"}, "1.tar/a.png: class b'red' .*, expected a number"),
+        ({"a.png": b"picture", "a.cls": b"1"}, "1.tar/a.png: not a readable image"),
+        (None, "1.tar: not a readable shard .*, expected a tar file"),
+    ],
+)
+def test_what_is_wrong_in_a_shard_is_named(members, message, tmp_path):
+    shard = tmp_path / "1.tar"
+    shard.write_bytes(b"no tar file")
+    if members:
+        with tarfile.open(shard, "w") as archive:
+            for name, content in members.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    with pytest.raises(InputError, match=message):
+        LabelledImages(ShardReader([shard], suffixes=[".png"]), mode="RGB", transform=None)[0]
 
 
 def test_every_store_gives_items_from_its_whole_length(data):

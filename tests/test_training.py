@@ -187,7 +187,12 @@ def test_a_run_that_a_scheduler_ends_does_not_look_finished(recipe, tmp_path, mo
     stop_in(monkeypatch, epoch=1, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert fit(recipe(), tmp_path / "run") == 130
     assert "interrupted: continue with --resume\n" in capsys.readouterr().err
-    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == STEPS + 2
+
+
+def test_a_mode_that_contradicts_the_tasks_metric_is_refused(recipe, tmp_path, capsys):
+    assert fit(recipe(), tmp_path / "run", "--checkpoint.mode", "min") == 2
+    assert "checkpoint.mode 'min' for val/top1, the task's metric, expected 'max'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("instructions", [True, False])

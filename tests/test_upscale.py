@@ -15,6 +15,7 @@ from metamixer.cli import main
 from metamixer.commands.upscale import upscale_file
 from metamixer.data.images import lossless
 from metamixer.data.images.lossless import PictureFile, read_picture, write_picture_file
+from metamixer.data.images.transparency import extend_color
 from metamixer.errors import InputError
 from metamixer.predictors.upscaler import Upscaler
 from pictures import noise, picture, save_small_upscaler
@@ -179,7 +180,7 @@ class TestCommand:
         names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
         pictures = ["a.png", "below/a.jpg", "single.webp"]
         assert names == sorted([*pictures, "a.png_compare.jpg", "below/a.jpg_compare.jpg", "single.webp_compare.jpg"])
-        assert capsys.readouterr().out.split() == [str(out / name) for name in pictures]
+        assert capsys.readouterr().out.splitlines() == [*(str(out / name) for name in pictures), "wrote 3 images"]
         with Image.open(out / "a.png_compare.jpg") as both:
             assert both.size == (2 * 60 + 8, 40)
 
@@ -313,3 +314,32 @@ def write_tiff_of_16_bits(path, *, side):
         + struct.pack("<3H", 16, 16, 16)
         + bytes(range(256)) * (6 * side**2 // 256 + 1)
     )
+
+
+def test_transparent_pixels_have_the_color_of_the_visible_ones_near_them():
+    color, alpha = np.zeros((20, 30, 3), np.uint8), np.zeros((20, 30), np.uint8)
+    color[5:12, 7:20] = (200, 100, 50)
+    alpha[5:12, 7:20] = 255
+    np.testing.assert_array_equal(extend_color(color, alpha), np.broadcast_to(color[6, 8], color.shape))
+    np.testing.assert_array_equal(extend_color(color, np.zeros_like(alpha)), color)
+    assert extend_color(color, np.ones_like(alpha)) is color
+
+
+def test_transparent_pixels_between_two_colors_take_the_nearer_one():
+    color = np.where(np.arange(32)[:, None] < 16, np.uint16(1000), np.uint16(60000))[None].repeat(20, axis=0)
+    alpha = np.full((20, 32), 65535, np.uint16)
+    alpha[:, 14:18] = 0
+    np.testing.assert_array_equal(extend_color(np.where(alpha[:, :, None] > 0, color, 0), alpha), color)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_no_dark_rim_at_a_transparent_edge(mode, upscaler):
+    """A shape on transparency and the same color everywhere give the same image where the shape is."""
+    alpha = Image.new("L", (30, 20))
+    alpha.paste(255, (8, 5, 22, 15))
+    opaque = Image.new("L" if mode == "LA" else "RGB", alpha.size, 180 if mode == "LA" else (180, 90, 40))
+    cut = Image.composite(opaque, Image.new(opaque.mode, opaque.size), alpha)
+    cut.putalpha(alpha)
+    visible = np.asarray(upscaler(cut))[10:30, 16:44, :-1]
+    expected = np.asarray(upscaler(opaque)).reshape(40, 60, -1)[10:30, 16:44]
+    np.testing.assert_array_equal(visible, expected)

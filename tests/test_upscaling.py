@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 import metamixer
-from metamixer.checkpoints import packaged
 from metamixer.errors import InputError
 from metamixer.inference.tiles import split
 from metamixer.predictors.upscaler import Upscaler
+from metamixer.zoo import files
 from pictures import noise, picture, save_small_upscaler
 
 
@@ -101,24 +101,20 @@ class TestUpscaler:
 
 
 class TestWeights:
-    def test_the_weights_in_the_package_are_the_default(self, tmp_path, monkeypatch, upscaler):
-        monkeypatch.setattr(packaged, "FOLDER", tmp_path)
+    def test_those_in_the_package_are_the_default(self, tmp_path, monkeypatch, upscaler):
+        monkeypatch.setattr(files, "FOLDER", tmp_path)
         save_small_upscaler(tmp_path / "ffnet_sr_nano_x2.safetensors")
         save_small_upscaler(tmp_path / "ffnet_sr_nano_x3.safetensors", scale=3)
         image = noise(20, 30, 3)
         np.testing.assert_array_equal(Upscaler()(image), upscaler(image))
         assert Upscaler("ffnet_sr_nano", scale=3)(image).shape == (60, 90, 3)
-        with pytest.raises(
-            InputError, match=r"ffnet_sr_nano_x4: no packaged weights \(available: ffnet_sr_nano_x2, ffnet_sr_nano_x3\)"
-        ):
-            Upscaler("ffnet_sr_nano", scale=4)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             ({"model": "ffnet_1"}, "model 'ffnet_1', expected one of ffnet_sr, ffnet_sr_light, ffnet_sr_nano"),
             ({"scale": 5}, "scale 5, expected one of 2, 3, 4"),
-            ({"model": "ffnet_sr"}, "ffnet_sr_x2: no packaged weights"),
+            ({"model": "ffnet_sr", "scale": 3}, "ffnet_sr: no weights for scale 3, expected scale 2"),
         ],
     )
     def test_names_missing_weights(self, arguments, message):

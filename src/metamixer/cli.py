@@ -6,78 +6,55 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 
-from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning
-from .models.tasks import TASKS
+from .commands import COMMANDS, TRAINING
+from .commands.help import completing_parser, full_help, function_of, nearest, options_of, overview, short_help
+from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning, printable
+from .system.version import package_version
 
-SUMMARIES = {
-    "train": "train on a folder of your own data: metamixer train flowers --minutes 10",
-    "fit": "train from a recipe: metamixer fit --config recipes/classification/digits.yaml",
-    "validate": "evaluate a checkpoint on the validation split",
-    "test": "evaluate a checkpoint on the test split",
-    "distil": "train a small classifier on a larger one's outputs for your images",
-    **{task.command: task.summary for task in TASKS.values()},
-    "fuse": "write a checkpoint's deploy form (fused)",
-    "export": "export a checkpoint to another runtime's format and verify the outputs",
-    "bench": "benchmark networks on this machine, on every backend",
-    "models": "list the networks with their sizes and accuracies in the paper",
-    "draw": "plot a checkpoint: predictions, training curve, kernels",
-}
-"""Help text of each command. All but fit, validate and test are functions in `commands`: COMMAND in COMMAND.py."""
-POSITIONAL = {
-    "images": {"nargs": "+", "help": "image files and folders"},
-    "clouds": {
-        "nargs": "+",
-        "help": "PLY, LAS, LAZ, NPZ or NPY files, folders of them, or folders of arrays with coord.npy",
-    },
-    "data": {"help": "a folder, or the file of a table"},
-    "table": {"help": "CSV (may be gzipped) or Parquet file"},
-    "networks": {"nargs": "+", "help": "names of metamixer or timm networks"},
-    "source": {"help": "a checkpoint (.ckpt, .safetensors, or a published file with --model) or the name of a network"},
-    "folder": {"help": "train/CLASS/IMAGE and val/CLASS/IMAGE, or any folder of unlabeled images"},
-    "checkpoint": {"help": "a training checkpoint (.ckpt) or a deploy form (.safetensors)"},
-}
+POSITIONAL = {"images": {"nargs": "+"}, "clouds": {"nargs": "+"}, "networks": {"nargs": "+"}}
+"""What stands behind a command's name; other ones are one word."""
 LISTS = {
-    "vs": {"type": str, "help": "other metamixer or timm networks to compare with"},
-    "batch": {"type": int, "help": "batch sizes"},
-    "sizes": {"type": int, "help": "image sides in pixels; default: each network's own"},
-    "backends": {"type": str, "help": "backends; default: all installed ones except compile, which is slow to build"},
-    "precisions": {"type": str, "help": "precisions: fp32, bf16, int8"},
-    "shape": {"type": int, "help": "shape of one input, such as 1 3 64 64, for networks that don't define it"},
-    "quantiles": {"type": float, "help": "quantiles to add to the forecast, such as 0.1 0.9"},
-    "stages": {"type": int, "help": "stages of the student that learn features, from 0"},
-    "teacher_stages": {"type": int, "help": "stages of the teacher that they learn, in the same order; -1 is the last"},
-    "levels": {"type": float, "help": "coverage in percent of prediction intervals, such as 80 95"},
-    "missing_values": {"type": float, "help": "numbers that mark a missing value, such as -9999"},
+    "vs": str,
+    "batch": int,
+    "sizes": int,
+    "backends": str,
+    "precisions": str,
+    "shape": int,
+    "quantiles": float,
+    "levels": float,
+    "stages": int,
+    "teacher_stages": int,
+    "missing_values": float,
 }
-"""Options that take several values, as in --levels 80 95 or, in brackets, --levels "[80, 95]"."""
+"""Options that take several values after one name, with the values' type: --levels 80 95; one word in brackets,
+--levels "[80, 95]", means the same.
+"""
+
+HELP = ("-h", "--help")
+SHELLS = ("bash", "zsh", "fish")
 
 BROKEN_PIPE = 141
 """Exit status after SIGPIPE (128 + 13)."""
+
+BOOLEANS = ("true", "false", "yes", "no")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `metamixer COMMAND ...` and return the exit code; errors print one line on standard error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = _commands()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called, as in `metamixer models >&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as the process runs
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names outside the terminal's encoding
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
-        return 0
-    if arguments[0] == "--version":
-        from .system.version import package_version
-
-        print(f"metamixer {package_version()}")
-        return 0
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that its encoding doesn't have
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     try:
-        if arguments[0] not in commands:
-            raise InputError(f"command {arguments[0]!r}, expected one of {', '.join(commands)}")
         with plain_warnings():
-            commands[arguments[0]](arguments)
+            _answer(arguments)
         sys.stdout.flush()
     except InputError as error:
         print(f"metamixer: error: {_one_line(error)}", file=sys.stderr)
@@ -91,7 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.strerror is None:  # not an error of the operating system
             raise
-        print(": ".join(["metamixer: error", *filter(None, [error.filename, error.strerror])]), file=sys.stderr)
+        print(
+            printable(": ".join(["metamixer: error", *filter(None, [error.filename, error.strerror])])), file=sys.stderr
+        )
+        return USAGE_ERROR
+    except MemoryError:
+        print("metamixer: error: out of memory, expected smaller input or more memory", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt as interrupt:
         print(": ".join(["metamixer: interrupted", *map(str, interrupt.args)]), file=sys.stderr)
@@ -99,41 +81,84 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _commands() -> dict[str, Callable[[list[str]], object]]:
-    training = ("fit", "validate", "test")
-    return {name: _train if name in training else _call for name in SUMMARIES}
+def _answer(arguments: list[str]) -> None:
+    """Print help, the version or the shell's completion, or run a command."""
+    command, *rest = arguments or ["--help"]
+    if command in HELP:
+        print(overview())
+    elif command == "--version":
+        print(f"metamixer {package_version()}")
+    elif command == "--completion":
+        print(_shell_code(*rest))
+    elif command not in COMMANDS:
+        raise InputError(f"command {command!r}, expected one of {', '.join(COMMANDS)}{nearest(command, COMMANDS)}")
+    elif rest in (["-h"], ["--help"]):
+        print(short_help(command))
+    elif command in TRAINING:
+        _train([command, "--help"] if rest in (["-h", "all"], ["--help", "all"]) else arguments)
+    elif any(word in HELP for word in rest):
+        print(full_help(command) if "all" in rest else short_help(command))
+    else:
+        _call(command, rest)
+
+
+def _complete() -> None:
+    """Answer the shell that asks for completions, and end."""
+    import argcomplete
+
+    argcomplete.autocomplete(completing_parser())
+
+
+def _shell_code(shell: str = "bash", *others: str) -> str:
+    """What a shell has to evaluate to complete `metamixer`."""
+    import argcomplete
+
+    if shell not in SHELLS or others:
+        raise InputError(f"--completion {' '.join([shell, *others])}, expected one of {', '.join(SHELLS)}")
+    return argcomplete.shellcode(["metamixer"], shell=shell)
 
 
 def _train(arguments: list[str]) -> None:
     from .training.command_line import run
 
-    run(_with_values(arguments, {"--resume"}))
+    run(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto")))
 
 
-def _call(arguments: list[str]) -> None:
-    """Call the function of the command with the arguments that follow it; its first parameter is positional."""
-    from inspect import signature
+def _call(command: str, words: list[str]) -> None:
+    """Give the words behind a command's name to the function of that name."""
+    from inspect import Parameter
 
     from jsonargparse import ArgumentError, ArgumentParser
 
-    name, *rest = arguments
-    function = getattr(import_module(f".commands.{name}", __package__), name)
-    parser = ArgumentParser(prog=f"metamixer {name}", description=function.__doc__.splitlines()[0], exit_on_error=False)
-    parameters = signature(function).parameters
-    positional = [key for key, parameter in parameters.items() if parameter.default is parameter.empty][:1]
-    for key in positional:
-        parser.add_argument(key, **POSITIONAL[key])
-    lists = {key: list(parameters[key].default or ()) for key in parameters if key in LISTS}
-    for key, default in lists.items():
-        about = {**LISTS[key], "type": list[LISTS[key]["type"]]}
-        parser.add_argument(f"--{key}", default=default, metavar=f"{key.upper()} ...", **about)
-    parser.add_function_arguments(function, skip={*positional, *lists})
-    flags = {f"--{key}" for key, parameter in parameters.items() if isinstance(parameter.default, bool)}
+    options = options_of(command)
+    words = _underscored(words)
+    _refuse_unknown(command, words, {f"--{option.name}" for option in options if not option.positional})
+    parser = ArgumentParser(prog=f"metamixer {command}", exit_on_error=False)
+    lists = {option.name for option in options if option.name in LISTS}
+    for option in options:
+        if option.positional:
+            parser.add_argument(option.name, **POSITIONAL.get(option.name, {}))
+        elif option.name in lists:
+            parser.add_argument(f"--{option.name}", default=list(option.default or ()), type=list[LISTS[option.name]])
+        else:
+            required = option.default is Parameter.empty
+            default = {"required": True} if required else {"default": option.default}
+            parser.add_argument(f"--{option.name}", type=option.kind, **default)
+    flags = {f"--{option.name}" for option in options if isinstance(option.default, bool)}
     try:
-        options = parser.parse_args(_in_one_word(_with_values(_underscored(rest), flags), lists))
+        values = parser.parse_args(_in_one_word(_with_values(words, flags), lists))
     except ArgumentError as error:
-        raise InputError(" ".join(str(error).split()) + f"; see metamixer {name} --help") from None
-    function(**vars(options))
+        raise InputError(" ".join(str(error).split()) + f"; metamixer {command} --help tells more") from None
+    function_of(command)(**vars(values))
+
+
+def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) -> None:
+    """Raise InputError for an option that there isn't, abbreviations among them, with the nearest one."""
+    end = words.index("--") if "--" in words else len(words)
+    for word in words[:end]:
+        name = word.partition("=")[0]
+        if name.startswith("--") and name not in known:
+            raise InputError(f"{command} {name}: no such option{nearest(name, known)}")
 
 
 def _underscored(arguments: Sequence[str]) -> list[str]:
@@ -168,7 +193,7 @@ def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
         if values[0].startswith("["):
             result.append(f"{name}={values[0]}")
             continue
-        text = LISTS[name[2:]]["type"] is str
+        text = LISTS[name[2:]] is str
         while (
             not assigned
             and rest
@@ -180,11 +205,11 @@ def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
     return result
 
 
-def _with_values(arguments: Sequence[str], flags: Container[str]) -> list[str]:
+def _with_values(arguments: Sequence[str], flags: Container[str], values: Container[str] = BOOLEANS) -> list[str]:
     """Give bare flags a value: `--overwrite` means `--overwrite true`, whatever word follows."""
     following = [*arguments[1:], ""]
     return [
-        f"{argument}=true" if argument in flags and after.lower() not in ("true", "false", "yes", "no") else argument
+        f"{argument}=true" if argument in flags and after.lower() not in values else argument
         for argument, after in zip(arguments, following, strict=False)
     ]
 
@@ -196,7 +221,7 @@ def plain_warnings() -> Iterator[None]:
 
     def plain(message: Warning | str, category: type[Warning], *place) -> str:
         return (
-            f"metamixer: warning: {message}\n"
+            f"metamixer: warning: {printable(message, keep=chr(10))}\n"
             if issubclass(category, InputWarning)
             else before(message, category, *place)
         )
@@ -208,11 +233,9 @@ def plain_warnings() -> Iterator[None]:
         warnings.formatwarning = before
 
 
-def _help() -> str:
-    lines = [f"  {name:10s}{summary}" for name, summary in SUMMARIES.items()]
-    return "\n".join(["usage: metamixer COMMAND ...", "", *lines, "", "Run metamixer COMMAND --help for its options."])
-
-
 def _one_line(error: Exception) -> str:
-    """The message alone; errors of a data loader's worker carry that process's traceback before it."""
-    return str(error).strip().splitlines()[-1].split("InputError: ", 1)[-1]
+    """The message alone, also where it comes from a data loader's worker with that process's traceback before it."""
+    text = str(error).strip()
+    if "Traceback (most recent call last)" in text:
+        text = text.split("Error: ")[-1]
+    return printable(text)

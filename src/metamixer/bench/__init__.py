@@ -1,1 +1,5 @@
 """Benchmarks of networks on this machine."""
+
+from ..moved import moved_names as _moved_names
+
+__getattr__ = _moved_names(__name__)

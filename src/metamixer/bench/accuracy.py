@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ..models.paper import TOP1
+from ..zoo.weights import WEIGHTS
 
 
 class Accuracy(NamedTuple):
@@ -11,6 +11,8 @@ class Accuracy(NamedTuple):
     top1: float
     distilled: bool = False
 
+
+TOP1 = {weights.name: weights.figures[0] for weights in WEIGHTS if weights.figures}
 
 PUBLISHED: dict[tuple[str, int], Accuracy] = {
     ("ffnet_1", 256): Accuracy(TOP1["ffnet_1.in1k"]),

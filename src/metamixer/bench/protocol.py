@@ -4,10 +4,11 @@ Each form runs in its own process, in turn, so that all have the same conditions
 or memory.
 """
 
+import itertools
 import multiprocessing
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -134,26 +135,45 @@ def time_networks(
     threads: int,
     rounds: int,
     warmup: int,
+    on_round: Callable[[int, int], object] = lambda done, count: None,
 ) -> tuple[list[Result], float]:
-    """Time all forms of a network at one size and batch in turns, then the next; sizes: by default each network's."""
+    """All forms of a network in one size and batch take turns, then those of the next; sizes: none for each network's
+    own. on_round: is called with (rounds done, all rounds).
+    """
     smallest = {"threads": threads, "rounds": rounds, "sizes": min(sizes, default=1), "batch": min(batches, default=1)}
     for name, value in smallest.items():
         at_least(name, value, 1)
     at_least("warmup", warmup, 0)
     own = own_sizes(networks)
     results, peaks = [], []
+    count = len(networks) * (len(sizes) or 1) * len(batches) * (warmup + rounds)
+    done = itertools.count(1)
     for name in networks:
         for size in sizes or (own[name],):
             for batch in batches:
                 entries = [Entry(name, size, batch, *form) for form in forms]
-                measured, peak = run_bench(entries, threads=threads, rounds=rounds, warmup=warmup)
+                measured, peak = run_bench(
+                    entries,
+                    threads=threads,
+                    rounds=rounds,
+                    warmup=warmup,
+                    on_round=lambda: on_round(next(done), count),
+                )
                 results += measured
                 peaks.append(peak)
     return results, max(peaks)
 
 
-def run_bench(entries: Sequence[Entry], *, threads: int, rounds: int, warmup: int) -> tuple[list[Result], float]:
-    """Time all entries in turns, round by round, and the fp32 peak in GFLOP/s by a matrix product in the same rounds.
+def run_bench(
+    entries: Sequence[Entry],
+    *,
+    threads: int,
+    rounds: int,
+    warmup: int,
+    on_round: Callable[[], object] = lambda: None,
+) -> tuple[list[Result], float]:
+    """Time every entry in turn, round by round; also the machine's fp32 peak in GFLOP/s, a large matrix product in the
+    same rounds.
 
     Raises InputError that names an entry that can't be built.
     """
@@ -164,6 +184,7 @@ def run_bench(entries: Sequence[Entry], *, threads: int, rounds: int, warmup: in
         for i in range(warmup + rounds):
             for worker in workers:
                 worker.run(counts=i >= warmup)
+            on_round()
         results = [worker.finish() for worker in workers]
     finally:
         for worker in workers:

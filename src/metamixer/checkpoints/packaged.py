@@ -3,24 +3,18 @@
 from pathlib import Path
 
 from ..errors import InputError
-
-FOLDER = Path(__file__).parents[1] / "weights"
-
-
-def packaged_names() -> list[str]:
-    """The names of the packaged weights, such as ffnet_sr_nano_x2."""
-    return sorted(file.stem for file in FOLDER.glob("*.safetensors"))
+from ..zoo.files import packaged_names as packaged_names
+from ..zoo.files import source_of
+from ..zoo.weights import WEIGHTS, find_weights
 
 
 def packaged_scales(model: str) -> list[int]:
-    """The scales of a super-resolution network with packaged weights."""
-    return [int(name.removeprefix(f"{model}_x")) for name in packaged_names() if name.startswith(f"{model}_x")]
+    """The scales at which a super-resolution network is there."""
+    return [weights.arguments["scale"] for weights in WEIGHTS if weights.packaged and weights.network == model]
 
 
 def packaged_weights(name: str) -> Path:
     """The file of packaged weights; raises InputError for an unknown name."""
     if name not in packaged_names():
-        raise InputError(
-            f"{name}: no packaged weights (available: {', '.join(packaged_names()) or 'none'}), expected a checkpoint"
-        )
-    return FOLDER / f"{name}.safetensors"
+        raise InputError(f"{name}: no weights in the package (there: {', '.join(packaged_names())})")
+    return Path(source_of(find_weights(name)))

@@ -13,16 +13,18 @@ from ..deployment.runtime import Runtime
 from ..errors import InputError
 from ..models import create_model, list_models
 from ..models.tasks import SEGMENTATION
+from ..system.metadata import read_info
 from ..system.weight_files import read_published
+from ..zoo.files import source_of
+from ..zoo.weights import Weights, default_weights, find_weights
 from .hub import HUB, hub_weights, is_hub_folder
 from .ours import build_network, expect_task, network_info, read_checkpoint
-from .packaged import packaged_names, packaged_weights
 from .published import load_published
 from .published_info import A_SEGMENTER, expect_model, published_arguments, published_info, published_task
 
 OURS = (".ckpt", ".safetensors")
-FILES = (*OURS, ".pth", ".pt", ".tar", ".bin")
-"""Suffixes of checkpoints; the formats of `metamixer export` have their own."""
+FILES = (*OURS, ".pth", ".pt", ".tar", ".bin", ".zip")
+"""How names of files end; `metamixer export` adds its own."""
 
 Network = nn.Module | Runtime
 Info = dict[str, Any]
@@ -39,8 +41,8 @@ def load_network(
 
     Args:
         source: a checkpoint, ours or a published one by path or URL; a file of `metamixer export`, which becomes a
-            `Runtime`; one of `packaged_names()`; a folder of `export --format hub`, or hf-hub:OWNER/NAME; or a
-            network's name, whose published weights are fetched.
+            `Runtime`; a folder of `export --format hub`, or hf-hub:OWNER/NAME; or a
+            name of a network or of weights, which are packaged or fetched.
         model: the network's name, needed for published files; other files must be of that network.
         task: the task that the network must be for.
         pretrained: false: initialize a network given by name, with seed 0.
@@ -48,6 +50,9 @@ def load_network(
     Raises InputError that names the source if it is unreadable or of another network.
     """
     source = found_weights(source)
+    weights = find_weights(source) if model is None and pretrained and is_name(source) else None
+    if weights is not None:
+        return _of_zoo(source, weights, task)
     if model is None and is_name(source):
         return _of_name(source, task, pretrained=pretrained)
     return (_of_exported if is_exported(source) else _of_checkpoint)(source, model, task)
@@ -59,6 +64,9 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
         return published_task(model)
     source = found_weights(source)
     if is_name(source):
+        weights = find_weights(source)
+        if weights:
+            return weights.task
         name = str(source).partition(".")[0]
         if not _known(name):
             create_model(name)  # tells the nearest names
@@ -70,9 +78,7 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
 
 
 def found_weights(source: str | Path) -> str | Path:
-    """The file of weights that lie in the package, in a folder as the Hub has them, or on the Hub; else the source."""
-    if source in packaged_names():
-        return packaged_weights(str(source))
+    """The file of weights in a folder as the Hub has them, or on the Hub; else the source."""
     return hub_weights(source) if str(source).startswith(HUB) or is_hub_folder(source) else source
 
 
@@ -92,22 +98,38 @@ def info_of(name: str) -> Info:
         return published_info(name, create_model(name), {})
 
 
+def weights_name(name: str | None, task: str, **arguments) -> str:
+    """The name to load where a user gave one, or none, and perhaps keywords of the network such as its scale.
+
+    Raises InputError where there are no such weights.
+    """
+    arguments = {key: value for key, value in arguments.items() if value is not None}
+    if name is None:
+        weights = default_weights(task, **arguments)
+        if weights is None:
+            raise InputError(f"no weights for {task} are published or in the package, expected --checkpoint FILE")
+        return weights.name
+    weights = find_weights(name, **arguments)
+    return weights.name if weights and arguments else name
+
+
 def _known(name: str) -> bool:
     base = name.partition(".")[0]
     return base in list_models() or timm.is_model(base)
+
+
+def _of_zoo(name: str, weights: Weights, task: str | None) -> tuple[nn.Module, Info]:
+    if task not in (None, weights.task):
+        expect_model(weights.network, task)
+    model = name if timm.is_model(weights.network) else weights.network
+    return _of_checkpoint(source_of(weights), model, task)
 
 
 def _of_name(name: str, task: str | None, *, pretrained: bool) -> tuple[nn.Module, Info]:
     if task is not None and _known(name):
         expect_model(name, task)
     torch.manual_seed(0)
-    try:
-        network = create_model(name, pretrained=True) if pretrained else create_model(name)
-    except TypeError:  # no such keyword
-        raise InputError(
-            f"{name}: no weights are published under this name, expected a checkpoint, --pretrained false "
-            f"for a random initialization, or one of {', '.join(packaged_names())}"
-        ) from None
+    network = create_model(name, pretrained=True) if pretrained else create_model(name)
     return network.eval(), published_info(name, network, {})
 
 
@@ -146,7 +168,7 @@ def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Mod
 def _of_exported(path: str | Path, model: str | None, task: str | None) -> tuple[Runtime, Info]:
     """The runtime and info of an exported file; the preprocessing is without normalization, which the file includes."""
     runtime = load_exported(path)
-    info = {**network_info("", {}, task=task), **runtime.description.network}
+    info = read_info({**network_info("", {}, task=task), **runtime.description.network}, path)
     _expect(info, model, task, path, kind="file")
     preprocessing = info["preprocessing"]
     if isinstance(preprocessing, Mapping) and isinstance(preprocessing.get("mean"), list):

@@ -1,1 +1,102 @@
-"""The commands except training, one file and one function each: keywords are options, the docstring is the help."""
+"""The commands, one file and one function a command: its keywords are the options, its first line is the help."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of `metamixer --help`, and what `metamixer COMMAND --help` shows first.
+
+    options: those that people use; the others are behind `--help all`.
+    """
+
+    summary: str
+    examples: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+COMMANDS: dict[str, Command] = {
+    "predict": Command(
+        "classify images and folders",
+        ("predict photo.jpg", "predict photos/ --model ffnet_2.distilled_in1k --json result.json"),
+        ("model", "checkpoint", "top", "json", "device"),
+    ),
+    "detect": Command(
+        "find objects in images and folders: boxes, masks, COCO results",
+        ("detect photo.jpg", "detect photos/ --checkpoint runs/mine/best.ckpt --out found"),
+        ("model", "checkpoint", "out", "score_threshold", "json", "device", "overwrite"),
+    ),
+    "segment": Command(
+        "give each pixel of images a class: label PNGs, overlays, areas",
+        ("segment street.jpg", "segment photos/ --model ffnet_seg_cityscapes --out areas"),
+        ("model", "checkpoint", "out", "window", "json", "device", "overwrite"),
+    ),
+    "upscale": Command(
+        "enlarge images, keeping what they are",
+        ("upscale photo.jpg", "upscale photo.jpg --out large.jpg --scale 4", "upscale photos/ --out large"),
+        ("scale", "out", "model", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
+    ),
+    "points": Command(
+        "label every point of point clouds: labeled files, class counts, pictures",
+        ("points scans/ --checkpoint runs/mine/best.ckpt",),
+        ("checkpoint", "model", "out", "votes", "json", "device", "overwrite"),
+    ),
+    "forecast": Command(
+        "forecast a table of series at once, or learn from it, backtest, forecast",
+        ("forecast data.csv --horizon 12", "forecast data.csv --horizon 96 --train scratch --plot forecast.png"),
+        ("horizon", "lookback", "out", "plot", "levels", "train", "checkpoint", "save", "json", "overwrite"),
+    ),
+    "train": Command(
+        "train on a folder of your own data",
+        ("train flowers --minutes 10", "train table.csv --epochs 5 --out runs/mine"),
+        ("out", "minutes", "epochs", "initial", "seed"),
+    ),
+    "fit": Command(
+        "train by a recipe",
+        ("fit --config recipes/classification/digits.yaml", "fit --config recipes/classification/digits.yaml --resume"),
+        ("config", "out", "resume", "data", "model", "trainer.max_epochs", "trainer.accelerator", "seed_everything"),
+    ),
+    "validate": Command(
+        "measure a checkpoint on the validation split",
+        ("validate --config recipes/classification/digits.yaml --out runs/digits",),
+        ("config", "out", "ckpt_path", "data", "model", "trainer.accelerator"),
+    ),
+    "test": Command(
+        "measure a checkpoint on the test split",
+        ("test --config recipes/classification/digits.yaml --out runs/digits",),
+        ("config", "out", "ckpt_path", "data", "model", "trainer.accelerator"),
+    ),
+    "distil": Command(
+        "train a small classifier on a larger one's outputs for your images",
+        (
+            "distil flowers --teacher convnext_tiny.in12k_ft_in1k --learn features",
+            "distil photos/ --teacher runs/large/best.ckpt --out runs/small",
+        ),
+        ("teacher", "out", "model", "initial", "learn", "views", "cache", "epochs", "resume"),
+    ),
+    "fuse": Command("write a checkpoint's deploy form", ("fuse runs/digits/best.ckpt",), ("out", "json", "overwrite")),
+    "export": Command(
+        "write a network in another library's format, verified",
+        ("export runs/digits/best.ckpt --format onnx", "export ffnet_sr_nano --format openvino --shape 1 3 256 256"),
+        ("format", "out", "model", "size", "shape", "precision", "calibration", "validation", "json", "overwrite"),
+    ),
+    "bench": Command(
+        "time networks in every form on this machine",
+        ("bench ffnet_1 --vs resnet50 --batch 1 8",),
+        ("vs", "batch", "sizes", "backends", "precisions", "threads", "json", "picture"),
+    ),
+    "models": Command(
+        "list the networks, their weights and where those are",
+        ("models", "models --task detection"),
+        ("task", "json"),
+    ),
+    "draw": Command(
+        "draw a training run: predictions, training curve, learned kernels",
+        ("draw runs/digits/best.ckpt",),
+        ("out", "block", "overwrite"),
+    ),
+}
+"""In the order of the help."""
+
+TRAINING = ("fit", "validate", "test")
+"""The commands that go through Lightning's command line; each other one is a function of its name."""

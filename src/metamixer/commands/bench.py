@@ -1,13 +1,12 @@
 """metamixer bench"""
 
-import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from ..drawing.figures import check_figure_name
-from ..system.files import check_targets, write_text
+from ..system.files import check_targets
+from .output import Output
+from .progress import working
 
 
 def bench(
@@ -29,39 +28,46 @@ def bench(
 
     Args:
         networks: names of networks.
+        vs: other networks to time beside them.
+        batch: batch sizes.
+        sizes: sides of the images in pixels; none: each network's own.
+        backends: of onnxruntime, openvino, compile and eager; none: all that are installed but compile, which is slow
+            to build.
+        precisions: of fp32, bf16, int8.
         threads: threads of each form; default: PyTorch's.
         rounds: measured rounds.
         warmup: rounds before the measured ones.
-        json: file for all measurements.
+        json: file for everything that was measured; "-" for standard output instead of every line.
         picture: file for a plot of published top-1 against latency.
         overwrite: replace existing results.
     """
+    import torch
+
     from ..bench.protocol import choose_forms, left_out, time_networks
     from ..bench.report import as_json, check_drawable, draw_pareto, table
     from ..system.machine import describe_machine
 
     names = [*networks, *vs]
     forms, missing = choose_forms(backends, precisions), left_out(backends, precisions)
-    check_targets([Path(name) for name in (json, picture) if name], sources=(), overwrite=overwrite)
+    check_targets([Path(name) for name in (json, picture) if name not in (None, "-")], sources=(), overwrite=overwrite)
+    output = Output(json, overwrite=overwrite)
     if picture:
         check_figure_name(picture)
         check_drawable(names, sizes)
     threads = torch.get_num_threads() if threads is None else threads
-    results, peak = time_networks(
-        names, forms, sizes=sizes, batches=batch, threads=threads, rounds=rounds, warmup=warmup
-    )
-    print(f"{describe_machine()}, {threads} threads, measured fp32 peak {peak:.0f} GFLOP/s\n")
-    print(table(results, peak))
+    with working(f"timing {', '.join(names)}") as show:
+        results, peak = time_networks(
+            names, forms, sizes=sizes, batches=batch, threads=threads, rounds=rounds, warmup=warmup, on_round=show
+        )
+    output.say(f"{describe_machine()}, {threads} threads, measured fp32 peak {peak:.0f} GFLOP/s\n")
+    output.say(table(results, peak))
     if missing:
-        print(f"\nLeft out, because the backend doesn't support the precision: {', '.join(missing)}.")
-    if json:
-        about = {
-            "machine": describe_machine(),
-            "threads": threads,
-            "rounds": rounds,
-            "warmup": warmup,
-            "left_out": missing,
-        }
-        write_text(Path(json), json_format.dumps(as_json(results, peak, about), indent=1))
+        output.say(f"\nLeft out, because the backend doesn't support the precision: {', '.join(missing)}.")
     if picture:
         draw_pareto(results, Path(picture))
+    about = {"machine": describe_machine(), "threads": threads, "rounds": rounds, "warmup": warmup, "left_out": missing}
+    output.end(
+        as_json(results, peak, about),
+        wrote=[picture] if picture else [],
+        then="metamixer.deploy(network, example) in Python takes the fastest form",
+    )

@@ -1,14 +1,17 @@
 """metamixer detect"""
 
-import json
+import json as json_format
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
-from ..system.files import each_once, write_text
+from ..models.tasks import DETECTION
+from ..system.files import each_once, free_name, write_text
 from .batch import Job, plan, run_jobs
+from .engine import predict_files, refuse_with_engine
+from .output import OWN_CLASSES, Output
 
 TABLE = "detections.json"
 
@@ -16,29 +19,37 @@ TABLE = "detections.json"
 def detect(
     images: Sequence[str],
     *,
-    checkpoint: str,
-    out: str,
+    checkpoint: str | None = None,
+    out: str | None = None,
     model: str | None = None,
     score_threshold: float = 0.3,
+    json: str | None = None,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
     backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Detect objects in images and folders; write images with the objects drawn in, and COCO results.
 
     Args:
         images: image files and folders.
         checkpoint: a file of a training run, or a published one, which needs --model.
-        out: folder for the drawn images and detections.json.
-        model: a network's name.
+        out: folder for a picture of each image and for detections.json; none: detected here, or detected_2 where that
+            exists.
+        model: a name of `metamixer models`; without it and a checkpoint the smallest detector there.
         score_threshold: minimum score of an object; the network returns none below 0.05.
+        json: file for the result; "-" for standard output instead of every line.
         overwrite: replace existing results.
         max_pixels: larger images are refused before decoding.
         backend: eager or auto, which are PyTorch: no other backend holds this network; none: the same.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
         device: the device to compute on, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
     from ..predictors.detector import Detector, image_ids
@@ -46,7 +57,16 @@ def detect(
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
+    if engine:
+        refuse_with_engine(engine, json=json)
+        load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
+        options = {"score_threshold": score_threshold}
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, DETECTION.name, images, out, load=load, options=options, **how)
+        return
     paths = each_once(find_images(images))
+    out = out or free_name("detected", overwrite=overwrite)
+    output = Output(json, sources=paths, overwrite=overwrite)
     jobs = plan(paths, out, endings=lambda path: (".jpg",), tables=(TABLE,), overwrite=overwrite)
     keep_freed_memory()
     detector = Detector.load(checkpoint, model=model, device=device, backend=backend, precision=precision)
@@ -55,9 +75,14 @@ def detect(
     def find(job: Job) -> list[dict]:
         found = detector(job.source, score_threshold=score_threshold)
         picture = found.save(job.named(".jpg"))
-        print(f"{job.source}: {found}", flush=True)
+        output.say(f"{job.source}: {found}")
         about = {"image_id": numbers[job.source], "file_name": str(job.source), "picture": picture.name}
         return [{**about, **entry} for entry in found.entries()]
 
+    def finish(found: list[list[dict]]) -> None:
+        entries = list(chain(*found))
+        write_text(Path(out, TABLE), json_format.dumps(entries))
+        output.end(entries, wrote=[Path(out, TABLE), f"{len(found)} pictures in {out}"], then=OWN_CLASSES)
+
     with bomb_guard(max_pixels):
-        run_jobs(jobs, out, find, lambda found: write_text(Path(out, TABLE), json.dumps(list(chain(*found)))))
+        run_jobs(jobs, out, find, finish)

@@ -2,20 +2,22 @@
 
 from pathlib import Path
 
-from ..system.files import check_targets
+from ..system.files import check_targets, free_name
+from .output import Output
 
 
-def draw(checkpoint: str, *, out: str = "sheet.png", block: str = "stages.2.blocks.0", overwrite: bool = False) -> None:
-    """Plot a training run: predictions on test images, training curve, kernels.
+def draw(checkpoint: str, *, out: str | None = None, block: str = "stages.2.blocks.0", overwrite: bool = False) -> None:
+    """Draw a training run on one sheet: predictions on test images, training curve, learned kernels.
 
     Args:
         checkpoint: a checkpoint in the folder of a training run, which also has its config.yaml and logs.
-        out: the image file to write.
+        out: the picture to write; none: sheet.png here, or sheet_2.png where that exists.
         block: the mixer block whose key and value kernels are drawn.
         overwrite: replace an existing file.
     """
     from ..training.run_sheet import draw_sheet
 
+    out = out or free_name("sheet.png", overwrite=overwrite)
     check_targets([Path(out)], sources=[Path(checkpoint)], overwrite=overwrite)
     draw_sheet(Path(checkpoint), Path(out), block=block)
-    print(f"{out}: predictions, training curve and kernels of {checkpoint}")
+    Output(None).end(None, wrote=[out], then=f"metamixer export {checkpoint} --format onnx")

@@ -2,21 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-from torch.utils.data import Dataset
-
-from ..checkpoints.hub import BACKBONE, CARD, CONFIG, WEIGHTS, write_hub_folder
-from ..checkpoints.source import load_network
-from ..deployment.exporting import export as export_network
-from ..deployment.formats import find_format, import_form
-from ..deployment.quantization import Quantization
-from ..deployment.samples import example_of, image_preprocessing, read_labelled, read_samples
-from ..deployment.targets import check_out
 from ..errors import InputError, at_least
-from ..models.tasks import CLASSIFICATION, TASKS
-from ..system.files import check_targets
+from ..system.files import free_name
+from .output import Output
+from .progress import working
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
 
 
 def export(
@@ -37,6 +31,7 @@ def export(
     max_drop: float | None = None,
     mixed: bool = False,
     samples: int = 300,
+    json: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Export a network, fused and with its normalization, to another runtime's format and verify the outputs.
@@ -45,10 +40,11 @@ def export(
         source: a checkpoint or a network's name.
         format: onnx, openvino, coreml, executorch, litert or torch; or hub, a folder in the layout of the Hugging
             Face Hub, not fused, which timm opens too.
-        out: the file or folder to write; default: the source's name with the format's suffix, in the working directory.
-        model: the network's name, needed for a published checkpoint.
+        out: the file to write; none: the source's name with the format's suffix here, or NAME_2 where that exists.
+        model: the name that a published checkpoint needs.
         pretrained: for a network by name: use its published weights; false: a random initialization.
         size: side of the images in pixels; default: the checkpoint's.
+        shape: shape of one input, such as 1 3 64 64, for a network that doesn't tell it.
         precision: fp32, fp16, bf16 or int8, if the format supports it; default: the format's.
         dynamic: allow any batch size and, if the format permits, any image size; false: a batch of one, or --shape.
         images: folder of images (or .npy arrays of inputs) for comparing file and network.
@@ -58,11 +54,22 @@ def export(
         max_drop: allowed loss of top-1 by int8 in percentage points; default: 1.
         mixed: keep the costliest layers in floating point if int8 loses more.
         samples: maximum number of images from `images` and `calibration`.
+        json: file for the report; "-" for standard output instead of every line.
         overwrite: replace existing files.
     """
     if format == "hub":
         export_hub(source, out, model=model, pretrained=pretrained, overwrite=overwrite)
         return
+    from torch import nn
+
+    from ..checkpoints.source import load_network
+    from ..deployment.exporting import export as export_network
+    from ..deployment.formats import find_format, import_form
+    from ..deployment.quantization import Quantization
+    from ..deployment.samples import example_of, image_preprocessing, read_samples
+    from ..deployment.targets import check_out
+    from ..models.tasks import TASKS
+
     if int8 and precision not in (None, "int8"):
         raise InputError(f"precision {precision!r} with --int8, expected one of the two")
     precision, shape = "int8" if int8 else precision, tuple(shape) if shape else None
@@ -73,7 +80,8 @@ def export(
     _check_sizes(samples=samples, size=size, shape=shape)
     if not Path(source).name:
         raise InputError(f"source {source!r}, expected a checkpoint or a network's name")
-    target = Path(out or Path(source).with_suffix(kind.suffix).name)
+    target = Path(out or free_name(Path(source).with_suffix(kind.suffix).name, overwrite=overwrite))
+    output = Output(json, sources=[Path(source)], overwrite=overwrite)
     check_out(target, kind, sources=[Path(source)], overwrite=overwrite)
     network, info = load_network(source, model, pretrained=pretrained)
     if not isinstance(network, nn.Module):
@@ -92,23 +100,33 @@ def export(
         quantization = Quantization(
             inputs, dataset, classes, Quantization.max_drop if max_drop is None else max_drop, mixed
         )
-    report = export_network(
-        network,
-        target,
-        format=format,
-        info=info,
-        example=example,
-        precision=precision,
-        dynamic=dynamic,
-        samples=read_samples(images, image_preprocessing(info), example, limit=samples) if images else None,
-        quantization=quantization,
-        overwrite=overwrite,
-    )
-    print(report)
+    inputs = read_samples(images, image_preprocessing(info), example, limit=samples) if images else None
+    with working(f"writing and verifying {target.name}"):
+        report = export_network(
+            network,
+            target,
+            format=format,
+            info=info,
+            example=example,
+            precision=precision,
+            dynamic=dynamic,
+            samples=inputs,
+            quantization=quantization,
+            overwrite=overwrite,
+        )
+    output.say(report)
+    command = TASKS[info["task"]].command
+    output.end(report.to_dict(), wrote=[target], then=f"metamixer {command} INPUT --checkpoint {target}")
 
 
 def export_hub(source: str, out: str | None, *, model: str | None, pretrained: bool, overwrite: bool) -> None:
     """Write a folder with config.json, model.safetensors and README.md."""
+    from torch import nn
+
+    from ..checkpoints.hub import BACKBONE, CARD, CONFIG, WEIGHTS, write_hub_folder
+    from ..checkpoints.source import load_network
+    from ..system.files import check_targets
+
     folder = Path(out or Path(source).stem)
     check_targets(
         [folder / name for name in (CONFIG, WEIGHTS, CARD, BACKBONE)], sources=[Path(source)], overwrite=overwrite
@@ -121,8 +139,13 @@ def export_hub(source: str, out: str | None, *, model: str | None, pretrained: b
     print(f"{folder}: {names}; next: metamixer.load({str(folder)!r}), or upload it as it is")
 
 
-def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple[Dataset | None, list[str]]:
-    """Images for the accuracy of int8, with their class names: required for classifiers, refused for other networks."""
+def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple["Dataset | None", list[str]]:
+    """What int8's accuracy is measured on, with the folder's classes: a classifier needs it, no other network can use
+    it.
+    """
+    from ..deployment.samples import image_preprocessing, read_labelled
+    from ..models.tasks import CLASSIFICATION
+
     preprocessing = image_preprocessing(info)
     if info["task"] == CLASSIFICATION.name and not folder:
         raise InputError("precision 'int8' needs labeled images to measure its accuracy: --validation FOLDER")
@@ -162,7 +185,9 @@ def _check_sizes(*, samples: int, size: int | None, shape: tuple[int, ...] | Non
 
 
 def _with_side(info: dict[str, Any], *, size: int | None, shape: tuple[int, ...] | None) -> dict[str, Any]:
-    """The info of a classifier with the image side of its exported file."""
+    """What is known of a classifier, with the side of the images that its file is made for."""
+    from ..deployment.samples import image_preprocessing
+
     if not image_preprocessing(info) or not (size or shape):
         return info
     if shape and (len(shape) != 4 or shape[2] != shape[3]):

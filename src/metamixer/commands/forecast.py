@@ -1,13 +1,19 @@
 """metamixer forecast"""
 
+import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import InputError
-from ..system.files import check_targets, write_text
+from ..errors import InputError, naming
+from ..system.files import check_targets, free_name, plain_cell, write_text
+from .engine import forecast_tables, refuse_with_engine
+from .output import Output
+from .progress import working
 
 if TYPE_CHECKING:
+    import pandas
+
     from ..predictors.forecaster import Forecaster
 
 
@@ -16,13 +22,14 @@ def forecast(
     *,
     horizon: int | None = None,
     lookback: int | None = None,
-    out: str = "forecast.csv",
+    out: str | None = None,
     plot: str | None = None,
     checkpoint: str | None = None,
     save: str | None = None,
     train: Literal["none", "finetune", "scratch"] | None = None,
     levels: Sequence[float] = (),
     quantiles: Sequence[float] = (),
+    json: str | None = None,
     time: str | None = None,
     missing_values: Sequence[float] = (),
     steps: int | None = None,
@@ -30,6 +37,7 @@ def forecast(
     backend: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
+    engine: str | None = None,
 ) -> None:
     """Forecast a table of series, zero-shot or by training on it with a backtest on its last rows.
 
@@ -37,7 +45,7 @@ def forecast(
         table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
         horizon: steps to forecast; default: 96, or the checkpoint's.
         lookback: steps of input; default: 96, or the checkpoint's.
-        out: the CSV file for the forecast.
+        out: the CSV file to write the forecast to; none: forecast.csv here, or forecast_2.csv where that exists.
         plot: the image file for a plot.
         checkpoint: a forecaster written by --save or a training run, instead of training on the table.
         save: the .safetensors file for the trained forecaster.
@@ -46,6 +54,7 @@ def forecast(
             steps or save is given, else none.
         levels: coverage in percent of prediction intervals, such as 80 95.
         quantiles: quantiles to add, such as 0.1 0.9; not with scratch.
+        json: file for the result; "-" for standard output instead of every line.
         time: the date column of a wide table, if it isn't named date, ds, time, timestamp or datetime.
         missing_values: numbers that mark a missing value, such as -9999.
         steps: training steps.
@@ -53,6 +62,8 @@ def forecast(
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; for a checkpoint; default: PyTorch.
         device: the device to compute on, such as cpu or cuda.
         overwrite: replace existing results.
+        engine: ray, or ray:ACTORS such as ray:4, for a long table of very many series, a URL too: each is forecast
+            alone, with results as Parquet in the folder `out`; a stopped job goes on.
     """
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name
@@ -60,21 +71,31 @@ def forecast(
     from ..predictors.forecaster import Forecaster
     from ..system.allocator import keep_freed_memory
 
+    if engine:
+        without = {"checkpoint": checkpoint, "lookback": lookback, "steps": steps, "save": save, "plot": plot}
+        refuse_with_engine(
+            engine, **without, json=json, backend=backend, time=time, train=None if train == "none" else train
+        )
+        how = {"levels": levels, "quantiles": quantiles, "missing_values": missing_values, "device": device}
+        forecast_tables(engine, [table], out, horizon=horizon, overwrite=overwrite, **how)
+        return
+    out = out or free_name("forecast.csv", overwrite=overwrite)
     for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
         if name and Path(name).suffix != suffix:
             raise InputError(f"{what} {name!r}, expected a name that ends in {suffix}")
     if plot:
         check_figure_name(plot)
     targets = [Path(name) for name in (out, plot, save) if name]
-    check_targets(
-        targets, sources=[find_table(table), *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite
-    )
+    source = find_table(table)
+    check_targets(targets, sources=[source, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
+    output = Output(json, sources=[source], overwrite=overwrite)
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
         refuse_beside(f"checkpoint {checkpoint}", levels=levels, quantiles=quantiles, time=time, steps=steps)
         forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device, backend=backend)
-        result = forecaster.predict(frame)
+        with naming(source):
+            result = forecaster.predict(frame)
     else:
         refuse_beside("no checkpoint", backend=backend)
         way = train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")
@@ -82,13 +103,17 @@ def forecast(
             refuse_beside("train none", lookback=lookback, steps=steps, save=save)
         settings = {"levels": levels, "quantiles": quantiles, "time": time, "seed": seed, "device": device}
         forecaster = Forecaster(96 if horizon is None else horizon, **settings, **how_to_train(way, lookback, steps))
-        result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame)
-    write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
+        with naming(source):
+            result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame, output)
+    write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))
     if save:
         forecaster.save(save)
     if plot:
         draw_forecast(frame, result, forecaster, Path(plot))
-    print(f"{out}: {forecaster.horizon} steps, {len(result)} rows")
+    output.say(f"{forecaster.horizon} steps, {len(result)} rows")
+    rows = json_format.loads(result.to_json(orient="records", date_format="iso"))
+    then = "" if plot else f"metamixer forecast {table} --plot forecast.png draws it"
+    output.end(rows, wrote=targets, then=then)
 
 
 def refuse_beside(what: str, **options: object) -> None:
@@ -111,10 +136,17 @@ def how_to_train(way: str, lookback: int | None, steps: int | None) -> dict[str,
     return {"fine_tuning": FineTuning(**counted)}
 
 
-def learn(forecaster: "Forecaster", frame: Any) -> Any:
+def learn(forecaster: "Forecaster", frame: Any, output: Output) -> Any:
     """Train on a table, print the backtest, and forecast."""
-    forecaster.fit(frame)
+    with working("training"):
+        forecaster.fit(frame)
     if forecaster.tuned:
-        print(forecaster.tuned)
-    print(forecaster.backtest())
+        output.say(forecaster.tuned)
+    output.say(forecaster.backtest())
     return forecaster.predict()
+
+
+def plain_table(table: "pandas.DataFrame") -> "pandas.DataFrame":
+    """The same without names that a spreadsheet takes for formulas."""
+    texts = [name for name in table.columns if not hasattr(table[name], "dt") and table[name].dtype.kind not in "iufM"]
+    return table.assign(**{name: table[name].map(plain_cell) for name in texts}).rename(columns=plain_cell)

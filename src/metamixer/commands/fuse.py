@@ -2,28 +2,32 @@
 
 from pathlib import Path
 
-import torch
-
-from ..checkpoints.ours import load_checkpoint, save_network
-from ..deployment.samples import example_of
 from ..errors import InputError
-from ..models.tasks import TASKS
-from ..ops.fusion import fuse as fuse_network
-from ..system.files import check_targets
+from ..system.files import check_targets, free_name
+from .output import Output
 
 
-def fuse(checkpoint: str, *, out: str, overwrite: bool = False) -> None:
-    """Write a checkpoint's deploy form and print its difference from the original.
+def fuse(checkpoint: str, *, out: str | None = None, json: str | None = None, overwrite: bool = False) -> None:
+    """Write a checkpoint's deploy form and print how far it is from the original.
 
     Args:
         checkpoint: a file of a training run.
-        out: the .safetensors file to write, for --checkpoint of `metamixer predict` (`detect` for a detector, `segment`
-            for a segmenter).
+        out: the .safetensors file to write; none: NAME_fused.safetensors here, or NAME_fused_2 where that exists.
+        json: file for the result; "-" for standard output instead of every line.
         overwrite: replace an existing file.
     """
+    import torch
+
+    from ..checkpoints.ours import load_checkpoint, save_network
+    from ..deployment.samples import example_of
+    from ..models.tasks import TASKS
+    from ..ops.fusion import fuse as fuse_network
+
+    out = out or free_name(f"{Path(checkpoint).stem}_fused.safetensors", overwrite=overwrite)
     if Path(out).suffix != ".safetensors":
         raise InputError(f"out {out!r}, expected a name that ends in .safetensors")
     check_targets([Path(out)], sources=[Path(checkpoint)], overwrite=overwrite)
+    output = Output(json, sources=[Path(checkpoint)], overwrite=overwrite)
     network, info = load_checkpoint(checkpoint)
     fused = fuse_network(network)
     task, example = TASKS[info["task"]], example_of(network, info)
@@ -33,5 +37,10 @@ def fuse(checkpoint: str, *, out: str, overwrite: bool = False) -> None:
     save_network(fused, {**info, "fused": True}, out)
     before, after = (sum(parameter.numel() for parameter in net.parameters()) for net in (network, fused))
     modules = [sum(1 for module in net.modules() if not list(module.children())) for net in (network, fused)]
-    print(f"{out}: {after:,} parameters (were {before:,}), {modules[1]} operators (were {modules[0]})")
-    print(f"parity on random {task.inputs}: largest difference {difference:.1e} of the largest value")
+    output.say(f"{after:,} parameters (were {before:,}), {modules[1]} operators (were {modules[0]})")
+    output.say(f"parity on random {task.inputs}: largest difference {difference:.1e} of the largest value")
+    output.end(
+        {"file": out, "parameters": after, "operators": modules[1], "largest_difference": difference},
+        wrote=[out],
+        then=f"metamixer {task.command} INPUT --checkpoint {out}",
+    )

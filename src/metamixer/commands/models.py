@@ -1,56 +1,104 @@
 """metamixer models"""
 
-import timm
-import torch
-from torch import nn
+from typing import Any
 
-from ..bench.complexity import measure
 from ..errors import InputError
-from ..models import create_model, list_models
-from ..models.tasks import TASKS, Paper
-from ..ops.fusion import fuse
+from ..zoo.networks import METRICS, NETWORKS, Network
+from ..zoo.weights import DATA, PAPER, Weights, weights_of
+from .output import Output
+
+COLUMNS = "{name:29s}{parameters:>9s}{macs:>11s}{pixels:>11s}  {figures:27s}{weights}"
+HEADINGS = {"parameters": "params", "macs": "MACs", "pixels": "pixels", "weights": "weights"}
+
+Entry = tuple[str, Network, Weights | None]
+"""A name, its network's sizes, and its weights if there are some."""
 
 
-def models() -> None:
-    """List the networks: parameters and multiply-accumulates in deploy form, and the paper's accuracies."""
-    for task in TASKS.values():
-        paper = task.paper
-        print(_row(paper.heading, "params", *(("MACs", "pixels") if paper.pixels else ("", "")), paper.column))
-        for name in list_models(task.name):
-            try:
-                network = _deploy_form(name)
-            except InputError as error:  # the U-Net and UPerNet need an extra
-                print(f"{name:28s} {error}")
-                continue
-            for tag in timm.list_models(name, include_tags=True) or [name]:
-                print(_row(tag, *_complexity(network, tag, paper), _accuracy(tag, paper)))
+def models(*, task: str | None = None, json: str | None = None, overwrite: bool = False) -> None:
+    """List the networks and their weights: sizes in deploy form, figures, and where the weights are.
+
+    Args:
+        task: classification, detection, segmentation, super_resolution, forecasting, zero_shot_forecasting or points;
+            none: all.
+        json: file for the list with licence, training data and address of each; "-" for standard output instead of
+            the table.
+        overwrite: replace a list that exists.
+    """
+    if task not in (None, *METRICS):
+        raise InputError(f"task {task!r}, expected one of {', '.join(METRICS)}")
+    output = Output(json, overwrite=overwrite)
+    tasks = [task] if task else list(METRICS)
+    for each in tasks:
+        metric = METRICS[each]
+        output.say(COLUMNS.format(name=metric.heading, figures=metric.name, **HEADINGS))
+        output.say("\n".join(row(*entry) for entry in entries_of(each)))
+    output.end(
+        [about(*entry) for each in tasks for entry in entries_of(each)],
+        then="metamixer predict photo.jpg --model ffnet_1.distilled_in1k, or another name; docs/networks.md tells more",
+    )
 
 
-def _deploy_form(name: str) -> nn.Module:
-    """A network with default settings, on the meta device."""
-    with torch.device("meta"):
-        return fuse(create_model(name))
+def entries_of(task: str) -> list[Entry]:
+    """Each network of a task once for each of its weights, and once where it has none."""
+    networks = {name: network for name, network in NETWORKS.items() if network.task == task}
+    return [
+        (each.name if each else name, each.size if each else network, each)
+        for name, network in networks.items()
+        for each in weights_of(name) or [None]
+    ]
 
 
-def _complexity(network: nn.Module, tag: str, paper: Paper) -> tuple[str, str, str]:
-    """Parameters and, for image networks, multiply-accumulates and the size of the image."""
-    if paper.pixels is None:
-        return _millions(sum(parameter.numel() for parameter in network.parameters())), "", ""
-    height, width = paper.pixels(tag)
-    complexity = measure(network, torch.empty(1, 3, height, width, device="meta"))
-    pixels = str(width) if height == width else f"{height}x{width}"
-    return _millions(complexity.params), f"{complexity.macs / 1e9:.2f} G", pixels
+def row(name: str, network: Network, weights: Weights | None) -> str:
+    """A line of the table."""
+    height, width = network.pixels or (0, 0)
+    return COLUMNS.format(
+        name=name,
+        parameters=f"{network.parameters / 1e6:.1f} M",
+        macs="" if network.macs is None else f"{network.macs / 1e9:.2f} G",
+        pixels="" if not width else str(width) if height == width else f"{height}x{width}",
+        figures=figures_of(network, weights),
+        weights=place_of(weights),
+    )
 
 
-def _accuracy(tag: str, paper: Paper) -> str:
-    """The paper's figure; otherwise "not stated" for the authors' weights and "ours" for other networks."""
-    published = "." in tag and not tag.endswith(".untrained")
-    return paper.figures.get(tag, "not stated" if published else "ours")
+def figures_of(network: Network, weights: Weights | None) -> str:
+    """The figures, and who measured them."""
+    figures, measured = (weights.figures, weights.measured) if weights else (network.figures, PAPER)
+    if not figures:
+        return "not stated" if weights else ""
+    return f"{' / '.join(map(str, figures))} ({'paper' if measured == PAPER else 'ours'})"
 
 
-def _row(name: str, params: str, macs: str, pixels: str, accuracy: str) -> str:
-    return f"{name:28s}{params:>9s}{macs:>11s}{pixels:>11s}{accuracy:>26s}".rstrip()
+def place_of(weights: Weights | None) -> str:
+    """Where the weights are."""
+    if weights is None:
+        return "not published"
+    return "in the package" if weights.packaged else f"download {weights.megabytes:g} MB"
 
 
-def _millions(count: int) -> str:
-    return f"{count / 1e6:.1f} M"
+def about(name: str, network: Network, weights: Weights | None) -> dict[str, Any]:
+    """All that is known, for JSON."""
+    known = {
+        "name": name,
+        "task": network.task,
+        "parameters": network.parameters,
+        "macs": network.macs,
+        "pixels": network.pixels,
+        "metric": METRICS[network.task].name,
+        "figures": weights.figures if weights else network.figures,
+        "weights": place_of(weights),
+    }
+    if weights is None:
+        return known
+    return {
+        **known,
+        "network": weights.network,
+        "measured": weights.measured,
+        "classes": weights.classes,
+        "training_data": weights.data,
+        "terms_of_the_data": DATA[weights.data],
+        "licence": weights.licence,
+        "megabytes": weights.megabytes,
+        "url": None if weights.packaged else weights.url,
+        "sha256": weights.sha256,
+    }

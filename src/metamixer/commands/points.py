@@ -4,41 +4,61 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from ..system.files import write_csv
+from ..models.tasks import POINTS
+from ..system.files import free_name, write_csv
 from .batch import Job, plan, run_jobs
+from .engine import predict_files, refuse_with_engine
+from .output import OWN_CLASSES, Output
 
 
 def points(
     clouds: Sequence[str],
     *,
-    checkpoint: str,
-    out: str,
+    checkpoint: str | None = None,
+    out: str | None = None,
     model: str | None = None,
     votes: int = 1,
     fragments: bool = False,
+    json: str | None = None,
     overwrite: bool = False,
     backend: str | None = None,
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Classify every point of point clouds; write labeled clouds, class counts and pictures.
 
     Args:
         clouds: files (PLY, LAS, LAZ, NPZ, NPY), folders of them, or folders of arrays with coord.npy.
         checkpoint: a file of a training run or its deploy form, or a published one, which needs --model.
-        out: folder for labeled copies and pictures of the clouds, and counts.csv.
-        model: a network's name; ffnet_3d is published.
+        out: folder for a labeled copy of each cloud, a picture of it, and counts.csv; none: labeled here, or
+            labeled_2 where that exists.
+        model: a network's name, which a published file needs: ffnet_3d.
         votes: number of rotated and scaled views of a cloud that vote, 1 to 13.
         fragments: predict every point instead of one per voxel; slower.
+        json: file for the result; "-" for standard output instead of every line.
         overwrite: replace existing results.
         backend: eager or auto, which are PyTorch: no other backend holds this network; none: the same.
         device: the device to compute on, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.points.clouds import find_clouds, read_cloud, source_files
     from ..inference.voting import voting
     from ..predictors.point_segmenter import PointSegmenter
 
     voting(votes)
+    if engine:
+        refuse_with_engine(engine, json=json)
+        load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
+        options = {"votes": votes, "fragments": fragments}
+        how = {"pictures": pictures, "overwrite": overwrite}
+        predict_files(engine, POINTS.name, clouds, out, load=load, options=options, **how)
+        return
     paths = find_clouds(clouds)
+    out = out or free_name("labeled", overwrite=overwrite)
+    output = Output(json, overwrite=overwrite)
     jobs = plan(
         paths,
         out,
@@ -55,19 +75,24 @@ def points(
         found = segmenter(job.source, votes=votes, fragments=fragments)
         target = found.save(job.named(labelled_suffix(job.source)))
         found.save(job.named(".jpg"))
-        print(f"{job.source}: {found}", flush=True)
+        output.say(f"{job.source}: {found}")
         counts = {**dict.fromkeys(segmenter.classes, 0), **found.counts()}
         return [(target.name, name, count, f"{count / len(found):.6f}") for name, count in counts.items()]
 
-    heading = ("file", "class", "points", "share")
-    run_jobs(jobs, out, label, lambda rows: write_csv(Path(out, COUNTS), [heading, *chain(*rows)]))
+    def finish(found: list[list[tuple[object, ...]]]) -> None:
+        heading, rows = ("file", "class", "points", "share"), list(chain(*found))
+        write_csv(Path(out, COUNTS), [heading, *rows])
+        result = [dict(zip(heading, (*row[:3], float(row[3])), strict=True)) for row in rows]
+        output.end(result, wrote=[Path(out, COUNTS), f"{len(found)} labeled clouds in {out}"], then=OWN_CLASSES)
+
+    run_jobs(jobs, out, label, finish)
 
 
 COUNTS = "counts.csv"
 
 
 def labelled_suffix(path: Path) -> str:
-    """Of a cloud's labelled copy; of arrays an NPZ is made."""
+    """Of a cloud's labeled copy; of arrays an NPZ is made."""
     from ..data.points.clouds import kind_of
 
     return path.suffix if kind_of(path) in (".ply", ".las", ".laz") else ".npz"

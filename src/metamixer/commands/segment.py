@@ -1,48 +1,59 @@
 """metamixer segment"""
 
-import json
+import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
-from ..system.files import each_once, write_csv, write_png, write_text
+from ..models.tasks import SEGMENTATION
+from ..system.files import each_once, free_name, write_csv, write_png, write_text
 from .batch import Job, plan, run_jobs
+from .engine import predict_files, refuse_with_engine
+from .output import OWN_CLASSES, Output
 
 
 def segment(
     images: Sequence[str],
     *,
-    checkpoint: str,
-    out: str,
+    checkpoint: str | None = None,
+    out: str | None = None,
     model: str | None = None,
     window: int | None = None,
     stride: int | None = None,
     overlays: bool = True,
     grey_images: bool = False,
+    json: str | None = None,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
     backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Segment images and folders of images; write label PNGs, colored overlays and the areas of classes.
 
     Args:
         images: image files and folders.
         checkpoint: a file of a training run, or a published one, which needs --model.
-        out: folder for NAME_labels.png, NAME_overlay.png, areas.csv and areas.json.
-        model: a network's name.
+        out: folder for NAME_labels.png, NAME_overlay.png, areas.csv and areas.json; none: segmented here, or
+            segmented_2 where that exists.
+        model: a name of `metamixer models`; without it and a checkpoint the smallest segmenter there.
         window: side in pixels of the sliding window; default: the checkpoint's, else 1024.
         stride: stride of the window in pixels; default: the checkpoint's, else three quarters of the window.
         overlays: also write the colored overlays.
         grey_images: accept gray images as three equal channels instead of refusing them.
+        json: file for the result; "-" for standard output instead of every line.
         overwrite: replace existing results.
         max_pixels: larger images are refused before decoding.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
             is.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
         device: the device to compute on, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
     from ..predictors.segmenter import Segmenter
@@ -52,7 +63,16 @@ def segment(
         if value is not None and value < 32:
             raise InputError(f"{name} {value}, expected at least 32 pixels")
     endings = ("_labels.png", "_overlay.png")[: 1 + overlays]
+    if engine:
+        refuse_with_engine(engine, json=json)
+        load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
+        options = {"window": window, "stride": stride, "grey_images": grey_images}
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, SEGMENTATION.name, images, out, load=load, options=options, **how)
+        return
     paths = each_once(find_images(images))
+    out = out or free_name("segmented", overwrite=overwrite)
+    output = Output(json, sources=paths, overwrite=overwrite)
     jobs = plan(paths, out, endings=lambda path: endings, tables=("areas.json", "areas.csv"), overwrite=overwrite)
     keep_freed_memory()
     segmenter = Segmenter.load(checkpoint, model=model, device=device)
@@ -65,16 +85,20 @@ def segment(
         if overlays:
             write_png(job.named("_overlay.png"), found.draw())
         labels = found.save(job.named("_labels.png"))
-        print(f"{job.source}: {found}", flush=True)
+        output.say(f"{job.source}: {found}")
         return {"image": str(job.source), "labels": labels.name, **found.to_dict()}
 
+    def finish(areas: list[dict]) -> None:
+        write_areas(areas, Path(out))
+        output.end(areas, wrote=[Path(out, "areas.csv"), f"labels of {len(areas)} images in {out}"], then=OWN_CLASSES)
+
     with bomb_guard(max_pixels):
-        run_jobs(jobs, out, label, lambda areas: write_areas(areas, Path(out)))
+        run_jobs(jobs, out, label, finish)
 
 
 def write_areas(areas: Sequence[dict], out: Path) -> None:
     """Write the areas of all images as JSON and as a table."""
-    write_text(out / "areas.json", json.dumps(areas, indent=1))
+    write_text(out / "areas.json", json_format.dumps(areas, indent=1))
     table = [
         (row["image"], name, area["pixels"], f"{area['share']:.6f}", row["labels"])
         for row in areas

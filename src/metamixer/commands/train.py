@@ -14,7 +14,7 @@ def train(
 
     Args:
         data: a folder with a folder of images for each class; images with a COCO json; folders images and masks;
-            labelled clouds; large images, for super-resolution; or a table of series.
+            labeled clouds; large images, for super-resolution; or a table of series.
         out: the run's folder; none: runs/NAME.
         minutes: about how long it may take.
         epochs: how many; none: what fits into the minutes.

@@ -1,17 +1,19 @@
 """metamixer upscale"""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
+from ..models.tasks import SUPER_RESOLUTION
 from .batch import Batch
+from .engine import predict_files, refuse_with_engine
+from .output import Output
+from .progress import progress_bar, shown
 
 if TYPE_CHECKING:
     from PIL import Image
-    from rich.progress import Progress
 
     from ..data.images.lossless import PictureFile
     from ..predictors.upscaler import Upscaler
@@ -21,49 +23,108 @@ def upscale(
     images: Sequence[str],
     *,
     scale: int | None = None,
-    out: str = "upscaled",
+    out: str | None = None,
     model: str | None = None,
     checkpoint: str | None = None,
     compare: bool = False,
     overwrite: bool = False,
     memory: int = 256,
     max_pixels: int = MAX_PIXELS,
+    json: str | None = None,
     backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Upscale images and folders of images, keeping format, bit depth, alpha, orientation and color profile.
 
     Args:
         images: image files and folders.
         scale: 2, 3 or 4; default: the checkpoint's, 2 without one.
-        out: folder for the results, which keep their names and subfolders.
-        model: a network's name; without a checkpoint its packaged weights are used, which ffnet_sr_nano has.
+        out: file for the result of one image, or folder for those of several, which keep their names and places;
+            none: NAME_upscaled.SUFFIX here for one image, else the folder upscaled, or upscaled_2 where that exists.
+        model: a name of `metamixer models`; without it and a checkpoint ffnet_sr_nano, which is in the package.
         checkpoint: a file of a training run, or a published one, which needs --model.
         compare: also write NAME.SUFFIX_compare.jpg with bicubic and the network side by side.
         overwrite: replace existing results.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
         max_pixels: larger images are refused before decoding.
+        json: file for the result; "-" for standard output instead of every line.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         precision: fp32, bf16 or, with a backend, auto for the fastest.
         device: the device to compute on, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..predictors.upscaler import Upscaler
 
-    jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     place = {"device": device, "backend": backend, "precision": precision}
+    if engine:
+        refuse_with_engine(engine, compare=compare, json=json)
+        load = {"source": checkpoint, "model": model, "scale": scale, "memory": memory, **place}
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, SUPER_RESOLUTION.name, images, out, load=load, options={}, **how)
+        return
+    out = out or default_out(images, overwrite=overwrite)
+    jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
+    output = Output(json, sources=[source for source, _ in jobs], overwrite=overwrite)
     upscaler = Upscaler.load(checkpoint, model=model, scale=scale, memory=memory, **place)
+    done = []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
         for source, target in jobs:
-            with batch.file(source), shown(progress, source) as show:
+            with batch.file(source), shown(progress, source.name) as show:
                 upscale_file(upscaler, source, target, compare=compare, on_tile=show)
-                print(target, flush=True)
+                output.say(target)
+                done.append({"image": str(source), "result": str(target), "scale": upscaler.scale})
+        if done:
+            then = "" if compare else "--compare writes it beside bicubic"
+            output.end(done, wrote=[f"{len(done)} images"] if len(done) > 1 else [], then=then)
 
 
 def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Each image with its target file; raises InputError if targets coincide, are inputs or exist."""
-    from ..data.images.reading import find_images
+    """Each image with the file to write; raises InputError where two would be one, a result one of the images, or there
+    already.
+    """
     from ..system.files import check_targets
+
+    if is_file_name(out, images):
+        jobs = {out: Path(images[0])}
+        check_suffix(jobs[out], out)
+    else:
+        jobs = _in_folder(images, out)
+    comparisons = [comparison_of(target) for target in jobs] if compare else []
+    check_targets([*jobs, *comparisons], sources=jobs.values(), overwrite=overwrite)
+    return [(source, target) for target, source in jobs.items()]
+
+
+def default_out(images: Sequence[str], *, overwrite: bool) -> str:
+    """Where results go unasked."""
+    from ..system.files import free_name
+
+    one = Path(images[0])
+    single = len(images) == 1 and not one.is_dir()
+    return free_name(f"{one.stem}_upscaled{one.suffix}" if single else "upscaled", overwrite=overwrite)
+
+
+def is_file_name(out: Path, images: Sequence[str]) -> bool:
+    """Whether --out names the file of one image, not a folder."""
+    return len(images) == 1 and not Path(images[0]).is_dir() and bool(out.suffix) and not out.is_dir()
+
+
+def check_suffix(source: Path, target: Path) -> None:
+    """Raise InputError where a result's name has another format's suffix: an image keeps its own."""
+    same = [{".jpg", ".jpeg"}, {".tif", ".tiff"}, {source.suffix.lower()}]
+    if not any({source.suffix.lower(), target.suffix.lower()} <= suffixes for suffixes in same):
+        raise InputError(
+            f"out {str(target)!r}, expected a name that ends in {source.suffix}: an image keeps its format"
+        )
+
+
+def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
+    """The file to write -> its image, for all of these."""
+    from ..data.images.reading import find_images
 
     jobs: dict[Path, Path] = {}
     for given in map(Path, images):
@@ -75,9 +136,7 @@ def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) ->
                     "different names"
                 )
             jobs[target] = source
-    comparisons = [comparison_of(target) for target in jobs] if compare else []
-    check_targets([*jobs, *comparisons], sources=jobs.values(), overwrite=overwrite)
-    return [(source, target) for target, source in jobs.items()]
+    return jobs
 
 
 def comparison_of(target: Path) -> Path:
@@ -118,23 +177,3 @@ def side_by_side(picture: "PictureFile", enlarged: "PictureFile") -> "Image.Imag
 
 GAP = 8
 """Pixels between two images side by side."""
-
-
-@contextmanager
-def shown(progress: "Progress", source: Path) -> Iterator[Callable[[int, int], None]]:
-    """Show the progress of an image; yields a function of (tiles done, all tiles)."""
-    task = progress.add_task(source.name, total=None)
-    try:
-        yield lambda done, count: progress.update(task, completed=done, total=count)
-    finally:
-        progress.remove_task(task)
-
-
-def progress_bar() -> "Progress":
-    """A progress bar of tiles on standard error, below printed lines."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal)

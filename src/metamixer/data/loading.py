@@ -1,50 +1,65 @@
-"""Data loaders whose random choices depend only on the seed, the epoch and the process."""
+"""Data loaders whose order and random choices depend only on the seed, the epoch and the position in it."""
 
+import os
 import random
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, default_collate
 
-from ..errors import at_least
+from ..errors import InputError, at_least
 
 if TYPE_CHECKING:
     import lightning as L
 
 
-class EpochSampler(DistributedSampler):
-    """A shuffle that depends on (seed, epoch) alone, so that a resumed run gets the batches of an uninterrupted one.
+@dataclass(frozen=True)
+class Loading:
+    """How items become batches.
 
-    Starting an epoch also seeds the generators of Python, NumPy and PyTorch in this process, which augmentation without
-    workers, mixup and stochastic depth use.
+    batch_size: items per training batch and process. num_workers: reading processes. seed: of shuffling and
+    augmentation. evaluation_batch_size, evaluation_workers: the same in evaluation; None: as in training. keep_last:
+    keep the last, smaller batch of an epoch, which is otherwise dropped unless it is the only one.
     """
 
-    def __init__(
-        self, dataset: Dataset, *, seed: int, first_epoch: int, num_replicas: int, rank: int, generator: torch.Generator
-    ):
-        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
-        self.generator = generator
-        self.set_epoch(first_epoch)
+    batch_size: int
+    num_workers: int = 0
+    seed: int = 0
+    evaluation_batch_size: int | None = None
+    evaluation_workers: int | None = None
+    keep_last: bool = False
 
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch and with it the workers' seeds; called by Lightning."""
-        super().set_epoch(epoch)
-        self.generator.manual_seed(self._seed())
-
-    def __iter__(self) -> Iterator[int]:
-        seed_generators(self._seed())
-        return super().__iter__()
-
-    def _seed(self) -> int:
-        return epoch_seed(self.seed, self.epoch, self.rank)
+    def __post_init__(self):
+        at_least("batch_size", self.batch_size, 1)
+        at_least("num_workers", self.num_workers, 0)
 
 
-def epoch_seed(seed: int, epoch: int, rank: int) -> int:
-    """A different seed for every epoch and process."""
-    return (seed * 1_000_003 + epoch) * 1_009 + rank
+class Place(NamedTuple):
+    """Position of a training: epoch, completed batches of the epoch, number of processes, rank of this one."""
+
+    epoch: int = 0
+    batch: int = 0
+    processes: int = 1
+    rank: int = 0
+
+
+def place_in(trainer: "L.Trainer | None") -> Place:
+    """Position of a trainer; without one, the start."""
+    if trainer is None:
+        return Place()
+    return Place(trainer.current_epoch, trainer.fit_loop.batch_idx + 1, trainer.world_size, trainer.global_rank)
+
+
+def seed_of(*numbers: int) -> int:
+    """Hash numbers to a seed of 56 bits."""
+    return int.from_bytes(blake2b(repr(numbers).encode(), digest_size=7).digest(), "big")
 
 
 def seed_generators(seed: int) -> None:
@@ -54,76 +69,176 @@ def seed_generators(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+class SeededIndex(int):
+    """Index of an item, with the seed of its augmentation."""
+
+    seed: int
+
+    def __new__(cls, index: int, seed: int):
+        self = super().__new__(cls, index)
+        self.seed = seed
+        return self
+
+    def __reduce__(self):
+        return SeededIndex, (int(self), self.seed)
+
+
+class EpochSampler(DistributedSampler):
+    """Shuffled items of an epoch for this process, starting at the trainer's batch.
+
+    The order depends on the seed and the epoch; the seed of an item also on its position in that order. Both are the
+    same for any number of workers and processes, and in a resumed run.
+    """
+
+    def __init__(self, dataset: Dataset, loading: Loading, trainer: "L.Trainer | None"):
+        place = place_in(trainer)
+        super().__init__(dataset, num_replicas=place.processes, rank=place.rank, shuffle=True, seed=loading.seed)
+        self.batch_size, self.trainer = loading.batch_size, trainer
+        self.set_epoch(place.epoch)
+
+    def __iter__(self) -> Iterator[SeededIndex]:
+        done = place_in(self.trainer).batch * self.batch_size
+        for number, index in islice(enumerate(super().__iter__()), done, None):
+            yield SeededIndex(index, seed_of(self.seed, self.epoch, number * self.num_replicas + self.rank))
+
+
+class EvaluationSampler(DistributedSampler):
+    """Every item once over all processes. `DistributedSampler` repeats some to give each process equally many."""
+
+    def __init__(self, dataset: Dataset, *, processes: int, rank: int):
+        super().__init__(dataset, num_replicas=processes, rank=rank, shuffle=False)
+        if len(dataset) < processes:
+            raise InputError(
+                f"{len(dataset)} items to evaluate on {processes} processes, expected at least one for each: "
+                f"--trainer.devices {len(dataset)}"
+            )
+
+    def __len__(self) -> int:
+        return len(range(self.rank, len(self.dataset), self.num_replicas))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rank, len(self.dataset), self.num_replicas))
+
+
+class SeededItems(Dataset):
+    """Seed the generators before each item of a data set that is given by a `SeededIndex`."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        if isinstance(index, SeededIndex):
+            seed_generators(index.seed)
+        return self.dataset[int(index)]
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        """A batch: at once if the data set supports it, otherwise item by item."""
+        if hasattr(self.dataset, "__getitems__"):
+            return self.dataset.__getitems__([int(index) for index in indices])
+        return [self[index] for index in indices]
+
+
 class EpochLoader(DataLoader):
     """A loader that starts the epoch when its first batch is requested.
 
-    Lightning creates the iterator before it knows the epoch of a resumed run, and workers would start at once, in the
-    order of epoch 0.
-
-    begin: called before the first batch; data sets with a sampler don't need it.
+    Lightning creates the iterator before it knows the position of a resumed run, and workers would start at once, in
+    the order of epoch 0.
     """
 
-    begin: Callable[[], None] | None = None
-
     def __iter__(self) -> Iterator:
-        if self.begin is not None:
-            self.begin()
         yield from super().__iter__()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: the trainer's checkpoint has the position. Lightning warns of loaders without this method."""
+        return {}
 
-def begin_stream(
-    dataset: IterableDataset, generator: torch.Generator, *, seed: int, first_epoch: int, num_replicas: int, rank: int
-) -> None:
-    """Do for shards what `EpochSampler` does for indexed data sets: seed their order and augmentation by the epoch."""
-    own = epoch_seed(seed, first_epoch, rank)
-    generator.manual_seed(own)
-    seed_generators(own)
-    if hasattr(dataset, "set_epoch"):
-        dataset.set_epoch(first_epoch)
-    if hasattr(getattr(dataset, "reader", None), "ds"):
-        dataset.reader.ds = None  # timm's reader continues its stream, which a resumed run can't
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Do nothing."""
 
 
-def place_in(trainer: "L.Trainer | None") -> dict[str, int]:
-    """Epoch and process of a trainer as arguments of `EpochSampler`; without a trainer, the first of each."""
-    if trainer is None:
-        return {"first_epoch": 0, "num_replicas": 1, "rank": 0}
-    return {"first_epoch": trainer.current_epoch, "num_replicas": trainer.world_size, "rank": trainer.global_rank}
+class StreamLoader(EpochLoader):
+    """A loader of a data set without indices; a resumed run reads the completed batches again and skips them."""
+
+    seed = 0
+    trainer: "L.Trainer | None" = None
+
+    def __iter__(self) -> Iterator:
+        place = place_in(self.trainer)
+        self._begin(place)
+        batches = super().__iter__()
+        number = 0
+        while True:
+            seed_generators(seed_of(self.seed, place.epoch, place.rank, number, 0))
+            batch = next(batches, None)
+            if batch is None:
+                return
+            if number >= place.batch:
+                yield batch
+            number += 1
+
+    def _begin(self, place: Place) -> None:
+        """Seed the order of the stream and its workers by the epoch."""
+        self.generator.manual_seed(seed_of(self.seed, place.epoch, place.rank))
+        if hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(place.epoch)
+        if hasattr(getattr(self.dataset, "reader", None), "ds"):
+            self.dataset.reader.ds = None  # timm's reader continues its stream, which a resumed run can't
 
 
 def training_loader(
+    dataset: Dataset, loading: Loading, *, trainer: "L.Trainer | None" = None, collate_fn: Callable = default_collate
+) -> DataLoader:
+    """Shuffled full batches, starting at the trainer's position."""
+    options = {"batch_size": loading.batch_size, "collate_fn": collate_fn, **_worker_settings(loading.num_workers)}
+    if isinstance(dataset, IterableDataset):
+        expect_one_process(trainer)
+        loader = StreamLoader(dataset, generator=torch.Generator(), drop_last=not loading.keep_last, **options)
+        loader.seed, loader.trainer = loading.seed, trainer
+        return loader
+    sampler = EpochSampler(dataset, loading, trainer)
+    drop_last = not loading.keep_last and len(sampler) >= loading.batch_size
+    return EpochLoader(SeededItems(dataset), sampler=sampler, drop_last=drop_last, **options)
+
+
+def evaluation_loader(
     dataset: Dataset,
+    loading: Loading,
     *,
-    batch_size: int,
-    num_workers: int,
-    seed: int,
     trainer: "L.Trainer | None" = None,
     collate_fn: Callable = default_collate,
-    keep_last: bool = False,
+    persistent: bool = True,
 ) -> DataLoader:
-    """Shuffled full batches, starting at the trainer's epoch.
+    """Every item once, in order.
 
-    keep_last: keep a last, smaller batch, which is otherwise dropped unless it is the only one.
+    persistent: keep the workers for the next epoch; off for many loaders side by side, whose workers would fill memory.
     """
-    at_least("batch_size", batch_size, 1)
-    generator = torch.Generator()
+    workers = loading.num_workers if loading.evaluation_workers is None else loading.evaluation_workers
     sampler = None
-    if not isinstance(dataset, IterableDataset):
-        sampler = EpochSampler(dataset, seed=seed, generator=generator, **place_in(trainer))
-    loader = EpochLoader(
+    if trainer is not None and trainer.world_size > 1:
+        if isinstance(dataset, IterableDataset):
+            expect_one_process(trainer)
+        sampler = EvaluationSampler(dataset, processes=trainer.world_size, rank=trainer.global_rank)
+    return DataLoader(
         dataset,
-        batch_size=batch_size,
+        batch_size=loading.evaluation_batch_size or loading.batch_size,
         sampler=sampler,
-        num_workers=num_workers,
-        generator=generator,
-        drop_last=not keep_last and (sampler is None or len(sampler) >= batch_size),
         collate_fn=collate_fn,
-        # Persistent workers keep the seed of their first epoch, which differs in a resumed run.
-        **_worker_settings(num_workers, persistent=False),
+        generator=torch.Generator(),  # evaluation leaves the global generator alone
+        persistent_workers=persistent and workers > 0,
+        **_worker_settings(workers),
     )
-    if isinstance(dataset, IterableDataset):
-        loader.begin = lambda: begin_stream(dataset, generator, seed=seed, **place_in(trainer))
-    return loader
+
+
+def expect_one_process(trainer: "L.Trainer | None") -> None:
+    """Raise InputError if several processes would share a data set without indices: their parts would be unequal."""
+    if trainer is not None and trainer.world_size > 1:
+        raise InputError(
+            f"data.dataset is a stream, which {trainer.world_size} processes can't share evenly, expected "
+            "--trainer.devices 1, or a data set on disk: folders, hfds/NAME, shards of WebDataset"
+        )
 
 
 def read_ahead(read: Callable[[int], object], count: int, *, threads: int) -> None:
@@ -133,32 +248,19 @@ def read_ahead(read: Callable[[int], object], count: int, *, threads: int) -> No
             pass
 
 
-def evaluation_loader(
-    dataset: Dataset,
-    *,
-    batch_size: int,
-    num_workers: int,
-    collate_fn: Callable = default_collate,
-    persistent: bool = True,
-) -> DataLoader:
-    """Every item once, in order.
-
-    persistent: keep the workers for the next epoch; off for many loaders side by side, whose workers would fill memory.
-    """
-    at_least("batch_size", batch_size, 1)
-    settings = _worker_settings(num_workers, persistent=persistent and num_workers > 0)
-    return DataLoader(dataset, batch_size=batch_size, num_workers=num_workers, collate_fn=collate_fn, **settings)
-
-
-def _worker_settings(num_workers: int, *, persistent: bool) -> dict:
-    at_least("num_workers", num_workers, 0)
+def _worker_settings(num_workers: int) -> dict:
     return {
+        "num_workers": num_workers,
         "pin_memory": torch.cuda.is_available(),
-        "persistent_workers": persistent,
-        "worker_init_fn": _use_one_thread,
+        "worker_init_fn": _prepare_worker,
     }
 
 
-def _use_one_thread(worker: int) -> None:
-    """Workers run next to the training process; more than one thread each would take its cores."""
+def _prepare_worker(worker: int) -> None:
+    """Give a worker one thread, since it runs next to the training process, and a process group of its own.
+
+    Signals to stop go to the group of the training process, which still needs its workers to finish the step.
+    """
     torch.set_num_threads(1)
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -3,7 +3,7 @@
 import copy
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,11 @@ class Report:
             )
         rows["status"] = self.status
         return "\n".join([str(self.path), *(f"  {name:16s}{value}" for name, value in rows.items())])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in plain values, as JSON has them."""
+        values = {**asdict(self), "path": str(self.path), "status": self.status}
+        return {key: value for key, value in values.items() if value not in (None, ())}
 
     @property
     def status(self) -> str:

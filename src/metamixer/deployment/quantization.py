@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..data.images.class_names import keep_classes, match_classes
-from ..data.loading import evaluation_loader
+from ..data.loading import Loading, evaluation_loader
 
 Function = Callable[[Tensor], Tensor]
 
@@ -58,7 +58,7 @@ def top1(
     """Top-1 in percent on the validation images."""
     indices = match_classes(quantization.classes, network_classes, num_classes)
     right = 0
-    for images, labels in evaluation_loader(quantization.validation, batch_size=32, num_workers=0):
+    for images, labels in evaluation_loader(quantization.validation, Loading(batch_size=32)):
         logits = network(images)
         if indices is not None:
             logits, labels = keep_classes(logits, labels, indices)

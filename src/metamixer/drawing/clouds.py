@@ -1,12 +1,11 @@
 """Pictures of labeled clouds: from above and from the side, with a legend."""
 
-import colorsys
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import product
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from .legend import distinct_colours, legend
 
 WIDTH = 1200
 MARGIN = 16
@@ -14,45 +13,24 @@ ROW = 22
 BACKGROUND = (255, 255, 255)
 
 
-@lru_cache
-def colours(count: int) -> np.ndarray:
-    """(count, 3) uint8 colours, each as far as it can be from those before and from the background."""
-    tones = product(np.arange(36) / 36, (0.45, 0.75, 1.0), (0.35, 0.6, 0.8, 0.95))
-    candidates = np.array([colorsys.hsv_to_rgb(*tone) for tone in tones])
-    nearest = _distance(candidates, np.array(BACKGROUND) / 255)
-    chosen: list[int] = []
-    for _ in range(count):
-        chosen.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, _distance(candidates, candidates[chosen[-1]]))
-    return np.round(candidates[chosen].reshape(-1, 3) * 255).astype(np.uint8)
-
-
-def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How different colours look, by the weights that red, green and blue have in brightness and hue ("redmean")."""
-    red, green, blue = np.moveaxis((one - other) ** 2, -1, 0)
-    mean = (one[..., 0] + other[..., 0]) / 2
-    return np.sqrt((2 + mean) * red + 4 * green + (3 - mean) * blue)
-
-
 def draw_cloud(coordinates: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Image.Image:
     """coordinates: (N, 3); labels: (N,) indices of `classes`. The legend lists present classes, most frequent first."""
-    palette = colours(len(classes))
+    colours = distinct_colours(len(classes))
+    palette = np.array(colours, dtype=np.uint8)
     counts = np.bincount(labels, minlength=len(classes))
     shown = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
     top = project(coordinates[:, [0, 1, 2]], labels, palette)
     side = project(coordinates[:, [0, 2, 1]] * (1, 1, -1), labels, palette)
-    columns = max((WIDTH - MARGIN) // 240, 1)
-    legend = -(-len(shown) // columns) * ROW + MARGIN
-    sheet = Image.new("RGB", (WIDTH, top.height + side.height + legend + 4 * MARGIN + 2 * ROW), BACKGROUND)
+    names = legend(
+        [(f"{classes[label]} {counts[label] / len(labels):.1%}", colours[label]) for label in shown], width=WIDTH
+    )
+    sheet = Image.new("RGB", (WIDTH, top.height + side.height + names.height + 3 * MARGIN + 2 * ROW), BACKGROUND)
     draw, font, y = ImageDraw.Draw(sheet), ImageFont.load_default(14), MARGIN
     for title, view in (("from above", top), ("from the side", side)):
         draw.text((MARGIN, y), title, fill="black", font=font)
         sheet.paste(view, ((WIDTH - view.width) // 2, y + ROW))
         y += view.height + ROW + MARGIN
-    for i, label in enumerate(shown):
-        x, row = MARGIN + i % columns * 240, y + i // columns * ROW
-        draw.rectangle((x, row, x + 14, row + 14), fill=tuple(palette[label].tolist()))
-        draw.text((x + 20, row - 1), f"{classes[label]} {counts[label] / len(labels):.1%}", fill="black", font=font)
+    sheet.paste(names, (0, y))
     return sheet
 
 

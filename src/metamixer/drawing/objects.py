@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .legend import distinct_colour
+from .legend import distinct_colours
 
 OPACITY = 0.45
 """Of a mask."""
@@ -22,7 +22,8 @@ def draw_objects(
     The first object lies on top.
     """
     pixels = np.asarray(image).copy()
-    colours = [distinct_colour(label) for label in labels]
+    palette = distinct_colours(max(labels, default=-1) + 1)
+    colours = [palette[label] for label in labels]
     for mask, colour in reversed([*zip(masks, colours, strict=True)]):
         pixels[mask] = ((1 - OPACITY) * pixels[mask] + OPACITY * np.array(colour)).astype(np.uint8)
     image = Image.fromarray(pixels)

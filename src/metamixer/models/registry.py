@@ -1,17 +1,23 @@
-"""The package's networks by name."""
+"""The package's networks by name, and their weights."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import timm
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InputError, first_line
+from ..system.weight_files import read_published
+from ..zoo.files import source_of
+from ..zoo.weights import WEIGHTS, Weights, find_weights
 from .tasks import CLASSIFICATION, TaskSpec
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 _TASKS: dict[str, TaskSpec] = {}
+
+EXPECTED_WEIGHTS = "expected one of `metamixer models` that has some, or pretrained false"
 
 
 def register(name: str, builder: Callable[..., nn.Module], *, task: TaskSpec) -> None:
@@ -35,21 +41,38 @@ def task_of(name: str) -> TaskSpec:
     return _TASKS[name]
 
 
-def create_model(name: str, **kwargs) -> nn.Module:
+def create_model(name: str, *, pretrained: bool = False, **kwargs) -> nn.Module:
     """Build a network by name, such as "ffnet_1" or timm's "convnext_atto"; keywords go to the network.
 
-    Raises InputError for an unknown name (with the nearest ones) or tag, and if weights can't be downloaded.
+    pretrained: with the weights of this name (`metamixer models` lists them); another `num_classes` than theirs gets
+    new last layers. Raises InputError for an unknown name (with the nearest ones) or tag, for a network without
+    weights, and if they can't be fetched.
     """
     base, dot, _ = name.partition(".")
-    if base not in _BUILDERS and not timm.is_model(base):
+    weights = next((weights for weights in WEIGHTS if weights.name == name), None)
+    known = weights.network if weights else base
+    if known not in _BUILDERS and not timm.is_model(known):
         raise InputError(f"model {name!r}: no such model; {_nearest(base)}")
-    if dot and name not in (known := timm.list_models(base, include_tags=True) or [base]):
-        raise InputError(f"model {name!r}: no such weights, expected {' or '.join(known)}")
-    if kwargs.get("mixers") is not None and base not in _BUILDERS:
+    if dot and name not in (tags := timm.list_models(base, include_tags=True) or [base]):
+        raise InputError(f"model {name!r}: no such weights, expected {' or '.join(tags)}")
+    if kwargs.get("mixers") is not None and known not in _BUILDERS:
         raise InputError(
             f"mixers {kwargs['mixers']!r}, expected none for {name}: only this package's networks take them"
         )
-    builder = _BUILDERS.get(name) or partial(timm.create_model, name)
+    if timm.is_model(base):
+        return _built(name, partial(timm.create_model, name), pretrained=pretrained, **kwargs)
+    if weights:
+        kwargs = {**weights.arguments, **kwargs}
+    if not pretrained:
+        return _BUILDERS[known](**kwargs)
+    weights = find_weights(name, **kwargs)
+    if weights is None:  # some builders fetch weights themselves
+        return _built(name, _BUILDERS[known], pretrained=True, **kwargs)
+    return _with_weights(_BUILDERS[known], weights, kwargs)
+
+
+def _built(name: str, builder: Callable[..., nn.Module], **kwargs) -> nn.Module:
+    """A network whose builder knows `pretrained`, or doesn't."""
     try:
         return builder(**kwargs)
     except OSError as error:
@@ -57,6 +80,34 @@ def create_model(name: str, **kwargs) -> nn.Module:
             f"model {name!r}: its weights can't be fetched ({first_line(error)}), "
             "expected a connection, or a file of them"
         ) from None
+    except TypeError as error:
+        if "'pretrained'" not in str(error):
+            raise
+        raise InputError(f"model {name!r}: no weights are published, {EXPECTED_WEIGHTS}") from None
+
+
+def _with_weights(builder: Callable[..., nn.Module], weights: Weights, kwargs: Mapping[str, Any]) -> nn.Module:
+    """A network that isn't timm's, with these weights; its own last layers where it has other classes."""
+    network = builder(**{**weights.arguments, **kwargs})
+    classes = kwargs.get("num_classes", weights.classes)
+    trained = (
+        network
+        if classes == weights.classes
+        else builder(**{**weights.arguments, **kwargs, "num_classes": weights.classes})
+    )
+    load_state(trained, read_published(source_of(weights)))
+    if trained is not network:
+        named = network.pretrained_cfg["classifier"]
+        layers = tuple(f"{layer}." for layer in ([named] if isinstance(named, str) else named))
+        own = {key: value for key, value in network.state_dict().items() if key.startswith(layers)}
+        network.load_state_dict({**trained.state_dict(), **own})
+    return network
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load a state dict with published names or ours, complete in both directions."""
+    convert = getattr(network, "convert_published", None)
+    network.load_state_dict(convert(state) if convert else state)
 
 
 def expect_classifier(name: str) -> None:

@@ -4,30 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..ops.sparse import SparseVoxels
-from .paper import BOX_AND_MASK_AP, ETT_MSE_AND_MAE, MIOU, POINTS_MIOU, SET5_PSNR, TOP1
+from ..zoo import networks as zoo
 
 Info = Mapping[str, Any]
 """The description of a network besides its weights (`checkpoints.ours.network_info`)."""
-
-
-@dataclass(frozen=True)
-class Paper:
-    """A task's rows of `metamixer models`.
-
-    heading: of the first column; column: of the paper's figures; figures: by name of network or weights;
-    pixels: name -> (height, width) of the image for counting multiply-accumulates; None: not counted.
-    """
-
-    heading: str
-    column: str
-    figures: Mapping[str, str]
-    pixels: Callable[[str], tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +21,9 @@ class TaskSpec:
 
     name: in checkpoints, `list_models` and messages.
     predictor: module and class in `metamixer.predictors`.
-    command, summary: the command that predicts, and its help text.
+    command: the command that predicts.
     example: (network, info, size in pixels or None) -> a seeded input of the network, a batch of one.
     monitor, mode: the metric that selects the best checkpoint, and whether it is maximized or minimized.
-    paper: the figures that `metamixer models` prints.
     exportable: the network has one input and one output tensor, as every export format requires.
     images: the input tensor is a batch of images (B, C, H, W).
     inputs: the name of its inputs in messages.
@@ -49,10 +33,8 @@ class TaskSpec:
     name: str
     predictor: str
     command: str
-    summary: str
     example: Callable[[nn.Module, Info, int | None], Any]
     monitor: str
-    paper: Paper
     mode: Literal["max", "min"] = "max"
     exportable: bool = True
     images: bool = True
@@ -121,100 +103,63 @@ def detector_outputs(network: nn.Module, images: list[Tensor]) -> Tensor:
     return torch.cat([part.flatten() for part in (*levels, *boxes, *masks)])
 
 
-def trained_pixels(tag: str) -> tuple[int, int]:
-    """The image size that these timm weights were trained on."""
-    return timm.get_pretrained_cfg(tag).input_size[1:]
-
-
 CLASSIFICATION = TaskSpec(
-    "classification",
+    zoo.CLASSIFICATION,
     predictor="classifier.Classifier",
     command="predict",
-    summary="classify images and folders",
     example=example_image(None),
     monitor="val/top1",
-    paper=Paper("network", "top-1 (paper)", {name: f"{top1:.1f}" for name, top1 in TOP1.items()}, trained_pixels),
 )
 DETECTION = TaskSpec(
-    "detection",
+    zoo.DETECTION,
     predictor="detector.Detector",
     command="detect",
-    summary="detect objects in images and folders: boxes, masks, COCO results",
     example=example_images,
     monitor="val/box_ap",
-    paper=Paper(
-        "detector",
-        "box / mask AP (paper)",
-        {name: "{:.1f} / {:.1f}".format(*ap) for name, ap in BOX_AND_MASK_AP.items()},
-    ),
     exportable=False,
     images=False,
     outputs=detector_outputs,
 )
 SEGMENTATION = TaskSpec(
-    "segmentation",
+    zoo.SEGMENTATION,
     predictor="segmenter.Segmenter",
     command="segment",
-    summary="segment images and folders: label PNGs, overlays, areas",
     example=example_image(256),
     monitor="val/miou",
-    paper=Paper(
-        "segmenter",
-        "mIoU (paper)",
-        {name: f"{miou:.1f}" for name, miou in MIOU.items()},
-        lambda name: (1024, 2048) if name.endswith("cityscapes") else (512, 512),
-    ),
 )
 SUPER_RESOLUTION = TaskSpec(
-    "super_resolution",
+    zoo.SUPER_RESOLUTION,
     predictor="upscaler.Upscaler",
     command="upscale",
-    summary="upscale images and folders: metamixer upscale photo.jpg --scale 2 --out upscaled",
     example=example_image(64),
     monitor="val/psnr",
-    paper=Paper(
-        "super-resolution, x2",
-        "PSNR on Set5 (paper)",
-        {name: f"{psnr:.2f} dB" for name, psnr in SET5_PSNR.items()},
-        lambda name: (256, 256),
-    ),
 )
 FORECASTING = TaskSpec(
-    "forecasting",
+    zoo.FORECASTING,
     predictor="forecaster.Forecaster",
     command="forecast",
-    summary="forecast a table of series, zero-shot or by training on it with a backtest",
     example=example_window,
     monitor="val/mse",
     mode="min",
-    paper=Paper(
-        "forecaster",
-        "MSE / MAE on ETT (paper)",
-        {name: "{:.3f} / {:.3f}".format(*e) for name, e in ETT_MSE_AND_MAE.items()},
-    ),
     images=False,
     inputs="windows of series",
 )
 ZERO_SHOT = TaskSpec(
-    "zero_shot_forecasting",
+    zoo.ZERO_SHOT,
     predictor="forecaster.Forecaster",
     command="forecast",
-    summary=FORECASTING.summary,
     example=example_series,
     monitor="val/quantile_loss",
     mode="min",
-    paper=Paper("forecaster of any series", "MSE / MAE on ETT (paper)", {}),
     images=False,
     inputs="series",
 )
 POINTS = TaskSpec(
-    "points",
+    zoo.POINTS,
     predictor="point_segmenter.PointSegmenter",
     command="points",
-    summary="classify every point of point clouds: labeled files, class counts, pictures",
     example=example_voxels,
     monitor="val/miou",
-    paper=Paper("points", "mIoU (paper)", POINTS_MIOU),
     exportable=False,
     images=False,
     inputs="voxels",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..moved import moved_names
 
 COORDINATE_BITS = 17
 MARGIN = 8
@@ -254,3 +255,6 @@ def find_neighbors(keys: Tensor, order: Tensor, *, kernel_size: int) -> Neighbor
             pair = (rows, others) if in_order else (order[rows], order[others])
             pairs.append((column * kernel_size + dz + half, *pair))
     return NeighborMap(kernel_size, tuple(pairs))
+
+
+__getattr__ = moved_names(__name__)  # where 0.1.0 had them

@@ -13,6 +13,7 @@ from ..data.images.reading import Picture, read_image
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
 from ..models.tasks import CLASSIFICATION
+from ..moved import moved_names
 from .classification import Classification, Classifications
 from .predictor import Network, Predictor, preprocessing_of
 
@@ -83,6 +84,8 @@ class Classifier(Predictor):
         """images: as returned by `read` -> probabilities (N, classes)."""
         with self.computing():
             logits = self.run(torch.stack(list(images)).to(self.device))
+        if logits.ndim != 2 or logits.shape[1] != len(self.classes):
+            raise InputError(f"output of shape {list(logits.shape)}, expected {len(self.classes)} classes")
         return logits.float().softmax(dim=1).cpu()
 
     def top(
@@ -91,3 +94,6 @@ class Classifier(Predictor):
         """For each image the top k classes with their probabilities, most probable first."""
         for start in range(0, len(pictures), batch_size):
             yield from (each.top(k) for each in self(pictures[start : start + batch_size]))
+
+
+__getattr__ = moved_names(__name__)  # names that 0.1.0 had here

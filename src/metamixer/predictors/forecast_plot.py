@@ -1,5 +1,6 @@
 """Plot of a forecast: the last rows of each series, the forecast, and the intervals."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from ..data.series.frames import LONG, read_frame
 from ..drawing.figures import pyplot, save_figure
+from ..errors import InputError
 from .forecaster import Forecaster
 
 if TYPE_CHECKING:
@@ -23,10 +25,12 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
 def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figure":
     """Draw the series of a pandas table with their forecast from `Forecaster.predict`.
 
+    A dashed line is the forecast of the last rows from those before them, which `fit` holds out of training.
     Only the first 12 series are drawn, which the title then states.
     """
     history, layout = read_frame(table, time=forecaster.time)
     times = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)
+    backtest = forecast_of_last_rows(table, forecaster, long=layout.long)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
     clock = "UTC" if layout.zone and not layout.local else ""
     names, forecast = history.names[:MOST_SERIES], forecast.rename(columns=str)
@@ -45,12 +49,16 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
             low, high = (one[f"{prefix}-{side}-{level:g}"] for side in ("lo", "hi"))
             axis.fill_between(times, low, high, color=shade, linewidth=0, label=f"{level:g} %")
         axis.plot(times, one[prefix], color="tab:blue", linewidth=1.4)
+        if backtest is not None:
+            known = backtest[backtest[LONG[0]].astype(str) == name] if layout.long else backtest
+            style = {"color": "tab:orange", "linestyle": "--", "linewidth": 1.2, "label": "backtest"}
+            axis.plot(history.times[-forecaster.horizon :], known[prefix], **style)
         axis.axvline(history.times[-1], color="0.7", linewidth=0.8)
         axis.set_title(name, fontsize=10, loc="left")
         axis.set_xlabel(clock, fontsize=8)
         axis.tick_params(labelsize=8)
         axis.xaxis.set_major_formatter(_dates(axis.xaxis.get_major_locator()))
-    if forecaster.levels:
+    if forecaster.levels or backtest is not None:
         axes.flat[0].legend(frameon=False, fontsize=8)
     shown = f", {len(names)} of {len(history.names)} series" if len(names) < len(history.names) else ""
     whole_days = (history.times == history.times.astype("datetime64[D]")).all()
@@ -58,6 +66,22 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
     last = last if whole_days else f"{last} {clock}".rstrip()
     figure.suptitle(f"{forecaster.horizon} steps after {last}{shown}")
     return figure
+
+
+def forecast_of_last_rows(table: Any, forecaster: Forecaster, *, long: bool) -> Any | None:
+    """The forecast of a table's last `horizon` rows from those before; None where it can't be made."""
+    if long:
+        table = table.sort_values(LONG[1], kind="stable")
+        before = table[table.groupby(LONG[0]).cumcount(ascending=False) >= forecaster.horizon]
+    else:
+        before = table.iloc[: -forecaster.horizon]
+    if len(before) < forecaster.horizon:
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return forecaster.predict(before).rename(columns=str)
+    except InputError:  # too few rows, or a gap that only `fit` fills
+        return None
 
 
 def _shades(count: int) -> list[tuple[float, ...]]:

@@ -36,6 +36,7 @@ from .backtest import Backtest, backtest
 from .fine_tuning import CONTEXT, FineTuned, FineTuning, fine_tune
 from .forecast import Forecast
 from .intervals import interval_margins
+from .kept_forecaster import read_alone, read_kept
 from .predictor import Network, Predictor
 from .scratch import ONE_AT_A_TIME, Training, train_network
 from .zero_shot import PACKAGED, MedianForecast, forecast_series, packaged_network, refuse_unusable, seasons_of
@@ -422,13 +423,11 @@ class Forecaster(Predictor):
         **settings,
     ) -> Self:
         if info["task"] == ZERO_SHOT.name:
-            wanted = {**(info["preprocessing"] or {}), **settings}
+            wanted = {**read_alone(info), **settings}
             return cls._of_alone(network, wanted, horizon=horizon, lookback=lookback)
         if settings:
             raise InputError(f"{next(iter(settings))}, expected none: the forecaster was trained with its own")
-        args, preprocessing = dict(info["model_args"]), info["preprocessing"]
-        if not preprocessing:
-            raise InputError("has no names and scaling of its series, expected a forecaster written by metamixer")
+        preprocessing, args = read_kept(info)
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
             if wanted not in (None, args[what]):
                 raise InputError(f"{what} {wanted}, expected {args[what]}, the network's")

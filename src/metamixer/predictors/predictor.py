@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.source import load_network
+from ..checkpoints.source import load_network, weights_name
 from ..data.preprocessing import Kept
 from ..deployment.backends import find_backend
 from ..deployment.description import PRECISIONS
@@ -61,10 +61,11 @@ class Predictor(ABC):
         """Load a predictor from a file or by name.
 
         Args:
-            source: a checkpoint, ours or a published one; a file of `metamixer export`, which runs in its own runtime;
-                or a network's name.
-            model: the network's name, needed for published files; without a source its published weights are fetched.
-            device: the device to compute on, such as cpu or cuda.
+            source: a checkpoint, ours or a published one; a file of `metamixer export`, which its own library runs; a
+                network's name.
+            model: the network's name, which published files need; without a source its own weights are taken, and
+                without either those of `metamixer models` that are in the package, else the smallest published ones.
+            device: where to compute, such as cpu or cuda.
             backend: one of `metamixer.deploy`, or auto for the fastest; None: PyTorch.
             precision: fp32 or bf16; with a backend also the others of `metamixer.deploy`.
             checkpoint: alias of `source`.
@@ -73,15 +74,15 @@ class Predictor(ABC):
         Raises InputError that names an unreadable or unsuitable source.
         """
         source = checkpoint if source is None else source
-        if source is None and model is None:
-            raise InputError("no network, expected a model name, a checkpoint or both")
         find_device(device)
         check_backend(backend, precision)
-        network, info = load_network(model, task=cls.task) if source is None else load_network(source, model, cls.task)
+        if source is None:
+            source, model = weights_name(model, cls.task), None
+        network, info = load_network(source, model, cls.task)
         try:
             predictor = cls.of(network, info, **settings)
         except InputError as error:
-            raise InputError(f"{model if source is None else source}: {error}") from None
+            raise InputError(f"{source}: {error}") from None
         predictor.to(device)
         predictor.deploy(backend, precision)
         return predictor

@@ -14,7 +14,7 @@ from ..data.images.given import pictures_of
 from ..data.images.reading import Picture
 from ..data.segmentation.pixels import read_colour_image
 from ..data.segmentation.transforms import SegmentationPreprocessing
-from ..drawing.legend import distinct_colour
+from ..drawing.legend import distinct_colours
 from ..inference.sliding import check_window, label_map
 from ..models.tasks import SEGMENTATION
 from .predictor import Network, Predictor, class_names, preprocessing_of
@@ -52,7 +52,7 @@ class Segmenter(Predictor):
     @classmethod
     def of(cls, network: Network, info: Mapping[str, Any]) -> Self:
         names = class_names(info, info["model_args"].get("num_classes", 0))
-        colours = info.get("colours") or [distinct_colour(label) for label in range(len(names))]
+        colours = info.get("colours") or distinct_colours(len(names))
         return cls(network, preprocessing_of(SegmentationPreprocessing, info), names, colours)
 
     def example(self) -> Tensor:

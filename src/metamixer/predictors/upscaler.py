@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..checkpoints.packaged import packaged_weights
 from ..checkpoints.published_info import expect_model
+from ..checkpoints.source import weights_name
 from ..data.given import each_of
 from ..data.images.given import name_of, named_pictures
 from ..data.images.lossless import PictureFile, read_picture
+from ..data.images.transparency import extend_color
 from ..errors import InputError
 from ..inference.tiles import split, tile_side
 from ..models import create_model, list_models
@@ -39,7 +40,7 @@ class Upscaler(Predictor):
     """An upscaling network: `Upscaler("ffnet_sr_nano", scale=2)(image)` or `Upscaler.load("best.ckpt")(image)`.
 
     Args:
-        model: a network's name; uses its packaged weights unless a checkpoint is given.
+        model: a network's name; its own weights are used where no checkpoint is given.
         scale: upscaling factor; None: the checkpoint's, 2 without one.
         checkpoint: a file of a training run, an exported file or a published one.
         memory: limit in MiB of the network's largest tensors, which determines the tile size.
@@ -73,14 +74,15 @@ class Upscaler(Predictor):
         scale: int | None = None,
         **settings,
     ) -> Self:
-        """`Predictor.load`; a name selects the packaged weights of a `scale`. settings: also `memory`."""
+        """`Predictor.load`, where a name stands for its weights at a `scale`; settings: `memory` as well."""
         if scale is not None and scale not in SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
         source = checkpoint if source is None else source
         if model is not None:
             expect_model(model, cls.task)
         if source is None or source in list_models(cls.task):
-            source = packaged_weights(f"{source or model or 'ffnet_sr_nano'}_x{scale or 2}")
+            source = weights_name(source or model, cls.task, scale=scale)
+            model = None
         return super().load(source, model=model, scale=scale, **settings)
 
     @classmethod
@@ -142,17 +144,22 @@ class Upscaler(Predictor):
 
     def enlarge_file(self, file: PictureFile, *, on_tile: Callable[[int, int], object] | None = None) -> PictureFile:
         """A file's pixels and transparency, all else as it is. on_tile: as in `enlarge`."""
-        alpha = None if file.alpha is None else enlarge_alpha(file.alpha, self.scale)
-        return file.with_pixels(self.enlarge(file.colour, on_tile=on_tile), alpha)
+        if file.alpha is None:
+            return file.with_pixels(self.enlarge(file.colour, on_tile=on_tile), None)
+        colour = extend_color(file.colour, file.alpha)
+        return file.with_pixels(self.enlarge(colour, on_tile=on_tile), enlarge_alpha(file.alpha, self.scale))
 
     def enlarge_picture(
         self, image: Image.Image, *, on_tile: Callable[[int, int], object] | None = None
     ) -> Image.Image:
         """Upscale a Pillow image of one of the modes above, its alpha by bicubic. on_tile: as in `enlarge`."""
         if image.mode in ("LA", "RGBA"):
-            *colours, alpha = image.split()
-            colour = self.enlarge_picture(Image.merge("RGB" if len(colours) == 3 else "L", colours), on_tile=on_tile)
-            colour.putalpha(Image.fromarray(enlarge_alpha(np.asarray(alpha), self.scale)))
+            pixels = np.asarray(image)
+            alpha = pixels[:, :, -1]
+            extended = extend_color(pixels[:, :, :-1], alpha)
+            opaque = Image.fromarray(extended[:, :, 0] if extended.shape[2] == 1 else extended)
+            colour = self.enlarge_picture(opaque, on_tile=on_tile)
+            colour.putalpha(Image.fromarray(enlarge_alpha(alpha, self.scale)))
             return colour
         if image.mode not in COLOUR_MODES:
             raise InputError(f"image mode {image.mode!r}, expected L, LA, RGB, RGBA or I;16")

@@ -47,7 +47,7 @@ def fetch(url: str, *, largest: int = LARGEST) -> bytes:
 @contextmanager
 def fetched(url: str) -> Iterator[Path]:
     """The file of a URL under its own name, for as long as it is needed."""
-    name = PurePosixPath(unquote(urlparse(url).path)).name or "file"
+    name = PurePosixPath(unquote(urlparse(url).path)).name.lstrip(".") or "file"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)
         path.write_bytes(fetch(url))

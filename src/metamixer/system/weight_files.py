@@ -1,28 +1,35 @@
-"""Weight files: read without running code, downloaded once, verified by checksum."""
+"""Files of weights: read without running code."""
 
 import argparse
-import hashlib
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlparse
+from tempfile import TemporaryFile
+from typing import IO
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, first_line
+from .downloads import download, forget, is_url
 from .files import expect_file
 
 Source = str | Path | Mapping[str, Tensor]
+
+MOST_UNPACKED = 20
+"""How many times larger than its archive a checkpoint may be; weights hardly get smaller."""
 
 
 def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[str, Tensor]:
     """Read the state dict of a published file or URL, or a given one; no code in the file is executed."""
     if isinstance(source, Mapping):
         content = source
-    elif str(source).startswith(("http://", "https://")):
+    elif is_url(source):
         content = _read_url(str(source))
     else:
         content = _read_file(Path(source))
@@ -44,9 +51,8 @@ def _read_url(url: str) -> Mapping:
     try:
         return _read_file(path)
     except InputError:
-        # A truncated download would otherwise stay in the cache forever, with a matching checksum.
-        path.unlink(missing_ok=True)
-        _checksum_file(path).unlink(missing_ok=True)
+        # A cut-off download would otherwise be taken from the cache, with a checksum that fits, for ever.
+        forget(path)
         raise
 
 
@@ -56,15 +62,17 @@ def _read_file(path: Path) -> Mapping:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+        raise InputError(f"{path}: not a readable safetensors file ({first_line(error)})") from None
 
 
 def read_torch_file(path: Path) -> Mapping:
     """`torch.load` with tensors and plain values only, and `argparse.Namespace`, which published files contain."""
     expect_file(path)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]), _unpacked(path) as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except Exception as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code:
@@ -77,34 +85,29 @@ def read_torch_file(path: Path) -> Mapping:
     return content
 
 
-def download(url: str) -> Path:
-    """Download a URL to PyTorch's hub cache; its SHA-256 is stored on first use and verified on later ones."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / Path(urlparse(url).path).name
-    checksum = _checksum_file(path)
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path))
-        except OSError as error:
-            raise InputError(f"{url}: can't be downloaded ({error}); download it elsewhere and pass its path") from None
-    digest = _sha256(path)
-    if not checksum.is_file():
-        checksum.write_text(f"{digest}  {path.name}\n")
-    elif checksum.read_text().split()[0] != digest:
-        raise InputError(
-            f"{path}: SHA-256 {digest}, expected {checksum.read_text().split()[0]}: remove both files to download again"
-        )
-    return path
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path | IO[bytes]]:
+    """The checkpoint in a ZIP archive of one, as a detector is published; any other file itself."""
+    members = []
+    if is_zipfile(path):  # as torch's own files are
+        with ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.endswith((".pth", ".pt", ".tar"))]
+    if len(members) != 1:
+        yield path
+        return
+    with ZipFile(path) as archive, archive.open(members[0]) as member, TemporaryFile() as file:
+        if members[0].file_size > MOST_UNPACKED * max(members[0].compress_size, 1):
+            raise InputError(f"{path}: {members[0].filename} unpacks to {members[0].file_size:,} bytes: not loaded")
+        shutil.copyfileobj(member, file)
+        file.seek(0)
+        yield file
 
 
-def _checksum_file(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def expect_finite(state: Mapping[str, Tensor], name: object) -> None:
+    """Raise InputError that names the first tensor with a value that is NaN or infinite."""
+    for key, tensor in state.items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
+            raise InputError(f"{name}: {key} holds values that are NaN or infinite, expected finite weights")
 
 
 def names_of(content: Mapping, *, most: int = 8) -> str:

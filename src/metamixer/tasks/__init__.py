@@ -16,4 +16,5 @@ from .optimization.recipe import Optimization as Optimization
 from .optimization.segmentation import SegmentationOptimization as SegmentationOptimization
 from .point_segmentation import PointSegmentation as PointSegmentation
 from .segmentation import Segmentation as Segmentation
+from .stopping import EarlyStop as EarlyStop
 from .super_resolution import SuperResolution as SuperResolution

@@ -4,16 +4,19 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import zip_longest
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 import lightning as L
+import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..checkpoints.ours import load_initial, network_info
+from ..checkpoints.ours import keep_paths_within, load_initial, network_info
+from ..data.loading import seed_generators, seed_of
 from ..errors import DivergenceError, InputError
 from ..models import create_model
 from ..models.tasks import TaskSpec
@@ -24,7 +27,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 NUMBERED = {"classes": "class", "category_ids": "category id"}
 """Per-class lists that checkpoints and data have in common: the key, and its name in messages."""
 
-ADVICE = "expected a finite number; stopped, the last checkpoint is from before this step; try a lower learning rate"
+ADVICE = "expected a finite number; stopped, {}; try a lower learning rate"
 
 
 class Recipe(Protocol):
@@ -124,7 +127,9 @@ class Task(L.LightningModule, ABC):
         if not loss.isfinite():
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in parts.items())
             place = "; ".join(filter(None, [f"epoch {self.current_epoch}", values]))
-            raise DivergenceError(f"training loss is {loss.item()} at step {self.global_step} ({place}), {ADVICE}")
+            raise DivergenceError(
+                f"training loss is {loss.item()} at step {self.global_step} ({place}), {self.advice()}"
+            )
         about = {"on_step": False, "on_epoch": True, "batch_size": batch_size, "sync_dist": True}
         self.log("train/loss", loss, prog_bar=True, **about)
         self.log_dict({f"train/{name}": value for name, value in parts.items()}, **about)
@@ -138,6 +143,12 @@ class Task(L.LightningModule, ABC):
         before = {f"{split}/iou_{name}": iou for name, iou in known.items()}  # the name in recipes of 0.1.0
         self.log_dict({name: iou for name, iou in before.items() if name in monitored})
 
+    def advice(self) -> str:
+        """What to do about a divergence, and what of the run there is."""
+        last = Path(self.trainer.default_root_dir, "last.ckpt")
+        kept = "the last checkpoint is from before it" if last.is_file() else "no checkpoint had been written yet"
+        return ADVICE.format(kept)
+
     def expect_finite_weights(self) -> None:
         """Raise DivergenceError that names a parameter with values that aren't finite.
 
@@ -145,18 +156,29 @@ class Task(L.LightningModule, ABC):
         """
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
-                raise DivergenceError(
-                    f"a value in {name} isn't finite at step {self.global_step} (epoch {self.current_epoch}), {ADVICE}"
-                )
+                place = f"step {self.global_step} (epoch {self.current_epoch})"
+                raise DivergenceError(f"a value in {name} isn't finite at {place}, {self.advice()}")
 
     def on_train_start(self) -> None:
         if self.trainer.ckpt_path:
             self.expect_known_classes()
         self.loaded_info = self.data_info()  # the weights are trained on this data from now on
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed the step's random numbers (mixup, dropout, stochastic depth), so that a resumed run draws the same."""
+        loading = getattr(self.trainer.datamodule, "loading", None)
+        if loading is not None:
+            seed_generators(seed_of(loading.seed, self.current_epoch, batch_idx, self.global_rank))
+
     def on_validation_start(self) -> None:
         if self.trainer.state.fn != TrainerFn.FITTING:
             self.match_data()
+
+    def on_validation_epoch_start(self) -> None:
+        """Give all processes the norm statistics of the first, which checkpoints keep."""
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def on_test_start(self) -> None:
         self.match_data()
@@ -193,6 +215,7 @@ class Task(L.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        keep_paths_within(checkpoint, self.trainer.default_root_dir)
         self.loaded_info = checkpoint.get("metamixer", {})
         if self.trainer.state.fn == TrainerFn.FITTING and checkpoint.get("optimizer_states"):
             groups = checkpoint["optimizer_states"][0]["param_groups"]

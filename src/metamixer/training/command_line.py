@@ -5,9 +5,10 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jsonargparse import ArgumentError, Namespace
@@ -22,20 +23,27 @@ from .. import tasks  # noqa: F401  its classes can be named in a recipe without
 from ..checkpoints.ours import expect_training_checkpoint
 from ..data import import_all
 from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError
-from ..models.tasks import CLASSIFICATION
+from ..models.tasks import CLASSIFICATION, TaskSpec
 from ..system.allocator import keep_freed_memory
 from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
 from .embedded import interrupts_kept
 from .horizon import expand_horizon, expect_forecasting, model_class
+from .last_checkpoint import LastCheckpoint
+from .messages import plain
+from .recipe_checks import built_from_settings, check_recipes, naming_recipes
 from .recipes import with_recipes
-from .run_folder import SaveConfigInRun, WholeCheckpointIO
+from .run_folder import SaveConfigInRun, WholeCheckpointIO, drop_empty_run, locked
 
 SECONDS_TO_END = 5
 """Seconds to wait for a failed process to exit."""
 
 ERRORS = {USAGE_ERROR: InputError, DIVERGED: DivergenceError}
 """Exit code of a process -> the error it ended with."""
+
+
+PARSING = {"exit_on_error": False, "allow_abbrev": False}
+"""Of every parser: errors come back, and an option is what it is called."""
 
 
 class TrainingCLI(LightningCLI):
@@ -45,17 +53,22 @@ class TrainingCLI(LightningCLI):
         parser.add_argument(
             "--out", type=str, default="runs/latest", help="folder for checkpoints, logs and the configuration"
         )
-        parser.add_argument("--resume", type=bool, default=False, help="resume from the last checkpoint in --out")
+        parser.add_argument(
+            "--resume",
+            type=bool | Literal["auto"],
+            default=False,
+            help="resume from the last checkpoint in --out; auto: if there is one, else start",
+        )
         parser.add_argument("--horizon", type=int, help="forecasting: steps to forecast; appended to --out")
         changes = "forecasting: settings of the recipe that differ at a horizon"
         parser.add_argument("--at_horizon", type=dict[int, dict[str, Any]], default={}, help=changes)
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         parser.set_defaults(
             {
                 "checkpoint.filename": "best",
                 "checkpoint.monitor": None,  # the task's, with its mode
-                "checkpoint.mode": "max",
+                "checkpoint.mode": None,
                 "checkpoint.enable_version_counter": False,
                 # Lightning's save_last is written only together with "best", which may be long before a run stops.
                 "last_checkpoint.filename": "last",
@@ -66,40 +79,57 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         self.words = list(args)
-        super().parse_arguments(parser, args)
+        try:
+            with built_from_settings():
+                super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            options = self._subcommand_parsers[args[0]]._option_string_actions
+            raise InputError(f"{plain(str(error), options)}; metamixer {args[0]} --help tells more") from None
 
     def _parse_ckpt_path(self) -> None:
-        """Check the checkpoint first, because Lightning reads settings from it."""
+        """Judge the checkpoint before anything else looks into it.
+
+        Lightning would merge the `hyper_parameters` in it into the recipe, which names classes, functions and paths; a
+        checkpoint of ours sets weights and state alone.
+        """
         path = self.config[self.config.subcommand].get("ckpt_path")
         if path and Path(path).is_file():
             expect_training_checkpoint(path)
-        super()._parse_ckpt_path()
 
     def before_instantiate_classes(self) -> None:
+        with built_from_settings():
+            self.settle()
+
+    def settle(self) -> None:
+        """What the settings leave open, and what they can't be."""
         config = self.config[self.config.subcommand]
         model = model_class(config.model.class_path)
         for option in ("horizon", "at_horizon"):
             if config[option]:
                 expect_forecasting(model, f"{option} {config[option]}")
-        if config.checkpoint.monitor is None:
-            spec = getattr(model, "spec", CLASSIFICATION)
-            config.checkpoint.monitor, config.checkpoint.mode = spec.monitor, spec.mode
+        choose_monitor(config.checkpoint, getattr(model, "spec", CLASSIFICATION))
         config.checkpoint.dirpath = config.last_checkpoint.dirpath = config.out
         config.trainer.default_root_dir = config.out
+        self.is_new = not Path(config.out).exists()
         last = Path(config.out, "last.ckpt")
         if self.config.subcommand != "fit":
             config.trainer.logger = False
             named = any(word.startswith(("--model.initial", "--model.init_args.initial")) for word in self.words)
             if not config.ckpt_path and not named and last.with_name("best.ckpt").is_file():
                 config.ckpt_path = str(last.with_name("best.ckpt"))
-        elif config.resume:
-            if not last.is_file():
-                raise InputError(f"{last}: no such file, expected the checkpoint to resume from")
+        elif config.resume and last.is_file():
             config.ckpt_path = str(last)
+        elif config.resume and config.resume != "auto":
+            raise InputError(f"{last}: no such file, expected the checkpoint to resume from")
         if config.ckpt_path and not Path(config.ckpt_path).is_file():
             raise InputError(f"{config.ckpt_path}: no such file, expected a checkpoint")
 
     def instantiate_classes(self) -> None:
+        with built_from_settings():
+            self.build()
+
+    def build(self) -> None:
+        """Task, data and trainer."""
         config = self.config[self.config.subcommand]
         if config.trainer.accelerator in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
             raise InputError(
@@ -114,7 +144,7 @@ class TrainingCLI(LightningCLI):
             raise InputError(
                 f"{best}: no such file, expected a checkpoint there, or one given by --ckpt_path or --model.initial"
             )
-        super().instantiate_classes()
+        super().instantiate_classes()  # of Lightning
         if self.config.subcommand == "fit":
             config.model.init_args = asked  # for config.yaml, which describes the whole run
         if config.ckpt_path and isinstance(self.model, Task):
@@ -138,12 +168,35 @@ class TrainingCLI(LightningCLI):
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run; an interrupt prints how to resume."""
+        with self._own_folder():
+            self._run_in_folder(subcommand)
+
+    def _run_in_folder(self, subcommand: str) -> None:
+        """Run; an interrupt says how to continue, and a new run that fails at once leaves no folder."""
         try:
             with interrupts_kept():
                 super()._run_subcommand(subcommand)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*self._way_on()) from None
+        except Exception as error:
+            if self._workers_were_ended(error):
+                raise KeyboardInterrupt(*self._way_on()) from None
+            if subcommand == "fit" and self.is_new and self.trainer.is_global_zero:
+                drop_empty_run(Path(self.trainer.default_root_dir))
+            raise
+        if subcommand == "fit" and self.trainer.is_global_zero:
+            print_next(Path(self.trainer.default_root_dir), self.words)
+
+    def _workers_were_ended(self, error: Exception) -> bool:
+        """Whether a scheduler ended the workers together with this process, which PyTorch reports as their failure."""
+        last = (callback for callback in self.trainer.callbacks if isinstance(callback, LastCheckpoint))
+        asked = "killed by signal: Terminated" in str(error) or any(callback.stop_asked for callback in last)
+        return asked and "DataLoader worker" in str(error)
+
+    def _own_folder(self) -> AbstractContextManager[None]:
+        """Lock the folder of a training run, in the first of several processes."""
+        trains = self.config.subcommand == "fit" and self.trainer.is_global_zero
+        return locked(Path(self.trainer.default_root_dir)) if trains else nullcontext()
 
     def _way_on(self) -> list[str]:
         """The hint of an interrupted run; empty if there is no checkpoint to resume from."""
@@ -151,6 +204,14 @@ class TrainingCLI(LightningCLI):
         return (
             ["continue with --resume"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
         )
+
+
+def print_next(out: Path, words: list[str]) -> None:
+    """What a run has written, and what one might do with it."""
+    if (best := out / "best.ckpt").is_file():
+        print(f"wrote {best}")
+        recipe = next((f" --config {words[i + 1]}" for i, word in enumerate(words[:-1]) if word == "--config"), "")
+        print(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}")
 
 
 class EndTogether(Callback):
@@ -180,6 +241,18 @@ def exit_code(process: Popen) -> int | None:
         return process.wait(SECONDS_TO_END)
     except TimeoutExpired:
         return None
+
+
+def choose_monitor(checkpoint: Namespace, spec: TaskSpec) -> None:
+    """Fill in the task's metric and mode where the options of the best checkpoint name none."""
+    if checkpoint.monitor is None and checkpoint.mode not in (None, spec.mode):
+        raise InputError(
+            f"checkpoint.mode {checkpoint.mode!r} for {spec.monitor}, the task's metric, expected {spec.mode!r}, or "
+            "another metric by checkpoint.monitor"
+        )
+    monitor = checkpoint.monitor or spec.monitor
+    checkpoint.mode = checkpoint.mode or (spec.mode if monitor == spec.monitor else "max")
+    checkpoint.monitor = monitor
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:
@@ -234,6 +307,13 @@ def use_fast_settings() -> None:
 
 def run(arguments: list[str]) -> TrainingCLI:
     """Run `fit`, `validate` or `test` with their arguments."""
+    arguments = list(with_recipes(arguments))
+    check_recipes(arguments)
+    with naming_recipes(arguments):
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> TrainingCLI:
     import_all()
     use_fast_settings()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -242,18 +322,14 @@ def run(arguments: list[str]) -> TrainingCLI:
         return TrainingCLI(
             LightningModule,
             LightningDataModule,
-            args=expand_horizon(with_recipes(arguments)),
+            args=expand_horizon(arguments),
             subclass_mode_model=True,
             subclass_mode_data=True,
             trainer_defaults={"callbacks": EndTogether()},
             seed_everything_default=0,
             save_config_callback=SaveConfigInRun,
             save_config_kwargs={"overwrite": True},
-            parser_kwargs={
-                "prog": "metamixer",
-                "exit_on_error": False,
-                **{name: {"exit_on_error": False} for name in TrainingCLI.subcommands()},
-            },
+            parser_kwargs={"prog": "metamixer", **PARSING, **dict.fromkeys(TrainingCLI.subcommands(), PARSING)},
         )
     except ArgumentError as error:
         raise InputError(" ".join(str(error).split()) + f"; see metamixer {arguments[0]} --help") from None

@@ -1,26 +1,56 @@
 """The folder of a training run: checkpoints and configuration, written atomically; earlier runs are kept."""
 
-from collections.abc import Container
+import fcntl
+import io
+import os
+import shutil
+import socket
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from ..errors import InputError
 from ..system.files import written_whole
 
 
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints atomically.
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Lock the folder of a run, and remove files that a killed run was writing; raises InputError if it is locked.
 
-    Lightning's plugin writes to the temporary folder first, and a move to another file system can stop half way.
+    A record lock ends with its process and isn't inherited: workers may outlive a killed training for seconds.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            file.seek(0)
+            raise InputError(
+                f"out {out}: {file.read().strip() or 'another process'} trains there, expected another folder, or "
+                "that run to end first"
+            ) from None
+        file.truncate(0)
+        print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
+        for part in out.glob(".*.part"):
+            part.unlink(missing_ok=True)
+        yield
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints atomically; Lightning's plugin writes to the folder for temporary files first."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
+        torch.save(checkpoint, file)
         with written_whole(path) as part:
-            super().save_checkpoint(checkpoint, part, storage_options)
+            part.write_bytes(file.getbuffer())
 
 
 class SaveConfigInRun(SaveConfigCallback):
@@ -60,3 +90,10 @@ def keep_earlier_run(out: Path, *, logs: Container[Path]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
     print(f"{out}: the earlier run there is now in {folder}")
+
+
+def drop_empty_run(out: Path) -> None:
+    """Remove the folder of a new run that failed before it had a checkpoint or a row of its log."""
+    logs = (path.read_text().strip() for path in out.glob("logs/*/metrics.csv"))
+    if out.is_dir() and not any(out.rglob("*.ckpt")) and not any(logs):
+        shutil.rmtree(out)

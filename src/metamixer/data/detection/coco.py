@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ...errors import InputError
 from ..images.reading import read_image
-from ..loading import evaluation_loader, training_loader
+from ..loading import Loading
+from ..module import DataModule
 from .coco_json import CocoFile, CocoImage, CocoObject, decode_mask, read_coco
 from .transforms import DetectionAugmentation, DetectionPreprocessing, keep_visible, wrap
 
@@ -95,7 +95,7 @@ def collate(items: Sequence[tuple[Tensor, Target]]) -> tuple[list[Tensor], list[
     return [image for image, _ in items], [target for _, target in items]
 
 
-class CocoData(L.LightningDataModule):
+class CocoData(DataModule):
     """Images with COCO JSON files for training and evaluation; the classes are those of the files.
 
     Args:
@@ -107,6 +107,8 @@ class CocoData(L.LightningDataModule):
         limit: maximum number of images per split; None: all.
         seed: of shuffling and augmentation.
     """
+
+    collate = collate_evaluation = staticmethod(collate)
 
     def __init__(
         self,
@@ -126,7 +128,7 @@ class CocoData(L.LightningDataModule):
         limit: int | None = None,
         seed: int = 0,
     ):
-        super().__init__()
+        super().__init__(Loading(batch_size, num_workers, seed))
         if (test_images is None) != (test_annotations is None):
             raise InputError(f"test_images {test_images}, test_annotations {test_annotations}, expected both or none")
         self.files = {
@@ -134,13 +136,10 @@ class CocoData(L.LightningDataModule):
             "val": (Path(root, val_images), Path(root, val_annotations)),
             "test": (Path(root, test_images or val_images), Path(root, test_annotations or val_annotations)),
         }
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.preprocessing = preprocessing
         self.augmentation = augmentation
         self.empty_images = empty_images
         self.limit = limit
-        self.seed = seed
         self._read: dict[str, CocoFile] = {}
 
     @property
@@ -181,23 +180,3 @@ class CocoData(L.LightningDataModule):
             raise InputError(
                 f"{self.files[split][1]} and {self.files['val'][1]}: different categories, expected the same in both"
             )
-
-    def train_dataloader(self) -> DataLoader:
-        return training_loader(
-            self.training_dataset(),
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            trainer=self.trainer,
-            collate_fn=collate,
-        )
-
-    def val_dataloader(self) -> DataLoader:
-        return self._evaluation_loader("val")
-
-    def test_dataloader(self) -> DataLoader:
-        return self._evaluation_loader("test")
-
-    def _evaluation_loader(self, split: str) -> DataLoader:
-        dataset = self.evaluation_dataset(split)
-        return evaluation_loader(dataset, batch_size=self.batch_size, num_workers=self.num_workers, collate_fn=collate)

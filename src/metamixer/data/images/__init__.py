@@ -1,1 +1,5 @@
 """Images: reading, labels, splits."""
+
+from ...moved import moved_names as _moved_names
+
+__getattr__ = _moved_names(__name__)

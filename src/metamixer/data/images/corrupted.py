@@ -3,16 +3,16 @@
 from functools import cached_property
 from pathlib import Path
 
-import lightning as L
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from ...errors import InputError
-from ..loading import evaluation_loader
+from ..loading import Loading, evaluation_loader
+from ..module import DataModule
 from ..preprocessing import Preprocessing
 from .reading import LabelledImages, class_names, read_dataset
 
 
-class CorruptedImageData(L.LightningDataModule):
+class CorruptedImageData(DataModule):
     """ROOT/CORRUPTION/SEVERITY/CLASS/IMAGE, for evaluation: one loader per corruption with all its severities.
 
     Args:
@@ -23,10 +23,8 @@ class CorruptedImageData(L.LightningDataModule):
     def __init__(
         self, root: str, *, batch_size: int = 128, num_workers: int = 2, preprocessing: Preprocessing = Preprocessing()
     ):
-        super().__init__()
+        super().__init__(Loading(batch_size, num_workers))
         self.root = root
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.preprocessing = preprocessing
 
     @cached_property
@@ -36,7 +34,7 @@ class CorruptedImageData(L.LightningDataModule):
         return {
             folder.name: [
                 read_dataset(
-                    str(severity), batch_size=self.batch_size, mode=self.preprocessing.mode, transform=transform
+                    str(severity), batch_size=self.loading.batch_size, mode=self.preprocessing.mode, transform=transform
                 )
                 for severity in _folders(folder, "SEVERITY/CLASS/IMAGE")
             ]
@@ -58,11 +56,16 @@ class CorruptedImageData(L.LightningDataModule):
                     )
         return first
 
-    def test_dataloader(self) -> list[DataLoader]:
+    def training_dataset(self) -> Dataset:
+        raise InputError(f"{self.root}: corrupted images, expected another data set to train on")
+
+    def evaluation_dataset(self, split: str) -> ConcatDataset:
+        """All corruptions in a row, whatever the split."""
+        return ConcatDataset([images for severities in self.corruptions.values() for images in severities])
+
+    def evaluation_dataloader(self, split: str) -> list[DataLoader]:
         return [
-            evaluation_loader(
-                ConcatDataset(severities), batch_size=self.batch_size, num_workers=self.num_workers, persistent=False
-            )
+            evaluation_loader(ConcatDataset(severities), self.loading, trainer=self.trainer, persistent=False)
             for severities in self.corruptions.values()
         ]
 

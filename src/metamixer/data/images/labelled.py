@@ -1,13 +1,11 @@
 """Labeled images: folders, Hugging Face data sets, WebDataset shards, and handwritten digits without a download."""
 
-from collections.abc import Sequence
-
-import lightning as L
 import numpy as np
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from ..loading import evaluation_loader, training_loader
+from ..loading import Loading
+from ..module import DataModule
 from ..preprocessing import Augmentation, Preprocessing, Transform
 from .reading import class_names, read_dataset
 from .splits import expect_same_classes, expect_two_splits
@@ -41,7 +39,7 @@ class Digits(Dataset):
         return self.transform(self.image(index)), self.labels[index]
 
 
-class ImageData(L.LightningDataModule):
+class ImageData(DataModule):
     """Labeled images for training and evaluation.
 
     Args:
@@ -67,15 +65,12 @@ class ImageData(L.LightningDataModule):
         augmentation: Augmentation = Augmentation(),
         seed: int = 0,
     ):
-        super().__init__()
+        super().__init__(Loading(batch_size, num_workers, seed))
         self.root = root
         self.dataset = dataset
         self.splits = {"train": train_split, "val": val_split, "test": test_split or val_split}
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.preprocessing = preprocessing
         self.augmentation = augmentation
-        self.seed = seed
         self._classes: list[str] | None = None
 
     @property
@@ -97,26 +92,6 @@ class ImageData(L.LightningDataModule):
         """A split ("train", "val" or "test"), preprocessed for evaluation."""
         return self._read(split, self.preprocessing.transform())
 
-    def train_dataloader(self) -> DataLoader:
-        return training_loader(
-            self.training_dataset(),
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            trainer=self.trainer,
-        )
-
-    def val_dataloader(self) -> DataLoader | Sequence[DataLoader]:
-        return self._evaluation_loader("val")
-
-    def test_dataloader(self) -> DataLoader | Sequence[DataLoader]:
-        return self._evaluation_loader("test")
-
-    def _evaluation_loader(self, split: str) -> DataLoader:
-        return evaluation_loader(
-            self.evaluation_dataset(split), batch_size=self.batch_size, num_workers=self.num_workers
-        )
-
     def _read(self, split: str, transform: Transform) -> Dataset:
         if split == "train" and not self.dataset:
             expect_two_splits(self.root, self.splits["train"], self.splits["val"])
@@ -125,8 +100,8 @@ class ImageData(L.LightningDataModule):
             self.dataset,
             split=self.splits[split],
             is_training=split == "train",
-            batch_size=self.batch_size,
-            seed=self.seed,
+            batch_size=self.loading.batch_size,
+            seed=self.loading.seed,
             mode=self.preprocessing.mode,
             transform=transform,
         )
@@ -146,13 +121,8 @@ class DigitsData(ImageData):
         ),
         seed: int = 0,
     ):
-        super().__init__(
-            batch_size=batch_size,
-            num_workers=num_workers,
-            preprocessing=preprocessing,
-            augmentation=augmentation,
-            seed=seed,
-        )
+        settings = {"batch_size": batch_size, "num_workers": num_workers, "seed": seed}
+        super().__init__(preprocessing=preprocessing, augmentation=augmentation, **settings)
 
     @property
     def classes(self) -> list[str]:

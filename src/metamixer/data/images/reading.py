@@ -16,6 +16,7 @@ from ...system.files import files_below
 from ..preprocessing import Transform
 from .decoding import decoding
 from .orientation import find_turn
+from .shards import ShardReader
 from .splits import split_folder
 
 Picture = str | Path | Image.Image
@@ -126,13 +127,23 @@ def read_dataset(
         raise InputError(f"{root}: no labeled images for split {split!r} ({first_line(error)})") from None
     images.transform = transform
     if isinstance(images, IterableDataset):
-        return images
+        reader = shard_reader(root, images.reader)
+        return LabelledImages(reader, mode=mode, transform=transform) if reader else images
     if not dataset and len(class_names(images.reader) or []) < 2:
         raise InputError(
             f"{Path(root)}: no class folders for split {split!r}, expected {split}/CLASS/IMAGE with at least two "
             "classes"
         )
     return LabelledImages(images.reader, mode=mode, transform=transform)
+
+
+def shard_reader(root: str, stream) -> ShardReader | None:
+    """An indexed reader of the shards of timm's stream; None if they aren't tar files on disk."""
+    split = getattr(stream, "split_info", None)
+    shards = [Path(root, name) for name in getattr(split, "filenames", ())]
+    if not shards or not all(shard.suffix == ".tar" and shard.is_file() for shard in shards):
+        return None
+    return ShardReader(shards, suffixes=IMAGE_SUFFIXES, label=split.alt_label)
 
 
 def expect_reader(dataset: str) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError
-from .augmentation import PointAugmentation
 from .class_names import KITTI_CLASSES, S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
 from .clouds import Cloud, check_cloud, read_cloud, read_point_labels
 from .scenes import IGNORED_POINT, PointData, number_labels
@@ -46,20 +45,8 @@ class ScanNetData(_RoomData):
     root: folder with `train` and `val`.
     """
 
-    def __init__(
-        self,
-        root: str,
-        *,
-        num_classes: int = 20,
-        preprocessing: PointPreprocessing = PointPreprocessing(),
-        augmentation: PointAugmentation = PointAugmentation(),
-        batch_size: int = 12,
-        num_workers: int = 2,
-        repeat: int = 1,
-        seed: int = 0,
-    ):
-        settings = {"batch_size": batch_size, "num_workers": num_workers, "repeat": repeat, "seed": seed}
-        super().__init__(preprocessing=preprocessing, augmentation=augmentation, **settings)
+    def __init__(self, root: str, *, num_classes: int = 20, **settings):
+        super().__init__(**settings)
         if num_classes not in (20, 200):
             raise InputError(f"num_classes {num_classes}, expected 20 or 200")
         self.root = Path(root)
@@ -78,20 +65,8 @@ class S3DISData(_RoomData):
 
     label_file = "segment.npy"
 
-    def __init__(
-        self,
-        root: str,
-        *,
-        test_area: int = 5,
-        preprocessing: PointPreprocessing = PointPreprocessing(),
-        augmentation: PointAugmentation = PointAugmentation(),
-        batch_size: int = 12,
-        num_workers: int = 2,
-        repeat: int = 1,
-        seed: int = 0,
-    ):
-        settings = {"batch_size": batch_size, "num_workers": num_workers, "repeat": repeat, "seed": seed}
-        super().__init__(preprocessing=preprocessing, augmentation=augmentation, **settings)
+    def __init__(self, root: str, *, test_area: int = 5, **settings):
+        super().__init__(**settings)
         if test_area not in range(1, 7):
             raise InputError(f"test_area {test_area}, expected 1 to 6")
         self.root = Path(root)
@@ -115,14 +90,9 @@ class SemanticKITTIData(PointData):
         root: str,
         *,
         preprocessing: PointPreprocessing = PointPreprocessing(0.05, ("position", "intensity"), centred=False),
-        augmentation: PointAugmentation = PointAugmentation(),
-        batch_size: int = 12,
-        num_workers: int = 2,
-        repeat: int = 1,
-        seed: int = 0,
+        **settings,
     ):
-        settings = {"batch_size": batch_size, "num_workers": num_workers, "repeat": repeat, "seed": seed}
-        super().__init__(preprocessing=preprocessing, augmentation=augmentation, **settings)
+        super().__init__(preprocessing=preprocessing, **settings)
         self.root = Path(root)
         self.classes = list(KITTI_CLASSES)
 

@@ -5,14 +5,14 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ...errors import InputError
-from ..loading import evaluation_loader, training_loader
+from ..loading import Loading
+from ..module import DataModule
 from .augmentation import PointAugmentation, joined, nearest
 from .clouds import Cloud, find_clouds, read_cloud
 from .description import IGNORED_POINT, CloudDescription, read_description
@@ -89,7 +89,7 @@ def only_item(items: Sequence[Cloud]) -> Cloud:
     return items[0]
 
 
-class PointData(L.LightningDataModule):
+class PointData(DataModule):
     """Base class of point cloud data; subclasses define the scenes of a split and the mapping of labels.
 
     Args:
@@ -99,6 +99,8 @@ class PointData(L.LightningDataModule):
     """
 
     classes: list[str]
+    collate = staticmethod(collate_voxels)
+    collate_evaluation = staticmethod(only_item)
 
     def __init__(
         self,
@@ -110,13 +112,10 @@ class PointData(L.LightningDataModule):
         repeat: int = 1,
         seed: int = 0,
     ):
-        super().__init__()
+        super().__init__(Loading(batch_size, num_workers, seed, evaluation_batch_size=1))
         self.preprocessing = preprocessing
         self.augmentation = augmentation
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.repeat = repeat
-        self.seed = seed
 
     def scenes(self, split: str) -> list[Path]:
         """The scenes of "train", "val" or "test"."""
@@ -145,32 +144,18 @@ class PointData(L.LightningDataModule):
         """Leave whole scenes on the CPU: their views and fragments move to the device one by one."""
         return batch if isinstance(batch, Cloud) else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
-    def train_dataloader(self) -> DataLoader:
-        dataset = TrainingClouds(
+    def training_dataset(self) -> TrainingClouds:
+        return TrainingClouds(
             self.scenes("train"),
             self.read,
             preprocessing=self.preprocessing,
             augmentation=self.augmentation,
             repeat=self.repeat,
         )
-        return training_loader(
-            dataset,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            trainer=self.trainer,
-            collate_fn=collate_voxels,
-        )
 
-    def val_dataloader(self) -> DataLoader:
-        return self._evaluation_loader("val")
-
-    def test_dataloader(self) -> DataLoader:
-        return self._evaluation_loader("test")
-
-    def _evaluation_loader(self, split: str) -> DataLoader:
-        dataset = WholeClouds(self.scenes(split), self.read)
-        return evaluation_loader(dataset, batch_size=1, num_workers=self.num_workers, collate_fn=only_item)
+    def evaluation_dataset(self, split: str) -> WholeClouds:
+        """The whole scenes of a split."""
+        return WholeClouds(self.scenes(split), self.read)
 
 
 def number_labels(labels: np.ndarray, numbers: Mapping[int, int], path: Path) -> np.ndarray:
@@ -195,20 +180,10 @@ class CloudData(PointData):
         description: str,
         *,
         preprocessing: PointPreprocessing = PointPreprocessing(features=("position",)),
-        augmentation: PointAugmentation = PointAugmentation(),
         batch_size: int = 4,
-        num_workers: int = 2,
-        repeat: int = 1,
-        seed: int = 0,
+        **settings,
     ):
-        super().__init__(
-            preprocessing=preprocessing,
-            augmentation=augmentation,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            repeat=repeat,
-            seed=seed,
-        )
+        super().__init__(preprocessing=preprocessing, batch_size=batch_size, **settings)
         self.path = Path(description)
 
     @cached_property

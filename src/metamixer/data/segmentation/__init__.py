@@ -1,1 +1,5 @@
 """Semantic segmentation: label maps and transforms."""
+
+from ...moved import moved_names as _moved_names
+
+__getattr__ = _moved_names(__name__)

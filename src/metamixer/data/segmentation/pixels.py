@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ...errors import InputError
 from ...system.files import files_below
 from ..images.decoding import decoding
 from ..images.given import name_of
 from ..images.reading import IMAGE_SUFFIXES, is_grey, read_image
-from ..loading import evaluation_loader, read_ahead, training_loader
+from ..loading import Loading, read_ahead
+from ..module import DataModule
 from .label_maps import PixelClasses, read_classes, read_label_map
 from .transforms import SegmentationAugmentation, SegmentationPreprocessing
 
@@ -52,6 +52,11 @@ class LabelledPixels(Dataset):
         if self.augmentation is None:
             return image, labels.long()
         return self.augmentation(image, labels, self.preprocessing)
+
+    def read_ahead(self, *, threads: int) -> None:
+        """Decode every image that is kept in memory."""
+        if self.kept is not None:
+            read_ahead(self.pixels, len(self), threads=threads)
 
     def pixels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Image (3, H, W) and labels (H, W), uint8, cached with `in_memory`."""
@@ -113,7 +118,7 @@ def pair_files(
     return pairs
 
 
-class SegmentationData(L.LightningDataModule):
+class SegmentationData(DataModule):
     """Images with label PNGs for training and evaluation.
 
     Args:
@@ -152,7 +157,7 @@ class SegmentationData(L.LightningDataModule):
         in_memory: bool = False,
         seed: int = 0,
     ):
-        super().__init__()
+        super().__init__(Loading(batch_size, num_workers, seed, evaluation_batch_size=1))
         if (test_images is None) != (test_labels is None):
             raise InputError(f"test_images {test_images}, test_labels {test_labels}, expected both or none")
         self.folders = {
@@ -162,13 +167,10 @@ class SegmentationData(L.LightningDataModule):
         }
         self.pixel_classes = read_classes(classes, root)
         self.endings = {"image_ending": image_ending, "label_ending": label_ending}
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.preprocessing = preprocessing
         self.augmentation = augmentation
         self.grey_images = grey_images
         self.in_memory = in_memory
-        self.seed = seed
 
     @property
     def classes(self) -> list[str]:
@@ -182,24 +184,6 @@ class SegmentationData(L.LightningDataModule):
     def evaluation_dataset(self, split: str) -> LabelledPixels:
         """A split ("train", "val" or "test"), unprocessed."""
         return self._read(split)
-
-    def train_dataloader(self) -> DataLoader:
-        dataset = self.training_dataset()
-        if self.in_memory and self.num_workers:
-            read_ahead(dataset.pixels, len(dataset), threads=self.num_workers)
-        return training_loader(
-            dataset,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            trainer=self.trainer,
-        )
-
-    def val_dataloader(self) -> DataLoader:
-        return evaluation_loader(self.evaluation_dataset("val"), batch_size=1, num_workers=self.num_workers)
-
-    def test_dataloader(self) -> DataLoader:
-        return evaluation_loader(self.evaluation_dataset("test"), batch_size=1, num_workers=self.num_workers)
 
     def _read(self, split: str, **options) -> LabelledPixels:
         files = pair_files(*self.folders[split], **self.endings)

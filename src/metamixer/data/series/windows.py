@@ -3,19 +3,18 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from ...errors import InputError
-from ..loading import evaluation_loader, training_loader
+from ...errors import InputError, naming
+from ..loading import Loading
+from ..module import DataModule
 from .frequency import refuse_backward
 from .missing import refuse_missing
-from .tables import Series, read_series
+from .tables import Series, find_table, read_series
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def as_fetched(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return batch
 
 
-class SeriesData(L.LightningDataModule):
+class SeriesData(DataModule):
     """Windows of a file in the layout of the Time-Series-Library, split by time and scaled by the training rows.
 
     Args:
@@ -98,6 +97,8 @@ class SeriesData(L.LightningDataModule):
         max_val_windows: number of windows, evenly spaced, to validate on; None: all.
         seed: of shuffling.
     """
+
+    collate = collate_evaluation = staticmethod(as_fetched)
 
     def __init__(
         self,
@@ -111,15 +112,12 @@ class SeriesData(L.LightningDataModule):
         max_val_windows: int | None = None,
         seed: int = 0,
     ):
-        super().__init__()
+        super().__init__(Loading(batch_size, num_workers, seed, keep_last=True))  # every window counts
         self.path = path
         self.lookback = lookback
         self.horizon = horizon
         self.split = split
-        self.batch_size = batch_size
-        self.num_workers = num_workers
         self.max_val_windows = max_val_windows
-        self.seed = seed
         self._series: Series | None = None
         self._measured: Series | None = None
 
@@ -134,9 +132,10 @@ class SeriesData(L.LightningDataModule):
     def series(self) -> Series:
         """The whole table."""
         if self._series is None:
-            series = read_series(self.path)
-            refuse_missing(series)
-            refuse_backward(series)
+            with naming(find_table(self.path)):
+                series = read_series(self.path)
+                refuse_missing(series)
+                refuse_backward(series)
             self._series = series
         return self._series
 
@@ -160,18 +159,12 @@ class SeriesData(L.LightningDataModule):
         measured = None if self._measured is None else scaling.apply(self._measured.values[start:stop])
         return Windows(scaling.apply(self.series.values[start:stop]), self.lookback, self.horizon, measured=measured)
 
-    def train_dataloader(self) -> DataLoader:
-        loading = {"seed": self.seed, "trainer": self.trainer, "keep_last": True}  # train on every window
-        return training_loader(self.windows("train"), **loading, **self._loading())
+    def training_dataset(self) -> Windows:
+        return self.windows("train")
 
-    def val_dataloader(self) -> DataLoader:
-        return evaluation_loader(self.windows("val").spread(self.max_val_windows), **self._loading())
-
-    def test_dataloader(self) -> DataLoader:
-        return evaluation_loader(self.windows("test"), **self._loading())
-
-    def _loading(self) -> dict[str, Any]:
-        return {"batch_size": self.batch_size, "num_workers": self.num_workers, "collate_fn": as_fetched}
+    def evaluation_dataset(self, split: str) -> Windows:
+        """The windows of a split; of the validation split at most `max_val_windows`."""
+        return self.windows(split).spread(self.max_val_windows if split == "val" else None)
 
 
 def split_rows(rows: int, split: Sequence[float]) -> tuple[int, int, int]:

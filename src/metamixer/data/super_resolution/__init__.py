@@ -1,1 +1,5 @@
 """Pairs of a small and a large image."""
+
+from ...moved import moved_names as _moved_names
+
+__getattr__ = _moved_names(__name__)

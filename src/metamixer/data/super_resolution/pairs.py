@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ...errors import InputError
 from ..images.decoding import decoding
 from ..images.reading import images_below, is_grey, read_image
-from ..loading import evaluation_loader, read_ahead, training_loader
+from ..loading import Loading, read_ahead
+from ..module import DataModule
 from .quality import least_side
 from .resizing import crop_to_multiple, imresize
 
@@ -69,7 +69,7 @@ class Patches(Dataset):
     """Random patches of the pairs, flipped and rotated: (small (3, p / scale, p / scale), large (3, p, p)) in [0, 1].
 
     count: patches per epoch; size: p, the side of the large patch; keep_decoded: cache decoded images as uint8, on
-    first use or by `decode_all`. Images smaller than a patch are padded by reflection.
+    first use or by `read_ahead`. Images smaller than a patch are padded by reflection.
     """
 
     def __init__(self, pairs: ImagePairs, *, count: int, size: int, keep_decoded: bool = True):
@@ -93,7 +93,7 @@ class Patches(Dataset):
             as_tensor(np.rot90(patch[:, :: 1 - 2 * flip], quarter_turns)).float() / 255 for patch in (small, large)
         )
 
-    def decode_all(self, *, threads: int) -> None:
+    def read_ahead(self, *, threads: int) -> None:
         """Fill the cache of decoded images."""
         if self.keep_decoded:
             read_ahead(self._pair, len(self.pairs), threads=threads)
@@ -108,7 +108,7 @@ class Patches(Dataset):
         return self.decoded[index]
 
 
-class SuperResolutionData(L.LightningDataModule):
+class SuperResolutionData(DataModule):
     """Images for training and evaluating super-resolution.
 
     Args:
@@ -142,7 +142,7 @@ class SuperResolutionData(L.LightningDataModule):
         keep_decoded: bool = True,
         seed: int = 0,
     ):
-        super().__init__()
+        super().__init__(Loading(batch_size, num_workers, seed, evaluation_batch_size=1, evaluation_workers=0))
         if patch_size < scale or patch_size % scale:
             raise InputError(f"patch_size {patch_size}, expected a multiple of the scale, {scale}")
         self.root = Path(root)
@@ -153,11 +153,8 @@ class SuperResolutionData(L.LightningDataModule):
             "test": (test or val, test_small if test else val_small),
         }
         self.patch_size = patch_size
-        self.batch_size = batch_size
         self.patches_per_epoch = patches_per_epoch
-        self.num_workers = num_workers
         self.keep_decoded = keep_decoded
-        self.seed = seed
 
     def pairs(self, split: str) -> ImagePairs:
         """The whole images of "train", "val" or "test"; raises InputError if none are given or found."""
@@ -175,22 +172,12 @@ class SuperResolutionData(L.LightningDataModule):
             self.pairs("train"), count=self.patches_per_epoch, size=self.patch_size, keep_decoded=self.keep_decoded
         )
 
-    def train_dataloader(self) -> DataLoader:
-        if self.num_workers:
-            self.patches.decode_all(threads=self.num_workers)
-        return training_loader(
-            self.patches,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            trainer=self.trainer,
-        )
+    def training_dataset(self) -> Patches:
+        return self.patches
 
-    def val_dataloader(self) -> DataLoader:
-        return evaluation_loader(self.pairs("val"), batch_size=1, num_workers=0)
-
-    def test_dataloader(self) -> DataLoader:
-        return evaluation_loader(self.pairs("test"), batch_size=1, num_workers=0)
+    def evaluation_dataset(self, split: str) -> ImagePairs:
+        """The whole images of a split."""
+        return self.pairs(split)
 
 
 def find_small_files(folder: str | Path, large: Sequence[tuple[str | Path, Path]], *, scale: int) -> list[Path]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer
 from ...ops import IMAGE
+from ...zoo.weights import WEIGHTS
 from .parts import PLAIN_PARTS, SEGMENTATION_PARTS, STRIDE, Parts, Stage, check_image, init_weights
 from .pretrained import checkpoint_filter_fn, forget_weights, overlay_with_weights
 
@@ -211,12 +212,9 @@ VARIANTS: dict[str, dict] = {
 }
 """Keywords of each variant; `ffnet_nano` and `ffnet_1_hybrid` are ours, the others the paper's."""
 
-_RELEASE = "https://github.com/ysj9909/FFNet/releases/download/v1.0"
 
-
-def _cfg(file: str = "", *, size: int = 256, crop_pct: float = 0.95) -> dict:
+def _cfg(*, size: int = 256, crop_pct: float = 0.95) -> dict:
     return {
-        "url": f"{_RELEASE}/{file}" if file else "",
         "num_classes": 1000,
         "input_size": (3, size, size),
         "pool_size": (size // STRIDE, size // STRIDE),
@@ -231,21 +229,21 @@ def _cfg(file: str = "", *, size: int = 256, crop_pct: float = 0.95) -> dict:
     }
 
 
-default_cfgs = generate_default_cfgs(
-    {
-        "ffnet_nano.untrained": _cfg(size=96, crop_pct=1.0),
-        "ffnet_1.in1k": _cfg("ffnet_1.pth.tar", crop_pct=0.9),
-        "ffnet_1.distilled_in1k": _cfg("ffnet_1_distillation.pth.tar", crop_pct=0.9),
-        "ffnet_1_hybrid.untrained": _cfg(crop_pct=0.9),
-        "ffnet_2.in1k": _cfg("ffnet_2.pth.tar", crop_pct=0.9),
-        "ffnet_2.distilled_in1k": _cfg("ffnet_2_distillation.pth.tar", crop_pct=0.9),
-        "ffnet_3.in1k": _cfg("ffnet_3.pth.tar"),
-        "ffnet_3.distilled_in1k": _cfg("ffnet_3_distillation.pth.tar"),
-        "ffnet_3.in1k_384": _cfg("ffnet_3_384.pth.tar", size=384),
-        "ffnet_4.in1k_384": _cfg("ffnet_4_384.pth.tar", size=384),
-        "ffnet_seg.in1k": _cfg("ffnet_seg.pth.tar"),
-    }
-)
+_CONFIGURATIONS = {
+    "ffnet_nano.untrained": _cfg(size=96, crop_pct=1.0),
+    "ffnet_1.in1k": _cfg(crop_pct=0.9),
+    "ffnet_1.distilled_in1k": _cfg(crop_pct=0.9),
+    "ffnet_1_hybrid.untrained": _cfg(crop_pct=0.9),
+    "ffnet_2.in1k": _cfg(crop_pct=0.9),
+    "ffnet_2.distilled_in1k": _cfg(crop_pct=0.9),
+    "ffnet_3.in1k": _cfg(),
+    "ffnet_3.distilled_in1k": _cfg(),
+    "ffnet_3.in1k_384": _cfg(size=384),
+    "ffnet_4.in1k_384": _cfg(size=384),
+    "ffnet_seg.in1k": _cfg(),
+}
+_URLS = {weights.name: weights.url for weights in WEIGHTS}
+default_cfgs = generate_default_cfgs({tag: {**cfg, "url": _URLS.get(tag, "")} for tag, cfg in _CONFIGURATIONS.items()})
 
 
 def build_ffnet(

@@ -26,8 +26,9 @@ def overlay_with_weights(variant: str, pretrained_cfg: str | dict | None, overla
         return overlay
     if not config.has_weights:
         raise InputError(
-            f"{variant}: no published weights, expected pretrained=False or a pretrained_cfg_overlay "
-            "with 'file' or 'url'"
+            f"model {variant!r}: no weights are published, "
+            "expected one of `metamixer models` that has some, or pretrained false "
+            "(in a recipe: pretrained_backbone: false)"
         )
     return {**overlay, "state_dict": dict(read_published(config.file or config.url))}
 

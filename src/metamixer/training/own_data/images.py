@@ -12,7 +12,7 @@ from ...data.images.reading import IMAGE_SUFFIXES
 from ...data.images.splits import SPLITS
 from ...errors import InputError
 from ...models.tasks import CLASSIFICATION, SUPER_RESOLUTION
-from .understood import OwnData, at_least_two, named, place, split, write_split
+from .understood import OwnData, at_least_two, counted, named, place, split, write_split
 
 SIDES = (32, 64, 96, 128)
 """Of the images that a classifier is trained on without a GPU, in pixels; with one also 224."""
@@ -74,7 +74,7 @@ def understand_class_folders(folder: Path) -> OwnData:
     val_count = sum(map(len, class_folders(parts[1]).values())) if parts else 0
     sizes = expect_readable(images)
     held = sum(len(split(each, 0)[1]) for each in classes.values())
-    what = f"{len(images)} images in {len(names)} classes ({named(names)})"
+    what = f"{counted(len(images), 'image')} in {counted(len(names), 'class', 'classes')} ({named(names)})"
     how = f"{val_count} more to validate on" if parts else f"{held} of them kept for validation"
     side = fitting_side(sizes)
 

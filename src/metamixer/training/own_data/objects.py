@@ -8,7 +8,7 @@ from ...errors import InputError
 from ...models.tasks import DETECTION
 from ...system.files import write_text
 from .images import expect_readable
-from .understood import OwnData, at_least_two, named, split, write_split
+from .understood import OwnData, at_least_two, counted, named, split, write_split
 
 
 def coco_files(folder: Path) -> list[Path]:
@@ -88,7 +88,8 @@ def understand_objects(folder: Path) -> OwnData:
     how = f"{val_count} more to validate on" if divided else f"{len(val)} of them kept for validation"
     return OwnData(
         DETECTION,
-        f"{len(content['images'])} images with {len(content['annotations'])} objects of {len(names)} classes "
+        f"{len(content['images'])} images with {counted(len(content['annotations']), 'object')} of "
+        f"{counted(len(names), 'class', 'classes')} "
         f"({named(names)}), {how}: a detector",
         len(content["images"]) if divided else len(train),
         val_count,

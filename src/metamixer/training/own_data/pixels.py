@@ -9,7 +9,7 @@ from PIL import Image
 from ...data.images.decoding import decoding
 from ...data.segmentation.label_maps import IGNORED_PIXEL, read_classes
 from ...data.segmentation.pixels import pair_files
-from ...drawing.legend import distinct_colour
+from ...drawing.legend import distinct_colours
 from ...errors import InputError
 from ...models.tasks import SEGMENTATION
 from ...system.files import write_text
@@ -75,7 +75,7 @@ def understand_masks(folder: Path) -> OwnData:
             place(described, root / "classes.yaml")
         else:
             classes = [
-                {"name": str(number), "colour": list(distinct_colour(i)), "value": number}
+                {"name": str(number), "colour": list(distinct_colours(i + 1)[i]), "value": number}
                 for i, number in enumerate(numbers)
             ]
             ignored = [] if IGNORED_PIXEL in numbers else [IGNORED_PIXEL]

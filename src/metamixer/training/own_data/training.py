@@ -17,12 +17,12 @@ from lightning.pytorch.callbacks import Callback
 
 from ...checkpoints.ours import read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
-from ...errors import InputError, above_zero
+from ...errors import InputError, above_zero, at_least
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
 from ..command_line import run
 from .kinds import understand
-from .understood import OwnData
+from .understood import OwnData, counted
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     CLASSIFICATION.name: ("ffnet_nano", {}),
@@ -90,14 +90,16 @@ def fit(
 ) -> Run:
     """Understand the data, say so, train, and say what came of it; `metamixer train` and `metamixer.train`."""
     above_zero("minutes", minutes)
+    if epochs is not None:
+        at_least("epochs", epochs, 1)
     data, out = understand(path), Path(out)
     start = find_start(data, initial)
     print(f"{path}: {data.understood}", flush=True)
     with removed_where_it_fails(out):
         recipe = recipe_of(data, start, out, seed=seed)
-        if epochs is None:
-            epochs = fitting_epochs(data, recipe, seconds=60 * minutes)
-        print(f"training {start} for {epochs} epochs, about {minutes:g} min at most; the run is in {out}", flush=True)
+        length = "" if epochs else f", about {minutes:g} min at most"
+        epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
+        print(f"training {start}: {counted(epochs, 'epoch')}{length}; the run is in {out}", flush=True)
         return train(data, with_epochs(data, recipe, epochs), out, epochs)
 
 
@@ -184,10 +186,9 @@ def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) 
 
 def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The recipe with its length, about ten validations on the way, and one at the end."""
-    every = max(epochs // 10, 1)
-    trainer = {**recipe["trainer"], "max_epochs": epochs, "check_val_every_n_epoch": every}
-    trainer["max_epochs"] = max(epochs - epochs % every, 1)
-    trainer["enable_model_summary"] = False
+    every = next(step for step in range(max(epochs // 10, 1), 0, -1) if epochs % step == 0)
+    lengths = {"max_epochs": epochs, "check_val_every_n_epoch": every}
+    trainer = {**recipe["trainer"], **lengths, "enable_model_summary": False}
     batch = recipe["data"]["init_args"].get("batch_size", 1)
     if epochs * data.items / batch >= MANY_STEPS:
         trainer["callbacks"] = [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}]

@@ -1,0 +1,166 @@
+"""What `--help` and shell completion tell, from the functions' signatures and docstrings, without importing PyTorch."""
+
+import argparse
+import difflib
+import re
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any
+
+from . import COMMANDS, TRAINING
+
+WIDTH = 100
+
+TRAINING_OPTIONS: dict[str, str] = {
+    "--config FILE": "the recipe, a YAML file; several are merged, and later options override it",
+    "--out FOLDER": "folder for checkpoints, logs and the configuration (the recipe's, else runs/latest)",
+    "--resume": "fit: go on from last.ckpt in --out",
+    "--ckpt_path FILE": "the checkpoint to measure, or to go on from (validate and test: best.ckpt in --out)",
+    "--model.model NAME": "the network, see `metamixer models`",
+    "--model.initial FILE": "weights to start from",
+    "--data.root FOLDER": "the data",
+    "--data.batch_size N": "samples a step",
+    "--trainer.max_epochs N": "passes over the data",
+    "--trainer.accelerator NAME": "cpu, gpu or auto",
+    "--seed_everything N": "seed of the initialization; --data.seed is for all else",
+}
+"""Options of `fit`, `validate` and `test` that people use."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A keyword of a command's function; `positional` ones have no dashes."""
+
+    name: str
+    about: str
+    default: object
+    kind: Any
+    positional: bool
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether it needs no value."""
+        return self.default is False
+
+    @property
+    def usage(self) -> str:
+        """The option and its value as a user types it."""
+        if self.positional:
+            return self.name.upper()
+        return f"--{self.name}" + ("" if self.is_flag else f" {self.name.rpartition('_')[2].upper()}")
+
+    @property
+    def line(self) -> str:
+        """What it does, and its default where that says something."""
+        if self.default in (None, False, (), Parameter.empty):
+            return self.about
+        value = " ".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
+        return f"{self.about} (default: {value})"
+
+
+def function_of(command: str) -> Callable[..., object]:
+    """The function of a command's name in the module of its name."""
+    return getattr(import_module(f".{command}", __package__), command)
+
+
+def options_of(command: str) -> list[Option]:
+    """The options of a command's function, its first parameter positional."""
+    function = function_of(command)
+    told = described(function.__doc__ or "")
+    parameters = signature(function).parameters.values()
+    return [
+        Option(
+            each.name, told.get(each.name, ""), each.default, each.annotation, each.kind is not Parameter.KEYWORD_ONLY
+        )
+        for each in parameters
+    ]
+
+
+def described(docstring: str) -> dict[str, str]:
+    """The `Args:` of a docstring by name."""
+    _, _, arguments = docstring.partition("Args:\n")
+    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", arguments, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def overview() -> str:
+    """`metamixer --help`."""
+    commands = [f"  {name:10s}{command.summary}" for name, command in COMMANDS.items()]
+    examples = [f"  metamixer {COMMANDS[name].examples[0]}" for name in ("upscale", "predict", "forecast", "fit")]
+    return "\n".join(
+        [
+            "usage: metamixer COMMAND ...",
+            "",
+            *commands,
+            "",
+            *examples,
+            "",
+            "metamixer COMMAND --help shows examples and the usual options, --help all every option.",
+            "metamixer --version; metamixer --completion bash, zsh or fish prints what the shell needs to complete.",
+        ]
+    )
+
+
+def short_help(command: str) -> str:
+    """`metamixer COMMAND --help`: examples, and the options that people use."""
+    about = COMMANDS[command]
+    examples = [f"  metamixer {example}" for example in about.examples]
+    if command in TRAINING:
+        usage, lines = "--config RECIPE [options]", _listed(TRAINING_OPTIONS.items())
+        rest = "every other key of a recipe"
+    else:
+        options = options_of(command)
+        shown = [option for option in options if option.positional or option.name in about.options]
+        usage = " ".join([option.usage for option in options if option.positional] + ["[options]"])
+        lines = _listed((option.usage, option.line) for option in shown)
+        rest = f"all {len(options)} options"
+    title = about.summary[0].upper() + about.summary[1:]
+    more = f"metamixer {command} --help all shows {rest}."
+    return "\n".join([f"usage: metamixer {command} {usage}", "", f"{title}.", "", *examples, "", *lines, "", more])
+
+
+def full_help(command: str) -> str:
+    """`metamixer COMMAND --help all` of a command that is a function."""
+    summary = " ".join((function_of(command).__doc__ or "").partition("\n\n")[0].split())
+    options = options_of(command)
+    usage = " ".join([option.usage for option in options if option.positional] + ["[options]"])
+    lines = _listed((option.usage, option.line) for option in options)
+    return "\n".join([f"usage: metamixer {command} {usage}", "", *textwrap.wrap(summary, WIDTH), "", *lines])
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`, did you mean X?` where something is near, else nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def completing_parser() -> argparse.ArgumentParser:
+    """All commands and their options, for shell completion alone."""
+    parser = argparse.ArgumentParser("metamixer")
+    commands = parser.add_subparsers()
+    for name in COMMANDS:
+        command = commands.add_parser(name)
+        if name in TRAINING:
+            for option in TRAINING_OPTIONS:
+                command.add_argument(option.split()[0])
+            continue
+        for option in options_of(name):
+            if option.positional:
+                command.add_argument(option.name, nargs="*")
+            else:
+                command.add_argument(f"--{option.name}", **({"action": "store_true"} if option.is_flag else {}))
+    return parser
+
+
+def _listed(options: Iterable[tuple[str, str]]) -> list[str]:
+    """Two columns; what is too long for its column goes on in it."""
+    rows = list(options)
+    column = min(max(len(name) for name, _ in rows), 28) + 4
+    lines = []
+    for name, about in rows:
+        first, *others = textwrap.wrap(about, WIDTH - column) or [""]
+        lines += [f"  {name:{column - 2}s}{first}", *(" " * column + other for other in others)]
+    return [line.rstrip() for line in lines]

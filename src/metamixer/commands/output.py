@@ -1,0 +1,37 @@
+"""What a command tells: lines for people, or its result as JSON."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..errors import printable
+from ..system.files import check_targets, write_text
+
+OWN_CLASSES = "metamixer train FOLDER learns classes of your own"
+
+
+class Output:
+    """`--json FILE` writes the result to a file, `--json -` to standard output in the place of every line."""
+
+    def __init__(self, target: str | None, *, sources: Iterable[Path] = (), overwrite: bool = False):
+        self.target = target
+        if target not in (None, "-"):
+            check_targets([Path(target)], sources=sources, overwrite=overwrite)
+
+    def say(self, line: object) -> None:
+        """Print a line for people."""
+        if self.target != "-":
+            print(printable(line, keep="\n"), flush=True)
+
+    def end(self, result: Any, *, wrote: Iterable[object] = (), then: str = "") -> None:
+        """Give the result; say what was written, and what one might do next."""
+        if self.target == "-":
+            print(json.dumps(result, indent=1))
+        elif self.target:
+            write_text(self.target, json.dumps(result, indent=1))
+        written = [*map(str, wrote), *([self.target] if self.target else [])]
+        if written:
+            self.say(f"wrote {', '.join(written)}")
+        if then:
+            self.say(f"next: {then}")

@@ -1,0 +1,45 @@
+"""What the command line's parser says of a wrong option, in one line about the option that the user typed."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from inspect import signature
+
+NO_OPTION = re.compile(r"unrecognized arguments: (--[\w.]+)", re.IGNORECASE)
+NO_KEYWORD = re.compile(
+    r"class_path '([\w.]+)': (?:Option '([\w.]+)' is not accepted|unrecognized arguments: --([\w.]+))"
+)
+KEY = re.compile(r'Parser key "([\w.]+)"')
+WRONG_VALUE = re.compile(r"Subtypes: \[(.*?)\] Errors: .*Given value: (.*)$")
+
+
+def plain(message: str, options: Iterable[str]) -> str:
+    """The parser's message about the option alone, with the nearest of `options`; others as they are."""
+    message = " ".join(message.split())
+    key, keyword, value = KEY.search(message), NO_KEYWORD.search(message), WRONG_VALUE.search(message)
+    if key and keyword:
+        path, name = keyword[1], keyword[2] or keyword[3]
+        near = _nearest(name, _keywords(path))
+        return f"{key[1]}.{name}: {path.rpartition('.')[2]} has no such option" + _asked(key[1], near)
+    if key and value and "class_path" not in message:
+        kinds = re.findall(r"<class '([\w.]+)'>|([\w.]+\[[^]]*\])", value[1])
+        names = ["none" if kind == "NoneType" else kind or other for kind, other in kinds]
+        return f"{key[1]} {value[2]!r}, expected {' or '.join(names)}"
+    option = NO_OPTION.search(message)
+    if option:
+        return f"{option[1]}: no such option" + _asked("", _nearest(option[1], options))
+    return message
+
+
+def _keywords(path: str) -> list[str]:
+    module, _, name = path.rpartition(".")
+    return list(signature(getattr(import_module(module), name)).parameters)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
+
+
+def _asked(key: str, near: str | None) -> str:
+    return "" if near is None else f"; did you mean {key and f'--{key}.'}{near}?"

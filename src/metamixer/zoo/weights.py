@@ -1,0 +1,185 @@
+"""Every file of weights that a name stands for: the authors' release, and what is in the package.
+
+One entry adds a file: `create_model(NAME, pretrained=True)`, the commands, the predictors and `metamixer models` know
+it then.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import InputError
+from ..system.downloads import RELEASE
+from .networks import NETWORKS, OTHER_SIZES, Network
+
+DATA: dict[str, str] = {
+    "ImageNet-1K": "image-net.org, for non-commercial research",
+    "COCO 2017": "cocodataset.org, annotations CC BY 4.0, images under Flickr's terms",
+    "ADE20K": "ade20k.csail.mit.edu, for non-commercial research",
+    "Cityscapes": "cityscapes-dataset.com, for non-commercial research",
+    "DIV2K": "data.vision.ee.ethz.ch/cvl/DIV2K, for academic research",
+    "DF2K": "DIV2K and Flickr2K, for academic research",
+    "291 images": "T91 and BSDS200, published for research",
+    "synthetic series": "made by metamixer.data.series.synthetic",
+}
+"""Training data -> where it is from, and its terms."""
+
+PAPER = "paper, arXiv 2406.02021"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of trained weights.
+
+    Args:
+        name: the name to ask for.
+        network: its network's name; a classifier's name in timm is `name`.
+        file: its name in the release, or in the package's folder `weights`.
+        megabytes: of a file in the package its size; of a published one that of its weights in float32, which the file
+            may exceed.
+        classes: number of classes; None: it has none.
+        data: what it was trained on, one of `DATA`.
+        figures: values of the task's metric; measured: who measured them.
+        arguments: keywords of its network.
+        packaged: it comes with the package.
+        sha256: of the file; None: unknown, so that of the first download is kept.
+    """
+
+    name: str
+    network: str
+    file: str
+    megabytes: float
+    data: str
+    classes: int | None = None
+    figures: tuple[float, ...] = ()
+    measured: str = PAPER
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    packaged: bool = False
+    sha256: str | None = None
+    licence: str = "Apache-2.0"
+
+    @property
+    def size(self) -> Network:
+        """What is known of its network."""
+        return OTHER_SIZES.get(self.name) or NETWORKS[self.network]
+
+    @property
+    def task(self) -> str:
+        """The task of its network."""
+        return self.size.task
+
+    @property
+    def url(self) -> str:
+        """Where a published file is, with its checksum if that is known."""
+        return f"{RELEASE}/{self.file}" + (f"#sha256={self.sha256}" if self.sha256 else "")
+
+
+def _imagenet(name: str, file: str, megabytes: int, *top1: float) -> Weights:
+    network = name.partition(".")[0]
+    return Weights(name, network, file, megabytes, "ImageNet-1K", classes=1000, figures=top1)
+
+
+def _coco(number: int, suffix: str, megabytes: int, *ap: float) -> Weights:
+    name = f"cascade_mask_rcnn_ffnet_{number}"
+    file = f"casc_mask_rcnn_ffnet_{number}_fpn_3x_coco{suffix}"
+    return Weights(name, name, file, megabytes, "COCO 2017", classes=80, figures=ap)
+
+
+def _segmenter(name: str, file: str, megabytes: int, miou: float) -> Weights:
+    data, classes = ("Cityscapes", 19) if "cityscapes" in name else ("ADE20K", 150)
+    return Weights(name, name, file, megabytes, data, classes=classes, figures=(miou,))
+
+
+def _upscaler(name: str, file: str, megabytes: int, data: str, psnr: float) -> Weights:
+    return Weights(name, name, file, megabytes, data, figures=(psnr,), arguments={"scale": 2})
+
+
+def _nano_upscaler(scale: int, megabytes: float, psnr: float, sha256: str) -> Weights:
+    name = f"ffnet_sr_nano_x{scale}"
+    return Weights(
+        name,
+        "ffnet_sr_nano",
+        f"{name}.safetensors",
+        megabytes,
+        "291 images",
+        figures=(psnr,),
+        measured="benchmarks/super_resolution.py",
+        arguments={"scale": scale},
+        packaged=True,
+        sha256=sha256,
+    )
+
+
+WEIGHTS: tuple[Weights, ...] = (
+    _imagenet("ffnet_1.in1k", "ffnet_1.pth.tar", 55, 81.3),
+    _imagenet("ffnet_1.distilled_in1k", "ffnet_1_distillation.pth.tar", 55, 82.1),
+    _imagenet("ffnet_2.in1k", "ffnet_2.pth.tar", 109, 82.9),
+    _imagenet("ffnet_2.distilled_in1k", "ffnet_2_distillation.pth.tar", 109, 83.7),
+    _imagenet("ffnet_3.in1k", "ffnet_3.pth.tar", 196, 83.9),
+    _imagenet("ffnet_3.distilled_in1k", "ffnet_3_distillation.pth.tar", 196, 84.5),
+    _imagenet("ffnet_3.in1k_384", "ffnet_3_384.pth.tar", 196, 84.5),
+    _imagenet("ffnet_4.in1k_384", "ffnet_4_384.pth.tar", 321, 85.3),
+    _imagenet("ffnet_seg.in1k", "ffnet_seg.pth.tar", 270),
+    _coco(2, ".pth", 339, 51.8, 44.9),
+    _coco(3, ".pth", 425, 52.8, 45.6),
+    _coco(4, ".zip", 549, 53.4, 45.9),
+    _segmenter("upernet_ffnet_2", "upernet_ffnet_2_512_160k_ade20k.pth", 234, 47.1),
+    _segmenter("upernet_ffnet_3", "upernet_ffnet_3_512_160k_ade20k.pth", 323, 49.6),
+    _segmenter("upernet_ffnet_4", "upernet_ffnet_4_512_160k_ade20k.pth", 455, 50.7),
+    _segmenter("ffnet_seg_ade20k", "ffnet_seg_sys_512_160k_ade20k.pth", 275, 50.1),
+    _segmenter("ffnet_seg_cityscapes", "ffnet_seg_sys_1024_160k_cityscapes.pth", 272, 83.2),
+    _nano_upscaler(2, 0.7, 37.53, "e7026f2e6ef874ca59d9327db1e6cdca198733235da4ba73a716a015b62ebb97"),
+    _nano_upscaler(3, 0.7, 33.50, "4a3e1e78e0df53e24f5ffa7cfc28d21c1fbde9d34e3cfac2cad88fb65b5a4ef9"),
+    _nano_upscaler(4, 0.8, 31.34, "70706e85de95d06adc9ead1159483955872e0aa8a7002d283a4a2e8a80b14e62"),
+    _upscaler("ffnet_sr_light", "FFNetSR_light_DIV2K_2.pth", 7, "DIV2K", 38.23),
+    _upscaler("ffnet_sr", "FFNetSR_DF2K_2.pth", 10, "DF2K", 38.32),
+    Weights(
+        "ffnet_ts_zero",
+        "ffnet_ts_zero",
+        "ffnet_ts_zero.safetensors",
+        2.5,
+        "synthetic series",
+        figures=(0.874,),
+        measured="benchmarks/zero_shot.py",
+        arguments={"depth": 7, "dim": 144},
+        packaged=True,
+        sha256="ffff48f0d31b5d9376396565bcaf30afac672dad73731d7afb9e05e7223dd79d",
+    ),
+)
+"""In the order in which they are listed; of a network's several, the first is meant by its bare name."""
+
+
+def weights_of(network: str) -> list[Weights]:
+    """The weights of a network by name."""
+    return [weights for weights in WEIGHTS if weights.network == network]
+
+
+def find_weights(name: str, **arguments) -> Weights | None:
+    """The weights of this name, or the first of this network's that agree with its keywords where both tell one.
+
+    None for a network that has none; raises InputError where it has some, but for other keywords.
+    """
+    known = [weights for weights in WEIGHTS if weights.name == name] or weights_of(name)
+    for weights in known:
+        if _agrees(weights, arguments):
+            return weights
+    if known:
+        asked = {key: value for key, value in arguments.items() if key in known[0].arguments}
+        raise InputError(f"{name}: no weights for {_listed([asked])}, expected {_listed(w.arguments for w in known)}")
+    return None
+
+
+def _agrees(weights: Weights, arguments: Mapping[str, Any]) -> bool:
+    return all(arguments.get(key, value) == value for key, value in weights.arguments.items())
+
+
+def _listed(arguments: Iterable[Mapping[str, Any]]) -> str:
+    return " or ".join(" ".join(f"{key} {value}" for key, value in each.items()) for each in arguments)
+
+
+def default_weights(task: str, **arguments) -> Weights | None:
+    """What a task's command takes unasked: the package's weights, else the smallest published ones; then the best."""
+    known = [weights for weights in WEIGHTS if weights.task == task and _agrees(weights, arguments)]
+    return min(
+        known, key=lambda weights: (not weights.packaged, weights.megabytes, -sum(weights.figures)), default=None
+    )
