@@ -7,7 +7,7 @@ import torch
 from timm.data import Mixup
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from ..data.images.class_names import keep_classes, match_classes
@@ -72,6 +72,8 @@ class Classification(Task):
         self.measures = nn.ModuleDict(
             {split: MetricCollection(measures, prefix=f"{split}/") for split in ("val", "test")}
         )
+        # Lightning's own mean over processes rounds the number of items down.
+        self.losses = nn.ModuleDict({split: MeanMetric() for split in ("val", "test")})
         self.class_indices: list[int] | None = None
 
     def forward(self, images: Tensor) -> Tensor:
@@ -128,9 +130,9 @@ class Classification(Task):
 
     def measure(self, split: str, batch: Sequence[Tensor]) -> None:
         logits, labels = self.evaluate(batch)
-        self.log(
-            f"{split}/loss", F.cross_entropy(logits, labels), on_epoch=True, batch_size=len(labels), sync_dist=True
-        )
+        loss = self.losses[split]
+        loss.update(F.cross_entropy(logits, labels), weight=len(labels))
+        self.log(f"{split}/loss", loss, on_epoch=True, batch_size=len(labels))
         measures = self.measures[split]
         measures.update(logits, labels)
         self.log_dict(measures, on_epoch=True, prog_bar=True, batch_size=len(labels))
