@@ -25,6 +25,7 @@ FLOORS = (
     ("tasks", "bench"),
     ("training",),
     ("predictors",),
+    ("engine",),
     ("commands",),
     ("cli",),
     ("__init__", "__main__"),

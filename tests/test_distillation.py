@@ -41,7 +41,7 @@ def test_loss_is_the_published_one(kind, tau, student, label_loss):
 
 
 def test_refuses_an_unknown_kind():
-    with pytest.raises(ValueError, match="'firm', expected 'hard' or 'soft'"):
+    with pytest.raises(ValueError, match="'firm', expected 'hard', 'soft', 'divergence'"):
         Distillation(Teacher(nn.Identity()), kind="firm")
 
 

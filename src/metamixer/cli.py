@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from .commands import COMMANDS, TRAINING
 from .commands.help import completing_parser, full_help, function_of, nearest, options_of, overview, short_help
-from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning
+from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning, printable
 from .system.version import package_version
 
 POSITIONAL = {"images": {"nargs": "+"}, "clouds": {"nargs": "+"}, "networks": {"nargs": "+"}}
@@ -25,6 +25,8 @@ LISTS = {
     "shape": int,
     "quantiles": float,
     "levels": float,
+    "stages": int,
+    "teacher_stages": int,
     "missing_values": float,
 }
 """Options that take several values, with the type of the values: --levels 80 95, or in brackets --levels "[80, 95]"."""
@@ -41,6 +43,9 @@ BOOLEANS = ("true", "false", "yes", "no")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `metamixer COMMAND ...` and return the exit code; errors print one line on standard error."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called, as in `metamixer models >&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as the process runs
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names outside its encoding
     if "_ARGCOMPLETE" in os.environ:
@@ -61,7 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.strerror is None:  # not an error of the operating system
             raise
-        print(": ".join(["metamixer: error", *filter(None, [error.filename, error.strerror])]), file=sys.stderr)
+        print(
+            printable(": ".join(["metamixer: error", *filter(None, [error.filename, error.strerror])])), file=sys.stderr
+        )
+        return USAGE_ERROR
+    except MemoryError:
+        print("metamixer: error: out of memory, expected smaller input or more memory", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt as interrupt:
         print(": ".join(["metamixer: interrupted", *map(str, interrupt.args)]), file=sys.stderr)
@@ -209,7 +219,7 @@ def plain_warnings() -> Iterator[None]:
 
     def plain(message: Warning | str, category: type[Warning], *place) -> str:
         return (
-            f"metamixer: warning: {message}\n"
+            f"metamixer: warning: {printable(message, keep=chr(10))}\n"
             if issubclass(category, InputWarning)
             else before(message, category, *place)
         )
@@ -222,5 +232,8 @@ def plain_warnings() -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    """The message alone; errors of a data loader's worker carry that process's traceback before it."""
-    return str(error).strip().splitlines()[-1].split("InputError: ", 1)[-1]
+    """The message alone, also where it comes from a data loader's worker with that process's traceback before it."""
+    text = str(error).strip()
+    if "Traceback (most recent call last)" in text:
+        text = text.split("Error: ")[-1]
+    return printable(text)

@@ -1,7 +1,8 @@
 """Errors and warnings caused by the caller's input, and the checks that raise them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 USAGE_ERROR = 2
 """Exit code of the command line for wrong input."""
@@ -46,6 +47,34 @@ def rising(name: str, values: Sequence[float]) -> None:
     """Raise InputError unless an option is a lower and an upper limit."""
     if len(values) != 2 or not values[0] <= values[1]:
         raise InputError(f"{name} {list(values)}, expected two numbers, the smaller one first")
+
+
+def shown(value: object, *, most: int = 60) -> str:
+    """A value as it stands in messages: strings in quotes, nothing long."""
+    text = repr(value[: most + 1] if isinstance(value, str | bytes | list | tuple) else value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def printable(text: object, *, keep: str = "") -> str:
+    """Text without what would steer a terminal or break a line: such characters become \\n, \\x1b and so on."""
+    letters = (
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
+        for letter in str(text).encode("utf-8", "backslashreplace").decode()
+    )
+    return "".join(letters)
+
+
+@contextmanager
+def naming(source: object) -> Iterator[None]:
+    """Name a file in the InputErrors about what it holds, and make one of whatever else goes wrong with it."""
+    try:
+        yield
+    except InputError as error:
+        raise error if str(source) in str(error) else InputError(f"{source}: {error}") from None
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a library that trips over one file
+        raise InputError(f"{source}: can't be used ({type(error).__name__}: {first_line(error)})") from error
 
 
 def first_line(error: Exception) -> str:

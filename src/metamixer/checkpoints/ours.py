@@ -1,21 +1,24 @@
 """Our own checkpoints, which describe their network, so that prediction needs only the file."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, first_line, shown
 from ..models import create_model
 from ..models.tasks import same_predictor
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
+from ..system.metadata import blocks, read_info, read_json
 from ..system.version import package_version
-from ..system.weight_files import read_torch_file
+from ..system.weight_files import expect_finite, read_torch_file
 from ..zoo.files import source_of
 from ..zoo.weights import find_weights
 from .published import load_published
@@ -24,6 +27,11 @@ PREFIX = "network."
 """Prefix of the network's keys in a training checkpoint."""
 START = ("pretrained", "pretrained_strict", "checkpoint_path", "cache_dir")
 """timm's keywords that only select initial weights; not `pretrained_cfg`, which may define the image size."""
+LARGER, SMALL = 8, 1_000_000
+"""A network has more weights than its deploy form, and tables of its own, but no more than so many times and so many.
+"""
+CHECKPOINT_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+"""Keys of the state of Lightning's `ModelCheckpoint`."""
 
 
 def network_info(
@@ -65,11 +73,40 @@ def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def build_network(state: Mapping[str, Tensor], info: Mapping[str, Any], path: str | Path) -> nn.Module:
     """Build the network of one of our files, as returned by `read_checkpoint`, in evaluation mode."""
-    network = create_model(info["model"], **without_start(info["model_args"]))
-    if info["fused"]:
-        network = fuse(network)
+    arguments = without_start(info["model_args"])
+    expect_finite(state, path)
+    try:
+        _expect_size(info["model"], arguments, state)
+        network = create_model(info["model"], **arguments)
+        if info["fused"]:
+            network = fuse(network)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # a network says in its own words what it can't be made of
+        raise InputError(
+            f"{path}: {info['model']} can't be built with {shown(arguments)} ({first_line(error)}), expected a "
+            "checkpoint that metamixer wrote"
+        ) from None
     _load_exactly(network, state, path)
+    number = getattr(network, "num_classes", None)
+    if info["classes"] and number and len(info["classes"]) != number:
+        raise InputError(f"{path}: {len(info['classes'])} names of classes, expected {number}, as the network has")
     return network.eval()
+
+
+def _expect_size(model: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Refuse keywords of a network that is much larger than the file, before time and memory are taken for it."""
+    elements = sum(tensor.numel() for tensor in state.values())
+    if blocks(arguments) > len(state):
+        raise InputError(f"{model} of {blocks(arguments)} blocks, expected at most {len(state)}, the file's tensors")
+    try:
+        with torch.device("meta"):
+            network = create_model(model, **arguments)
+    except NotImplementedError:  # a network of somebody's own that looks at its values while it is built
+        return
+    needed = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
+    if needed > LARGER * elements + SMALL:
+        raise InputError(f"{model} of {needed} weights by its keywords, expected about {elements}, as the file holds")
 
 
 def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:
@@ -122,6 +159,24 @@ def expect_training_checkpoint(path: str | Path, network: nn.Module | None = Non
         _compare_keys(network, read_checkpoint(path)[0], path)
 
 
+def keep_paths_within(checkpoint: Mapping[str, Any], folder: str | Path) -> None:
+    """Forget the paths of earlier checkpoints in a training's state but those of NAME.ckpt in the run's folder, because
+    Lightning removes the files at these paths.
+    """
+    home = os.path.realpath(folder)
+
+    def kept(path: object) -> bool:
+        return isinstance(path, str) and path.endswith(".ckpt") and os.path.dirname(path) == home
+
+    for state in checkpoint.get("callbacks", {}).values():
+        if not isinstance(state, dict) or "best_model_path" not in state:
+            continue
+        state.update({key: "" for key in CHECKPOINT_PATHS if not kept(state.get(key))})
+        best = state.get("best_k_models") or {}
+        if not all(map(kept, best)) or (best and state["kth_best_model_path"] not in best):
+            state.update(best_k_models={}, kth_best_model_path="")
+
+
 def read_checkpoint(path: str | Path) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
     """State dict and info of a file; no info if it isn't ours, and neither for a URL."""
     if str(path).startswith(("http:", "https:")):
@@ -132,8 +187,13 @@ def read_checkpoint(path: str | Path) -> tuple[Mapping[str, Tensor], dict[str, A
     content = read_torch_file(path)
     info = content.get("metamixer", {})
     state = content.get("state_dict", content)
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path}: state_dict {shown(state)}, expected tensors by name")
     if not info:
         return state, {}
+    info = read_info(info, path)
+    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
+        raise InputError(f"{path}: a state_dict with other values than tensors, expected tensors by name")
     return {key[len(PREFIX) :]: value for key, value in state.items() if key.startswith(PREFIX)}, info
 
 
@@ -142,9 +202,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        return load_file(path), json.loads(metadata.get("metamixer", "{}"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+        values = read_json(metadata.get("metamixer", "{}"), path)
+        return load_file(path), read_info(values, path) if values else {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({first_line(error)})") from None
 
 
 def _load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:

@@ -13,6 +13,7 @@ from ..deployment.runtime import Runtime
 from ..errors import InputError
 from ..models import create_model, list_models
 from ..models.tasks import SEGMENTATION
+from ..system.metadata import read_info
 from ..system.weight_files import read_published
 from ..zoo.files import source_of
 from ..zoo.weights import Weights, default_weights, find_weights
@@ -168,7 +169,7 @@ def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Mod
 def _of_exported(path: str | Path, model: str | None, task: str | None) -> tuple[Runtime, Info]:
     """The runtime and info of an exported file; normalization is part of the file, not of the preprocessing."""
     runtime = load_exported(path)
-    info = {**network_info("", {}, task=task), **runtime.description.network}
+    info = read_info({**network_info("", {}, task=task), **runtime.description.network}, path)
     _expect(info, model, task, path, kind="file")
     preprocessing = info["preprocessing"]
     if isinstance(preprocessing, Mapping) and isinstance(preprocessing.get("mean"), list):

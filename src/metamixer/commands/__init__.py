@@ -73,6 +73,14 @@ COMMANDS: dict[str, Command] = {
         ("test --config recipes/classification/digits.yaml --out runs/digits",),
         ("config", "out", "ckpt_path", "data", "model", "trainer.accelerator"),
     ),
+    "distil": Command(
+        "train a small classifier on a larger one's outputs for your images",
+        (
+            "distil flowers --teacher convnext_tiny.in12k_ft_in1k --learn features",
+            "distil photos/ --teacher runs/large/best.ckpt --out runs/small",
+        ),
+        ("teacher", "out", "model", "initial", "learn", "views", "cache", "epochs", "resume"),
+    ),
     "fuse": Command("write a checkpoint's deploy form", ("fuse runs/digits/best.ckpt",), ("out", "json", "overwrite")),
     "export": Command(
         "export a network to another runtime's format, and verify it",

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, first_line, printable
 from ..system.files import check_targets, unique_stems
 
 
@@ -80,7 +80,7 @@ class Batch:
         except InputError as error:
             self.failures.append(str(error) if str(error).startswith(str(path)) else f"{path}: {error}")
         except Exception as error:  # a library's failure on one file must not stop the others
-            self.failures.append(f"{path}: {type(error).__name__}: {error}")
+            self.failures.append(f"{path}: {type(error).__name__}: {first_line(error)}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -88,7 +88,7 @@ class Batch:
         if self.count == 1 and self.failures and error is None:
             raise InputError(self.failures[0])
         for failure in self.failures:
-            print(f"metamixer: failed: {failure}", file=sys.stderr)
+            print(f"metamixer: failed: {printable(failure)}", file=sys.stderr)
         if self.failures and error is None:
             others = f"; the others are in {self.out}" if len(self.failures) < self.count else ""
             raise InputError(f"{len(self.failures)} of {self.count} files failed, named above{others}")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
+from ..models.tasks import DETECTION
 from ..system.files import each_once, free_name, write_text
 from .batch import Job, plan, run_jobs
+from .engine import predict_files, refuse_with_engine
 from .output import OWN_CLASSES, Output
 
 TABLE = "detections.json"
@@ -27,6 +29,8 @@ def detect(
     backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Detect objects in images and folders; write images with the objects drawn in, and COCO results.
 
@@ -44,6 +48,9 @@ def detect(
         backend: eager or auto; both mean PyTorch, because no other backend supports this network.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
         device: the device to compute on, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
     from ..predictors.detector import Detector, image_ids
@@ -51,6 +58,13 @@ def detect(
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
+    if engine:
+        refuse_with_engine(engine, json=json)
+        load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
+        options = {"score_threshold": score_threshold}
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, DETECTION.name, images, out, load=load, options=options, **how)
+        return
     paths = each_once(find_images(images))
     out = out or free_name("detected", overwrite=overwrite)
     output = Output(json, sources=paths, overwrite=overwrite)

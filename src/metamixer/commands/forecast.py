@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import InputError
-from ..system.files import check_targets, free_name, write_text
+from ..errors import InputError, naming
+from ..system.files import check_targets, free_name, plain_cell, write_text
+from .engine import forecast_tables, refuse_with_engine
 from .output import Output
 from .progress import working
 
 if TYPE_CHECKING:
+    import pandas
+
     from ..predictors.forecaster import Forecaster
 
 
@@ -34,6 +37,7 @@ def forecast(
     backend: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
+    engine: str | None = None,
 ) -> None:
     """Forecast a table of time series, zero-shot or after training on it with a backtest on its last rows.
 
@@ -58,6 +62,8 @@ def forecast(
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; for a checkpoint; default: PyTorch.
         device: the device to compute on, such as cpu or cuda.
         overwrite: replace existing results.
+        engine: ray, or ray:ACTORS such as ray:4, for a long table of very many series, a URL too: each is forecast
+            alone, with results as Parquet in the folder `out`; a stopped job goes on.
     """
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name
@@ -65,6 +71,14 @@ def forecast(
     from ..predictors.forecaster import Forecaster
     from ..system.allocator import keep_freed_memory
 
+    if engine:
+        without = {"checkpoint": checkpoint, "lookback": lookback, "steps": steps, "save": save, "plot": plot}
+        refuse_with_engine(
+            engine, **without, json=json, backend=backend, time=time, train=None if train == "none" else train
+        )
+        how = {"levels": levels, "quantiles": quantiles, "missing_values": missing_values, "device": device}
+        forecast_tables(engine, [table], out, horizon=horizon, overwrite=overwrite, **how)
+        return
     out = out or free_name("forecast.csv", overwrite=overwrite)
     for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
         if name and Path(name).suffix != suffix:
@@ -72,16 +86,16 @@ def forecast(
     if plot:
         check_figure_name(plot)
     targets = [Path(name) for name in (out, plot, save) if name]
-    check_targets(
-        targets, sources=[find_table(table), *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite
-    )
-    output = Output(json, sources=[find_table(table)], overwrite=overwrite)
+    source = find_table(table)
+    check_targets(targets, sources=[source, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
+    output = Output(json, sources=[source], overwrite=overwrite)
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
         refuse_beside(f"checkpoint {checkpoint}", levels=levels, quantiles=quantiles, time=time, steps=steps)
         forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device, backend=backend)
-        result = forecaster.predict(frame)
+        with naming(source):
+            result = forecaster.predict(frame)
     else:
         refuse_beside("no checkpoint", backend=backend)
         way = train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")
@@ -89,8 +103,9 @@ def forecast(
             refuse_beside("train none", lookback=lookback, steps=steps, save=save)
         settings = {"levels": levels, "quantiles": quantiles, "time": time, "seed": seed, "device": device}
         forecaster = Forecaster(96 if horizon is None else horizon, **settings, **how_to_train(way, lookback, steps))
-        result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame, output)
-    write_text(Path(out), result.to_csv(index=False).rstrip("\n"))
+        with naming(source):
+            result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame, output)
+    write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))
     if save:
         forecaster.save(save)
     if plot:
@@ -129,3 +144,9 @@ def learn(forecaster: "Forecaster", frame: Any, output: Output) -> Any:
         output.say(forecaster.tuned)
     output.say(forecaster.backtest())
     return forecaster.predict()
+
+
+def plain_table(table: "pandas.DataFrame") -> "pandas.DataFrame":
+    """The same without names that a spreadsheet takes for formulas."""
+    texts = [name for name in table.columns if not hasattr(table[name], "dt") and table[name].dtype.kind not in "iufM"]
+    return table.assign(**{name: table[name].map(plain_cell) for name in texts}).rename(columns=plain_cell)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..errors import printable
 from ..system.files import check_targets, write_text
 
 OWN_CLASSES = "metamixer train FOLDER to train on classes of your own"
@@ -21,7 +22,7 @@ class Output:
     def say(self, line: object) -> None:
         """Print a line, except with `--json -`."""
         if self.target != "-":
-            print(line, flush=True)
+            print(printable(line, keep="\n"), flush=True)
 
     def end(self, result: Any, *, wrote: Iterable[object] = (), then: str = "") -> None:
         """Write the result as JSON if requested; print the files written and a next command."""

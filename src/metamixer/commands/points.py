@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from ..models.tasks import POINTS
 from ..system.files import free_name, write_csv
 from .batch import Job, plan, run_jobs
+from .engine import predict_files, refuse_with_engine
 from .output import OWN_CLASSES, Output
 
 
@@ -21,6 +23,8 @@ def points(
     overwrite: bool = False,
     backend: str | None = None,
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Classify every point of point clouds; write labeled clouds, class counts and pictures.
 
@@ -36,12 +40,22 @@ def points(
         overwrite: replace existing results.
         backend: eager or auto; both mean PyTorch, because no other backend supports this network.
         device: the device to compute on, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.points.clouds import find_clouds, read_cloud, source_files
     from ..inference.voting import voting
     from ..predictors.point_segmenter import PointSegmenter
 
     voting(votes)
+    if engine:
+        refuse_with_engine(engine, json=json)
+        load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
+        options = {"votes": votes, "fragments": fragments}
+        how = {"pictures": pictures, "overwrite": overwrite}
+        predict_files(engine, POINTS.name, clouds, out, load=load, options=options, **how)
+        return
     paths = find_clouds(clouds)
     out = out or free_name("labeled", overwrite=overwrite)
     output = Output(json, overwrite=overwrite)

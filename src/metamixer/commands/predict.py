@@ -4,8 +4,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import at_least
+from ..data.images.decoding import MAX_PIXELS, bomb_guard
+from ..errors import at_least, printable
+from ..models.tasks import CLASSIFICATION
 from .batch import Batch
+from .engine import predict_files, refuse_with_engine
 from .output import OWN_CLASSES, Output
 
 if TYPE_CHECKING:
@@ -22,8 +25,12 @@ def predict(
     json: str | None = None,
     overwrite: bool = False,
     batch_size: int = 32,
+    max_pixels: int = MAX_PIXELS,
     device: str = "cpu",
     backend: str | None = None,
+    out: str | None = None,
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Classify images and folders of images.
 
@@ -36,8 +43,13 @@ def predict(
         json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace an existing file.
         batch_size: images per batch.
+        max_pixels: an image of more is refused before it is decoded.
         device: the device to compute on, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
+        out: with an engine, the folder of its results.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
     from ..predictors.classifier import Classifier
@@ -45,6 +57,12 @@ def predict(
 
     at_least("top", top, 1)
     at_least("batch_size", batch_size, 1)
+    if engine:
+        refuse_with_engine(engine, json=json)
+        load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
+        how = {"load": load, "options": {"top": top}, "pictures": pictures, "overwrite": overwrite}
+        predict_files(engine, CLASSIFICATION.name, images, out, **how)
+        return
     keep_freed_memory()
     paths = find_images(images)
     output = Output(json, sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
@@ -52,10 +70,11 @@ def predict(
     if backend:
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []
-    with Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
+    with bomb_guard(max_pixels), Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
         for path, found in classify(classifier, paths, batch, batch_size=batch_size):
             results.append(found.to_dict(top))
-            output.say(f"{path}\n" + "\n".join(f"  {share:7.2%}  {name}" for name, share in found.top(top)))
+            lines = [path, *(f"  {probability:7.2%}  {name}" for name, probability in found.top(top))]
+            output.say("\n".join(map(printable, lines)))
         if results:
             output.end(results, then="" if checkpoint else OWN_CLASSES)
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
+from ..models.tasks import SEGMENTATION
 from ..system.files import each_once, free_name, write_csv, write_png, write_text
 from .batch import Job, plan, run_jobs
+from .engine import predict_files, refuse_with_engine
 from .output import OWN_CLASSES, Output
 
 
@@ -27,6 +29,8 @@ def segment(
     backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Segment images and folders of images; write label PNGs, colored overlays and the areas of classes.
 
@@ -47,6 +51,9 @@ def segment(
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
         device: the device to compute on, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
     from ..predictors.segmenter import Segmenter
@@ -56,6 +63,13 @@ def segment(
         if value is not None and value < 32:
             raise InputError(f"{name} {value}, expected at least 32 pixels")
     endings = ("_labels.png", "_overlay.png")[: 1 + overlays]
+    if engine:
+        refuse_with_engine(engine, json=json)
+        load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
+        options = {"window": window, "stride": stride, "grey_images": grey_images}
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, SEGMENTATION.name, images, out, load=load, options=options, **how)
+        return
     paths = each_once(find_images(images))
     out = out or free_name("segmented", overwrite=overwrite)
     output = Output(json, sources=paths, overwrite=overwrite)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
+from ..models.tasks import SUPER_RESOLUTION
 from .batch import Batch
+from .engine import predict_files, refuse_with_engine
 from .output import Output
 from .progress import progress_bar, shown
 
@@ -32,6 +34,8 @@ def upscale(
     backend: str | None = None,
     precision: str = "fp32",
     device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
 ) -> None:
     """Upscale images and folders of images, keeping format, bit depth, alpha, orientation and color profile.
 
@@ -50,13 +54,22 @@ def upscale(
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         precision: fp32, bf16 or, with a backend, auto for the fastest.
         device: the device to compute on, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
     """
     from ..predictors.upscaler import Upscaler
 
+    place = {"device": device, "backend": backend, "precision": precision}
+    if engine:
+        refuse_with_engine(engine, compare=compare, json=json)
+        load = {"source": checkpoint, "model": model, "scale": scale, "memory": memory, **place}
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, SUPER_RESOLUTION.name, images, out, load=load, options={}, **how)
+        return
     out = out or default_out(images, overwrite=overwrite)
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     output = Output(json, sources=[source for source, _ in jobs], overwrite=overwrite)
-    place = {"device": device, "backend": backend, "precision": precision}
     upscaler = Upscaler.load(checkpoint, model=model, scale=scale, memory=memory, **place)
     done = []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:

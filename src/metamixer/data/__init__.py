@@ -10,6 +10,7 @@ _MODULES = {
     "DetectionAugmentation": "detection.transforms",
     "DetectionPreprocessing": "detection.transforms",
     "DigitsData": "images.labelled",
+    "DistillationData": "images.distillation",
     "ImageData": "images.labelled",
     "PointAugmentation": "points.augmentation",
     "PointPreprocessing": "points.voxelization",
@@ -22,6 +23,8 @@ _MODULES = {
     "SemanticKITTIData": "points.benchmarks",
     "SeriesData": "series.windows",
     "SuperResolutionData": "super_resolution.pairs",
+    "UnlabelledDistillationData": "images.distillation",
+    "Views": "images.views",
 }
 """Class -> its module, imported on first access: data modules import Lightning, which reading an image doesn't need.
 """

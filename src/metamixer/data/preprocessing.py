@@ -11,6 +11,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from ..errors import InputError, at_least
+from ..system.metadata import STRICT, all_finite, read_as
+
+LARGEST_SIDE = 16_384
+"""Pixels on a side of what a network sees."""
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -19,14 +23,16 @@ Transform = Callable[[Image.Image], Tensor]
 class Kept:
     """A dataclass of plain values that checkpoints store."""
 
+    __pydantic_config__ = STRICT
+
     def as_dict(self) -> dict:
         """Plain values, as a checkpoint stores them."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict) -> Self:
-        """The inverse of `as_dict`."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        """The inverse of `as_dict`; raises InputError that names the key and the value."""
+        return read_as(cls, values, "preprocessing")
 
 
 def expect_statistics(mean: Sequence[float], std: Sequence[float], channels: Sequence[int]) -> None:
@@ -38,6 +44,8 @@ def expect_statistics(mean: Sequence[float], std: Sequence[float], channels: Seq
         )
     if not all(value > 0 for value in std):
         raise InputError(f"preprocessing.std {list(std)}, expected values above 0")
+    if not all_finite(*mean, *std):
+        raise InputError(f"preprocessing.mean {list(mean)}, std {list(std)}, expected finite numbers")
 
 
 @dataclass(frozen=True)
@@ -79,8 +87,10 @@ class Preprocessing(Kept):
             raise InputError(f"preprocessing.interpolation {self.interpolation!r}, expected one of {', '.join(names)}")
         expect_statistics(self.mean, self.std, (1, 3))
         at_least("preprocessing.size", self.size, 1)
-        if not self.crop_pct > 0:
+        if not 0 < self.crop_pct <= 100:
             raise InputError(f"preprocessing.crop_pct {self.crop_pct}, expected more than 0")
+        if self.size > LARGEST_SIDE:
+            raise InputError(f"preprocessing.size {self.size}, expected at most {LARGEST_SIDE} pixels")
 
     @property
     def in_chans(self) -> int:

@@ -3,9 +3,9 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, shown
+from ..system.metadata import STRICT, Plain, read_as, read_json
 
 VERSION = 1
 """Version of the description; files of other versions are refused."""
@@ -26,15 +26,17 @@ NAMES = {4: ("batch", "channels", "height", "width"), 3: ("batch", "steps", "var
 class Description:
     """shape: of the input; precision: of the computation; network: its info (`network_info`)."""
 
+    __pydantic_config__ = STRICT
+
     precision: str
     shape: Shape = ()
-    network: dict[str, Any] = field(default_factory=dict)
+    network: Plain = field(default_factory=dict)
     description_version: int = VERSION
 
     def __post_init__(self):
-        sizes = all(size is None or isinstance(size, int) for size in self.shape)
+        sizes = all(size is None or (isinstance(size, int) and 0 < size < 2**31) for size in self.shape)
         if self.precision not in PRECISIONS or not sizes or not isinstance(self.network, dict):
-            raise InputError(f"description {self}, expected precision, shape and the network's info")
+            raise InputError(f"description {shown(self)}, expected precision, shape and the network's info")
 
     def to_json(self) -> str:
         """Serialize to JSON."""
@@ -46,11 +48,11 @@ class Description:
         if not text:
             raise InputError(f"{path}: has no description of its network, expected a file written by metamixer export")
         try:
-            values = json.loads(text)
+            values = read_json(text, path)
             version = values["description_version"]
             if version == VERSION:
-                return cls(**{**values, "shape": tuple(values["shape"])})
-        except (ValueError, KeyError, TypeError):
+                return read_as(cls, values, f"{path}: description")
+        except (KeyError, TypeError):
             raise InputError(
                 f"{path}: its description is invalid, expected a file written by metamixer export"
             ) from None

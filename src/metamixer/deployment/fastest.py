@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, first_line
 from ..ops.fusion import fuse
+from ..system.files import alone, write_text
 from ..system.machine import computes_bfloat16, describe_machine, multiplies_int8, warn_of_emulation
 from . import backends
 from .backends import BACKENDS, build, find_backend, installed_backends, versions
@@ -195,7 +195,7 @@ def read_trials() -> dict[str, dict[str, str]]:
             for key, form in content.items()
             if form["backend"] in BACKENDS and form["precision"] in PRECISIONS
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 
@@ -204,11 +204,8 @@ def keep_trial(key: str, form: Form) -> None:
     path = trials_file()
     if path is None:
         return
-    with suppress(OSError):
+    with suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            part = Path(folder, path.name)
-            part.write_text(
-                json.dumps({**read_trials(), key: {"backend": form.backend, "precision": form.precision}}, indent=1)
-            )
-            part.replace(path)
+        with alone(path):
+            trials = {**read_trials(), key: {"backend": form.backend, "precision": form.precision}}
+            write_text(path, json.dumps(trials, indent=1))

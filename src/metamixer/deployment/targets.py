@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import InputError
-from ..system.files import check_targets
+from ..system.files import PART, check_targets
 from .formats import Format
 
 MANIFEST = "Manifest.json"
@@ -33,7 +33,7 @@ def written_together(out: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; afterwards all files in its folder are moved next to `out`."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        folder = Path(tempfile.mkdtemp(prefix=PART, dir=out.parent))
     except OSError as error:
         raise InputError(f"{out}: can't be written ({error.strerror})") from None
     try:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .legend import distinct_colour
+from .legend import distinct_colours
 
 OPACITY = 0.45
 """Opacity of a mask."""
@@ -21,7 +21,8 @@ def draw_objects(
     indices, which determine the colors; texts: of the labels. The first object is drawn on top.
     """
     pixels = np.asarray(image).copy()
-    colours = [distinct_colour(label) for label in labels]
+    palette = distinct_colours(max(labels, default=-1) + 1)
+    colours = [palette[label] for label in labels]
     for mask, colour in reversed([*zip(masks, colours, strict=True)]):
         pixels[mask] = ((1 - OPACITY) * pixels[mask] + OPACITY * np.array(colour)).astype(np.uint8)
     image = Image.fromarray(pixels)

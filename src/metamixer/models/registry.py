@@ -17,7 +17,7 @@ from .tasks import CLASSIFICATION, TaskSpec
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 _TASKS: dict[str, TaskSpec] = {}
 
-EXPECTED_WEIGHTS = "expected pretrained=False, or a checkpoint"
+EXPECTED_WEIGHTS = "expected one of `metamixer models` that has some, or pretrained false"
 
 
 def register(name: str, builder: Callable[..., nn.Module], *, task: TaskSpec) -> None:

@@ -84,6 +84,8 @@ class Classifier(Predictor):
         """images: as returned by `read` -> probabilities (N, classes)."""
         with self.computing():
             logits = self.run(torch.stack(list(images)).to(self.device))
+        if logits.ndim != 2 or logits.shape[1] != len(self.classes):
+            raise InputError(f"output of shape {list(logits.shape)}, expected {len(self.classes)} classes")
         return logits.float().softmax(dim=1).cpu()
 
     def top(

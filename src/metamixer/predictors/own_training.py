@@ -39,7 +39,8 @@ class Trained:
 
     def __str__(self) -> str:
         name = self.task.monitor.removeprefix("val/")
-        return f"{name} {self.metric:.4g} on the validation split ({self.val_items} items); best weights in {self.checkpoint}"
+        split = f"validation split ({self.val_items} items)"
+        return f"{name} {self.metric:.4g} on the {split}; best weights in {self.checkpoint}"
 
 
 def train(

@@ -1,9 +1,13 @@
 """Atomic writing of files, checks of targets, and file names."""
 
 import csv
+import errno
 import os
+import secrets
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import chain, count
 from pathlib import Path
 
@@ -11,26 +15,99 @@ from PIL import Image
 
 from ..errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+PART = ".metamixer-"
+"""What the names of unfinished files begin with; they end in .part."""
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What text that a spreadsheet computes begins with."""
+
+_ALONE = threading.RLock()
+
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`, which replaces `path` on success.
+    """Yield the path of a new, empty file next to `path`, which replaces `path` on success.
 
-    Raises InputError if writing fails (no space, no permission); an existing file is then unchanged.
+    Raises InputError if writing fails (no space, no permission); an existing file is then unchanged. Any number of
+    threads and processes may write the same path: it is always one of their files, whole.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # unique to this process
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        sweep(path.parent)
+        part, descriptor = _new_part(path.parent)
+        try:
+            yield part
+            _flush(part)
+            part.replace(path)
+            with suppress(OSError):  # some systems have no such thing for a folder, and the file is there
+                _flush(path.parent)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            os.close(descriptor)
     except OSError as error:
         raise InputError(
             f"{path}: can't be written ({error.strerror or error}); an existing file is unchanged"
         ) from None
+
+
+def _new_part(folder: Path) -> tuple[Path, int]:
+    """A new file under a name that nobody can foresee, and a descriptor that holds its lock while it is written."""
+    while True:
+        part = folder / f"{PART}{secrets.token_hex(8)}.part"  # short, so that a name of 255 bytes has one too
+        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        if _lock(descriptor) and part.exists():
+            return part, descriptor
+        os.close(descriptor)  # another process swept it between these two lines
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file's bytes, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        with suppress(NotADirectoryError):
-            part.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@cache
+def sweep(folder: Path) -> None:
+    """Remove the unfinished files that dead processes left in a folder; once a process."""
+    for part in folder.glob(f"{PART}*.part"):
+        with suppress(OSError):
+            descriptor = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if fcntl and _lock(descriptor):
+                    part.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take a file's lock, unless somebody has it; where the system has no locks, nobody has."""
+    try:
+        if fcntl:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # a file system without locks
+        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL)
+    return True
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Let one thread of one process at a time read a file, change it and write it; the lock is `path` + `.lock`."""
+    with _ALONE, open(f"{path}.lock", "a") as file:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
@@ -85,13 +162,24 @@ def free_name(path: str | Path, *, overwrite: bool = False) -> str:
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file that ends in a newline."""
     with written_whole(path) as part:
-        part.write_text(text + "\n")
+        part.write_text(text + "\n", encoding="utf-8")
 
 
 def write_csv(path: str | Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; the first row has the column names."""
-    with written_whole(path) as part, part.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+    """Write a table, its first row the columns' names; no cell is a formula (`plain_cell`)."""
+    with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([plain_cell(cell) for cell in row] for row in rows)
+
+
+def plain_cell(cell: object) -> object:
+    """A cell of a table that no spreadsheet takes for a formula: text that looks like one gets an apostrophe."""
+    if not isinstance(cell, str) or cell[:1] not in FORMULA:
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def write_picture(path: str | Path, picture: Image.Image) -> None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from .downloads import download, forget, is_url
 from .files import expect_file
 
@@ -62,7 +62,7 @@ def _read_file(path: Path) -> Mapping:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+        raise InputError(f"{path}: not a readable safetensors file ({first_line(error)})") from None
 
 
 def read_torch_file(path: Path) -> Mapping:
@@ -101,6 +101,13 @@ def _unpacked(path: Path) -> Iterator[Path | IO[bytes]]:
         shutil.copyfileobj(member, file)
         file.seek(0)
         yield file
+
+
+def expect_finite(state: Mapping[str, Tensor], name: object) -> None:
+    """Raise InputError that names the first tensor with a value that is NaN or infinite."""
+    for key, tensor in state.items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all():
+            raise InputError(f"{name}: {key} holds values that are NaN or infinite, expected finite weights")
 
 
 def names_of(content: Mapping, *, most: int = 8) -> str:

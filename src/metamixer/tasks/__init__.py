@@ -6,7 +6,10 @@ from .corruption import CorruptionRobustness as CorruptionRobustness
 from .detection import Detection as Detection
 from .distillation import Distillation as Distillation
 from .distillation import Teacher as Teacher
+from .distilled_classification import DistilledClassification as DistilledClassification
 from .forecasting import Forecasting as Forecasting
+from .freezing import FrozenStages as FrozenStages
+from .freezing import HeadFirst as HeadFirst
 from .optimization.detection import DetectionOptimization as DetectionOptimization
 from .optimization.points import PointOptimization as PointOptimization
 from .optimization.recipe import Optimization as Optimization

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from itertools import zip_longest
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
@@ -14,18 +15,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..checkpoints.ours import load_initial, network_info
+from ..checkpoints.ours import keep_paths_within, load_initial, network_info
 from ..data.loading import seed_generators, seed_of
 from ..errors import DivergenceError, InputError
 from ..models import create_model
 from ..models.tasks import TaskSpec
+from ..ops.small_maps import use_matrices
 from .optimization.parameter_groups import Groups, regroup
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 NUMBERED = {"classes": "class", "category_ids": "category id"}
 """Per-class lists that checkpoints and data have in common: the key, and its name in messages."""
 
-ADVICE = "expected a finite number; stopped, the last checkpoint is from before this step; try a lower learning rate"
+ADVICE = "expected a finite number; stopped, {}; try a lower learning rate"
 
 
 class Recipe(Protocol):
@@ -76,7 +78,7 @@ class Task(L.LightningModule, ABC):
         self.model_name = model
         self.model_args = dict(model_args)
         self.optimization = optimization
-        self.network = create_model(model, **{**self.model_args, **start})
+        self.network = use_matrices(create_model(model, **{**self.model_args, **start}))
         self.loaded_info = load_initial(self.network, initial, new_classifier=new_classifier) if initial else {}
         if compile:
             self.network.compile()
@@ -125,7 +127,9 @@ class Task(L.LightningModule, ABC):
         if not loss.isfinite():
             values = ", ".join(f"{name} {value.item():.3g}" for name, value in parts.items())
             place = "; ".join(filter(None, [f"epoch {self.current_epoch}", values]))
-            raise DivergenceError(f"training loss is {loss.item()} at step {self.global_step} ({place}), {ADVICE}")
+            raise DivergenceError(
+                f"training loss is {loss.item()} at step {self.global_step} ({place}), {self.advice()}"
+            )
         about = {"on_step": False, "on_epoch": True, "batch_size": batch_size, "sync_dist": True}
         self.log("train/loss", loss, prog_bar=True, **about)
         self.log_dict({f"train/{name}": value for name, value in parts.items()}, **about)
@@ -139,6 +143,12 @@ class Task(L.LightningModule, ABC):
         before = {f"{split}/iou_{name}": iou for name, iou in known.items()}  # the name in recipes of 0.1.0
         self.log_dict({name: iou for name, iou in before.items() if name in monitored})
 
+    def advice(self) -> str:
+        """What to do about a divergence, and what of the run there is."""
+        last = Path(self.trainer.default_root_dir, "last.ckpt")
+        kept = "the last checkpoint is from before it" if last.is_file() else "no checkpoint had been written yet"
+        return ADVICE.format(kept)
+
     def expect_finite_weights(self) -> None:
         """Raise DivergenceError that names a parameter with values that aren't finite.
 
@@ -146,9 +156,8 @@ class Task(L.LightningModule, ABC):
         """
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
-                raise DivergenceError(
-                    f"a value in {name} isn't finite at step {self.global_step} (epoch {self.current_epoch}), {ADVICE}"
-                )
+                place = f"step {self.global_step} (epoch {self.current_epoch})"
+                raise DivergenceError(f"a value in {name} isn't finite at {place}, {self.advice()}")
 
     def on_train_start(self) -> None:
         if self.trainer.ckpt_path:
@@ -186,8 +195,14 @@ class Task(L.LightningModule, ABC):
     def on_test_epoch_end(self) -> None:
         self.log_measures("test")
 
+    def extra_groups(self) -> Groups:
+        """The optimizer's groups of what learns beside the network, and isn't kept; none."""
+        return []
+
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.optimization.optimizer(self.network)
+        for group in self.extra_groups():
+            optimizer.add_param_group(group)
         steps = self.trainer.estimated_stepping_batches
         if not math.isfinite(steps):
             raise InputError(
@@ -200,6 +215,7 @@ class Task(L.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        keep_paths_within(checkpoint, self.trainer.default_root_dir)
         self.loaded_info = checkpoint.get("metamixer", {})
         if self.trainer.state.fn == TrainerFn.FITTING and checkpoint.get("optimizer_states"):
             groups = checkpoint["optimizer_states"][0]["param_groups"]
@@ -207,7 +223,7 @@ class Task(L.LightningModule, ABC):
             before = (
                 [group["param_names"] for group in groups] if named else self.optimization.groups_before(self.network)
             )
-            regroup(checkpoint, before, self.optimization.groups(self.network))
+            regroup(checkpoint, before, [*self.optimization.groups(self.network), *self.extra_groups()])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.expect_finite_weights()

@@ -31,6 +31,7 @@ from .embedded import interrupts_kept
 from .horizon import expand_horizon, expect_forecasting, model_class
 from .last_checkpoint import LastCheckpoint
 from .messages import plain
+from .recipe_checks import built_from_settings, check_recipes, naming_recipes
 from .recipes import with_recipes
 from .run_folder import SaveConfigInRun, WholeCheckpointIO, drop_empty_run, locked
 
@@ -79,19 +80,28 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: list[str]) -> None:
         self.words = list(args)
         try:
-            super().parse_arguments(parser, args)
+            with built_from_settings():
+                super().parse_arguments(parser, args)
         except ArgumentError as error:
             options = self._subcommand_parsers[args[0]]._option_string_actions
             raise InputError(f"{plain(str(error), options)}; see metamixer {args[0]} --help") from None
 
     def _parse_ckpt_path(self) -> None:
-        """Check the checkpoint first, because Lightning reads settings from it."""
+        """Judge the checkpoint before anything else looks into it.
+
+        Lightning would merge the `hyper_parameters` in it into the recipe, which names classes, functions and paths; a
+        checkpoint of ours sets weights and state alone.
+        """
         path = self.config[self.config.subcommand].get("ckpt_path")
         if path and Path(path).is_file():
             expect_training_checkpoint(path)
-        super()._parse_ckpt_path()
 
     def before_instantiate_classes(self) -> None:
+        with built_from_settings():
+            self.settle()
+
+    def settle(self) -> None:
+        """What the settings leave open, and what they can't be."""
         config = self.config[self.config.subcommand]
         model = model_class(config.model.class_path)
         for option in ("horizon", "at_horizon"):
@@ -115,6 +125,11 @@ class TrainingCLI(LightningCLI):
             raise InputError(f"{config.ckpt_path}: no such file, expected a checkpoint")
 
     def instantiate_classes(self) -> None:
+        with built_from_settings():
+            self.build()
+
+    def build(self) -> None:
+        """Task, data and trainer."""
         config = self.config[self.config.subcommand]
         if config.trainer.accelerator in ("gpu", "cuda", "mps") and not torch.accelerator.is_available():
             raise InputError(
@@ -129,7 +144,7 @@ class TrainingCLI(LightningCLI):
             raise InputError(
                 f"{best}: no such file, expected a checkpoint there, or one given by --ckpt_path or --model.initial"
             )
-        super().instantiate_classes()
+        super().instantiate_classes()  # of Lightning
         if self.config.subcommand == "fit":
             config.model.init_args = asked  # for config.yaml, which describes the whole run
         if config.ckpt_path and isinstance(self.model, Task):
@@ -292,6 +307,13 @@ def use_fast_settings() -> None:
 
 def run(arguments: list[str]) -> TrainingCLI:
     """Run `fit`, `validate` or `test` with their arguments."""
+    arguments = list(with_recipes(arguments))
+    check_recipes(arguments)
+    with naming_recipes(arguments):
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> TrainingCLI:
     import_all()
     use_fast_settings()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -300,7 +322,7 @@ def run(arguments: list[str]) -> TrainingCLI:
         return TrainingCLI(
             LightningModule,
             LightningDataModule,
-            args=expand_horizon(with_recipes(arguments)),
+            args=expand_horizon(arguments),
             subclass_mode_model=True,
             subclass_mode_data=True,
             trainer_defaults={"callbacks": EndTogether()},

@@ -6,10 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .. import tasks
-from ..errors import InputError, first_line
+from ..errors import InputError, shown
+from ..system.yaml_files import read_yaml
 
 
 def expand_horizon(arguments: list[str]) -> list[str]:
@@ -24,11 +23,14 @@ def expand_horizon(arguments: list[str]) -> list[str]:
         return arguments
     horizon = horizons[-1]
     for path in recipes:
-        recipe = read_yaml(Path(path))
+        recipe = read_yaml(Path(path), expected="a recipe")
         if not isinstance(recipe, dict) or not horizon.isdigit():
             raise InputError(f"--horizon {horizon}, expected a number of steps and a recipe for forecasting")
         expect_forecasting(model_class(class_path(recipe)), f"--horizon {horizon}")
-    changes = recipe.get("at_horizon", {}).get(int(horizon), {})
+    changes = recipe.get("at_horizon") or {}
+    changes = changes.get(int(horizon)) or {} if isinstance(changes, dict) else changes
+    if not isinstance(changes, dict):
+        raise InputError(f"{path}: at_horizon {shown(recipe['at_horizon'])}, expected settings by horizon")
     settings = {
         "out": f"{recipe.get('out', 'runs/latest')}_{horizon}",
         "model.horizon": horizon,
@@ -73,13 +75,3 @@ def in_two_words(arguments: Iterable[str]) -> Iterator[str]:
                 yield value
         else:
             yield argument
-
-
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a recipe")
-    try:
-        return yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not readable as YAML ({first_line(error)})") from None

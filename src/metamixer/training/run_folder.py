@@ -1,6 +1,7 @@
 """The folder of a training run: checkpoints and configuration, written atomically; earlier runs are kept."""
 
 import fcntl
+import io
 import os
 import shutil
 import socket
@@ -43,14 +44,13 @@ def locked(out: Path) -> Iterator[None]:
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints atomically.
-
-    Lightning's plugin writes to the temporary folder first, and a move to another file system can stop half way.
-    """
+    """Write checkpoints atomically; Lightning's plugin writes to the folder for temporary files first."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
+        torch.save(checkpoint, file)
         with written_whole(path) as part:
-            torch.save(checkpoint, part)
+            part.write_bytes(file.getbuffer())
 
 
 class SaveConfigInRun(SaveConfigCallback):

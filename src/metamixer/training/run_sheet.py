@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning import LightningDataModule
@@ -17,6 +17,7 @@ from ..drawing.figures import check_figure_name, pyplot, save_figure
 from ..errors import InputError
 from ..models.tasks import CLASSIFICATION
 from ..ops.fusion import fuse
+from ..system.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +50,6 @@ def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0")
 def load_data(config: Path) -> LightningDataModule:
     """Build the data module of a run from its config.yaml."""
     from jsonargparse import ArgumentError, ArgumentParser
-    from yaml import YAMLError
 
     import_all()
     if not config.is_file():
@@ -57,10 +57,12 @@ def load_data(config: Path) -> LightningDataModule:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
     try:
-        return parser.instantiate_classes(parser.parse_object({"data": _read_yaml(config)["data"]})).data
+        return parser.instantiate_classes(
+            parser.parse_object({"data": _own_classes(read_yaml(config), config)["data"]})
+        ).data
     except InputError as error:
         raise InputError(f"{config}: {error}") from None
-    except (YAMLError, ArgumentError, KeyError, TypeError, ValueError) as error:
+    except (ArgumentError, KeyError, TypeError, ValueError) as error:
         if isinstance(error.__cause__, InputError):
             raise InputError(f"{config}: {error.__cause__}") from None
         raise InputError(
@@ -163,7 +165,12 @@ def _grid(figure: "Figure", rows: int, columns: int) -> "list[Axes]":
     return axes
 
 
-def _read_yaml(path: Path) -> dict:
-    import yaml
-
-    return yaml.safe_load(path.read_text())
+def _own_classes(content: Any, config: Path) -> Any:
+    """The configuration; raises InputError for a class from outside this package, since a class is code."""
+    if isinstance(content, dict):
+        path = str(content.get("class_path", ""))
+        if "." in path and not path.startswith("metamixer."):
+            raise InputError(f"{config}: class_path {path!r}, expected one of metamixer's: draw runs no other code")
+    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        _own_classes(part, config)
+    return content

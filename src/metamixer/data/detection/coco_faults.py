@@ -4,10 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import shown
+
 MIN_SIDE = 1.0
 """Minimum width and height of an object in pixels of the file; smaller ones are dropped, as published."""
-LARGEST = 1e9
+LARGEST = 1e6
 """Largest magnitude of a pixel coordinate."""
+AROUND = 200
+"""Longest perimeter of a polygon, in times the image's height and width: COCO's tools take memory by its length."""
 NAMED = 5
 """Maximum number of annotations that a warning names for each kind of fault."""
 
@@ -66,7 +70,35 @@ def usable_polygons(segmentation: Any, size: tuple[int, int]) -> list[list[float
         and len(polygon) % 2 == 0
         and all(map(is_number, polygon))
         and touches(min(polygon[::2]), min(polygon[1::2]), max(polygon[::2]), max(polygon[1::2]), size)
+        and _length(polygon) <= AROUND * sum(size)
     ]
+
+
+def _length(polygon: Sequence[float]) -> float:
+    """Of a polygon's sides, in pixels along both axes."""
+    values = zip(polygon, [*polygon[2:], *polygon[:2]], strict=True)
+    return sum(abs(after - before) for before, after in values)
+
+
+def packed_counts(text: str) -> list[int] | None:
+    """Run lengths from COCO's packed form; None where it is none, in which case COCO's tools write beyond their memory.
+
+    Each number is given in groups of five bits, the lowest first, and from the third on as what it has more than the
+    one two before it.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for letter in text.encode("ascii", "replace"):
+        group = letter - 48
+        if not 0 <= group < 64 or shift > 30:
+            return None
+        value |= (group & 31) << shift
+        shift += 5
+        if not group & 32:
+            value -= (1 << shift) if group & 16 else 0
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    return counts if shift == 0 else None
 
 
 def touches(left: float, top: float, right: float, bottom: float, size: tuple[int, int]) -> bool:
@@ -99,11 +131,6 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def shown(value: Any) -> str:
-    """A value for messages: strings in quotes, cut to 60 characters."""
-    return repr(value)[:60]
-
-
 def _box_fault(box: Any, size: tuple[int, int]) -> Fault | None:
     height, width = size
     value = f"bbox {shown(box)}"
@@ -122,7 +149,7 @@ def _run_length_fault(segmentation: Mapping, size: tuple[int, int]) -> Fault | N
     if found != list(size):
         return Fault(f"run lengths of size {shown(found)} in an image of {list(size)}", "the image's height and width")
     if isinstance(counts, str) and counts:
-        return None
+        counts = packed_counts(counts)
     if not isinstance(counts, list) or not all(is_whole(count) and count >= 0 for count in counts):
         return Fault(f"run lengths {shown(counts)}", "a list of numbers, none of them negative, or a string")
     if sum(counts) != size[0] * size[1]:

@@ -13,8 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError, InputWarning
-from .coco_faults import Fault, describe, find_fault, find_lost_polygons, is_whole, shown, usable_polygons
+from ...errors import InputError, InputWarning, first_line, naming, shown
+from .coco_faults import (
+    LARGEST,
+    Fault,
+    describe,
+    find_fault,
+    find_lost_polygons,
+    is_whole,
+    packed_counts,
+    usable_polygons,
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class CocoFile:
 Check = tuple[Callable[[Any], bool], str]
 WHOLE: Check = is_whole, "a whole number"
 NAME: Check = lambda value: isinstance(value, str) and bool(value), "a name"
-SIDE: Check = lambda value: is_whole(value) and value >= 1, "a whole number of pixels"
+SIDE: Check = lambda value: is_whole(value) and 1 <= value <= LARGEST, "a whole number of pixels"
 ANYTHING: Check = lambda value: True, ""
 PARTS: dict[str, tuple[str, dict[str, Check]]] = {
     "images": ("image", {"id": WHOLE, "file_name": NAME, "width": SIDE, "height": SIDE}),
@@ -63,7 +72,11 @@ PARTS: dict[str, tuple[str, dict[str, Check]]] = {
 
 def read_coco(path: Path, folder: Path) -> CocoFile:
     """Read the annotations `path` of the images in `folder`; raises InputError that names file, id and value."""
-    content = _load(path)
+    with naming(path):
+        return _judged(_load(path), path, folder)
+
+
+def _judged(content: Mapping, path: Path, folder: Path) -> CocoFile:
     categories = sorted(content["categories"], key=lambda category: category["id"])
     labels = {category["id"]: label for label, category in enumerate(categories)}
     images = {image["id"]: image for image in content["images"]}
@@ -78,6 +91,7 @@ def read_coco(path: Path, folder: Path) -> CocoFile:
     for annotation in content["annotations"]:
         _refuse_unknown(annotation, path, images, labels)
         image = images[annotation["image_id"]]
+        _refuse_malformed(annotation, path, folder / image["file_name"])
         size = (image["height"], image["width"])
         fault = find_fault(annotation, size)
         lost = None if fault else find_lost_polygons(annotation["segmentation"], size)
@@ -130,11 +144,13 @@ def mask_codec():
 def _load(path: Path) -> dict:
     """The parsed JSON, whose entries pass all checks of PARTS."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file, expected a COCO JSON file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}): truncated, or another kind of file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: not readable as JSON ({first_line(error)}): truncated, or another kind of file"
+        ) from None
     for part, (name, checks) in PARTS.items():
         if not isinstance(content, dict) or not isinstance(content.get(part), list):
             raise InputError(f"{path}: no list {part!r}, expected a COCO JSON file with {', '.join(PARTS)}")
@@ -158,6 +174,17 @@ def _refuse_unknown(annotation: Mapping, path: Path, images: Mapping[int, Mappin
         raise InputError(
             f"{name}: category_id {category}, expected one of its {len(labels)} categories, such as "
             f"{next(iter(labels))}"
+        )
+
+
+def _refuse_malformed(annotation: Mapping, path: Path, image: Path) -> None:
+    """Raise InputError for packed run lengths that are none."""
+    segmentation = annotation.get("segmentation")
+    counts = segmentation.get("counts") if isinstance(segmentation, Mapping) else None
+    if isinstance(counts, str) and counts and packed_counts(counts) is None:
+        raise InputError(
+            f"{path}: {image}: annotation {annotation['id']}: its mask can't be decoded (RLE string is malformed: "
+            f"{shown(counts)})"
         )
 
 

@@ -1,8 +1,10 @@
 """Decoding with Pillow: its errors as one-line InputErrors, and a limit on the number of pixels."""
 
+import ctypes
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from PIL import Image
 
@@ -37,8 +39,21 @@ def decoding(name: object) -> Iterator[None]:
         raise InputError(f"{name}: no such file") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(
-            f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, expected fewer, or a larger --max_pixels "
-            "(detect, segment, upscale)"
+            f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, expected fewer, or a larger --max_pixels"
         ) from None
-    except (OSError, ValueError, SyntaxError, RuntimeError) as error:
+    except Exception as error:  # Pillow's decoders trip over files in any way
         raise InputError(f"{name}: not a readable image ({first_line(error)})") from None
+
+
+def quieten_libtiff() -> None:
+    """Let libtiff, as it comes with Pillow, print nothing on standard error: what is wrong is in our message."""
+    for library in Path(Image.__file__).parent.parent.glob("pillow.libs/libtiff*"):
+        with suppress(OSError, AttributeError):
+            libtiff = ctypes.CDLL(str(library))
+            for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+                handler = getattr(libtiff, name)
+                handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+                handler(None)
+
+
+quieten_libtiff()

@@ -1,7 +1,5 @@
 """Rotation of images according to the EXIF orientation tag."""
 
-import struct
-
 from PIL import Image
 
 ORIENTATION = 0x0112
@@ -27,5 +25,5 @@ def find_turn(source: Image.Image | bytes) -> Image.Transpose | None:
             exif = Image.Exif()
             exif.load(source)
         return TURNS.get(exif.get(ORIENTATION))
-    except (OSError, SyntaxError, ValueError, struct.error):  # cameras also write invalid EXIF
+    except Exception:  # cameras also write invalid EXIF
         return None

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import InputError, first_line
+from ...errors import InputError
 from ...system.files import written_whole
+from .arrays import read_array, read_arrays
+from .las import read_las, write_las
 from .ply import read_ply, write_ply
 from .units import LIMITS, as_colours, as_share, outside
 
@@ -114,52 +116,13 @@ def _from_ply(path: Path) -> Cloud:
     )
 
 
-def _las(path: Path):
-    try:
-        import laspy
-    except ImportError:
-        raise InputError(f"{path}: reading LAS needs laspy: pip install 'metamixer[points]'") from None
-    try:
-        file = laspy.read(path)
-    except Exception as error:  # laspy raises errors of struct, NumPy and the decompressor
-        raise InputError(
-            f"{path}: not a readable LAS file ({type(error).__name__}: {first_line(error)}): truncated?"
-        ) from None
-    if len(file.points) < file.header.point_count:
-        raise InputError(
-            f"{path}: {len(file.points)} points, expected {file.header.point_count}, as its header says: truncated"
-        )
-    return file
-
-
 def _from_las(path: Path) -> Cloud:
-    file = _las(path)
-    names = set(file.point_format.dimension_names)
-    return _cloud(
-        path,
-        coordinates=np.asarray(file.xyz),
-        colours=np.stack([file.red, file.green, file.blue], axis=1) if "red" in names else None,
-        intensity=as_share(np.asarray(file.intensity)),
-        labels=np.asarray(file.classification),
-    )
+    arrays = read_las(path)
+    return _cloud(path, **{**arrays, "intensity": as_share(arrays["intensity"])})
 
 
 def _from_npz(path: Path) -> Cloud:
-    return cloud_of_arrays(_arrays(path), path)
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    arrays, name = {}, "list of arrays"
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            for name in file.files:
-                arrays[name] = file[name]
-    except Exception as error:  # zipfile, zlib and NumPy raise errors of their own
-        said = first_line(error)
-        raise InputError(
-            f"{path}: not a readable NPZ file ({name}: {said}): truncated, or another kind of file"
-        ) from None
-    return arrays
+    return cloud_of_arrays(read_arrays(path), path)
 
 
 def _from_folder(path: Path) -> Cloud:
@@ -169,14 +132,6 @@ def _from_folder(path: Path) -> Cloud:
 def source_files(path: Path) -> list[Path]:
     """The files that a cloud is read from: the file itself, or the arrays of a folder."""
     return sorted(path.glob("*.npy")) if path.is_dir() else [path]
-
-
-def read_array(path: Path) -> np.ndarray:
-    """Read a .npy file; raises InputError that names it."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not a readable array ({error}): truncated, or another kind of file") from None
 
 
 def _from_npy(path: Path) -> Cloud:
@@ -270,9 +225,10 @@ def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> N
     if kind == ".ply":
         write_ply(out, read_ply(source), **{PREDICTION: labels})
     elif kind in (".las", ".laz"):
-        _write_las(source, Path(out), labels)
+        with written_whole(out) as part:
+            write_las(source, part, labels, name=PREDICTION, compress=Path(out).suffix.lower() == ".laz")
     else:
-        arrays = _arrays(source) if kind == ".npz" else _folder_arrays(source)
+        arrays = read_arrays(source) if kind == ".npz" else _folder_arrays(source)
         with written_whole(out) as part, part.open("wb") as file:
             np.savez_compressed(file, **{**arrays, PREDICTION: labels.astype(np.int32)})
 
@@ -283,17 +239,6 @@ def _folder_arrays(source: Path) -> dict[str, np.ndarray]:
         if source.is_dir()
         else {"points": read_array(source)}
     )
-
-
-def _write_las(source: Path, out: Path, labels: np.ndarray) -> None:
-    import laspy
-
-    file = _las(source)
-    if PREDICTION not in file.point_format.dimension_names:
-        file.add_extra_dim(laspy.ExtraBytesParams(PREDICTION, "int32", "class by metamixer"))
-    file[PREDICTION] = labels
-    with written_whole(out) as part, part.open("wb") as stream:
-        file.write(stream, do_compress=out.suffix.lower() == ".laz")
 
 
 def find_clouds(inputs: Sequence[str]) -> list[Path]:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ...errors import InputError, first_line
+from ...errors import InputError
+from ...system.yaml_files import read_yaml
 
 IGNORED_POINT = -1
 """Label of ignored points."""
@@ -48,12 +47,7 @@ def read_description(path: Path) -> CloudDescription:
 
 
 def _read(path: Path) -> dict[Any, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror}), expected a YAML file of clouds") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as YAML ({first_line(error)})") from None
+    content = read_yaml(path, expected="a YAML file of clouds")
     if not isinstance(content, dict):
         raise InputError(f"{path}: contains {type(content).__name__}, expected keys such as classes, train and val")
     return content

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...ops.sparse import LARGEST_COORDINATE
+from ...system.metadata import STRICT, read_as
 from .clouds import Cloud
 
 FEATURES: dict[str, tuple[str, int, Callable[[Cloud], np.ndarray | None]]] = {
@@ -32,6 +33,8 @@ class PointPreprocessing:
     relative to the center of the cloud and its lowest point, else to the origin of the file, such as the scanner.
     """
 
+    __pydantic_config__ = STRICT
+
     grid_size: float = 0.02
     features: tuple[str, ...] = ("colour", "normal")
     centred: bool = True
@@ -40,7 +43,7 @@ class PointPreprocessing:
         unknown = [name for name in self.features if name not in FEATURES]
         if unknown or not self.features:
             raise InputError(f"features {list(self.features)}, expected some of {', '.join(FEATURES)}")
-        if not self.grid_size > 0:
+        if not 0 < self.grid_size < np.inf:
             raise InputError(f"grid_size {self.grid_size}, expected a length in meters")
 
     @property
@@ -71,7 +74,7 @@ class PointPreprocessing:
     def from_dict(cls, values: dict) -> "PointPreprocessing":
         """The inverse of `as_dict`."""
         # Checkpoints without this key are of networks trained on uncentered positions.
-        return cls(values["grid_size"], tuple(values["features"]), values.get("centred", False))
+        return read_as(cls, {"centred": False, **values}, "preprocessing")
 
     def placed(self, cloud: Cloud) -> Cloud:
         """Center the cloud if positions are features relative to its center; applied before rotation and scaling."""

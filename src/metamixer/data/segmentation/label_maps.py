@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from PIL import Image
 
 from ...errors import InputError
+from ...system.yaml_files import read_yaml
 from ..images.decoding import decoding
 
 IGNORED_PIXEL = 255
@@ -46,14 +46,16 @@ def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
         known = ", ".join(sorted(path.stem for path in CLASS_LISTS.glob("*.yaml")))
         raise InputError(f"classes {name!r}: no such file, expected a YAML file or one of {known}")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = read_yaml(path, expected="a list of classes")
         entries = content["classes"]
         values = tuple(int(entry.get("value", i)) for i, entry in enumerate(entries))
         names = tuple(str(entry["name"]) for entry in entries)
         colours = tuple(_colour(entry["colour"]) for entry in entries)
         ignored = content.get("ignore_index", IGNORED_PIXEL)
         ignored = tuple(int(value) for value in (ignored if isinstance(ignored, list) else [ignored]))
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         said = " ".join(str(error).split())
         raise InputError(
             f"{path}: {type(error).__name__} {said}, expected classes: [{{name, colour: [r, g, b]}}, ...], ignore_index"

@@ -1,7 +1,8 @@
 """Reading tables of dates and numbers into series; errors name the column and the row, counted from 1."""
 
+import gzip
+import io
 import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,11 @@ from .dates import Dates, import_pandas, shown, stamp, time_column
 
 if TYPE_CHECKING:
     import pandas
+
+SMALL_TABLE, TIMES = 64 * 2**20, 32
+"""Bytes of a table when it is unpacked, at most: so many, or so many times the file's own."""
+
+MAX_COLUMNS = 50_000
 
 IDENTIFIER = "unique_id"
 """The column of a long table that names the series of a row."""
@@ -89,14 +95,10 @@ def find_table(path: str | Path) -> Path:
 
 def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pandas.DataFrame":
     """Read a CSV (may be gzipped) or Parquet file; missing_values: numbers that mark missing values."""
-    pandas = import_pandas()
+    import_pandas()
     path = find_table(path)
     try:
-        frame = (
-            pandas.read_parquet(path)
-            if path.suffix == ".parquet"
-            else pandas.read_csv(path, encoding_errors="replace", low_memory=False, dtype={IDENTIFIER: str})
-        )
+        frame = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
         if (frame.columns[:1] == ["Unnamed: 0"]).any() and counts_rows(
             frame.iloc[:, 0]
         ):  # pandas' index, written by to_csv
@@ -106,8 +108,41 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
         return frame.replace(list(missing_values), np.nan) if missing_values else frame
     except ImportError:
         raise InputError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow") from None
-    except (OSError, ValueError, EOFError, zlib.error) as error:  # pandas' own errors are ValueErrors
+    except InputError:
+        raise
+    except Exception as error:  # pandas, Arrow and zlib raise errors of their own
         raise InputError(f"{path}: not a readable table ({first_line(error)})") from None
+
+
+def _read_csv(path: Path) -> "pandas.DataFrame":
+    """A text table, unpacked up to a limit where it is packed."""
+    most = max(SMALL_TABLE, TIMES * path.stat().st_size)
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise InputError(f"{path}: more than {most} bytes when unpacked, expected fewer: unpack it before")
+    if content[: content.find(b"\n")].count(b",") > MAX_COLUMNS:
+        raise InputError(f"{path}: more than {MAX_COLUMNS} columns, expected fewer: a long table takes more series")
+    text = io.BytesIO(content)
+    return import_pandas().read_csv(text, encoding_errors="replace", low_memory=False, dtype={IDENTIFIER: str})
+
+
+def _read_parquet(path: Path) -> "pandas.DataFrame":
+    """A Parquet file whose numbers, as its metadata counts them, have a usual ratio to its size."""
+    from pyarrow.parquet import ParquetFile
+
+    about = ParquetFile(path).metadata
+    declared = max(
+        8 * about.num_rows * about.num_columns,
+        sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups)),
+    )
+    most = max(SMALL_TABLE, TIMES * path.stat().st_size)
+    if declared > most or about.num_columns > MAX_COLUMNS:
+        raise InputError(
+            f"{path}: {about.num_rows} rows and {about.num_columns} columns by its metadata, {declared} bytes, "
+            f"expected at most {most} in a file of this size, and {MAX_COLUMNS} columns"
+        )
+    return import_pandas().read_parquet(path)
 
 
 def identifiers(column: "pandas.Series") -> "pandas.Series":

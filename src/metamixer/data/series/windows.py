@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...errors import InputError
+from ...errors import InputError, naming
 from ..loading import Loading
 from ..module import DataModule
 from .frequency import refuse_backward
 from .missing import refuse_missing
-from .tables import Series, read_series
+from .tables import Series, find_table, read_series
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,10 @@ class SeriesData(DataModule):
     def series(self) -> Series:
         """The whole table."""
         if self._series is None:
-            series = read_series(self.path)
-            refuse_missing(series)
-            refuse_backward(series)
+            with naming(find_table(self.path)):
+                series = read_series(self.path)
+                refuse_missing(series)
+                refuse_backward(series)
             self._series = series
         return self._series
 

@@ -50,13 +50,17 @@ def read(path: Path) -> OnnxRuntime:
     """Load a file into ONNX Runtime."""
     try:
         content = path.read_bytes()
-        properties = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
+        model = onnx.load_from_string(content)
+        properties = {entry.key: entry.value for entry in model.metadata_props}
     except Exception as error:
         raise InputError(
             f"{path}: not a readable ONNX file ({type(error).__name__}): truncated, or another kind of file"
         ) from None
     description = Description.from_json(properties.get(KEY), path)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise InputError(f"{path}: weights in other files, expected them in it, as metamixer export writes them")
     try:
+        onnx.checker.check_model(model)
         return OnnxRuntime(content, description.shape, description)
     except Exception as error:
         raise InputError(f"{path}: ONNX Runtime {onnxruntime.__version__} can't run it ({first_line(error)})") from None

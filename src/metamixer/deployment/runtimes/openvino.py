@@ -67,6 +67,9 @@ def read(path: Path) -> OpenVino:
     """Load a file into OpenVINO."""
     if not path.with_suffix(".bin").is_file():
         raise InputError(f"{path.with_suffix('.bin')}: no such file, expected the weights next to {path.name}")
+    with path.open("rb") as file:
+        if file.read(5) not in (b"<?xml", b"<net "):  # OpenVINO would try its readers of other libraries' files
+            raise InputError(f"{path}: not an OpenVINO file (no XML in it): truncated, or another kind of file")
     try:
         model = core().read_model(path)
     except Exception as error:
@@ -75,7 +78,10 @@ def read(path: Path) -> OpenVino:
         ) from None
     text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
     description = Description.from_json(text, path)
-    return OpenVino(model, description.precision, description.shape, description)
+    try:
+        return OpenVino(model, description.precision, description.shape, description)
+    except Exception as error:
+        raise InputError(f"{path}: OpenVINO {ov.__version__} can't run it ({_last_line(error)})") from None
 
 
 def build(program: Program) -> OpenVino:

@@ -1,22 +1,17 @@
 """PyTorch's exported program (.pt2), which runs wherever PyTorch does, without this package."""
 
 import io
-import json
-import re
-import zipfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ...errors import InputError, first_line
+from ...system.weight_files import expect_finite
 from ..description import KEY, Description
 from ..program import Program, all_free, capture
 from ..runtime import Runtime
-
-EXPRESSION = re.compile(r"(?:[\w\s()+\-*/,<>=]|'\w+')*")
-CALL_OF_A_FUNCTION = re.compile(r"\b[a-z_]\w*\s*\(")
-"""Allowed symbolic sizes: arithmetic and sympy classes, such as Add(Symbol('s0'), Integer(-1)), but no functions."""
+from ..torch_archive import read_safely
 
 
 class TorchProgram(Runtime):
@@ -49,42 +44,14 @@ def write(program: Program, path: Path) -> None:
 
 
 def read(path: Path) -> TorchProgram:
-    """Load a program; raises InputError for one with code, which `torch.export.load` would run."""
-    files: dict[str, str] = {KEY: ""}
+    """Load a program; one that holds anything but a graph and finite weights is refused (`torch_archive`)."""
+    file, text = read_safely(path, KEY)
+    description = Description.from_json(text, path)
     try:
-        _refuse_code(path)
-        program = torch.export.load(path, extra_files=files)
-    except InputError:
-        raise
+        program = torch.export.load(file)
     except Exception as error:
         raise InputError(
             f"{path}: not a readable program ({type(error).__name__}): truncated, or of another PyTorch"
         ) from None
-    return TorchProgram(program, Description.from_json(files[KEY], path))
-
-
-def _refuse_code(path: Path) -> None:
-    """Raise InputError for pickled objects other than tensors and for expressions other than arithmetic."""
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            content = archive.read(name)
-            if name.endswith(".pt") and content:
-                torch.load(io.BytesIO(content), weights_only=True)
-            if "/aotinductor/" in name or re.search(r"/(custom|opaque)_obj_", name):
-                raise InputError(
-                    f"{path}: contains compiled code or objects, expected a graph and its weights: not loaded"
-                )
-            if name.endswith(".json"):
-                _refuse_code_in(json.loads(content), path)
-
-
-def _refuse_code_in(value: object, path: Path) -> None:
-    if isinstance(value, list):
-        for item in value:
-            _refuse_code_in(item, path)
-    elif isinstance(value, dict):
-        expression = value.get("expr_str", "")
-        if value.get("use_pickle") or not EXPRESSION.fullmatch(expression) or CALL_OF_A_FUNCTION.search(expression):
-            raise InputError(f"{path}: contains code, expected a graph and its weights: not loaded")
-        for item in value.values():
-            _refuse_code_in(item, path)
+    expect_finite(program.state_dict, path)
+    return TorchProgram(program, description)

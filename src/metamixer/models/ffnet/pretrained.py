@@ -27,7 +27,8 @@ def overlay_with_weights(variant: str, pretrained_cfg: str | dict | None, overla
     if not config.has_weights:
         raise InputError(
             f"model {variant!r}: no weights are published, "
-            "expected pretrained=False (of a backbone in a recipe: pretrained_backbone: false)"
+            "expected one of `metamixer models` that has some, or pretrained false "
+            "(in a recipe: pretrained_backbone: false)"
         )
     return {**overlay, "state_dict": dict(read_published(config.file or config.url))}
 

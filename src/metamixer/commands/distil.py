@@ -1,0 +1,106 @@
+"""metamixer distil"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError, at_least
+
+LEARN = ("logits", "features", "both")
+
+
+def distil(
+    folder: str,
+    *,
+    teacher: str,
+    out: str,
+    model: str = "ffnet_nano",
+    initial: str | None = None,
+    learn: str = "logits",
+    stages: Sequence[int] = (3,),
+    teacher_stages: Sequence[int] = (-1,),
+    teacher_size: int | None = None,
+    size: int = 96,
+    views: int = 4,
+    cache: str | None = None,
+    epochs: int = 30,
+    batch_size: int = 64,
+    lr: float = 2e-3,
+    num_workers: int = 1,
+    resume: bool = False,
+) -> None:
+    """Train a small classifier on what a larger one makes of your images; its outputs are computed once.
+
+    Args:
+        folder: train/CLASS/IMAGE and val/CLASS/IMAGE; or any folder of images, without labels.
+        teacher: a timm network's name, package.module:function, a checkpoint of `fit` or a file of `metamixer export`.
+        out: folder for checkpoints, logs and the configuration, with which `metamixer fit` repeats the run.
+        model: the student, a network of metamixer or timm.
+        initial: a checkpoint that the student starts from; its class layer is new.
+        learn: logits, features or both; images without labels need the logits.
+        stages: the student's stages that learn features, from 0.
+        teacher_stages: the teacher's stages that they learn, in the same order; -1 is the last.
+        teacher_size: side of the teacher's images in pixels; none: its file's, else the student's.
+        size: side of the student's images in pixels.
+        views: fixed crops of each image; each costs the teacher one look.
+        cache: folder for the teacher's outputs, which another run with these images can use; none: OUT/teacher.
+        epochs: of the training.
+        batch_size: images in a batch.
+        lr: the highest learning rate.
+        num_workers: processes that load images.
+        resume: go on from the last checkpoint in OUT.
+    """
+    from ..data.images.splits import split_folder
+    from ..training.command_line import run
+
+    if learn not in LEARN:
+        raise InputError(f"learn {learn!r}, expected one of {', '.join(LEARN)}")
+    at_least("epochs", epochs, 1)
+    root = split_folder(folder, "train")
+    labelled = root != Path(folder)
+    if not labelled and learn == "features":
+        raise InputError(f"learn 'features', expected logits or both: {folder} has no train/CLASS/IMAGE, so no labels")
+    data = _data(folder, labelled=labelled, views=views, size=size, batch_size=batch_size, num_workers=num_workers)
+    features = learn != "logits"
+    teacher_args = {"model": teacher, "size": teacher_size, "stages": list(teacher_stages) if features else []}
+    student = {
+        "model": model,
+        "num_classes": sum(path.is_dir() for path in root.iterdir()) if labelled else None,
+        "initial": initial,
+        "new_classifier": initial is not None,
+        "cache": cache or str(Path(out, "teacher")),
+        "stages": list(stages) if features else [],
+        "optimization": {"lr": lr, "warmup_epochs": min(2.0, epochs / 10)},
+        "distillation": {
+            "class_path": "Distillation",
+            "init_args": {
+                "kind": "divergence",
+                "alpha": {"features": 0.0}.get(learn, 0.7 if labelled else 1.0),
+                "teacher": {"class_path": "Teacher", "init_args": teacher_args},
+            },
+        },
+    }
+    recipe = {
+        "out": out,
+        "model": {"class_path": "DistilledClassification", "init_args": student},
+        "data": data,
+        "trainer": {
+            "max_epochs": epochs,
+            "callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}],
+        },
+    }
+    run(["fit", "--config", json.dumps(recipe), f"--resume={str(resume).lower()}"])
+
+
+def _data(folder: str, *, labelled: bool, views: int, size: int, batch_size: int, num_workers: int) -> dict:
+    """The recipe's data."""
+    return {
+        "class_path": "DistillationData" if labelled else "UnlabelledDistillationData",
+        "init_args": {
+            "root": folder,
+            "views": {"count": views},
+            "batch_size": batch_size,
+            "num_workers": num_workers,
+            "preprocessing": {"size": size, "crop_pct": 1.0},
+        },
+    }

@@ -1,0 +1,84 @@
+"""What commands do with `--engine`: the same predictions, of very many inputs, by many processes or machines."""
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from ..errors import InputError
+
+PACKAGES = ("ray", "pyarrow", "fsspec")
+"""Of the extra `ray`."""
+
+
+def predict_files(
+    engine: str,
+    task: str,
+    inputs: Sequence[str],
+    out: str | None,
+    *,
+    load: Mapping[str, Any],
+    options: Mapping[str, Any],
+    overwrite: bool,
+    **how: Any,
+) -> None:
+    """Predict images or clouds; load: the predictor's, options: of each prediction, how: of `engine.files.Files`."""
+    expect_engine(engine, out)
+    from ..engine.files import Files
+
+    source = load.get("source")
+    load = {**load, "source": os.path.abspath(source) if source and os.path.exists(source) else source}
+    _run(engine, Files(task, inputs, load, options, **how), out, overwrite=overwrite)
+
+
+def forecast_tables(
+    engine: str, tables: Sequence[str], out: str | None, *, horizon: int | None, overwrite: bool, **how: Any
+) -> None:
+    """Forecast long tables of very many series; how: of `engine.series.Tables`."""
+    expect_engine(engine, out)
+    from ..engine.series import Tables
+
+    _run(engine, Tables.of(tables, horizon=96 if horizon is None else horizon, **how), out, overwrite=overwrite)
+
+
+def expect_engine(engine: str, out: str | None) -> None:
+    """Raise InputError where there is no such engine, or no folder for its results."""
+    name, _, actors = engine.partition(":")
+    if name != "ray" or (":" in engine and not (actors.isdecimal() and int(actors) > 0)):
+        raise InputError(f"engine {engine!r}, expected ray, or ray:ACTORS such as ray:4")
+    missing = [package for package in PACKAGES if find_spec(package) is None]
+    if missing:
+        raise InputError(f"--engine ray needs {', '.join(missing)}: pip install 'metamixer[ray]'")
+    if not out:
+        raise InputError("engine ray without --out, expected a folder for its results")
+
+
+def refuse_with_engine(engine: str, **options: Any) -> None:
+    """Raise InputError for an option that jobs don't have."""
+    for name, value in options.items():
+        if value not in (None, False, ()):
+            raise InputError(f"{name} {value!r} beside engine {engine}, expected it without")
+
+
+def _run(engine: str, work: Any, out: str, *, overwrite: bool) -> None:
+    import sys
+
+    from ..engine.folder import Folder
+    from ..engine.job import Job
+    from ..engine.ray import run
+    from ..engine.shard import PREDICTIONS
+    from ..engine.sources import absolute
+
+    actors = engine.partition(":")[2]
+    shown = sys.stderr.isatty()
+
+    def on_shard(tally: Any, count: int) -> None:
+        if shown:
+            line = f"\r{tally.shards} of {count} shards, {tally.inputs} {work.about}"
+            print(line, end="\n" if tally.shards == count else "", file=sys.stderr, flush=True)
+
+    job = Job(work, Folder(absolute(out)))
+    tally = run(job, actors=int(actors) if actors else None, overwrite=overwrite, on_shard=on_shard)
+    for error in tally.errors:
+        print(f"metamixer: failed: {error}", file=sys.stderr)
+    print(f"{out}/{PREDICTIONS}: {tally.inputs} {work.about}, {tally.failed} with an error in place of a result")

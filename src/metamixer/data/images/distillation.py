@@ -1,0 +1,136 @@
+"""Images for a student and its teacher: with labels in folders of classes, or without."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset
+
+from ...errors import InputError
+from ..preprocessing import Preprocessing, Transform
+from .labelled import ImageData
+from .reading import images_below, read_image
+from .views import ViewedImages, Views
+
+
+class DistillationData(ImageData):
+    """Labelled images that training sees in a few fixed crops each; evaluation sees them as ever.
+
+    Args:
+        root: folder of the data set, with train/CLASS/IMAGE and val/CLASS/IMAGE.
+        views: the crops.
+    """
+
+    labelled = True
+
+    def __init__(
+        self,
+        root: str = ".",
+        *,
+        views: Views = Views(),
+        batch_size: int = 128,
+        num_workers: int = 2,
+        preprocessing: Preprocessing = Preprocessing(),
+        seed: int = 0,
+    ):
+        super().__init__(root, batch_size=batch_size, num_workers=num_workers, preprocessing=preprocessing, seed=seed)
+        self.views = views
+        self.crops: np.ndarray | None = None
+
+    def training_images(self) -> Dataset:
+        """The training split as Pillow images."""
+        return self._read("train", unchanged)
+
+    def names(self) -> list[str]:
+        """The training images' file names below the root."""
+        images = self.training_images()
+        return [str(images.reader.filename(index)) for index in range(len(images))]
+
+    def draw_crops(self) -> np.ndarray:
+        """The crops of all views, by the seed."""
+        return self.views.draw(len(self.training_images()))
+
+    def about(self) -> dict[str, Any]:
+        """What a teacher's outputs for the views depend on."""
+        names = self.names()
+        return {
+            "images": len(names),
+            "files": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16],
+            "views": self.views.as_dict(),
+            "preprocessing": self.preprocessing.as_dict(),
+        }
+
+    def training_dataset(self) -> Dataset:
+        crops = self.crops if self.crops is not None else self.draw_crops()
+        return ViewedImages(self.training_images(), crops, count=self.views.count, preprocessing=self.preprocessing)
+
+
+class UnlabelledDistillationData(DistillationData):
+    """Images without labels, below any folder; one of `holdout` is kept for validation.
+
+    Args:
+        root: the folder.
+        holdout: the validation split's images are the first of every so many.
+    """
+
+    labelled = False
+    classes = None
+
+    def __init__(
+        self,
+        root: str = ".",
+        *,
+        holdout: int = 20,
+        views: Views = Views(),
+        batch_size: int = 128,
+        num_workers: int = 2,
+        preprocessing: Preprocessing = Preprocessing(),
+        seed: int = 0,
+    ):
+        super().__init__(
+            root,
+            views=views,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            preprocessing=preprocessing,
+            seed=seed,
+        )
+        if holdout < 2:
+            raise InputError(f"data.holdout {holdout}, expected at least 2: the rest is trained on")
+        self.holdout = holdout
+
+    def names(self) -> list[str]:
+        return [str(path.relative_to(self.root)) for path in self._paths("train")]
+
+    def _paths(self, split: str) -> list[Path]:
+        paths = images_below(self.root)
+        if len(paths) < 2:
+            raise InputError(f"{self.root}: 1 image, expected at least 2, one of them for validation")
+        return [path for number, path in enumerate(paths) if (number % self.holdout == 0) == (split != "train")]
+
+    def _read(self, split: str, transform: Transform) -> Dataset:
+        return ImageFiles(self._paths(split), mode=self.preprocessing.mode, transform=transform)
+
+
+class ImageFiles(Dataset):
+    """Images from files; each has the label 0, which stands for none."""
+
+    def __init__(self, paths: Sequence[Path], *, mode: str, transform: Transform):
+        self.paths = paths
+        self.mode = mode
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int):
+        path = self.paths[index]
+        return self.transform(read_image(path, mode=self.mode, name=str(path))), 0
+
+
+def unchanged(image: Image.Image) -> Image.Image:
+    """The image itself: a function of a module, which worker processes can be sent."""
+    return image

@@ -1,0 +1,85 @@
+"""Images in a few fixed crops each, so that a teacher's output for a crop is computed once and stays right."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional as F
+
+from ...errors import at_least, rising
+from ..chance import uniform
+from ..preprocessing import Kept, Preprocessing
+
+
+@dataclass(frozen=True)
+class Views(Kept):
+    """Random crops, some of them mirrored, that are drawn once.
+
+    Args:
+        count: crops of each image; an epoch shows one of them.
+        scale: area of a crop, as a fraction of the image's.
+        ratio: aspect of a crop, relative to the image's.
+        hflip: probability of a mirror image.
+        seed: of the crops.
+    """
+
+    count: int = 4
+    scale: tuple[float, float] = (0.25, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    hflip: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self):
+        at_least("views.count", self.count, 1)
+        rising("views.scale", self.scale)
+        rising("views.ratio", self.ratio)
+
+    def draw(self, images: int) -> np.ndarray:
+        """(images * count, 5) float32: left, upper, right, lower as fractions of the image, and 1 for mirrored."""
+        chance = np.random.default_rng(self.seed)
+        number = images * self.count
+        area = chance.uniform(*self.scale, number)
+        aspect = np.exp(chance.uniform(*np.log(self.ratio), number))
+        width, height = (np.minimum(np.sqrt(side), 1.0) for side in (area * aspect, area / aspect))
+        left, upper = chance.uniform(size=number) * (1 - width), chance.uniform(size=number) * (1 - height)
+        mirrored = chance.uniform(size=number) < self.hflip
+        return np.stack([left, upper, left + width, upper + height, mirrored], axis=1).astype(np.float32)
+
+
+class ViewedImages(Dataset):
+    """Images of a data set, each in one of its crops: (image, label, number of the view).
+
+    Args:
+        images: a data set that gives (Pillow image, label).
+        crops: as `Views.draw` gives them.
+        count: crops of each image.
+    """
+
+    def __init__(self, images: Dataset, crops: np.ndarray, *, count: int, preprocessing: Preprocessing):
+        self.images = images
+        self.crops = crops
+        self.count = count
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+        image, label = self.images[index]
+        view = index * self.count + uniform(0, self.count - 1)
+        return self.view(image, self.crops[view]), label, view
+
+    def view(self, image: Image.Image, crop: np.ndarray) -> Tensor:
+        """A crop of an image -> (C, size, size), normalised."""
+        *box, mirrored = crop.tolist()
+        sides = np.array([*image.size, *image.size])
+        size = self.preprocessing.size
+        resample = Image.Resampling[self.preprocessing.interpolation.upper()]
+        image = image.resize((size, size), resample, box=tuple(np.array(box) * sides))
+        if mirrored:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return F.normalize(
+            F.to_dtype(F.pil_to_tensor(image), scale=True), list(self.preprocessing.mean), list(self.preprocessing.std)
+        )

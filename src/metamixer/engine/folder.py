@@ -1,0 +1,75 @@
+"""A folder on a disk or in an object store, whose files appear whole or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from ..errors import InputError, first_line
+from ..system.files import written_whole
+
+
+def open_url(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of a path or URL, and the path in it; raises InputError where there is no such file system."""
+    try:
+        return fsspec.url_to_fs(url)
+    except ImportError as error:  # s3fs, gcsfs and others are packages of their own
+        raise InputError(f"{url}: {first_line(error)}") from None
+    except ValueError as error:
+        raise InputError(f"{url}: not a path or URL that can be read ({first_line(error)})") from None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """url: of a folder, by fsspec (s3://, gs://, file://), or a path; every machine of a cluster has to reach it."""
+
+    url: str
+
+    @property
+    def filesystem(self) -> fsspec.AbstractFileSystem:
+        return open_url(self.url)[0]
+
+    def path(self, name: str) -> str:
+        """The path of one of its files in its file system."""
+        return f"{open_url(self.url)[1].rstrip('/')}/{name}"
+
+    def names(self, below: str) -> list[str]:
+        """The files in one of its folders and below it, in order; none where there is no such folder."""
+        filesystem = self.filesystem
+        filesystem.invalidate_cache()
+        start = len(self.path(""))
+        return sorted(found[start:] for found in filesystem.find(self.path(below)))
+
+    def exists(self, name: str) -> bool:
+        self.filesystem.invalidate_cache()
+        return self.filesystem.exists(self.path(name))
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[Any]:
+        with self.filesystem.open(self.path(name), "rb") as file:
+            yield file
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Any]:
+        """Give a file that gets its name when all went well; an object store has it from the file's end on."""
+        filesystem, path = self.filesystem, self.path(name)
+        if isinstance(filesystem, LocalFileSystem):
+            with written_whole(Path(path)) as part, part.open("wb") as file:
+                yield file
+        else:
+            filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+            with filesystem.open(path, "wb") as file:
+                yield file
+
+    def write(self, name: str, content: bytes) -> None:
+        with self.writing(name) as file:
+            file.write(content)
+
+    def remove(self, name: str) -> None:
+        """Remove a file or folder, where there is one."""
+        if self.exists(name):
+            self.filesystem.rm(self.path(name), recursive=True)

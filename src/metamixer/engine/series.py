@@ -1,0 +1,185 @@
+"""Work with long tables of very many series: each is forecast alone, in chunks of series of the same dates."""
+
+import math
+import warnings
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow
+import pyarrow.compute as compute
+import pyarrow.csv as csv
+
+from ..data.series.frames import LONG, bounds_of
+from ..errors import InputError, first_line
+from .folder import open_url
+from .shard import Rows, Shard
+from .sources import absolute, opened_parquet
+
+if TYPE_CHECKING:
+    import pandas
+
+IDENTIFIER, TIME, VALUE = LONG
+
+CHUNK = 64
+"""Series that are forecast at once."""
+
+SHARD_BYTES = 16 * 2**20
+"""Of the table's files: a process holds the series of one shard."""
+
+SHARDS = (8, 1024)
+"""The fewest and the most."""
+
+MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+"""What stands for no value in a CSV file."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Forecasts of the series of long tables: CSV (gzip too) or Parquet of unique_id, ds and y.
+
+    inputs: paths and URLs; missing_values: numbers that stand for none; the others: of `Forecaster`.
+    """
+
+    inputs: Sequence[str]
+    horizon: int
+    levels: Sequence[float] = ()
+    quantiles: Sequence[float] = ()
+    missing_values: Sequence[float] = ()
+    device: str = "cpu"
+    shards: int = 0
+
+    key = IDENTIFIER
+    about = "series"
+
+    @classmethod
+    def of(cls, inputs: Sequence[str], **options: Any) -> "Tables":
+        """With as many shards as the tables need; raises InputError if a table doesn't exist or an option is wrong."""
+        shards = math.ceil(sum(_size(name) for name in inputs) / SHARD_BYTES)
+        tables = cls(inputs, **options, shards=min(max(shards, SHARDS[0]), SHARDS[1]))
+        tables.prepare()  # checks the options
+        return tables
+
+    def description(self) -> dict[str, Any]:
+        return {
+            "inputs": [absolute(name) for name in self.inputs],
+            "size": sum(_size(name) for name in self.inputs),
+            "horizon": self.horizon,
+            "levels": list(self.levels),
+            "quantiles": list(self.quantiles),
+            "missing_values": list(self.missing_values),
+        }
+
+    def units(self) -> list[str]:
+        return [absolute(name) for name in self.inputs]
+
+    def spread(self, unit: str) -> Iterator[pyarrow.Table]:
+        for table in read_long(unit):
+            if table[IDENTIFIER].null_count:
+                raise InputError(f"{unit}: column {IDENTIFIER!r}: rows without a value, expected the name of a series")
+            yield table
+
+    def prepare(self) -> Any:
+        from ..predictors.forecaster import Forecaster
+
+        return Forecaster(self.horizon, levels=self.levels, quantiles=self.quantiles, device=self.device)
+
+    def predict(self, held: Any, shard: Shard) -> Iterator[Rows]:
+        table = pyarrow.concat_tables(shard.inputs())
+        columns = self.columns(held, table.schema)
+        frame = table.to_pandas()
+        for frames in alike(frame, shard.done):
+            yield Rows(self._forecast(held, frames, columns), [*map(str, frames)])
+
+    def columns(self, forecaster: Any, table: pyarrow.Schema) -> pyarrow.Schema:
+        """Of the forecasts of a table."""
+        suffixes = ["", *chain.from_iterable(map(bounds_of, self.levels))]
+        suffixes += [f"-q-{100 * quantile:g}" for quantile in self.quantiles]
+        numbers = {f"{forecaster.column}{suffix}": pyarrow.float64() for suffix in suffixes}
+        names, dates = table.field(IDENTIFIER).type, time_type(table.field(TIME).type)
+        return pyarrow.schema({IDENTIFIER: names, TIME: dates, **numbers, "error": pyarrow.string()})
+
+    def _forecast(
+        self, forecaster: Any, frames: "dict[Any, pandas.DataFrame]", columns: pyarrow.Schema
+    ) -> pyarrow.Table:
+        """The forecasts of a few series, and a row with the error of one that can't be forecast."""
+        import pandas
+
+        try:
+            frame = pandas.concat(frames.values(), ignore_index=True)
+            if self.missing_values:
+                frame[VALUE] = frame[VALUE].replace(list(self.missing_values), np.nan)
+            with warnings.catch_warnings(action="ignore"):
+                forecast = forecaster.predict(frame).assign(error=None)
+            return pyarrow.Table.from_pandas(forecast, preserve_index=False).select(columns.names).cast(columns)
+        except Exception as error:
+            if len(frames) > 1:
+                parts = [self._forecast(forecaster, {name: frame}, columns) for name, frame in frames.items()]
+                return pyarrow.concat_tables(parts)
+            said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
+            row = {IDENTIFIER: next(iter(frames.values()))[IDENTIFIER].tolist()[0], "error": said}
+            return pyarrow.Table.from_pylist([row], columns)
+
+
+def alike(frame: "pandas.DataFrame", done: Container[str]) -> "Iterator[dict[Any, pandas.DataFrame]]":
+    """The series that aren't done, by name, in chunks of the same dates: theirs is one frequency and one future."""
+    import pandas
+
+    dates = pandas.util.hash_pandas_object(frame[TIME], index=False).to_numpy()
+    groups: dict[tuple[int, int], list[Any]] = {}
+    rows = frame.groupby(IDENTIFIER, sort=True).indices
+    for name, where in rows.items():
+        if str(name) not in done:
+            groups.setdefault((len(where), int(dates[where].sum())), []).append(name)
+    for names in groups.values():
+        for start in range(0, len(names), CHUNK):
+            yield {name: frame.iloc[rows[name]] for name in names[start : start + CHUNK]}
+
+
+def read_long(name: str) -> Iterator[pyarrow.Table]:
+    """The three columns of a table, a few rows at a time; of a CSV file they are text."""
+    try:
+        yield from (_of_parquet if name.lower().endswith(".parquet") else _of_csv)(name)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{name}: not a readable table ({first_line(error)})") from None
+
+
+def _of_parquet(name: str) -> Iterator[pyarrow.Table]:
+    with opened_parquet(name) as file:
+        expect_long(file.schema_arrow.names, name)
+        for batch in file.iter_batches(columns=list(LONG)):
+            table = pyarrow.Table.from_batches([batch])
+            if pyarrow.types.is_dictionary(table.schema.field(IDENTIFIER).type):
+                table = table.set_column(0, IDENTIFIER, compute.cast(table[IDENTIFIER], pyarrow.string()))
+            yield table.select(LONG)
+
+
+def _of_csv(name: str) -> Iterator[pyarrow.Table]:
+    filesystem, path = open_url(name)
+    text = dict.fromkeys(LONG, pyarrow.string())
+    convert = csv.ConvertOptions(column_types=text, null_values=MISSING, strings_can_be_null=True)
+    with filesystem.open(path, "rb", compression="infer") as file, csv.open_csv(file, convert_options=convert) as rows:
+        expect_long(rows.schema.names, name)
+        for batch in rows:
+            yield pyarrow.Table.from_batches([batch]).select(LONG)
+
+
+def expect_long(names: Sequence[str], name: str) -> None:
+    """Raise InputError for a table that isn't long."""
+    if not set(LONG) <= set(names):
+        raise InputError(f"{name}: columns {', '.join(names[:8])}, expected {', '.join(LONG)}: a long table")
+
+
+def time_type(kind: pyarrow.DataType) -> pyarrow.DataType:
+    """The type of the forecasts' dates; text is without a zone."""
+    return kind if pyarrow.types.is_timestamp(kind) or pyarrow.types.is_date(kind) else pyarrow.timestamp("us")
+
+
+def _size(name: str) -> int:
+    filesystem, path = open_url(name)
+    try:
+        return filesystem.size(path) or 0
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None

@@ -1,0 +1,104 @@
+"""What a file keeps of a forecaster beside its network: the schema, and what must fit together."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, StringConstraints
+from typing_extensions import TypedDict
+
+from ..data.series.dates import import_pandas
+from ..errors import InputError, first_line
+from ..system.metadata import Finite, Label, Positive, read_as
+
+Steps = Annotated[int, Field(ge=1, le=2**20)]
+
+
+class KeptScaling(TypedDict):
+    """`data.series.windows.Scaling`."""
+
+    mean: list[Finite]
+    std: list[Positive]
+
+
+class KeptLayout(TypedDict):
+    """`data.series.frames.Layout`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    library: NotRequired[Literal["pandas", "polars"]]
+    long: NotRequired[bool]
+    time: NotRequired[str]
+    zone: NotRequired[str | None]
+    local: NotRequired[bool]
+    days: NotRequired[bool]
+    unit: NotRequired[Literal["s", "ms", "us", "ns"]]
+    identifier: NotRequired[Annotated[str, StringConstraints(pattern=r"^(str|u?int\d{1,2}|float\d{2})$")]]
+
+
+class KeptForecaster(TypedDict):
+    """quantiles: margins (horizon, series) by level in percent."""
+
+    names: Annotated[list[Label], Field(min_length=1)]
+    time: str
+    scaling: KeptScaling
+    layout: NotRequired[KeptLayout]
+    quantiles: NotRequired[dict[str, list[list[Finite]]]]
+    frequency: NotRequired[Annotated[str, StringConstraints(max_length=40)]]
+
+
+class KeptArguments(TypedDict):
+    """The keywords of every forecasting network; others are the network's own."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    variables: Steps
+    lookback: Steps
+    horizon: Steps
+
+
+class KeptAlone(TypedDict):
+    """What a forecaster of each series alone was asked for."""
+
+    __pydantic_config__ = ConfigDict(extra="ignore")  # type: ignore[misc]
+
+    horizon: NotRequired[Steps]
+    levels: NotRequired[list[Annotated[float, Field(ge=1, lt=100)]]]
+    time: NotRequired[str | None]
+
+
+def read_alone(info: Mapping[str, Any]) -> KeptAlone:
+    """The settings of a forecaster of each series alone; raises InputError that names what can't be."""
+    return read_as(KeptAlone, info["preprocessing"] or {}, "forecaster")
+
+
+def read_kept(info: Mapping[str, Any]) -> tuple[KeptForecaster, KeptArguments]:
+    """A file's forecaster and its network's keywords; raises InputError that names what is missing or can't be."""
+    if not info["preprocessing"]:
+        raise InputError("doesn't tell names and scaling of its series, expected a forecaster that metamixer wrote")
+    kept = read_as(KeptForecaster, info["preprocessing"], "forecaster")
+    arguments = read_as(KeptArguments, info["model_args"], "model_args")
+    series, horizon = arguments["variables"], arguments["horizon"]
+    for what, found in (("names", kept["names"]), *kept["scaling"].items()):
+        if len(found) != series:
+            raise InputError(f"{what} of {len(found)} series, expected {series}, as the network has")
+    for level, margins in kept.get("quantiles", {}).items():
+        if len(margins) != horizon or any(len(row) != series for row in margins):
+            raise InputError(f"quantiles.{level} of {len(margins)} steps, expected {horizon} of {series} series each")
+        if not level.replace(".", "", 1).isdigit() or not 1 <= float(level) < 100:
+            raise InputError(f"quantiles {level!r}, expected percents from 1 to below 100")
+    _expect_calendar(kept.get("frequency"), kept.get("layout", {}).get("zone"))
+    return kept, arguments
+
+
+def _expect_calendar(frequency: str | None, zone: str | None) -> None:
+    """Raise InputError for a frequency or a time zone that pandas doesn't know."""
+    pandas = import_pandas()
+    for name, value, known in (
+        ("frequency", frequency, pandas.tseries.frequencies.to_offset),
+        ("layout.zone", zone, pandas.Timestamp("2000-01-01").tz_localize),
+    ):
+        try:
+            if value is not None:
+                known(value)
+        except Exception as error:  # of pandas, zoneinfo or pytz
+            raise InputError(f"{name} {value!r}, expected one that pandas knows ({first_line(error)})") from None

@@ -1,0 +1,129 @@
+"""A student that learns a teacher's outputs for fixed crops, which are computed once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..data.images.distillation import DistillationData
+from ..data.images.outputs import OutputCache
+from ..errors import InputError
+from .classification import Classification
+from .distillation import Distillation, FeatureMatching
+from .optimization.recipe import Optimization
+from .teacher import pooled
+
+
+class DistilledClassification(Classification):
+    """Train a classifier on a teacher's logits and features, for `DistillationData`.
+
+    Args:
+        num_classes: must be the data's number of classes; None: the teacher's, for images without labels.
+        distillation: the teacher, and the fraction of the loss that its logits have.
+        cache: folder for the teacher's outputs; a later run with the same teacher, images and crops reads them.
+        stages: the student's stages that learn the teacher's `stages`, in the same order.
+        feature_weight: weight of the features' loss beside the logits'.
+    """
+
+    def __init__(
+        self,
+        model: str = "ffnet_nano",
+        num_classes: int | None = None,
+        *,
+        distillation: Distillation,
+        cache: str,
+        stages: Sequence[int] = (),
+        feature_weight: float = 1.0,
+        model_args: dict[str, Any] | None = None,
+        initial: str | None = None,
+        new_classifier: bool = False,
+        optimization: Optimization = Optimization(),
+        label_smoothing: float = 0.1,
+        train_sizes: Sequence[int] = (),
+        compile: bool = False,
+    ):
+        widths = distillation.teacher.widths()
+        super().__init__(
+            model,
+            num_classes or widths[0],
+            model_args=model_args,
+            initial=initial,
+            new_classifier=new_classifier,
+            optimization=optimization,
+            label_smoothing=label_smoothing,
+            mixup=0.0,
+            cutmix=0.0,
+            distillation=distillation,
+            train_sizes=train_sizes,
+            compile=compile,
+        )
+        self.cache = cache
+        self.stages = list(stages)
+        self.feature_weight = feature_weight
+        self.outputs: OutputCache | None = None
+        self.matching = self._matching(widths[1:])
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit":
+            data = self.trainer.datamodule
+            self._expect_labels(data)
+            classes = data.classes if self.distillation.alpha else None
+            self.distillation.teacher.match(classes, data.preprocessing.in_chans)
+            about = {**self.distillation.teacher.about(), **data.about()}
+            self.outputs = OutputCache(self.cache, about, data.draw_crops())
+            data.crops = self.outputs.crops
+
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
+        images, labels, views = batch
+        preprocessing = self.trainer.datamodule.preprocessing
+        teacher_logits, *teacher_features = self.outputs(
+            views, lambda places: self.distillation.teacher.outputs(images[places], preprocessing)
+        )
+        logits, features = self._with_features(self._resized(images))
+        label_loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = self.distillation.loss(label_loss, logits, teacher_logits) if self.distillation.alpha else label_loss
+        if self.matching is None:
+            return self.log_loss(loss, batch_size=len(images))
+        parts = {"logits": loss, "features": self.feature_weight * self.matching(features, teacher_features)}
+        return self.log_loss(sum(parts.values()), batch_size=len(images), parts=parts)
+
+    def extra_groups(self) -> list[dict[str, Any]]:
+        if self.matching is None:
+            return []
+        named = [(f"matching.{name}", parameter) for name, parameter in self.matching.named_parameters()]
+        return [{"params": named, "lr": self.optimization.lr, "weight_decay": 0.0}]
+
+    def evaluate(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """(images, labels) -> logits and labels; of images without labels the teacher's."""
+        images, labels = batch
+        if not getattr(self.trainer.datamodule, "labelled", True):
+            labels = self.distillation.teacher(images, self.trainer.datamodule.preprocessing).argmax(dim=1)
+        return super().evaluate((images, labels))
+
+    def _expect_labels(self, data: DistillationData) -> None:
+        if not data.labelled and self.distillation.alpha != 1:
+            raise InputError(f"distillation.alpha {self.distillation.alpha}, expected 1: the images have no labels")
+
+    def _with_features(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The student's logits, and the mean over the image of its stages' features."""
+        if not self.stages:
+            return self(images), []
+        images = images.contiguous(memory_format=torch.channels_last)
+        last, features = self.network.forward_intermediates(images, indices=self.stages)
+        return self.network.forward_head(last), [pooled(feature) for feature in features]
+
+    def _matching(self, teacher: Sequence[int]) -> FeatureMatching | None:
+        """teacher: channels of its stages."""
+        if len(self.stages) != len(teacher):
+            raise InputError(
+                f"stages {self.stages}, expected as many as teacher.stages {self.distillation.teacher.stages}: each "
+                "learns one of them"
+            )
+        channels = [info["num_chs"] for info in self.network.feature_info]
+        unknown = [stage for stage in self.stages if not 0 <= stage < len(channels)]
+        if unknown:
+            raise InputError(f"stages {self.stages}, expected numbers from 0 to {len(channels) - 1}")
+        return FeatureMatching([channels[stage] for stage in self.stages], teacher) if self.stages else None

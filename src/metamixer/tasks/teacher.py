@@ -1,0 +1,175 @@
+"""A frozen classifier that teaches a student: any timm network, module or file."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..checkpoints.source import OURS, load_network
+from ..data.images.class_names import match_classes
+from ..data.preprocessing import Preprocessing
+from ..deployment.formats import is_exported
+from ..deployment.runtime import Runtime
+from ..errors import InputError, first_line
+from ..models import create_model
+from ..models.registry import expect_classifier
+from ..models.tasks import CLASSIFICATION
+
+SIDE = 64
+"""Side in pixels of the blank image that probes a teacher of any size."""
+
+
+class Teacher(nn.Module):
+    """A frozen classifier that receives the student's batches in its own normalization and size.
+
+    Args:
+        model: a module, a timm name (pretrained weights are loaded), a "package.module:function" that returns a module,
+            or a file: a checkpoint of `fit` or a classifier of `metamixer export`.
+        size: side of the teacher's images in pixels; None: that of the file, else the student's.
+        mean: of the teacher's normalization; None: that of the file or timm model, else ImageNet's.
+        std: likewise.
+        classes: the teacher's indices of the student's classes, in the student's order; None: the same classes.
+        bfloat16: compute in bfloat16, whatever the student's precision.
+        stages: indices of the stages whose features are returned too, as timm's `forward_intermediates` takes them.
+    """
+
+    def __init__(
+        self,
+        model: str | nn.Module,
+        *,
+        size: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        classes: Sequence[int] | None = None,
+        bfloat16: bool = False,
+        stages: Sequence[int] = (),
+    ):
+        super().__init__()
+        self.name = model if isinstance(model, str) else type(model).__name__
+        network, info = build_teacher(model) if isinstance(model, str) else (model, {})
+        self.model = network.eval().requires_grad_(False)
+        own = info.get("preprocessing") or getattr(self.model, "pretrained_cfg", {})
+        self.class_names = info.get("classes")
+        self.size = size or (info.get("preprocessing") or {}).get("size")
+        self.mean = tuple(mean or own.get("mean", Preprocessing.mean))
+        self.std = tuple(std or own.get("std", Preprocessing.std))
+        self.classes = list(classes) if classes is not None else None
+        self.bfloat16 = bfloat16
+        self.stages = list(stages)
+        if self.stages and not hasattr(self.model, "forward_intermediates"):
+            raise InputError(
+                f"teacher.stages {self.stages}, expected none: {self.name} gives no features (no forward_intermediates)"
+            )
+
+    def __deepcopy__(self, memo: dict) -> "Teacher":
+        """Itself: a moving average of the student copies the whole task, and a teacher never changes."""
+        return self
+
+    def train(self, mode: bool = True) -> "Teacher":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, student: Preprocessing) -> Tensor:
+        """images: (B, C, H, W) as normalized by `student` -> logits (B, classes)."""
+        with self._precision(images):
+            logits = self.model(self._seen(images, student)).float()
+        return self._chosen(logits)
+
+    @torch.no_grad()
+    def outputs(self, images: Tensor, student: Preprocessing) -> list[Tensor]:
+        """images: (B, C, H, W) as normalized by `student` -> logits (B, classes), and each stage's features averaged
+        over the image (B, channels).
+        """
+        if not self.stages:
+            return [self(images, student)]
+        with self._precision(images):
+            last, features = self.model.forward_intermediates(self._seen(images, student), indices=self.stages)
+            logits = self.model.forward_head(last).float()
+        return [self._chosen(logits), *(pooled(feature).float() for feature in features)]
+
+    def widths(self) -> list[int]:
+        """The number of logits and the channels of each stage, from a blank image; raises InputError if the network
+        can't process it.
+        """
+        side = self.size or SIDE
+        blank = torch.zeros(1, len(self.mean), side, side, device=next(self.buffers(), torch.empty(0)).device)
+        try:
+            return [output.shape[1] for output in self.outputs(blank, Preprocessing(mean=self.mean, std=self.std))]
+        except (RuntimeError, IndexError, AssertionError) as error:
+            raise InputError(
+                f"teacher {self.name}: fails on an image of {len(self.mean)} channels and {side} px with stages "
+                f"{self.stages} ({first_line(error)}), expected logits and these stages' features"
+            ) from None
+
+    def match(self, classes: Sequence[str] | None, channels: int) -> None:
+        """Select the outputs of the data's classes by name, unless `classes` already does; raises InputError if one is
+        missing, or if the images have another number of channels.
+        """
+        if channels != len(self.mean):
+            raise InputError(f"teacher {self.name}: of {len(self.mean)} channels, expected {channels}, the images'")
+        if self.classes is None and classes is not None:
+            try:
+                self.classes = match_classes(classes, self.class_names, self.widths()[0])
+            except InputError as error:
+                raise InputError(f"teacher {self.name}: {error}") from None
+
+    def about(self) -> dict[str, Any]:
+        """Everything that its output for an image depends on, as plain values."""
+        keys = ("size", "mean", "std", "classes", "stages")
+        return {"teacher": self.name, **{f"teacher.{key}": getattr(self, key) for key in keys}}
+
+    def _seen(self, images: Tensor, student: Preprocessing) -> Tensor:
+        """The student's images in the teacher's normalization and size."""
+        x = images * images.new_tensor(student.std).view(1, -1, 1, 1) + images.new_tensor(student.mean).view(
+            1, -1, 1, 1
+        )
+        if self.size and x.shape[-1] != self.size:
+            x = F.interpolate(x, (self.size, self.size), mode="bicubic", antialias=True, align_corners=False)
+        x = (x - x.new_tensor(self.mean).view(1, -1, 1, 1)) / x.new_tensor(self.std).view(1, -1, 1, 1)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def _precision(self, images: Tensor) -> AbstractContextManager:
+        return torch.autocast(images.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
+
+    def _chosen(self, logits: Tensor) -> Tensor:
+        return logits if self.classes is None else logits[:, self.classes]
+
+
+def pooled(features: Tensor) -> Tensor:
+    """(B, C, H, W) -> the average over the image (B, C)."""
+    return features.mean(dim=(2, 3))
+
+
+class Exported(nn.Module):
+    """An exported file as a module, for batches of any size."""
+
+    def __init__(self, runtime: Runtime):
+        super().__init__()
+        self.runtime = runtime
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, C, H, W) -> logits (B, classes)."""
+        return self.runtime.any_batch(images.float())
+
+
+def build_teacher(name: str) -> tuple[nn.Module, Mapping[str, Any]]:
+    """A module and what its file says about it (`network_info`), from a file, the name of a classifier with published
+    weights, or "package.module:function".
+    """
+    if is_exported(name) or Path(name).suffix in OURS:
+        network, info = load_network(name, task=CLASSIFICATION.name)
+        return (network if isinstance(network, nn.Module) else Exported(network)), info
+    if ":" not in name:
+        expect_classifier(name)
+        return create_model(name, pretrained=True), {}
+    module, function = name.split(":", 1)
+    try:
+        return getattr(import_module(module), function)(), {}
+    except (ImportError, AttributeError, OSError) as error:
+        raise InputError(f"teacher {name!r}: {first_line(error)}, expected a function that returns a module") from None

@@ -1,0 +1,1 @@
+"""Seeded mutations of every kind of file that the software reads."""

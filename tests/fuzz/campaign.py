@@ -1,0 +1,149 @@
+"""`python -m fuzz.campaign --cases 10000 --seed 7`: mutated files through every reader, in one process.
+
+A case passes when the reader gives a result, or an InputError that names the file in one line, within the limits of
+time and memory. Everything else is a failure, and the file is kept in `--keep`.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from metamixer.errors import InputError
+
+from .mutations import mutations_of
+from .seeds import Kind, make
+
+SECONDS = 60
+"""Of wall time for a case; what hangs takes longer, whatever the machine."""
+MEMORY = 2**30
+"""Bytes by which the process may grow in a case."""
+
+
+class Hang(BaseException):
+    """A case that took too long; no reader may catch it."""
+
+
+def mutant(kind: Kind, seeds: Path, folder: Path, chance: random.Random) -> Path:
+    """A changed file in a folder of its own, with what it needs beside it."""
+    data = (seeds / kind.name).read_bytes()
+    mutation = chance.choice(mutations_of(kind.name))
+    suffix = kind.suffix if chance.random() < 0.97 else chance.choice((".png", ".npz", ".laz", ".csv", ".ckpt"))
+    suffix = kind.suffix if kind.name.startswith("program") else suffix
+    path = folder / f"case{suffix}"
+    try:
+        path.write_bytes(mutation(data, chance))
+    except (ValueError, KeyError, IndexError):  # nothing in it that this mutation knows
+        path.write_bytes(data[: len(data) // 2])
+    for one, another in ((".xml", ".bin"), (".bin", ".xml")):
+        if kind.suffix == one:
+            shutil.copy(seeds / f"program{another}", folder / f"case{another}")
+    return path
+
+
+def judge(kind: Kind, path: Path) -> str:
+    """Empty where the case passes, else what went wrong."""
+    before, start = peak_memory(), time.monotonic()
+    try:
+        with limited(SECONDS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kind.read(path)
+    except InputError as error:
+        named = path.stem in str(error)
+        problem = "" if named else f"a message without the file: {error}"
+    except Hang:
+        return f"took more than {SECONDS} s"
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__}: {str(error)[:200]} ({Path(place.filename).name}:{place.lineno})"
+    else:
+        problem = ""
+    grown = peak_memory() - before
+    return problem or (f"took {grown / 2**30:.1f} GiB, {time.monotonic() - start:.0f} s" if grown > MEMORY else "")
+
+
+@contextlib.contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    """Raise Hang after so much time."""
+
+    def stop(*_):
+        raise Hang
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def peak_memory() -> int:
+    """The most bytes that the process has held."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def run(
+    cases: int, seed: int, *, keep: Path | None = None, only: str = "", progress: bool = False
+) -> tuple[Counter, list[str]]:
+    """Cases by kind, and the failures; kinds take turns, and a case follows from the seed and its number alone."""
+    failures: list[str] = []
+    counts: Counter = Counter()
+    with tempfile.TemporaryDirectory() as root:
+        seeds = Path(root, "seeds")
+        seeds.mkdir()
+        kinds = [kind for kind in make(seeds) if only in kind.name]
+        for number in range(cases):
+            kind = kinds[number % len(kinds)]
+            chance = random.Random(f"{seed}/{number}/{kind.name}")
+            folder = Path(root, "work")
+            folder.mkdir()
+            path = mutant(kind, seeds, folder, chance)
+            if keep:
+                keep.mkdir(exist_ok=True, parents=True)
+                (keep / "last.txt").write_text(f"{seed} {number} {kind.name}")  # told after an abort
+            problem = judge(kind, path)
+            counts[kind.name] += 1
+            if problem:
+                failures.append(f"{kind.name}, seed {seed}, case {number}: {problem}")
+                if progress:
+                    print(failures[-1], flush=True)
+                if keep:
+                    shutil.copy(path, keep / f"{seed}_{number}_{kind.name}")
+            shutil.rmtree(folder)
+            if progress and number % 500 == 499:
+                print(f"{number + 1} of {cases} cases, {len(failures)} failed", flush=True)
+    return counts, failures
+
+
+def main() -> int:
+    """Run and tell; exit code 1 where a case failed."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz.campaign", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="kinds whose name holds this")
+    parser.add_argument("--keep", type=Path, help="folder for files that failed")
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    counts, failures = run(options.cases, options.seed, keep=options.keep, only=options.only, progress=True)
+    print(", ".join(f"{name} {count}" for name, count in counts.items()))
+    print(f"{sum(counts.values())} cases, {len(failures)} failed")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""`metamixer distil`: a student learns a teacher's outputs, which are computed once and belong to their crops."""
+
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from torch import nn
+
+from metamixer import load_checkpoint
+from metamixer.cli import _call, main
+from metamixer.data.images.distillation import DistillationData, UnlabelledDistillationData
+from metamixer.data.images.outputs import OutputCache
+from metamixer.data.images.views import ViewedImages, Views
+from metamixer.data.preprocessing import Preprocessing
+from metamixer.errors import InputError
+from metamixer.tasks.distillation import Distillation, FeatureMatching, Teacher
+from metamixer.tasks.distilled_classification import DistilledClassification
+
+COLORS = {"blue": (30, 40, 200), "red": (200, 40, 30)}
+
+
+class Counting(nn.Module):
+    """A teacher that sees colors and counts the images that it is shown; its only stage is the mean color."""
+
+    seen = 0
+
+    def forward(self, images):
+        return self.forward_head(self.forward_intermediates(images)[0])
+
+    def forward_intermediates(self, images, indices=None):
+        Counting.seen += len(images)
+        return images, [images]
+
+    def forward_head(self, images):
+        mean = images.mean(dim=(2, 3))
+        return 5 * torch.stack([mean[:, 2] - mean[:, 0], mean[:, 0] - mean[:, 2]], dim=1)
+
+
+def three_classes():
+    return timm.create_model("test_resnet", num_classes=3)
+
+
+def two_classes():
+    torch.manual_seed(0)
+    return timm.create_model("test_resnet", num_classes=2)
+
+
+def no_features():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of 8 images to train on and 2 to validate with."""
+    chance = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 2)):
+        for name, color in COLORS.items():
+            place = tmp_path / "images" / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.clip(np.array(color) + chance.normal(0, 20, (40, 48, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.png")
+    return tmp_path / "images"
+
+
+def distil(folder, out, *options, teacher="test_distil:Counting"):
+    small = ["--epochs", "2", "--views", "1", "--size", "32", "--batch_size", "4", "--num_workers", "0"]
+    return main(["distil", str(folder), "--teacher", teacher, "--out", str(out), *small, *options])
+
+
+def test_outputs_are_computed_once_and_kept(folder, tmp_path, capfd):
+    Counting.seen = 0
+    assert distil(folder, tmp_path / "run", "--learn", "both") == 0
+    probes = 2  # blank images that tell the number of outputs
+    assert Counting.seen == 16 + probes
+    assert np.load(tmp_path / "run/teacher/known.npy").all()
+    options = ["--learn", "both", "--cache", str(tmp_path / "run/teacher")]
+    assert distil(folder, tmp_path / "again", *options) == 0
+    assert Counting.seen == 16 + 2 * probes, "a run with the same images and teacher computes nothing again"
+    network, info = load_checkpoint(tmp_path / "run/last.ckpt")
+    assert info["classes"] == ["blue", "red"]
+    assert not [name for name, _ in network.named_parameters() if "matching" in name], "the projection is dropped"
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(folder, tmp_path, monkeypatch, capsys):
+    options = ["--learn", "both", "--cache", str(tmp_path / "cache")]
+    assert distil(folder, tmp_path / "whole", *options) == 0
+    original = DistilledClassification.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return original(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DistilledClassification, "training_step", interrupted)
+        assert distil(folder, tmp_path / "stopped", *options) == 130
+    assert distil(folder, tmp_path / "stopped", *options, "--resume") == 0
+    whole, resumed = (torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "stopped"))
+    for key in ("state_dict", "current_model_state"):
+        assert any(name.startswith("matching") for name in whole[key])
+        assert [name for name in whole[key] if not torch.equal(whole[key][name], resumed[key][name])] == []
+
+
+def test_images_without_labels_learn_the_teacher_s(folder, tmp_path, capsys):
+    assert distil(folder / "train/red", tmp_path / "run") == 0
+    network, info = load_checkpoint(tmp_path / "run/last.ckpt")
+    assert network.num_classes == 2
+    assert info["classes"] is None
+
+
+def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path):
+    assert distil(folder, tmp_path / "first") == 0
+    assert distil(folder, tmp_path / "second", teacher=str(tmp_path / "first/last.ckpt")) == 0
+    about = json.loads((tmp_path / "second/teacher/about.json").read_text())
+    assert about["teacher.size"] == 32, "a file tells the size of its images"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "options", "message"),
+    [
+        ("test_distil:three_classes", [], "teacher test_distil:three_classes: data of 2 classes, expected 3"),
+        ("test_distil:no_features", ["--learn", "both"], r"teacher.stages \[-1\], expected none: test_distil:no_feat"),
+        (
+            "test_distil:two_classes",
+            ["--learn", "both", "--stages", "7"],
+            r"stages \[7\], expected numbers from 0",
+        ),
+        (
+            "test_distil:two_classes",
+            ["--learn", "both", "--teacher_stages", "9"],
+            r"two_classes: fails .* with stages \[9\]",
+        ),
+        ("test_distil:two_classes", ["--learn", "both", "--stages", "2", "3"], r"stages \[2, 3\], expected as many as"),
+        ("test_distil:two_classes", ["--learn", "all"], "learn 'all', expected one of logits, features, both"),
+        ("resnet81", [], "model 'resnet81': no such model"),
+        ("there/is/none.ckpt", [], "there/is/none.ckpt"),
+    ],
+)
+def test_a_teacher_that_does_not_go_with_the_data_is_named(teacher, options, message, folder, tmp_path):
+    with pytest.raises(InputError, match=message):
+        small = ["--epochs", "1", "--size", "32", "--batch_size", "4", "--num_workers", "0"]
+        _call("distil", [str(folder), "--teacher", teacher, "--out", str(tmp_path / "run"), *small, *options])
+
+
+def test_folders_that_teach_nothing(tmp_path, folder, capsys):
+    (tmp_path / "empty").mkdir()
+    assert distil(tmp_path / "empty", tmp_path / "run") == 2
+    assert "empty: no images in this folder" in capsys.readouterr().err
+    assert distil(tmp_path / "absent", tmp_path / "run") == 2
+    assert "absent: no such folder" in capsys.readouterr().err
+    assert distil(folder / "train/red", tmp_path / "run", "--learn", "features") == 2
+    assert "learn 'features', expected logits or both" in capsys.readouterr().err
+
+
+def test_a_cache_of_another_teacher_or_split_is_refused(folder, tmp_path, capsys):
+    cache = ["--cache", str(tmp_path / "cache")]
+    assert distil(folder, tmp_path / "run", *cache) == 0
+    capsys.readouterr()
+    assert distil(folder, tmp_path / "run", *cache, teacher="test_distil:two_classes") == 2
+    error = capsys.readouterr().err
+    assert "a cache for teacher 'test_distil:Counting', expected one for 'test_distil:two_classes'" in error
+    (folder / "train/red/0.png").unlink()
+    assert distil(folder, tmp_path / "run", *cache) == 2
+    assert "a cache for images 16, expected one for 15" in capsys.readouterr().err
+
+
+def test_grey_images_need_a_grey_teacher():
+    teacher = Teacher(Counting())
+    with pytest.raises(InputError, match="teacher Counting: of 3 channels, expected 1, the images'"):
+        teacher.match(["blue", "red"], 1)
+
+
+def test_a_spoiled_cache_is_named(tmp_path):
+    crops = Views(count=1).draw(3)
+    OutputCache(tmp_path, {"teacher": "a"}, crops)
+    (tmp_path / "known.npy").write_bytes(b"no array")
+    with pytest.raises(InputError, match=r"known.npy: can't be read \(.*\), expected an array"):
+        OutputCache(tmp_path, {"teacher": "a"}, crops)
+    (tmp_path / "about.json").write_text("{")
+    with pytest.raises(InputError, match=r"about.json: can't be read"):
+        OutputCache(tmp_path, {"teacher": "a"}, crops)
+
+
+def test_outputs_belong_to_their_views(tmp_path):
+    cache = OutputCache(tmp_path, {}, Views(count=2).draw(4))
+    asked = []
+
+    def compute(places):
+        asked.append(places.tolist())
+        return [places[:, None] + torch.tensor([[0.0, 0.5]])]
+
+    first = cache(torch.tensor([6, 1, 3]), compute)[0]
+    second = cache(torch.tensor([3, 6, 0]), compute)[0]
+    assert asked == [[0, 1, 2], [2]]
+    assert torch.equal(second[:2], first[[2, 0]])
+    reopened = OutputCache(tmp_path, {}, Views(count=2).draw(4))
+    assert torch.equal(reopened(torch.tensor([0, 1, 3, 6]), compute)[0][1:], first[[1, 2, 0]])
+
+
+def test_views_are_crops_of_the_asked_area_and_stay_the_same():
+    views = Views(count=3, scale=(0.25, 0.5), hflip=0.5, seed=1)
+    crops = views.draw(500)
+    left, upper, right, lower, mirrored = crops.T
+    area = (right - left) * (lower - upper)
+    assert crops.shape == (1500, 5)
+    assert left.min() >= 0 and upper.min() >= 0 and right.max() <= 1 + 1e-6 and lower.max() <= 1 + 1e-6
+    assert area.min() >= 0.25 - 1e-4
+    assert area.max() <= 0.5 + 1e-4
+    assert 0.4 < mirrored.mean() < 0.6
+    assert np.array_equal(crops, views.draw(500))
+
+
+def test_a_view_shows_its_part_of_the_image():
+    image = Image.fromarray(
+        np.repeat(np.arange(0, 200, 2, dtype=np.uint8)[None, :, None], 100, axis=0).repeat(3, axis=2)
+    )
+    plain = Preprocessing(size=50, mean=(0.0,) * 3, std=(1.0,) * 3, interpolation="bilinear")
+    viewed = ViewedImages([(image, 0)], np.zeros((1, 5), np.float32), count=1, preprocessing=plain)
+    right = viewed.view(image, np.array([0.5, 0.25, 1.0, 0.75, 0]))
+    mirrored = viewed.view(image, np.array([0.5, 0.25, 1.0, 0.75, 1]))
+    assert right[0, 0, 0] == pytest.approx(100 / 255, abs=0.01)
+    assert torch.equal(mirrored, right.flip(2))
+
+
+def test_features_that_a_projection_explains_cost_nothing():
+    student, teacher = torch.randn(6, 4), torch.randn(6, 9)
+    matching = FeatureMatching([4], [9])
+    with torch.no_grad():
+        matching.projections[0].weight.copy_(torch.randn(9, 4))
+        matching.projections[0].bias.zero_()
+        explained = 3 * matching.projections[0](student)
+    assert matching([student], [explained]).item() == pytest.approx(0, abs=1e-6)
+    assert matching([student], [teacher]) > 0.1
+
+
+def test_images_without_labels_take_the_teacher_alone(folder):
+
+    task = DistilledClassification(distillation=Distillation(Teacher(Counting()), alpha=0.5), cache="")
+    with pytest.raises(InputError, match=r"distillation.alpha 0.5, expected 1: the images have no labels"):
+        task._expect_labels(UnlabelledDistillationData(str(folder)))
+    task._expect_labels(DistillationData(str(folder)))

@@ -1,0 +1,68 @@
+"""Fine-tuning callbacks: what is frozen stays bit for bit the same, everything else learns."""
+
+import pytest
+import torch
+from lightning import Callback, Trainer
+
+from metamixer.data import DigitsData, Preprocessing
+from metamixer.errors import InputError
+from metamixer.tasks import Classification, FrozenStages, HeadFirst, Optimization
+
+
+def trained(*callbacks, epochs=2, **model_args):
+    """The states of a small network before training and after each epoch."""
+    torch.manual_seed(0)
+    args = {"depths": [1, 1, 1, 1], **model_args}
+    optimization = Optimization(warmup_epochs=0)
+    task = Classification("ffnet_nano", 10, model_args=args, mixup=0, cutmix=0, optimization=optimization)
+    states = [{key: value.clone() for key, value in task.network.state_dict().items()}]
+
+    class Keep(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            states.append({key: value.clone() for key, value in pl_module.network.state_dict().items()})
+
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        limit_train_batches=2,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[*callbacks, Keep()],
+    )
+    trainer.fit(task, DigitsData(batch_size=8, preprocessing=Preprocessing(size=32, crop_pct=1.0)))
+    return states
+
+
+def changed(before, after):
+    return {key for key in before if not torch.equal(before[key], after[key])}
+
+
+def test_frozen_stages_stay_and_the_others_learn():
+    first, *_, last = trained(FrozenStages(2))
+    moved = changed(first, last)
+    assert not [key for key in moved if key.startswith(("stem.", "stages.0.", "stages.1."))]
+    assert {key.split(".")[1] for key in moved if key.startswith("stages.")} == {"2", "3"}
+    assert "head.fc.weight" in moved
+
+
+def test_the_head_learns_alone_at_first():
+    first, second, third = trained(HeadFirst(1))
+    assert changed(first, second) == {"head.fc.weight", "head.fc.bias"}
+    assert [key for key in changed(second, third) if key.startswith("stem.")]
+
+
+def test_both_together():
+    first, second, third = trained(FrozenStages(1), HeadFirst(1))
+    assert changed(first, second) == {"head.fc.weight", "head.fc.bias"}
+    moved = changed(second, third)
+    assert not [key for key in moved if key.startswith(("stem.", "stages.0."))]
+    assert [key for key in moved if key.startswith("stages.1.")]
+
+
+@pytest.mark.parametrize("stages", [4, 9])
+def test_the_last_stage_must_learn(stages):
+    with pytest.raises(InputError, match=rf"FrozenStages.stages {stages}, expected 1 to 3"):
+        trained(FrozenStages(stages))

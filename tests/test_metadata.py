@@ -1,0 +1,126 @@
+"""What files say of themselves is judged before anything is built from it."""
+
+import copy
+
+import pytest
+import torch
+
+from metamixer.checkpoints.ours import save_network
+from metamixer.data.preprocessing import Preprocessing
+from metamixer.deployment.description import Description
+from metamixer.errors import InputError
+from metamixer.models import create_model
+from metamixer.predictors.classifier import Classifier
+from metamixer.predictors.forecaster import Forecaster
+
+CLASSIFIER = {
+    "model": "ffnet_nano",
+    "model_args": {"depths": [1, 1, 1, 1], "num_classes": 3},
+    "task": "classification",
+    "classes": ["a", "b", "c"],
+    "preprocessing": Preprocessing(size=32).as_dict(),
+    "fused": False,
+    "version": "0.1.0",
+}
+FORECASTER = {
+    "model": "ffnet_ts",
+    "model_args": {"variables": 2, "lookback": 48, "horizon": 12},
+    "task": "forecasting",
+    "classes": None,
+    "preprocessing": {
+        "names": ["a", "b"],
+        "time": "date",
+        "scaling": {"mean": [0.0, 1.0], "std": [1.0, 2.0]},
+        "layout": {"long": False, "time": "date"},
+        "frequency": "h",
+    },
+    "fused": False,
+    "version": "0.1.0",
+}
+KINDS = {"classifier": (CLASSIFIER, Classifier), "forecaster": (FORECASTER, Forecaster)}
+NAN = float("nan")
+
+
+@pytest.fixture(scope="module")
+def networks():
+    torch.manual_seed(0)
+    return {name: create_model(info["model"], **info["model_args"]) for name, (info, _) in KINDS.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_good_file_loads(networks, kind, tmp_path):
+    info, predictor = KINDS[kind]
+    save_network(networks[kind], info, tmp_path / "good.safetensors")
+    assert predictor.load(tmp_path / "good.safetensors").network is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "value", "message"),
+    [
+        ("classifier", "model_args.depths", [100_000] * 4, "at most 400 blocks"),
+        ("classifier", "model_args.depths", [90] * 4, "360 blocks, expected at most"),
+        ("classifier", "model_args.dims", [4096] * 4, "weights by its keywords"),
+        ("classifier", "model_args.num_classes", 10**6, "weights by its keywords"),
+        ("classifier", "model_args.num_classes", 2**40, "numbers of at most"),
+        ("classifier", "model_args.depths", "x", "depths"),
+        ("classifier", "model_args.foo", 1, "can't be built .*foo"),
+        ("classifier", "model_args", [], "model_args .*dictionary"),
+        ("classifier", "model", 3, "model 3, expected a valid string"),
+        ("classifier", "model", "os:system", "no such model"),
+        ("classifier", "task", None, "for None, expected one for classification"),
+        ("classifier", "classes", 5, "classes 5"),
+        ("classifier", "classes", ["a", ["b"], "c"], r"classes\.1 \['b'\]"),
+        ("classifier", "classes", ["a"], "1 names of classes, expected 3"),
+        ("classifier", "fused", "yes", "fused 'yes'"),
+        ("classifier", "preprocessing.std", [-1.0, 1.0, 1.0], "expected values above 0"),
+        ("classifier", "preprocessing.std", [NAN, 1.0, 1.0], "finite numbers"),
+        ("classifier", "preprocessing.size", 10**9, "at most 16384 pixels"),
+        ("classifier", "preprocessing.size", "x", "preprocessing.size 'x'"),
+        ("classifier", "preprocessing.more", 1, "preprocessing.more 1"),
+        ("forecaster", "preprocessing.scaling.std", [-1.0, 1.0], r"std\.0 -1.0, expected greater than 0"),
+        ("forecaster", "preprocessing.scaling.std", [1.0], "std of 1 series, expected 2"),
+        ("forecaster", "preprocessing.scaling.mean", [NAN, 1.0], "finite numbers"),
+        ("forecaster", "preprocessing.frequency", "zz", "frequency 'zz'"),
+        ("forecaster", "preprocessing.layout.zone", "../../etc/passwd", "zone"),
+        ("forecaster", "preprocessing.layout.unit", "parsec", "unit 'parsec'"),
+        ("forecaster", "preprocessing.quantiles", {"80": [[1.0, 1.0]]}, "quantiles.80 of 1 steps, expected 12"),
+        ("forecaster", "model_args.horizon", 2**40, "numbers of at most"),
+        ("forecaster", "preprocessing.names", ["a"], "names of 1 series, expected 2"),
+    ],
+)
+def test_what_a_file_says_is_judged(networks, kind, place, value, message, tmp_path):
+    info, predictor = KINDS[kind]
+    info = copy.deepcopy(info)
+    *above, key = place.split(".")
+    inside = info
+    for name in above:
+        inside = inside[name]
+    inside[key] = value
+    save_network(networks[kind], info, tmp_path / "bad.safetensors")
+    with pytest.raises(InputError, match=rf"bad\.safetensors: .*{message}"):
+        predictor.load(tmp_path / "bad.safetensors")
+
+
+def test_weights_are_finite(networks, tmp_path):
+    network = copy.deepcopy(networks["classifier"])
+    torch.nn.init.constant_(network.head.fc.bias, NAN)
+    save_network(network, CLASSIFIER, tmp_path / "nan.safetensors")
+    with pytest.raises(InputError, match=r"nan\.safetensors: .*bias holds values that are NaN"):
+        Classifier.load(tmp_path / "nan.safetensors")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"precision": "fp32", "shape": [0], "description_version": 1}',
+        '{"precision": 5, "description_version": 1}',
+        '{"precision": "fp32", "more": 1, "description_version": 1}',
+        '{"precision": "fp32", "network": [], "description_version": 1}',
+        "[1]",
+        "{",
+    ],
+)
+def test_a_description_is_judged(text, tmp_path):
+    with pytest.raises(InputError, match=r"net\.onnx: "):
+        Description.from_json(text, tmp_path / "net.onnx")

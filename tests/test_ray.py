@@ -1,0 +1,110 @@
+"""Jobs on a local Ray cluster of two nodes, one of which is killed in the middle. Skipped where Ray isn't installed."""
+
+import io
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+
+from metamixer.cli import main
+from metamixer.engine.files import Files
+from metamixer.engine.folder import Folder
+from metamixer.engine.job import Job
+from metamixer.engine.shard import PREDICTIONS
+from pictures import save_small_upscaler
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'metamixer[ray]'")
+engine = pytest.importorskip("metamixer.engine.ray")
+
+INPUTS = 300
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """A cluster of two nodes, the second of which may go."""
+    from ray.cluster_utils import Cluster
+
+    for name, value in engine.QUIET.items():
+        pytest.MonkeyPatch().setenv(name, value)
+    cluster = Cluster(initialize_head=True, connect=False, head_node_args={**NODE, "include_dashboard": False})
+    second = cluster.add_node(**NODE)
+    ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+    yield cluster, second
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """A Parquet file of images in bytes, one of which is none."""
+    contents = []
+    for i in range(INPUTS):
+        file = io.BytesIO()
+        Image.fromarray(np.random.RandomState(i).randint(0, 256, (8, 8, 3), np.uint8)).save(file, format="PNG")
+        contents.append(file.getvalue())
+    contents[7] = b"no image"
+    names = [f"{i}.png" for i in range(INPUTS)]
+    pandas.DataFrame({"path": names, "bytes": contents}).to_parquet(tmp_path / "inputs.parquet", row_group_size=10)
+    return tmp_path / "inputs.parquet"
+
+
+def test_a_node_that_is_killed_costs_no_input_and_doubles_none(nodes, inputs, tmp_path):
+    cluster, second = nodes
+    source = save_small_upscaler(tmp_path / "up.safetensors")
+    work = Files("super_resolution", [str(inputs)], {"source": str(source)}, {})
+    killed = []
+
+    def kill(tally, shards):
+        if second.node_id in tally.machines and not killed:
+            killed.append(shards - tally.shards)
+            cluster.remove_node(second, allow_graceful=False)
+
+    tally = engine.run(Job(work, Folder(str(tmp_path / "out"))), actors=2, on_shard=kill)
+    assert killed and killed[0] > 0, "the second node was to die with shards left"
+    assert (tally.inputs, tally.failed) == (INPUTS, 1)
+    results = pandas.read_parquet(tmp_path / "out" / PREDICTIONS)
+    assert sorted(results.input) == sorted(f"{i}.png" for i in range(INPUTS))
+    assert results[results.error.notna()].input.tolist() == ["7.png"]
+
+
+def test_the_command_goes_on_with_a_stopped_job(nodes, inputs, tmp_path, capsys):
+    """Half of the shards are done before, as if the job had been stopped then."""
+    source = save_small_upscaler(tmp_path / "up.safetensors")
+    out = tmp_path / "out"
+    command = ["upscale", str(inputs), "--checkpoint", str(source), "--out", str(out), "--engine", "ray:1"]
+    load = {"source": str(source), "model": None, "scale": None, "memory": 256}
+    load |= {"device": "cpu", "backend": None, "precision": "fp32"}
+    job = Job(Files("super_resolution", [str(inputs)], load, {}), Folder(str(out))).begin()
+    job.spread(str(inputs))
+    held = job.work.prepare()
+    for shard in job.shards()[::2]:
+        job.work_through(shard, held)
+    before = {path: path.stat().st_mtime_ns for path in (out / PREDICTIONS).rglob("*.parquet")}
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert f"{INPUTS} inputs, 1 with an error" in printed.out
+    assert "7.png: not a readable image" in printed.err
+    assert sorted(pandas.read_parquet(out / PREDICTIONS).input) == sorted(f"{i}.png" for i in range(INPUTS))
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_a_checkpoint_that_cannot_be_read_is_one_line(nodes, inputs, tmp_path, capsys):
+    command = ["upscale", str(inputs), "--checkpoint", str(tmp_path / "none.ckpt"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--engine", "ray:1"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "none.ckpt" in error
+
+
+def test_the_command_forecasts_a_long_table(nodes, tmp_path, capsys):
+    days = pandas.date_range("2024-01-01", periods=20)
+    table = pandas.DataFrame({"unique_id": np.repeat(range(30), 20), "ds": [*days] * 30, "y": range(600)})
+    table.to_parquet(tmp_path / "table.parquet")
+    out = tmp_path / "out"
+    command = ["forecast", str(tmp_path / "table.parquet"), "--horizon", "2", "--levels", "80", "--out", str(out)]
+    assert main([*command, "--engine", "ray:1"]) == 0
+    assert "30 series, 0 with an error" in capsys.readouterr().out
+    forecast = pandas.read_parquet(out / PREDICTIONS)
+    assert forecast.groupby("unique_id").size().tolist() == [2] * 30
+    assert forecast.unique_id.dtype == "int64"
