@@ -117,9 +117,9 @@ def _shell_code(shell: str = "bash", *others: str) -> str:
 
 
 def _train(arguments: list[str]) -> None:
-    from .training.command_line import run
+    from .training.command_line import print_next, run
 
-    run(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto")))
+    print_next(run(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto"))))
 
 
 def _call(command: str, words: list[str]) -> None:

@@ -184,8 +184,6 @@ class TrainingCLI(LightningCLI):
             if subcommand == "fit" and self.is_new and self.trainer.is_global_zero:
                 drop_empty_run(Path(self.trainer.default_root_dir))
             raise
-        if subcommand == "fit" and self.trainer.is_global_zero:
-            print_next(Path(self.trainer.default_root_dir), self.words)
 
     def _workers_were_ended(self, error: Exception) -> bool:
         """Whether a scheduler ended the workers together with this process, which PyTorch reports as their failure."""
@@ -206,9 +204,10 @@ class TrainingCLI(LightningCLI):
         )
 
 
-def print_next(out: Path, words: list[str]) -> None:
-    """Print the checkpoint that a run has written, and next commands."""
-    if (best := out / "best.ckpt").is_file():
+def print_next(run: TrainingCLI) -> None:
+    """Print the checkpoint that a training run has written, and next commands."""
+    out, words = Path(run.trainer.default_root_dir), run.words
+    if run.config.subcommand == "fit" and run.trainer.is_global_zero and (best := out / "best.ckpt").is_file():
         print(f"wrote {best}")
         recipe = next((f" --config {words[i + 1]}" for i, word in enumerate(words[:-1]) if word == "--config"), "")
         print(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}")
