@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -34,6 +34,7 @@ from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.device import find_device
 from .backtest import Backtest, backtest
 from .fine_tuning import CONTEXT, FineTuned, FineTuning, fine_tune
+from .fitted import Fitted, Table, Tuned, find_way
 from .forecast import Forecast
 from .intervals import interval_margins
 from .kept_forecaster import read_alone, read_kept
@@ -43,60 +44,6 @@ from .zero_shot import PACKAGED, MedianForecast, forecast_series, packaged_netwo
 
 PARTS = (0.8, 0.1, 0.1)
 """Fractions of the rows for training, for validation and calibration, and for the backtest."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """The table that a forecaster was fitted on.
-
-    series: without gaps; measured: the same with NaN for missing values; borders: the end rows of the training,
-    validation and backtest parts.
-    """
-
-    series: Series
-    measured: Series
-    borders: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """Everything that prediction needs besides the network.
-
-    names: of the series, in the network's order; quantiles: margins (horizon, series) of each level in percent;
-    frequency: None for a network of a training run, which uses each table's; table: None after `load`.
-    """
-
-    names: tuple[str, ...]
-    scaling: Scaling
-    layout: Layout
-    quantiles: Mapping[float, list]
-    frequency: Frequency | None = None
-    table: Table | None = None
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """The result of fine-tuning and the table it was done on; borders: as in `Table`."""
-
-    result: FineTuned
-    series: Series
-    layout: Layout
-    borders: tuple[int, int, int]
-
-
-TRAIN = ("finetune", "scratch")
-
-
-def find_way(train: str | None, scratch: Sequence[str], quantiles: Sequence[float]) -> str:
-    """The way that `fit` trains; scratch: the given options of training from scratch."""
-    if train not in (None, *TRAIN):
-        raise InputError(f"train {train!r}, expected one of {', '.join(TRAIN)}")
-    if train == "finetune" and scratch:
-        raise InputError(f"{scratch[0]} with train finetune, expected it with train scratch only")
-    way = train or ("scratch" if scratch else "finetune")
-    if way == "scratch" and quantiles:
-        raise InputError(f"quantiles {quantiles!r} with train scratch, expected levels: its network forecasts means")
-    return way
 
 
 class Forecaster(Predictor):
