@@ -1,7 +1,7 @@
-"""Every task in a minute or two, on images and tables that packages bring: `python examples/minute_one.py`.
+"""Every task in a minute or two, on sample data of installed packages: `python examples/minute_one.py`.
 
-Needs scikit-image and scikit-learn (`pip install 'metamixer[demo,forecasting]'`) and no download of its own. A task
-without weights in the package says so and is passed over.
+Needs scikit-image and scikit-learn (`pip install 'metamixer[demo,forecasting]'`), but no downloads. Tasks without
+packaged weights are skipped.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from metamixer.checkpoints.source import load_network
 
 
 def packaged(task: str) -> str | None:
-    """The weights in the package for a task, if there are some."""
+    """The name of the packaged weights for a task, or None."""
     return next((name for name in packaged_names() if load_network(name)[1]["task"] == task), None)
 
 
@@ -54,11 +54,11 @@ def forecast(photo: Image.Image, out: Path) -> object:
 
 
 PACKAGED = {predict: "classification", segment: "segmentation", points: "points"}
-"""Tasks whose weights the package may lack."""
+"""Tasks that may not have packaged weights."""
 
 
 def photographs(folder: Path, *, of_each: int, side: int) -> Path:
-    """A folder of four classes: crops of photographs of scikit-learn and scikit-image."""
+    """A folder with four classes of crops from scikit-learn's and scikit-image's photographs."""
     random = np.random.RandomState(0)
     church, flower = load_sample_images().images
     sources = {"cat": data.chelsea(), "coffee": data.coffee(), "church": church, "flower": flower}
@@ -74,9 +74,9 @@ def photographs(folder: Path, *, of_each: int, side: int) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("minute_one"))
-    parser.add_argument("--minutes", type=float, default=1.5, help="of training")
-    parser.add_argument("--epochs", type=int, help="of training, in place of minutes")
-    parser.add_argument("--side", type=int, default=96, help="of the training photographs")
+    parser.add_argument("--minutes", type=float, default=1.5, help="approximate training time in minutes")
+    parser.add_argument("--epochs", type=int, help="training epochs, instead of --minutes")
+    parser.add_argument("--side", type=int, default=96, help="size of the training photographs in pixels")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     photo = Image.fromarray(data.chelsea())
@@ -84,7 +84,7 @@ def main() -> None:
     for task in tasks:
         start = time.perf_counter()
         if task in PACKAGED and packaged(PACKAGED[task]) is None:
-            print(f"{task.__name__}: no weights in the package for it")
+            print(f"{task.__name__}: skipped, no packaged weights")
             continue
         print(f"{task.__name__}: {task(photo, options.out)} ({time.perf_counter() - start:.1f} s)", flush=True)
     folder = photographs(options.out / "photographs", of_each=10, side=options.side)

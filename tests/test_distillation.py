@@ -52,7 +52,10 @@ def no_network(*args, **kwargs):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("resnet18.a1_in1k", r"^model 'resnet18.a1_in1k': its weights can't be fetched \(no route to host\), expected"),
+        (
+            "resnet18.a1_in1k",
+            r"^model 'resnet18.a1_in1k': its weights can't be downloaded \(no route to host\); download",
+        ),
         ("resnet81", "model 'resnet81': no such model; did you mean resnet18"),
         ("ffnet_sr_light", "model 'ffnet_sr_light': its task is super_resolution"),
         (

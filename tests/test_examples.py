@@ -14,6 +14,6 @@ def test_minute_one(tmp_path, monkeypatch, capfd):
     said = capfd.readouterr().out
     for task in ("predict", "segment", "points", "upscale", "forecast", "train"):
         assert f"{task}: " in said
-    assert "40 images in 4 classes (cat, church, coffee, flower), 8 of them kept for validation" in said
+    assert "40 images in 4 classes (cat, church, coffee, flower), 8 held out for validation" in said
     assert (tmp_path / "large.png").is_file() and (tmp_path / "forecast.csv").is_file()
     assert (tmp_path / "run" / "best.ckpt").is_file()

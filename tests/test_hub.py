@@ -76,5 +76,5 @@ def test_other_tasks_have_the_layout_too(tmp_path, capsys):
 def test_a_deploy_form_is_refused(tmp_path, folder, capsys):
     assert main(["fuse", str(folder / "model.safetensors"), "--out", str(tmp_path / "fused.safetensors")]) == 0
     assert main(["export", str(tmp_path / "fused.safetensors"), "--format", "hub", "--out", str(tmp_path / "hub")]) == 2
-    assert "of a deploy form, expected the checkpoint that it was made of" in capsys.readouterr().err
+    assert "a deploy form, expected the checkpoint it was fused from" in capsys.readouterr().err
     assert not (tmp_path / "hub").exists()

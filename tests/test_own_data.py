@@ -79,11 +79,11 @@ def write_table(root):
 
 
 KINDS = {
-    "classification": (write_classes, "10 images in 2 classes (blue, red), 2 of them kept for validation"),
-    "detection": (write_coco, "5 images with 5 objects of 1 class (tile), 1 of them kept for validation"),
-    "segmentation": (write_masks, "5 images with masks of 2 classes (0, 3), 1 of them kept for validation"),
-    "super_resolution": (write_large, "4 large images, 1 of them kept for validation"),
-    "points": (write_clouds, "3 clouds of 150 points with labels of 2 classes, 1 of them kept for validation"),
+    "classification": (write_classes, "10 images in 2 classes (blue, red), 2 held out for validation"),
+    "detection": (write_coco, "5 images with 5 objects of 1 class (tile), 1 held out for validation"),
+    "segmentation": (write_masks, "5 images with masks of 2 classes (0, 3), 1 held out for validation"),
+    "super_resolution": (write_large, "4 large images, 1 held out for validation"),
+    "points": (write_clouds, "3 clouds with 150 points of 2 classes, 1 held out for validation"),
     "forecasting": (write_table, "120 dates of 3 series"),
 }
 
@@ -116,7 +116,7 @@ def test_a_split_that_is_there_is_kept(tmp_path):
     for part, count in (("train", 4), ("val", 2)):
         write_classes(tmp_path / "data" / part, count=count)
     data = understand(tmp_path / "data")
-    assert "8 images in 2 classes (blue, red), 4 more to validate on" in data.understood
+    assert "8 images in 2 classes (blue, red), 4 more for validation" in data.understood
     assert data.prepare(tmp_path / "run", 0)["root"] == str(tmp_path / "data")
 
 
@@ -151,12 +151,12 @@ def no_labels(root):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (empty, "nothing to train on, expected one of: images with a COCO json; "),
-        (one_class, "one class, 'red', expected a folder for each of at least two"),
-        (one_image, "images of class 'blue': 1 of them, expected at least 2"),
+        (empty, "nothing to train on, expected one of: images with a COCO JSON file; "),
+        (one_class, "one class ('red'), expected a folder for each of at least two"),
+        (one_image, "images of class 'blue': found 1, expected at least 2"),
         (corrupt, "0.png: not a readable image"),
-        (masks_and_json, "images with a COCO json and images with masks"),
-        (no_labels, "0.npz: no labels in it, expected one a point"),
+        (masks_and_json, "images with a COCO JSON file and images with masks"),
+        (no_labels, "0.npz: has no labels, expected one per point"),
         (lambda root: None, "no such file or folder, expected data to train on"),
     ],
 )

@@ -161,7 +161,7 @@ def test_downloads_once_and_compares_the_checksum_later(server, hub, golden):
     content = bytearray((hub / FILE).read_bytes())
     content[len(content) // 2] ^= 1
     (hub / FILE).write_bytes(content)
-    with pytest.raises(InputError, match=f"{FILE}: SHA-256 .* expected .*: remove both files"):
+    with pytest.raises(InputError, match=f"{FILE}: SHA-256 .* expected .*: delete the file"):
         metamixer.load_published(ffnet_1(), f"{url}/{FILE}")
 
 

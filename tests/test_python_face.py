@@ -161,7 +161,7 @@ def test_clouds_come_as_paths_arrays_and_dictionaries(predictors, tmp_path):
 
 
 def test_urls_are_https_bounded_and_named_in_errors(monkeypatch):
-    with pytest.raises(InputError, match=r"http://example.org/a.png: expected an https address"):
+    with pytest.raises(InputError, match=r"http://example.org/a.png: expected an https URL"):
         web.fetch("http://example.org/a.png")
 
     class Answer(io.BytesIO):
@@ -172,12 +172,12 @@ def test_urls_are_https_bounded_and_named_in_errors(monkeypatch):
     with pytest.raises(InputError, match="more than 0 MiB, expected a smaller file"):
         web.fetch("https://example.org/a.png", largest=50)
     Answer.url = "http://example.org/a.png"
-    with pytest.raises(InputError, match=r"leads to http://example.org/a.png"):
+    with pytest.raises(InputError, match=r"redirects to http://example.org/a.png"):
         web.fetch("https://example.org/a.png")
 
     def refuse(request, timeout):
         raise OSError("no route")
 
     monkeypatch.setattr(web, "urlopen", refuse)
-    with pytest.raises(InputError, match=r"can't be fetched \(no route\)"):
+    with pytest.raises(InputError, match=r"can't be downloaded \(no route\)"):
         web.fetch("https://example.org/a.png")

@@ -167,7 +167,7 @@ class TestMirror:
 
     def test_a_folder(self, tmp_path, monkeypatch):
         monkeypatch.setenv("METAMIXER_WEIGHTS", str(tmp_path))
-        with pytest.raises(InputError, match=f"METAMIXER_WEIGHTS {tmp_path}: no file.pth in it"):
+        with pytest.raises(InputError, match=f"METAMIXER_WEIGHTS {tmp_path}: doesn't contain file.pth"):
             download(self.URL)
         (tmp_path / "file.pth").write_bytes(b"weights")
         assert download(self.URL) == tmp_path / "file.pth"

@@ -48,7 +48,7 @@ _WHERE = {
     "load_exported": "deployment.formats",
     "load_published": "checkpoints.published",
 }
-"""What users call -> its module, imported when it is asked for, so that `import metamixer` is instant."""
+"""Public name -> its module, imported on first use to keep `import metamixer` fast."""
 
 __all__ = ["InputError", "__version__", *_WHERE]
 

@@ -15,7 +15,7 @@ from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWar
 from .system.version import package_version
 
 POSITIONAL = {"images": {"nargs": "+"}, "clouds": {"nargs": "+"}, "networks": {"nargs": "+"}}
-"""What stands behind a command's name; other ones are one word."""
+"""Positional arguments that take several words; the others take one."""
 LISTS = {
     "vs": str,
     "batch": int,
@@ -29,9 +29,7 @@ LISTS = {
     "teacher_stages": int,
     "missing_values": float,
 }
-"""Options that take several values after one name, with the values' type: --levels 80 95; one word in brackets,
---levels "[80, 95]", means the same.
-"""
+"""Options that take several values, with the type of the values: --levels 80 95, or in brackets --levels "[80, 95]"."""
 
 HELP = ("-h", "--help")
 SHELLS = ("bash", "zsh", "fish")
@@ -49,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(sys, name) is None:  # closed by who called, as in `metamixer models >&-`
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  for as long as the process runs
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that its encoding doesn't have
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names outside its encoding
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     try:
@@ -82,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(arguments: list[str]) -> None:
-    """Print help, the version or the shell's completion, or run a command."""
+    """Print help, the version or shell completion code, or run a command."""
     command, *rest = arguments or ["--help"]
     if command in HELP:
         print(overview())
@@ -103,14 +101,14 @@ def _answer(arguments: list[str]) -> None:
 
 
 def _complete() -> None:
-    """Answer the shell that asks for completions, and end."""
+    """Answer the shell's request for completions, and exit."""
     import argcomplete
 
     argcomplete.autocomplete(completing_parser())
 
 
 def _shell_code(shell: str = "bash", *others: str) -> str:
-    """What a shell has to evaluate to complete `metamixer`."""
+    """The code that a shell evaluates to complete `metamixer`."""
     import argcomplete
 
     if shell not in SHELLS or others:
@@ -119,13 +117,13 @@ def _shell_code(shell: str = "bash", *others: str) -> str:
 
 
 def _train(arguments: list[str]) -> None:
-    from .training.command_line import run
+    from .training.command_line import print_next, run
 
-    run(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto")))
+    print_next(run(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto"))))
 
 
 def _call(command: str, words: list[str]) -> None:
-    """Give the words behind a command's name to the function of that name."""
+    """Parse the words after a command's name and call its function."""
     from inspect import Parameter
 
     from jsonargparse import ArgumentError, ArgumentParser
@@ -148,12 +146,12 @@ def _call(command: str, words: list[str]) -> None:
     try:
         values = parser.parse_args(_in_one_word(_with_values(words, flags), lists))
     except ArgumentError as error:
-        raise InputError(" ".join(str(error).split()) + f"; metamixer {command} --help tells more") from None
+        raise InputError(" ".join(str(error).split()) + f"; see metamixer {command} --help") from None
     function_of(command)(**vars(values))
 
 
 def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) -> None:
-    """Raise InputError for an option that there isn't, abbreviations among them, with the nearest one."""
+    """Raise InputError for an unknown option, abbreviations included; the message suggests the nearest one."""
     end = words.index("--") if "--" in words else len(words)
     for word in words[:end]:
         name = word.partition("=")[0]

@@ -76,7 +76,7 @@ MOVED = {
     "metamixer.tasks.segmentation_optimization": "metamixer.tasks.optimization.segmentation",
     "metamixer.upscaling": "metamixer.predictors.upscaler",
 }
-"""Module of 0.1.0 -> the same module now."""
+"""Module of 0.1.0 -> its current path."""
 
 MOVED_NAMES = {
     "metamixer.bench": {"protocol": "Entry Result choose_forms left_out own_sizes run_bench time_networks"},
@@ -100,7 +100,7 @@ MOVED_NAMES = {
         "horizon": "expand_horizon in_two_words read_yaml",
     },
 }
-"""Module or package of now -> names that 0.1.0 had there, by the module beside it, or by path, that has them now."""
+"""Current module or package -> new module (a sibling, or a full path) -> names that 0.1.0 had in the old one."""
 
 
 class MovedModules(MetaPathFinder, Loader):
@@ -116,7 +116,7 @@ class MovedModules(MetaPathFinder, Loader):
 
 
 def moved_names(module: str) -> Callable[[str], Any]:
-    """A module's `__getattr__` that finds the names which 0.1.0 had there."""
+    """A module's `__getattr__`, which finds the names that 0.1.0 had in it."""
     beside = module if hasattr(sys.modules[module], "__path__") else module.rpartition(".")[0]
     now = {
         name: place if place.startswith("metamixer.") else f"{beside}.{place}"
@@ -134,9 +134,7 @@ def moved_names(module: str) -> Callable[[str], Any]:
 
 
 class ImportedAfter(MetaPathFinder):
-    """Imports a module of ours right after a library, whoever imports that: so timm knows our networks, and `import
-    metamixer` needs no timm.
-    """
+    """Imports a module of ours right after a library, so that timm gets our networks even if imported later."""
 
     def __init__(self, library: str, ours: str):
         self.library = library

@@ -137,8 +137,9 @@ def time_networks(
     warmup: int,
     on_round: Callable[[int, int], object] = lambda done, count: None,
 ) -> tuple[list[Result], float]:
-    """All forms of a network in one size and batch take turns, then those of the next; sizes: none for each network's
-    own. on_round: is called with (rounds done, all rounds).
+    """Time networks: the forms of one network, size and batch in interleaved rounds, then the next.
+
+    sizes: empty for each network's own; on_round: called with (rounds done, all rounds).
     """
     smallest = {"threads": threads, "rounds": rounds, "sizes": min(sizes, default=1), "batch": min(batches, default=1)}
     for name, value in smallest.items():
@@ -172,8 +173,7 @@ def run_bench(
     warmup: int,
     on_round: Callable[[], object] = lambda: None,
 ) -> tuple[list[Result], float]:
-    """Time every entry in turn, round by round; also the machine's fp32 peak in GFLOP/s, a large matrix product in the
-    same rounds.
+    """Time all entries in interleaved rounds, and the machine's fp32 peak in GFLOP/s by a large matrix product.
 
     Raises InputError that names an entry that can't be built.
     """

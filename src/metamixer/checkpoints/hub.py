@@ -1,4 +1,4 @@
-"""Folders in the layout of the Hugging Face Hub: config.json, model.safetensors and a card; timm opens classifiers."""
+"""Folders in the layout of the Hugging Face Hub: config.json, model.safetensors and a model card."""
 
 import json
 import shutil
@@ -17,22 +17,22 @@ from ..system.files import write_text, written_whole
 from .ours import save_network
 
 HUB = "hf-hub:"
-"""What stands before the name of a repository on the Hub, as timm has it."""
+"""Prefix of the name of a repository on the Hub, as in timm."""
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 BACKBONE = "backbone.safetensors"
-"""Of a classifier: `checkpoint_path` of `timm.create_model(..., features_only=True)`, and of smp's `tu-` encoders."""
+"""A classifier's backbone: `checkpoint_path` of `timm.create_model(..., features_only=True)` and of smp's encoders."""
 
 
 def is_hub_folder(source: str | Path) -> bool:
-    """Whether a folder holds a network in the Hub's layout."""
+    """Whether a folder contains a network in the Hub's layout."""
     return Path(source, WEIGHTS).is_file()
 
 
 def hub_weights(source: str | Path) -> Path:
-    """The weights in a folder, or of a repository `hf-hub:OWNER/NAME`, which are fetched once and kept.
+    """The weights in a folder, or in a repository `hf-hub:OWNER/NAME`, downloaded once and cached.
 
-    Raises InputError where they can't be fetched.
+    Raises InputError if the download fails.
     """
     if not str(source).startswith(HUB):
         return Path(source, WEIGHTS)
@@ -40,19 +40,19 @@ def hub_weights(source: str | Path) -> Path:
 
     try:
         return Path(hf_hub_download(str(source).removeprefix(HUB), WEIGHTS))
-    except Exception as error:  # the Hub's library has many errors of its own
+    except Exception as error:  # the Hub's library raises many types of errors
         raise InputError(
-            f"{source}: can't be fetched ({first_line(error)}); fetch it elsewhere, give its folder"
+            f"{source}: can't be downloaded ({first_line(error)}); download it yourself and give its folder"
         ) from None
 
 
 def write_hub_folder(network: nn.Module, info: Mapping[str, Any], folder: str | Path) -> list[Path]:
-    """Write a network as a folder that one can upload as it is; the folder appears whole or not at all.
+    """Write a network as a folder that can be uploaded unchanged; nothing is written if an error occurs.
 
-    Raises InputError for a deploy form, which no other library can build.
+    Raises InputError for a deploy form, which other libraries can't build.
     """
     if info.get("fused"):
-        raise InputError(f"{folder}: of a deploy form, expected the checkpoint that it was made of")
+        raise InputError(f"{folder}: a deploy form, expected the checkpoint it was fused from")
     folder = Path(folder)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -73,7 +73,7 @@ def write_hub_folder(network: nn.Module, info: Mapping[str, Any], folder: str | 
 
 
 def write_backbone(network: nn.Module, info: Mapping[str, Any], path: Path) -> None:
-    """The weights under the names of timm's feature extractor, which segmentation_models_pytorch builds on."""
+    """Write the weights with the names of timm's feature extractor, which segmentation_models_pytorch uses."""
     arguments = {key: value for key, value in info["model_args"].items() if key != "num_classes"}
     wanted = timm.create_model(info["model"], features_only=True, **arguments).state_dict()
     state = network.state_dict()
@@ -82,7 +82,7 @@ def write_backbone(network: nn.Module, info: Mapping[str, Any], path: Path) -> N
 
 
 def config_of(network: nn.Module, info: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
-    """What config.json holds: of a classifier what timm reads, and `metamixer` with all that we know."""
+    """The content of config.json: timm's keys for a classifier, and the network's info under `metamixer`."""
     if info["task"] != CLASSIFICATION.name:
         return {"architecture": info["model"], "library_name": "metamixer", "metamixer": dict(info)}
     preprocessing = info.get("preprocessing") or {}
@@ -97,7 +97,7 @@ def config_of(network: nn.Module, info: Mapping[str, Any], scratch: Path) -> dic
 
 
 def card_of(network: nn.Module, info: Mapping[str, Any]) -> str:
-    """The folder's README: what the network is, what it knows, and how one opens it."""
+    """The model card: the network, its classes, and how to load it."""
     classes = info.get("classes")
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     is_classifier = info["task"] == CLASSIFICATION.name
@@ -111,7 +111,7 @@ def card_of(network: nn.Module, info: Mapping[str, Any]) -> str:
         f"{millions:.1f} M parameters, written by metamixer {info['version']}.",
         *([f"Classes: {', '.join(map(str, classes))}."] if classes else []),
         "",
-        "Data, recipe, figures and license: to be written by who uploads it.",
+        "Training data, recipe, metrics and license: to be added before uploading.",
         "",
         "```python",
         "import metamixer",

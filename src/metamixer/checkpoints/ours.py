@@ -1,4 +1,4 @@
-"""Our own checkpoints, which describe their network, so that a file is all that prediction needs."""
+"""Our own checkpoints, which describe their network, so that prediction needs only the file."""
 
 import json
 import os
@@ -133,7 +133,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
     path = source_of(weights) if weights else path
     state, info = read_checkpoint(path)
     if info.get("fused"):
-        raise InputError(f"{path}: a deploy form, expected the checkpoint that it was made from")
+        raise InputError(f"{path}: a deploy form, expected the checkpoint it was fused from")
     if not info:
         reference = create_model(network.pretrained_cfg["architecture"]) if new_classifier else network
         load_published(reference, path)

@@ -1,4 +1,4 @@
-"""What published weights lack: keywords, classes and preprocessing of their network, by task."""
+"""The info that published weights don't contain: keywords, classes and preprocessing, by task."""
 
 from collections.abc import Mapping
 from typing import Any

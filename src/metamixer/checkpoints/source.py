@@ -24,7 +24,7 @@ from .published_info import A_SEGMENTER, expect_model, published_arguments, publ
 
 OURS = (".ckpt", ".safetensors")
 FILES = (*OURS, ".pth", ".pt", ".tar", ".bin", ".zip")
-"""How names of files end; `metamixer export` adds its own."""
+"""Suffixes of checkpoint files; exported files have others."""
 
 Network = nn.Module | Runtime
 Info = dict[str, Any]
@@ -40,14 +40,14 @@ def load_network(
     """Load a network in evaluation mode and its info (`network_info`).
 
     Args:
-        source: a checkpoint, ours or a published one by path or URL; a file of `metamixer export`, which becomes a
-            `Runtime`; a folder of `export --format hub`, or hf-hub:OWNER/NAME; or a
-            name of a network or of weights, which are packaged or fetched.
+        source: a checkpoint, ours or a published one, by path or URL; a file of `metamixer export`, loaded as a
+            `Runtime`; a folder of `export --format hub`, or hf-hub:OWNER/NAME; or a name of a network or of weights,
+            packaged or downloaded.
         model: the network's name, needed for published files; other files must be of that network.
-        task: the task that the network must be for.
-        pretrained: false: initialize a network given by name, with seed 0.
+        task: the required task.
+        pretrained: False: initialize a network given by name randomly, with seed 0.
 
-    Raises InputError that names the source if it is unreadable or of another network.
+    Raises InputError that names the source if it is unreadable or contains another network.
     """
     source = found_weights(source)
     weights = find_weights(source) if model is None and pretrained and is_name(source) else None
@@ -59,7 +59,7 @@ def load_network(
 
 
 def task_of_source(source: str | Path, model: str | None = None) -> str:
-    """The task of what `load_network` would load; raises InputError as it does."""
+    """The task of the network that `load_network` would load; raises InputError as it does."""
     if model is not None:
         return published_task(model)
     source = found_weights(source)
@@ -69,7 +69,7 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
             return weights.task
         name = str(source).partition(".")[0]
         if not _known(name):
-            create_model(name)  # tells the nearest names
+            create_model(name)  # raises InputError with the nearest names
         return published_task(name)
     if is_exported(source):
         return _of_exported(source, None, None)[1]["task"]
@@ -78,7 +78,7 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
 
 
 def found_weights(source: str | Path) -> str | Path:
-    """The file of weights in a folder as the Hub has them, or on the Hub; else the source."""
+    """The weights of a source in the Hub's layout, or on the Hub; any other source unchanged."""
     return hub_weights(source) if str(source).startswith(HUB) or is_hub_folder(source) else source
 
 
@@ -99,15 +99,16 @@ def info_of(name: str) -> Info:
 
 
 def weights_name(name: str | None, task: str, **arguments) -> str:
-    """The name to load where a user gave one, or none, and perhaps keywords of the network such as its scale.
+    """The name of the weights to load; name: the requested one, or None for the task's default.
 
-    Raises InputError where there are no such weights.
+    arguments: keywords of the network that the weights must have, such as its scale. Raises InputError if there are no
+    such weights.
     """
     arguments = {key: value for key, value in arguments.items() if value is not None}
     if name is None:
         weights = default_weights(task, **arguments)
         if weights is None:
-            raise InputError(f"no weights for {task} are published or in the package, expected --checkpoint FILE")
+            raise InputError(f"no weights for {task} are published or packaged, expected --checkpoint FILE")
         return weights.name
     weights = find_weights(name, **arguments)
     return weights.name if weights and arguments else name
@@ -150,8 +151,8 @@ def _of_checkpoint(path: str | Path, model: str | None, task: str | None) -> tup
 
 def _unknown_network(path: str | Path) -> NoReturn:
     raise InputError(
-        f"{path}: doesn't say which network it holds, expected a checkpoint that metamixer wrote, or its network's "
-        "name as well: model ffnet_1 or another"
+        f"{path}: doesn't name its network, expected a checkpoint written by metamixer, or the network's name in "
+        "--model (model= in Python), such as ffnet_1"
     )
 
 
@@ -166,7 +167,7 @@ def _of_published(state: Mapping[str, torch.Tensor], model: str) -> tuple[nn.Mod
 
 
 def _of_exported(path: str | Path, model: str | None, task: str | None) -> tuple[Runtime, Info]:
-    """The runtime and info of an exported file; the preprocessing is without normalization, which the file includes."""
+    """The runtime and info of an exported file; normalization is part of the file, not of the preprocessing."""
     runtime = load_exported(path)
     info = read_info({**network_info("", {}, task=task), **runtime.description.network}, path)
     _expect(info, model, task, path, kind="file")

@@ -1,13 +1,13 @@
-"""The commands, one file and one function a command: its keywords are the options, its first line is the help."""
+"""The commands, one file and one function each: the function's keywords are the options, its docstring is the help."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Command:
-    """A line of `metamixer --help`, and what `metamixer COMMAND --help` shows first.
+    """A command's line in `metamixer --help`, and its examples and common options in `metamixer COMMAND --help`.
 
-    options: those that people use; the others are behind `--help all`.
+    options: the common ones; `--help all` shows the others too.
     """
 
     summary: str
@@ -18,7 +18,11 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "predict": Command(
         "classify images and folders",
-        ("predict photo.jpg", "predict photos/ --model ffnet_2.distilled_in1k --json result.json"),
+        (
+            "predict photo.jpg",
+            "predict photos/ --checkpoint runs/flowers/best.ckpt",
+            "predict photos/ --model ffnet_2.distilled_in1k --json result.json",
+        ),
         ("model", "checkpoint", "top", "json", "device"),
     ),
     "detect": Command(
@@ -27,23 +31,26 @@ COMMANDS: dict[str, Command] = {
         ("model", "checkpoint", "out", "score_threshold", "json", "device", "overwrite"),
     ),
     "segment": Command(
-        "give each pixel of images a class: label PNGs, overlays, areas",
+        "classify every pixel of images: label PNGs, overlays, areas",
         ("segment street.jpg", "segment photos/ --model ffnet_seg_cityscapes --out areas"),
         ("model", "checkpoint", "out", "window", "json", "device", "overwrite"),
     ),
     "upscale": Command(
-        "enlarge images, keeping what they are",
+        "enlarge images 2, 3 or 4 times",
         ("upscale photo.jpg", "upscale photo.jpg --out large.jpg --scale 4", "upscale photos/ --out large"),
         ("scale", "out", "model", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
     ),
     "points": Command(
-        "label every point of point clouds: labeled files, class counts, pictures",
+        "classify every point of point clouds: labeled files, class counts, pictures",
         ("points scans/ --checkpoint runs/mine/best.ckpt",),
         ("checkpoint", "model", "out", "votes", "json", "device", "overwrite"),
     ),
     "forecast": Command(
-        "forecast a table of series at once, or learn from it, backtest, forecast",
-        ("forecast data.csv --horizon 12", "forecast data.csv --horizon 96 --train scratch --plot forecast.png"),
+        "forecast a table of time series, without training or after training on it",
+        (
+            "forecast data.csv --horizon 12 --levels 80 95 --plot forecast.png",
+            "forecast data.csv --horizon 96 --train scratch",
+        ),
         ("horizon", "lookback", "out", "plot", "levels", "train", "checkpoint", "save", "json", "overwrite"),
     ),
     "train": Command(
@@ -52,17 +59,17 @@ COMMANDS: dict[str, Command] = {
         ("out", "minutes", "epochs", "initial", "seed"),
     ),
     "fit": Command(
-        "train by a recipe",
+        "train from a recipe, a YAML file",
         ("fit --config recipes/classification/digits.yaml", "fit --config recipes/classification/digits.yaml --resume"),
         ("config", "out", "resume", "data", "model", "trainer.max_epochs", "trainer.accelerator", "seed_everything"),
     ),
     "validate": Command(
-        "measure a checkpoint on the validation split",
+        "evaluate a checkpoint on the validation split",
         ("validate --config recipes/classification/digits.yaml --out runs/digits",),
         ("config", "out", "ckpt_path", "data", "model", "trainer.accelerator"),
     ),
     "test": Command(
-        "measure a checkpoint on the test split",
+        "evaluate a checkpoint on the test split",
         ("test --config recipes/classification/digits.yaml --out runs/digits",),
         ("config", "out", "ckpt_path", "data", "model", "trainer.accelerator"),
     ),
@@ -76,17 +83,17 @@ COMMANDS: dict[str, Command] = {
     ),
     "fuse": Command("write a checkpoint's deploy form", ("fuse runs/digits/best.ckpt",), ("out", "json", "overwrite")),
     "export": Command(
-        "write a network in another library's format, verified",
+        "export a network to another runtime's format, and verify it",
         ("export runs/digits/best.ckpt --format onnx", "export ffnet_sr_nano --format openvino --shape 1 3 256 256"),
         ("format", "out", "model", "size", "shape", "precision", "calibration", "validation", "json", "overwrite"),
     ),
     "bench": Command(
-        "time networks in every form on this machine",
+        "benchmark networks on this machine, on every backend",
         ("bench ffnet_1 --vs resnet50 --batch 1 8",),
         ("vs", "batch", "sizes", "backends", "precisions", "threads", "json", "picture"),
     ),
     "models": Command(
-        "list the networks, their weights and where those are",
+        "list the networks and their weights",
         ("models", "models --task detection"),
         ("task", "json"),
     ),
@@ -99,4 +106,4 @@ COMMANDS: dict[str, Command] = {
 """In the order of the help."""
 
 TRAINING = ("fit", "validate", "test")
-"""The commands that go through Lightning's command line; each other one is a function of its name."""
+"""The commands that use Lightning's command line; each of the others is a function of the same name."""

@@ -1,4 +1,4 @@
-"""Batch processing of files: planned before anything is loaded; failures are listed, the other files processed."""
+"""Batch processing of files: planned before anything is loaded; a failed file doesn't stop the others."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,13 +14,13 @@ from ..system.files import check_targets, unique_stems
 
 @dataclass(frozen=True)
 class Job:
-    """A file, and where its results go: `target` with one ending each."""
+    """A file and the path of its results, to which each result adds its ending."""
 
     source: Path
     target: Path
 
     def named(self, ending: str) -> Path:
-        """The result with this ending, such as _labels.png."""
+        """The path of the result with this ending, such as _labels.png."""
         return self.target.with_name(self.target.name + ending)
 
 
@@ -33,9 +33,10 @@ def plan(
     files: Callable[[Path], Iterable[Path]] = lambda source: [source],
     overwrite: bool = False,
 ) -> list[Job]:
-    """A job for each source, all in the folder `out`; raises InputError where a result is an input, or there already.
+    """A job for each source, with results in the folder `out`; raises InputError if a result is an input or exists.
 
-    endings: of a source's results; tables: names of files about all; files: what a source is read from.
+    endings: of a source's results; tables: names of the files about all sources; files: the files that a source
+    consists of.
     """
     jobs = [Job(source, Path(out, stem)) for source, stem in zip(sources, unique_stems(sources), strict=True)]
     targets = [job.named(ending) for job in jobs for ending in endings(job.source)]
@@ -47,7 +48,7 @@ def plan(
 def run_jobs(
     jobs: Sequence[Job], out: str | Path, work: Callable[[Job], Any], finish: Callable[[list[Any]], object]
 ) -> None:
-    """Do the work of each job, and finish with what it gave for those that went well; raises as `Batch` does."""
+    """Do the work of each job, then finish with the results of those that succeeded; raises as `Batch` does."""
     done = []
     with Batch(len(jobs), out) as batch:
         for job in jobs:

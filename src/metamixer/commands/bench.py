@@ -28,16 +28,16 @@ def bench(
 
     Args:
         networks: names of networks.
-        vs: other networks to time beside them.
+        vs: other networks to compare with.
         batch: batch sizes.
-        sizes: sides of the images in pixels; none: each network's own.
-        backends: of onnxruntime, openvino, compile and eager; none: all that are installed but compile, which is slow
-            to build.
-        precisions: of fp32, bf16, int8.
-        threads: threads of each form; default: PyTorch's.
+        sizes: image sizes in pixels; default: each network's own.
+        backends: any of onnxruntime, openvino, compile and eager; default: all that are installed except compile,
+            which is slow to build.
+        precisions: any of fp32, bf16 and int8.
+        threads: number of threads; default: PyTorch's.
         rounds: measured rounds.
         warmup: rounds before the measured ones.
-        json: file for everything that was measured; "-" for standard output instead of every line.
+        json: file for all measurements as JSON; "-" for standard output, without other lines.
         picture: file for a plot of published top-1 against latency.
         overwrite: replace existing results.
     """
@@ -69,5 +69,5 @@ def bench(
     output.end(
         as_json(results, peak, about),
         wrote=[picture] if picture else [],
-        then="metamixer.deploy(network, example) in Python takes the fastest form",
+        then="metamixer.deploy(network, example) in Python returns the fastest form",
     )

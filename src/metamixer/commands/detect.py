@@ -36,15 +36,16 @@ def detect(
 
     Args:
         images: image files and folders.
-        checkpoint: a file of a training run, or a published one, which needs --model.
-        out: folder for a picture of each image and for detections.json; none: detected here, or detected_2 where that
+        checkpoint: a checkpoint of a training run, or a published one, which needs --model.
+        out: folder for a picture of each image and for detections.json; default: detected, or detected_2 if that
             exists.
-        model: a name of `metamixer models`; without it and a checkpoint the smallest detector there.
+        model: a name from `metamixer models`; default: a packaged detector if there is one, else the
+            smallest one, which is downloaded.
         score_threshold: minimum score of an object; the network returns none below 0.05.
-        json: file for the result; "-" for standard output instead of every line.
+        json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace existing results.
-        max_pixels: larger images are refused before decoding.
-        backend: eager or auto, which are PyTorch: no other backend holds this network; none: the same.
+        max_pixels: maximum number of pixels; larger images are refused before decoding.
+        backend: eager or auto; both mean PyTorch, because no other backend supports this network.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
         device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with

@@ -10,8 +10,8 @@ def draw(checkpoint: str, *, out: str | None = None, block: str = "stages.2.bloc
     """Draw a training run on one sheet: predictions on test images, training curve, learned kernels.
 
     Args:
-        checkpoint: a checkpoint in the folder of a training run, which also has its config.yaml and logs.
-        out: the picture to write; none: sheet.png here, or sheet_2.png where that exists.
+        checkpoint: a checkpoint in its run folder, which also contains config.yaml and logs.
+        out: the image file to write; default: sheet.png, or sheet_2.png if that exists.
         block: the mixer block whose key and value kernels are drawn.
         overwrite: replace an existing file.
     """

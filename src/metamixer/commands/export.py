@@ -38,15 +38,15 @@ def export(
 
     Args:
         source: a checkpoint or a network's name.
-        format: onnx, openvino, coreml, executorch, litert or torch; or hub, a folder in the layout of the Hugging
-            Face Hub, not fused, which timm opens too.
-        out: the file to write; none: the source's name with the format's suffix here, or NAME_2 where that exists.
-        model: the name that a published checkpoint needs.
+        format: onnx, openvino, coreml, executorch, litert or torch; or hub, an unfused network in a folder with the
+            layout of the Hugging Face Hub, which timm also opens.
+        out: the file to write; default: the source's name with the format's suffix, or NAME_2 if that exists.
+        model: the network's name, needed for a published checkpoint.
         pretrained: for a network by name: use its published weights; false: a random initialization.
         size: side of the images in pixels; default: the checkpoint's.
-        shape: shape of one input, such as 1 3 64 64, for a network that doesn't tell it.
+        shape: shape of one input, such as 1 3 64 64, for a network that doesn't define it.
         precision: fp32, fp16, bf16 or int8, if the format supports it; default: the format's.
-        dynamic: allow any batch size and, if the format permits, any image size; false: a batch of one, or --shape.
+        dynamic: allow any batch size and, if the format permits, any image size; false: batch size 1, or --shape.
         images: folder of images (or .npy arrays of inputs) for comparing file and network.
         int8: short for --precision int8.
         calibration: folder of images (or .npy arrays) for the ranges of int8.
@@ -54,7 +54,7 @@ def export(
         max_drop: allowed loss of top-1 by int8 in percentage points; default: 1.
         mixed: keep the costliest layers in floating point if int8 loses more.
         samples: maximum number of images from `images` and `calibration`.
-        json: file for the report; "-" for standard output instead of every line.
+        json: file for the report as JSON; "-" for standard output, without other lines.
         overwrite: replace existing files.
     """
     if format == "hub":
@@ -86,7 +86,7 @@ def export(
     network, info = load_network(source, model, pretrained=pretrained)
     if not isinstance(network, nn.Module):
         raise InputError(
-            f"{source}: an exported file, expected the checkpoint that it was made from, or a network's name"
+            f"{source}: an exported file, expected the checkpoint it was exported from, or a network's name"
         )
     if not TASKS[info["task"]].exportable:
         raise InputError(f"{source}: a network for {info['task']}, expected one with one input and one output tensor")
@@ -133,16 +133,14 @@ def export_hub(source: str, out: str | None, *, model: str | None, pretrained: b
     )
     network, info = load_network(source, model, pretrained=pretrained)
     if not isinstance(network, nn.Module):
-        raise InputError(f"{source}: an exported file, expected the checkpoint that it was made of")
+        raise InputError(f"{source}: an exported file, expected the checkpoint it was exported from")
     written = write_hub_folder(network, info, folder)
     names = ", ".join(path.name for path in written)
-    print(f"{folder}: {names}; next: metamixer.load({str(folder)!r}), or upload it as it is")
+    print(f"{folder}: {names}; next: metamixer.load({str(folder)!r}) in Python, or upload the folder as it is")
 
 
 def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple["Dataset | None", list[str]]:
-    """What int8's accuracy is measured on, with the folder's classes: a classifier needs it, no other network can use
-    it.
-    """
+    """The images on which to evaluate int8, and their classes: required for classifiers, an error for others."""
     from ..deployment.samples import image_preprocessing, read_labelled
     from ..models.tasks import CLASSIFICATION
 
@@ -185,7 +183,7 @@ def _check_sizes(*, samples: int, size: int | None, shape: tuple[int, ...] | Non
 
 
 def _with_side(info: dict[str, Any], *, size: int | None, shape: tuple[int, ...] | None) -> dict[str, Any]:
-    """What is known of a classifier, with the side of the images that its file is made for."""
+    """A classifier's info with the image size of the exported file."""
     from ..deployment.samples import image_preprocessing
 
     if not image_preprocessing(info) or not (size or shape):

@@ -39,13 +39,13 @@ def forecast(
     overwrite: bool = False,
     engine: str | None = None,
 ) -> None:
-    """Forecast a table of series, zero-shot or by training on it with a backtest on its last rows.
+    """Forecast a table of time series, zero-shot or after training on it with a backtest on its last rows.
 
     Args:
         table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
         horizon: steps to forecast; default: 96, or the checkpoint's.
         lookback: steps of input; default: 96, or the checkpoint's.
-        out: the CSV file to write the forecast to; none: forecast.csv here, or forecast_2.csv where that exists.
+        out: the CSV file to write the forecast to; default: forecast.csv, or forecast_2.csv if that exists.
         plot: the image file for a plot.
         checkpoint: a forecaster written by --save or a training run, instead of training on the table.
         save: the .safetensors file for the trained forecaster.
@@ -54,7 +54,7 @@ def forecast(
             steps or save is given, else none.
         levels: coverage in percent of prediction intervals, such as 80 95.
         quantiles: quantiles to add, such as 0.1 0.9; not with scratch.
-        json: file for the result; "-" for standard output instead of every line.
+        json: file for the result as JSON; "-" for standard output, without other lines.
         time: the date column of a wide table, if it isn't named date, ds, time, timestamp or datetime.
         missing_values: numbers that mark a missing value, such as -9999.
         steps: training steps.
@@ -112,7 +112,7 @@ def forecast(
         draw_forecast(frame, result, forecaster, Path(plot))
     output.say(f"{forecaster.horizon} steps, {len(result)} rows")
     rows = json_format.loads(result.to_json(orient="records", date_format="iso"))
-    then = "" if plot else f"metamixer forecast {table} --plot forecast.png draws it"
+    then = "" if plot else "add --plot forecast.png to draw it"
     output.end(rows, wrote=targets, then=then)
 
 

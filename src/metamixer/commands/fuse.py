@@ -8,12 +8,13 @@ from .output import Output
 
 
 def fuse(checkpoint: str, *, out: str | None = None, json: str | None = None, overwrite: bool = False) -> None:
-    """Write a checkpoint's deploy form and print how far it is from the original.
+    """Write a checkpoint's deploy form and print its largest difference from the original.
 
     Args:
-        checkpoint: a file of a training run.
-        out: the .safetensors file to write; none: NAME_fused.safetensors here, or NAME_fused_2 where that exists.
-        json: file for the result; "-" for standard output instead of every line.
+        checkpoint: a checkpoint of a training run.
+        out: the .safetensors file to write; default: NAME_fused.safetensors, or NAME_fused_2.safetensors if that
+            exists.
+        json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace an existing file.
     """
     import torch

@@ -1,4 +1,4 @@
-"""What `--help` and shell completion tell, from the functions' signatures and docstrings, without importing PyTorch."""
+"""`--help` and shell completion, from the functions' signatures and docstrings, without importing PyTorch."""
 
 import argparse
 import difflib
@@ -16,23 +16,23 @@ WIDTH = 100
 
 TRAINING_OPTIONS: dict[str, str] = {
     "--config FILE": "the recipe, a YAML file; several are merged, and later options override it",
-    "--out FOLDER": "folder for checkpoints, logs and the configuration (the recipe's, else runs/latest)",
-    "--resume": "fit: go on from last.ckpt in --out",
-    "--ckpt_path FILE": "the checkpoint to measure, or to go on from (validate and test: best.ckpt in --out)",
+    "--out FOLDER": "folder for checkpoints, logs and the configuration (default: the recipe's, or runs/latest)",
+    "--resume": "fit: continue from last.ckpt in --out",
+    "--ckpt_path FILE": "the checkpoint to evaluate or to continue from (validate, test: default best.ckpt in --out)",
     "--model.model NAME": "the network, see `metamixer models`",
     "--model.initial FILE": "weights to start from",
-    "--data.root FOLDER": "the data",
-    "--data.batch_size N": "samples a step",
-    "--trainer.max_epochs N": "passes over the data",
+    "--data.root FOLDER": "folder of the data",
+    "--data.batch_size N": "samples per step",
+    "--trainer.max_epochs N": "epochs to train",
     "--trainer.accelerator NAME": "cpu, gpu or auto",
-    "--seed_everything N": "seed of the initialization; --data.seed is for all else",
+    "--seed_everything N": "seed of the initialization; --data.seed seeds everything else",
 }
-"""Options of `fit`, `validate` and `test` that people use."""
+"""The common options of `fit`, `validate` and `test`."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """A keyword of a command's function; `positional` ones have no dashes."""
+    """A keyword of a command's function; positional options have no dashes."""
 
     name: str
     about: str
@@ -42,7 +42,7 @@ class Option:
 
     @property
     def is_flag(self) -> bool:
-        """Whether it needs no value."""
+        """Whether the option takes no value."""
         return self.default is False
 
     @property
@@ -54,20 +54,20 @@ class Option:
 
     @property
     def line(self) -> str:
-        """What it does, and its default where that says something."""
+        """What the option does, and its default if that is informative."""
         if self.default in (None, False, (), Parameter.empty):
             return self.about
         value = " ".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
-        return f"{self.about} (default: {value})"
+        return f"{self.about.removesuffix('.')} (default: {value})"
 
 
 def function_of(command: str) -> Callable[..., object]:
-    """The function of a command's name in the module of its name."""
+    """The function of a command, in the module of the same name."""
     return getattr(import_module(f".{command}", __package__), command)
 
 
 def options_of(command: str) -> list[Option]:
-    """The options of a command's function, its first parameter positional."""
+    """The options of a command's function; its first parameter is positional."""
     function = function_of(command)
     told = described(function.__doc__ or "")
     parameters = signature(function).parameters.values()
@@ -89,7 +89,7 @@ def described(docstring: str) -> dict[str, str]:
 def overview() -> str:
     """`metamixer --help`."""
     commands = [f"  {name:10s}{command.summary}" for name, command in COMMANDS.items()]
-    examples = [f"  metamixer {COMMANDS[name].examples[0]}" for name in ("upscale", "predict", "forecast", "fit")]
+    examples = [f"  metamixer {COMMANDS[name].examples[0]}" for name in ("forecast", "upscale", "train", "predict")]
     return "\n".join(
         [
             "usage: metamixer COMMAND ...",
@@ -98,14 +98,14 @@ def overview() -> str:
             "",
             *examples,
             "",
-            "metamixer COMMAND --help shows examples and the usual options, --help all every option.",
-            "metamixer --version; metamixer --completion bash, zsh or fish prints what the shell needs to complete.",
+            "metamixer COMMAND --help shows examples and common options; --help all shows every option.",
+            "metamixer --version prints the version, metamixer --completion SHELL code for bash, zsh or fish.",
         ]
     )
 
 
 def short_help(command: str) -> str:
-    """`metamixer COMMAND --help`: examples, and the options that people use."""
+    """`metamixer COMMAND --help`: examples and common options."""
     about = COMMANDS[command]
     examples = [f"  metamixer {example}" for example in about.examples]
     if command in TRAINING:
@@ -123,7 +123,7 @@ def short_help(command: str) -> str:
 
 
 def full_help(command: str) -> str:
-    """`metamixer COMMAND --help all` of a command that is a function."""
+    """`metamixer COMMAND --help all`, for commands that are functions."""
     summary = " ".join((function_of(command).__doc__ or "").partition("\n\n")[0].split())
     options = options_of(command)
     usage = " ".join([option.usage for option in options if option.positional] + ["[options]"])
@@ -132,13 +132,13 @@ def full_help(command: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`, did you mean X?` where something is near, else nothing."""
+    """`; did you mean X?` if a known word is similar, else nothing."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def completing_parser() -> argparse.ArgumentParser:
-    """All commands and their options, for shell completion alone."""
+    """A parser of all commands and options, for shell completion only."""
     parser = argparse.ArgumentParser("metamixer")
     commands = parser.add_subparsers()
     for name in COMMANDS:
@@ -156,7 +156,7 @@ def completing_parser() -> argparse.ArgumentParser:
 
 
 def _listed(options: Iterable[tuple[str, str]]) -> list[str]:
-    """Two columns; what is too long for its column goes on in it."""
+    """Lines in two columns; long descriptions are wrapped within theirs."""
     rows = list(options)
     column = min(max(len(name) for name, _ in rows), 28) + 4
     lines = []

@@ -11,18 +11,18 @@ COLUMNS = "{name:29s}{parameters:>9s}{macs:>11s}{pixels:>11s}  {figures:27s}{wei
 HEADINGS = {"parameters": "params", "macs": "MACs", "pixels": "pixels", "weights": "weights"}
 
 Entry = tuple[str, Network, Weights | None]
-"""A name, its network's sizes, and its weights if there are some."""
+"""A name, its network's size, and its weights if any are available."""
 
 
 def models(*, task: str | None = None, json: str | None = None, overwrite: bool = False) -> None:
-    """List the networks and their weights: sizes in deploy form, figures, and where the weights are.
+    """List the networks and their weights: sizes in deploy form, metrics, and where to find the weights.
 
     Args:
         task: classification, detection, segmentation, super_resolution, forecasting, zero_shot_forecasting or points;
-            none: all.
-        json: file for the list with licence, training data and address of each; "-" for standard output instead of
-            the table.
-        overwrite: replace a list that exists.
+            default: all.
+        json: file for the list, with license, training data and URL of each; "-" for standard output instead of the
+            table.
+        overwrite: replace an existing file.
     """
     if task not in (None, *METRICS):
         raise InputError(f"task {task!r}, expected one of {', '.join(METRICS)}")
@@ -34,12 +34,12 @@ def models(*, task: str | None = None, json: str | None = None, overwrite: bool 
         output.say("\n".join(row(*entry) for entry in entries_of(each)))
     output.end(
         [about(*entry) for each in tasks for entry in entries_of(each)],
-        then="metamixer predict photo.jpg --model ffnet_1.distilled_in1k, or another name; docs/networks.md tells more",
+        then="metamixer predict photo.jpg --model ffnet_1.distilled_in1k, or another name; see docs/networks.md",
     )
 
 
 def entries_of(task: str) -> list[Entry]:
-    """Each network of a task once for each of its weights, and once where it has none."""
+    """Each network of a task once per file of weights, or once if it has none."""
     networks = {name: network for name, network in NETWORKS.items() if network.task == task}
     return [
         (each.name if each else name, each.size if each else network, each)
@@ -62,7 +62,7 @@ def row(name: str, network: Network, weights: Weights | None) -> str:
 
 
 def figures_of(network: Network, weights: Weights | None) -> str:
-    """The figures, and who measured them."""
+    """The figures and their source."""
     figures, measured = (weights.figures, weights.measured) if weights else (network.figures, PAPER)
     if not figures:
         return "not stated" if weights else ""
@@ -70,14 +70,14 @@ def figures_of(network: Network, weights: Weights | None) -> str:
 
 
 def place_of(weights: Weights | None) -> str:
-    """Where the weights are."""
+    """Where to find the weights."""
     if weights is None:
         return "not published"
     return "in the package" if weights.packaged else f"download {weights.megabytes:g} MB"
 
 
 def about(name: str, network: Network, weights: Weights | None) -> dict[str, Any]:
-    """All that is known, for JSON."""
+    """An entry as JSON."""
     known = {
         "name": name,
         "task": network.task,

@@ -1,4 +1,4 @@
-"""What a command tells: lines for people, or its result as JSON."""
+"""The output of a command: lines of text, or its result as JSON."""
 
 import json
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ from typing import Any
 from ..errors import printable
 from ..system.files import check_targets, write_text
 
-OWN_CLASSES = "metamixer train FOLDER learns classes of your own"
+OWN_CLASSES = "metamixer train FOLDER to train on classes of your own"
 
 
 class Output:
-    """`--json FILE` writes the result to a file, `--json -` to standard output in the place of every line."""
+    """`--json FILE` writes the result to a file, `--json -` to standard output instead of all other lines."""
 
     def __init__(self, target: str | None, *, sources: Iterable[Path] = (), overwrite: bool = False):
         self.target = target
@@ -20,12 +20,12 @@ class Output:
             check_targets([Path(target)], sources=sources, overwrite=overwrite)
 
     def say(self, line: object) -> None:
-        """Print a line for people."""
+        """Print a line, except with `--json -`."""
         if self.target != "-":
             print(printable(line, keep="\n"), flush=True)
 
     def end(self, result: Any, *, wrote: Iterable[object] = (), then: str = "") -> None:
-        """Give the result; say what was written, and what one might do next."""
+        """Write the result as JSON if requested; print the files written and a next command."""
         if self.target == "-":
             print(json.dumps(result, indent=1))
         elif self.target:

@@ -30,15 +30,15 @@ def points(
 
     Args:
         clouds: files (PLY, LAS, LAZ, NPZ, NPY), folders of them, or folders of arrays with coord.npy.
-        checkpoint: a file of a training run or its deploy form, or a published one, which needs --model.
-        out: folder for a labeled copy of each cloud, a picture of it, and counts.csv; none: labeled here, or
-            labeled_2 where that exists.
-        model: a network's name, which a published file needs: ffnet_3d.
+        checkpoint: a checkpoint of a training run or its deploy form, or a published one, which needs --model.
+        out: folder for a labeled copy of each cloud, a picture of it, and counts.csv; default: labeled, or labeled_2
+            if that exists.
+        model: the network's name, needed for a published checkpoint: ffnet_3d.
         votes: number of rotated and scaled views of a cloud that vote, 1 to 13.
         fragments: predict every point instead of one per voxel; slower.
-        json: file for the result; "-" for standard output instead of every line.
+        json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace existing results.
-        backend: eager or auto, which are PyTorch: no other backend holds this network; none: the same.
+        backend: eager or auto; both mean PyTorch, because no other backend supports this network.
         device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
             results as Parquet in `out`; a stopped job goes on.
@@ -68,7 +68,7 @@ def points(
         overwrite=overwrite,
     )
     segmenter = PointSegmenter.load(checkpoint, model=model, device=device, backend=backend)
-    for path in paths:  # read again later: all of them together may be larger than memory
+    for path in paths:  # read again later: together they may not fit in memory
         segmenter.check(read_cloud(path), str(path), votes=votes)
 
     def label(job: Job) -> list[tuple[object, ...]]:
@@ -92,7 +92,7 @@ COUNTS = "counts.csv"
 
 
 def labelled_suffix(path: Path) -> str:
-    """Of a cloud's labeled copy; of arrays an NPZ is made."""
+    """The suffix of a cloud's labeled copy; arrays are written as NPZ."""
     from ..data.points.clouds import kind_of
 
     return path.suffix if kind_of(path) in (".ply", ".las", ".laz") else ".npz"

@@ -36,10 +36,11 @@ def predict(
 
     Args:
         images: image files and folders.
-        model: a name of `metamixer models`; without it and a checkpoint the smallest classifier there.
-        checkpoint: a file of a training run or of `metamixer export`, or a published one, which needs --model.
+        model: a name from `metamixer models`; default: a packaged classifier if there is one, else the
+            smallest one, which is downloaded.
+        checkpoint: a checkpoint of a training run, an exported file, or a published checkpoint, which needs --model.
         top: number of classes per image.
-        json: file to write the result to; "-" for standard output instead of the table.
+        json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace an existing file.
         batch_size: images per batch.
         max_pixels: an image of more is refused before it is decoded.
@@ -81,7 +82,7 @@ def predict(
 def classify(
     classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, batch_size: int
 ) -> Iterator[tuple[Path, "Classification"]]:
-    """Each file that is an image with its result."""
+    """Each readable image with its result."""
     for start in range(0, len(paths), batch_size):
         images = {}
         for path in paths[start : start + batch_size]:

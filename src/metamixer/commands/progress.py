@@ -1,4 +1,4 @@
-"""Bars on standard error for what takes a while; none where nobody watches."""
+"""Progress bars on standard error, only in a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def progress_bar() -> "Progress":
-    """A bar on standard error, and lines above it."""
+    """A progress bar on standard error, with printed lines above it."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -20,7 +20,7 @@ def progress_bar() -> "Progress":
 
 @contextmanager
 def shown(progress: "Progress", name: str) -> Iterator[Callable[[int, int], None]]:
-    """A line of the bar while something is at work; what is given is called with (parts done, parts)."""
+    """A line of the bar during some work; yields a function to call with (parts done, all parts)."""
     task = progress.add_task(name, total=None)
     try:
         yield lambda done, count: progress.update(task, completed=done, total=count)
@@ -30,6 +30,6 @@ def shown(progress: "Progress", name: str) -> Iterator[Callable[[int, int], None
 
 @contextmanager
 def working(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar of its own for one piece of work."""
+    """A progress bar for one piece of work."""
     with progress_bar() as progress, shown(progress, name) as show:
         yield show

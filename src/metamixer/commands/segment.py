@@ -36,19 +36,19 @@ def segment(
 
     Args:
         images: image files and folders.
-        checkpoint: a file of a training run, or a published one, which needs --model.
-        out: folder for NAME_labels.png, NAME_overlay.png, areas.csv and areas.json; none: segmented here, or
-            segmented_2 where that exists.
-        model: a name of `metamixer models`; without it and a checkpoint the smallest segmenter there.
+        checkpoint: a checkpoint of a training run, or a published one, which needs --model.
+        out: folder for NAME_labels.png, NAME_overlay.png, areas.csv and areas.json; default: segmented, or
+            segmented_2 if that exists.
+        model: a name from `metamixer models`; default: a packaged segmenter if there is one, else the
+            smallest one, which is downloaded.
         window: side in pixels of the sliding window; default: the checkpoint's, else 1024.
         stride: stride of the window in pixels; default: the checkpoint's, else three quarters of the window.
         overlays: also write the colored overlays.
         grey_images: accept gray images as three equal channels instead of refusing them.
-        json: file for the result; "-" for standard output instead of every line.
+        json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace existing results.
-        max_pixels: larger images are refused before decoding.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest of them; none: PyTorch as the network
-            is.
+        max_pixels: maximum number of pixels; larger images are refused before decoding.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
         device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with

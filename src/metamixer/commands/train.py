@@ -10,16 +10,16 @@ def train(
     initial: str | None = None,
     seed: int = 0,
 ) -> None:
-    """Train on a folder of your own data; what it holds, the recipe and its length are found out.
+    """Train on a folder of your own data; the task, the recipe and the number of epochs follow from the data.
 
     Args:
-        data: a folder with a folder of images for each class; images with a COCO json; folders images and masks;
-            labeled clouds; large images, for super-resolution; or a table of series.
-        out: the run's folder; none: runs/NAME.
-        minutes: about how long it may take.
-        epochs: how many; none: what fits into the minutes.
-        initial: a checkpoint of ours to start from; none: the package's weights for the task, where it has some.
-        seed: of everything random, the split too.
+        data: a folder with one folder of images per class; images with a COCO JSON file; folders images and masks;
+            labeled point clouds; large images, for super-resolution; or a table of time series.
+        out: the run folder; default: runs/NAME.
+        minutes: approximate time limit in minutes.
+        epochs: number of epochs; default: as many as fit into --minutes.
+        initial: a checkpoint of metamixer to start from; default: the packaged weights for the task, if there are any.
+        seed: random seed, also of the split.
     """
     from ..predictors import own_training
 

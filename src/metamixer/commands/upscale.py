@@ -41,16 +41,16 @@ def upscale(
 
     Args:
         images: image files and folders.
-        scale: 2, 3 or 4; default: the checkpoint's, 2 without one.
-        out: file for the result of one image, or folder for those of several, which keep their names and places;
-            none: NAME_upscaled.SUFFIX here for one image, else the folder upscaled, or upscaled_2 where that exists.
-        model: a name of `metamixer models`; without it and a checkpoint ffnet_sr_nano, which is in the package.
-        checkpoint: a file of a training run, or a published one, which needs --model.
+        scale: 2, 3 or 4; default: the checkpoint's, or 2.
+        out: file for one image, or folder for several; default: NAME_upscaled.SUFFIX for one image, the folder
+            upscaled for several, with _2 added if that exists.
+        model: a name from `metamixer models`; default: ffnet_sr_nano, which is in the package.
+        checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         compare: also write NAME.SUFFIX_compare.jpg with bicubic and the network side by side.
         overwrite: replace existing results.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
-        max_pixels: larger images are refused before decoding.
-        json: file for the result; "-" for standard output instead of every line.
+        max_pixels: maximum number of pixels; larger images are refused before decoding.
+        json: file for the result as JSON; "-" for standard output, without other lines.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         precision: fp32, bf16 or, with a backend, auto for the fastest.
         device: the device to compute on, such as cpu or cuda.
@@ -79,14 +79,12 @@ def upscale(
                 output.say(target)
                 done.append({"image": str(source), "result": str(target), "scale": upscaler.scale})
         if done:
-            then = "" if compare else "--compare writes it beside bicubic"
+            then = "" if compare else "add --compare to see it beside bicubic"
             output.end(done, wrote=[f"{len(done)} images"] if len(done) > 1 else [], then=then)
 
 
 def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Each image with the file to write; raises InputError where two would be one, a result one of the images, or there
-    already.
-    """
+    """Each image with the file to write; raises InputError if two are the same, or one exists or is an input."""
     from ..system.files import check_targets
 
     if is_file_name(out, images):
@@ -100,7 +98,7 @@ def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) ->
 
 
 def default_out(images: Sequence[str], *, overwrite: bool) -> str:
-    """Where results go unasked."""
+    """The default of --out."""
     from ..system.files import free_name
 
     one = Path(images[0])
@@ -114,7 +112,7 @@ def is_file_name(out: Path, images: Sequence[str]) -> bool:
 
 
 def check_suffix(source: Path, target: Path) -> None:
-    """Raise InputError where a result's name has another format's suffix: an image keeps its own."""
+    """Raise InputError if a result's suffix is of another format; an image keeps its format."""
     same = [{".jpg", ".jpeg"}, {".tif", ".tiff"}, {source.suffix.lower()}]
     if not any({source.suffix.lower(), target.suffix.lower()} <= suffixes for suffixes in same):
         raise InputError(
@@ -123,7 +121,7 @@ def check_suffix(source: Path, target: Path) -> None:
 
 
 def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
-    """The file to write -> its image, for all of these."""
+    """The file to write -> its image."""
     from ..data.images.reading import find_images
 
     jobs: dict[Path, Path] = {}
@@ -140,7 +138,7 @@ def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
 
 
 def comparison_of(target: Path) -> Path:
-    """The file that compares a result with bicubic."""
+    """The path of a result's comparison with bicubic."""
     return target.with_name(f"{target.name}_compare.jpg")
 
 

@@ -1,4 +1,4 @@
-"""One or several of whatever a predictor takes."""
+"""One or several inputs of a predictor."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,10 +7,10 @@ from ..errors import InputError
 
 
 def each_of(given: Any, one: Callable[[Any], Any], *, what: str, expected: str) -> list[Any]:
-    """What `one` makes of each, lists of it laid end to end; what: a word for one in messages, expected: what it may
-    be.
+    """The inputs that `one` returns for each given object, as one flat list.
 
-    Raises InputError where nothing can be gone through, or there is nothing.
+    what, expected: the noun for one input and the accepted types, for messages. Raises InputError if `given` isn't
+    iterable or is empty.
     """
     if not isinstance(given, Iterable):
         raise InputError(f"{what} of type {type(given).__name__}, expected {expected}, or a folder or list of these")

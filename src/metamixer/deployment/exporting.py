@@ -68,7 +68,7 @@ class Report:
         return "\n".join([str(self.path), *(f"  {name:16s}{value}" for name, value in rows.items())])
 
     def to_dict(self) -> dict[str, Any]:
-        """The report in plain values, as JSON has them."""
+        """The report as plain values that JSON supports."""
         values = {**asdict(self), "path": str(self.path), "status": self.status}
         return {key: value for key, value in values.items() if value not in (None, ())}
 

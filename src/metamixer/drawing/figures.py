@@ -1,4 +1,4 @@
-"""Figures by matplotlib, which only drawing needs."""
+"""Figures with matplotlib, imported only for drawing."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

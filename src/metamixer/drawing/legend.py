@@ -56,7 +56,7 @@ def beside(left: Image.Image, right: Image.Image) -> Image.Image:
 
 
 def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures one below the other on white."""
+    """Images below each other on white."""
     sheet = Image.new("RGB", (max(each.width for each in pictures), sum(each.height for each in pictures)), "white")
     top = 0
     for picture in pictures:

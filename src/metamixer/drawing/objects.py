@@ -1,4 +1,4 @@
-"""A picture with objects: their masks, their boxes, and what they are on plates."""
+"""Images with objects drawn in: masks, boxes and text labels."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,17 @@ from PIL import Image, ImageDraw, ImageFont
 from .legend import distinct_colours
 
 OPACITY = 0.45
-"""Of a mask."""
+"""Opacity of a mask."""
 
 LIGHT = 140
-"""Brightness from which on text on a plate is black."""
+"""Minimum brightness of a label's background for black text."""
 
 
 def draw_objects(
     image: Image.Image, *, boxes: np.ndarray, masks: np.ndarray, labels: Sequence[int], texts: Sequence[str]
 ) -> Image.Image:
-    """image: RGB; boxes: (N, 4) corners in pixels; masks: (N, H, W) bool; labels: numbers that tell the colours.
-
-    The first object lies on top.
+    """image: RGB; boxes: (N, 4) corners in pixels; masks: (N, H, W) bool; labels: class
+    indices, which determine the colors; texts: of the labels. The first object is drawn on top.
     """
     pixels = np.asarray(image).copy()
     palette = distinct_colours(max(labels, default=-1) + 1)
@@ -40,7 +39,7 @@ def draw_objects(
 
 
 def _plate(pen: ImageDraw.ImageDraw, text: str, box: Sequence[float], colour, *, font, size: tuple[int, int]) -> None:
-    """Text on its colour, above the box where there is room for it, else inside."""
+    """Text on a background of the object's color, above the box if there is room, else inside."""
     _, _, right, bottom = pen.textbbox((0, 0), text, font=font)
     width, height = right + 6, bottom + 4
     x = min(max(box[0], 0), max(size[0] - width, 0))

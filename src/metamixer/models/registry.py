@@ -44,9 +44,9 @@ def task_of(name: str) -> TaskSpec:
 def create_model(name: str, *, pretrained: bool = False, **kwargs) -> nn.Module:
     """Build a network by name, such as "ffnet_1" or timm's "convnext_atto"; keywords go to the network.
 
-    pretrained: with the weights of this name (`metamixer models` lists them); another `num_classes` than theirs gets
-    new last layers. Raises InputError for an unknown name (with the nearest ones) or tag, for a network without
-    weights, and if they can't be fetched.
+    pretrained: load the weights of this name (`metamixer models` lists them); with a different `num_classes`, the last
+    layers are new. Raises InputError for an unknown name or tag, for a network without weights, and if the download
+    fails.
     """
     base, dot, _ = name.partition(".")
     weights = next((weights for weights in WEIGHTS if weights.name == name), None)
@@ -72,13 +72,13 @@ def create_model(name: str, *, pretrained: bool = False, **kwargs) -> nn.Module:
 
 
 def _built(name: str, builder: Callable[..., nn.Module], **kwargs) -> nn.Module:
-    """A network whose builder knows `pretrained`, or doesn't."""
+    """Build a network; raises InputError if the builder can't provide the requested weights."""
     try:
         return builder(**kwargs)
     except OSError as error:
         raise InputError(
-            f"model {name!r}: its weights can't be fetched ({first_line(error)}), "
-            "expected a connection, or a file of them"
+            f"model {name!r}: its weights can't be downloaded ({first_line(error)}); "
+            "download them yourself and load the file"
         ) from None
     except TypeError as error:
         if "'pretrained'" not in str(error):
@@ -87,7 +87,7 @@ def _built(name: str, builder: Callable[..., nn.Module], **kwargs) -> nn.Module:
 
 
 def _with_weights(builder: Callable[..., nn.Module], weights: Weights, kwargs: Mapping[str, Any]) -> nn.Module:
-    """A network that isn't timm's, with these weights; its own last layers where it has other classes."""
+    """A network that isn't timm's, with these weights; for other numbers of classes the last layers are new."""
     network = builder(**{**weights.arguments, **kwargs})
     classes = kwargs.get("num_classes", weights.classes)
     trained = (
@@ -105,7 +105,7 @@ def _with_weights(builder: Callable[..., nn.Module], weights: Weights, kwargs: M
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load a state dict with published names or ours, complete in both directions."""
+    """Load a state dict with published names or ours; all keys must match."""
     convert = getattr(network, "convert_published", None)
     network.load_state_dict(convert(state) if convert else state)
 

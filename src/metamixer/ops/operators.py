@@ -59,7 +59,7 @@ class Positions(nn.Module):
 
 
 class DropPath(StochasticDepth):
-    """Stochastic depth of whole samples; rate: the probability with which a branch is left out in training."""
+    """Stochastic depth of whole samples; rate: the probability of dropping a branch in training."""
 
     def __init__(self, rate: float):
         super().__init__(rate, mode="row")

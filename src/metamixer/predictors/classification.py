@@ -1,4 +1,4 @@
-"""The result of a classifier: probabilities that know their classes."""
+"""The result of a classifier: probabilities with class names."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ BAR = (70, 110, 180)
 class Classification(TensorResult):
     """The probabilities (classes,) of one image.
 
-    classes: their names; picture: the image as it was given.
+    classes: class names; picture: the input image.
     """
 
     classes: list[str]
@@ -29,21 +29,21 @@ class Classification(TensorResult):
 
     @property
     def label(self) -> str:
-        """The likeliest class."""
+        """The most probable class."""
         return self.top(1)[0][0]
 
     @property
     def probability(self) -> float:
-        """That of the likeliest class."""
+        """The probability of the most probable class."""
         return self.top(1)[0][1]
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The k likeliest classes with their probabilities, likeliest first."""
+        """The k most probable classes with their probabilities, in descending order."""
         shares, indices = self.plain().topk(min(k, len(self.classes)))
         return [(self.classes[i], share) for i, share in zip(indices.tolist(), shares.tolist(), strict=True)]
 
     def draw(self) -> Image.Image:
-        """The image with its likeliest classes at its right."""
+        """The image, with its most probable classes to its right."""
         image = read_image(self.picture, name=self.source)
         return beside(image, legend([(f"{share:.1%}  {name}", BAR) for name, share in self.top(MOST_SHOWN)]))
 

@@ -18,7 +18,7 @@ from .classification import Classification, Classifications
 from .predictor import Network, Predictor, preprocessing_of
 
 BATCH_SIZE = 32
-"""Images at a time."""
+"""Images per batch."""
 
 
 class Classifier(Predictor):
@@ -76,7 +76,7 @@ class Classifier(Predictor):
         return Classifications.of(torch.cat(rows), self.classes, found)
 
     def results(self, images: Mapping[Picture, Tensor]) -> Classifications:
-        """images: each picture as `read` gives it."""
+        """Classify images that were read; images: image -> its output of `read`."""
         return Classifications.of(self.probabilities(list(images.values())), self.classes, list(images))
 
     @torch.inference_mode()

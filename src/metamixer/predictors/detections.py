@@ -14,10 +14,10 @@ from .results import MOST_SHOWN, Result
 
 
 class Detections(Result, dict[str, Tensor]):
-    """boxes (N, 4) corners, scores (N,), labels (N,) and masks (N, H, W) bool, in the image's pixels, surest first.
+    """boxes (N, 4) corners, scores (N,), labels (N,) and masks (N, H, W) bool, in pixels, highest score first.
 
-    Each is a field and, as in a dictionary, an item. classes: the names of the labels; category_ids: the numbers that a
-    COCO json has for them; picture: the image as it was given.
+    Each is both an attribute and a dictionary item. classes: class names by label; category_ids: COCO category ids by
+    label; picture: the input image.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Detections(Result, dict[str, Tensor]):
 
     boxes = property(lambda self: self["boxes"], doc="(N, 4): left, top, right, bottom.")
     scores = property(lambda self: self["scores"], doc="(N,): from 0 to 1.")
-    labels = property(lambda self: self["labels"], doc="(N,): numbers of `classes`.")
+    labels = property(lambda self: self["labels"], doc="(N,): indices of `classes`.")
     masks = property(lambda self: self["masks"], doc="(N, height, width): True on the object.")
 
     @property
@@ -40,7 +40,7 @@ class Detections(Result, dict[str, Tensor]):
         return [self.classes[label] for label in self.labels.tolist()]
 
     def entries(self) -> list[dict[str, Any]]:
-        """The objects as entries of COCO's result files, which lack only the image's id."""
+        """The objects as entries of a COCO results file, without the image id."""
         return [
             {
                 "category_id": self.category_ids[label],
@@ -55,7 +55,7 @@ class Detections(Result, dict[str, Tensor]):
         ]
 
     def draw(self) -> Image.Image:
-        """The image with its objects."""
+        """The image with its objects drawn in."""
         texts = [f"{name} {score:.0%}" for name, score in zip(self.names, self.scores.tolist(), strict=True)]
         return draw_objects(
             read_image(self.picture, name=self.source),

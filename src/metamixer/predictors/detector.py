@@ -1,4 +1,4 @@
-"""Object detection: images in, boxes, masks, classes and scores out; and drawing them."""
+"""Object detection: images in, boxes, masks, classes and scores out."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ class Detector(Predictor):
 
     @torch.inference_mode()
     def result(self, picture: Picture, *, score_threshold: float = 0.05) -> Detections:
-        """The objects of an image of which the network is so sure."""
+        """The objects of an image with at least this score."""
         pixels = pil_to_tensor(read_image(picture, name=name_of(picture)))
         image = self.preprocessing(pixels).to(self.device)
         with self.computing():
@@ -63,15 +63,15 @@ class Detector(Predictor):
         return self.named(picture, found)
 
     def named(self, picture: Picture, found: Mapping[str, Tensor]) -> Detections:
-        """Objects in the image's pixels with the names of their classes."""
+        """Objects in pixels with the names of their classes."""
         return Detections(found, classes=self.classes, category_ids=self.category_ids, picture=picture)
 
     def results(self, found: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-        """Detections as entries of COCO's result files, which lack only the image's id."""
+        """Detections as entries of a COCO results file, without the image id."""
         return self.named("", found).entries()
 
     def draw(self, picture: Picture, found: Mapping[str, Tensor]) -> Image.Image:
-        """The picture with its objects."""
+        """The image with its objects drawn in."""
         return self.named(picture, found).draw()
 
 

@@ -1,4 +1,4 @@
-"""The result of a forecaster: a table of the future that knows its past."""
+"""The result of a forecaster: a table of future values, with its history."""
 
 import io
 import json
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Forecast(Result):
-    """The steps after one table.
+    """The forecast of one table.
 
-    frame: the forecast as `Forecaster.predict` gives it, a table of the kind that came in, whose methods and columns a
-    `Forecast` has too; table: the history; forecaster: what made it.
+    frame: the table returned by `Forecaster.predict`, of the same type as the input; its columns and methods are
+    available on the `Forecast` itself; table: the history; forecaster: the `Forecaster` used.
     """
 
     def __init__(self, frame: Any, *, table: Any, forecaster: "Forecaster", source: str = "table"):
@@ -40,7 +40,7 @@ class Forecast(Result):
         return self.frame.to_pandas() if hasattr(self.frame, "to_pandas") else self.frame
 
     def draw(self) -> Image.Image:
-        """The last rows of each series, what comes next, and the intervals."""
+        """A plot of the last rows of each series, the forecast and the intervals."""
         file = io.BytesIO()
         figure = self._figure()
         figure.savefig(file, dpi=110, format="png")

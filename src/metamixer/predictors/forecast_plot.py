@@ -18,15 +18,15 @@ MOST_SERIES = 12
 
 
 def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) -> None:
-    """Write the picture of `forecast_figure`."""
+    """Write `forecast_figure` to a file."""
     save_figure(forecast_figure(table, forecast, forecaster), out)
 
 
 def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figure":
     """Draw the series of a pandas table with their forecast from `Forecaster.predict`.
 
-    A dashed line is the forecast of the last rows from those before them, which `fit` holds out of training.
-    Only the first 12 series are drawn, which the title then states.
+    A dashed line is a backtest: the forecast of the last rows, which `fit` holds out, from the rows before them. Only
+    the first 12 series are drawn; the title says so.
     """
     history, layout = read_frame(table, time=forecaster.time)
     times = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)
@@ -69,7 +69,7 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
 
 
 def forecast_of_last_rows(table: Any, forecaster: Forecaster, *, long: bool) -> Any | None:
-    """The forecast of a table's last `horizon` rows from those before; None where it can't be made."""
+    """The forecast of a table's last `horizon` rows from the rows before them; None if there are too few."""
     if long:
         table = table.sort_values(LONG[1], kind="stable")
         before = table[table.groupby(LONG[0]).cumcount(ascending=False) >= forecaster.horizon]
@@ -85,7 +85,7 @@ def forecast_of_last_rows(table: Any, forecaster: Forecaster, *, long: bool) -> 
 
 
 def _shades(count: int) -> list[tuple[float, ...]]:
-    """Blues for intervals, the widest first and lightest."""
+    """Blues for intervals, the lightest first, for the widest."""
     blues = pyplot().get_cmap("Blues")
     return [blues(0.2 + 0.35 * i / max(count - 1, 1)) for i in range(count)]
 

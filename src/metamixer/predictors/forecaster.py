@@ -247,7 +247,7 @@ class Forecaster(Predictor):
         return tables_of(given)
 
     def result(self, table: NamedTable) -> Forecast:
-        """What follows a table: `predict` with its history, so that it can be drawn."""
+        """The forecast of a table together with its history, for drawing."""
         return Forecast(self.predict(table.frame), table=table.frame, forecaster=self, source=table.name)
 
     def backtest(self) -> Backtest:

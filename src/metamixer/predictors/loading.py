@@ -1,4 +1,4 @@
-"""From whatever names a network to the predictor of its task."""
+"""`load`: from a file or name to the predictor of its task."""
 
 from importlib import import_module
 from pathlib import Path
@@ -12,13 +12,13 @@ def load(source: str | Path, *, model: str | None = None, **settings) -> Predict
     """The predictor of a file or a name: `load("best.ckpt")("cat.jpg")`, `load("ffnet_sr_nano", scale=2)("cat.jpg")`.
 
     Args:
-        source: a checkpoint, ours or a published one; a file of `metamixer export`, also its folder for the Hugging
-            Face Hub; a network's name.
-        model: the network's name, which published files need.
-        settings: device, backend, precision, and what this kind of predictor takes: `scale` and `memory` of an
-            upscaler, `horizon`, `levels`, `time` and `positive` of a forecaster that needs no training.
+        source: a checkpoint, ours or a published one; a file or Hugging Face Hub folder written by `metamixer export`;
+            `hf-hub:OWNER/NAME`; or a network's name.
+        model: the network's name, needed for published files.
+        settings: device, backend, precision, and options of the predictor: `scale` and `memory` of an upscaler;
+            `horizon`, `levels`, `time` and `positive` of a zero-shot forecaster.
 
-    Raises InputError that names what can't be read, or doesn't fit.
+    Raises InputError that names an unreadable or unsuitable source.
     """
     module, name = TASKS[task_of_source(source, model)].predictor.split(".")
     predictor = getattr(import_module(f".{module}", __package__), name)

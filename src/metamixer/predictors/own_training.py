@@ -1,4 +1,4 @@
-"""Training on data of one's own, up to the predictor."""
+"""`train`: from a folder of the user's data to a trained predictor."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +12,10 @@ from .predictor import Predictor
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to.
+    """The result of a training.
 
-    checkpoint: the best weights; metric: the task's metric of them on the validation part; epochs: how many.
+    checkpoint: file of the best weights; metric: their validation metric; val_items: size of the validation split;
+    epochs: number of epochs trained.
     """
 
     task: TaskSpec
@@ -30,7 +31,7 @@ class Trained:
 
     @property
     def next_command(self) -> str:
-        """What one might do with it."""
+        """The command that predicts with the checkpoint."""
         spec = TASKS[self.task.name]
         what = {"points": "CLOUDS", "forecast": "TABLE"}.get(spec.command, "IMAGES")
         out = {"predict": "", "forecast": " --out forecast.csv"}.get(spec.command, " --out results")
@@ -38,7 +39,8 @@ class Trained:
 
     def __str__(self) -> str:
         name = self.task.monitor.removeprefix("val/")
-        return f"{name} {self.metric:.4g} on the validation part ({self.val_items}), weights in {self.checkpoint}"
+        split = f"validation split ({self.val_items} items)"
+        return f"{name} {self.metric:.4g} on the {split}; best weights in {self.checkpoint}"
 
 
 def train(
@@ -50,18 +52,18 @@ def train(
     initial: str | None = None,
     seed: int = 0,
 ) -> Trained:
-    """Train on a folder of one's own data: `train("flowers", minutes=5).predictor("rose.jpg")`.
+    """Train on a folder of your own data: `train("flowers", minutes=5).predictor("rose.jpg")`.
 
     Args:
-        data: a folder with a folder of images for each class; images with a COCO json; folders images and masks;
-            labelled clouds; large images, for super-resolution; or a table of series.
-        out: the run's folder; None: runs/NAME.
-        minutes: about how long it may take.
-        epochs: how many; None: what fits into the minutes.
-        initial: a checkpoint of ours to start from; None: the package's weights for the task, where it has some.
-        seed: of everything random, the split too.
+        data: a folder with one folder of images per class; images with a COCO JSON file; folders images and masks;
+            labeled point clouds; large images, for super-resolution; or a table of time series.
+        out: the run folder; None: runs/NAME.
+        minutes: approximate time limit in minutes.
+        epochs: number of epochs; None: as many as fit into `minutes`.
+        initial: a checkpoint of metamixer to start from; None: the packaged weights for the task, if there are any.
+        seed: random seed, also of the split.
 
-    Raises InputError that names what can't be used.
+    Raises InputError that names the unusable file, folder or option.
     """
     out = Path("runs", Path(data).resolve().stem) if out is None else Path(out)
     run = fit(data, out, minutes=minutes, epochs=epochs, initial=initial, seed=seed)

@@ -18,8 +18,8 @@ from .segmentation import count_labels
 class PointLabels(ArrayResult):
     """The class (N,) of every point.
 
-    classes: of the labels; cloud: the points; file: where they were read from, or None. `save` writes a copy of the
-    file with the labels beside all that it holds, or an NPZ of a cloud that comes from no file.
+    classes: class names by label; cloud: the points; file: the file they were read from, or None. `save` writes a copy
+    of the file with the labels added, or an NPZ for a cloud that wasn't read from a file.
     """
 
     classes: list[str]
@@ -31,7 +31,7 @@ class PointLabels(ArrayResult):
         return cls.holding(labels, classes=list(classes), cloud=cloud, file=file, source=str(file or "cloud"))
 
     def counts(self) -> dict[str, int]:
-        """The number of points of each class that occurs, the commonest first."""
+        """The number of points of each class that occurs, most frequent first."""
         return count_labels(self.view(np.ndarray), self.classes)
 
     def draw(self) -> Image.Image:
@@ -47,7 +47,7 @@ class PointLabels(ArrayResult):
         labels = self.view(np.ndarray)
         if self.file is not None:
             if not self.file.exists():
-                raise InputError(f"{self.file}: no such file, expected the cloud that was labelled")
+                raise InputError(f"{self.file}: no such file, expected the labeled cloud")
             write_labelled(self.file, path, labels)
             return
         with written_whole(path) as part, part.open("wb") as file:

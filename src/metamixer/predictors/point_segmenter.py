@@ -51,7 +51,7 @@ class PointSegmenter(Predictor):
             return point_scores(self.network, cloud, self.preprocessing, views=voting(votes), fragments=fragments)
 
     def result(self, cloud: Cloud | Path, *, votes: int = 1, fragments: bool = False) -> PointLabels:
-        """The class of every point; options: as `scores` has them."""
+        """The class of every point; options: see `scores`."""
         file = None if isinstance(cloud, Cloud) else cloud
         points = read_cloud(file) if file else cloud
         scores = self.scores(points, votes=votes, fragments=fragments, name=file and str(file))

@@ -27,8 +27,8 @@ IN_PYTORCH = ("eager", "auto")
 class Predictor(ABC):
     """A fused network on a device, in a backend and a precision: `Predictor.load(source)(input)`.
 
-    A kind of predictor says what it makes of a network and its info (`of`), what its inputs are (`inputs`), and what it
-    makes of one (`result`). It calls `self.run` with tensors on `self.device`, under `self.computing()`.
+    A subclass defines how it is built from a network and its info (`of`), which inputs it accepts (`inputs`) and its
+    prediction for one input (`result`). It calls `self.run` with tensors on `self.device`, in `self.computing()`.
 
     network: the fused module, or the `Runtime` of an exported file; run: the network in its backend.
     """
@@ -61,13 +61,13 @@ class Predictor(ABC):
         """Load a predictor from a file or by name.
 
         Args:
-            source: a checkpoint, ours or a published one; a file of `metamixer export`, which its own library runs; a
-                network's name.
-            model: the network's name, which published files need; without a source its own weights are taken, and
-                without either those of `metamixer models` that are in the package, else the smallest published ones.
-            device: where to compute, such as cpu or cuda.
-            backend: one of `metamixer.deploy`, or auto for the fastest; None: PyTorch.
-            precision: fp32 or bf16; with a backend also the others of `metamixer.deploy`.
+            source: a checkpoint, ours or a published one; a file of `metamixer export`, which runs in its own runtime;
+                or a network's name.
+            model: the network's name, needed for published files. Without `source`, its own weights are used; without
+                either, the task's packaged weights, or the smallest published ones.
+            device: the device to compute on, such as cpu or cuda.
+            backend: a backend of `metamixer.deploy`, or auto for the fastest; None: PyTorch.
+            precision: fp32 or bf16; with a backend, any precision of `metamixer.deploy`.
             checkpoint: alias of `source`.
             settings: further options of this predictor.
 
@@ -94,14 +94,14 @@ class Predictor(ABC):
 
     @abstractmethod
     def inputs(self, given: Any) -> Any | list[Any]:
-        """What was given as one input, or as a list of several."""
+        """The input, or a list of several."""
 
     @abstractmethod
     def result(self, x: Any, **options) -> Any:
         """The prediction for one of the inputs."""
 
     def __call__(self, given: Any, **options) -> Any:
-        """One result for a path, a URL or what they hold; a list of results for a folder or several of these."""
+        """One result for a path, a URL or their content; a list of results for a folder or a list of inputs."""
         found = self.inputs(given)
         if isinstance(found, list):
             return [self.result(x, **options) for x in found]
@@ -118,7 +118,7 @@ class Predictor(ABC):
         return next((parameter.device for parameter in parameters), torch.device("cpu"))
 
     def hold(self, network: Network) -> None:
-        """Set the network: fused, in PyTorch; an exported file stays unchanged."""
+        """Set the network; a PyTorch network is fused, an exported file is left unchanged."""
         self.network = fuse(network).to(memory_format=self.memory_format) if isinstance(network, nn.Module) else network
         self.run = running(self.network)
 

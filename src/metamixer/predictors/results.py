@@ -1,4 +1,4 @@
-"""What predictors give: a plain value (a tensor, array, dictionary or image) with names, files and a picture."""
+"""The results of predictors: plain values (tensors, arrays, dictionaries, images) that can be saved and drawn."""
 
 import io
 import json
@@ -15,13 +15,13 @@ from ..errors import InputError
 from ..system.files import write_picture, write_png, write_text
 
 MOST_SHOWN = 5
-"""Classes or objects in a line about a result."""
+"""Maximum number of classes or objects in a result's one-line summary."""
 
 
 class Result:
     """A prediction for one input.
 
-    source: the name of the input: its path or URL, else what it is. `str(result)` is a line about it.
+    source: the path or URL of the input, else its kind. `str(result)` is a one-line summary.
     """
 
     source: str = ""
@@ -31,11 +31,11 @@ class Result:
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """The result in plain values, as JSON has them."""
+        """The result as plain values that JSON supports."""
         raise NotImplementedError
 
     def writers(self) -> Mapping[str, Callable[[Path], Any]]:
-        """How the result is written, by the suffix of the file."""
+        """Functions that write the result, by file suffix."""
         return {
             ".json": lambda path: write_text(path, json.dumps(self.to_dict(), indent=1)),
             ".png": lambda path: write_png(path, self.draw()),
@@ -43,7 +43,7 @@ class Result:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write the result in the format of the file's suffix; gives the path. Raises InputError for other suffixes."""
+        """Write the result in the format of the file's suffix, return the path; InputError for unknown suffixes."""
         path, writers = Path(path), self.writers()
         suffix = {".jpeg": ".jpg"}.get(path.suffix.lower(), path.suffix.lower())
         if suffix not in writers:
@@ -65,34 +65,34 @@ class Result:
 
 
 class TensorResult(Result, Tensor):
-    """A result that is a tensor; what is computed from it is a plain one."""
+    """A result that is a tensor; operations on it return plain tensors."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @classmethod
     def holding(cls, values: Tensor, **fields: Any) -> Self:
-        """These values with these fields."""
+        """A result with these values and attributes."""
         result = values.as_subclass(cls)
         vars(result).update(fields)
         return result
 
     def plain(self) -> Tensor:
-        """The values alone."""
+        """The values as a plain tensor."""
         return self.as_subclass(Tensor)
 
 
 class ArrayResult(Result, np.ndarray):
-    """A result that is an array; what is computed from it has no fields."""
+    """A result that is an array; operations on it return arrays without the attributes."""
 
     @classmethod
     def holding(cls, values: np.ndarray, **fields: Any) -> Self:
-        """These values with these fields."""
+        """A result with these values and attributes."""
         result = np.asarray(values).view(cls)
         vars(result).update(fields)
         return result
 
     def line(self) -> str:
-        """The result in a line."""
+        """A one-line summary."""
         raise NotImplementedError
 
     def __str__(self) -> str:

@@ -20,7 +20,7 @@ from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
 
 ONE_AT_A_TIME = threading.RLock()
-"""Locked by a training: the random number generator and Lightning's log are global to the process."""
+"""Held during training, because the random number generator and Lightning's log are global to the process."""
 
 
 @dataclass(frozen=True)

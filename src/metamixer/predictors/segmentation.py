@@ -14,14 +14,14 @@ from ..system.files import write_png
 from .results import MOST_SHOWN, ArrayResult
 
 OPACITY = 0.55
-"""Of the classes' colours over the image."""
+"""Opacity of the class colors over the image."""
 
 
 class Segmentation(ArrayResult):
-    """The label map (H, W) uint8 of one image, in its own size.
+    """The label map (H, W) uint8 of one image, in the size of the image.
 
-    classes, colours: of the labels; picture: the image as it was given. `save("labels.png")` writes the labels, a
-    `.jpg` the picture, `.json` the areas.
+    classes, colours: names and colors by label; picture: the input image. `save("labels.png")` writes the labels,
+    `.jpg` the overlay, `.json` the areas.
     """
 
     classes: list[str]
@@ -41,15 +41,15 @@ class Segmentation(ArrayResult):
         return count_labels(self.view(np.ndarray), self.classes)
 
     def shares(self) -> dict[str, float]:
-        """The same as fractions of the image."""
+        """The areas as fractions of the image."""
         return {name: count / self.size for name, count in self.areas().items()}
 
     def label_image(self) -> Image.Image:
-        """A palette image whose numbers are the labels and whose colours are the classes'."""
+        """A palette image with the labels as values and the class colors as palette."""
         return paint(self.view(np.ndarray), self.colours)
 
     def draw(self) -> Image.Image:
-        """The image under the colours of its classes, with a legend of those that occur at its right."""
+        """The image overlaid with the class colors, with a legend of the classes that occur to its right."""
         image = read_image(self.picture, name=self.source)
         overlay = Image.blend(image, self.label_image().convert("RGB"), OPACITY)
         entries = [
@@ -70,6 +70,6 @@ class Segmentation(ArrayResult):
 
 
 def count_labels(labels: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
-    """How often each class occurs, the commonest first, without those that don't."""
+    """The count of each class that occurs, most frequent first."""
     counts = np.bincount(labels.ravel(), minlength=len(classes))
     return {classes[label]: int(counts[label]) for label in np.argsort(-counts, kind="stable") if counts[label]}

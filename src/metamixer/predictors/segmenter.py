@@ -72,14 +72,14 @@ class Segmenter(Predictor):
 
     @torch.inference_mode()
     def result(self, picture: Picture, *, grey_images: bool = False) -> Segmentation:
-        """The label of each pixel of an image, in its own size; grey_images: a grey one may be, else it is refused."""
+        """The label of each pixel of an image; grey_images: accept gray images instead of raising InputError."""
         pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images))
         with self.computing():
             labels = label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
         return self.named(picture, labels)
 
     def named(self, picture: Picture, labels: np.ndarray) -> Segmentation:
-        """Labels with the names and colours of their classes."""
+        """Labels with the names and colors of their classes."""
         return Segmentation.of(labels, classes=self.classes, colours=self.colours, picture=picture)
 
     def areas(self, labels: np.ndarray) -> dict[str, int]:
@@ -87,5 +87,5 @@ class Segmenter(Predictor):
         return count_labels(labels, self.classes)
 
     def draw(self, picture: Picture, labels: np.ndarray) -> Image.Image:
-        """The picture under the colours of its classes, with a legend of those that occur at its right."""
+        """The image overlaid with the class colors, with a legend of the classes that occur to its right."""
         return self.named(picture, labels).draw()

@@ -1,4 +1,4 @@
-"""The result of an upscaler: the enlarged image, of the kind that came in."""
+"""The result of an upscaler: the enlarged image, of the same type as the input."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,15 +26,15 @@ SUFFIXES = {
 
 
 class Upscaled(Result):
-    """An enlarged image; scale: how many times. `save` writes it as an image, whatever it is."""
+    """An enlarged image; scale: the factor. `save` writes an image file, whatever the type."""
 
     scale: int
 
     @property
     def image(self) -> Image.Image:
-        """As a Pillow image."""
+        """The result as a Pillow image."""
         pixels = self.view(np.ndarray) if isinstance(self, np.ndarray) else as_array(self.plain())
-        return picture_of(pixels.clip(0, 1) if pixels.dtype.kind == "f" else pixels)  # a network goes beyond white
+        return picture_of(pixels.clip(0, 1) if pixels.dtype.kind == "f" else pixels)  # the network may exceed white
 
     def draw(self) -> Image.Image:
         return self.image
@@ -71,7 +71,7 @@ class UpscaledTensor(Upscaled, TensorResult):
 class UpscaledImage(Upscaled, Image.Image):
     """An enlarged Pillow image.
 
-    file: the same with all that the image's file held (depth, colour profile, EXIF), or None where there is no file.
+    file: the enlarged image with the depth, color profile and EXIF data of its file; None without a file.
     """
 
     file: PictureFile | None
@@ -84,7 +84,7 @@ class UpscaledImage(Upscaled, Image.Image):
 
     @classmethod
     def of_file(cls, file: PictureFile, *, scale: int, source: str) -> "UpscaledImage":
-        """Of 16 bits of colour, which Pillow doesn't have, the pixels are a preview; the file has them all."""
+        """From a file; for 16-bit color, which Pillow doesn't support, the pixels are an 8-bit preview."""
         image = file.preview() if file.is_deep_colour else file.image()
         return cls.of(image, scale=scale, source=source, file=file)
 
@@ -93,7 +93,7 @@ class UpscaledImage(Upscaled, Image.Image):
         return self
 
     def save(self, fp, format: str | None = None, **options):
-        """As Pillow does; an image of a file keeps its depth, colour profile and EXIF."""
+        """Save as Pillow does; an image from a file keeps its depth, color profile and EXIF data."""
         if self.file is None or format or options or not isinstance(fp, str | Path):
             return Image.Image.save(self, fp, format, **options)
         path = Path(fp)

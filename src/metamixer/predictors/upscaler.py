@@ -40,9 +40,9 @@ class Upscaler(Predictor):
     """An upscaling network: `Upscaler("ffnet_sr_nano", scale=2)(image)` or `Upscaler.load("best.ckpt")(image)`.
 
     Args:
-        model: a network's name; its own weights are used where no checkpoint is given.
-        scale: upscaling factor; None: the checkpoint's, 2 without one.
-        checkpoint: a file of a training run, an exported file or a published one.
+        model: a network's name; its own weights are used unless `checkpoint` is given.
+        scale: upscaling factor; None: the checkpoint's, or 2.
+        checkpoint: a checkpoint of a training run, an exported file or a published checkpoint.
         memory: limit in MiB of the network's largest tensors, which determines the tile size.
         backend, precision, device: see `load`.
     """
@@ -74,7 +74,7 @@ class Upscaler(Predictor):
         scale: int | None = None,
         **settings,
     ) -> Self:
-        """`Predictor.load`, where a name stands for its weights at a `scale`; settings: `memory` as well."""
+        """`Predictor.load`; a name means its weights for `scale`; settings: also `memory`."""
         if scale is not None and scale not in SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
         source = checkpoint if source is None else source
@@ -100,7 +100,7 @@ class Upscaler(Predictor):
         return upscaler
 
     def example(self) -> Tensor:
-        """Noise in the size of a tile, or smaller."""
+        """Noise of at most the size of a tile."""
         side = min(self.tile + 2 * self.margin, EXAMPLE_SIDE)
         return torch.rand(1, 3, side, side)
 
@@ -112,10 +112,10 @@ class Upscaler(Predictor):
         return each_of(given, self.inputs, what="image", expected="a path, a URL, a Pillow image, an array or a tensor")
 
     def result(self, image: Any) -> UpscaledImage | UpscaledArray | UpscaledTensor | Tensor:
-        """The enlarged image, of the kind that came in.
+        """The enlarged image, of the same type as the input.
 
         image: a path; a Pillow image (modes L, LA, RGB, RGBA, I;16); an array (H, W), (H, W, 1) or (H, W, 3), uint8,
-        uint16 or float in [0, 1]; or a tensor (3, H, W) or (B, 3, H, W), the same types.
+        uint16 or float in [0, 1]; or a tensor (3, H, W) or (B, 3, H, W) of one of these types.
         """
         if isinstance(image, Image.Image):
             return UpscaledImage.of(self.enlarge_picture(image), scale=self.scale, source=name_of(image))
@@ -131,7 +131,7 @@ class Upscaler(Predictor):
     def _enlarge_tensor(self, image: Tensor) -> Tensor:
         if not image.numel():
             raise InputError(f"tensor of shape {list(image.shape)}, expected pixels in it")
-        if image.dtype == torch.bfloat16:  # which NumPy doesn't know
+        if image.dtype == torch.bfloat16:  # which NumPy doesn't support
             return self._enlarge_tensor(image.float()).to(image.dtype)
         if image.ndim == 4:
             return torch.stack([self._enlarge_tensor(single) for single in image])
@@ -143,7 +143,7 @@ class Upscaler(Predictor):
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(image.device)
 
     def enlarge_file(self, file: PictureFile, *, on_tile: Callable[[int, int], object] | None = None) -> PictureFile:
-        """A file's pixels and transparency, all else as it is. on_tile: as in `enlarge`."""
+        """Upscale a file's pixels and transparency; everything else is unchanged. on_tile: as in `enlarge`."""
         if file.alpha is None:
             return file.with_pixels(self.enlarge(file.colour, on_tile=on_tile), None)
         colour = extend_color(file.colour, file.alpha)

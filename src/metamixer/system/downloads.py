@@ -1,4 +1,4 @@
-"""Published files: fetched once, from their release or a mirror of it, and compared by checksum."""
+"""Published files: downloaded once, from their release or a mirror, and verified by checksum."""
 
 import hashlib
 import os
@@ -12,20 +12,19 @@ RELEASE = "https://github.com/ysj9909/FFNet/releases/download/v1.0"
 """The authors' release of FFNet."""
 
 MIRROR = "METAMIXER_WEIGHTS"
-"""The environment variable that names a folder or base URL with the release's files, for machines without the internet.
-"""
+"""Environment variable with a folder or base URL of the release's files, for machines without internet access."""
 
 
 def is_url(source: object) -> bool:
-    """Whether a source is fetched by HTTP."""
+    """Whether a source is an HTTP or HTTPS URL."""
     return str(source).startswith(("http://", "https://"))
 
 
 def download(url: str) -> Path:
-    """The file of a URL: in the mirror's folder, or in torch's hub cache, fetched if it isn't there.
+    """The path of a URL's file: in the mirror's folder, or in torch's hub cache, to which it is downloaded once.
 
-    Its SHA-256 is compared with that which the URL tells (`URL#sha256=DIGEST`), else with that of its first use.
-    Raises InputError where it can't be had, or is another file.
+    The file's SHA-256 must equal the one in the URL (`URL#sha256=DIGEST`), else the one stored at its first use.
+    Raises InputError if the download fails or the hash differs.
     """
     address, _, pinned = url.partition("#sha256=")
     mirror = os.environ.get(MIRROR, "") if address.startswith(f"{RELEASE}/") else ""
@@ -33,7 +32,7 @@ def download(url: str) -> Path:
     if mirror and not is_url(mirror):
         path = Path(mirror).expanduser() / name
         if not path.is_file():
-            raise InputError(f"{MIRROR} {mirror}: no {name} in it, expected the file of {address}")
+            raise InputError(f"{MIRROR} {mirror}: doesn't contain {name}, expected the file from {address}")
     else:
         path = cache() / name
         if not path.is_file():
@@ -57,7 +56,7 @@ def cache() -> Path:
 
 
 def checksum_file(path: Path) -> Path:
-    """What keeps the SHA-256 of a download."""
+    """The file that stores the SHA-256 of a download."""
     return path.with_name(path.name + ".sha256")
 
 
@@ -66,27 +65,29 @@ def _fetch(url: str, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(path))  # under another name until it is whole
+        torch.hub.download_url_to_file(url, str(path))  # under a temporary name until complete
     except OSError as error:
         raise InputError(
-            f"{url}: can't be downloaded ({error}); fetch it elsewhere and give its path, or name a folder of such "
-            f"files in {MIRROR}"
+            f"{url}: can't be downloaded ({error}); download the file yourself and give its path, or set the "
+            f"environment variable {MIRROR} to its folder"
         ) from None
 
 
 def _compare(path: Path, pinned: str) -> None:
-    """Raise InputError where a file isn't the one that is pinned, or that was first used."""
+    """Raise InputError if a file's hash differs from the pinned one, or from the one at its first use."""
     checksum = checksum_file(path)
     kept = checksum.read_text().split() if checksum.is_file() else []
     expected = pinned or "".join(kept[:1])
-    if not expected and path.parent != cache():  # a mirror's folder is its owner's
+    if not expected and path.parent != cache():  # no files are written into a mirror's folder
         return
     digest = _sha256(path)
     if not expected:
         with written_whole(checksum) as part:
             part.write_text(f"{digest}  {path.name}\n")
     elif expected != digest:
-        raise InputError(f"{path}: SHA-256 {digest}, expected {expected}: remove both files to fetch it anew")
+        raise InputError(
+            f"{path}: SHA-256 {digest}, expected {expected}: delete the file and its .sha256 to download it again"
+        )
 
 
 def _sha256(path: Path) -> str:

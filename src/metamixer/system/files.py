@@ -153,9 +153,7 @@ def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite
 
 
 def free_name(path: str | Path, *, overwrite: bool = False) -> str:
-    """A path that nothing has yet: detected, else detected_2 and so on; forecast.csv, forecast_2.csv. With `overwrite`
-    the path itself.
-    """
+    """The first path that doesn't exist of NAME, NAME_2, NAME_3, ...; with `overwrite`, the path itself."""
     path = Path(path)
     names = chain([path], (path.with_stem(f"{path.stem}_{number}") for number in count(2)))
     return str(path if overwrite else next(name for name in names if not name.exists()))

@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def package_version() -> str:
-    """The version as the installer recorded it; 0+unknown in a checkout that isn't installed."""
+    """The installed version; 0+unknown in a checkout that isn't installed."""
     try:
         return version("metamixer")
     except PackageNotFoundError:

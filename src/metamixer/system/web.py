@@ -1,4 +1,4 @@
-"""Files at URLs: one place, HTTPS alone, of bounded size."""
+"""Downloads from URLs: HTTPS only, with a size limit."""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,28 +11,28 @@ from urllib.request import Request, urlopen
 from ..errors import InputError
 
 LARGEST = 256 * 2**20
-"""Bytes of a file that is read from a URL."""
+"""Maximum size of a download in bytes."""
 
 TIMEOUT = 30
-"""Seconds without an answer."""
+"""Seconds to wait for a response."""
 
 CHUNK = 2**20
 
 
 def is_url(source: object) -> bool:
-    """Whether something is the address of a file on the web."""
+    """Whether a source is a URL."""
     return isinstance(source, str) and source.startswith(("http://", "https://"))
 
 
 def fetch(url: str, *, largest: int = LARGEST) -> bytes:
-    """What stands at a URL; raises InputError where it is not HTTPS, too large, or can't be fetched."""
+    """The content of a URL; raises InputError if it isn't HTTPS, is too large or can't be downloaded."""
     if urlparse(url).scheme != "https":
-        raise InputError(f"{url}: expected an https address")
+        raise InputError(f"{url}: expected an https URL")
     content = bytearray()
     try:
         with urlopen(Request(url, headers={"User-Agent": "metamixer"}), timeout=TIMEOUT) as answer:
             if urlparse(answer.url).scheme != "https":
-                raise InputError(f"{url}: leads to {answer.url}, expected an https address")
+                raise InputError(f"{url}: redirects to {answer.url}, expected an https URL")
             while chunk := answer.read(CHUNK):
                 content += chunk
                 if len(content) > largest:
@@ -40,13 +40,15 @@ def fetch(url: str, *, largest: int = LARGEST) -> bytes:
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{url}: can't be fetched ({error}); fetch it elsewhere and give its path") from None
+        raise InputError(
+            f"{url}: can't be downloaded ({error}); download the file yourself and give its path"
+        ) from None
     return bytes(content)
 
 
 @contextmanager
 def fetched(url: str) -> Iterator[Path]:
-    """The file of a URL under its own name, for as long as it is needed."""
+    """Download a URL to a temporary file of the same name; yields its path."""
     name = PurePosixPath(unquote(urlparse(url).path)).name.lstrip(".") or "file"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name)

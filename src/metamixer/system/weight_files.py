@@ -22,7 +22,7 @@ from .files import expect_file
 Source = str | Path | Mapping[str, Tensor]
 
 MOST_UNPACKED = 20
-"""How many times larger than its archive a checkpoint may be; weights hardly get smaller."""
+"""Maximum compression ratio of a checkpoint in an archive; weights hardly compress."""
 
 
 def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[str, Tensor]:
@@ -51,7 +51,7 @@ def _read_url(url: str) -> Mapping:
     try:
         return _read_file(path)
     except InputError:
-        # A cut-off download would otherwise be taken from the cache, with a checksum that fits, for ever.
+        # a truncated download would stay in the cache, with a matching checksum
         forget(path)
         raise
 
@@ -87,7 +87,7 @@ def read_torch_file(path: Path) -> Mapping:
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[Path | IO[bytes]]:
-    """The checkpoint in a ZIP archive of one, as a detector is published; any other file itself."""
+    """The checkpoint inside a ZIP archive, as one detector is published; any other file unchanged."""
     members = []
     if is_zipfile(path):  # as torch's own files are
         with ZipFile(path) as archive:

@@ -30,7 +30,7 @@ MEASURES = {
 }
 """COCO's twelve numbers: our name -> torchmetrics'."""
 SHOWN = ("box_ap", "mask_ap")
-"""On the screen; the others are in the logs."""
+"""Metrics in the progress bar; the others are only logged."""
 KINDS = {"box": "bbox", "mask": "segm"}
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]

@@ -43,7 +43,7 @@ ERRORS = {USAGE_ERROR: InputError, DIVERGED: DivergenceError}
 
 
 PARSING = {"exit_on_error": False, "allow_abbrev": False}
-"""Of every parser: errors come back, and an option is what it is called."""
+"""Settings of every parser: raise errors instead of exiting; no abbreviated options."""
 
 
 class TrainingCLI(LightningCLI):
@@ -84,7 +84,7 @@ class TrainingCLI(LightningCLI):
                 super().parse_arguments(parser, args)
         except ArgumentError as error:
             options = self._subcommand_parsers[args[0]]._option_string_actions
-            raise InputError(f"{plain(str(error), options)}; metamixer {args[0]} --help tells more") from None
+            raise InputError(f"{plain(str(error), options)}; see metamixer {args[0]} --help") from None
 
     def _parse_ckpt_path(self) -> None:
         """Judge the checkpoint before anything else looks into it.
@@ -172,7 +172,7 @@ class TrainingCLI(LightningCLI):
             self._run_in_folder(subcommand)
 
     def _run_in_folder(self, subcommand: str) -> None:
-        """Run; an interrupt says how to continue, and a new run that fails at once leaves no folder."""
+        """Run; after an interruption, print how to resume; remove the folder of a run that fails immediately."""
         try:
             with interrupts_kept():
                 super()._run_subcommand(subcommand)
@@ -184,8 +184,6 @@ class TrainingCLI(LightningCLI):
             if subcommand == "fit" and self.is_new and self.trainer.is_global_zero:
                 drop_empty_run(Path(self.trainer.default_root_dir))
             raise
-        if subcommand == "fit" and self.trainer.is_global_zero:
-            print_next(Path(self.trainer.default_root_dir), self.words)
 
     def _workers_were_ended(self, error: Exception) -> bool:
         """Whether a scheduler ended the workers together with this process, which PyTorch reports as their failure."""
@@ -206,9 +204,10 @@ class TrainingCLI(LightningCLI):
         )
 
 
-def print_next(out: Path, words: list[str]) -> None:
-    """What a run has written, and what one might do with it."""
-    if (best := out / "best.ckpt").is_file():
+def print_next(run: TrainingCLI) -> None:
+    """Print the checkpoint that a training run has written, and next commands."""
+    out, words = Path(run.trainer.default_root_dir), run.words
+    if run.config.subcommand == "fit" and run.trainer.is_global_zero and (best := out / "best.ckpt").is_file():
         print(f"wrote {best}")
         recipe = next((f" --config {words[i + 1]}" for i, word in enumerate(words[:-1]) if word == "--config"), "")
         print(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}")

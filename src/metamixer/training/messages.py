@@ -1,4 +1,4 @@
-"""What the command line's parser says of a wrong option, in one line about the option that the user typed."""
+"""The parser's messages about wrong options, shortened to one line about the option that the user typed."""
 
 import difflib
 import re
@@ -15,7 +15,7 @@ WRONG_VALUE = re.compile(r"Subtypes: \[(.*?)\] Errors: .*Given value: (.*)$")
 
 
 def plain(message: str, options: Iterable[str]) -> str:
-    """The parser's message about the option alone, with the nearest of `options`; others as they are."""
+    """The message about the option only, with the nearest of `options`; other messages unchanged."""
     message = " ".join(message.split())
     key, keyword, value = KEY.search(message), NO_KEYWORD.search(message), WRONG_VALUE.search(message)
     if key and keyword:

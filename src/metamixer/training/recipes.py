@@ -1,4 +1,4 @@
-"""The recipes that come with the package, by name."""
+"""The packaged recipes, by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from ..errors import InputError
 
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = (PACKAGE / "recipes", PACKAGE.parents[1] / "recipes")
-"""Where they are: in the package of a wheel, and in a checkout beside `src`."""
+"""Folders of recipes: inside an installed package, and next to `src` in a checkout."""
 
 
 def recipe_names() -> dict[str, Path]:
@@ -17,9 +17,9 @@ def recipe_names() -> dict[str, Path]:
 
 
 def find_recipe(name: str) -> str:
-    """The file of a recipe: a path as it is, or a name, such as imagenette or detection/own_data.
+    """The file of a recipe, given by path or by name, such as imagenette or detection/own_data.
 
-    Raises InputError for a name that several recipes have; what is no recipe's name is left as it is.
+    Raises InputError for an ambiguous name; an unknown name is returned unchanged.
     """
     if Path(name).is_file():
         return name
@@ -32,7 +32,7 @@ def find_recipe(name: str) -> str:
 
 
 def with_recipes(arguments: Sequence[str]) -> list[str]:
-    """Arguments of `fit` in which every `--config NAME` is a file."""
+    """Replace the recipe names in `--config NAME` by their files."""
     result: list[str] = []
     for word in arguments:
         if result and result[-1] in ("--config", "-c"):

@@ -93,7 +93,7 @@ def keep_earlier_run(out: Path, *, logs: Container[Path]) -> None:
 
 
 def drop_empty_run(out: Path) -> None:
-    """Remove the folder of a new run that failed before it had a checkpoint or a row of its log."""
+    """Remove the folder of a new run that failed before its first checkpoint or log entry."""
     logs = (path.read_text().strip() for path in out.glob("logs/*/metrics.csv"))
     if out.is_dir() and not any(out.rglob("*.ckpt")) and not any(logs):
         shutil.rmtree(out)

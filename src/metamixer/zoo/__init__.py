@@ -1,1 +1,1 @@
-"""Every network and every file of weights, as data: nothing here imports PyTorch but what fetches a file."""
+"""All networks and files of weights, as data; PyTorch is imported only to download a file."""

@@ -1,18 +1,18 @@
-"""From an entry of the table to its file."""
+"""The file of an entry in the table of weights."""
 
 from pathlib import Path
 
 from .weights import WEIGHTS, Weights
 
 FOLDER = Path(__file__).parents[1] / "weights"
-"""The packaged files; their model card lies beside them."""
+"""Folder of the packaged files and their model card."""
 
 
 def source_of(weights: Weights) -> str | Path:
-    """The path of a file in the package, or the URL of a published one."""
+    """The path of a packaged file, or the URL of a published one."""
     return FOLDER / weights.file if weights.packaged else weights.url
 
 
 def packaged_names() -> list[str]:
-    """What is in the package, such as ffnet_sr_nano_x2."""
+    """Names of the packaged weights, such as ffnet_sr_nano_x2."""
     return [weights.name for weights in WEIGHTS if weights.packaged]

@@ -1,4 +1,4 @@
-"""The size of every network, and what the paper reports of those whose weights nobody published."""
+"""The size of every network, and the paper's figures for those without published weights."""
 
 from dataclasses import dataclass
 
@@ -25,17 +25,18 @@ METRICS: dict[str, Metric] = {
     SEGMENTATION: Metric("segmenter", "mIoU, %"),
     SUPER_RESOLUTION: Metric("super-resolution", "PSNR on Set5, dB"),
     FORECASTING: Metric("forecaster", "MSE / MAE on ETT"),
-    ZERO_SHOT: Metric("forecaster of any series", "MASE on 23 sets"),
+    ZERO_SHOT: Metric("zero-shot forecaster", "MASE on 23 sets"),
     POINTS: Metric("points", "mIoU, %"),
 }
-"""By task, in the order in which they are listed."""
+"""By task, in the order of `metamixer models`."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """parameters, macs: of the deploy form; macs: multiply-accumulates of one image of `pixels` (height, width).
+    """A network's size in deploy form.
 
-    figures: what the paper reports of a network without published weights.
+    macs: multiply-accumulates for one image of `pixels` (height, width); figures: the paper's, for a network without
+    published weights.
     """
 
     task: str
@@ -77,8 +78,8 @@ NETWORKS: dict[str, Network] = {
 }
 """By name.
 
-Figures: of `ffnet_ts` the mean of the four ETT sets and of the horizons 96, 192, 336 and 720 at lookback 96 (table 5);
-of `ffnet_3d` on ScanNet v2, ScanNet200 and S3DIS (section 4.5).
+Figures: for `ffnet_ts`, the mean over the four ETT sets and the horizons 96, 192, 336 and 720 at lookback 96 (table 5);
+for `ffnet_3d`, ScanNet v2, ScanNet200 and S3DIS (section 4.5).
 """
 
 OTHER_SIZES: dict[str, Network] = {
@@ -87,4 +88,4 @@ OTHER_SIZES: dict[str, Network] = {
     "ffnet_sr_nano_x4": Network(SUPER_RESOLUTION, 188_080, 12_113_149_952, (256, 256)),
     "ffnet_ts_zero": Network(ZERO_SHOT, 1_230_480),
 }
-"""Of weights whose network or images have other sizes than its defaults, by the weights' name."""
+"""By name of weights: sizes that differ from the network's defaults."""

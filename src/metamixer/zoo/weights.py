@@ -1,7 +1,7 @@
-"""Every file of weights that a name stands for: the authors' release, and what is in the package.
+"""All files of weights by name: the authors' release and the packaged weights.
 
-One entry adds a file: `create_model(NAME, pretrained=True)`, the commands, the predictors and `metamixer models` know
-it then.
+One entry makes a file available in `create_model(NAME, pretrained=True)`, the commands, the predictors and
+`metamixer models`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ DATA: dict[str, str] = {
     "291 images": "T91 and BSDS200, published for research",
     "synthetic series": "made by metamixer.data.series.synthetic",
 }
-"""Training data -> where it is from, and its terms."""
+"""Training data -> its source and terms of use."""
 
 PAPER = "paper, arXiv 2406.02021"
 
@@ -32,17 +32,16 @@ class Weights:
     """A file of trained weights.
 
     Args:
-        name: the name to ask for.
-        network: its network's name; a classifier's name in timm is `name`.
-        file: its name in the release, or in the package's folder `weights`.
-        megabytes: of a file in the package its size; of a published one that of its weights in float32, which the file
-            may exceed.
-        classes: number of classes; None: it has none.
-        data: what it was trained on, one of `DATA`.
-        figures: values of the task's metric; measured: who measured them.
-        arguments: keywords of its network.
-        packaged: it comes with the package.
-        sha256: of the file; None: unknown, so that of the first download is kept.
+        name: name of the weights; for a classifier also its name in timm.
+        network: name of the network.
+        file: file name in the release, or in the package's folder `weights`.
+        megabytes: file size; for a published file, the size of its weights in float32, which the file may exceed.
+        classes: number of classes; None for a network without classes.
+        data: the training data, a key of `DATA`.
+        figures: values of the task's metric; measured: their source.
+        arguments: keywords of the network.
+        packaged: whether the file is in the package.
+        sha256: of the file; None: unknown, so the hash of the first download is stored.
     """
 
     name: str
@@ -60,7 +59,7 @@ class Weights:
 
     @property
     def size(self) -> Network:
-        """What is known of its network."""
+        """Size and task of its network."""
         return OTHER_SIZES.get(self.name) or NETWORKS[self.network]
 
     @property
@@ -70,7 +69,7 @@ class Weights:
 
     @property
     def url(self) -> str:
-        """Where a published file is, with its checksum if that is known."""
+        """URL of a published file, with its checksum if known."""
         return f"{RELEASE}/{self.file}" + (f"#sha256={self.sha256}" if self.sha256 else "")
 
 
@@ -146,18 +145,18 @@ WEIGHTS: tuple[Weights, ...] = (
         sha256="ffff48f0d31b5d9376396565bcaf30afac672dad73731d7afb9e05e7223dd79d",
     ),
 )
-"""In the order in which they are listed; of a network's several, the first is meant by its bare name."""
+"""In the order of `metamixer models`; a network's bare name means its first entry."""
 
 
 def weights_of(network: str) -> list[Weights]:
-    """The weights of a network by name."""
+    """The weights of a network."""
     return [weights for weights in WEIGHTS if weights.network == network]
 
 
 def find_weights(name: str, **arguments) -> Weights | None:
-    """The weights of this name, or the first of this network's that agree with its keywords where both tell one.
+    """The weights of this name, or the network's first weights whose keywords match.
 
-    None for a network that has none; raises InputError where it has some, but for other keywords.
+    None for a network without weights; raises InputError if it only has weights for other keywords.
     """
     known = [weights for weights in WEIGHTS if weights.name == name] or weights_of(name)
     for weights in known:
@@ -178,7 +177,7 @@ def _listed(arguments: Iterable[Mapping[str, Any]]) -> str:
 
 
 def default_weights(task: str, **arguments) -> Weights | None:
-    """What a task's command takes unasked: the package's weights, else the smallest published ones; then the best."""
+    """A task's default weights: packaged before published, then the smallest, then the best."""
     known = [weights for weights in WEIGHTS if weights.task == task and _agrees(weights, arguments)]
     return min(
         known, key=lambda weights: (not weights.packaged, weights.megabytes, -sum(weights.figures)), default=None

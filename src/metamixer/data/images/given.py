@@ -1,4 +1,4 @@
-"""Images as users have them: a path, a URL, a Pillow image, an array, a tensor, a folder, or a list of these."""
+"""Images in any accepted form: a path, a URL, a Pillow image, an array, a tensor, a folder, or a list of these."""
 
 import io
 import os
@@ -20,9 +20,9 @@ CHANNELS = (1, 3, 4)
 
 
 def pictures_of(given: Any) -> Picture | list[Picture]:
-    """A path or Pillow image; a list of them for a folder, a batch of pixels, or several of any kind.
+    """A path or Pillow image; a list of them for a folder, a batch of pixels, or several inputs.
 
-    Raises InputError for what is none, and where there is nothing.
+    Raises InputError for other types and for no images.
     """
     if isinstance(given, Image.Image):
         return given
@@ -35,7 +35,7 @@ def pictures_of(given: Any) -> Picture | list[Picture]:
 
 
 def named_pictures(given: str | os.PathLike) -> Picture | list[Picture]:
-    """The image of a path or URL, the images of a folder."""
+    """The image of a path or URL, or the images of a folder."""
     if is_url(given):
         return fetch_picture(str(given))
     path = Path(given)
@@ -43,7 +43,7 @@ def named_pictures(given: str | os.PathLike) -> Picture | list[Picture]:
 
 
 def fetch_picture(url: str) -> Image.Image:
-    """The image at a URL, whose name it keeps."""
+    """The image at a URL; its `filename` is the URL."""
     content = fetch(url)
     with decoding(url):
         picture = Image.open(io.BytesIO(content))
@@ -53,21 +53,21 @@ def fetch_picture(url: str) -> Image.Image:
 
 
 def name_of(picture: Picture) -> str:
-    """What messages and results call a picture."""
+    """The name of an image in messages and results."""
     return getattr(picture, "filename", "") or "image" if isinstance(picture, Image.Image) else str(picture)
 
 
 def as_array(pixels: np.ndarray | Tensor) -> np.ndarray:
-    """Pixels with the channels last; a tensor (..., channels, height, width) has them before."""
+    """Pixels as an array with channels last; tensors have the layout (..., channels, height, width)."""
     if isinstance(pixels, np.ndarray):
         return np.asarray(pixels)
     pixels = pixels.detach().cpu()
-    pixels = pixels.float() if pixels.is_floating_point() else pixels  # NumPy has no bfloat16
+    pixels = pixels.float() if pixels.is_floating_point() else pixels  # NumPy doesn't support bfloat16
     return np.asarray(pixels.movedim(-3, -1).numpy() if pixels.ndim > 2 else pixels.numpy())
 
 
 def picture_of(pixels: np.ndarray) -> Image.Image:
-    """pixels: (H, W) or (H, W, 1, 3 or 4); whole numbers of 8 or 16 bits, or floating point from 0 to 1."""
+    """A Pillow image of an array (H, W) or (H, W, 1, 3 or 4): uint8, uint16, bool, or floating point from 0 to 1."""
     shape = pixels.shape
     if pixels.ndim not in (2, 3) or 0 in shape or (pixels.ndim == 3 and shape[2] not in CHANNELS):
         raise InputError(f"image of shape {list(shape)}, expected (height, width) or (height, width, 3), channels last")

@@ -139,7 +139,7 @@ def _from_npy(path: Path) -> Cloud:
 
 
 def cloud_of_rows(array: np.ndarray, path: str | Path) -> Cloud:
-    """array: (points, 3), (points, 4) with intensity or (points, 6) with colour; path: its name for messages."""
+    """A cloud from an array (points, 3), (points, 4) with intensity or (points, 6) with color; path: for messages."""
     array = _numeric(array, str(path))
     if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
         raise InputError(
@@ -151,7 +151,7 @@ def cloud_of_rows(array: np.ndarray, path: str | Path) -> Cloud:
 
 
 def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> Cloud:
-    """arrays: by the names in `ARRAYS`; path: their name for messages."""
+    """A cloud from arrays with names in `ARRAYS`; path: for messages."""
     names = {kind: next((name for name in known if name in arrays), "") for kind, known in ARRAYS.items()}
     if "xyz_cm" in arrays:
         names["coordinates"] = "xyz_cm"

@@ -1,4 +1,4 @@
-"""Point clouds as users have them: a path, a URL, a `Cloud`, an array, a tensor, a folder, or a list of these."""
+"""Point clouds in any accepted form: a path, a URL, a `Cloud`, an array, a tensor, a folder, or a list of these."""
 
 import os
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ EXPECTED = "a path, a URL, a Cloud, or an array or tensor (points, 3), (points, 
 
 
 def clouds_of(given: Any) -> Cloud | Path | list[Cloud | Path]:
-    """A path or cloud; a list of them for a folder of clouds, or several of any kind.
+    """A path or cloud; a list of them for a folder of clouds or several inputs.
 
-    Rows are x, y, z and, where there are more, intensity or red, green, blue; a dictionary has arrays under the names
-    that NPZ files have. Raises InputError for what is none, and where there is nothing.
+    The columns of an array are x, y, z and, optionally, intensity or red, green, blue. A dictionary has the keys of NPZ
+    files. Raises InputError for other types and for no clouds.
     """
     if isinstance(given, Cloud):
         return check_cloud(given, "cloud")

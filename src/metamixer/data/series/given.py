@@ -1,4 +1,4 @@
-"""Tables as users have them: a path, a URL, a pandas or polars table, a folder, or a list of these."""
+"""Tables in any accepted form: a path, a URL, a pandas or polars table, a folder, or a list of these."""
 
 import os
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from ..given import each_of
 from .tables import read_table
 
 SUFFIXES = (".csv", ".gz", ".parquet")
-"""What files are taken for tables in a folder."""
+"""Suffixes of the files in a folder that are read as tables."""
 
 
 @dataclass(frozen=True)
 class NamedTable:
-    """A pandas or polars table and what messages and results call it."""
+    """A pandas or polars table and its name in messages and results."""
 
     frame: Any
     name: str = "table"
 
 
 def tables_of(given: Any) -> NamedTable | list[NamedTable]:
-    """A table; a list of them for a folder, or several of any kind. Raises InputError for what is none."""
+    """A table; a list of them for a folder or several inputs. Raises InputError for other types."""
     if isinstance(given, str | os.PathLike):
         return _named(str(given))
     if hasattr(given, "columns") or hasattr(given, "shape"):  # an array has no dates, as `read_frame` will say

@@ -1,1 +1,1 @@
-"""Training on data of one's own: what a folder is (`kinds`), one file a kind, and the training itself (`training`)."""
+"""Training on the user's own data: the kinds of data (`kinds`), one file per kind, and the training (`training`)."""

@@ -1,4 +1,4 @@
-"""Labelled point clouds."""
+"""Labeled point clouds."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SUFFIXES = (".ply", ".las", ".laz", ".npz")
 
 
 def has_clouds(folder: Path) -> bool:
-    """Whether there are clouds below a folder."""
+    """Whether a folder contains point clouds, at any depth."""
     return any(file.suffix.lower() in SUFFIXES or file.name == "coord.npy" for file in folder.rglob("*"))
 
 
@@ -27,13 +27,15 @@ def understand_clouds(folder: Path) -> OwnData:
     for path in paths:
         cloud = read_cloud(path)
         if cloud.labels is None:
-            raise InputError(f"{path}: no labels in it, expected one a point under label, segment or classification")
+            raise InputError(
+                f"{path}: has no labels, expected one per point in a field label, segment or classification"
+            )
         labels |= set(np.unique(cloud.labels[cloud.labels >= 0]).tolist())
         coloured &= cloud.colours is not None
         points.append(len(cloud))
     names = {int(label): str(label) for label in sorted(labels)}
     if len(names) < 2:
-        raise InputError(f"{folder}: one class in all clouds, {named([*names.values()])}, expected at least two")
+        raise InputError(f"{folder}: one class in all clouds ({named([*names.values()])}), expected at least two")
     features = ["position", "colour"] if coloured else ["position"]
     train, val = split(paths, 0)
 
@@ -51,8 +53,8 @@ def understand_clouds(folder: Path) -> OwnData:
 
     return OwnData(
         POINTS,
-        f"{len(paths)} clouds of {sum(points):,} points with labels of {len(names)} classes, {len(val)} of them kept "
-        "for validation: a point segmenter",
+        f"{len(paths)} clouds with {sum(points):,} points of {len(names)} classes, {len(val)} held out for "
+        "validation; trains a point segmenter",
         len(train),
         len(val),
         "PointSegmentation",

@@ -1,4 +1,4 @@
-"""Folders of images: a folder a class, or large images alone."""
+"""Folders of images: one folder per class, or large images only."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,31 +15,31 @@ from ...models.tasks import CLASSIFICATION, SUPER_RESOLUTION
 from .understood import OwnData, at_least_two, counted, named, place, split, write_split
 
 SIDES = (32, 64, 96, 128)
-"""Of the images that a classifier is trained on without a GPU, in pixels; with one also 224."""
+"""Image sizes in pixels for training a classifier without a GPU; 224 is added with one."""
 
 LEAST_LARGE = 96
-"""Pixels of the shorter side of an image from which super-resolution can learn."""
+"""Minimum length in pixels of an image's shorter side for training super-resolution."""
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The images right in a folder, in order."""
+    """The images directly in a folder, sorted."""
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
 
 
 def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """Images by the folder of their class, hidden folders aside."""
+    """Images by class folder, without hidden folders."""
     folders = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
     return {each.name: images_in(each) for each in folders}
 
 
 def split_folders(folder: Path) -> tuple[Path, Path] | None:
-    """The folders of a training and a validation part, where there are both."""
+    """The folders of the training and validation splits, if both exist."""
     train, val = (next((folder / name for name in names if (folder / name).is_dir()), None) for names in SPLITS)
     return (train, val) if train and val else None
 
 
 def expect_readable(images: Sequence[Path]) -> list[tuple[int, int]]:
-    """The sizes of images; raises InputError that names the first that is none."""
+    """The sizes of images; raises InputError that names the first unreadable one."""
     sizes, faults = [], []
     for image in images:
         try:
@@ -48,12 +48,12 @@ def expect_readable(images: Sequence[Path]) -> list[tuple[int, int]]:
         except InputError as error:
             faults.append(str(error))
     if faults:
-        raise InputError(f"{faults[0]}; {len(faults)} such among {len(images)} images, expected none: take them out")
+        raise InputError(f"{faults[0]}; {len(faults)} of {len(images)} images are unreadable, remove them")
     return sizes
 
 
 def has_class_folders(folder: Path) -> bool:
-    """Whether images lie in folders of their classes, with or without folders of a split above."""
+    """Whether images are in one folder per class, with or without folders of splits above."""
     parts = split_folders(folder)
     classes = class_folders(parts[0] if parts else folder)
     return any(classes.values()) and not (parts and images_in(parts[0]))
@@ -64,10 +64,12 @@ def understand_class_folders(folder: Path) -> OwnData:
     classes = class_folders(parts[0]) if parts else class_folders(folder)
     names = list(classes)
     if len(names) < 2:
-        raise InputError(f"{folder}: one class, {names[0]!r}, expected a folder for each of at least two")
+        raise InputError(f"{folder}: one class ({names[0]!r}), expected a folder for each of at least two")
     for name, images in classes.items():
         if not images:
-            raise InputError(f"{folder}: no images in class {name!r}, expected some, or the folder gone")
+            raise InputError(
+                f"{folder}: no images in class {name!r}, expected some; remove the folder if the class isn't used"
+            )
         if not parts:
             at_least_two(len(images), f"{folder / name}: images of class {name!r}")
     images = [image for each in classes.values() for image in each]
@@ -75,7 +77,7 @@ def understand_class_folders(folder: Path) -> OwnData:
     sizes = expect_readable(images)
     held = sum(len(split(each, 0)[1]) for each in classes.values())
     what = f"{counted(len(images), 'image')} in {counted(len(names), 'class', 'classes')} ({named(names)})"
-    how = f"{val_count} more to validate on" if parts else f"{held} of them kept for validation"
+    how = f"{val_count} more for validation" if parts else f"{held} held out for validation"
     side = fitting_side(sizes)
 
     def prepare(out: Path, seed: int) -> dict:
@@ -93,7 +95,7 @@ def understand_class_folders(folder: Path) -> OwnData:
 
     return OwnData(
         CLASSIFICATION,
-        f"{what}, {how}: a classifier at {side} pixels",
+        f"{what}, {how}; trains a classifier on {side}x{side} pixels",
         len(images) if parts else len(images) - held,
         val_count or held,
         "Classification",
@@ -104,7 +106,7 @@ def understand_class_folders(folder: Path) -> OwnData:
 
 
 def divide(classes: dict[str, list[Path]], out: Path, seed: int) -> Path:
-    """A folder with both parts of a split, each class divided by itself; raises nothing, writes below `out`."""
+    """Split each class and write both splits into a folder in `out`; returns the folder."""
     parts = {name: split(images, seed) for name, images in classes.items()}
     folder = write_split(
         out,
@@ -121,14 +123,14 @@ def divide(classes: dict[str, list[Path]], out: Path, seed: int) -> Path:
 
 
 def fitting_side(sizes: Sequence[tuple[int, int]]) -> int:
-    """The largest side to train on that isn't beyond most of the images."""
+    """The largest training size that is at most the median shorter side of the images."""
     short = median(min(size) for size in sizes)
     sides = (*SIDES, 224) if torch.cuda.is_available() else SIDES
     return max((side for side in sides if side <= short), default=sides[0])
 
 
 def has_large_images(folder: Path) -> bool:
-    """Whether a folder holds images alone."""
+    """Whether a folder contains images."""
     return bool(images_in(folder))
 
 
@@ -137,7 +139,9 @@ def understand_large_images(folder: Path) -> OwnData:
     sizes = expect_readable(images)
     small = next((image for image, size in zip(images, sizes, strict=True) if min(size) < LEAST_LARGE), None)
     if small:
-        raise InputError(f"{small}: a side below {LEAST_LARGE} pixels, expected large images for super-resolution")
+        raise InputError(
+            f"{small}: a side below {LEAST_LARGE} pixels, expected larger images for super-resolution, or class folders"
+        )
     at_least_two(len(images), f"{folder}: images")
     train, val = split(images, 0)
     patches = max(256, min(8000, 16 * len(train)))
@@ -160,7 +164,7 @@ def understand_large_images(folder: Path) -> OwnData:
 
     return OwnData(
         SUPER_RESOLUTION,
-        f"{len(images)} large images, {len(val)} of them kept for validation: an upscaler, x2",
+        f"{len(images)} large images, {len(val)} held out for validation; trains an upscaler, x2",
         patches,
         len(val),
         "SuperResolution",

@@ -1,4 +1,4 @@
-"""The table of what a folder can be: how a kind is recognized, and how it is understood."""
+"""The kinds of data that `metamixer train` accepts, and how each is recognized."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from .understood import OwnData
 
 @dataclass(frozen=True)
 class Kind:
-    """what: in a few words; recognizes: whether a folder is one; understand: raises InputError where it can't be used.
+    """A kind of data.
 
-    sure: nothing else looks like it, so that two sure kinds in a folder are a question.
+    what: a short description; recognizes: whether a folder is of this kind; understand: describes the data, raises
+    InputError if it can't be used; sure: recognition is unambiguous, so two sure kinds in one folder are an error.
     """
 
     what: str
@@ -27,18 +28,18 @@ class Kind:
 
 
 KINDS = (
-    Kind("images with a COCO json", coco_files, understand_objects),
+    Kind("images with a COCO JSON file", coco_files, understand_objects),
     Kind("images with masks (folders images and masks)", has_masks, understand_masks),
-    Kind("labelled point clouds", has_clouds, understand_clouds),
+    Kind("labeled point clouds", has_clouds, understand_clouds),
     Kind("a folder of images for each class", has_class_folders, understand_class_folders, sure=False),
     Kind("large images", has_large_images, understand_large_images, sure=False),
-    Kind("a table of series", has_tables, understand_table, sure=False),
+    Kind("a table of time series", has_tables, understand_table, sure=False),
 )
-"""From what is told by most to what is told by least."""
+"""From the most specific to the least specific."""
 
 
 def understand(path: str | Path) -> OwnData:
-    """What a folder, or the file of a table, is; raises InputError where it is none of `KINDS`, or two of them."""
+    """Describe the data in a folder or table file; raises InputError unless it is exactly one of `KINDS`."""
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder, expected data to train on")
@@ -50,5 +51,5 @@ def understand(path: str | Path) -> OwnData:
         raise InputError(f"{path}: nothing to train on, expected one of: {expected}")
     sure = [kind for kind in kinds if kind.sure]
     if len(sure) > 1:
-        raise InputError(f"{path}: {' and '.join(kind.what for kind in sure)}, expected one of them")
+        raise InputError(f"{path}: {' and '.join(kind.what for kind in sure)}, expected only one of them")
     return kinds[0].understand(path)

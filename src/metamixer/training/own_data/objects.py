@@ -1,4 +1,4 @@
-"""Images with a COCO json: objects with boxes and masks."""
+"""Images with a COCO JSON file: objects with boxes and masks."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ def coco_files(folder: Path) -> list[Path]:
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a json has what a COCO file has."""
+    """Whether a JSON file has the keys of a COCO file."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -27,20 +27,20 @@ def is_coco(path: Path) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A COCO file as `is_coco` found it."""
+    """Read a COCO file."""
     return json.loads(path.read_text())
 
 
 def folder_of_images(root: Path, json_file: Path, content: dict[str, Any]) -> Path:
-    """Where the images of a COCO file are: beside it, in a folder of its name, or in `images`."""
+    """The folder of a COCO file's images: its own, one with its name, or `images`."""
     names = [image.get("file_name") for image in content["images"]]
     if not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{json_file}: no images with file_name in it, expected some")
+        raise InputError(f"{json_file}: no images with a file_name, expected some")
     stem = json_file.stem.removeprefix("instances_")
     places = [json_file.parent, root, root / "images", root / stem, json_file.parent / stem, root / "images" / stem]
     found = next((place for place in places if (place / names[0]).is_file()), None)
     if found is None:
-        raise InputError(f"{json_file}: its image {names[0]} isn't there, expected it in {root} or {root / 'images'}")
+        raise InputError(f"{json_file}: image {names[0]} not found, expected it in {root} or {root / 'images'}")
     return found
 
 
@@ -60,7 +60,7 @@ def understand_objects(folder: Path) -> OwnData:
     expect_readable([images / image["file_name"] for image in content["images"]])
     names = [str(category["name"]) for category in content["categories"]]
     if not names or not content["annotations"]:
-        raise InputError(f"{first}: no categories or no annotations in it, expected some of both")
+        raise InputError(f"{first}: no categories or no annotations, expected both")
     train, val = split([image["id"] for image in content["images"]], 0)
     val_count = len(read_json(by_split["val"])["images"]) if divided else len(val)
 
@@ -85,12 +85,12 @@ def understand_objects(folder: Path) -> OwnData:
         }
         return {**sizes, "root": str(folder), **named_places}
 
-    how = f"{val_count} more to validate on" if divided else f"{len(val)} of them kept for validation"
+    how = f"{val_count} more for validation" if divided else f"{len(val)} held out for validation"
     return OwnData(
         DETECTION,
         f"{len(content['images'])} images with {counted(len(content['annotations']), 'object')} of "
         f"{counted(len(names), 'class', 'classes')} "
-        f"({named(names)}), {how}: a detector",
+        f"({named(names)}), {how}; trains a detector",
         len(content["images"]) if divided else len(train),
         val_count,
         "Detection",
@@ -102,7 +102,7 @@ def understand_objects(folder: Path) -> OwnData:
 
 
 def divide(content: dict[str, Any], out: Path, seed: int) -> dict[str, Path]:
-    """A COCO file of each part of a split of the images."""
+    """Split the images and write a COCO file for each split."""
     parts = dict(zip(("train", "val"), split([image["id"] for image in content["images"]], seed), strict=True))
     by_id = {image["id"]: image["file_name"] for image in content["images"]}
     folder = write_split(out, {kind: [by_id[one] for one in ids] for kind, ids in parts.items()})

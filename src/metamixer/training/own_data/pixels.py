@@ -1,4 +1,4 @@
-"""Images with masks: a class for each pixel."""
+"""Images with masks: one class per pixel."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from .understood import OwnData, at_least_two, named, place, split, write_split
 
 IMAGES = ("images", "image", "img", "imgs")
 MASKS = ("masks", "mask", "labels", "annotations", "segmentation")
-"""Names of the folders of images and of masks."""
+"""Accepted names of the folders of images and masks."""
 
 MOST_CLASSES = 64
-"""Different numbers in masks beyond which they are taken for photographs."""
+"""Maximum number of distinct values in masks; more suggest that they are photographs."""
 
 
 def mask_folders(folder: Path) -> tuple[Path, Path] | None:
-    """The folders of images and of masks, where there are both."""
+    """The folders of images and masks, if both exist."""
     images, masks = (
         next((folder / name for name in names if (folder / name).is_dir() and images_in(folder / name)), None)
         for names in (IMAGES, MASKS)
@@ -34,20 +34,24 @@ def mask_folders(folder: Path) -> tuple[Path, Path] | None:
 
 
 def has_masks(folder: Path) -> bool:
-    """Whether a folder has one of images and one of masks."""
+    """Whether a folder contains a folder of images and one of masks."""
     return mask_folders(folder) is not None
 
 
 def numbers_in(masks: list[Path]) -> list[int]:
-    """The numbers that occur in masks, the ignored one aside."""
+    """The values that occur in masks, without the ignored one."""
     found: set[int] = set()
     for mask in masks:
         with decoding(mask), Image.open(mask) as image:
             if image.mode not in ("L", "P", "1", "I", "I;16"):
-                raise InputError(f"{mask}: a mask of mode {image.mode}, expected grey or a palette: numbers of classes")
+                raise InputError(
+                    f"{mask}: a mask of mode {image.mode}, expected a gray or palette image of class numbers"
+                )
             found |= set(np.unique(np.asarray(image)).astype(int).tolist())
         if len(found) > MOST_CLASSES:
-            raise InputError(f"{mask}: more than {MOST_CLASSES} different numbers, expected those of a few classes")
+            raise InputError(
+                f"{mask}: masks have more than {MOST_CLASSES} different values, expected at most that many classes"
+            )
     return sorted(found - {IGNORED_PIXEL} if len(found) > 2 else found)
 
 
@@ -60,7 +64,7 @@ def understand_masks(folder: Path) -> OwnData:
     numbers = [] if described.is_file() else numbers_in([mask for _, mask in pairs])
     names = list(read_classes("classes.yaml", folder).names) if described.is_file() else list(map(str, numbers))
     if len(names) < 2:
-        raise InputError(f"{masks}: one class, {named(names)}, expected at least two")
+        raise InputError(f"{masks}: one class ({named(names)}), expected at least two")
     train, val = split(pairs, 0)
     side = max(32, min(256, min(min(size) for size in sizes)) // 32 * 32)
 
@@ -89,8 +93,8 @@ def understand_masks(folder: Path) -> OwnData:
 
     return OwnData(
         SEGMENTATION,
-        f"{len(pairs)} images with masks of {len(names)} classes ({named(names)}), {len(val)} of them kept for "
-        "validation: a segmenter",
+        f"{len(pairs)} images with masks of {len(names)} classes ({named(names)}), {len(val)} held out for "
+        "validation; trains a segmenter",
         len(train),
         len(val),
         "Segmentation",

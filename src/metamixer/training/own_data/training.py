@@ -1,4 +1,4 @@
-"""From data of one's own to a checkpoint: the recipe, the number of epochs, the run."""
+"""From the user's own data to a checkpoint: the recipe, the number of epochs, the run."""
 
 import os
 import shutil
@@ -32,25 +32,25 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     FORECASTING.name: ("ffnet_ts", {}),
     POINTS.name: ("ffnet_3d_nano", {}),
 }
-"""The network of a task, with its keywords, where no weights are at hand."""
+"""A task's network and its keywords, unless training starts from weights."""
 
 DATAS_OWN = ("num_classes", "in_chans", "variables", "lookback", "horizon", "scale")
-"""Keywords of networks that the data tell."""
+"""Keywords of networks that follow from the data."""
 
 TRIAL_STEPS = 4
 VALIDATION_COST = 0.5
-"""Of an item in validation, as a fraction of one in training."""
+"""Time to validate an item, as a fraction of the time to train on it."""
 
 MANY_STEPS = 1000
-"""From which on the average of the weights is better than the last ones."""
+"""Minimum number of steps for averaging the weights."""
 
 SMALL = 500
-"""Items below which starting processes that read ahead takes longer than they save."""
+"""Below this number of items, worker processes take longer to start than they save."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """A network and the weights that it starts from; file: None for an initialization."""
+    """A network and its initial weights; file: None for a random initialization."""
 
     model: str
     model_args: Mapping[str, Any]
@@ -62,7 +62,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Run:
-    """A training that ended well; metric: the value by which the best checkpoint was chosen."""
+    """A successful training; metric: the best checkpoint's monitored metric."""
 
     data: OwnData
     checkpoint: Path
@@ -71,7 +71,7 @@ class Run:
 
 
 class StepClock(Callback):
-    """The seconds that a step of training takes."""
+    """Measures the seconds per training step."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.times: list[float] = []
@@ -81,14 +81,14 @@ class StepClock(Callback):
 
     @property
     def seconds(self) -> float:
-        """From step to step."""
+        """Mean seconds per step."""
         return (self.times[-1] - self.times[0]) / max(len(self.times) - 1, 1)
 
 
 def fit(
     path: str | Path, out: str | Path, *, minutes: float, seed: int = 0, initial: str | None = None, epochs: int | None
 ) -> Run:
-    """Understand the data, say so, train, and say what came of it; `metamixer train` and `metamixer.train`."""
+    """Inspect the data, print what was found, and train; shared by `metamixer train` and `metamixer.train`."""
     above_zero("minutes", minutes)
     if epochs is not None:
         at_least("epochs", epochs, 1)
@@ -97,7 +97,7 @@ def fit(
     print(f"{path}: {data.understood}", flush=True)
     with removed_where_it_fails(out):
         recipe = recipe_of(data, start, out, seed=seed)
-        length = "" if epochs else f", about {minutes:g} min at most"
+        length = "" if epochs else f", up to about {minutes:g} min"
         epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
         print(f"training {start}: {counted(epochs, 'epoch')}{length}; the run is in {out}", flush=True)
         return train(data, with_epochs(data, recipe, epochs), out, epochs)
@@ -105,7 +105,7 @@ def fit(
 
 @contextmanager
 def removed_where_it_fails(out: Path) -> Iterator[None]:
-    """A new run's folder goes where nothing was trained."""
+    """Remove a new run folder if an error leaves no checkpoint in it."""
     was_there = out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -117,11 +117,13 @@ def removed_where_it_fails(out: Path) -> Iterator[None]:
 
 
 def find_start(data: OwnData, initial: str | None) -> Start:
-    """The weights that were asked for, else those of the package for this task, else none."""
+    """The requested weights, else the packaged weights for the task, else an initialization."""
     if initial is not None:
         start = start_of(Path(initial), data)
         if start is None:
-            raise InputError(f"initial {initial}: not a checkpoint for {data.task.name} on such data, expected one")
+            raise InputError(
+                f"initial {initial}, expected an unfused checkpoint for {data.task.name} with the inputs of this data"
+            )
         return start
     files = [packaged_weights(name) for name in packaged_names()]
     fitting = (start_of(file, data) for file in files)
@@ -129,7 +131,7 @@ def find_start(data: OwnData, initial: str | None) -> Start:
 
 
 def start_of(file: Path, data: OwnData) -> Start | None:
-    """A checkpoint of ours as the start of a training; None where it is for another task or other inputs."""
+    """One of our checkpoints as the start of a training; None if fused, or for another task or other inputs."""
     _, info = read_checkpoint(file)
     if info.get("task") != data.task.name or info.get("fused"):
         return None
@@ -141,7 +143,7 @@ def start_of(file: Path, data: OwnData) -> Start | None:
 
 
 def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str, Any]:
-    """The recipe as `metamixer fit` reads it, but for the number of epochs."""
+    """The recipe for `metamixer fit`, without the number of epochs."""
     arguments = data.prepare(out, seed)
     if "num_workers" not in arguments:
         arguments["num_workers"] = 0 if data.items < SMALL else max(min((os.cpu_count() or 1) - 1, 4), 0)
@@ -164,7 +166,7 @@ def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str,
 
 
 def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) -> int:
-    """How many epochs fit into the time, by that of a few steps; at least 1, at most the data's own limit."""
+    """The number of epochs that fit into the time, estimated from a few steps; from 1 to `data.most_epochs`."""
     clock = {"class_path": f"{StepClock.__module__}.{StepClock.__name__}"}
     with tempfile.TemporaryDirectory() as folder:
         trainer = {
@@ -185,7 +187,7 @@ def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) 
 
 
 def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """The recipe with its length, about ten validations on the way, and one at the end."""
+    """The recipe with the number of epochs, and about ten validations, the last one at the end."""
     every = next(step for step in range(max(epochs // 10, 1), 0, -1) if epochs % step == 0)
     lengths = {"max_epochs": epochs, "check_val_every_n_epoch": every}
     trainer = {**recipe["trainer"], **lengths, "enable_model_summary": False}
@@ -201,15 +203,15 @@ def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[s
 
 
 def train(data: OwnData, recipe: Mapping[str, Any], out: Path, epochs: int) -> Run:
-    """Run the recipe, which is kept beside the checkpoints."""
+    """Run the recipe, which is saved next to the checkpoints."""
     cli = run_recipe(recipe, out / "recipe.yaml")
     best = next(callback for callback in cli.trainer.checkpoint_callbacks if callback.monitor)
     if best.best_model_score is None:
-        raise InputError(f"{out}: nothing was validated, expected more --minutes")
+        raise InputError(f"{out}: the training ended before its first validation; increase --minutes")
     return Run(data, out / "best.ckpt", float(best.best_model_score), epochs)
 
 
 def run_recipe(recipe: Mapping[str, Any], path: Path):
-    """`metamixer fit` by a recipe, which is written to `path` before."""
+    """Write a recipe to `path` and run `metamixer fit` on it."""
     write_text(path, yaml.safe_dump(dict(recipe), sort_keys=False))
     return run(["fit", "--config", str(path)])

@@ -1,4 +1,4 @@
-"""What a folder of somebody's data was understood to be, and the split of its parts."""
+"""The description of a folder of data, and its split into training and validation."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from ...models.tasks import TaskSpec
 from ...system.files import write_text
 
 HELD_BACK = 0.2
-"""The part of each class that is kept for validation."""
+"""Fraction of each class that is held out for validation."""
 
 Item = TypeVar("Item")
 Arguments = dict[str, Any]
@@ -22,12 +22,12 @@ Arguments = dict[str, Any]
 
 @dataclass(frozen=True)
 class OwnData:
-    """A folder and how a network learns from it.
+    """Data and how to train a network on it.
 
-    task: what it is for; understood: that in a line; items: what an epoch goes through, val_items: what is validated.
-    model: keywords of the task's class; data: the data module's class; trainer: keywords of Lightning's.
-    prepare: (the run's folder, seed) -> keywords of the data module; what it writes is below that folder.
-    most_epochs: more are of no use.
+    task: the task; understood: a one-line description; items, val_items: numbers of training and validation items.
+    model_class, model: the task's class and keywords; data_class: the data module; trainer: Lightning's keywords.
+    prepare: (run folder, seed) -> keywords of the data module; it writes only into the run folder.
+    most_epochs: maximum number of epochs.
     """
 
     task: TaskSpec
@@ -43,12 +43,12 @@ class OwnData:
 
 
 def held_back(count: int) -> int:
-    """How many of several are kept for validation; at least one on either side."""
+    """The number of items held out for validation; both splits get at least one."""
     return min(max(round(count * HELD_BACK), 1), count - 1)
 
 
 def split(items: Sequence[Item], seed: int) -> tuple[list[Item], list[Item]]:
-    """Those to train on and those to validate on, the same for the same seed."""
+    """Items for training and items for validation, determined by the seed."""
     shuffled = list(items)
     random.Random(seed).shuffle(shuffled)
     count = held_back(len(shuffled))
@@ -56,7 +56,7 @@ def split(items: Sequence[Item], seed: int) -> tuple[list[Item], list[Item]]:
 
 
 def write_split(out: Path, parts: Mapping[str, Sequence[str]]) -> Path:
-    """Write down in the run which file is in which part; gives the folder of the split, empty."""
+    """Write the files of each split to split.json in the run folder; returns a new, empty folder for the split."""
     folder = out / "split"
     if folder.is_dir():
         shutil.rmtree(folder)
@@ -66,7 +66,7 @@ def write_split(out: Path, parts: Mapping[str, Sequence[str]]) -> Path:
 
 
 def place(file: Path, target: Path) -> None:
-    """Let a file stand in the split as well: by a link, or a copy where the system has none."""
+    """Add a file to the split: as a link, or as a copy if the system doesn't support links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.symlink(file.resolve(), target)
@@ -80,11 +80,11 @@ def counted(count: int, one: str, several: str | None = None) -> str:
 
 
 def named(names: Sequence[str], most: int = 5) -> str:
-    """Some names for a line."""
+    """The first names, separated by commas."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def at_least_two(count: int, what: str) -> None:
-    """Refuse what can't be divided into training and validation."""
+    """Raise InputError for too few items to split into training and validation."""
     if count < 2:
-        raise InputError(f"{what}: {count} of them, expected at least 2: one to learn from, one to validate on")
+        raise InputError(f"{what}: found {count}, expected at least 2: one for training, one for validation")
