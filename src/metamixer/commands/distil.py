@@ -1,8 +1,8 @@
 """metamixer distil"""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..errors import InputError, at_least
 
@@ -50,7 +50,10 @@ def distil(
         num_workers: processes that load images.
         resume: go on from the last checkpoint in OUT.
     """
+    import yaml
+
     from ..data.images.splits import split_folder
+    from ..system.files import write_text
     from ..training.command_line import run
 
     if learn not in LEARN:
@@ -89,7 +92,10 @@ def distil(
             "callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}],
         },
     }
-    run(["fit", "--config", json.dumps(recipe), f"--resume={str(resume).lower()}"])
+    with TemporaryDirectory() as place:  # the run's own copy is OUT/config.yaml
+        path = Path(place, "recipe.yaml")
+        write_text(path, yaml.safe_dump(recipe, sort_keys=False))
+        run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
 
 
 def _data(folder: str, *, labelled: bool, views: int, size: int, batch_size: int, num_workers: int) -> dict:
