@@ -126,7 +126,7 @@ def test_packed_run_lengths_are_read_as_coco_reads_them():
 
 def test_nested_json_and_yaml_are_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"images":' + "[" * 100_000)
-    with pytest.raises(InputError, match=r"a\.json: not readable as json"):
+    with pytest.raises(InputError, match=r"a\.json: not readable as JSON"):
         read_coco(tmp_path / "a.json", tmp_path)
     aliases = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
     recursive = "a: &a [*a]"

@@ -123,7 +123,7 @@ def test_fuse_writes_a_deploy_form_that_predicts_the_same(checkpoint, pictures, 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("data: [", "not a run's configuration"),
+        ("data: [", "config.yaml: not readable as YAML"),
         ("just words", "not a run's configuration"),
         ("model: {}", "not a run's configuration"),
         ("data: {class_path: NoSuchData}", "not a run's configuration"),

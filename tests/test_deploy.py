@@ -56,7 +56,7 @@ def test_deploy_gives_the_networks_outputs_from_several_threads(backend, precisi
 def test_deploy_caches_its_timings(network, cache, monkeypatch):
     x = torch.randn(1, 3, SIZE, SIZE)
     first = metamixer.deploy(network, x, "fp32")
-    assert list(trials_file().parent.iterdir()) == [trials_file()]
+    assert {path.name for path in trials_file().parent.iterdir()} == {"fastest.json", "fastest.json.lock"}
     monkeypatch.setattr("metamixer.deployment.fastest.time_forms", lambda *args: pytest.fail("a second trial"))
     assert metamixer.deploy(network, x, "fp32").name == first.name
     trials_file().write_text("not json")

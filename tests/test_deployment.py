@@ -169,9 +169,9 @@ def test_a_truncated_file_is_refused(name, network, tmp_path):
     ("change", "said"),
     [
         ({"description_version": 99}, "description version 99, expected 1"),
-        ({"precision": "fp7"}, "its description is invalid"),
-        ({"shape": None}, "its description is invalid"),
-        ({"unheard": "of"}, "its description is invalid"),
+        ({"precision": "fp7"}, "later.onnx: description: .*precision='fp7'"),
+        ({"shape": None}, "later.onnx: description.shape None"),
+        ({"unheard": "of"}, "later.onnx: description.unheard 'of'"),
     ],
 )
 def test_a_file_of_another_version_or_altered_is_refused(change, said, onnx_file, tmp_path):

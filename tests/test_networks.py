@@ -161,7 +161,7 @@ class TestSmallNetworks:
 def test_stochastic_depth_grows_with_depth_and_needs_no_device():
     network = metamixer.create_model("ffnet_nano", drop_path_rate=0.2, device="meta")
     rates = [block.token_mixer.drop_path for stage in network.stages for block in stage.blocks]
-    assert [getattr(rate, "drop_prob", 0) for rate in rates] == pytest.approx([0.2 * i / 8 for i in range(9)])
+    assert [getattr(rate, "p", 0) for rate in rates] == pytest.approx([0.2 * i / 8 for i in range(9)])
 
 
 @pytest.mark.parametrize(

@@ -168,11 +168,11 @@ def test_the_command_never_replaces_its_input(clouds, capsys, overwrite):
 
 def test_a_failed_cloud_does_not_stop_the_others(clouds, capsys, monkeypatch):
     def write(source, target, labels):
-        if source.name == "room1.npz":
+        if Path(source).name == "room1.npz":
             raise RuntimeError("odd")
         write_labelled(source, target, labels)
 
-    monkeypatch.setattr("metamixer.data.points.clouds.write_labelled", write)
+    monkeypatch.setattr("metamixer.predictors.point_labels.write_labelled", write)
     code, error = label(clouds, capsys, str(clouds))
     assert code == 2 and "room1.npz: RuntimeError: odd" in error and "1 of 3 files failed" in error
     files = [row["file"] for row in csv.DictReader((clouds / "out/counts.csv").open())]
@@ -191,7 +191,8 @@ def test_one_cloud_is_in_memory_at_a_time(clouds, capsys, monkeypatch):
         read.append(weakref.ref(cloud))
         return cloud
 
-    monkeypatch.setattr("metamixer.data.points.clouds.read_cloud", read_alone)
+    for module in ("data.points.clouds", "data.points.given", "predictors.point_segmenter"):
+        monkeypatch.setattr(f"metamixer.{module}.read_cloud", read_alone)
     assert label(clouds, capsys, str(clouds)) == (0, "")
     assert len(read) == 6, "each is checked first and read again"
 
@@ -413,7 +414,7 @@ FILES = "train: [room0.npz]\nval: [room0.npz]\n"
         ("classes: [floor]\ntrain: [room0.npz]\nval: [room0.npz]\n", r"room0\.npz: label 1, expected one of -1, 0"),
         ("train: [room0.npz]\n", r"clouds\.yaml: no classes, val, expected"),
         ("classes: [", "not readable as YAML"),
-        ("- floor\n", r"clouds\.yaml: holds list, expected keys"),
+        ("- floor\n", r"clouds\.yaml: contains list, expected keys"),
         ("classes: 5\n" + FILES, r"clouds\.yaml: classes: 5, expected a list of names, or a mapping"),
         ("classes: floor\n" + FILES, "classes: 'floor', expected a list of names"),
         ("classes: {a: 0, b: 1}\n" + FILES, "classes: label 'a', expected a whole number before the name"),

@@ -140,7 +140,7 @@ class Payload:
 
 def test_refuses_code_without_running_it(tmp_path):
     torch.save({"state_dict": {}, "args": Payload(tmp_path / "executed")}, tmp_path / FILE)
-    with pytest.raises(InputError, match=r"holds .*open, expected tensors and plain values"):
+    with pytest.raises(InputError, match=r"contains .*open, expected tensors and plain values"):
         metamixer.load_published(ffnet_1(), tmp_path / FILE)
     assert not (tmp_path / "executed").exists()
 

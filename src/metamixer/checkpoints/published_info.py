@@ -16,7 +16,7 @@ from ..data.segmentation.transforms import SegmentationPreprocessing
 from ..errors import InputError
 from ..models import list_models
 from ..models.registry import expect_classifier, task_of
-from ..models.tasks import CLASSIFICATION, DETECTION, POINTS, SEGMENTATION, SUPER_RESOLUTION
+from ..models.tasks import CLASSIFICATION, DETECTION, POINTS, SEGMENTATION, SUPER_RESOLUTION, same_predictor
 from .ours import network_info
 
 SEGMENTERS = {
@@ -49,7 +49,7 @@ def expect_model(model: str, task: str) -> None:
     """Raise InputError for a network of another task; unknown names are left to `create_model`."""
     if task == CLASSIFICATION.name:
         expect_classifier(model)
-    elif published_task(model) != task:
+    elif not same_predictor(published_task(model), task):
         raise InputError(f"model {model!r}, expected {EXPECTED.get(task) or 'one of ' + ', '.join(list_models(task))}")
 
 

@@ -127,11 +127,13 @@ def _of_zoo(name: str, weights: Weights, task: str | None) -> tuple[nn.Module, I
 
 
 def _of_name(name: str, task: str | None, *, pretrained: bool) -> tuple[nn.Module, Info]:
-    if task is not None and _known(name):
-        expect_model(name, task)
+    weights = find_weights(name)
+    model, arguments = (weights.network, dict(weights.arguments)) if weights and weights.packaged else (name, {})
+    if task is not None and _known(model):
+        expect_model(model, task)
     torch.manual_seed(0)
-    network = create_model(name, pretrained=True) if pretrained else create_model(name)
-    return network.eval(), published_info(name, network, {})
+    network = create_model(model, pretrained=pretrained, **arguments)
+    return network.eval(), published_info(model, network, arguments)
 
 
 def _of_checkpoint(path: str | Path, model: str | None, task: str | None) -> tuple[nn.Module, Info]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
-from ..models.tasks import DETECTION
 from ..system.files import each_once, free_name, write_text
 from .batch import Job, plan, run_jobs
 from .engine import predict_files, refuse_with_engine
@@ -59,6 +58,8 @@ def detect(
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
     if engine:
+        from ..models.tasks import DETECTION
+
         refuse_with_engine(engine, json=json)
         load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
         options = {"score_threshold": score_threshold}

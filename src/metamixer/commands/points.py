@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from ..models.tasks import POINTS
 from ..system.files import free_name, write_csv
 from .batch import Job, plan, run_jobs
 from .engine import predict_files, refuse_with_engine
@@ -50,6 +49,8 @@ def points(
 
     voting(votes)
     if engine:
+        from ..models.tasks import POINTS
+
         refuse_with_engine(engine, json=json)
         load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
         options = {"votes": votes, "fragments": fragments}

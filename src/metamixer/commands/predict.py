@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import at_least, printable
-from ..models.tasks import CLASSIFICATION
 from .batch import Batch
 from .engine import predict_files, refuse_with_engine
 from .output import OWN_CLASSES, Output
@@ -58,6 +57,8 @@ def predict(
     at_least("top", top, 1)
     at_least("batch_size", batch_size, 1)
     if engine:
+        from ..models.tasks import CLASSIFICATION
+
         refuse_with_engine(engine, json=json)
         load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
         how = {"load": load, "options": {"top": top}, "pictures": pictures, "overwrite": overwrite}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
-from ..models.tasks import SEGMENTATION
 from ..system.files import each_once, free_name, write_csv, write_png, write_text
 from .batch import Job, plan, run_jobs
 from .engine import predict_files, refuse_with_engine
@@ -64,6 +63,8 @@ def segment(
             raise InputError(f"{name} {value}, expected at least 32 pixels")
     endings = ("_labels.png", "_overlay.png")[: 1 + overlays]
     if engine:
+        from ..models.tasks import SEGMENTATION
+
         refuse_with_engine(engine, json=json)
         load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
         options = {"window": window, "stride": stride, "grey_images": grey_images}

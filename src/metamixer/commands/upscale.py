@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
-from ..models.tasks import SUPER_RESOLUTION
 from .batch import Batch
 from .engine import predict_files, refuse_with_engine
 from .output import Output
@@ -62,6 +61,8 @@ def upscale(
 
     place = {"device": device, "backend": backend, "precision": precision}
     if engine:
+        from ..models.tasks import SUPER_RESOLUTION
+
         refuse_with_engine(engine, compare=compare, json=json)
         load = {"source": checkpoint, "model": model, "scale": scale, "memory": memory, **place}
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}

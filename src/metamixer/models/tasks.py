@@ -172,4 +172,4 @@ TASKS: dict[str, TaskSpec] = {
 
 def same_predictor(task: str, other: str) -> bool:
     """Whether both tasks have the same predictor."""
-    return task in TASKS and other in TASKS and TASKS[task].predictor == TASKS[other].predictor
+    return task == other or (task in TASKS and other in TASKS and TASKS[task].predictor == TASKS[other].predictor)

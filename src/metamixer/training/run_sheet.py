@@ -61,7 +61,7 @@ def load_data(config: Path) -> LightningDataModule:
             parser.parse_object({"data": _own_classes(read_yaml(config), config)["data"]})
         ).data
     except InputError as error:
-        raise InputError(f"{config}: {error}") from None
+        raise error if str(config) in str(error) else InputError(f"{config}: {error}") from None
     except (ArgumentError, KeyError, TypeError, ValueError) as error:
         if isinstance(error.__cause__, InputError):
             raise InputError(f"{config}: {error.__cause__}") from None
