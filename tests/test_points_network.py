@@ -90,7 +90,7 @@ def test_published_files_label_clouds_with_their_sets_classes(scenes, tmp_path, 
 @pytest.mark.parametrize(
     ("model", "classes", "message"),
     [
-        (None, 13, "net.pth: doesn't say which network it holds"),
+        (None, 13, "net.pth: doesn't name its network"),
         ("ffnet_3d_nano", 13, "model 'ffnet_3d_nano', expected ffnet_3d, the only published point network"),
         ("ffnet_3d", 19, r"net\.pth: a head of 19 classes, expected one of 13 \(S3DIS\), 20 \(ScanNet\) or 200"),
         ("ffnet_3d", 0, r"net\.pth: no head, expected one of 13"),

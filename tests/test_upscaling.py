@@ -132,7 +132,7 @@ class TestWeights:
         state = {network.published_name(name): tensor for name, tensor in network.state_dict().items()}
         torch.save({"params": state}, tmp_path / "light.pth")
         assert Upscaler("ffnet_sr_light", scale=3, checkpoint=tmp_path / "light.pth").scale == 3
-        with pytest.raises(InputError, match="or its network's name as well"):
+        with pytest.raises(InputError, match="or the network's name in --model"):
             Upscaler(checkpoint=tmp_path / "light.pth")
 
 
