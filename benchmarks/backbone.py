@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from trainings import last_validation, train, write_results
 
-from metamixer import load_checkpoint
+from metamixer import create_model, fuse, load_checkpoint
+from metamixer.checkpoints.ours import save_network
 from metamixer.checkpoints.packaged import packaged_weights
 from metamixer.data import ImageData, Preprocessing
 from metamixer.system.machine import describe_machine
@@ -47,8 +48,8 @@ def top1(logits: Tensor, labels: Tensor) -> float:
 
 
 def mini_imagenet(network: nn.Module, folder: Path) -> dict[str, float]:
-    """Top-1 among the 100 classes, by the side of the images."""
-    return {f"{size} px": top1(*run_through(network, folder, "val", size)) for size in (84, 96)}
+    """Top-1 among the 100 classes."""
+    return {"96 px": top1(*run_through(network, folder, "val", 96))}
 
 
 def linear_probe(network: nn.Module, folder: Path, size: int = 96) -> dict[str, float]:
@@ -64,6 +65,12 @@ def linear_probe(network: nn.Module, folder: Path, size: int = 96) -> dict[str, 
     by_decay = {decay: top1(fitted(x[~held], y[~held], decay)(x[held]), y[held]) for decay in DECAYS}
     logits = fitted(x, y, max(by_decay, key=by_decay.get))(x_val)
     return {"all classes": top1(logits, y_val), f"without {SHARED}": without_shared(logits, y_val, folder)}
+
+
+def random_probe(folder: Path) -> dict[str, float]:
+    """The same with random weights, seed 0."""
+    torch.manual_seed(0)
+    return linear_probe(create_model("ffnet_nano").eval().to(memory_format=torch.channels_last), folder)
 
 
 def without_shared(logits: Tensor, labels: Tensor, folder: Path) -> float:
@@ -124,26 +131,33 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="a checkpoint; default: the packaged weights")
     parser.add_argument("--runs", type=Path, default=Path("runs/backbone"), help="folder for the trainings")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=("mini_imagenet", "linear_probe", "few_labels"))
+    parser.add_argument("--only", nargs="+", choices=("mini_imagenet", "linear_probe", "random_probe", "few_labels"))
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write, without a suffix")
+    parser.add_argument("--package", type=Path, help="write --weights in half precision into this file, and end")
     options = parser.parse_args()
+    if options.package:
+        network, info = load_checkpoint(options.weights)
+        save_network(network.half(), info, options.package)
+        return
     weights = options.weights or packaged_weights(PACKAGED)
-    network = load_checkpoint(weights)[0].float().to(memory_format=torch.channels_last)
+    network = fuse(load_checkpoint(weights)[0].float()).to(memory_format=torch.channels_last)
     measures = {
         "mini_imagenet": lambda: mini_imagenet(network, options.mini_imagenet),
         "linear_probe": lambda: linear_probe(network, options.imagenette),
+        "random_probe": lambda: random_probe(options.imagenette),
         "few_labels": lambda: few_labels(weights, options.imagenette, options.runs, options.seeds),
     }
     file = options.out.with_suffix(".json")
     rows = json.loads(file.read_text())["rows"] if file.is_file() else {}
     for name in options.only or measures:
-        rows[name] = {"machine": describe_machine(), **measures[name]()}
-    write(rows, options.out)
+        rows[name] = {**measures[name](), "machine": describe_machine()}
+        write(rows, options.out)
 
 
 TITLES = {
     "mini_imagenet": "mini-ImageNet, 100 classes, top-1 on val (%)",
     "linear_probe": "linear probe on Imagenette at 96 px, top-1 on val (%)",
+    "random_probe": "the same with random weights (%)",
     "few_labels": "a tenth of Imagenette's labels by `few_images.yaml`, top-1 on val (%)",
 }
 
