@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from trainings import last_validation, train, write_results
 
-from metamixer import fuse, load_checkpoint
+from metamixer import create_model, fuse, load_checkpoint
 from metamixer.checkpoints.ours import save_network
 from metamixer.checkpoints.packaged import packaged_weights
 from metamixer.data import ImageData, Preprocessing
@@ -65,6 +65,12 @@ def linear_probe(network: nn.Module, folder: Path, size: int = 96) -> dict[str, 
     by_decay = {decay: top1(fitted(x[~held], y[~held], decay)(x[held]), y[held]) for decay in DECAYS}
     logits = fitted(x, y, max(by_decay, key=by_decay.get))(x_val)
     return {"all classes": top1(logits, y_val), f"without {SHARED}": without_shared(logits, y_val, folder)}
+
+
+def random_probe(folder: Path) -> dict[str, float]:
+    """The same with random weights, seed 0."""
+    torch.manual_seed(0)
+    return linear_probe(create_model("ffnet_nano").eval().to(memory_format=torch.channels_last), folder)
 
 
 def without_shared(logits: Tensor, labels: Tensor, folder: Path) -> float:
@@ -125,7 +131,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="a checkpoint; default: the packaged weights")
     parser.add_argument("--runs", type=Path, default=Path("runs/backbone"), help="folder for the trainings")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=("mini_imagenet", "linear_probe", "few_labels"))
+    parser.add_argument("--only", nargs="+", choices=("mini_imagenet", "linear_probe", "random_probe", "few_labels"))
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write, without a suffix")
     parser.add_argument("--package", type=Path, help="write --weights in half precision into this file, and end")
     options = parser.parse_args()
@@ -138,6 +144,7 @@ def main() -> None:
     measures = {
         "mini_imagenet": lambda: mini_imagenet(network, options.mini_imagenet),
         "linear_probe": lambda: linear_probe(network, options.imagenette),
+        "random_probe": lambda: random_probe(options.imagenette),
         "few_labels": lambda: few_labels(weights, options.imagenette, options.runs, options.seeds),
     }
     file = options.out.with_suffix(".json")
@@ -150,6 +157,7 @@ def main() -> None:
 TITLES = {
     "mini_imagenet": "mini-ImageNet, 100 classes, top-1 on val (%)",
     "linear_probe": "linear probe on Imagenette at 96 px, top-1 on val (%)",
+    "random_probe": "the same with random weights (%)",
     "few_labels": "a tenth of Imagenette's labels by `few_images.yaml`, top-1 on val (%)",
 }
 

@@ -135,8 +135,8 @@ class TestTables:
         ("table", "message"),
         [
             (
-                wide().astype({"date": str}).rename(columns={"date": "when"}),
-                "no date column among when, load, wind, price, expected one named",
+                wide().astype({"date": str}).rename(columns={"date": "when"}).iloc[:, ::-1],
+                "no date column among price, wind, load, when, expected one named",
             ),
             (changed(5, "wind", "strong"), "column 'wind', row 5: 'strong', expected a number"),
             (changed(5, "wind", np.inf), "column 'wind', row 5: inf, expected a number"),

@@ -5,7 +5,7 @@ import pandas
 import polars
 import pytest
 
-from metamixer.data.series.dates import to_zone, utc_dates
+from metamixer.data.series.dates import time_column, to_zone, utc_dates
 from metamixer.data.series.frames import last_window, read_frame, refuse_constant, same_variables, write_frame
 from metamixer.data.series.frequency import Frequency
 from metamixer.data.series.missing import (
@@ -15,7 +15,7 @@ from metamixer.data.series.missing import (
     warn_of_missing,
     warn_of_sentinels,
 )
-from metamixer.data.series.tables import Series, to_series
+from metamixer.data.series.tables import Series, read_table, to_series
 from metamixer.errors import InputError
 from tables import NAMES, changed, to_long, wide
 
@@ -315,3 +315,29 @@ def test_a_long_forecast_has_the_name_of_its_model():
         "ds",
         "mine",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "first"),
+    [
+        ("date;load;wind\n2024-01-01;1,5;2\n2024-01-02;2,5;3\n", ["date", "load", "wind"], 1.5),
+        ("date;load\n01.01.2024;1.5\n02.01.2024;2.5\n", ["date", "load"], 1.5),
+        ("date\tload\n2024-01-01\t1.5\n2024-01-02\t2.5\n", ["date", "load"], 1.5),
+        ("date,load\n2024-01-01,1.5\n2024-01-02,2.5\n", ["date", "load"], 1.5),
+    ],
+)
+def test_separators_of_a_text_table_are_found(text, names, first, tmp_path):
+    (tmp_path / "table.csv").write_text(text)
+    table = read_table(tmp_path / "table.csv")
+    assert list(table.columns) == names
+    assert table["load"].iloc[0] == first
+
+
+@pytest.mark.parametrize(("first", "found"), [("2024-01", True), ("31.01.2024", True), ("a1", False), ("12-5", False)])
+def test_a_first_column_of_dates_needs_no_name(first, found):
+    frame = pandas.DataFrame({"month": [first, first], "load": [1.0, 2.0]})
+    if found:
+        assert time_column(frame) == "month"
+    else:
+        with pytest.raises(InputError, match="no date column among month, load"):
+            time_column(frame)

@@ -31,7 +31,7 @@ def import_pandas():
 
 
 def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
-    """Find the date column: the one named `time`, else the first with a usual name, else the only one of dates."""
+    """Find the date column: `time`, else one with a usual name, the only one of dates, or a first column of dates."""
     columns = list(frame.columns)
     if time is not None:
         if time not in columns:
@@ -39,9 +39,18 @@ def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
         return time
     usual = [column for column in columns if str(column).lower() in TIME_COLUMNS]
     dated = [column for column in columns if frame[column].dtype.kind == "M"]
-    if usual or len(dated) == 1:
-        return (usual or dated)[0]
+    written = [column for column in columns[:1] if is_written_date(frame[column])]
+    if usual or len(dated) == 1 or written:
+        return (usual or (dated if len(dated) == 1 else written))[0]
     raise InputError(f"no date column among {some(columns)}, expected one named {', '.join(TIME_COLUMNS)}, or its name")
+
+
+def is_written_date(column: "pandas.Series") -> bool:
+    """Whether a column of text begins with a date, such as 2024-01-31, 31.01.2024 or 2024-01."""
+    first = column.iloc[0] if len(column) else None
+    return (
+        isinstance(first, str) and re.match(r"(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b", first) is not None
+    )
 
 
 def some(names: Sequence[Any]) -> str:

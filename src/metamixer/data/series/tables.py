@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,12 @@ SMALL_TABLE, TIMES = 64 * 2**20, 32
 """Bytes of a table when it is unpacked, at most: so many, or so many times the file's own."""
 
 MAX_COLUMNS = 50_000
+
+SEPARATORS = (",", ";", "\t", "|")
+"""Separators of columns; the first wins a tie."""
+
+SAMPLE = 2**16
+"""Bytes of a text table that show its separators."""
 
 IDENTIFIER = "unique_id"
 """The column of a long table that names the series of a row."""
@@ -121,10 +128,19 @@ def _read_csv(path: Path) -> "pandas.DataFrame":
         content = file.read(most + 1)
     if len(content) > most:
         raise InputError(f"{path}: more than {most} bytes when unpacked, expected fewer: unpack it before")
-    if content[: content.find(b"\n")].count(b",") > MAX_COLUMNS:
+    separator, decimal = separators_of(content[:SAMPLE])
+    if content[: content.find(b"\n")].count(separator.encode()) > MAX_COLUMNS:
         raise InputError(f"{path}: more than {MAX_COLUMNS} columns, expected fewer: a long table takes more series")
     text = io.BytesIO(content)
-    return import_pandas().read_csv(text, encoding_errors="replace", low_memory=False, dtype={IDENTIFIER: str})
+    how = {"sep": separator, "decimal": decimal, "dtype": {IDENTIFIER: str}}
+    return import_pandas().read_csv(text, encoding_errors="replace", low_memory=False, **how)
+
+
+def separators_of(sample: bytes) -> tuple[str, str]:
+    """The separator of columns, which the first line has most of, and of decimals, from the beginning of a table."""
+    header, _, rows = sample.partition(b"\n")
+    separator = max(SEPARATORS, key=lambda mark: header.count(mark.encode()))
+    return separator, "," if separator != "," and re.search(rb"\d,\d", rows) else "."
 
 
 def _read_parquet(path: Path) -> "pandas.DataFrame":
