@@ -258,8 +258,8 @@ def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
     [
         (["."], "source '.', expected a checkpoint or a network's name"),
         (
-            ["ffnet_nano"],
-            "model 'ffnet_nano': no weights are published",
+            ["ffnet_1_hybrid"],
+            "model 'ffnet_1_hybrid': no weights are published",
         ),
         (["ffnet_sr_nano_x2", "--images", "{arrays}"], "a.npy: not a readable .npy array"),
         (

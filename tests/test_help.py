@@ -143,9 +143,9 @@ class TestUpscale:
 
 
 def test_a_command_names_the_networks_without_weights(capsys):
-    assert main(["predict", "--model", "ffnet_nano", __file__]) == 2
+    assert main(["predict", "--model", "ffnet_1_hybrid", __file__]) == 2
     error = capsys.readouterr().err
-    assert "model 'ffnet_nano': no weights are published" in error
+    assert "model 'ffnet_1_hybrid': no weights are published" in error
     assert "overlay" not in error
 
 

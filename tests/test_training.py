@@ -343,7 +343,7 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         (["--trainer.gradient_clip_algorithm", "nope"], "nope"),
         (
             ["--model.model", "ffnet_nano.in1k"],
-            "model 'ffnet_nano.in1k': no such weights, expected ffnet_nano.untrained",
+            "model 'ffnet_nano.in1k': no such weights, expected ffnet_nano.mini_imagenet or ffnet_nano.untrained",
         ),
         (["--model.optimization.lr", "0"], "optimization.lr 0.0, expected a number above 0"),
         (["--model.optimization.warmup_epochs", "-1"], "optimization.warmup_epochs -1.0, expected at least 0"),

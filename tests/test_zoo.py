@@ -155,7 +155,7 @@ def test_other_classes_get_last_layers_of_their_own(name, small, release):
     assert trained and all(torch.equal(state[key], expected[key]) for key in trained)
 
 
-@pytest.mark.parametrize("name", ["ffnet_nano", "ffnet_3d", "cascade_mask_rcnn_ffnet_nano", "ffnet_ts"])
+@pytest.mark.parametrize("name", ["ffnet_1_hybrid", "ffnet_3d", "cascade_mask_rcnn_ffnet_nano", "ffnet_ts"])
 def test_a_network_without_weights_says_so(name):
     for load in (partial(metamixer.create_model, pretrained=True), load_network):
         with pytest.raises(InputError, match=f"model '{name}': no weights are published"):
@@ -238,8 +238,23 @@ class TestTable:
         for name in IMAGE_NETWORKS:
             tags = [tag for tag in timm.list_models(name, include_tags=True) if not tag.endswith(".untrained")]
             assert sorted(tags) == sorted(names(weights_of(name)))
-            if tags:
-                assert timm.get_pretrained_cfg(name).url == find_weights(name).url
+            for weights in weights_of(name):
+                config = timm.get_pretrained_cfg(weights.name)
+                assert (config.file if weights.packaged else config.url) == str(source_of(weights))
+
+
+def test_a_backbone_in_the_package_is_where_trainings_start_and_no_command_s_default():
+    assert metamixer.create_model("ffnet_nano", device="meta").num_classes == 1000, "of a network without weights"
+    start = metamixer.create_model("ffnet_nano", pretrained=True)
+    assert start.num_classes == 100
+    other = metamixer.create_model("ffnet_nano", pretrained=True, num_classes=7)
+    assert other.num_classes == 7
+    features = timm.create_model("ffnet_nano", pretrained=True, features_only=True)
+    for network in (other, features):
+        state = network.state_dict()
+        same = {key for key, value in start.state_dict().items() if key in state and torch.equal(value, state[key])}
+        assert {key for key in state if key.startswith(("stem.", "stages."))} <= same
+    assert default_weights("classification").name != "ffnet_nano.mini_imagenet"
 
 
 def test_models_as_json_tells_all(capsys):

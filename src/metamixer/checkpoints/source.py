@@ -122,7 +122,8 @@ def _known(name: str) -> bool:
 def _of_zoo(name: str, weights: Weights, task: str | None) -> tuple[nn.Module, Info]:
     if task not in (None, weights.task):
         expect_model(weights.network, task)
-    model = name if timm.is_model(weights.network) else weights.network
+    published_in_timm = timm.is_model(weights.network) and not weights.packaged  # our file tells its network itself
+    model = name if published_in_timm else weights.network
     return _of_checkpoint(source_of(weights), model, task)
 
 

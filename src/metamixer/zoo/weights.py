@@ -14,6 +14,7 @@ from .networks import NETWORKS, OTHER_SIZES, Network
 
 DATA: dict[str, str] = {
     "ImageNet-1K": "image-net.org, for non-commercial research",
+    "mini-ImageNet": "100 of ImageNet's classes at 84 px, github.com/Deo0330/split_minidataset, under ImageNet's terms",
     "COCO 2017": "cocodataset.org, annotations CC BY 4.0, images under Flickr's terms",
     "ADE20K": "ade20k.csail.mit.edu, for non-commercial research",
     "Cityscapes": "cityscapes-dataset.com, for non-commercial research",
@@ -41,6 +42,7 @@ class Weights:
         figures: values of the task's metric; measured: their source.
         arguments: keywords of the network.
         packaged: whether the file is in the package.
+        backbone: whether they are for starting a training; commands don't use them by default.
         sha256: of the file; None: unknown, so the hash of the first download is stored.
     """
 
@@ -54,6 +56,7 @@ class Weights:
     measured: str = PAPER
     arguments: Mapping[str, Any] = field(default_factory=dict)
     packaged: bool = False
+    backbone: bool = False
     sha256: str | None = None
     licence: str = "Apache-2.0"
 
@@ -110,6 +113,19 @@ def _nano_upscaler(scale: int, megabytes: float, psnr: float, sha256: str) -> We
 
 
 WEIGHTS: tuple[Weights, ...] = (
+    Weights(
+        "ffnet_nano.mini_imagenet",
+        "ffnet_nano",
+        "ffnet_nano_mini_imagenet.safetensors",
+        2.6,
+        "mini-ImageNet",
+        classes=100,
+        figures=(18.9,),
+        measured="benchmarks/backbone.py",
+        packaged=True,
+        backbone=True,
+        sha256="28aed52eefb23fa51c5ca7cf3f7edab2021c2f47526c1ba31444150bb9a43a2f",
+    ),
     _imagenet("ffnet_1.in1k", "ffnet_1.pth.tar", 55, 81.3),
     _imagenet("ffnet_1.distilled_in1k", "ffnet_1_distillation.pth.tar", 55, 82.1),
     _imagenet("ffnet_2.in1k", "ffnet_2.pth.tar", 109, 82.9),
@@ -178,7 +194,7 @@ def _listed(arguments: Iterable[Mapping[str, Any]]) -> str:
 
 def default_weights(task: str, **arguments) -> Weights | None:
     """A task's default weights: packaged before published, then the smallest, then the best."""
-    known = [weights for weights in WEIGHTS if weights.task == task and _agrees(weights, arguments)]
+    known = [each for each in WEIGHTS if each.task == task and not each.backbone and _agrees(each, arguments)]
     return min(
         known, key=lambda weights: (not weights.packaged, weights.megabytes, -sum(weights.figures)), default=None
     )

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ...mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer
 from ...ops import IMAGE
-from ...zoo.weights import WEIGHTS
+from ...zoo.files import source_of
+from ...zoo.weights import WEIGHTS, weights_of
 from .parts import PLAIN_PARTS, SEGMENTATION_PARTS, STRIDE, Parts, Stage, check_image, init_weights
 from .pretrained import checkpoint_filter_fn, forget_weights, overlay_with_weights
 
@@ -230,7 +231,8 @@ def _cfg(*, size: int = 256, crop_pct: float = 0.95) -> dict:
 
 
 _CONFIGURATIONS = {
-    "ffnet_nano.untrained": _cfg(size=96, crop_pct=1.0),
+    "ffnet_nano.mini_imagenet": {**_cfg(size=96, crop_pct=1.0), "num_classes": 100},
+    "ffnet_nano.untrained*": _cfg(size=96, crop_pct=1.0),
     "ffnet_1.in1k": _cfg(crop_pct=0.9),
     "ffnet_1.distilled_in1k": _cfg(crop_pct=0.9),
     "ffnet_1_hybrid.untrained": _cfg(crop_pct=0.9),
@@ -242,8 +244,10 @@ _CONFIGURATIONS = {
     "ffnet_4.in1k_384": _cfg(size=384),
     "ffnet_seg.in1k": _cfg(),
 }
-_URLS = {weights.name: weights.url for weights in WEIGHTS}
-default_cfgs = generate_default_cfgs({tag: {**cfg, "url": _URLS.get(tag, "")} for tag, cfg in _CONFIGURATIONS.items()})
+"""By timm's names; the tag with * tells the defaults of a network by its bare name, such as its 1000 classes."""
+
+_SOURCES = {each.name: {"file": str(source_of(each))} if each.packaged else {"url": each.url} for each in WEIGHTS}
+default_cfgs = generate_default_cfgs({tag: {**cfg, **_SOURCES.get(tag, {})} for tag, cfg in _CONFIGURATIONS.items()})
 
 
 def build_ffnet(
@@ -255,6 +259,8 @@ def build_ffnet(
 ) -> nn.Module:
     """Entry point for timm: the variant's keywords, overridden by the caller's."""
     if pretrained:
+        if pretrained_cfg is None and (known := weights_of(variant)):
+            pretrained_cfg = known[0].name.partition(".")[2]
         pretrained_cfg_overlay = overlay_with_weights(variant, pretrained_cfg, pretrained_cfg_overlay)
     network = build_model_with_cfg(
         FFNet,
