@@ -211,7 +211,7 @@ def test_each_task_has_a_default_where_there_are_weights():
         "super_resolution": "ffnet_sr_nano_x2",
         "zero_shot_forecasting": "ffnet_ts_zero",
     }
-    with pytest.raises(InputError, match="no weights for points are published or in the package"):
+    with pytest.raises(InputError, match="no weights for points are published or packaged"):
         weights_name(None, "points")
 
 
