@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # The slowest file runs first, so that the other process doesn't wait for it at the end.
-LONGEST := tests/test_timm_suite.py
+LONGEST := tests/test_export_command.py tests/test_kernels.py tests/test_timm_suite.py tests/test_ray.py
 DIGITS := recipes/classification/digits.yaml --out runs/digits
 
 .PHONY: help setup demo test fuzz lint format types kill-campaign two-processes two-nodes timm-suite clean
