@@ -74,7 +74,7 @@ def read_alone(info: Mapping[str, Any]) -> KeptAlone:
 def read_kept(info: Mapping[str, Any]) -> tuple[KeptForecaster, KeptArguments]:
     """A file's forecaster and its network's keywords; raises InputError that names what is missing or can't be."""
     if not info["preprocessing"]:
-        raise InputError("doesn't tell names and scaling of its series, expected a forecaster that metamixer wrote")
+        raise InputError("lacks the names and scaling of its series, expected a forecaster that metamixer wrote")
     kept = read_as(KeptForecaster, info["preprocessing"], "forecaster")
     arguments = read_as(KeptArguments, info["model_args"], "model_args")
     series, horizon = arguments["variables"], arguments["horizon"]

@@ -86,7 +86,7 @@ Keywords = Annotated[dict[str, Any], AfterValidator(keywords)]
 
 
 class NetworkInfo(TypedDict):
-    """What a checkpoint or an exported file tells of its network (`checkpoints.ours.network_info`); tasks add to it."""
+    """A network's info in a checkpoint or an exported file (`checkpoints.ours.network_info`); tasks add to it."""
 
     __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
 
@@ -102,7 +102,7 @@ class NetworkInfo(TypedDict):
 
 
 def read_info(values: Any, source: object) -> dict[str, Any]:
-    """What a file tells of its network, complete; raises InputError that names the file, the key and the value."""
+    """The complete info of the network in a file; raises InputError that names the file, the key and the value."""
     info = read_as(NetworkInfo, values, f"{source}: metadata")
     try:
         plain(info)

@@ -1,7 +1,7 @@
 """LAS and LAZ files, decoded in a process of its own: laspy and its decompressors abort and hang on some files.
 
 `las.py` starts this file as a program and asks it one thing after another. A message is a line of JSON, in which
-`sizes` tells how many bytes follow it in each part.
+`sizes` lists the bytes of each part that follows.
 """
 
 import json
