@@ -28,7 +28,11 @@ from metamixer.tasks.optimization.detection import BACKBONE
 from metamixer.tasks.optimization.parameter_groups import layer_numbers
 from random_statistics import randomize
 
-NARROW = {"channels": 16, "hidden_dim": 32}
+NARROW = {
+    "backbone_args": {"depths": (1, 1, 1, 1), "dims": (8, 16, 32, 64), "stem_dim": 8},
+    "channels": 16,
+    "hidden_dim": 32,
+}
 PREPROCESSING = DetectionPreprocessing(short_side=64, long_side=96)
 
 
