@@ -21,8 +21,8 @@ from pathlib import Path
 
 from metamixer.errors import InputError
 
-from .mutations import mutations_of
-from .seeds import Kind, make
+from .kinds import Kind, make
+from .suited import mutations_of
 
 SECONDS = 60
 """Of wall time for a case; what hangs takes longer, whatever the machine."""
@@ -37,17 +37,15 @@ class Hang(BaseException):
 def mutant(kind: Kind, seeds: Path, folder: Path, chance: random.Random) -> Path:
     """A changed file in a folder of its own, with what it needs beside it."""
     data = (seeds / kind.name).read_bytes()
-    mutation = chance.choice(mutations_of(kind.name))
+    mutation = chance.choice(mutations_of(kind.suffix))
     suffix = kind.suffix if chance.random() < 0.97 else chance.choice((".png", ".npz", ".laz", ".csv", ".ckpt"))
-    suffix = kind.suffix if kind.name.startswith("program") else suffix
+    suffix = kind.suffix if kind.beside else suffix
     path = folder / f"case{suffix}"
     try:
         path.write_bytes(mutation(data, chance))
-    except (ValueError, KeyError, IndexError):  # nothing in it that this mutation knows
+    except Exception:  # nothing in it that this mutation knows, or nothing that its library writes
         path.write_bytes(data[: len(data) // 2])
-    for one, another in ((".xml", ".bin"), (".bin", ".xml")):
-        if kind.suffix == one:
-            shutil.copy(seeds / f"program{another}", folder / f"case{another}")
+    kind.place_beside(path, seeds)
     return path
 
 
@@ -115,15 +113,16 @@ def run(
             path = mutant(kind, seeds, folder, chance)
             if keep:
                 keep.mkdir(exist_ok=True, parents=True)
-                (keep / "last.txt").write_text(f"{seed} {number} {kind.name}")  # told after an abort
+                kept = keep / f"{seed}_{number}_{kind.name}"
+                shutil.copy(path, kept)  # stays there after an abort too
             problem = judge(kind, path)
             counts[kind.name] += 1
             if problem:
                 failures.append(f"{kind.name}, seed {seed}, case {number}: {problem}")
                 if progress:
                     print(failures[-1], flush=True)
-                if keep:
-                    shutil.copy(path, keep / f"{seed}_{number}_{kind.name}")
+            elif keep:
+                kept.unlink()
             shutil.rmtree(folder)
             if progress and number % 500 == 499:
                 print(f"{number + 1} of {cases} cases, {len(failures)} failed", flush=True)

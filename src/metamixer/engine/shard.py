@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet as parquet
 
+from ..errors import InputError, first_line
 from .folder import Folder
 from .sources import short_hash
 
@@ -60,8 +61,7 @@ class Shard:
         """With what earlier attempts have left; this one leaves a trace that `end` removes."""
         shard = cls(folder, number, key)
         for name in folder.names(shard.place(PREDICTIONS)):
-            with folder.reading(name) as file:
-                shard.done |= shard._errors(parquet.read_table(file, columns=[key, "error"]))
+            shard.done |= shard._read_part(name)
         traces = folder.names(shard.place(ATTEMPTS))
         shard.careful = len(traces) >= CARELESS
         last = Counter(shard._last_announced(trace) for trace in traces)
@@ -109,6 +109,16 @@ class Shard:
         with self.folder.writing(name) as file:
             parquet.write_table(table, file)
         self.done |= self._errors(table)
+
+    def _read_part(self, name: str) -> dict[str, str | None]:
+        try:
+            with self.folder.reading(name) as file:
+                return self._errors(parquet.read_table(file, columns=[self.key, "error"]))
+        except Exception as error:  # Arrow raises errors of many kinds
+            raise InputError(
+                f"{self.folder.url}/{name}: not a readable part ({first_line(error)}), expected one that the job "
+                "wrote: remove it, and its inputs are predicted again"
+            ) from None
 
     def _errors(self, table: pyarrow.Table) -> dict[str, str | None]:
         return dict(zip(map(str, table[self.key].to_pylist()), table["error"].to_pylist(), strict=True))
