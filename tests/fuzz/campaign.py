@@ -17,11 +17,12 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from metamixer.errors import InputError
 
-from .kinds import Kind, make
+from .kinds import Kind, in_turn, make
 from .suited import mutations_of
 
 SECONDS = 60
@@ -96,33 +97,43 @@ def peak_memory() -> int:
 
 
 def run(
-    cases: int, seed: int, *, keep: Path | None = None, only: str = "", progress: bool = False
+    cases: int,
+    seed: int,
+    *,
+    seeds: tuple[Path, list[Kind]] | None = None,
+    keep: Path | None = None,
+    only: str = "",
+    progress: bool = False,
 ) -> tuple[Counter, list[str]]:
-    """Cases by kind, and the failures; kinds take turns, and a case follows from the seed and its number alone."""
+    """Cases by kind, and the failures; kinds take turns, and a case follows from the seed and its number alone.
+
+    seeds: the folder and kinds of `make`, where they are made already; keep: a folder for files that failed.
+    """
     failures: list[str] = []
     counts: Counter = Counter()
     with tempfile.TemporaryDirectory() as root:
-        seeds = Path(root, "seeds")
-        seeds.mkdir()
-        kinds = [kind for kind in make(seeds) if only in kind.name]
-        for number in range(cases):
-            kind = kinds[number % len(kinds)]
-            chance = random.Random(f"{seed}/{number}/{kind.name}")
+        if seeds is None:
+            home = Path(root, "seeds")
+            home.mkdir()
+            seeds = home, make(home)
+        home, kinds = seeds
+        kinds = [kind for kind in kinds if only in kind.name]
+        for number, kind in enumerate(islice(in_turn(kinds), cases)):
             folder = Path(root, "work")
             folder.mkdir()
-            path = mutant(kind, seeds, folder, chance)
-            if keep:
-                keep.mkdir(exist_ok=True, parents=True)
-                kept = keep / f"{seed}_{number}_{kind.name}"
-                shutil.copy(path, kept)  # stays there after an abort too
+            path = mutant(kind, home, folder, random.Random(f"{seed}/{number}/{kind.name}"))
+            kept = keep and keep / f"{seed}_{number}_{kind.name}"
+            if kept:
+                kept.parent.mkdir(exist_ok=True, parents=True)
+                shutil.copy(path, kept)  # is still there after an abort
             problem = judge(kind, path)
             counts[kind.name] += 1
             if problem:
                 failures.append(f"{kind.name}, seed {seed}, case {number}: {problem}")
-                if progress:
-                    print(failures[-1], flush=True)
-            elif keep:
+            elif kept:
                 kept.unlink()
+            if progress and problem:
+                print(failures[-1], flush=True)
             shutil.rmtree(folder)
             if progress and number % 500 == 499:
                 print(f"{number + 1} of {cases} cases, {len(failures)} failed", flush=True)

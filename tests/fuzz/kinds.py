@@ -1,9 +1,10 @@
 """The kinds of files that are mutated: a small good file of each, and what reads it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 
 from metamixer.errors import InputError
@@ -15,12 +16,13 @@ FAMILIES = ("images", "clouds", "tables", "descriptions", "networks", "programs"
 @dataclass(frozen=True)
 class Kind:
     """name: of the seed file; read: what a command does with such a file; beside: other files that it needs, of the
-    same name but for the suffix.
+    same name but for the suffix; slow: takes seconds, so it has a case in every fourth round only.
     """
 
     name: str
     read: Callable[[Path], object]
     beside: tuple[str, ...] = ()
+    slow: bool = False
 
     @property
     def suffix(self) -> str:
@@ -48,6 +50,12 @@ def each_of(*readers: Callable[[Path], object]) -> Callable[[Path], None]:
             raise error
 
     return read
+
+
+def in_turn(kinds: list[Kind]) -> Iterator[Kind]:
+    """Kinds one after the other, round after round."""
+    for number in count():
+        yield from (kind for kind in kinds if not kind.slow or number % 4 == 0)
 
 
 def make(folder: Path) -> list[Kind]:

@@ -111,7 +111,7 @@ def others(folder: Path) -> list[Kind]:
     image, cloud = np.zeros((32, 32, 3), np.uint8), np.random.default_rng(0).random((40, 3))
     loaders = {"segmenter": (Segmenter, image), "detector": (Detector, image), "upscaler": (Upscaler, image)}
     loaders["points"] = (PointSegmenter, cloud)
-    return [Kind(f"{name}.safetensors", partial(predict, *how)) for name, how in loaders.items()]
+    return [Kind(f"{name}.safetensors", partial(predict, *how), slow=True) for name, how in loaders.items()]
 
 
 def predict(predictor: Any, given: Any, path: Path) -> None:
@@ -142,7 +142,7 @@ def resumed(folder: Path) -> Kind:
         out = path.with_name(f"{path.stem}_run")
         command("fit", "--config", str(recipe), "--out", str(out), "--ckpt_path", str(path))
 
-    return Kind("last.ckpt", resume)
+    return Kind("last.ckpt", resume, slow=True)
 
 
 def command(*words: str) -> None:

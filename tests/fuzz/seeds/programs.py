@@ -33,7 +33,7 @@ def make(folder: Path) -> list[Kind]:
             export(network, folder / name, format=format, info=info, example=torch.rand(1, 3, 32, 32))
     beside = {"program.xml": ("program.bin",), "program.bin": ("program.xml",)}
     names = [*(name for name, _ in FORMATS.values()), "program.bin"]
-    return [Kind(name, run, beside.get(name, ())) for name in names]
+    return [Kind(name, run, beside.get(name, ()), slow=not name.endswith(".pt2")) for name in names]
 
 
 def run(path: Path) -> None:

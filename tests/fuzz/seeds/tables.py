@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -103,11 +104,13 @@ def work():
 
 
 def resume_shard(path: Path) -> None:
-    """A shard whose folder holds a part."""
+    """A shard whose folder holds inputs and a part of its results."""
     from metamixer.engine.folder import Folder
     from metamixer.engine.shard import Shard
 
     out = path.with_name(f"{path.stem}_out")
-    (out / "predictions/00000").mkdir(parents=True)
-    path.rename(out / "predictions/00000/part-0.parquet")
+    for part in ("predictions/00000/part-0.parquet", "inputs/00000/0.parquet"):
+        (out / part).parent.mkdir(parents=True)
+        shutil.copy(path, out / part)
+    list(Shard(Folder(str(out)), 0, "input").inputs())
     Shard.begin(Folder(str(out)), 0, "input")
