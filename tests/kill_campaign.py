@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import metamixer.data
-import metamixer.training.command_line  # noqa: F401  imported here once, not in each child
+import metamixer.training.command_line  # imported here once, not in each child
 from metamixer.cli import main
 from short_runs import differences, end_of, write_recipe
 

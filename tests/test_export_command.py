@@ -260,7 +260,7 @@ def test_predict_refuses_exported_files_of_another_network(tmp_path, capsys):
             ["ffnet_1_hybrid"],
             "model 'ffnet_1_hybrid': no weights are published",
         ),
-        (["ffnet_sr_nano_x2", "--images", "{arrays}"], "a.npy: not a readable .npy array"),
+        (["ffnet_sr_nano_x2", "--images", "{arrays}"], "a.npy: not a readable array"),
         (
             ["ffnet_sr_nano_x2", "--images", "{arrays}", "--size", "8", "--samples", "1"],
             "a.npy: contains NaN or infinite values",
