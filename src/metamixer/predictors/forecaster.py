@@ -24,6 +24,7 @@ from ..data.series.frames import (
     write_frame,
 )
 from ..data.series.frequency import Frequency
+from ..data.series.gaps import fill_gaps as add_missing_rows
 from ..data.series.given import NamedTable, tables_of
 from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
 from ..data.series.tables import Series
@@ -58,7 +59,7 @@ class Forecaster(Predictor):
     `y`).
 
     Args:
-        horizon: steps to forecast.
+        horizon: steps to forecast; None: by the first table's frequency (`Frequency.default_horizon`).
         train: "finetune" or "scratch"; None: scratch if one of its options is given, else finetune.
         lookback, model, model_args, training: of scratch: steps of input (96), the network, its training.
         fine_tuning: of finetune: the hyperparameters.
@@ -68,6 +69,7 @@ class Forecaster(Predictor):
         seed: random seed; the same table and seed give the same forecast on the same machine.
         device: the device to compute on, such as "cpu" or "cuda".
         positive: clip forecasts and bounds at zero.
+        fill_gaps: add missing rows to a table, with a warning, instead of refusing it.
     """
 
     task = FORECASTING.name
@@ -76,7 +78,7 @@ class Forecaster(Predictor):
 
     def __init__(
         self,
-        horizon: int = 96,
+        horizon: int | None = None,
         *,
         lookback: int | None = None,
         levels: Sequence[float] = (),
@@ -90,11 +92,13 @@ class Forecaster(Predictor):
         seed: int = 0,
         device: str = "cpu",
         positive: bool = False,
+        fill_gaps: bool = True,
     ):
         asked = {"lookback": lookback, "model": model, "model_args": model_args, "training": training}
         self.train = find_way(train, [name for name, value in asked.items() if value is not None], quantiles)
         lookback, model, training = 96 if lookback is None else lookback, model or "ffnet_ts", training or Training()
-        if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
+        lengths = (lookback,) if horizon is None else (horizon, lookback)
+        if not all(isinstance(steps, Integral) and steps >= 1 for steps in lengths):
             raise InputError(f"horizon {horizon}, lookback {lookback}, expected integers, at least 1 each")
         listed = tuple(levels) if isinstance(levels, Iterable) else None
         if listed is None or not all(isinstance(level, Real) and 1 <= level < 100 for level in listed):
@@ -105,18 +109,25 @@ class Forecaster(Predictor):
             raise InputError(f"seed {seed!r}, expected an integer from 0 to {2**32 - 1}")
         if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
             raise InputError(f"quantiles {quantiles!r}, expected numbers between 0 and 1, such as (0.1, 0.9)")
-        self.horizon, self.lookback, self.levels = int(horizon), int(lookback), listed
+        self._horizon, self.lookback, self.levels = horizon and int(horizon), int(lookback), listed
         self.extra_quantiles = tuple(quantiles)
         self.time = time
         self.model = model
         self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
         self.training, self.fine_tuning = training, fine_tuning
-        self.positive = positive
+        self.positive, self.fill_gaps = positive, fill_gaps
         self.seed = seed
         self.device = find_device(device)
         self.network: Network | None = None
         self._state: Fitted | None = None
         self._tuned: Tuned | None = None
+
+    @property
+    def horizon(self) -> int:
+        """The number of steps; raises InputError if it follows from a table that there isn't yet."""
+        if self._horizon is None:
+            raise InputError("no horizon yet: it follows from the first table, or give Forecaster(horizon=...)")
+        return self._horizon
 
     @property
     def fitted(self) -> Fitted:
@@ -147,7 +158,7 @@ class Forecaster(Predictor):
 
     def fit(self, table: Any) -> "Forecaster":
         """Train on a table, except its last rows, which are held out for `backtest`."""
-        measured, layout = read_frame(table, time=self.time)
+        measured, layout = self.read_history(table)
         if not layout.long:
             refuse_names_of_bounds(measured.names, self.levels)
         return {"finetune": self._fine_tune, "scratch": self._train}[self.train](measured, layout)
@@ -232,7 +243,7 @@ class Forecaster(Predictor):
 
     def _predict_alone(self, table: Any) -> Any:
         """The forecast of each series alone by the packaged network, or by the one that was loaded or fine-tuned."""
-        given = (self._tuned.series, self._tuned.layout) if table is None else read_frame(table, time=self.time)
+        given = (self._tuned.series, self._tuned.layout) if table is None else self.read_history(table)
         return forecast_series(
             *given,
             self.horizon,
@@ -401,14 +412,22 @@ class Forecaster(Predictor):
         if lookback is not None:
             raise InputError(f"lookback {lookback}, expected none: this network uses the whole past of a series")
         settings = {key: value for key, value in wanted.items() if key != "horizon"}
-        forecaster = cls(horizon or wanted.get("horizon", 96), **settings)
+        forecaster = cls(horizon or wanted.get("horizon"), **settings)
         forecaster.network = forecaster.run = network
         return forecaster
+
+    def read_history(self, table: Any) -> tuple[Series, Layout]:
+        """The series of a table, with missing rows added, and its layout; decides the horizon if nothing else has."""
+        series, layout = read_frame(table, time=self.time)
+        series = add_missing_rows(series) if self.fill_gaps else series
+        if self._horizon is None:
+            self._horizon = Frequency.of(series).default_horizon(len(series))
+        return series, layout
 
     def _history(self, table: Any) -> tuple[Series, Layout]:
         fitted = self.fitted
         if table is not None:
-            series, layout = read_frame(table, time=self.time)
+            series, layout = self.read_history(table)
             return same_variables(series, fitted.names), layout
         if fitted.table is None:
             raise InputError("predict() needs a table: only a forecaster fitted in this process has the last rows")
