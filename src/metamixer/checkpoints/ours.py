@@ -169,7 +169,9 @@ def expect_training_checkpoint(path: str | Path, network: nn.Module | None = Non
             "takes other files"
         )
     if network is not None:
-        _compare_keys(network, read_checkpoint(path)[0], path)
+        state, _ = read_checkpoint(path)
+        _compare_keys(network, state, path)
+        expect_finite(state, path)
 
 
 def keep_paths_within(checkpoint: Mapping[str, Any], folder: str | Path) -> None:
