@@ -1,4 +1,4 @@
-"""Images of every mode and a small upscaling network, for the tests of upscaling."""
+"""Images of every mode and small networks, for the tests of upscaling and restoring."""
 
 import numpy as np
 import torch
@@ -20,6 +20,15 @@ def save_small_upscaler(path, scale=2):
         network.head.weight.mul_(0.05)
         network.head.bias.zero_()
     save_network(network, network_info(MODEL, {"scale": scale, **SMALL}, task="super_resolution"), path)
+    return path
+
+
+def save_small_restorer(path, channels=3, scale=1):
+    """The file of a small restoration network with weights as after training."""
+    torch.manual_seed(0)
+    arguments = {"in_chans": channels, "scale": scale, **SMALL}
+    network = metamixer.create_model("ffnet_restore", **arguments)
+    save_network(network, network_info("ffnet_restore", arguments, task="restoration"), path)
     return path
 
 
