@@ -15,9 +15,7 @@ from metamixer.deployment.exporting import export
 from metamixer.errors import InputError
 from metamixer.inference.tiles import split
 from metamixer.predictors.restorer import Restorer
-from metamixer.zoo import files, weights
-from metamixer.zoo.weights import Weights
-from pictures import noise, picture, save_small_restorer
+from pictures import noise, packaged_restorers, picture, save_small_restorer
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +36,7 @@ def restorer(checkpoint):
 @pytest.fixture
 def packaged(folder, monkeypatch):
     """Weights in the package for gray, color and twice the size."""
-    kinds = {"ffnet_restore_gray": (1, 1), "ffnet_restore": (3, 1), "ffnet_restore_x2": (3, 2)}
-    entries = []
-    for name, (channels, scale) in kinds.items():
-        save_small_restorer(folder / f"{name}.safetensors", channels=channels, scale=scale)
-        arguments = {"in_chans": channels, "scale": scale}
-        entries.append(
-            Weights(name, "ffnet_restore", f"{name}.safetensors", 1.0, "291 images", arguments=arguments, packaged=True)
-        )
-    monkeypatch.setattr(weights, "WEIGHTS", (*(w for w in weights.WEIGHTS if w.task != "restoration"), *entries))
-    monkeypatch.setattr(files, "FOLDER", folder)
+    packaged_restorers(monkeypatch, folder)
 
 
 def random(*shape):

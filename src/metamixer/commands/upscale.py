@@ -120,9 +120,7 @@ class Upscalers:
             raise InputError(f"weights {wanted!r}, expected one of {', '.join(KINDS)}")
         given = checkpoint is not None or model is not None
         if given and wanted:
-            raise InputError(
-                f"weights {wanted!r} beside a network, expected --weights without --model and --checkpoint"
-            )
+            raise InputError(f"weights {wanted!r} with --model or --checkpoint, expected one of the two")
         arguments = {"source": checkpoint, "model": model, "scale": scale, **settings}
         upscalers = cls(wanted, given, 2 if scale is None else scale, arguments)
         if wanted == "photo" and upscalers.scale not in photo_scales():
