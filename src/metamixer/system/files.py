@@ -4,6 +4,7 @@ import csv
 import errno
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -107,6 +108,29 @@ def alone(path: Path) -> Iterator[None]:
     with _ALONE, open(f"{path}.lock", "a") as file:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def held(folder: Path, *, use: tuple[str, str]) -> Iterator[None]:
+    """Hold a folder for this process, which makes it where there is none; raises InputError while another holds it.
+
+    use: what is done there, a verb and its noun such as ("trains", "run"). A record lock ends with its process and
+    isn't inherited: workers may outlive a killed process for seconds. Systems without such locks have none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        try:
+            if fcntl:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            file.seek(0)
+            raise InputError(
+                f"out {folder}: {file.read().strip() or 'another process'} {use[0]} there, expected another folder, or "
+                f"that {use[1]} to end first"
+            ) from None
+        file.truncate(0)
+        print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
         yield
 
 
