@@ -46,8 +46,8 @@ PUBLISHED = {
     ("LIVE1", "jpeg_20"): 31.59,
     ("LIVE1", "jpeg_40"): 33.96,
 }
-"""DnCNN's PSNR in dB by set and degradation (paper, Zhang et al. 2017): one network per noise level on Set12, DnCNN-B on
-BSD68, DnCNN-3 on JPEG.
+"""DnCNN's PSNR in dB by set and degradation (paper, Zhang et al. 2017): one network per noise level on Set12, DnCNN-B
+on BSD68, DnCNN-3 on JPEG.
 """
 
 
