@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 LONGEST := tests/test_export_command.py tests/test_kernels.py tests/test_timm_suite.py tests/test_ray.py
 DIGITS := recipes/classification/digits.yaml --out runs/digits
 
-.PHONY: help setup demo test fuzz lint format types kill-campaign two-processes two-nodes timm-suite clean
+.PHONY: help setup demo test fuzz audit lint format types kill-campaign two-processes two-nodes timm-suite clean
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -24,8 +24,11 @@ demo: $(INSTALLED)  ## train on handwritten digits, test, fuse, draw, enlarge a 
 test: lint  ## lint, then run all tests in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 1200 --durations 15 $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
-fuzz: $(INSTALLED)  ## 10,000 mutated files through every reader: about an hour; make fuzz SEED=7
+fuzz: $(INSTALLED)  ## 10,000 mutated files through every reader: an hour or two; make fuzz SEED=7
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m fuzz.campaign --cases 10000 --seed $(or $(SEED),0) --keep runs/fuzz
+
+audit: $(INSTALLED)  ## known vulnerabilities of the installed packages; says so where no advisory database can be reached
+	$(BIN)/python .ci/audit.py
 
 lint: $(INSTALLED)  ## check the style and common mistakes
 	$(BIN)/ruff check

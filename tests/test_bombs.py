@@ -45,9 +45,8 @@ def test_a_decoder_that_aborts_hangs_or_panics_costs_one_file(hostile, tmp_path,
     source = Path(las.las_worker.__file__).read_text()
     source = source.replace('"""A file, all of whose points are there."""', f"if 'bad' in path: {hostile}")
     worker.write_text(source)
-    monkeypatch.setattr(las.las_worker, "__file__", str(worker))
     monkeypatch.setattr(las, "SECONDS", 3)
-    monkeypatch.setattr(las, "WORKER", las.Worker())
+    monkeypatch.setattr(las, "WORKER", las.Worker(str(worker)))
     with pytest.raises(InputError, match=r"bad\.laz: not a readable LAS file"):
         read_cloud(bad)
     monkeypatch.setattr(las, "SECONDS", 30)

@@ -80,9 +80,10 @@ def test_trains_evaluates_and_writes_a_checkpoint_with_its_info(data, tmp_path):
 
 
 def test_a_resumed_run_ends_as_an_uninterrupted_one(data, tmp_path):
+    """Without validation: it has no influence on the weights."""
     whole = task()
     start = {key: value.clone() for key, value in whole.network.state_dict().items()}
-    trainer(tmp_path, max_epochs=2).fit(whole, data)
+    trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(whole, data)
     half = task()
     half.network.load_state_dict(start)
     first = trainer(tmp_path, max_epochs=2, limit_val_batches=0)
@@ -194,6 +195,13 @@ def test_weights_are_evaluated_on_the_categories_of_their_training(data, tmp_pat
         trainer(tmp_path).test(learner, data, verbose=False)
 
 
+@pytest.fixture(scope="module")
+def numbers():
+    """The layer of each parameter of the published detector."""
+    with torch.device("meta"):
+        return layer_numbers(metamixer.create_model("cascade_mask_rcnn_ffnet_2"), BACKBONE, 12)
+
+
 @pytest.mark.parametrize(
     ("name", "layer"),
     [
@@ -208,9 +216,7 @@ def test_weights_are_evaluated_on_the_categories_of_their_training(data, tmp_pat
         ("feature_norms.0.weight", 13),
     ],
 )
-def test_layers_are_numbered_as_published(name, layer):
-    with torch.device("meta"):
-        numbers = layer_numbers(metamixer.create_model("cascade_mask_rcnn_ffnet_2"), BACKBONE, 12)
+def test_layers_are_numbered_as_published(name, layer, numbers):
     assert numbers[f"{BACKBONE}.{name}"] == layer
     assert numbers["cascade.box_heads.0.hidden.weight"] == 13
 

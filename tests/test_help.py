@@ -135,7 +135,7 @@ class TestUpscale:
         for name in ("a_upscaled.png", "a_upscaled_2.png"):
             assert main(["upscale", "a.png"]) == 0
             assert Path(name).is_file()
-            assert capsys.readouterr().out.startswith(f"{name}\nnext: ")
+            assert capsys.readouterr().out.startswith(f"wrote {name}\nnext: ")
 
     def test_gives_json_alone(self, capsys):
         assert main(["upscale", "a.png", "--json", "-"]) == 0

@@ -108,9 +108,8 @@ def test_a_run_leaves_checkpoints_configuration_and_logs_and_can_be_drawn(recipe
     assert Image.open(tmp_path / "sheet.png").size[0] > 1000
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(workers, recipe, tmp_path, monkeypatch, capsys):
-    path, workers = recipe(), ("--data.num_workers", workers)
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(recipe, tmp_path, monkeypatch, capsys):
+    path, workers = recipe(), ("--data.num_workers", "1")
     assert fit(path, tmp_path / "whole", *workers) == 0
     with monkeypatch.context() as patch:
         stop_in(patch, epoch=1, action=interrupt)
@@ -456,10 +455,12 @@ def test_two_processes_share_an_epoch(recipe, tmp_path):
         "1",
         "--trainer.limit_train_batches",
         "1.0",
+        "--data.batch_size",
+        "64",
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     per_process = -(-len(DigitsData().training_dataset()) // 2)
-    assert checkpoint["global_step"] == per_process // 16
+    assert checkpoint["global_step"] == per_process // 64

@@ -17,12 +17,13 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from metamixer.errors import InputError
 
-from .mutations import mutations_of
-from .seeds import Kind, make
+from .kinds import Kind, in_turn, make
+from .suited import mutations_of
 
 SECONDS = 60
 """Of wall time for a case; what hangs takes longer, whatever the machine."""
@@ -37,17 +38,15 @@ class Hang(BaseException):
 def mutant(kind: Kind, seeds: Path, folder: Path, chance: random.Random) -> Path:
     """A changed file in a folder of its own, with what it needs beside it."""
     data = (seeds / kind.name).read_bytes()
-    mutation = chance.choice(mutations_of(kind.name))
+    mutation = chance.choice(mutations_of(kind.suffix))
     suffix = kind.suffix if chance.random() < 0.97 else chance.choice((".png", ".npz", ".laz", ".csv", ".ckpt"))
-    suffix = kind.suffix if kind.name.startswith("program") else suffix
+    suffix = kind.suffix if kind.beside else suffix
     path = folder / f"case{suffix}"
     try:
         path.write_bytes(mutation(data, chance))
-    except (ValueError, KeyError, IndexError):  # nothing in it that this mutation knows
+    except Exception:  # nothing in it that this mutation knows, or nothing that its library writes
         path.write_bytes(data[: len(data) // 2])
-    for one, another in ((".xml", ".bin"), (".bin", ".xml")):
-        if kind.suffix == one:
-            shutil.copy(seeds / f"program{another}", folder / f"case{another}")
+    kind.place_beside(path, seeds)
     return path
 
 
@@ -98,32 +97,43 @@ def peak_memory() -> int:
 
 
 def run(
-    cases: int, seed: int, *, keep: Path | None = None, only: str = "", progress: bool = False
+    cases: int,
+    seed: int,
+    *,
+    seeds: tuple[Path, list[Kind]] | None = None,
+    keep: Path | None = None,
+    only: str = "",
+    progress: bool = False,
 ) -> tuple[Counter, list[str]]:
-    """Cases by kind, and the failures; kinds take turns, and a case follows from the seed and its number alone."""
+    """Cases by kind, and the failures; kinds take turns, and a case follows from the seed and its number alone.
+
+    seeds: the folder and kinds of `make`, where they are made already; keep: a folder for files that failed.
+    """
     failures: list[str] = []
     counts: Counter = Counter()
     with tempfile.TemporaryDirectory() as root:
-        seeds = Path(root, "seeds")
-        seeds.mkdir()
-        kinds = [kind for kind in make(seeds) if only in kind.name]
-        for number in range(cases):
-            kind = kinds[number % len(kinds)]
-            chance = random.Random(f"{seed}/{number}/{kind.name}")
+        if seeds is None:
+            home = Path(root, "seeds")
+            home.mkdir()
+            seeds = home, make(home)
+        home, kinds = seeds
+        kinds = [kind for kind in kinds if only in kind.name]
+        for number, kind in enumerate(islice(in_turn(kinds), cases)):
             folder = Path(root, "work")
             folder.mkdir()
-            path = mutant(kind, seeds, folder, chance)
-            if keep:
-                keep.mkdir(exist_ok=True, parents=True)
-                (keep / "last.txt").write_text(f"{seed} {number} {kind.name}")  # told after an abort
+            path = mutant(kind, home, folder, random.Random(f"{seed}/{number}/{kind.name}"))
+            kept = keep and keep / f"{seed}_{number}_{kind.name}"
+            if kept:
+                kept.parent.mkdir(exist_ok=True, parents=True)
+                shutil.copy(path, kept)  # is still there after an abort
             problem = judge(kind, path)
             counts[kind.name] += 1
             if problem:
                 failures.append(f"{kind.name}, seed {seed}, case {number}: {problem}")
-                if progress:
-                    print(failures[-1], flush=True)
-                if keep:
-                    shutil.copy(path, keep / f"{seed}_{number}_{kind.name}")
+            elif kept:
+                kept.unlink()
+            if progress and problem:
+                print(failures[-1], flush=True)
             shutil.rmtree(folder)
             if progress and number % 500 == 499:
                 print(f"{number + 1} of {cases} cases, {len(failures)} failed", flush=True)

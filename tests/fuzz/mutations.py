@@ -1,5 +1,6 @@
-"""Changes of a file's bytes: blind ones, and ones that know JSON, YAML, tables and archives."""
+"""Changes of a file's bytes: blind ones, and ones that know texts: JSON, YAML, tables."""
 
+import gzip
 import io
 import json
 import random
@@ -13,6 +14,7 @@ NUMBERS = (0, 1, -1, 7, 255, 2**15, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**6
 VALUES = (
     *(0, -1, 1, 2**31, 2**63, 2**64, 10**30, -(10**12), 1e9, 1e308, -1e308, float("nan"), float("inf")),
     *(None, True, "", "x", "\x1b[31m", "=1+1", "a\nb", "../../etc/passwd", "os:system", [], {}, [[]], [None], {"a": 1}),
+    *("x" * 5000, "\ud800", "\0", "\u202e", 10**4000, [0] * 3000, {str(number): 0 for number in range(500)}),
 )
 
 
@@ -98,17 +100,29 @@ def line(data: bytes, chance: random.Random) -> bytes:
 
 
 def json_value(data: bytes, chance: random.Random) -> bytes:
-    """A value of JSON by one of another type, a key by another, or a key away."""
+    """A value of JSON by one of another type or by another of its values, a key by another, away, twice, or deep."""
     content = json.loads(data)
     places = list(_places(content))
     holder, key = chance.choice(places)
     turn = chance.random()
-    if turn < 0.75 or isinstance(holder, list):
+    if turn < 0.5:
         holder[key] = chance.choice(VALUES)
-    elif turn < 0.9:
+    elif turn < 0.65:
+        other, name = chance.choice(places)
+        holder[key] = other[name]
+    elif turn < 0.75 and isinstance(holder[key], list) and holder[key]:
+        holder[key] = chance.choice((holder[key] * 2, holder[key][:-1], holder[key][::-1], [holder[key]]))
+    elif turn < 0.8:
+        nested = b"[" * 3000 + b"]" * 3000
+        holder[key] = "NESTED"
+        return json.dumps(content).encode().replace(b'"NESTED"', nested)
+    elif turn < 0.85:
+        holder[key] = "REPEATED"
+        return json.dumps(content).encode().replace(b'"REPEATED"', b'{"a": 1, "a": 2}')
+    elif isinstance(holder, list) or turn < 0.93:
         del holder[key]
     else:
-        holder[str(chance.choice(VALUES))] = holder.pop(key)
+        holder[str(chance.choice(VALUES))[:9]] = holder.pop(key)
     return json.dumps(content).encode()
 
 
@@ -119,58 +133,78 @@ def _places(content):
             yield from _places(value)
 
 
-def in_archive(data: bytes, chance: random.Random) -> bytes:
-    """An entry of a ZIP changed, renamed, twice or away; the archive itself is whole."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entries = [(info.filename, archive.read(info), info.compress_type) for info in archive.infolist()]
-    place = chance.randrange(len(entries))
-    json_entries = [i for i, (name, _, _) in enumerate(entries) if name.endswith(("json", "metamixer"))]
-    if json_entries and chance.random() < 0.6:
-        place = chance.choice(json_entries)
-    name, content, packed = entries[place]
-    turn = chance.random()
-    if turn < 0.75 and content:
-        change = json_value if place in json_entries else chance.choice((flip, flip_head, cut, splice, field))
-        entries[place] = (name, change(content, chance), packed)
-    elif turn < 0.85:
-        entries[place] = (name + chance.choice((".x", "/../x", "\x1b[2J")), content, packed)
-    elif turn < 0.95:
-        entries.append(entries[place])
-    else:
-        del entries[place]
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content, packed in entries:
-            archive.writestr(name, content, packed)
-    return file.getvalue()
+def yaml_text(data: bytes, chance: random.Random) -> bytes:
+    """Tags, references, merges and values of YAML that mean something else than text."""
+    scraps = (
+        b"!!python/object/apply:os.system ['true']",
+        b"!!python/name:os.system",
+        b"&a [*a]",
+        b"&a {b: *a}",
+        b"{<<: *missing}",
+        b"!!binary aGVsbG8=",
+        b"!!set {a, b}",
+        b"!!timestamp 2001-12-14t21:59:43.10-05:00",
+        b"2001-99-99",
+        b"0x" + b"f" * 5000,
+        b"1" * 5000,
+        b"190:20:30",
+        b".inf",
+        b".nan",
+        b"~",
+        b"yes",
+        b"[" * 200 + b"]" * 200,
+        b"? [a, b]\n: c",
+        b'"\\x1b[2J"',
+        b"\t- a",
+        b"!!omap [a: 1]",
+        b"!<tag:x> y",
+    )
+    if chance.random() < 0.2:
+        levels = [b"a0: &a0 [x,x,x,x,x,x,x,x,x]"]
+        levels += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]".encode() for n in range(1, chance.choice((3, 9)))]
+        return b"\n".join(levels) + b"\n" + data
+    found = list(re.finditer(rb"(?<=: )[^\n]+|(?<=- )[^\n]+", data))
+    match = chance.choice(found)
+    return data[: match.start()] + chance.choice(scraps) + data[match.end() :]
 
 
-def in_safetensors(data: bytes, chance: random.Random) -> bytes:
-    """A value in the header, or in the metadata in it."""
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
-    if chance.random() < 0.8:
-        info = json_value(header["__metadata__"]["metamixer"].encode(), chance)
-        header["__metadata__"]["metamixer"] = info.decode()
-        packed = json.dumps(header).encode()
-    else:
-        packed = json_value(json.dumps(header).encode(), chance)
-    return len(packed).to_bytes(8, "little") + packed + data[8 + size :]
+def cell(data: bytes, chance: random.Random) -> bytes:
+    """A cell of a table by another: a date that isn't one, a number of another kind, text, quotes."""
+    scraps = (
+        *(b"", b"nan", b"inf", b"-inf", b"1e999", b"0x10", b"1_000", b"1,5", b"true", b"None", b"\x1b[2J", b"=1+1"),
+        *(b"9999-12-31", b"0001-01-01", b"99999-01-01", b"2024-02-30", b"2024-01-01T00:00:00+99:00", b"1700000000"),
+        *(b"2024-01-01 00:00:00+02:00", b"2024-01-01T00:00:00Z", b"01/02/2024", b"13:00", b"-1", b"9" * 400),
+        *(
+            b'"',
+            b'"a\nb"',
+            b"'",
+            b"a" * 70_000,
+            "\u0661\u0662".encode(),
+            b"\xff\xfe",
+            b"\0",
+            b"date",
+            b"unique_id",
+            b"a",
+        ),
+    )
+    lines = data.split(b"\n")
+    place = chance.randrange(len(lines))
+    mark = b";" if lines[0].count(b";") > lines[0].count(b",") else b","
+    cells = lines[place].split(mark)
+    column = chance.randrange(len(cells))
+    if chance.random() < 0.15:  # the whole column
+        value = chance.choice(scraps)
+        rows = [line.split(mark) for line in lines[1:] if line]
+        return b"\n".join([lines[0], *(mark.join([*row[:column], value, *row[column + 1 :]]) for row in rows), b""])
+    cells[column] = chance.choice(scraps)
+    lines[place] = mark.join(cells)
+    return b"\n".join(lines)
+
+
+def packed(data: bytes, chance: random.Random) -> bytes:
+    """The contents of a gzip file, changed."""
+    change = chance.choice((cell, line, number_in_text, flip))
+    return gzip.compress(change(gzip.decompress(data), chance))
 
 
 BLIND: tuple[Mutation, ...] = (flip, flip_head, cut, splice, field, other)
-
-
-def mutations_of(name: str) -> tuple[Mutation, ...]:
-    """Those that suit a file by its name; the knowing ones weigh as much as the blind ones together."""
-    if name.endswith(".json"):
-        knowing: tuple[Mutation, ...] = (json_value, json_value, number_in_text)
-    elif name.endswith((".npz", ".pt2", ".ckpt", ".pt")):
-        knowing = (in_archive, in_archive)
-    elif name.endswith(".safetensors"):
-        knowing = (in_safetensors, in_safetensors)
-    elif name.endswith((".yaml", ".csv", ".ply", ".xml")):
-        knowing = (number_in_text, line)
-    else:
-        knowing = ()
-    return (*BLIND, *knowing, *knowing)

@@ -132,7 +132,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
     weights = None if Path(path).is_file() else find_weights(str(path))
     path = source_of(weights) if weights else path
     state, info = read_checkpoint(path)
-    if info.get("fused"):
+    if not is_trainable(state, info):
         raise InputError(f"{path}: a deploy form, expected the checkpoint it was fused from")
     if not info:
         reference = create_model(network.pretrained_cfg["architecture"]) if new_classifier else network
@@ -147,6 +147,19 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
     return {**info, "classes": None} if new_classifier else info
 
 
+def is_trainable(state: Mapping[str, Tensor], info: Mapping[str, Any]) -> bool:
+    """Whether the weights are those of the training form: fused ones are if there was nothing to fold."""
+    if not info.get("fused"):
+        return True
+    with torch.device("meta"):
+        network = create_model(info["model"], **without_start(info["model_args"]))
+    return _shapes(network.state_dict()) == _shapes(state)
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in state.items()}
+
+
 def expect_training_checkpoint(path: str | Path, network: nn.Module | None = None) -> None:
     """Raise InputError unless a file is a checkpoint of a training run and, if given, of `network`."""
     path = Path(path)
@@ -156,7 +169,9 @@ def expect_training_checkpoint(path: str | Path, network: nn.Module | None = Non
             "takes other files"
         )
     if network is not None:
-        _compare_keys(network, read_checkpoint(path)[0], path)
+        state, _ = read_checkpoint(path)
+        _compare_keys(network, state, path)
+        expect_finite(state, path)
 
 
 def keep_paths_within(checkpoint: Mapping[str, Any], folder: str | Path) -> None:

@@ -55,8 +55,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": Command(
         "train on a folder of your own data",
-        ("train flowers --minutes 10", "train table.csv --epochs 5 --out runs/mine"),
-        ("out", "minutes", "epochs", "initial", "seed"),
+        ("train flowers --minutes 10", "train table.csv --epochs 5 --out runs/mine", "train flowers --resume"),
+        ("out", "minutes", "epochs", "initial", "seed", "resume"),
     ),
     "fit": Command(
         "train from a recipe, a YAML file",

@@ -72,16 +72,18 @@ def upscale(
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     output = Output(json, sources=[source for source, _ in jobs], overwrite=overwrite)
     upscaler = Upscaler.load(checkpoint, model=model, scale=scale, memory=memory, **place)
-    done = []
+    done, written = [], []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
         for source, target in jobs:
             with batch.file(source), shown(progress, source.name) as show:
                 upscale_file(upscaler, source, target, compare=compare, on_tile=show)
-                output.say(target)
+                written += [target, comparison_of(target)] if compare else [target]
+                if len(jobs) > 1:
+                    output.say(target)
                 done.append({"image": str(source), "result": str(target), "scale": upscaler.scale})
         if done:
             then = "" if compare else "add --compare to see it beside bicubic"
-            output.end(done, wrote=[f"{len(done)} images"] if len(done) > 1 else [], then=then)
+            output.end(done, wrote=written if len(jobs) == 1 else [f"{len(done)} images in {out}"], then=then)
 
 
 def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
+from ..data.arrays import read_array
 from ..data.images.reading import IMAGE_SUFFIXES, read_dataset, read_image
 from ..data.preprocessing import Preprocessing, without_normalization
 from ..errors import InputError
@@ -98,10 +99,10 @@ def _read(file: Path, preprocessing: Preprocessing | None, shape: tuple[int, ...
         image = read_image(file, mode=preprocessing.mode, name=str(file))
         sample = without_normalization(preprocessing).transform()(image)
     else:
-        try:
-            sample = torch.from_numpy(np.load(file, allow_pickle=False)).float()
-        except (OSError, ValueError, TypeError, EOFError) as error:
-            raise InputError(f"{file}: not a readable .npy array ({error})") from None
+        array = read_array(file)
+        if array.dtype.kind not in "iufb":
+            raise InputError(f"{file}: values of type {array.dtype}, expected numbers")
+        sample = torch.from_numpy(array.astype(np.float32))
         if not sample.isfinite().all():
             raise InputError(f"{file}: contains NaN or infinite values, expected finite numbers")
     if tuple(sample.shape) != shape:

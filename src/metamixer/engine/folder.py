@@ -33,6 +33,12 @@ class Folder:
     def filesystem(self) -> fsspec.AbstractFileSystem:
         return open_url(self.url)[0]
 
+    @property
+    def local(self) -> Path | None:
+        """Its path on a disk, None in an object store."""
+        filesystem, path = open_url(self.url)
+        return Path(path) if isinstance(filesystem, LocalFileSystem) else None
+
     def path(self, name: str) -> str:
         """The path of one of its files in its file system."""
         return f"{open_url(self.url)[1].rstrip('/')}/{name}"
@@ -57,7 +63,7 @@ class Folder:
     def writing(self, name: str) -> Iterator[Any]:
         """Give a file that gets its name when all went well; an object store has it from the file's end on."""
         filesystem, path = self.filesystem, self.path(name)
-        if isinstance(filesystem, LocalFileSystem):
+        if self.local:
             with written_whole(Path(path)) as part, part.open("wb") as file:
                 yield file
         else:

@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 
 from ..errors import InputError
+from ..system.files import held
 from .folder import Folder
 from .shard import ATTEMPTS, INPUTS, PICTURES, PREDICTIONS, Rows, Shard
 from .sources import short_hash
@@ -19,6 +20,9 @@ from .sources import short_hash
 DESCRIPTION = "job.json"
 FOLDERS = (INPUTS, ATTEMPTS, PREDICTIONS, PICTURES)
 """What a job writes into its folder."""
+
+MOST_SHARDS = 100_000
+"""That a job's description may name."""
 
 SPREAD_ROWS = 100_000
 """Rows that are held in memory until they are spread over the shards."""
@@ -64,6 +68,14 @@ class Job:
     work: Work
     folder: Folder
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder against other jobs; raises InputError while another holds it. Object stores have no locks."""
+        self._description()  # a folder of other files stays as it is
+        local = self.folder.local
+        with nullcontext() if local is None else held(local, use=("works", "job")):
+            yield
+
     def begin(self, *, overwrite: bool = False) -> "Job":
         """Prepare the folder; gives the job, with as many shards as it was begun with before.
 
@@ -97,8 +109,11 @@ class Job:
         with self.folder.reading(DESCRIPTION) as file:
             try:
                 found = json.load(file)
-                return {"shards": int(found["shards"]), "job": dict(found["job"])}
-            except (ValueError, KeyError, TypeError):
+                shards, job = found["shards"], dict(found["job"])
+                if not 1 <= shards <= MOST_SHARDS:
+                    raise ValueError
+                return {"shards": int(shards), "job": job}
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise InputError(f"{self.folder.url}: {DESCRIPTION} of no job, expected another folder") from None
 
     def _expect_same(self, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:

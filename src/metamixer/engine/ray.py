@@ -60,16 +60,22 @@ def run(
     ray.data.DataContext.get_current().enable_progress_bars = False
     with cluster():
         units = job.work.units()
-        job = job.begin(overwrite=overwrite)
-        for _ in answers(units, spread, fn_kwargs={"job": job}, concurrency=min(actors or len(units), len(units))):
-            pass
-        shards, tally = job.shards(), Tally()
-        predicting = pool(job.work.device, shards, actors)
-        for answer in answers(shards, Predicting, fn_constructor_args=(job,), **predicting):
-            tally.add(answer)
-            if on_shard:
-                on_shard(tally, len(shards))
-        job.end()
+        with job.alone():
+            return _work_through(job.begin(overwrite=overwrite), units, actors, on_shard)
+
+
+def _work_through(
+    job: Job, units: Sequence[str], actors: int | None, on_shard: Callable[[Tally, int], Any] | None
+) -> Tally:
+    for _ in answers(units, spread, fn_kwargs={"job": job}, concurrency=min(actors or len(units), len(units))):
+        pass
+    shards, tally = job.shards(), Tally()
+    predicting = pool(job.work.device, shards, actors)
+    for answer in answers(shards, Predicting, fn_constructor_args=(job,), **predicting):
+        tally.add(answer)
+        if on_shard:
+            on_shard(tally, len(shards))
+    job.end()
     return tally
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet as parquet
 
+from ..errors import InputError, first_line
 from .folder import Folder
 from .sources import short_hash
 
@@ -60,8 +61,7 @@ class Shard:
         """With what earlier attempts have left; this one leaves a trace that `end` removes."""
         shard = cls(folder, number, key)
         for name in folder.names(shard.place(PREDICTIONS)):
-            with folder.reading(name) as file:
-                shard.done |= shard._errors(parquet.read_table(file, columns=[key, "error"]))
+            shard.done |= shard._errors(shard._read(name, [key, "error"]))
         traces = folder.names(shard.place(ATTEMPTS))
         shard.careful = len(traces) >= CARELESS
         last = Counter(shard._last_announced(trace) for trace in traces)
@@ -77,8 +77,7 @@ class Shard:
     def inputs(self) -> Iterator[pyarrow.Table]:
         """What was spread into the shard."""
         for name in self.folder.names(self.place(INPUTS)):
-            with self.folder.reading(name) as file:
-                yield parquet.read_table(file)
+            yield self._read(name)
 
     def announce(self, name: str) -> None:
         """Leave an input's name where the next attempt finds it, should this process end."""
@@ -109,6 +108,19 @@ class Shard:
         with self.folder.writing(name) as file:
             parquet.write_table(table, file)
         self.done |= self._errors(table)
+
+    def _read(self, name: str, columns: list[str] | None = None) -> pyarrow.Table:
+        """A part that the job wrote; raises InputError where it is none."""
+        try:
+            with self.folder.reading(name) as file:
+                table = parquet.read_table(file, columns=columns)
+                table.validate(full=True)
+                return table.select(columns) if columns else table
+        except Exception as error:  # Arrow raises errors of many kinds
+            raise InputError(
+                f"{self.folder.url}/{name}: not a readable part of the job ({first_line(error)}): remove it, and the "
+                "same command makes it anew"
+            ) from None
 
     def _errors(self, table: pyarrow.Table) -> dict[str, str | None]:
         return dict(zip(map(str, table[self.key].to_pylist()), table["error"].to_pylist(), strict=True))

@@ -153,13 +153,21 @@ def _found(name: str) -> Iterator[Source]:
 def _expanded(name: str) -> Iterator[Source]:
     """The inputs that a file stands for."""
     if name.lower().endswith(".txt"):
-        filesystem, path = open_url(name)
-        with filesystem.open(path, "rt") as lines:
-            yield from (Source(absolute(line.strip())) for line in lines if line.strip())
+        yield from (Source(absolute(line)) for line in _lines(name))
     elif name.lower().endswith(".parquet"):
         yield from _table_sources(absolute(name))
     else:
         yield Source(absolute(name))
+
+
+def _lines(name: str) -> Iterator[str]:
+    """The lines of a text file that hold something."""
+    filesystem, path = open_url(name)
+    try:
+        with filesystem.open(path, "rt", encoding="utf-8") as lines:
+            yield from (line.strip() for line in lines if line.strip())
+    except UnicodeDecodeError:
+        raise InputError(f"{name}: not UTF-8, expected a path or URL a line") from None
 
 
 def _table_sources(name: str) -> Iterator[Source]:

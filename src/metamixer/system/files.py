@@ -4,6 +4,7 @@ import csv
 import errno
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -110,6 +111,29 @@ def alone(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def held(folder: Path, *, use: tuple[str, str]) -> Iterator[None]:
+    """Hold a folder for this process, which makes it where there is none; raises InputError while another holds it.
+
+    use: what is done there, a verb and its noun such as ("trains", "run"). A record lock ends with its process and
+    isn't inherited: workers may outlive a killed process for seconds. Systems without such locks have none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as file:
+        try:
+            if fcntl:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            file.seek(0)
+            raise InputError(
+                f"out {folder}: {file.read().strip() or 'another process'} {use[0]} there, expected another folder, or "
+                f"that {use[1]} to end first"
+            ) from None
+        file.truncate(0)
+        print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
+        yield
+
+
 def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
     """The files with these suffixes below a folder, sorted; raises InputError if there is no such folder."""
     folder = Path(folder)
@@ -147,7 +171,7 @@ def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite
         if not os.access(folder, os.W_OK):
             raise InputError(f"{target}: can't be written, {folder} isn't writable, expected another folder")
         if target.resolve() in inputs:
-            raise InputError(f"{target}: is one of the inputs, expected another folder for the results")
+            raise InputError(f"{target}: is one of the inputs, expected another folder or name for the result")
         if target.exists() and not overwrite:
             raise InputError(f"{target}: exists, expected another name or folder, or --overwrite")
 

@@ -23,6 +23,8 @@ Source = str | Path | Mapping[str, Tensor]
 
 MOST_UNPACKED = 20
 """Maximum compression ratio of a checkpoint in an archive; weights hardly compress."""
+REPEATED = 16 * 2**20
+"""Bytes of a tensor that repeats what a file holds once, such as a buffer that was expanded."""
 
 
 def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[str, Tensor]:
@@ -39,7 +41,8 @@ def read_published(source: Source, *, weights: str = "state_dict") -> Mapping[st
         content = content[weights]
     elif weights != "state_dict":
         raise InputError(f"{_short(source)}: no entry {weights!r}, expected one of {names_of(content)}")
-    if not content or not all(isinstance(value, Tensor) for value in content.values()):
+    is_state = isinstance(content, Mapping) and content and all(isinstance(key, str) for key in content)
+    if not is_state or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(
             f"{_short(source)}: no state dict found, expected a dictionary of tensors, as such or under 'state_dict'"
         )
@@ -82,7 +85,31 @@ def read_torch_file(path: Path) -> Mapping:
         ) from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: contains a {type(content).__name__}, expected a checkpoint dictionary")
+    problem = next(filter(None, map(_problem_of, _tensors_in(content))), None)
+    if problem:
+        raise InputError(f"{path}: contains {problem}: not loaded")
     return content
+
+
+def _tensors_in(content: object) -> Iterator[Tensor]:
+    """The tensors in mappings and sequences; a loop without recursion, because a file may nest them deep."""
+    left, seen = [content], set()
+    while left:
+        value = left.pop()
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, Mapping | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))
+            left.extend(value.values() if isinstance(value, Mapping) else value)
+
+
+def _problem_of(tensor: Tensor) -> str | None:
+    """Why a tensor is none that training writes: its elements aren't in the file one by one."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        return f"a tensor of layout {tensor.layout} on {tensor.device}, expected numbers in the file"
+    if tensor.numel() * tensor.element_size() > max(tensor.untyped_storage().nbytes(), REPEATED):
+        return f"a tensor of {tensor.numel():,} elements, more than the file holds"
+    return None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import yaml
 from ..errors import InputError, first_line
 
 MAX_BYTES = 4 * 2**20
+INTEGER, MAX_DIGITS = "tag:yaml.org,2002:int", 400
 MAX_NODES = 500_000
 """Values in a file when its references (`*name`) are written out."""
 
@@ -52,6 +53,8 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
     if id(node) in known:
         return known[id(node)]
     known[id(node)] = MAX_NODES + 1  # met again within itself: without end
+    if node.tag == INTEGER and len(node.value) > MAX_DIGITS:  # Python computes with it but can't show it
+        raise yaml.YAMLError(f"a number of {len(node.value)} digits")
     children: list[yaml.Node] = []
     if isinstance(node, yaml.SequenceNode):
         children = node.value

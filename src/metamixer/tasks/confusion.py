@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..errors import InputError, first_line
 from ..system.files import write_csv
 
 
@@ -36,6 +37,12 @@ def write_confusion(path: Path, counts: Tensor, classes: list[str]) -> None:
 
 
 def read_confusion(path: Path) -> Tensor:
-    """Read the counts that `write_confusion` wrote."""
-    with path.open(newline="") as file:
-        return torch.tensor([[int(value) for value in row[1:]] for row in list(csv.reader(file))[1:]])
+    """Read the counts that `write_confusion` wrote; raises InputError that names the file where they are others."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            counts = torch.tensor([[int(value) for value in row[1:]] for row in list(csv.reader(file))[1:]])
+    except (OSError, ValueError, RuntimeError, OverflowError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable confusion matrix ({first_line(error)})") from None
+    if counts.ndim != 2 or len(counts) != counts.shape[1]:
+        raise InputError(f"{path}: counts of shape {list(counts.shape)}, expected a row and a column for each class")
+    return counts

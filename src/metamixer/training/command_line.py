@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from jsonargparse import ArgumentError, Namespace
 from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -31,6 +31,7 @@ from .embedded import interrupts_kept
 from .horizon import expand_horizon, expect_forecasting, model_class
 from .last_checkpoint import LastCheckpoint
 from .messages import plain
+from .progress import RunProgress
 from .recipe_checks import built_from_settings, check_recipes, naming_recipes
 from .recipes import with_recipes
 from .run_folder import SaveConfigInRun, WholeCheckpointIO, drop_empty_run, locked
@@ -156,8 +157,12 @@ class TrainingCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         if config.trainer.logger is None:
             kwargs["logger"] = loggers(config.out)
-        plugins = self.config_init[self.config.subcommand].trainer.plugins or []
-        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()]
+        given = self.config_init[self.config.subcommand].trainer
+        kwargs["plugins"] = [*as_list(given.plugins), WholeCheckpointIO()]
+        callbacks = as_list(given.callbacks)
+        has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if config.trainer.enable_progress_bar is not False and not has_bar:
+            kwargs["callbacks"] = [*callbacks, RunProgress()]
         trainer = super().instantiate_trainer(**kwargs)
         if (
             trainer.precision.startswith("bf16")
@@ -211,6 +216,11 @@ def print_next(run: TrainingCLI) -> None:
         print(f"wrote {best}")
         recipe = next((f" --config {words[i + 1]}" for i, word in enumerate(words[:-1]) if word == "--config"), "")
         print(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}")
+
+
+def as_list(setting: Any) -> list[Any]:
+    """A setting of Lightning's trainer that is None, a value or a list."""
+    return setting if isinstance(setting, list) else [] if setting is None else [setting]
 
 
 class EndTogether(Callback):

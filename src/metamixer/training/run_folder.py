@@ -1,10 +1,7 @@
 """The folder of a training run: checkpoints and configuration, written atomically; earlier runs are kept."""
 
-import fcntl
 import io
-import os
 import shutil
-import socket
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -16,28 +13,13 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from ..errors import InputError
-from ..system.files import written_whole
+from ..system.files import held, written_whole
 
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Lock the folder of a run, and remove files that a killed run was writing; raises InputError if it is locked.
-
-    A record lock ends with its process and isn't inherited: workers may outlive a killed training for seconds.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("a+") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            file.seek(0)
-            raise InputError(
-                f"out {out}: {file.read().strip() or 'another process'} trains there, expected another folder, or "
-                "that run to end first"
-            ) from None
-        file.truncate(0)
-        print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
+    """Hold the folder of a run, and remove files that a killed run was writing; raises InputError if it is held."""
+    with held(out, use=("trains", "run")):
         for part in out.glob(".*.part"):
             part.unlink(missing_ok=True)
         yield

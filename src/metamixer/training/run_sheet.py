@@ -99,14 +99,18 @@ def mixer_kernels(network: nn.Module, block: str) -> dict[str, Tensor]:
 
 
 def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Each metric of a run by epoch, across resumptions."""
+    """Each metric of a run by epoch, across resumptions; raises InputError that names a log which isn't one."""
     measures: dict[str, dict[int, float]] = {}
-    for path in sorted(run.glob("logs/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1])):
-        with path.open() as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    if value and name not in ("epoch", "step"):
-                        measures.setdefault(name, {})[int(row["epoch"])] = float(value)
+    logs = [path for path in run.glob("logs/version_*/metrics.csv") if path.parent.name[8:].isdecimal()]
+    for path in sorted(logs, key=lambda path: int(path.parent.name[8:])):
+        try:
+            with path.open(encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    for name, value in row.items():
+                        if value and name not in ("epoch", "step"):
+                            measures.setdefault(name, {})[int(row["epoch"])] = float(value)
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+            raise InputError(f"{path}: not a readable log of metrics ({type(error).__name__}: {error})") from None
     return {name: sorted(values.items()) for name, values in measures.items()}
 
 

@@ -73,7 +73,7 @@ PARTS: dict[str, tuple[str, dict[str, Check]]] = {
 def read_coco(path: Path, folder: Path) -> CocoFile:
     """Read the annotations `path` of the images in `folder`; raises InputError that names file, id and value."""
     with naming(path):
-        return _judged(_load(path), path, folder)
+        return _judged(load_coco(path), path, folder)
 
 
 def _judged(content: Mapping, path: Path, folder: Path) -> CocoFile:
@@ -141,7 +141,7 @@ def mask_codec():
     return mask
 
 
-def _load(path: Path) -> dict:
+def load_coco(path: Path) -> dict:
     """The parsed JSON, whose entries pass all checks of PARTS."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

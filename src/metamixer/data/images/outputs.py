@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import InputError, first_line
 from ...system.files import write_text
+from ..arrays import read_array
 
 ABOUT = "about.json"
 CROPS = "crops.npy"
@@ -37,7 +38,7 @@ class OutputCache:
         self.crops = read_array(self.folder / CROPS)
         self.known = self._array(KNOWN, (len(self.crops),), np.bool_)
         self.outputs: list[np.ndarray] = []
-        self._open([read_array(path, mmap_mode="r").shape[1] for path in self._files()])
+        self._open([self._width(path) for path in self._files()])
 
     def __deepcopy__(self, memo: dict) -> "OutputCache":
         """Itself: two copies would write the same files."""
@@ -64,16 +65,24 @@ class OutputCache:
                 for number, width in enumerate(widths)
             ]
 
+    def _width(self, path: Path) -> int:
+        array = map_array(path)
+        if array.ndim != 2:
+            raise InputError(f"{path}: shape {list(array.shape)}, expected (views, width): remove the folder")
+        return array.shape[1]
+
     def _files(self) -> list[Path]:
         """Those of outputs that are there."""
-        return sorted(self.folder.glob("output_*.npy"), key=lambda path: int(path.stem.removeprefix("output_")))
+        numbers = {path: path.stem.removeprefix("output_") for path in self.folder.glob("output_*.npy")}
+        return sorted((path for path in numbers if numbers[path].isdecimal()), key=lambda path: int(numbers[path]))
 
     def _array(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         """A file's array, mapped into memory; a new one is of zeros, which take no space on disk."""
         path = self.folder / name
         if not path.is_file():
             return np.lib.format.open_memmap(path, "w+", dtype, shape)
-        array = read_array(path, mmap_mode="r+")
+        map_array(path)  # "r+" would lengthen a file that is too short
+        array = map_array(path, "r+")
         if array.shape != shape or array.dtype != dtype:
             raise InputError(
                 f"{path}: {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}: remove the folder"
@@ -83,9 +92,13 @@ class OutputCache:
     def _expect_same(self) -> None:
         path = self.folder / ABOUT
         try:
-            found = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: can't be read ({error}), expected what a cache's outputs depend on") from None
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError(f"a {type(found).__name__}")
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{path}: can't be read ({first_line(error)}), expected what a cache's outputs depend on"
+            ) from None
         for key, value in json.loads(json.dumps(self.about)).items():
             if found.get(key) != value:
                 raise InputError(
@@ -93,9 +106,9 @@ class OutputCache:
                 )
 
 
-def read_array(path: Path, *, mmap_mode: str | None = None) -> np.ndarray:
-    """An array of a .npy file; raises InputError that names it where it is none."""
+def map_array(path: Path, mode: str = "r") -> np.ndarray:
+    """An array of a .npy file, mapped into memory; raises InputError that names it where it is none."""
     try:
-        return np.load(path, mmap_mode=mmap_mode)
-    except (OSError, ValueError, EOFError) as error:
+        return np.lib.format.open_memmap(path, mode=mode)
+    except Exception as error:  # NumPy parses the header as Python does
         raise InputError(f"{path}: can't be read ({first_line(error)}), expected an array: remove the folder") from None

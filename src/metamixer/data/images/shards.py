@@ -68,7 +68,9 @@ def sample_places(shard: Path, *, suffixes: Sequence[str], label_suffix: str) ->
                     raise InputError(f"{shard}: sample {key} without a class, expected {key}{label_suffix} beside it")
                 label = parts[label_suffix]
                 yield image.offset_data, image.size, label.offset_data, label.size
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # tarfile trips over headers in many ways
         raise InputError(f"{shard}: not a readable shard ({first_line(error)}), expected a tar file") from None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...system.files import written_whole
-from .arrays import read_array, read_arrays
+from ..arrays import read_array, read_arrays
 from .las import read_las, write_las
 from .ply import read_ply, write_ply
 from .units import LIMITS, as_colours, as_share, outside
@@ -146,7 +146,8 @@ def cloud_of_rows(array: np.ndarray, path: str | Path) -> Cloud:
             f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) "
             "with color"
         )
-    more = {4: {"intensity": array[:, 3]}, 6: {"colours": array[:, 3:]}}.get(array.shape[1], {})
+    name = {4: "intensity", 6: "colours"}.get(array.shape[1])
+    more = {name: array[:, 3] if name == "intensity" else array[:, 3:]} if name else {}
     return _cloud(path, coordinates=array[:, :3], **more)
 
 

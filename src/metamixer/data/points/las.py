@@ -1,10 +1,6 @@
 """LAS and LAZ files: the header is judged here, and the points are decoded by a worker that may fail."""
 
-import atexit
 import os
-import subprocess
-import sys
-import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...system.worker import Worker
 from . import las_worker
 
 HEADER = 375
@@ -20,7 +17,7 @@ COMPRESSION = 1_000
 """The most bytes of points that a byte of a LAZ file stands for."""
 SMALL = 2**20
 BASE, COPIES = 2**30, 12
-"""Memory of the worker: what Python and its libraries map, and so many times the points."""
+"""Memory that the worker may take: for its libraries, and so many times the points."""
 SECONDS, BYTES_PER_SECOND = 30, 2**21
 """Time of the worker: so long, and as long as it takes to decode the points this slowly."""
 
@@ -65,46 +62,7 @@ def declared_size(path: Path) -> int:
     return points
 
 
-class Worker:
-    """The process that decodes, started when it is asked and again after it failed."""
-
-    def __init__(self):
-        self.process: subprocess.Popen | None = None
-        self.lock = threading.Lock()
-        atexit.register(self.end)
-
-    def ask(self, about: dict[str, Any], *parts: bytes, seconds: float) -> tuple[dict[str, Any], list[bytes]] | None:
-        """Its answer; None where it ended or took too long."""
-        with self.lock:
-            if self.process is None:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-I", las_worker.__file__],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                )
-            process = self.process
-            alarm = threading.Timer(seconds, process.kill)
-            alarm.daemon = True
-            alarm.start()
-            try:
-                las_worker.send(process.stdin, about, *parts)
-                return las_worker.receive(process.stdout)
-            except (OSError, EOFError, ValueError):
-                self.end()
-                return None
-            finally:
-                alarm.cancel()
-
-    def end(self) -> None:
-        """Stop it."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.communicate()
-            self.process = None
-
-
-WORKER = Worker()
+WORKER = Worker(las_worker.__file__)
 
 
 def _ask(path: Path, about: dict[str, Any], *parts: bytes) -> tuple[dict[str, Any], list[bytes]]:

@@ -12,12 +12,14 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from torch import Tensor
 
-from ...errors import InputError, first_line
+from ...errors import InputError
 from ...system.machine import multiplies_int8
 from ..description import KEY, NAMES, Description, Shape
+from ..isolated import ForeignFile, IsolatedRuntime
 from ..program import Program, all_free, capture
 from ..quantization import fingerprint
 from ..runtime import Runtime
+from . import onnx_worker
 
 OPSET = 20
 """The first opset with a GELU operator."""
@@ -46,24 +48,17 @@ def write(program: Program, path: Path) -> None:
     onnx.save(model, path)
 
 
-def read(path: Path) -> OnnxRuntime:
-    """Load a file into ONNX Runtime."""
-    try:
-        content = path.read_bytes()
-        model = onnx.load_from_string(content)
-        properties = {entry.key: entry.value for entry in model.metadata_props}
-    except Exception as error:
-        raise InputError(
-            f"{path}: not a readable ONNX file ({type(error).__name__}): truncated, or another kind of file"
-        ) from None
-    description = Description.from_json(properties.get(KEY), path)
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+def read(path: Path) -> IsolatedRuntime:
+    """Load a file into ONNX Runtime, in a process of its own."""
+    content = path.read_bytes()
+    file = ForeignFile(path, onnx_worker.__file__, "ONNX", size=len(content))
+    told = file.read({}, content)
+    description = Description.from_json(told["metadata"].get(KEY), path)
+    if told["external"]:
         raise InputError(f"{path}: weights in other files, expected them in it, as metamixer export writes them")
-    try:
-        onnx.checker.check_model(model)
-        return OnnxRuntime(content, description.shape, description)
-    except Exception as error:
-        raise InputError(f"{path}: ONNX Runtime {onnxruntime.__version__} can't run it ({first_line(error)})") from None
+    file.library = f"ONNX Runtime {onnxruntime.__version__}"
+    file.prepare({"threads": torch.get_num_threads()})
+    return IsolatedRuntime(file, description)
 
 
 def build(program: Program) -> OnnxRuntime:

@@ -1,5 +1,6 @@
 """OpenVINO files (.xml with .bin), and networks run by OpenVINO."""
 
+import os
 import threading
 from functools import cache
 from pathlib import Path
@@ -12,9 +13,11 @@ from torch import Tensor
 from ...errors import InputError
 from ...system import machine
 from ..description import KEY, Description, Shape
+from ..isolated import ForeignFile, IsolatedRuntime, size_of
 from ..program import Program, all_free, capture
 from ..quantization import fingerprint
 from ..runtime import Runtime
+from . import openvino_worker
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 """OpenVINO's precision hint; for int8, that of the operators kept in floating point."""
@@ -25,13 +28,7 @@ class OpenVino(Runtime):
 
     def __init__(self, model: ov.Model, precision: str, shape: Shape, description: Description | None = None):
         super().__init__(shape, description)
-        settings = {
-            # float32, because OpenVINO emulates bfloat16 wrongly on AVX-512 processors without the instructions.
-            "INFERENCE_PRECISION_HINT": "f32" if precision == "bf16" and not computes_bfloat16() else HINTS[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        }
-        self.compiled = core().compile_model(model, "CPU", settings)
+        self.compiled = core().compile_model(model, "CPU", settings(precision))
         self.requests = threading.local()
 
     def run(self, x: Tensor) -> Tensor:
@@ -40,6 +37,16 @@ class OpenVino(Runtime):
             self.requests.own = self.compiled.create_infer_request()
         answer = self.requests.own.infer([np.ascontiguousarray(x.numpy(force=True))], share_inputs=True)
         return torch.from_numpy(answer[0])
+
+
+def settings(precision: str) -> dict[str, str | int]:
+    """OpenVINO's options for a precision."""
+    return {
+        # float32, because OpenVINO emulates bfloat16 wrongly on AVX-512 processors without the instructions.
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "bf16" and not computes_bfloat16() else HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
 
 
 @cache
@@ -63,25 +70,20 @@ def write(program: Program, path: Path) -> None:
         raise OSError(_last_line(error)) from None
 
 
-def read(path: Path) -> OpenVino:
-    """Load a file into OpenVINO."""
-    if not path.with_suffix(".bin").is_file():
-        raise InputError(f"{path.with_suffix('.bin')}: no such file, expected the weights next to {path.name}")
-    with path.open("rb") as file:
-        if file.read(5) not in (b"<?xml", b"<net "):  # OpenVINO would try its readers of other libraries' files
+def read(path: Path) -> IsolatedRuntime:
+    """Load a file into OpenVINO, in a process of its own."""
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise InputError(f"{weights}: no such file, expected the weights next to {path.name}")
+    with path.open("rb") as stream:
+        if stream.read(5) not in (b"<?xml", b"<net "):  # OpenVINO would try its readers of other libraries' files
             raise InputError(f"{path}: not an OpenVINO file (no XML in it): truncated, or another kind of file")
-    try:
-        model = core().read_model(path)
-    except Exception as error:
-        raise InputError(
-            f"{path}: not a readable OpenVINO file ({_last_line(error)}): truncated, or another kind of file"
-        ) from None
-    text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
-    description = Description.from_json(text, path)
-    try:
-        return OpenVino(model, description.precision, description.shape, description)
-    except Exception as error:
-        raise InputError(f"{path}: OpenVINO {ov.__version__} can't run it ({_last_line(error)})") from None
+    file = ForeignFile(path, openvino_worker.__file__, "OpenVINO", size=size_of(path, weights))
+    told = file.read({"path": os.path.abspath(path), "key": KEY})
+    description = Description.from_json(told["metadata"].get(KEY), path)
+    file.library = f"OpenVINO {ov.__version__}"
+    file.prepare({"settings": settings(description.precision)})
+    return IsolatedRuntime(file, description)
 
 
 def build(program: Program) -> OpenVino:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ...data.detection.coco_json import load_coco
 from ...errors import InputError
 from ...models.tasks import DETECTION
 from ...system.files import write_text
@@ -20,22 +21,17 @@ def coco_files(folder: Path) -> list[Path]:
 def is_coco(path: Path) -> bool:
     """Whether a JSON file has the keys of a COCO file."""
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a COCO file."""
-    return json.loads(path.read_text())
-
-
 def folder_of_images(root: Path, json_file: Path, content: dict[str, Any]) -> Path:
     """The folder of a COCO file's images: its own, one with its name, or `images`."""
-    names = [image.get("file_name") for image in content["images"]]
-    if not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{json_file}: no images with a file_name, expected some")
+    names = [image["file_name"] for image in content["images"]]
+    if not names:
+        raise InputError(f"{json_file}: no images, expected some")
     stem = json_file.stem.removeprefix("instances_")
     places = [json_file.parent, root, root / "images", root / stem, json_file.parent / stem, root / "images" / stem]
     found = next((place for place in places if (place / names[0]).is_file()), None)
@@ -54,7 +50,7 @@ def understand_objects(folder: Path) -> OwnData:
     if not divided and len(files) > 1:
         raise InputError(f"{folder}: {len(files)} COCO files, expected one, or one for train and one for val")
     first = by_split["train"] if divided else files[0]
-    content = read_json(first)
+    content = load_coco(first)
     images = folder_of_images(folder, first, content)
     at_least_two(len(content["images"]), f"{first}: images")
     expect_readable([images / image["file_name"] for image in content["images"]])
@@ -62,7 +58,7 @@ def understand_objects(folder: Path) -> OwnData:
     if not names or not content["annotations"]:
         raise InputError(f"{first}: no categories or no annotations, expected both")
     train, val = split([image["id"] for image in content["images"]], 0)
-    val_count = len(read_json(by_split["val"])["images"]) if divided else len(val)
+    val_count = len(load_coco(by_split["val"])["images"]) if divided else len(val)
 
     def prepare(out: Path, seed: int) -> dict:
         sizes = {
@@ -71,7 +67,7 @@ def understand_objects(folder: Path) -> OwnData:
             "batch_size": min(2, len(train)),
         }
         if divided:
-            other = read_json(by_split["val"])
+            other = load_coco(by_split["val"])
             places = {
                 "train": (images, first),
                 "val": (folder_of_images(folder, by_split["val"], other), by_split["val"]),

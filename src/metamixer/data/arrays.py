@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ...errors import InputError, first_line
+from ..errors import InputError, first_line
 
 MOST, TIMES = 256 * 2**20, 50
 """Bytes that the arrays of an NPZ may have: so many, or so many times the file's own."""
