@@ -235,15 +235,14 @@ def build_ffnet_sr(variant: str, *, scale: int = 2, **network) -> FFNetSR:
         raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
     if "mixer" in network:
         network["mixers"] = network.pop("mixer")
-    return named(variant, FFNetSR(scale, **{**VARIANTS[variant], **network}))
+    model = FFNetSR(scale, **{**VARIANTS[variant], **network})
+    model.pretrained_cfg = {"architecture": variant, "classifier": "head"}
+    return model
 
 
 def build_ffnet_restore(variant: str, *, scale: int = 1, **network) -> FFNetSR:
     """A variant by name; other keywords are those of `FFNetSR`."""
-    return named(variant, FFNetSR(scale, **{**RESTORATION_VARIANTS[variant], **network}))
-
-
-def named(variant: str, network: FFNetSR) -> FFNetSR:
-    """The network, with what timm and checkpoints want to know of it."""
-    network.pretrained_cfg = {"architecture": variant, "classifier": "head"}
-    return network
+    model = FFNetSR(scale, **{**RESTORATION_VARIANTS[variant], **network})
+    # The layers that depend on the image's channels and the scale: a new start from other weights renews them.
+    model.pretrained_cfg = {"architecture": variant, "classifier": ("stem", "head")}
+    return model

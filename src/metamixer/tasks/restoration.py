@@ -15,7 +15,7 @@ class Restoration(SuperResolution):
         model, model_args: name and keywords for `metamixer.create_model`.
         scale, channels: must be the data's.
         initial: a checkpoint to start from.
-        initial_head: False to initialize the head anew, for a checkpoint of another scale.
+        initial_head: False to initialize stem and head anew, for a checkpoint of other channels or another scale.
         frequency_weight: weight of the frequency loss, which is added to L1.
         compile: compile the network with torch.compile.
     """
