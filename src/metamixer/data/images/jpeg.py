@@ -1,11 +1,15 @@
 """How strongly a file was compressed: JPEG's quality by its quantization tables, and whether a format is lossy."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
+
+MOST_CHUNKS = 100
+"""Parts of a WebP file among which the pixels are looked for."""
 
 LUMINANCE = np.array(
     [
@@ -46,7 +50,7 @@ def is_lossy(path: Path) -> bool:
             head = file.read(12)
             if head[:4] != b"RIFF" or head[8:] != b"WEBP":
                 return head[:3] == b"\xff\xd8\xff"
-            return b"VP8L" not in _chunks(file)
+            return b"VP8L" not in islice(_chunks(file), MOST_CHUNKS)
     except OSError:
         return False
 
