@@ -38,7 +38,12 @@ COMMANDS: dict[str, Command] = {
     "upscale": Command(
         "enlarge images 2, 3 or 4 times",
         ("upscale photo.jpg", "upscale photo.jpg --out large.jpg --scale 4", "upscale photos/ --out large"),
-        ("scale", "out", "model", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
+        ("scale", "out", "weights", "model", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
+    ),
+    "restore": Command(
+        "remove noise and JPEG artifacts from photographs",
+        ("restore photo.jpg", "restore photo.jpg --strength 0.7 --compare", "restore photos/ --scale 2 --out large"),
+        ("strength", "scale", "out", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
     ),
     "points": Command(
         "classify every point of point clouds: labeled files, class counts, pictures",
