@@ -109,7 +109,8 @@ def weights_name(name: str | None, task: str, **arguments) -> str:
         weights = default_weights(task, **arguments)
         if weights is None:
             raise InputError(
-                f"no weights for {task} are published or packaged, expected --checkpoint FILE; metamixer train makes one"
+                f"no weights for {task} are published or packaged, expected --checkpoint FILE, which metamixer train "
+                "writes"
             )
         return weights.name
     weights = find_weights(name, **arguments)
