@@ -1,4 +1,4 @@
-"""The contract of the six predictors: what they load, device and precision, and equality with the network itself."""
+"""The contract of the predictors: what they load, device and precision, and equality with the network itself."""
 
 import copy
 from collections.abc import Callable
@@ -106,6 +106,15 @@ CASES = {
         torch.from_numpy,
         (1, 3, 32, 32),
     ),
+    "restoration": Case(
+        "Restorer",
+        "ffnet_restore",
+        {"dim": 8, "depth": 2},
+        None,
+        lambda: np.asarray(PICTURE, dtype=np.float32) / 255,
+        torch.from_numpy,
+        (1, 3, 32, 32),
+    ),
     "forecasting": Case(
         "Forecaster",
         "ffnet_ts",
@@ -141,7 +150,7 @@ def cls(case) -> type[Predictor]:
 def network(case):
     torch.manual_seed(0)
     network = randomize(metamixer.create_model(case.model, **case.arguments))
-    if case.predictor == "Upscaler":
+    if case.predictor in ("Upscaler", "Restorer"):
         with torch.no_grad():  # otherwise its outputs are far from colors
             network.head.weight.mul_(0.05)
             network.head.bias.zero_()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from metamixer.cli import main
-from metamixer.commands.upscale import upscale_file
+from metamixer.commands.picture_files import process_file as upscale_file
 from metamixer.data.images import lossless
 from metamixer.data.images.lossless import PictureFile, read_picture, write_picture_file
 from metamixer.data.images.transparency import extend_color

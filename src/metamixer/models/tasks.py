@@ -70,6 +70,11 @@ def example_images(network: nn.Module, info: Info, size: int | None) -> list[Ten
     return [uniform(3, size or 256, size or 256)]
 
 
+def example_photograph(network: nn.Module, info: Info, size: int | None) -> Tensor:
+    """An image (1, C, side, side) in [0, 1] of the network's channels."""
+    return uniform(1, network.in_chans, size or 64, size or 64)
+
+
 def example_window(network: nn.Module, info: Info, size: int | None) -> Tensor:
     """A window (1, lookback, variables) in [0, 1]."""
     if size:
@@ -148,6 +153,15 @@ SUPER_RESOLUTION = TaskSpec(
     metric="PSNR",
     unit="dB",
 )
+RESTORATION = TaskSpec(
+    zoo.RESTORATION,
+    predictor="restorer.Restorer",
+    command="restore",
+    example=example_photograph,
+    monitor="val/psnr",
+    metric="PSNR",
+    unit="dB",
+)
 FORECASTING = TaskSpec(
     zoo.FORECASTING,
     predictor="forecaster.Forecaster",
@@ -185,7 +199,16 @@ POINTS = TaskSpec(
 )
 TASKS: dict[str, TaskSpec] = {
     task.name: task
-    for task in (CLASSIFICATION, DETECTION, SEGMENTATION, SUPER_RESOLUTION, FORECASTING, ZERO_SHOT, POINTS)
+    for task in (
+        CLASSIFICATION,
+        DETECTION,
+        SEGMENTATION,
+        SUPER_RESOLUTION,
+        RESTORATION,
+        FORECASTING,
+        ZERO_SHOT,
+        POINTS,
+    )
 }
 
 

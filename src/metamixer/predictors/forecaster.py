@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..checkpoints.ours import network_info, save_network
 from ..data.series.frames import Layout, last_window, read_frame, refuse_names_of_bounds, same_variables, write_frame
 from ..data.series.frequency import Frequency
+from ..data.series.gaps import fill_gaps as add_missing_rows
 from ..data.series.given import NamedTable, tables_of
 from ..data.series.missing import warn_of_sentinels
 from ..data.series.tables import Series
@@ -44,7 +45,7 @@ class Forecaster(Predictor):
     `y`).
 
     Args:
-        horizon: steps to forecast.
+        horizon: steps to forecast; None: by the first table's frequency (`Frequency.default_horizon`).
         train: "finetune" or "scratch"; None: scratch if one of its options is given, else finetune.
         lookback, model, model_args, training: of scratch: steps of input (96), the network, its training.
         fine_tuning: of finetune: the hyperparameters.
@@ -54,6 +55,7 @@ class Forecaster(Predictor):
         seed: random seed; the same table and seed give the same forecast on the same machine.
         device: the device to compute on, such as "cpu" or "cuda".
         positive: clip forecasts and bounds at zero.
+        fill_gaps: add missing rows to a table, with a warning, instead of refusing it.
     """
 
     task = FORECASTING.name
@@ -62,7 +64,7 @@ class Forecaster(Predictor):
 
     def __init__(
         self,
-        horizon: int = 96,
+        horizon: int | None = None,
         *,
         lookback: int | None = None,
         levels: Sequence[float] = (),
@@ -76,21 +78,30 @@ class Forecaster(Predictor):
         seed: int = 0,
         device: str = "cpu",
         positive: bool = False,
+        fill_gaps: bool = True,
     ):
         asked = {"lookback": lookback, "model": model, "model_args": model_args, "training": training}
         self.train = find_way(train, [name for name, value in asked.items() if value is not None], quantiles)
         lookback, model, training = 96 if lookback is None else lookback, model or "ffnet_ts", training or Training()
         expect_options(horizon=horizon, lookback=lookback, seed=seed, quantiles=quantiles)
-        self.horizon, self.lookback, self.levels = int(horizon), int(lookback), expect_levels(levels)
+        self._horizon, self.lookback = horizon and int(horizon), int(lookback)
+        self.levels = expect_levels(levels)
         self.extra_quantiles = tuple(quantiles)
         self.time, self.model = time, model
         self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
         self.training, self.fine_tuning = training, fine_tuning
-        self.positive, self.seed = positive, seed
+        self.positive, self.fill_gaps, self.seed = positive, fill_gaps, seed
         self.device = find_device(device)
         self.network: Network | None = None
         self._state: Fitted | None = None
         self._tuned: Tuned | None = None
+
+    @property
+    def horizon(self) -> int:
+        """The number of steps; raises InputError if it follows from a table that there isn't yet."""
+        if self._horizon is None:
+            raise InputError("no horizon yet: it follows from the first table, or give Forecaster(horizon=...)")
+        return self._horizon
 
     @property
     def fitted(self) -> Fitted:
@@ -121,7 +132,7 @@ class Forecaster(Predictor):
 
     def fit(self, table: Any) -> "Forecaster":
         """Train on a table, except its last rows, which are held out for `backtest`."""
-        measured, layout = read_frame(table, time=self.time)
+        measured, layout = self.read_history(table)
         if not layout.long:
             refuse_names_of_bounds(measured.names, self.levels)
         return {"finetune": self._fine_tune, "scratch": self._train}[self.train](measured, layout)
@@ -159,7 +170,7 @@ class Forecaster(Predictor):
         if self._state is None and (table is not None or self._tuned):
             return self._predict_alone(table)
         fitted = self.fitted
-        series, layout = fitted.history() if table is None else read_frame(table, time=self.time)
+        series, layout = fitted.history() if table is None else self.read_history(table)
         series = same_variables(series, fitted.names)
         frequency = self.frequency_of(series)
         window = last_window(series, self.lookback)
@@ -173,7 +184,7 @@ class Forecaster(Predictor):
 
     def _predict_alone(self, table: Any) -> Any:
         """The forecast of each series alone by the packaged network, or by the one that was loaded or fine-tuned."""
-        given = (self._tuned.series, self._tuned.layout) if table is None else read_frame(table, time=self.time)
+        given = (self._tuned.series, self._tuned.layout) if table is None else self.read_history(table)
         return forecast_series(
             *given,
             self.horizon,
@@ -290,6 +301,14 @@ class Forecaster(Predictor):
         if lookback is not None:
             raise InputError(f"lookback {lookback}, expected none: this network uses the whole past of a series")
         settings = {key: value for key, value in wanted.items() if key != "horizon"}
-        forecaster = cls(horizon or wanted.get("horizon", 96), **settings)
+        forecaster = cls(horizon or wanted.get("horizon"), **settings)
         forecaster.network = forecaster.run = network
         return forecaster
+
+    def read_history(self, table: Any) -> tuple[Series, Layout]:
+        """The series of a table, with missing rows added, and its layout; decides the horizon if nothing else has."""
+        series, layout = read_frame(table, time=self.time)
+        series = add_missing_rows(series) if self.fill_gaps else series
+        if self._horizon is None:
+            self._horizon = Frequency.of(series).default_horizon(len(series))
+        return series, layout
