@@ -113,16 +113,16 @@ def _nano_upscaler(scale: int, megabytes: float, psnr: float, sha256: str) -> We
     )
 
 
-def _restorer(name: str, data: str, sha256: str, *psnr: float, **arguments: int) -> Weights:
+def _restorer(name: str, sha256: str, *psnr: float, channels: int = 3, scale: int = 1) -> Weights:
     return Weights(
         name,
         "ffnet_restore",
         f"{name}.safetensors",
         0.6,
-        data,
+        "291 images" if channels == 3 else "691 images",
         figures=psnr,
         measured="benchmarks/restoration.py",
-        arguments=arguments,
+        arguments={"in_chans": channels, "scale": scale},
         packaged=True,
         sha256=sha256,
     )
@@ -164,9 +164,15 @@ WEIGHTS: tuple[Weights, ...] = (
     _nano_upscaler(4, 0.8, 31.34, "70706e85de95d06adc9ead1159483955872e0aa8a7002d283a4a2e8a80b14e62"),
     _upscaler("ffnet_sr_light", "FFNetSR_light_DIV2K_2.pth", 7, "DIV2K", 38.23),
     _upscaler("ffnet_sr", "FFNetSR_DF2K_2.pth", 10, "DF2K", 38.32),
-    _restorer("ffnet_restore", "291 images", "SHA_COLOR", in_chans=3, scale=1),
-    _restorer("ffnet_restore_gray", "691 images", "98c89275a5e3ff32170f0774a375f86bb72dede18c80914661be27de2be4d819", 29.63, 31.08, in_chans=1, scale=1),
-    _restorer("ffnet_restore_x2", "291 images", "SHA_X2", in_chans=3, scale=2),
+    _restorer("ffnet_restore", "SHA_COLOR"),
+    _restorer(
+        "ffnet_restore_gray",
+        "98c89275a5e3ff32170f0774a375f86bb72dede18c80914661be27de2be4d819",
+        29.63,
+        31.08,
+        channels=1,
+    ),
+    _restorer("ffnet_restore_x2", "SHA_X2", scale=2),
     Weights(
         "ffnet_ts_zero",
         "ffnet_ts_zero",
