@@ -39,7 +39,13 @@ def recipe(tmp_path):
                 "init_args": {
                     "model": "ffnet_nano",
                     "num_classes": 10,
-                    "model_args": {"depths": [1, 1, 1, 1], "drop_path_rate": 0.2, "drop_rate": 0.1},
+                    "model_args": {
+                        "depths": [1, 1, 1, 1],
+                        "dims": [8, 16, 32, 32],
+                        "stem_dim": 8,
+                        "drop_path_rate": 0.2,
+                        "drop_rate": 0.1,
+                    },
                     "optimization": {"warmup_epochs": 1},
                     **init_args,
                 },
@@ -248,7 +254,7 @@ def test_a_value_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
 def test_a_full_disk_keeps_the_last_checkpoint(recipe, tmp_path, monkeypatch, capsys):
     """A limit on the file size simulates a full disk: the write fails midway, with the system's error."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    stop_in(monkeypatch, epoch=1, action=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1])))
+    stop_in(monkeypatch, epoch=1, action=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1])))
     try:
         assert fit(recipe(), tmp_path / "run") == 2
     finally:

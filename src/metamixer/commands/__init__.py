@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "forecast": Command(
         "forecast a table of time series, without training or after training on it",
         (
+            "forecast data.csv",
             "forecast data.csv --horizon 12 --levels 80 95 --plot forecast.png",
             "forecast data.csv --horizon 96 --train scratch",
         ),

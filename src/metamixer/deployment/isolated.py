@@ -12,10 +12,10 @@ from ..errors import InputError
 from ..system.worker import Message, Worker
 from .description import Description
 from .runtime import Runtime
+from .sizes import MEMORY, TIMES_INPUT
 
-MEMORY, TIMES_FILE, TIMES_INPUT = 2**30, 20, 1_000
-"""Memory that a file's process may take: so many bytes, so many times the file, and so many times an input."""
-MEMORY_OF_THREAD = 128 * 2**20
+TIMES_FILE, MEMORY_OF_THREAD = 20, 128 * 2**20
+"""Memory that loading a file may take beside `sizes.MEMORY`: so many times the file, and so much for each thread."""
 SECONDS, FILE_SPEED, INPUT_SPEED = 40, 2**20, 10_000
 """Time for loading and for an input: so long, and as long as it takes at so many bytes a second."""
 

@@ -11,19 +11,37 @@ from ...system.weight_files import expect_finite
 from ..description import KEY, Description
 from ..program import Program, all_free, capture
 from ..runtime import Runtime
+from ..sizes import TooLargeError, expect_usual_size
 from ..torch_archive import read_safely
 
 
 class TorchProgram(Runtime):
     """A program of `torch.export`, run by PyTorch."""
 
-    def __init__(self, program: torch.export.ExportedProgram, description: Description):
+    def __init__(self, program: torch.export.ExportedProgram, description: Description, path: Path):
         super().__init__(description.shape, description)
         self.module = program.module()
+        self.path = path
+        self.sized: set[torch.Size] = set()
 
-    @torch.inference_mode()
     def run(self, x: Tensor) -> Tensor:
         """x: float32 -> float32; raises InputError for a size that the captured graph doesn't accept."""
+        if x.shape not in self.sized:
+            self._expect_usual_size(x)
+            self.sized.add(x.shape)
+        with torch.inference_mode():
+            return self._run(x)
+
+    def _expect_usual_size(self, x: Tensor) -> None:
+        """Raise InputError for a graph that makes tensors out of all proportion, before it does."""
+        try:
+            expect_usual_size(self.module, tuple(x.shape))
+        except TooLargeError as error:
+            raise InputError(f"{self.path}: {error}, expected tensors in proportion to the input: not run") from None
+        except RuntimeError:
+            return  # PyTorch will say the same of the input itself
+
+    def _run(self, x: Tensor) -> Tensor:
         try:
             return self.module(x)
         except RuntimeError as error:
@@ -54,4 +72,4 @@ def read(path: Path) -> TorchProgram:
             f"{path}: not a readable program ({type(error).__name__}): truncated, or of another PyTorch"
         ) from None
     expect_finite(program.state_dict, path)
-    return TorchProgram(program, description)
+    return TorchProgram(program, description, path)

@@ -108,7 +108,7 @@ def fit(
         steps = epochs * steps_per_epoch(data, recipe)
         if steps < FEW_STEPS:
             more = f"only {counted(steps, 'training step')}, expected a weak network; increase --minutes or --epochs"
-            warnings.warn(more, InputWarning, stacklevel=2)
+            warnings.warn(more, InputWarning, stacklevel=3)
         return train(data, with_epochs(data, recipe, epochs), out, epochs)
 
 
