@@ -31,7 +31,7 @@ from metamixer.engine.shard import PREDICTIONS, Shard
 from metamixer.engine.sources import find_sources, local_file, read_source
 from metamixer.errors import InputError
 from metamixer.predictors.forecaster import Forecaster
-from pictures import save_small_upscaler
+from pictures import save_small_restorer, save_small_upscaler
 from random_statistics import randomize
 
 NETWORKS = {
@@ -104,6 +104,20 @@ def test_every_input_is_a_row_and_a_broken_one_a_row_with_its_error(upscaling, p
         expected = metamixer.load(upscaling.load["source"])(Image.open(name))
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), np.asarray(expected))
         assert Image.open(tmp_path / "out" / picture).size == (48, 48)
+
+
+def test_restored_images_come_with_what_was_found(pictures, tmp_path):
+    restorer = str(save_small_restorer(tmp_path / "restore.safetensors"))
+    results, tally = run(
+        Files("restoration", [str(pictures)], {"source": restorer, "strength": 0.5}, {}, shards=1), tmp_path / "out"
+    )
+    assert tally == {"inputs": 8, "failed": 1}
+    good = results[results.error.isna()]
+    for name, content, strength in zip(good.input, good.image, good.strength, strict=True):
+        expected = metamixer.load(restorer, strength=0.5)(Image.open(name))
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), np.asarray(expected))
+        assert strength == 0.5
+    assert (good.noise > 10).all() and good.jpeg_quality.isna().all()
 
 
 def test_a_stopped_job_goes_on_behind_its_last_part(upscaling, pictures, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from skimage import data as photographs
 
 import metamixer
 from metamixer.data.images import jpeg
+from metamixer.data.restoration.degradation import CameraNoise
 from metamixer.data.restoration.estimate import Estimate, estimate
 from metamixer.deployment.exporting import export
 from metamixer.errors import InputError
@@ -228,6 +229,12 @@ class TestEstimate:
         assert found.noise == pytest.approx(std, rel=0.1) and found.quality is None
         rounded = (noisy * 255).round().clip(0, 255).astype(np.uint8)
         assert estimate(rounded, white=255).noise == pytest.approx(std, rel=0.15)
+
+    @pytest.mark.parametrize("smoothing", [0.5, 0.8])
+    def test_the_coarse_noise_of_a_camera_is_seen(self, smoothing):
+        camera = CameraNoise((10, 10), (0, 0), (smoothing, smoothing))
+        pixels = camera(photographs.camera()[:, :, None] / np.float32(255), np.random.default_rng(0))
+        assert estimate(pixels).strength == 1
 
     @pytest.mark.parametrize("quality", [10, 30, 60, 85])
     def test_traces_of_jpeg_also_in_a_part(self, quality):

@@ -115,7 +115,7 @@ class Upscalers:
         scale: int | None,
         settings: dict[str, Any],
     ) -> "Upscalers":
-        """Raises InputError for a kind that is unknown or not there."""
+        """From the options; raises InputError for a kind of weights that is unknown or not there."""
         if wanted not in (None, *KINDS):
             raise InputError(f"weights {wanted!r}, expected one of {', '.join(KINDS)}")
         given = checkpoint is not None or model is not None

@@ -19,11 +19,13 @@ from ..predictors.classifier import Classifier
 from ..predictors.detector import Detector
 from ..predictors.image_to_image import ImageToImage
 from ..predictors.point_segmenter import PointSegmenter
+from ..predictors.restorer import Restorer
 from ..predictors.results import Result
 from ..predictors.segmenter import Segmenter
 
 TEXT, WHOLE, REAL = pyarrow.string(), pyarrow.int64(), pyarrow.float64()
 PICTURE_FILE = {"width": WHOLE, "height": WHOLE, "format": TEXT, "image": pyarrow.large_binary()}
+FOUND = {"noise": REAL, "jpeg_quality": WHOLE, "strength": REAL}
 AREAS = pyarrow.list_(pyarrow.struct({"name": TEXT, "count": WHOLE, "fraction": REAL}))
 OBJECTS = pyarrow.list_(
     pyarrow.struct(
@@ -97,6 +99,14 @@ def rewritten(predictor: ImageToImage, paths: Sequence[Path]) -> list[Prediction
     return predictions
 
 
+def restored(restorer: Restorer, paths: Sequence[Path]) -> list[Prediction]:
+    """Restored images as files of their own format, and what was found in them."""
+    return [
+        Prediction(each.result, {**each.values, **{name: each.result.to_dict()[name] for name in FOUND}})
+        for each in rewritten(restorer, paths)
+    ]
+
+
 def labeled(segmenter: PointSegmenter, paths: Sequence[Path], **options: Any) -> list[Prediction]:
     """The class of every point, and how often each occurs."""
     return [
@@ -129,7 +139,7 @@ OUTPUTS: dict[str, Output] = {
         {"width": WHOLE, "height": WHOLE, "classes": AREAS, "labels": pyarrow.large_binary()}, segmented
     ),
     SUPER_RESOLUTION.name: Output(PICTURE_FILE, rewritten),
-    RESTORATION.name: Output(PICTURE_FILE, rewritten),
+    RESTORATION.name: Output({**PICTURE_FILE, **FOUND}, restored),
     POINTS.name: Output(
         {"points": WHOLE, "classes": AREAS, "labels": pyarrow.large_list(pyarrow.int32())},
         labeled,

@@ -85,10 +85,20 @@ def bands(pixels: np.ndarray) -> np.ndarray:
 
 
 def noise_std(sample: np.ndarray) -> float:
-    """The std of white noise, of 255: the response of Immerkaer's mask in blocks of little texture, mean of channels.
+    """The std of noise, of 255: of white noise, or the larger one after halving the size, of a camera's coarser noise.
 
-    sample: (n, rows, columns, C), white = 1. Source: Immerkaer, Fast noise variance
-    estimation, CVIU 1996.
+    sample: (n, rows, columns, C), white = 1.
+    """
+    n, rows, columns, channels = sample.shape
+    even = sample[:, : rows // 2 * 2, : columns // 2 * 2]
+    half = even.reshape(n, rows // 2, 2, columns // 2, 2, channels).mean(axis=(2, 4))
+    return max(_white_noise(sample), _white_noise(half))
+
+
+def _white_noise(sample: np.ndarray) -> float:
+    """The response of Immerkaer's mask in blocks of little texture, mean of the channels.
+
+    Source: Immerkaer, Fast noise variance estimation, CVIU 1996.
     """
     response = _second_difference(_second_difference(sample, 1), 2) / 6
     inner = sample[:, 1:-1, 1:-1]
