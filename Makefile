@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 LONGEST := tests/test_export_command.py tests/test_kernels.py tests/test_timm_suite.py tests/test_ray.py
 DIGITS := recipes/classification/digits.yaml --out runs/digits
 
-.PHONY: help setup demo test fuzz audit lint format types kill-campaign two-processes two-nodes timm-suite clean
+.PHONY: help setup demo test fuzz audit lint format types kill-campaign two-processes two-nodes minute-one timm-suite clean
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -48,6 +48,9 @@ two-processes: $(INSTALLED)  ## train and evaluate in one and in two processes; 
 
 two-nodes: $(INSTALLED)  ## train over two torchrun agents on this machine, one worker killed on the way
 	folder=$$(mktemp -d) && PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python tests/two_nodes.py $$folder && rm -r $$folder
+
+minute-one: $(INSTALLED)  ## install the wheel into a fresh environment and run examples/minute_one.py there without the network
+	folder=$$(mktemp -d) && OMP_NUM_THREADS=1 $(BIN)/python tests/minute_one_from_wheel.py $$folder && rm -r $$folder
 
 timm-suite: $(INSTALLED)  ## run timm's own model tests on every image network
 	$(BIN)/python tests/timm_suite/run.py

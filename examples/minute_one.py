@@ -16,13 +16,13 @@ from skimage import data
 from sklearn.datasets import load_sample_images
 
 import metamixer
-from metamixer.checkpoints.packaged import packaged_names
-from metamixer.checkpoints.source import load_network
+from metamixer.zoo.weights import default_weights
 
 
 def packaged(task: str) -> str | None:
-    """The name of the packaged weights for a task, or None."""
-    return next((name for name in packaged_names() if load_network(name)[1]["task"] == task), None)
+    """The name of the packaged weights that the task's command uses, or None."""
+    weights = default_weights(task)
+    return weights.name if weights and weights.packaged else None
 
 
 def predict(photo: Image.Image, out: Path) -> object:

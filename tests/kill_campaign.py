@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import metamixer.data
+import metamixer.training.command_line  # imported here once, not in each child
 from metamixer.cli import main
 from short_runs import differences, end_of, write_recipe
 
@@ -60,6 +62,7 @@ def campaign(folder: Path, *, kills: int, seed: int, **changes) -> dict[str, int
     temporary.mkdir(parents=True)
     tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
     recipe = write_recipe(folder / "recipe.yaml", **changes)
+    metamixer.data.import_all()
     begun = time.monotonic()
     assert end_within(fit_in_child(recipe, folder / "whole"), 3600) == 0, (folder / "whole.log").read_text()
     duration, expected = time.monotonic() - begun, end_of(folder / "whole")

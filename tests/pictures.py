@@ -1,4 +1,6 @@
-"""Images of every mode and a small upscaling network, for the tests of upscaling."""
+"""Images of every mode and small networks, for the tests of upscaling and restoring."""
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -6,6 +8,8 @@ from PIL import Image
 
 import metamixer
 from metamixer.checkpoints.ours import network_info, save_network
+from metamixer.zoo import files, weights
+from metamixer.zoo.weights import Weights
 from random_statistics import randomize
 
 MODEL = "ffnet_sr_nano"
@@ -21,6 +25,28 @@ def save_small_upscaler(path, scale=2):
         network.head.bias.zero_()
     save_network(network, network_info(MODEL, {"scale": scale, **SMALL}, task="super_resolution"), path)
     return path
+
+
+def save_small_restorer(path, channels=3, scale=1):
+    """The file of a small restoration network with weights as after training."""
+    torch.manual_seed(0)
+    arguments = {"in_chans": channels, "scale": scale, **SMALL}
+    network = metamixer.create_model("ffnet_restore", **arguments)
+    save_network(network, network_info("ffnet_restore", arguments, task="restoration"), path)
+    return path
+
+
+def packaged_restorers(monkeypatch, folder):
+    """Small restoration weights in a folder that stands for the package's: gray, color and twice the size."""
+    entries = []
+    for name, channels, scale in (("_gray", 1, 1), ("", 3, 1), ("_x2", 3, 2)):
+        file = save_small_restorer(folder / f"ffnet_restore{name}.safetensors", channels, scale).name
+        arguments = {"in_chans": channels, "scale": scale}
+        entry = Weights(f"ffnet_restore{name}", "ffnet_restore", file, 1.0, "291 images", arguments=arguments)
+        entries.append(replace(entry, packaged=True))
+    others = (known for known in weights.WEIGHTS if known.network != "ffnet_restore")
+    monkeypatch.setattr(weights, "WEIGHTS", (*others, *entries))
+    monkeypatch.setattr(files, "FOLDER", folder)
 
 
 def noise(height, width, channels, dtype=np.uint8):

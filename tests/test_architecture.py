@@ -111,6 +111,8 @@ def test_export_needs_no_lightning(tmp_path):
         "torch",
         "--size",
         "32",
+        "--dynamic",
+        "false",
         "--out",
         str(tmp_path / "nano.pt2"),
     ]

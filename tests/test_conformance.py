@@ -22,6 +22,7 @@ from metamixer.models.tasks import (
     DETECTION,
     FORECASTING,
     POINTS,
+    RESTORATION,
     SEGMENTATION,
     SUPER_RESOLUTION,
     TASKS,
@@ -39,6 +40,7 @@ SMALL = {
     DETECTION: {"num_classes": CLASSES, "backbone_args": BACKBONE, "channels": 16, "hidden_dim": 32},
     SEGMENTATION: {"num_classes": CLASSES},
     SUPER_RESOLUTION: {"dim": 24, "depth": 2},
+    RESTORATION: {"dim": 24, "depth": 2},
     FORECASTING: {"dims": (16,), "kernel_sizes": (13,)},
     ZERO_SHOT: {"dim": 16, "depth": 1, "context": 64, "horizon": 32},
     POINTS: {
@@ -77,6 +79,9 @@ KINDS = {
     "super-resolution, x4": ("ffnet_sr_nano", {"scale": 4}),
     "super-resolution, pooling": ("ffnet_sr_nano", {"mixer": "pooling"}),
     "super-resolution, identity": ("ffnet_sr_nano", {"mixer": "identity"}),
+    "restoration, gray": ("ffnet_restore", {"in_chans": 1}),
+    "restoration, x2": ("ffnet_restore", {"scale": 2}),
+    "restoration, BatchNorm": ("ffnet_restore", {"norm": "batchnorm2d"}),
     "forecasting, affine": ("ffnet_ts", {"affine": True}),
     "forecasting, subtract last": ("ffnet_ts", {"centre": "last"}),
     "forecasting, decomposition": ("ffnet_ts", {"decomposition": 25}),
@@ -220,6 +225,9 @@ def test_takes_inputs_of_odd_sizes(case):
     elif task is SUPER_RESOLUTION:
         assert network(torch.rand(2, 3, 5, 9)).shape == (2, 3, 5 * network.scale, 9 * network.scale)
         assert network(torch.rand(1, 3, 1, 1)).shape == (1, 3, network.scale, network.scale)
+    elif task is RESTORATION:
+        shape = 1, network.in_chans, 6 * network.scale, 10 * network.scale
+        assert network(torch.rand(1, network.in_chans, 6, 10)).shape == shape
     elif task is SEGMENTATION:
         assert network(torch.rand(2, 3, 75, 41)).shape == (2, CLASSES, 75, 41)
     else:

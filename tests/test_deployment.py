@@ -248,6 +248,21 @@ def test_a_network_with_a_fixed_batch_is_captured_with_the_examples(tmp_path):
     export(network, tmp_path / "net.pt2", format="torch", example=example, dynamic=False)
 
 
+class Narrow(nn.Module):
+    """A network that refuses larger images, by a condition on a size that `torch.export` takes for free."""
+
+    def forward(self, x):
+        if x.shape[-1] > 40:
+            raise ValueError("too wide")
+        return x.mean((2, 3))
+
+
+def test_a_file_that_fails_in_another_size_is_not_written(tmp_path):
+    with pytest.raises(InputError, match=r"in another size than the example's .*--dynamic false fixes the sizes"):
+        export(Narrow().eval(), tmp_path / "net.pt2", format="torch", example=torch.rand(1, 3, 32, 32))
+    assert list(tmp_path.iterdir()) == []
+
+
 @needs["openvino"]
 def test_what_a_library_cannot_convert_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"OpenVINO can't represent this network .*No conversion rule found"):

@@ -21,7 +21,9 @@ from random_statistics import randomize
 
 TOLERANCE = {"rtol": 0, "atol": 1e-4}
 SIZES = [(96, 128), (80, 120)]
-SMALL = {"num_classes": 3, "backbone": "ffnet_nano", "channels": 16, "hidden_dim": 32}
+NARROW_HEADS = {"channels": 16, "hidden_dim": 32}
+BACKBONE = {"depths": (1, 1, 1, 1), "dims": (8, 16, 32, 64), "stem_dim": 8}
+SMALL = {"num_classes": 3, "backbone": "ffnet_nano", "backbone_args": BACKBONE, **NARROW_HEADS}
 
 
 @pytest.fixture(scope="module")

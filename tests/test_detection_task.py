@@ -28,7 +28,11 @@ from metamixer.tasks.optimization.detection import BACKBONE
 from metamixer.tasks.optimization.parameter_groups import layer_numbers
 from random_statistics import randomize
 
-NARROW = {"channels": 16, "hidden_dim": 32}
+NARROW = {
+    "backbone_args": {"depths": (1, 1, 1, 1), "dims": (8, 16, 32, 64), "stem_dim": 8},
+    "channels": 16,
+    "hidden_dim": 32,
+}
 PREPROCESSING = DetectionPreprocessing(short_side=64, long_side=96)
 
 
@@ -80,9 +84,10 @@ def test_trains_evaluates_and_writes_a_checkpoint_with_its_info(data, tmp_path):
 
 
 def test_a_resumed_run_ends_as_an_uninterrupted_one(data, tmp_path):
+    """Without validation: it has no influence on the weights."""
     whole = task()
     start = {key: value.clone() for key, value in whole.network.state_dict().items()}
-    trainer(tmp_path, max_epochs=2).fit(whole, data)
+    trainer(tmp_path, max_epochs=2, limit_val_batches=0).fit(whole, data)
     half = task()
     half.network.load_state_dict(start)
     first = trainer(tmp_path, max_epochs=2, limit_val_batches=0)
@@ -194,6 +199,13 @@ def test_weights_are_evaluated_on_the_categories_of_their_training(data, tmp_pat
         trainer(tmp_path).test(learner, data, verbose=False)
 
 
+@pytest.fixture(scope="module")
+def numbers():
+    """The layer of each parameter of the published detector."""
+    with torch.device("meta"):
+        return layer_numbers(metamixer.create_model("cascade_mask_rcnn_ffnet_2"), BACKBONE, 12)
+
+
 @pytest.mark.parametrize(
     ("name", "layer"),
     [
@@ -208,9 +220,7 @@ def test_weights_are_evaluated_on_the_categories_of_their_training(data, tmp_pat
         ("feature_norms.0.weight", 13),
     ],
 )
-def test_layers_are_numbered_as_published(name, layer):
-    with torch.device("meta"):
-        numbers = layer_numbers(metamixer.create_model("cascade_mask_rcnn_ffnet_2"), BACKBONE, 12)
+def test_layers_are_numbered_as_published(name, layer, numbers):
     assert numbers[f"{BACKBONE}.{name}"] == layer
     assert numbers["cascade.box_heads.0.hidden.weight"] == 13
 
@@ -493,15 +503,15 @@ def test_detectors_are_listed_with_the_image_networks():
 
 def test_overfits_a_few_images(data):
     torch.manual_seed(0)
-    network = CascadeMaskRCNN(
-        3, "ffnet_nano", channels=32, hidden_dim=64, proposal_samples=64, region_samples=32
-    ).train()
+    backbone = {"depths": (1, 1, 1, 1), "dims": (16, 32, 64, 64), "stem_dim": 8}
+    samples = {"proposal_samples": 64, "region_samples": 16}
+    network = CascadeMaskRCNN(3, "ffnet_nano", backbone_args=backbone, channels=32, hidden_dim=64, **samples).train()
     data.augmentation = DetectionAugmentation(short_sides=(64,), long_side=96, crop_probability=0.0, hflip=0.0)
-    shown = [data.training_dataset()[i] for i in range(3)]
+    shown = [data.training_dataset()[i] for i in range(2)]
     images, targets = zip(*shown, strict=True)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=80, pct_start=0.1)
-    for _ in range(80):
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=60, pct_start=0.1)
+    for _ in range(60):
         optimizer.zero_grad()
         sum(network(images, targets).values()).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
@@ -509,7 +519,7 @@ def test_overfits_a_few_images(data):
         schedule.step()
     measures = average_precision()
     with torch.inference_mode():
-        for image, target in [data.evaluation_dataset("val")[i] for i in range(3)]:
+        for image, target in [data.evaluation_dataset("val")[i] for i in range(2)]:
             (found,) = network.eval()([image])
             measures.update(
                 [to_file(found, image, target["size"].tolist())], [{**target, "masks": target["masks"].bool()}]

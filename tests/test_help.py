@@ -135,11 +135,14 @@ class TestUpscale:
         for name in ("a_upscaled.png", "a_upscaled_2.png"):
             assert main(["upscale", "a.png"]) == 0
             assert Path(name).is_file()
-            assert capsys.readouterr().out.startswith(f"{name}\nnext: ")
+            chosen, wrote, then = capsys.readouterr().out.splitlines()
+            assert (chosen, wrote) == (f"{name}: clean weights, for a lossless file", f"wrote {name}")
+            assert then.startswith("next: ")
 
     def test_gives_json_alone(self, capsys):
         assert main(["upscale", "a.png", "--json", "-"]) == 0
-        assert json.loads(capsys.readouterr().out) == [{"image": "a.png", "result": "a_upscaled.png", "scale": 2}]
+        (result,) = json.loads(capsys.readouterr().out)
+        assert result == {"image": "a.png", "result": "a_upscaled.png", "scale": 2, "weights": "clean"}
 
 
 def test_a_command_names_the_networks_without_weights(capsys):

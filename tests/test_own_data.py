@@ -1,16 +1,20 @@
 """`metamixer train DATA`: what a folder is understood to be, the split, and a training from it."""
 
 import json
+import re
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 import metamixer
+from metamixer.checkpoints.ours import load_checkpoint, load_initial
 from metamixer.cli import main
-from metamixer.errors import InputError
+from metamixer.errors import InputError, InputWarning
 from metamixer.training.own_data.kinds import understand
+from metamixer.training.own_data.training import find_start
 from metamixer.training.own_data.understood import split
 from metamixer.training.recipes import find_recipe, recipe_names, with_recipes
 from tables import wide
@@ -177,11 +181,51 @@ def test_training_ends_with_the_figure_the_path_and_the_next_command(tmp_path, c
     assert any("10 images in 2 classes (blue, red)" in line for line in lines)
     start = "training ffnet_nano from ffnet_nano_mini_imagenet.safetensors: 1 epoch; the run is in"
     assert any(start in line for line in lines)
-    assert f"weights in {best}" in lines[-2] and lines[-2].startswith("top1 ")
+    assert f"weights in {best}" in lines[-2] and re.match(r"top-1 accuracy \d+\.\d % on the validation", lines[-2])
     assert lines[-1] == f"next: metamixer predict IMAGES --checkpoint {best}"
     assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["model"]["init_args"]["num_classes"] == 2
     classifier = metamixer.load(best)
     assert classifier.classes == ["blue", "red"] and classifier.preprocessing.size == 32
+
+
+def test_a_short_training_warns_and_is_resumed(tmp_path, capfd):
+    data, out = write_classes(tmp_path / "data", count=5, side=40), tmp_path / "run"
+    with pytest.warns(InputWarning, match="only 1 training step, expected a weak network; increase --minutes or"):
+        metamixer.train(data, out=out, epochs=1)
+    split = (out / "split.json").read_text()
+    assert main(["train", str(data), "--out", str(out), "--resume", "--epochs", "2"]) == 0
+    assert f"resuming the run in {out}, 2 epochs in all" in capfd.readouterr().out
+    assert torch.load(out / "last.ckpt", weights_only=True)["epoch"] == 1  # the second one
+    assert (out / "split.json").read_text() == split
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "message"),
+    [
+        (None, [], "recipe.yaml: no such file, expected a run of metamixer train in"),
+        ("{}", [], "recipe.yaml: not written by metamixer train, expected the recipe of a run"),
+        ("{data: {class_path: SeriesData}, trainer: {max_epochs: 2}}", [], "run: a run on SeriesData, expected one on"),
+        ("{}", ["--initial", "a.ckpt"], "initial a.ckpt with resume, expected none"),
+    ],
+)
+def test_what_cannot_be_resumed_is_one_line(recipe, options, message, tmp_path, capsys):
+    data, out = write_classes(tmp_path / "data"), tmp_path / "run"
+    if recipe:
+        out.mkdir()
+        (out / "recipe.yaml").write_text(recipe)
+        (out / "last.ckpt").touch()
+    assert main(["train", str(data), "--out", str(out), "--resume", *options]) == 2
+    said = capsys.readouterr().err
+    assert message in said and len(said.splitlines()) == 1
+
+
+def test_large_images_start_from_the_packaged_upscaler(tmp_path):
+    start = find_start(understand(write_large(tmp_path / "data")), None)
+    assert str(start) == "ffnet_sr_nano from ffnet_sr_nano_x2.safetensors"
+    trainable = metamixer.create_model(start.model, **start.model_args, scale=2)
+    load_initial(trainable, start.file)
+    image = torch.rand(1, 3, 12, 10)
+    assert torch.equal(trainable(image), load_checkpoint(start.file)[0](image))
 
 
 def test_minutes_must_be_some(tmp_path):

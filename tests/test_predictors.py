@@ -1,4 +1,4 @@
-"""The contract of the six predictors: what they load, device and precision, and equality with the network itself."""
+"""The contract of the predictors: what they load, device and precision, and equality with the network itself."""
 
 import copy
 from collections.abc import Callable
@@ -28,6 +28,7 @@ from tables import NAMES, wide
 
 PICTURE = Image.effect_mandelbrot((64, 48), (-2, -1, 1, 1), 20).convert("RGB")
 SCALING = {"mean": [0.0] * 3, "std": [1.0] * 3}
+BACKBONE = {"depths": (1, 0, 0, 1), "dims": (8, 8, 16, 16), "stem_dim": 8}
 SERIES = {"variables": 3, "lookback": 48, "horizon": 12, "dims": (16,), "kernel_sizes": (13,)}
 NARROW_HEAD = {"head_args": {"dim": 16, "depth": 1, "out_dim": 32}}
 
@@ -58,7 +59,7 @@ CASES = {
     "classification": Case(
         "Classifier",
         "ffnet_nano",
-        {"num_classes": 3},
+        {"num_classes": 3, **BACKBONE},
         Preprocessing(size=32, crop_pct=1.0).as_dict(),
         lambda: PICTURE,
         lambda probabilities: probabilities,
@@ -67,7 +68,7 @@ CASES = {
     "detection": Case(
         "Detector",
         "cascade_mask_rcnn_ffnet_nano",
-        {"num_classes": 3, "channels": 16, "hidden_dim": 32},
+        {"num_classes": 3, "channels": 16, "hidden_dim": 32, "backbone_args": BACKBONE},
         DetectionPreprocessing(short_side=64, long_side=96).as_dict(),
         lambda: PICTURE,
         lambda found: found["scores"][:3],
@@ -75,7 +76,7 @@ CASES = {
     "segmentation": Case(
         "Segmenter",
         "ffnet_head_ffnet_nano",
-        {"num_classes": 3, **NARROW_HEAD},
+        {"num_classes": 3, "backbone_args": BACKBONE, **NARROW_HEAD},
         SegmentationPreprocessing(window=64, stride=64).as_dict(),
         lambda: PICTURE.resize((64, 64)),
         lambda labels: torch.nn.functional.one_hot(torch.from_numpy(labels).long(), 3).float().mean(dim=(0, 1)),
@@ -84,7 +85,14 @@ CASES = {
     "points": Case(
         "PointSegmenter",
         "ffnet_3d_nano",
-        {"in_chans": 6, "num_classes": 2},
+        {
+            "in_chans": 6,
+            "num_classes": 2,
+            "depths": (1, 1, 1),
+            "dims": (16, 16, 32),
+            "decoder_depths": (1, 1),
+            "decoder_dims": (16, 16),
+        },
         PointPreprocessing(0.1, ("position", "colour")).as_dict(),
         cloud,
         lambda labels: torch.from_numpy(labels).float().mean()[None],
@@ -93,6 +101,15 @@ CASES = {
         "Upscaler",
         "ffnet_sr_nano",
         {"scale": 2, "dim": 8, "depth": 2},
+        None,
+        lambda: np.asarray(PICTURE, dtype=np.float32) / 255,
+        torch.from_numpy,
+        (1, 3, 32, 32),
+    ),
+    "restoration": Case(
+        "Restorer",
+        "ffnet_restore",
+        {"dim": 8, "depth": 2},
         None,
         lambda: np.asarray(PICTURE, dtype=np.float32) / 255,
         torch.from_numpy,
@@ -133,7 +150,7 @@ def cls(case) -> type[Predictor]:
 def network(case):
     torch.manual_seed(0)
     network = randomize(metamixer.create_model(case.model, **case.arguments))
-    if case.predictor == "Upscaler":
+    if case.predictor in ("Upscaler", "Restorer"):
         with torch.no_grad():  # otherwise its outputs are far from colors
             network.head.weight.mul_(0.05)
             network.head.bias.zero_()
@@ -282,7 +299,7 @@ def test_a_name_is_loaded_with_its_initialization_where_that_is_asked_for():
 
 
 def test_deploy_copies_a_network_once_for_all_backends(monkeypatch):
-    network = randomize(metamixer.create_model("ffnet_nano", num_classes=3))
+    network = randomize(metamixer.create_model("ffnet_nano", num_classes=3, **BACKBONE))
     copies = []
     monkeypatch.setattr(fusion.copy, "deepcopy", lambda x, *rest: copies.append(x) or COPY(x, *rest))
     metamixer.deploy(fuse(network), torch.randn(1, 3, 32, 32), "fp32", cache=False)

@@ -21,7 +21,7 @@ from metamixer.system import web
 from tables import NAMES, wide
 from test_predictors import CASES, PICTURE
 
-IMAGE_TASKS = ("classification", "detection", "segmentation", "super_resolution")
+IMAGE_TASKS = ("classification", "detection", "segmentation", "super_resolution", "restoration")
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_results_are_drawn_written_and_described(task, predictors, tmp_path):
     assert result._repr_png_().startswith(b"\x89PNG")
     assert json.loads(json.dumps(result.to_dict()))
     assert type(result).__name__ in repr(result) and str(result)
-    name = "result.png" if task == "super_resolution" else "result.json"
+    name = "result.png" if task in ("super_resolution", "restoration") else "result.json"
     assert result.save(tmp_path / name).stat().st_size > 20
     with pytest.raises(InputError, match=r"result.xyz: expected a name that ends in one of"):
         result.save(tmp_path / "result.xyz")

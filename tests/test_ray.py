@@ -17,7 +17,6 @@ from pictures import save_small_upscaler
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'metamixer[ray]'")
 engine = pytest.importorskip("metamixer.engine.ray")
 
-INPUTS = 300
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
 
@@ -36,21 +35,22 @@ def nodes():
     cluster.shutdown()
 
 
-@pytest.fixture
-def inputs(tmp_path):
+def write_inputs(path, count):
     """A Parquet file of images in bytes, one of which is none."""
     contents = []
-    for i in range(INPUTS):
+    for i in range(count):
         file = io.BytesIO()
         Image.fromarray(np.random.RandomState(i).randint(0, 256, (8, 8, 3), np.uint8)).save(file, format="PNG")
         contents.append(file.getvalue())
     contents[7] = b"no image"
-    names = [f"{i}.png" for i in range(INPUTS)]
-    pandas.DataFrame({"path": names, "bytes": contents}).to_parquet(tmp_path / "inputs.parquet", row_group_size=10)
-    return tmp_path / "inputs.parquet"
+    names = [f"{i}.png" for i in range(count)]
+    pandas.DataFrame({"path": names, "bytes": contents}).to_parquet(path, row_group_size=10)
+    return path
 
 
-def test_a_node_that_is_killed_costs_no_input_and_doubles_none(nodes, inputs, tmp_path):
+def test_a_node_that_is_killed_costs_no_input_and_doubles_none(nodes, tmp_path):
+    count = 300
+    inputs = write_inputs(tmp_path / "inputs.parquet", count)
     cluster, second = nodes
     source = save_small_upscaler(tmp_path / "up.safetensors")
     work = Files("super_resolution", [str(inputs)], {"source": str(source)}, {})
@@ -63,14 +63,16 @@ def test_a_node_that_is_killed_costs_no_input_and_doubles_none(nodes, inputs, tm
 
     tally = engine.run(Job(work, Folder(str(tmp_path / "out"))), actors=2, on_shard=kill)
     assert killed and killed[0] > 0, "the second node was to die with shards left"
-    assert (tally.inputs, tally.failed) == (INPUTS, 1)
+    assert (tally.inputs, tally.failed) == (count, 1)
     results = pandas.read_parquet(tmp_path / "out" / PREDICTIONS)
-    assert sorted(results.input) == sorted(f"{i}.png" for i in range(INPUTS))
+    assert sorted(results.input) == sorted(f"{i}.png" for i in range(count))
     assert results[results.error.notna()].input.tolist() == ["7.png"]
 
 
-def test_the_command_goes_on_with_a_stopped_job(nodes, inputs, tmp_path, capsys):
+def test_the_command_goes_on_with_a_stopped_job(nodes, tmp_path, capsys):
     """Half of the shards are done before, as if the job had been stopped then."""
+    count = 60
+    inputs = write_inputs(tmp_path / "inputs.parquet", count)
     source = save_small_upscaler(tmp_path / "up.safetensors")
     out = tmp_path / "out"
     command = ["upscale", str(inputs), "--checkpoint", str(source), "--out", str(out), "--engine", "ray:1"]
@@ -82,16 +84,25 @@ def test_the_command_goes_on_with_a_stopped_job(nodes, inputs, tmp_path, capsys)
     for shard in job.shards()[::2]:
         job.work_through(shard, held)
     before = {path: path.stat().st_mtime_ns for path in (out / PREDICTIONS).rglob("*.parquet")}
+    assert before
     assert main(command) == 0
     printed = capsys.readouterr()
-    assert f"{INPUTS} inputs, 1 with an error" in printed.out
+    assert f"{count} inputs, 1 with an error" in printed.out
     assert "7.png: not a readable image" in printed.err
-    assert sorted(pandas.read_parquet(out / PREDICTIONS).input) == sorted(f"{i}.png" for i in range(INPUTS))
+    assert sorted(pandas.read_parquet(out / PREDICTIONS).input) == sorted(f"{i}.png" for i in range(count))
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
-def test_a_checkpoint_that_cannot_be_read_is_one_line(nodes, inputs, tmp_path, capsys):
-    command = ["upscale", str(inputs), "--checkpoint", str(tmp_path / "none.ckpt"), "--out", str(tmp_path / "out")]
+def test_a_checkpoint_that_cannot_be_read_is_one_line(nodes, tmp_path, capsys):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    command = [
+        "upscale",
+        str(tmp_path / "a.png"),
+        "--checkpoint",
+        str(tmp_path / "none.ckpt"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main([*command, "--engine", "ray:1"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "none.ckpt" in error

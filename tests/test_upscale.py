@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from metamixer.cli import main
-from metamixer.commands.upscale import upscale_file
+from metamixer.commands.picture_files import process_file as upscale_file
 from metamixer.data.images import lossless
 from metamixer.data.images.lossless import PictureFile, read_picture, write_picture_file
 from metamixer.data.images.transparency import extend_color
@@ -180,7 +180,8 @@ class TestCommand:
         names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
         pictures = ["a.png", "below/a.jpg", "single.webp"]
         assert names == sorted([*pictures, "a.png_compare.jpg", "below/a.jpg_compare.jpg", "single.webp_compare.jpg"])
-        assert capsys.readouterr().out.splitlines() == [*(str(out / name) for name in pictures), "wrote 3 images"]
+        lines = [*(str(out / name) for name in pictures), f"wrote 3 images in {out}"]
+        assert capsys.readouterr().out.splitlines() == lines
         with Image.open(out / "a.png_compare.jpg") as both:
             assert both.size == (2 * 60 + 8, 40)
 
@@ -239,12 +240,19 @@ class TestCommand:
         assert self.run(*command, "--overwrite") == 2
         assert "a.png_compare.jpg: the target of two results" in capsys.readouterr().err
 
+    def test_one_image_ends_with_the_files_written(self, checkpoint, folder, tmp_path, capsys):
+        picture("RGB").save(folder / "a.png")
+        large = tmp_path / "large.png"
+        assert self.run(folder / "a.png", "--checkpoint", checkpoint, "--out", large, "--compare") == 0
+        assert capsys.readouterr().out.splitlines() == [f"wrote {large}, {large}_compare.jpg"]
+
+    @pytest.mark.parametrize("out", ["", "a.png"])
     @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
-    def test_never_replaces_its_input(self, checkpoint, folder, capsys, overwrite):
+    def test_never_replaces_its_input(self, checkpoint, folder, capsys, overwrite, out):
         picture("RGB").save(folder / "a.png")
         before = (folder / "a.png").read_bytes()
-        assert self.run(folder / "a.png", "--checkpoint", checkpoint, "--out", folder, *overwrite) == 2
-        assert "is one of the inputs, expected another folder" in capsys.readouterr().err
+        assert self.run(folder / "a.png", "--checkpoint", checkpoint, "--out", folder / out, *overwrite) == 2
+        assert "is one of the inputs, expected another folder or name for the result" in capsys.readouterr().err
         assert (folder / "a.png").read_bytes() == before
 
     def test_refuses_two_images_of_one_name(self, checkpoint, folder, tmp_path, capsys):

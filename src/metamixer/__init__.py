@@ -24,6 +24,7 @@ if _TYPE_CHECKING:  # for type checkers and editors; a test compares it with the
     from .predictors.loading import load as load
     from .predictors.own_training import train as train
     from .predictors.point_segmenter import PointSegmenter as PointSegmenter
+    from .predictors.restorer import Restorer as Restorer
     from .predictors.segmenter import Segmenter as Segmenter
     from .predictors.upscaler import Upscaler as Upscaler
 
@@ -37,6 +38,7 @@ _WHERE = {
     "Segmenter": "predictors.segmenter",
     "PointSegmenter": "predictors.point_segmenter",
     "Upscaler": "predictors.upscaler",
+    "Restorer": "predictors.restorer",
     "Forecaster": "predictors.forecaster",
     "create_model": "models",
     "list_models": "models",

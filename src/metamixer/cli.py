@@ -129,7 +129,7 @@ def _call(command: str, words: list[str]) -> None:
     from jsonargparse import ArgumentError, ArgumentParser
 
     options = options_of(command)
-    words = _underscored(words)
+    words = _without_negations(_underscored(words), {option.name for option in options if option.default is True})
     _refuse_unknown(command, words, {f"--{option.name}" for option in options if not option.positional})
     parser = ArgumentParser(prog=f"metamixer {command}", exit_on_error=False)
     lists = {option.name for option in options if option.name in LISTS}
@@ -166,6 +166,12 @@ def _underscored(arguments: Sequence[str]) -> list[str]:
         re.sub("^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), argument) for argument in arguments[:end]
     ]
     return [*options, *arguments[end:]]
+
+
+def _without_negations(words: Sequence[str], flags: Collection[str]) -> list[str]:
+    """`--no_overlays` means `--overlays=false`, for flags that are on by default."""
+    negations = {f"--no_{name}": f"--{name}=false" for name in flags}
+    return [negations.get(word, word) for word in words]
 
 
 def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:

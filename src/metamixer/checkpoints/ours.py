@@ -132,7 +132,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
     weights = None if Path(path).is_file() else find_weights(str(path))
     path = source_of(weights) if weights else path
     state, info = read_checkpoint(path)
-    if info.get("fused"):
+    if not is_trainable(state, info):
         raise InputError(f"{path}: a deploy form, expected the checkpoint it was fused from")
     if not info:
         reference = create_model(network.pretrained_cfg["architecture"]) if new_classifier else network
@@ -145,6 +145,19 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
         state = {key: own[key] if key.startswith(classifiers) else value for key, value in state.items()}
     _load_exactly(network, state, path)
     return {**info, "classes": None} if new_classifier else info
+
+
+def is_trainable(state: Mapping[str, Tensor], info: Mapping[str, Any]) -> bool:
+    """Whether the weights are those of the training form: fused ones are if there was nothing to fold."""
+    if not info.get("fused"):
+        return True
+    with torch.device("meta"):
+        network = create_model(info["model"], **without_start(info["model_args"]))
+    return _shapes(network.state_dict()) == _shapes(state)
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in state.items()}
 
 
 def expect_training_checkpoint(path: str | Path, network: nn.Module | None = None) -> None:

@@ -38,7 +38,12 @@ COMMANDS: dict[str, Command] = {
     "upscale": Command(
         "enlarge images 2, 3 or 4 times",
         ("upscale photo.jpg", "upscale photo.jpg --out large.jpg --scale 4", "upscale photos/ --out large"),
-        ("scale", "out", "model", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
+        ("scale", "out", "weights", "model", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
+    ),
+    "restore": Command(
+        "remove noise and JPEG artifacts from photographs",
+        ("restore photo.jpg", "restore photo.jpg --strength 0.7 --compare", "restore photos/ --scale 2 --out large"),
+        ("strength", "scale", "out", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
     ),
     "points": Command(
         "classify every point of point clouds: labeled files, class counts, pictures",
@@ -48,6 +53,7 @@ COMMANDS: dict[str, Command] = {
     "forecast": Command(
         "forecast a table of time series, without training or after training on it",
         (
+            "forecast data.csv",
             "forecast data.csv --horizon 12 --levels 80 95 --plot forecast.png",
             "forecast data.csv --horizon 96 --train scratch",
         ),
@@ -55,8 +61,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": Command(
         "train on a folder of your own data",
-        ("train flowers --minutes 10", "train table.csv --epochs 5 --out runs/mine"),
-        ("out", "minutes", "epochs", "initial", "seed"),
+        ("train flowers --minutes 10", "train table.csv --epochs 5 --out runs/mine", "train flowers --resume"),
+        ("out", "minutes", "epochs", "initial", "seed", "resume"),
     ),
     "fit": Command(
         "train from a recipe, a YAML file",

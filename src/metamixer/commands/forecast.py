@@ -38,12 +38,14 @@ def forecast(
     device: str = "cpu",
     overwrite: bool = False,
     engine: str | None = None,
+    fill_gaps: bool = True,
 ) -> None:
     """Forecast a table of time series, zero-shot or after training on it with a backtest on its last rows.
 
     Args:
         table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
-        horizon: steps to forecast; default: 96, or the checkpoint's.
+        horizon: steps to forecast; default: the checkpoint's, else 48 for hourly data, 28 daily, 13 weekly, 18 monthly,
+            8 quarterly, 6 yearly, for others a tenth of the rows up to 96; with an engine 96.
         lookback: steps of input; default: 96, or the checkpoint's.
         out: the CSV file to write the forecast to; default: forecast.csv, or forecast_2.csv if that exists.
         plot: the image file for a plot.
@@ -64,6 +66,7 @@ def forecast(
         overwrite: replace existing results.
         engine: ray, or ray:ACTORS such as ray:4, for a long table of very many series, a URL too: each is forecast
             alone, with results as Parquet in the folder `out`; a stopped job goes on.
+        fill_gaps: add missing rows to the table, with a warning; --no_fill_gaps refuses such a table.
     """
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name
@@ -73,9 +76,8 @@ def forecast(
 
     if engine:
         without = {"checkpoint": checkpoint, "lookback": lookback, "steps": steps, "save": save, "plot": plot}
-        refuse_with_engine(
-            engine, **without, json=json, backend=backend, time=time, train=None if train == "none" else train
-        )
+        without |= {"json": json, "backend": backend, "time": time, "no_fill_gaps": not fill_gaps}
+        refuse_with_engine(engine, **without, train=None if train == "none" else train)
         how = {"levels": levels, "quantiles": quantiles, "missing_values": missing_values, "device": device}
         forecast_tables(engine, [table], out, horizon=horizon, overwrite=overwrite, **how)
         return
@@ -94,6 +96,7 @@ def forecast(
     if checkpoint:
         refuse_beside(f"checkpoint {checkpoint}", levels=levels, quantiles=quantiles, time=time, steps=steps)
         forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device, backend=backend)
+        forecaster.fill_gaps = fill_gaps
         with naming(source):
             result = forecaster.predict(frame)
     else:
@@ -102,7 +105,7 @@ def forecast(
         if way == "none":
             refuse_beside("train none", lookback=lookback, steps=steps, save=save)
         settings = {"levels": levels, "quantiles": quantiles, "time": time, "seed": seed, "device": device}
-        forecaster = Forecaster(96 if horizon is None else horizon, **settings, **how_to_train(way, lookback, steps))
+        forecaster = Forecaster(horizon, **settings, **how_to_train(way, lookback, steps), fill_gaps=fill_gaps)
         with naming(source):
             result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame, output)
     write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))
@@ -110,7 +113,8 @@ def forecast(
         forecaster.save(save)
     if plot:
         draw_forecast(frame, result, forecaster, Path(plot))
-    output.say(f"{forecaster.horizon} steps, {len(result)} rows")
+    chosen = "" if horizon or checkpoint else " (chosen by the dates; --horizon sets another)"
+    output.say(f"{forecaster.horizon} steps{chosen}, {len(result)} rows")
     rows = json_format.loads(result.to_json(orient="records", date_format="iso"))
     then = "" if plot else "add --plot forecast.png to draw it"
     output.end(rows, wrote=targets, then=then)

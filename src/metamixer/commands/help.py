@@ -50,6 +50,8 @@ class Option:
         """The option and its value as a user types it."""
         if self.positional:
             return self.name.upper()
+        if self.default is True:
+            return f"--{self.name}, --no_{self.name}"
         return f"--{self.name}" + ("" if self.is_flag else f" {self.name.rpartition('_')[2].upper()}")
 
     @property

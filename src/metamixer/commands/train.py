@@ -9,6 +9,7 @@ def train(
     epochs: int | None = None,
     initial: str | None = None,
     seed: int = 0,
+    resume: bool = False,
 ) -> None:
     """Train on a folder of your own data; the task, the recipe and the number of epochs follow from the data.
 
@@ -20,9 +21,11 @@ def train(
         epochs: number of epochs; default: as many as fit into --minutes.
         initial: a checkpoint of metamixer to start from; default: the packaged weights for the task, if there are any.
         seed: random seed, also of the split.
+        resume: continue the run in --out with its own settings; --epochs may extend it.
     """
     from ..predictors import own_training
 
-    trained = own_training.train(data, out=out, minutes=minutes, epochs=epochs, initial=initial, seed=seed)
+    how = {"minutes": minutes, "epochs": epochs, "initial": initial, "seed": seed, "resume": resume}
+    trained = own_training.train(data, out=out, **how)
     print(trained)
     print(f"next: {trained.next_command}")

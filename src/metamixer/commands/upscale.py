@@ -1,21 +1,23 @@
 """metamixer upscale"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from .batch import Batch
 from .engine import predict_files, refuse_with_engine
 from .output import Output
+from .picture_files import comparison_of, default_out, plan, process_file
 from .progress import progress_bar, shown
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from ..predictors.image_to_image import ImageToImage
 
-    from ..data.images.lossless import PictureFile
-    from ..predictors.upscaler import Upscaler
+KINDS = ("clean", "photo")
+"""Kinds of weights: for clean images, and for photographs, whose noise and JPEG blocks they don't enlarge."""
 
 
 def upscale(
@@ -25,6 +27,7 @@ def upscale(
     out: str | None = None,
     model: str | None = None,
     checkpoint: str | None = None,
+    weights: str | None = None,
     compare: bool = False,
     overwrite: bool = False,
     memory: int = 256,
@@ -45,6 +48,8 @@ def upscale(
             upscaled for several, with _2 added if that exists.
         model: a name from `metamixer models`; default: ffnet_sr_nano, which is in the package.
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
+        weights: clean or photo, which enlarges neither noise nor JPEG blocks; default: photo for JPEG and lossy WebP
+            files, clean for others.
         compare: also write NAME.SUFFIX_compare.jpg with bicubic and the network side by side.
         overwrite: replace existing results.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
@@ -57,122 +62,102 @@ def upscale(
             results as Parquet in `out`; a stopped job goes on.
         pictures: with an engine, draw each result too.
     """
-    from ..predictors.upscaler import Upscaler
-
     place = {"device": device, "backend": backend, "precision": precision}
     if engine:
         from ..models.tasks import SUPER_RESOLUTION
 
-        refuse_with_engine(engine, compare=compare, json=json)
+        refuse_with_engine(engine, compare=compare, json=json, weights=weights)
         load = {"source": checkpoint, "model": model, "scale": scale, "memory": memory, **place}
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
         predict_files(engine, SUPER_RESOLUTION.name, images, out, load=load, options={}, **how)
         return
-    out = out or default_out(images, overwrite=overwrite)
+    out = out or default_out(images, "upscaled", overwrite=overwrite)
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     output = Output(json, sources=[source for source, _ in jobs], overwrite=overwrite)
-    upscaler = Upscaler.load(checkpoint, model=model, scale=scale, memory=memory, **place)
-    done = []
+    upscalers = Upscalers.of(weights, checkpoint, model, scale, {"memory": memory, **place})
+    upscalers.load(upscalers.choose(jobs[0][0])[0])  # so that a wrong option is named before the work
+    done, written = [], []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
         for source, target in jobs:
             with batch.file(source), shown(progress, source.name) as show:
-                upscale_file(upscaler, source, target, compare=compare, on_tile=show)
-                output.say(target)
-                done.append({"image": str(source), "result": str(target), "scale": upscaler.scale})
+                kind, why = upscalers.choose(source)
+                upscaler = upscalers.load(kind)
+                process_file(upscaler, source, target, compare=compare, on_tile=show)
+                written += [target, comparison_of(target)] if compare else [target]
+                if len(jobs) > 1 or why:
+                    output.say(f"{target}: {why}" if why else target)
+                told = {"weights": kind} if why else {}
+                done.append({"image": str(source), "result": str(target), "scale": upscaler.scale, **told})
         if done:
             then = "" if compare else "add --compare to see it beside bicubic"
-            output.end(done, wrote=[f"{len(done)} images"] if len(done) > 1 else [], then=then)
+            output.end(done, wrote=written if len(jobs) == 1 else [f"{len(done)} images in {out}"], then=then)
 
 
-def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Each image with the file to write; raises InputError if two are the same, or one exists or is an input."""
-    from ..system.files import check_targets
+@dataclass
+class Upscalers:
+    """The network for each kind of file: a given one for all, or one of each of `KINDS`.
 
-    if is_file_name(out, images):
-        jobs = {out: Path(images[0])}
-        check_suffix(jobs[out], out)
-    else:
-        jobs = _in_folder(images, out)
-    comparisons = [comparison_of(target) for target in jobs] if compare else []
-    check_targets([*jobs, *comparisons], sources=jobs.values(), overwrite=overwrite)
-    return [(source, target) for target, source in jobs.items()]
+    wanted: the kind that the user asks for; given: whether a network is given instead.
+    """
 
+    wanted: str | None
+    given: bool
+    scale: int
+    load_arguments: dict[str, Any]
+    loaded: dict[str, "ImageToImage"] = field(default_factory=dict)
 
-def default_out(images: Sequence[str], *, overwrite: bool) -> str:
-    """The default of --out."""
-    from ..system.files import free_name
+    @classmethod
+    def of(
+        cls,
+        wanted: str | None,
+        checkpoint: str | None,
+        model: str | None,
+        scale: int | None,
+        settings: dict[str, Any],
+    ) -> "Upscalers":
+        """Raises InputError for a kind that is unknown or not there."""
+        if wanted not in (None, *KINDS):
+            raise InputError(f"weights {wanted!r}, expected one of {', '.join(KINDS)}")
+        given = checkpoint is not None or model is not None
+        if given and wanted:
+            raise InputError(f"weights {wanted!r} with --model or --checkpoint, expected one of the two")
+        arguments = {"source": checkpoint, "model": model, "scale": scale, **settings}
+        upscalers = cls(wanted, given, 2 if scale is None else scale, arguments)
+        if wanted == "photo" and upscalers.scale not in photo_scales():
+            scales = ", ".join(map(str, photo_scales())) or "--weights clean: there are none"
+            raise InputError(f"weights 'photo' for scale {upscalers.scale}, expected one of {scales}")
+        return upscalers
 
-    one = Path(images[0])
-    single = len(images) == 1 and not one.is_dir()
-    return free_name(f"{one.stem}_upscaled{one.suffix}" if single else "upscaled", overwrite=overwrite)
+    def choose(self, source: Path) -> tuple[str, str]:
+        """The kind of weights for a file, and why; no reason if a network is given."""
+        from ..data.images.jpeg import is_lossy
 
+        if self.given:
+            return "clean", ""
+        if self.wanted:
+            return self.wanted, f"{self.wanted} weights"
+        if not is_lossy(source):
+            return "clean", "clean weights, for a lossless file"
+        if self.scale in photo_scales():
+            return "photo", "photo weights, for a lossy file"
+        return "clean", f"clean weights: there are no photo weights for scale {self.scale}"
 
-def is_file_name(out: Path, images: Sequence[str]) -> bool:
-    """Whether --out names the file of one image, not a folder."""
-    return len(images) == 1 and not Path(images[0]).is_dir() and bool(out.suffix) and not out.is_dir()
+    def load(self, kind: str) -> "ImageToImage":
+        """The network of a kind, loaded once."""
+        from ..predictors.restorer import Restorer
+        from ..predictors.upscaler import Upscaler
 
-
-def check_suffix(source: Path, target: Path) -> None:
-    """Raise InputError if a result's suffix is of another format; an image keeps its format."""
-    same = [{".jpg", ".jpeg"}, {".tif", ".tiff"}, {source.suffix.lower()}]
-    if not any({source.suffix.lower(), target.suffix.lower()} <= suffixes for suffixes in same):
-        raise InputError(
-            f"out {str(target)!r}, expected a name that ends in {source.suffix}: an image keeps its format"
-        )
-
-
-def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
-    """The file to write -> its image."""
-    from ..data.images.reading import find_images
-
-    jobs: dict[Path, Path] = {}
-    for given in map(Path, images):
-        for source in find_images([given]) if given.is_dir() else [given]:
-            target = out / (source.relative_to(given) if given.is_dir() else source.name)
-            if target in jobs:
-                raise InputError(
-                    f"{source}: its result would be {target}, like that of {jobs[target]}, expected images with "
-                    "different names"
-                )
-            jobs[target] = source
-    return jobs
-
-
-def comparison_of(target: Path) -> Path:
-    """The path of a result's comparison with bicubic."""
-    return target.with_name(f"{target.name}_compare.jpg")
-
-
-def upscale_file(
-    upscaler: "Upscaler",
-    source: Path,
-    target: Path,
-    *,
-    compare: bool = False,
-    on_tile: Callable[[int, int], object] | None = None,
-) -> None:
-    """Read, upscale and write an image; raises InputError that names the faulty file."""
-    from ..data.images.lossless import check_side, read_picture, write_picture_file
-    from ..system.files import write_picture
-
-    picture = read_picture(source)
-    check_side(picture, target, scale=upscaler.scale)
-    enlarged = upscaler.enlarge_file(picture, on_tile=on_tile)
-    write_picture_file(enlarged, target)
-    if compare:
-        write_picture(comparison_of(target), side_by_side(picture, enlarged))
+        if kind not in self.loaded:
+            cls = Restorer if kind == "photo" else Upscaler
+            scale = {"scale": self.scale} if kind == "photo" else {}
+            self.loaded[kind] = cls.load(**{**self.load_arguments, **scale})
+        return self.loaded[kind]
 
 
-def side_by_side(picture: "PictureFile", enlarged: "PictureFile") -> "Image.Image":
-    """Bicubic on the left, the network on the right."""
-    from PIL import Image
+def photo_scales() -> list[int]:
+    """The scales of the photo weights for color images, above 1."""
+    from ..zoo.networks import RESTORATION
+    from ..zoo.weights import weights_for
 
-    right = enlarged.preview()
-    both = Image.new("RGB", (2 * right.width + GAP, right.height), "white")
-    both.paste(picture.preview().resize(right.size, Image.Resampling.BICUBIC), (0, 0))
-    both.paste(right, (right.width + GAP, 0))
-    return both
-
-
-GAP = 8
-"""Pixels between two images side by side."""
+    known = (weights.arguments for weights in weights_for(RESTORATION) if weights.arguments.get("in_chans", 3) == 3)
+    return sorted({arguments.get("scale", 1) for arguments in known} - {1})

@@ -15,6 +15,7 @@ _MODULES = {
     "PointAugmentation": "points.augmentation",
     "PointPreprocessing": "points.voxelization",
     "Preprocessing": "preprocessing",
+    "RestorationData": "restoration.pairs",
     "S3DISData": "points.benchmarks",
     "ScanNetData": "points.benchmarks",
     "SegmentationAugmentation": "segmentation.transforms",

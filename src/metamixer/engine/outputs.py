@@ -14,15 +14,16 @@ from PIL import Image
 from ..data.images.lossless import check_side, write_picture_file
 from ..data.images.reading import IMAGE_SUFFIXES
 from ..data.points.clouds import READERS
-from ..models.tasks import CLASSIFICATION, DETECTION, POINTS, SEGMENTATION, SUPER_RESOLUTION
+from ..models.tasks import CLASSIFICATION, DETECTION, POINTS, RESTORATION, SEGMENTATION, SUPER_RESOLUTION
 from ..predictors.classifier import Classifier
 from ..predictors.detector import Detector
+from ..predictors.image_to_image import ImageToImage
 from ..predictors.point_segmenter import PointSegmenter
 from ..predictors.results import Result
 from ..predictors.segmenter import Segmenter
-from ..predictors.upscaler import Upscaler
 
 TEXT, WHOLE, REAL = pyarrow.string(), pyarrow.int64(), pyarrow.float64()
+PICTURE_FILE = {"width": WHOLE, "height": WHOLE, "format": TEXT, "image": pyarrow.large_binary()}
 AREAS = pyarrow.list_(pyarrow.struct({"name": TEXT, "count": WHOLE, "fraction": REAL}))
 OBJECTS = pyarrow.list_(
     pyarrow.struct(
@@ -81,15 +82,15 @@ def segmented(
     return predictions
 
 
-def upscaled(upscaler: Upscaler, paths: Sequence[Path]) -> list[Prediction]:
-    """Enlarged images as files of their own format."""
+def rewritten(predictor: ImageToImage, paths: Sequence[Path]) -> list[Prediction]:
+    """Upscaled or restored images as files of their own format."""
     predictions = []
     for path in paths:
-        found = upscaler(path)
+        found = predictor(path)
         width, height = found.size
         check_side(found.file, path, scale=1)
         with TemporaryDirectory() as folder:
-            file = Path(folder, "upscaled")
+            file = Path(folder, "result")
             write_picture_file(found.file, file)
             values = {"width": width, "height": height, "format": found.file.format, "image": file.read_bytes()}
         predictions.append(Prediction(found, values))
@@ -127,9 +128,8 @@ OUTPUTS: dict[str, Output] = {
     SEGMENTATION.name: Output(
         {"width": WHOLE, "height": WHOLE, "classes": AREAS, "labels": pyarrow.large_binary()}, segmented
     ),
-    SUPER_RESOLUTION.name: Output(
-        {"width": WHOLE, "height": WHOLE, "format": TEXT, "image": pyarrow.large_binary()}, upscaled
-    ),
+    SUPER_RESOLUTION.name: Output(PICTURE_FILE, rewritten),
+    RESTORATION.name: Output(PICTURE_FILE, rewritten),
     POINTS.name: Output(
         {"points": WHOLE, "classes": AREAS, "labels": pyarrow.large_list(pyarrow.int32())},
         labeled,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 from torch import nn
 
@@ -26,30 +27,37 @@ class Tile:
         return tuple(slice((part.start - seen.start) * scale, (part.stop - seen.start) * scale) for part, seen in pairs)
 
 
-def split(height: int, width: int, *, side: int, margin: int) -> Iterator[Tile]:
-    """Cover an image with disjoint tiles of about equal size, at most `side` pixels a side."""
+def split(height: int, width: int, *, side: int, margin: int, multiple: int = 1) -> Iterator[Tile]:
+    """Cover an image with disjoint tiles of about equal size, at most `side` pixels a side.
+
+    multiple: what is seen begins at multiples of it, and ends there or with the image.
+    """
     for rows in _parts(height, side):
         for columns in _parts(width, side):
             seen = tuple(
-                slice(max(part.start - margin, 0), min(part.stop + margin, end))
+                slice(
+                    max(part.start - margin, 0) // multiple * multiple,
+                    min(-(-(part.stop + margin) // multiple) * multiple, end),
+                )
                 for part, end in ((rows, height), (columns, width))
             )
             yield Tile(rows, columns, seen)
 
 
-def tile_side(network: nn.Module, memory: int, *, margin: int) -> int:
+def tile_side(network: nn.Module, memory: int, *, margin: int, patch: int = 1) -> int:
     """The side of a tile in pixels, without margins, for which the network's largest layers fit `memory` MiB.
 
-    Raises InputError if that is too little for any tile.
+    patch: side of the squares of pixels that its layers take as one. Raises InputError if that is too little for any
+    tile.
     """
     channels = max(
         max(module.in_channels, module.out_channels) for module in network.modules() if isinstance(module, nn.Conv2d)
     )
     # The widest layer's input, output and activation, and the residual stream, in float32.
-    bytes_per_pixel = 4 * 4 * channels
+    bytes_per_pixel = 4 * 4 * channels / patch**2
     side = int((max(memory, 0) * 2**20 / bytes_per_pixel) ** 0.5) - 2 * margin
     if side < 16:
-        least = -(-((16 + 2 * margin) ** 2) * bytes_per_pixel // 2**20)
+        least = ceil((16 + 2 * margin) ** 2 * bytes_per_pixel / 2**20)
         raise InputError(f"memory {memory} MiB, expected at least {least} for this network")
     return side
 

@@ -10,8 +10,10 @@ from .ffnet import FFNet as FFNet
 from .ffnet_3d import VARIANTS as _POINT_VARIANTS
 from .ffnet_3d import FFNet3D as FFNet3D
 from .ffnet_3d import build_ffnet_3d as _build_ffnet_3d
+from .ffnet_sr import RESTORATION_VARIANTS as _RESTORATION_VARIANTS
 from .ffnet_sr import VARIANTS as _SR_VARIANTS
 from .ffnet_sr import FFNetSR as FFNetSR
+from .ffnet_sr import build_ffnet_restore as _build_ffnet_restore
 from .ffnet_sr import build_ffnet_sr as _build_ffnet_sr
 from .ffnet_ts import FFNetTS as FFNetTS
 from .ffnet_ts import FFNetTSZero as FFNetTSZero
@@ -27,6 +29,7 @@ from .segmentation import build_segmenter as _build_segmenter
 from .tasks import DETECTION as _DETECTION
 from .tasks import FORECASTING as _FORECASTING
 from .tasks import POINTS as _POINTS
+from .tasks import RESTORATION as _RESTORATION
 from .tasks import SEGMENTATION as _SEGMENTATION
 from .tasks import SUPER_RESOLUTION as _SUPER_RESOLUTION
 from .tasks import ZERO_SHOT as _ZERO_SHOT
@@ -39,6 +42,8 @@ for _name in _SEGMENTERS:
     _register(_name, _partial(_build_segmenter, _name), task=_SEGMENTATION)
 for _name in _SR_VARIANTS:
     _register(_name, _partial(_build_ffnet_sr, _name), task=_SUPER_RESOLUTION)
+for _name in _RESTORATION_VARIANTS:
+    _register(_name, _partial(_build_ffnet_restore, _name), task=_RESTORATION)
 _register("ffnet_ts", _ffnet_ts, task=_FORECASTING)
 _register("ffnet_ts_zero", _ffnet_ts_zero, task=_ZERO_SHOT)
 for _name in _POINT_VARIANTS:

@@ -1,7 +1,7 @@
 """FFNet-SR: an image in, a `scale` times larger one out (paper, section 4.3 and its super-resolution table).
 
-The body works at the size of the small image. Its result is added to the repeated image and enlarged by a pixel
-shuffle.
+The body works at the size of the small image. Its result is enlarged by a pixel shuffle and added to the repeated
+image. The restoration networks are the same with scale 1 and a body at half the image's size.
 """
 
 import re
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, SelfAttention, mixer_of_each, token_mixer
+from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, Residual, SelfAttention, mixer_of_each, token_mixer
 from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, same_padding
 from .published_names import rename_published
 
 SCALES = (2, 3, 4)
+RESTORATION_SCALES = (1, *SCALES)
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class FFNetSR(nn.Module):
 
     Args:
         scale: how many times larger the result is.
+        in_chans: channels of the image, 3 for color and 1 for gray.
+        patch: side of the squares of pixels that the stem takes as one; the image's sides are multiples of it.
         dim, depth: width and number of blocks.
         token_kernel, channel_kernel: kernel sizes of the token and the channel mixer.
         expansion_ratio: of the channel mixer.
@@ -78,6 +81,8 @@ class FFNetSR(nn.Module):
         self,
         scale: int = 2,
         *,
+        in_chans: int = 3,
+        patch: int = 1,
         dim: int = 96,
         depth: int = 36,
         token_kernel: int = 3,
@@ -89,14 +94,16 @@ class FFNetSR(nn.Module):
         dtype=None,
     ):
         super().__init__()
-        if scale not in SCALES:
-            raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
+        if scale not in RESTORATION_SCALES:
+            raise InputError(f"scale {scale}, expected one of {', '.join(map(str, RESTORATION_SCALES))}")
         operators = operators_with(norm).on(device=device, dtype=dtype)
         (mixer,) = mixer_of_each(mixers, 1)
         self.scale = scale
         self.norm = norm_class(norm)
-        self.in_chans = 3
-        self.stem = operators.conv(3, dim, 3, 1, 1)
+        self.in_chans = in_chans
+        self.patch = patch
+        self.fold = nn.PixelUnshuffle(patch) if patch > 1 else nn.Identity()
+        self.stem = operators.conv(in_chans * patch**2, dim, 3, 1, 1)
         self.blocks = nn.Sequential(
             *(
                 MixerBlock(
@@ -106,13 +113,15 @@ class FFNetSR(nn.Module):
                 for _ in range(depth)
             )
         )
-        self.head = operators.conv(dim, 3 * scale**2, 3, 1, 1)
+        self.head = operators.conv(dim, in_chans * (scale * patch) ** 2, 3, 1, 1)
+        if self.norm is None:
+            initialize_with_unit_variance(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, 3, H, W), values in [0, 1] -> (B, 3, scale * H, scale * W)."""
-        check_small_image(x)
-        repeated = x.repeat_interleave(self.scale**2, dim=1)
-        return F.pixel_shuffle(self.head(self.blocks(self.stem(x))) + repeated, self.scale)
+        """x: (B, C, H, W), values in [0, 1] -> (B, C, scale * H, scale * W)."""
+        check_small_image(x, self.in_chans, self.patch)
+        details = F.pixel_shuffle(self.head(self.blocks(self.stem(self.fold(x)))), self.scale * self.patch)
+        return details + F.pixel_shuffle(x.repeat_interleave(self.scale**2, dim=1), self.scale)
 
     def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A published state dict under our names (`metamixer.load_published`)."""
@@ -163,12 +172,33 @@ def norm_class(norm: str | type[nn.Module] | None) -> type[nn.Module] | None:
     return kind
 
 
-def check_small_image(x: Tensor) -> None:
-    """Raise InputError for anything but a batch of RGB images."""
+@torch.no_grad()
+def initialize_with_unit_variance(network: FFNetSR) -> None:
+    """Initialize a network without norms so that its signal has unit variance and each branch adds a tenth to it.
+
+    PyTorch's default shrinks the signal by 0.58 in every layer, and training stays on the plateau of a linear filter.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+            nn.init.zeros_(layer.bias)
+    for branch in network.blocks.modules():
+        if isinstance(branch, Residual):
+            [*_, last] = (layer for layer in branch.modules() if isinstance(layer, nn.Conv2d))
+            last.weight *= 0.17  # 1.7 for the activation before it, times a tenth
+    network.stem.weight *= 4  # pixels in [0, 1] become 4 * (pixel - 0.5)
+    network.stem.bias -= network.stem.weight.sum(dim=(1, 2, 3)) / 2
+    network.head.weight *= 0.1
+
+
+def check_small_image(x: Tensor, channels: int = 3, patch: int = 1) -> None:
+    """Raise InputError for anything but a batch of images of this many channels, with sides of whole patches."""
     if torch.jit.is_scripting():
         return
-    if x.ndim != 4 or x.shape[1] != 3:
-        raise InputError(f"image batch of shape {list(x.shape)}, expected (batch, 3, height, width)")
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise InputError(f"image batch of shape {list(x.shape)}, expected (batch, {channels}, height, width)")
+    if patch > 1 and not torch.compiler.is_compiling() and (x.shape[2] % patch or x.shape[3] % patch):
+        raise InputError(f"image batch of shape {list(x.shape)}, expected height and width to be multiples of {patch}")
 
 
 def receptive_field(network: nn.Module) -> int:
@@ -176,6 +206,8 @@ def receptive_field(network: nn.Module) -> int:
 
     Raises InputError for a network that attends to the whole image.
     """
+    if isinstance(network, FFNetSR):
+        return network.patch * sum(map(receptive_field, network.children())) + network.patch - 1
     if isinstance(network, SelfAttention):
         raise InputError("mixer 'attention': every pixel depends on the whole image, expected convolutions")
     if isinstance(network, nn.Conv2d | nn.AvgPool2d):
@@ -191,13 +223,26 @@ VARIANTS: dict[str, dict] = {
     "ffnet_sr_light": {"dim": 96, "depth": 36},
     "ffnet_sr": {"dim": 96, "depth": 48},
 }
-"""Keywords of each variant; `ffnet_sr_nano` is ours, the others are the paper's."""
+"""Keywords of each super-resolution variant; `ffnet_sr_nano` is ours, the others are the paper's."""
+
+RESTORATION_VARIANTS: dict[str, dict] = {"ffnet_restore": {"dim": 64, "depth": 12, "patch": 2}}
+"""Keywords of each restoration variant; all are ours."""
 
 
 def build_ffnet_sr(variant: str, *, scale: int = 2, **network) -> FFNetSR:
     """A variant by name; other keywords are those of `FFNetSR`. Files of version 0.1.0 have `mixer` for `mixers`."""
+    if scale not in SCALES:
+        raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
     if "mixer" in network:
         network["mixers"] = network.pop("mixer")
     model = FFNetSR(scale, **{**VARIANTS[variant], **network})
     model.pretrained_cfg = {"architecture": variant, "classifier": "head"}
+    return model
+
+
+def build_ffnet_restore(variant: str, *, scale: int = 1, **network) -> FFNetSR:
+    """A variant by name; other keywords are those of `FFNetSR`."""
+    model = FFNetSR(scale, **{**RESTORATION_VARIANTS[variant], **network})
+    # The layers that depend on the image's channels and the scale: a new start from other weights renews them.
+    model.pretrained_cfg = {"architecture": variant, "classifier": ("stem", "head")}
     return model

@@ -24,6 +24,7 @@ class TaskSpec:
     command: the command that predicts.
     example: (network, info, size in pixels or None) -> a seeded input of the network, a batch of one.
     monitor, mode: the metric that selects the best checkpoint, and whether it is maximized or minimized.
+    metric, unit: its name and unit in messages; for %, the metric itself is a fraction.
     exportable: the network has one input and one output tensor, as every export format requires.
     images: the input tensor is a batch of images (B, C, H, W).
     inputs: the name of its inputs in messages.
@@ -35,11 +36,19 @@ class TaskSpec:
     command: str
     example: Callable[[nn.Module, Info, int | None], Any]
     monitor: str
+    metric: str
+    unit: str = "%"
     mode: Literal["max", "min"] = "max"
     exportable: bool = True
     images: bool = True
     inputs: str = "images"
     outputs: Callable[[nn.Module, Any], Tensor] = field(default=lambda network, x: network(x))
+
+    def in_units(self, value: float) -> str:
+        """A value of the monitored metric with its unit, such as 87.5 %."""
+        if self.unit == "%":
+            return f"{100 * value:.1f} %"
+        return " ".join(filter(None, [f"{value:.4g}", self.unit]))
 
 
 def example_image(default: int | None) -> Callable[[nn.Module, Info, int | None], Tensor]:
@@ -59,6 +68,11 @@ def example_image(default: int | None) -> Callable[[nn.Module, Info, int | None]
 def example_images(network: nn.Module, info: Info, size: int | None) -> list[Tensor]:
     """A list of one image (3, side, side) in [0, 1]."""
     return [uniform(3, size or 256, size or 256)]
+
+
+def example_photograph(network: nn.Module, info: Info, size: int | None) -> Tensor:
+    """An image (1, C, side, side) in [0, 1] of the network's channels."""
+    return uniform(1, network.in_chans, size or 64, size or 64)
 
 
 def example_window(network: nn.Module, info: Info, size: int | None) -> Tensor:
@@ -109,6 +123,7 @@ CLASSIFICATION = TaskSpec(
     command="predict",
     example=example_image(None),
     monitor="val/top1",
+    metric="top-1 accuracy",
 )
 DETECTION = TaskSpec(
     zoo.DETECTION,
@@ -116,6 +131,7 @@ DETECTION = TaskSpec(
     command="detect",
     example=example_images,
     monitor="val/box_ap",
+    metric="box AP",
     exportable=False,
     images=False,
     outputs=detector_outputs,
@@ -126,6 +142,7 @@ SEGMENTATION = TaskSpec(
     command="segment",
     example=example_image(256),
     monitor="val/miou",
+    metric="mIoU",
 )
 SUPER_RESOLUTION = TaskSpec(
     zoo.SUPER_RESOLUTION,
@@ -133,6 +150,17 @@ SUPER_RESOLUTION = TaskSpec(
     command="upscale",
     example=example_image(64),
     monitor="val/psnr",
+    metric="PSNR",
+    unit="dB",
+)
+RESTORATION = TaskSpec(
+    zoo.RESTORATION,
+    predictor="restorer.Restorer",
+    command="restore",
+    example=example_photograph,
+    monitor="val/psnr",
+    metric="PSNR",
+    unit="dB",
 )
 FORECASTING = TaskSpec(
     zoo.FORECASTING,
@@ -140,6 +168,8 @@ FORECASTING = TaskSpec(
     command="forecast",
     example=example_window,
     monitor="val/mse",
+    metric="MSE",
+    unit="",
     mode="min",
     images=False,
     inputs="windows of series",
@@ -150,6 +180,8 @@ ZERO_SHOT = TaskSpec(
     command="forecast",
     example=example_series,
     monitor="val/quantile_loss",
+    metric="quantile loss",
+    unit="",
     mode="min",
     images=False,
     inputs="series",
@@ -160,13 +192,23 @@ POINTS = TaskSpec(
     command="points",
     example=example_voxels,
     monitor="val/miou",
+    metric="mIoU",
     exportable=False,
     images=False,
     inputs="voxels",
 )
 TASKS: dict[str, TaskSpec] = {
     task.name: task
-    for task in (CLASSIFICATION, DETECTION, SEGMENTATION, SUPER_RESOLUTION, FORECASTING, ZERO_SHOT, POINTS)
+    for task in (
+        CLASSIFICATION,
+        DETECTION,
+        SEGMENTATION,
+        SUPER_RESOLUTION,
+        RESTORATION,
+        FORECASTING,
+        ZERO_SHOT,
+        POINTS,
+    )
 }
 
 

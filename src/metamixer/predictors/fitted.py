@@ -1,9 +1,11 @@
-"""What a forecaster keeps of the table that it was fitted on, and how it was fitted."""
+"""What a forecaster keeps of the table that it was fitted on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..data.series.frames import Layout
+import numpy as np
+
+from ..data.series.frames import Layout, bounds_of
 from ..data.series.frequency import Frequency
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling
@@ -39,6 +41,20 @@ class Fitted:
     frequency: Frequency | None = None
     table: Table | None = None
 
+    def history(self) -> tuple[Series, Layout]:
+        """The table of `fit`; raises InputError after `load`."""
+        if self.table is None:
+            raise InputError("predict() needs a table: only a forecaster fitted in this process has the last rows")
+        return self.table.series, self.layout
+
+    def columns(self, forecast: np.ndarray) -> dict[str, np.ndarray]:
+        """Suffix -> (horizon, series): the forecast and the bounds of its intervals."""
+        columns = {"": forecast}
+        for level, quantile in self.quantiles.items():
+            margin = np.array(quantile) * np.array(self.scaling.std)
+            columns |= dict(zip(bounds_of(level), (forecast - margin, forecast + margin), strict=True))
+        return columns
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -48,18 +64,3 @@ class Tuned:
     series: Series
     layout: Layout
     borders: tuple[int, int, int]
-
-
-TRAIN = ("finetune", "scratch")
-
-
-def find_way(train: str | None, scratch: Sequence[str], quantiles: Sequence[float]) -> str:
-    """The way that `fit` trains; scratch: the given options of training from scratch."""
-    if train not in (None, *TRAIN):
-        raise InputError(f"train {train!r}, expected one of {', '.join(TRAIN)}")
-    if train == "finetune" and scratch:
-        raise InputError(f"{scratch[0]} with train finetune, expected it with train scratch only")
-    way = train or ("scratch" if scratch else "finetune")
-    if way == "scratch" and quantiles:
-        raise InputError(f"quantiles {quantiles!r} with train scratch, expected levels: its network forecasts means")
-    return way

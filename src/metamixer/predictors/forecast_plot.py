@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.series.frames import LONG, read_frame
+from ..data.series.frames import LONG
 from ..drawing.figures import pyplot, save_figure
 from ..errors import InputError
 from .forecaster import Forecaster
@@ -28,7 +28,8 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
     A dashed line is a backtest: the forecast of the last rows, which `fit` holds out, from the rows before them. Only
     the first 12 series are drawn; the title says so.
     """
-    history, layout = read_frame(table, time=forecaster.time)
+    with warnings.catch_warnings(action="ignore"):  # `predict` has warned of missing rows
+        history, layout = forecaster.read_history(table)
     times = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)
     backtest = forecast_of_last_rows(table, forecaster, long=layout.long)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
@@ -50,9 +51,10 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
             axis.fill_between(times, low, high, color=shade, linewidth=0, label=f"{level:g} %")
         axis.plot(times, one[prefix], color="tab:blue", linewidth=1.4)
         if backtest is not None:
-            known = backtest[backtest[LONG[0]].astype(str) == name] if layout.long else backtest
+            dates, known = backtest
+            known = known[known[LONG[0]].astype(str) == name] if layout.long else known
             style = {"color": "tab:orange", "linestyle": "--", "linewidth": 1.2, "label": "backtest"}
-            axis.plot(history.times[-forecaster.horizon :], known[prefix], **style)
+            axis.plot(dates, known[prefix], **style)
         axis.axvline(history.times[-1], color="0.7", linewidth=0.8)
         axis.set_title(name, fontsize=10, loc="left")
         axis.set_xlabel(clock, fontsize=8)
@@ -68,8 +70,8 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
     return figure
 
 
-def forecast_of_last_rows(table: Any, forecaster: Forecaster, *, long: bool) -> Any | None:
-    """The forecast of a table's last `horizon` rows from the rows before them; None if there are too few."""
+def forecast_of_last_rows(table: Any, forecaster: Forecaster, *, long: bool) -> tuple[np.ndarray, Any] | None:
+    """Dates and forecast of a table's last `horizon` rows from the rows before them; None if there are too few."""
     if long:
         table = table.sort_values(LONG[1], kind="stable")
         before = table[table.groupby(LONG[0]).cumcount(ascending=False) >= forecaster.horizon]
@@ -79,7 +81,9 @@ def forecast_of_last_rows(table: Any, forecaster: Forecaster, *, long: bool) -> 
         return None
     try:
         with warnings.catch_warnings(action="ignore"):
-            return forecaster.predict(before).rename(columns=str)
+            history, _ = forecaster.read_history(before)
+            dates = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)
+            return dates, forecaster.predict(before).rename(columns=str)
     except InputError:  # too few rows, or a gap that only `fit` fills
         return None
 

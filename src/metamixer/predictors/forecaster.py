@@ -1,10 +1,6 @@
 """A forecaster with the usual interface of forecasting tools: a table in, a table of forecasts out."""
 
-import math
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from numbers import Integral, Real
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,37 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoints.ours import network_info, save_network
-from ..data.series.frames import (
-    Layout,
-    bounds_of,
-    last_window,
-    read_frame,
-    refuse_constant,
-    refuse_names_of_bounds,
-    same_variables,
-    write_frame,
-)
+from ..data.series.frames import Layout, last_window, read_frame, refuse_names_of_bounds, same_variables, write_frame
 from ..data.series.frequency import Frequency
+from ..data.series.gaps import fill_gaps as add_missing_rows
 from ..data.series.given import NamedTable, tables_of
-from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
+from ..data.series.missing import warn_of_sentinels
 from ..data.series.tables import Series
-from ..data.series.windows import Scaling, SeriesData
-from ..errors import InputError, InputWarning
+from ..errors import InputError
 from ..models.ffnet_ts.zero import FFNetTSZero
 from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.device import find_device
-from .backtest import Backtest, backtest
-from .fine_tuning import CONTEXT, FineTuned, FineTuning, fine_tune
-from .fitted import Fitted, Table, Tuned, find_way
+from .backtest import Backtest
+from .fine_tuning import FineTuned, FineTuning
+from .fitted import Fitted, Table, Tuned
 from .forecast import Forecast
+from .forecaster_backtest import backtest_fitted, backtest_tuned
+from .forecaster_options import expect_levels, expect_options, find_way
 from .intervals import interval_margins
-from .kept_forecaster import read_alone, read_kept
+from .kept_forecaster import fitted_of, keep, read_alone, read_kept
 from .predictor import Network, Predictor
-from .scratch import ONE_AT_A_TIME, Training, train_network
-from .zero_shot import PACKAGED, MedianForecast, forecast_series, packaged_network, refuse_unusable, seasons_of
-
-PARTS = (0.8, 0.1, 0.1)
-"""Fractions of the rows for training, for validation and calibration, and for the backtest."""
+from .scratch import Training, train_network, validation_errors, windows_of
+from .table_tuning import tune
+from .zero_shot import PACKAGED, forecast_series, packaged_network
 
 
 class Forecaster(Predictor):
@@ -58,7 +45,7 @@ class Forecaster(Predictor):
     `y`).
 
     Args:
-        horizon: steps to forecast.
+        horizon: steps to forecast; None: by the first table's frequency (`Frequency.default_horizon`).
         train: "finetune" or "scratch"; None: scratch if one of its options is given, else finetune.
         lookback, model, model_args, training: of scratch: steps of input (96), the network, its training.
         fine_tuning: of finetune: the hyperparameters.
@@ -68,6 +55,7 @@ class Forecaster(Predictor):
         seed: random seed; the same table and seed give the same forecast on the same machine.
         device: the device to compute on, such as "cpu" or "cuda".
         positive: clip forecasts and bounds at zero.
+        fill_gaps: add missing rows to a table, with a warning, instead of refusing it.
     """
 
     task = FORECASTING.name
@@ -76,7 +64,7 @@ class Forecaster(Predictor):
 
     def __init__(
         self,
-        horizon: int = 96,
+        horizon: int | None = None,
         *,
         lookback: int | None = None,
         levels: Sequence[float] = (),
@@ -90,33 +78,30 @@ class Forecaster(Predictor):
         seed: int = 0,
         device: str = "cpu",
         positive: bool = False,
+        fill_gaps: bool = True,
     ):
         asked = {"lookback": lookback, "model": model, "model_args": model_args, "training": training}
         self.train = find_way(train, [name for name, value in asked.items() if value is not None], quantiles)
         lookback, model, training = 96 if lookback is None else lookback, model or "ffnet_ts", training or Training()
-        if not all(isinstance(steps, Integral) and steps >= 1 for steps in (horizon, lookback)):
-            raise InputError(f"horizon {horizon}, lookback {lookback}, expected integers, at least 1 each")
-        listed = tuple(levels) if isinstance(levels, Iterable) else None
-        if listed is None or not all(isinstance(level, Real) and 1 <= level < 100 for level in listed):
-            raise InputError(f"levels {levels!r}, expected percentages of at least 1 and below 100, such as (80, 95)")
-        if len({bounds_of(level) for level in listed}) < len(listed):
-            raise InputError(f"levels {levels!r}, expected distinct levels with at most six digits")
-        if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-            raise InputError(f"seed {seed!r}, expected an integer from 0 to {2**32 - 1}")
-        if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
-            raise InputError(f"quantiles {quantiles!r}, expected numbers between 0 and 1, such as (0.1, 0.9)")
-        self.horizon, self.lookback, self.levels = int(horizon), int(lookback), listed
+        expect_options(horizon=horizon, lookback=lookback, seed=seed, quantiles=quantiles)
+        self._horizon, self.lookback = horizon and int(horizon), int(lookback)
+        self.levels = expect_levels(levels)
         self.extra_quantiles = tuple(quantiles)
-        self.time = time
-        self.model = model
+        self.time, self.model = time, model
         self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
         self.training, self.fine_tuning = training, fine_tuning
-        self.positive = positive
-        self.seed = seed
+        self.positive, self.fill_gaps, self.seed = positive, fill_gaps, seed
         self.device = find_device(device)
         self.network: Network | None = None
         self._state: Fitted | None = None
         self._tuned: Tuned | None = None
+
+    @property
+    def horizon(self) -> int:
+        """The number of steps; raises InputError if it follows from a table that there isn't yet."""
+        if self._horizon is None:
+            raise InputError("no horizon yet: it follows from the first table, or give Forecaster(horizon=...)")
+        return self._horizon
 
     @property
     def fitted(self) -> Fitted:
@@ -147,64 +132,33 @@ class Forecaster(Predictor):
 
     def fit(self, table: Any) -> "Forecaster":
         """Train on a table, except its last rows, which are held out for `backtest`."""
-        measured, layout = read_frame(table, time=self.time)
+        measured, layout = self.read_history(table)
         if not layout.long:
             refuse_names_of_bounds(measured.names, self.levels)
         return {"finetune": self._fine_tune, "scratch": self._train}[self.train](measured, layout)
 
     def _fine_tune(self, measured: Series, layout: Layout) -> "Forecaster":
         """Fine-tune the packaged network, or the one that was loaded, on each series alone."""
-        refuse_unusable(measured, self.horizon)
-        rows, seasons = len(measured), seasons_of(Frequency.of(measured), measured.times[-1])
-        held = [min(max(int(rows * part), self.horizon), rows // 3) for part in PARTS[1:]]
-        borders = (rows - sum(held), rows - held[1], rows)
-        with ONE_AT_A_TIME:
-            result = fine_tune(
-                self.network or packaged_network(),
-                measured.values,
-                self.horizon,
-                borders=borders[:2],
-                seasons=seasons,
-                settings=self.fine_tuning,
-                seed=self.seed,
-                device=self.device,
-            )
-        if math.isnan(result.before):
-            warnings.warn(
-                f"table of {rows} dates: too few to fine-tune on; the forecast is that of the packaged network",
-                InputWarning,
-                stacklevel=3,
-            )
-        self.network, self._tuned, self._state = result.network, Tuned(result, measured, layout, borders), None
+        network, settings = self.network or packaged_network(), self.fine_tuning
+        self._tuned = tune(
+            network, measured, layout, horizon=self.horizon, settings=settings, seed=self.seed, device=self.device
+        )
+        self.network, self._state = self._tuned.result.network, None
         return self
 
     def _train(self, measured: Series, layout: Layout) -> "Forecaster":
         """Train a network from scratch on all series together."""
         frequency = Frequency.of(measured)
-        split = self._split(len(measured))
-        series = fill_missing(measured, learned=split[0])
-        refuse_constant(series.rows(0, split[0]))
-        refuse_unmeasured(measured.rows(split[0], sum(split[:2])))
-        warn_of_missing(measured)
-        warn_of_sentinels(measured)
-        data = SeriesData.of(
-            series,
-            measured=measured,
-            lookback=self.lookback,
-            horizon=self.horizon,
-            split=split,
-            batch_size=self.training.batch_size,
-            max_val_windows=self.training.max_windows,
-            seed=self.seed,
-        )
+        data = windows_of(measured, self.training, lookback=self.lookback, horizon=self.horizon, seed=self.seed)
         network = train_network(
             data, self.training, model=self.model, model_args=self.model_args, seed=self.seed, device=self.device
         )
         self.hold(network)
         self.network.to(self.device)
-        quantiles = interval_margins(self._validation_errors(data), self.levels, series.names) if self.levels else {}
-        table = Table(series, measured, data.borders)
-        self._state = Fitted(series.names, data.scaling, layout, quantiles, frequency, table)
+        errors = validation_errors(data, self.forecast_windows, self.training.max_windows) if self.levels else None
+        quantiles = interval_margins(errors, self.levels, measured.names) if self.levels else {}
+        table = Table(data.series, measured, data.borders)
+        self._state = Fitted(measured.names, data.scaling, layout, quantiles, frequency, table)
         return self
 
     def predict(self, table: Any = None) -> Any:
@@ -216,15 +170,13 @@ class Forecaster(Predictor):
         if self._state is None and (table is not None or self._tuned):
             return self._predict_alone(table)
         fitted = self.fitted
-        series, layout = self._history(table)
+        series, layout = fitted.history() if table is None else self.read_history(table)
+        series = same_variables(series, fitted.names)
         frequency = self.frequency_of(series)
         window = last_window(series, self.lookback)
         warn_of_sentinels(window)
         forecast = fitted.scaling.invert(self.forecast_windows(fitted.scaling.apply(window.values)[None])[0])
-        columns = {"": forecast}
-        for level, quantile in fitted.quantiles.items():
-            margin = np.array(quantile) * np.array(fitted.scaling.std)
-            columns |= dict(zip(bounds_of(level), (forecast - margin, forecast + margin), strict=True))
+        columns = fitted.columns(forecast)
         if self.positive:
             columns = {suffix: np.maximum(values, 0) for suffix, values in columns.items()}
         times = frequency.after(window.times[-1], self.horizon)
@@ -232,7 +184,7 @@ class Forecaster(Predictor):
 
     def _predict_alone(self, table: Any) -> Any:
         """The forecast of each series alone by the packaged network, or by the one that was loaded or fine-tuned."""
-        given = (self._tuned.series, self._tuned.layout) if table is None else read_frame(table, time=self.time)
+        given = (self._tuned.series, self._tuned.layout) if table is None else self.read_history(table)
         return forecast_series(
             *given,
             self.horizon,
@@ -252,50 +204,14 @@ class Forecaster(Predictor):
 
     def backtest(self) -> Backtest:
         """Compare the errors on the held-out rows of `fit` with those of zero-shot and seasonal-naive forecasts."""
+        settings = {"horizon": self.horizon, "device": self.device, "max_windows": self.training.max_windows}
         if self._tuned:
-            return self._backtest_tuned(self._tuned)
+            return backtest_tuned(self._tuned, **settings)
         fitted = self._state
         if fitted is None or fitted.table is None:
             raise InputError("backtest needs a fitted table: call fit() first")
-        table, scaling, frequency = fitted.table, fitted.scaling, self.frequency_of(fitted.table.series)
-        return backtest(
-            scaling.apply(table.series.values),
-            self.forecast_windows,
-            zero_shot=self._median_forecast(packaged_network(), table.series),
-            measured=scaling.apply(table.measured.values),
-            names=fitted.names,
-            std=scaling.std,
-            start=table.borders[1],
-            lookback=self.lookback,
-            horizon=self.horizon,
-            season=frequency.season,
-            quantiles=fitted.quantiles,
-            max_windows=self.training.max_windows,
-        )
-
-    def _backtest_tuned(self, tuned: Tuned) -> Backtest:
-        """The backtest of the fine-tuned network, without intervals: it forecasts quantiles, not margins."""
-        series = tuned.series
-        scaling = Scaling.of(series.values[: tuned.borders[0]])
-        values = scaling.apply(series.values)
-        return backtest(
-            values,
-            self._median_forecast(tuned.result.network, series),
-            zero_shot=self._median_forecast(packaged_network(), series),
-            measured=values,
-            names=series.names,
-            std=scaling.std,
-            start=tuned.borders[1],
-            lookback=CONTEXT,
-            horizon=self.horizon,
-            season=Frequency.of(series).season,
-            quantiles={},
-            max_windows=self.training.max_windows,
-        )
-
-    def _median_forecast(self, network: FFNetTSZero, series: Series) -> MedianForecast:
-        seasons = seasons_of(Frequency.of(series), series.times[-1])
-        return MedianForecast(network, self.horizon, seasons, device=self.device)
+        season = self.frequency_of(fitted.table.series).season
+        return backtest_fitted(fitted, self.forecast_windows, lookback=self.lookback, season=season, **settings)
 
     def frequency_of(self, series: Series) -> Frequency:
         """The frequency of `fit`, or of the series; raises InputError that names the first row that breaks it."""
@@ -331,17 +247,8 @@ class Forecaster(Predictor):
                 f"{path}: the forecaster is from an exported file, expected one from a checkpoint: an exported "
                 "file has no weights to save"
             )
-        preprocessing = {
-            "names": list(fitted.names),
-            "time": fitted.layout.time,
-            "scaling": asdict(fitted.scaling),
-            "layout": asdict(fitted.layout),
-            "quantiles": {f"{level:g}": quantile for level, quantile in fitted.quantiles.items()},
-        }
-        if fitted.frequency is not None:
-            preprocessing["frequency"] = fitted.frequency.name
         args = {"variables": len(fitted.names), "lookback": self.lookback, "horizon": self.horizon, **self.model_args}
-        info = network_info(self.model, args, task=FORECASTING.name, preprocessing=preprocessing)
+        info = network_info(self.model, args, task=FORECASTING.name, preprocessing=keep(fitted))
         save_network(self.network, {**info, "fused": True}, path)
 
     def _save_alone(self, path: str | Path) -> None:
@@ -374,24 +281,17 @@ class Forecaster(Predictor):
             return cls._of_alone(network, wanted, horizon=horizon, lookback=lookback)
         if settings:
             raise InputError(f"{next(iter(settings))}, expected none: the forecaster was trained with its own")
-        preprocessing, args = read_kept(info)
+        kept, args = read_kept(info)
+        fitted = fitted_of(kept)
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
             if wanted not in (None, args[what]):
                 raise InputError(f"{what} {wanted}, expected {args[what]}, the network's")
-        horizon, lookback, names = args.pop("horizon"), args.pop("lookback"), preprocessing["names"]
-        args.pop("variables")
-        quantiles = {float(level): values for level, values in preprocessing.get("quantiles", {}).items()}
-        forecaster = cls(horizon, lookback=lookback, levels=tuple(quantiles), model=info["model"], model_args=args)
+        horizon, lookback, _ = (args.pop(name) for name in ("horizon", "lookback", "variables"))
+        levels = tuple(fitted.quantiles)
+        forecaster = cls(horizon, lookback=lookback, levels=levels, model=info["model"], model_args=args)
         forecaster.hold(network)
-        layout = Layout(**preprocessing.get("layout", {"time": preprocessing["time"]}))
-        forecaster.time = None if layout.long else layout.time
-        forecaster._state = Fitted(
-            tuple(names),
-            Scaling(**{key: tuple(values) for key, values in preprocessing["scaling"].items()}),
-            layout,
-            quantiles,
-            Frequency(preprocessing["frequency"]) if "frequency" in preprocessing else None,
-        )
+        forecaster.time = None if fitted.layout.long else fitted.layout.time
+        forecaster._state = fitted
         return forecaster
 
     @classmethod
@@ -401,32 +301,14 @@ class Forecaster(Predictor):
         if lookback is not None:
             raise InputError(f"lookback {lookback}, expected none: this network uses the whole past of a series")
         settings = {key: value for key, value in wanted.items() if key != "horizon"}
-        forecaster = cls(horizon or wanted.get("horizon", 96), **settings)
+        forecaster = cls(horizon or wanted.get("horizon"), **settings)
         forecaster.network = forecaster.run = network
         return forecaster
 
-    def _history(self, table: Any) -> tuple[Series, Layout]:
-        fitted = self.fitted
-        if table is not None:
-            series, layout = read_frame(table, time=self.time)
-            return same_variables(series, fitted.names), layout
-        if fitted.table is None:
-            raise InputError("predict() needs a table: only a forecaster fitted in this process has the last rows")
-        return fitted.table.series, fitted.layout
-
-    def _split(self, rows: int) -> tuple[int, int, int]:
-        """Rows of each part; validation and backtest have at least one window's future."""
-        needed = self.lookback + 3 * self.horizon
-        if rows < needed:
-            raise InputError(
-                f"table of {rows} dates, expected at least {needed}: lookback {self.lookback} + horizon "
-                f"{self.horizon} for training, and another horizon each for validation and backtest"
-            )
-        most = (rows - self.lookback - self.horizon) // 2
-        held = [min(max(int(rows * share), self.horizon), most) for share in PARTS[1:]]
-        return rows - sum(held), held[0], held[1]
-
-    def _validation_errors(self, data: SeriesData) -> Tensor:
-        """(N, horizon, variables) in units of std, NaN for missing values."""
-        windows = data.windows("val").spread(self.training.max_windows)
-        return (self.forecast_windows(windows.past) - windows.future).abs()
+    def read_history(self, table: Any) -> tuple[Series, Layout]:
+        """The series of a table, with missing rows added, and its layout; decides the horizon if nothing else has."""
+        series, layout = read_frame(table, time=self.time)
+        series = add_missing_rows(series) if self.fill_gaps else series
+        if self._horizon is None:
+            self._horizon = Frequency.of(series).default_horizon(len(series))
+        return series, layout

@@ -1,14 +1,19 @@
 """What a file keeps of a forecaster beside its network: the schema, and what must fit together."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from ..data.series.dates import import_pandas
+from ..data.series.frames import Layout
+from ..data.series.frequency import Frequency
+from ..data.series.windows import Scaling
 from ..errors import InputError, first_line
 from ..system.metadata import Finite, Label, Positive, read_as
+from .fitted import Fitted
 
 Steps = Annotated[int, Field(ge=1, le=2**20)]
 
@@ -88,6 +93,29 @@ def read_kept(info: Mapping[str, Any]) -> tuple[KeptForecaster, KeptArguments]:
             raise InputError(f"quantiles {level!r}, expected percents from 1 to below 100")
     _expect_calendar(kept.get("frequency"), kept.get("layout", {}).get("zone"))
     return kept, arguments
+
+
+def keep(fitted: Fitted) -> dict[str, Any]:
+    """The plain values that a file keeps."""
+    kept = {
+        "names": list(fitted.names),
+        "time": fitted.layout.time,
+        "scaling": asdict(fitted.scaling),
+        "layout": asdict(fitted.layout),
+        "quantiles": {f"{level:g}": quantile for level, quantile in fitted.quantiles.items()},
+    }
+    return kept if fitted.frequency is None else {**kept, "frequency": fitted.frequency.name}
+
+
+def fitted_of(kept: KeptForecaster) -> Fitted:
+    """The state that a file describes."""
+    return Fitted(
+        tuple(kept["names"]),
+        Scaling(**{key: tuple(values) for key, values in kept["scaling"].items()}),
+        Layout(**kept.get("layout", {"time": kept["time"]})),
+        {float(level): values for level, values in kept.get("quantiles", {}).items()},
+        Frequency(kept["frequency"]) if "frequency" in kept else None,
+    )
 
 
 def _expect_calendar(frequency: str | None, zone: str | None) -> None:

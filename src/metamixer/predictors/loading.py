@@ -15,8 +15,8 @@ def load(source: str | Path, *, model: str | None = None, **settings) -> Predict
         source: a checkpoint, ours or a published one; a file or Hugging Face Hub folder written by `metamixer export`;
             `hf-hub:OWNER/NAME`; or a network's name.
         model: the network's name, needed for published files.
-        settings: device, backend, precision, and options of the predictor: `scale` and `memory` of an upscaler;
-            `horizon`, `levels`, `time` and `positive` of a zero-shot forecaster.
+        settings: device, backend, precision, and options of the predictor: `scale` and `memory` of an upscaler or
+            restorer; `strength` of a restorer; `horizon`, `levels`, `time` and `positive` of a zero-shot forecaster.
 
     Raises InputError that names an unreadable or unsuitable source.
     """

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..models.tasks import TASKS, TaskSpec
-from ..training.own_data.training import fit
+from ..training.own_data.training import fit, go_on
 from .loading import load
 from .predictor import Predictor
 
@@ -38,9 +38,8 @@ class Trained:
         return f"metamixer {spec.command} {what} --checkpoint {self.checkpoint}{out}"
 
     def __str__(self) -> str:
-        name = self.task.monitor.removeprefix("val/")
-        split = f"validation split ({self.val_items} items)"
-        return f"{name} {self.metric:.4g} on the {split}; best weights in {self.checkpoint}"
+        figure = f"{self.task.metric} {self.task.in_units(self.metric)}"
+        return f"{figure} on the validation split ({self.val_items} items); best weights in {self.checkpoint}"
 
 
 def train(
@@ -51,6 +50,7 @@ def train(
     epochs: int | None = None,
     initial: str | None = None,
     seed: int = 0,
+    resume: bool = False,
 ) -> Trained:
     """Train on a folder of your own data: `train("flowers", minutes=5).predictor("rose.jpg")`.
 
@@ -62,9 +62,13 @@ def train(
         epochs: number of epochs; None: as many as fit into `minutes`.
         initial: a checkpoint of metamixer to start from; None: the packaged weights for the task, if there are any.
         seed: random seed, also of the split.
+        resume: continue the run in `out` with its own settings; `epochs` may extend it.
 
     Raises InputError that names the unusable file, folder or option.
     """
     out = Path("runs", Path(data).resolve().stem) if out is None else Path(out)
-    run = fit(data, out, minutes=minutes, epochs=epochs, initial=initial, seed=seed)
+    if resume:
+        run = go_on(data, out, epochs=epochs, initial=initial)
+    else:
+        run = fit(data, out, minutes=minutes, epochs=epochs, initial=initial, seed=seed)
     return Trained(run.data.task, run.checkpoint, run.metric, run.data.val_items, run.epochs)

@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +10,18 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import nn
+from torch import Tensor, nn
 
 from ..checkpoints.ours import load_checkpoint
+from ..data.series.frames import refuse_constant
+from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
+from ..data.series.tables import Series
 from ..data.series.windows import SeriesData
 from ..errors import InputError, at_least
 from ..models.tasks import FORECASTING
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
+from .splits import split_windows
 
 ONE_AT_A_TIME = threading.RLock()
 """Held during training, because the random number generator and Lightning's log are global to the process."""
@@ -41,6 +45,26 @@ class Training:
     def __post_init__(self):
         for name in ("steps", "batch_size", "checks", "max_windows"):
             at_least(name, getattr(self, name), 1)
+
+
+def windows_of(measured: Series, training: Training, *, lookback: int, horizon: int, seed: int) -> SeriesData:
+    """The windows of a table without gaps; raises InputError for series that can't be trained on."""
+    split = split_windows(len(measured), lookback, horizon)
+    series = fill_missing(measured, learned=split[0])
+    refuse_constant(series.rows(0, split[0]))
+    refuse_unmeasured(measured.rows(split[0], sum(split[:2])))
+    warn_of_missing(measured)
+    warn_of_sentinels(measured)
+    return SeriesData.of(
+        series,
+        measured=measured,
+        lookback=lookback,
+        horizon=horizon,
+        split=split,
+        batch_size=training.batch_size,
+        max_val_windows=training.max_windows,
+        seed=seed,
+    )
 
 
 def train_network(
@@ -68,6 +92,12 @@ def train_network(
         trainer.fit(task, data)
         network, _ = load_checkpoint(best.best_model_path)
     return network
+
+
+def validation_errors(data: SeriesData, forecast: Callable[[Tensor], Tensor], max_windows: int) -> Tensor:
+    """(N, horizon, variables) in units of std, NaN for missing values."""
+    windows = data.windows("val").spread(max_windows)
+    return (forecast(windows.past) - windows.future).abs()
 
 
 def forecasting_task(data: SeriesData, training: Training, *, model: str, model_args: Mapping[str, Any]) -> Forecasting:

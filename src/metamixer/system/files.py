@@ -171,7 +171,7 @@ def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite
         if not os.access(folder, os.W_OK):
             raise InputError(f"{target}: can't be written, {folder} isn't writable, expected another folder")
         if target.resolve() in inputs:
-            raise InputError(f"{target}: is one of the inputs, expected another folder for the results")
+            raise InputError(f"{target}: is one of the inputs, expected another folder or name for the result")
         if target.exists() and not overwrite:
             raise InputError(f"{target}: exists, expected another name or folder, or --overwrite")
 

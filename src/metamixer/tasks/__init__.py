@@ -15,6 +15,7 @@ from .optimization.points import PointOptimization as PointOptimization
 from .optimization.recipe import Optimization as Optimization
 from .optimization.segmentation import SegmentationOptimization as SegmentationOptimization
 from .point_segmentation import PointSegmentation as PointSegmentation
+from .restoration import Restoration as Restoration
 from .segmentation import Segmentation as Segmentation
 from .stopping import EarlyStop as EarlyStop
 from .super_resolution import SuperResolution as SuperResolution

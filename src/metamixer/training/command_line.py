@@ -4,16 +4,14 @@ import copy
 import logging
 import os
 import warnings
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from subprocess import Popen, TimeoutExpired
 from typing import Any, Literal
 
 import torch
-from jsonargparse import ArgumentError, Namespace
-from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from jsonargparse import ArgumentError
+from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -22,25 +20,21 @@ from lightning_utilities.core.imports import RequirementCache
 from .. import tasks  # noqa: F401  its classes can be named in a recipe without a path
 from ..checkpoints.ours import expect_training_checkpoint
 from ..data import import_all
-from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError
-from ..models.tasks import CLASSIFICATION, TaskSpec
+from ..errors import InputError
+from ..models.tasks import CLASSIFICATION
 from ..system.allocator import keep_freed_memory
 from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
 from .embedded import interrupts_kept
+from .end_together import EndTogether
 from .horizon import expand_horizon, expect_forecasting, model_class
 from .last_checkpoint import LastCheckpoint
 from .messages import plain
+from .open_settings import choose_monitor, start_bare, starts_from_weights
+from .progress import RunProgress
 from .recipe_checks import built_from_settings, check_recipes, naming_recipes
 from .recipes import with_recipes
 from .run_folder import SaveConfigInRun, WholeCheckpointIO, drop_empty_run, locked
-
-SECONDS_TO_END = 5
-"""Seconds to wait for a failed process to exit."""
-
-ERRORS = {USAGE_ERROR: InputError, DIVERGED: DivergenceError}
-"""Exit code of a process -> the error it ended with."""
-
 
 PARSING = {"exit_on_error": False, "allow_abbrev": False}
 """Settings of every parser: raise errors instead of exiting; no abbreviated options."""
@@ -156,8 +150,12 @@ class TrainingCLI(LightningCLI):
         config = self.config[self.config.subcommand]
         if config.trainer.logger is None:
             kwargs["logger"] = loggers(config.out)
-        plugins = self.config_init[self.config.subcommand].trainer.plugins or []
-        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpointIO()]
+        given = self.config_init[self.config.subcommand].trainer
+        kwargs["plugins"] = [*as_list(given.plugins), WholeCheckpointIO()]
+        callbacks = as_list(given.callbacks)
+        has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+        if config.trainer.enable_progress_bar is not False and not has_bar:
+            kwargs["callbacks"] = [*callbacks, RunProgress()]
         trainer = super().instantiate_trainer(**kwargs)
         if (
             trainer.precision.startswith("bf16")
@@ -213,65 +211,9 @@ def print_next(run: TrainingCLI) -> None:
         print(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}")
 
 
-class EndTogether(Callback):
-    """End all processes of a run when one fails; the others would wait for it forever.
-
-    Raises the InputError or DivergenceError of a started process, if this one fails only because of it.
-    """
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        launcher = trainer.strategy.launcher
-        if launcher is None or not isinstance(exception, Exception):  # Lightning handles interrupts
-            return
-        started = list(launcher.procs)
-        # Otherwise Lightning's observer finds them dead and kills this process before it prints the reason.
-        launcher.procs.clear()
-        own = isinstance(exception, tuple(ERRORS.values()))
-        error = None if own else next((ERRORS[code] for code in map(exit_code, started) if code in ERRORS), None)
-        for process in started:
-            process.kill()
-        if error:
-            raise error("another process of this run ended by the error above") from None
-
-
-def exit_code(process: Popen) -> int | None:
-    """The exit code of a process that may be about to exit; None if it keeps running."""
-    try:
-        return process.wait(SECONDS_TO_END)
-    except TimeoutExpired:
-        return None
-
-
-def choose_monitor(checkpoint: Namespace, spec: TaskSpec) -> None:
-    """Fill in the task's metric and mode where the options of the best checkpoint name none."""
-    if checkpoint.monitor is None and checkpoint.mode not in (None, spec.mode):
-        raise InputError(
-            f"checkpoint.mode {checkpoint.mode!r} for {spec.monitor}, the task's metric, expected {spec.mode!r}, or "
-            "another metric by checkpoint.monitor"
-        )
-    monitor = checkpoint.monitor or spec.monitor
-    checkpoint.mode = checkpoint.mode or (spec.mode if monitor == spec.monitor else "max")
-    checkpoint.monitor = monitor
-
-
-def starts_from_weights(init_args: Mapping[str, Any]) -> bool:
-    """Whether all weights of a task's network start from trained ones."""
-    if init_args.get("new_classifier") or init_args.get("initial_head") is False:
-        return False
-    return bool(init_args.get("initial") or (init_args.get("model_args") or {}).get("pretrained"))
-
-
-def start_bare(init_args: Namespace) -> None:
-    """Skip loading initial weights that a checkpoint will replace."""
-    for name, value in {
-        "initial": None,
-        "new_classifier": False,
-        "initial_head": True,
-        "pretrained_backbone": False,
-    }.items():
-        if name in init_args:
-            init_args[name] = value
-    (init_args.get("model_args") or {}).pop("pretrained", None)
+def as_list(setting: Any) -> list[Any]:
+    """A setting of Lightning's trainer that is None, a value or a list."""
+    return setting if isinstance(setting, list) else [] if setting is None else [setting]
 
 
 def loggers(folder: str) -> list[Logger]:

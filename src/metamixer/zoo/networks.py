@@ -6,6 +6,7 @@ CLASSIFICATION = "classification"
 DETECTION = "detection"
 SEGMENTATION = "segmentation"
 SUPER_RESOLUTION = "super_resolution"
+RESTORATION = "restoration"
 FORECASTING = "forecasting"
 ZERO_SHOT = "zero_shot_forecasting"
 POINTS = "points"
@@ -24,6 +25,7 @@ METRICS: dict[str, Metric] = {
     DETECTION: Metric("detector", "box / mask AP, %"),
     SEGMENTATION: Metric("segmenter", "mIoU, %"),
     SUPER_RESOLUTION: Metric("super-resolution", "PSNR on Set5, dB"),
+    RESTORATION: Metric("restoration", "PSNR on Set12 with noise of 25 / Classic5 in JPEG 20, dB"),
     FORECASTING: Metric("forecaster", "MSE / MAE on ETT"),
     ZERO_SHOT: Metric("zero-shot forecaster", "MASE on 23 sets"),
     POINTS: Metric("points", "mIoU, %"),
@@ -70,6 +72,7 @@ NETWORKS: dict[str, Network] = {
     "ffnet_sr_nano": Network(SUPER_RESOLUTION, 167_308, 10_754_195_456, (256, 256)),
     "ffnet_sr_light": Network(SUPER_RESOLUTION, 1_789_452, 115_681_001_472, (256, 256)),
     "ffnet_sr": Network(SUPER_RESOLUTION, 2_381_580, 153_958_219_776, (256, 256)),
+    "ffnet_restore": Network(RESTORATION, 285_772),
     "ffnet_ts": Network(FORECASTING, 495_136, figures=(0.376, 0.390)),
     "ffnet_ts_zero": Network(ZERO_SHOT, 868_352),
     "ffnet_3d": Network(POINTS, 103_184_864, figures=(76.5, 34.5, 77.1)),

@@ -169,12 +169,18 @@ def weights_of(network: str) -> list[Weights]:
     return [weights for weights in WEIGHTS if weights.network == network]
 
 
+def weights_for(task: str, network: str | None = None) -> list[Weights]:
+    """The weights for a task, or those of one of its networks."""
+    return [weights for weights in WEIGHTS if weights.task == task and network in (None, weights.network)]
+
+
 def find_weights(name: str, **arguments) -> Weights | None:
     """The weights of this name, or the network's first weights whose keywords match.
 
     None for a network without weights; raises InputError if it only has weights for other keywords.
     """
-    known = [weights for weights in WEIGHTS if weights.name == name] or weights_of(name)
+    known = [weights for weights in WEIGHTS if name in (weights.name, weights.network)]
+    known.sort(key=lambda weights: weights.name != name)
     for weights in known:
         if _agrees(weights, arguments):
             return weights

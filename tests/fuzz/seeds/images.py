@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageCms
 
+from metamixer.data.images.jpeg import is_lossy
 from metamixer.data.images.lossless import PictureFile, read_picture, write_deep_png, write_picture_file
 from metamixer.data.images.outputs import ABOUT, CROPS, OutputCache
 from metamixer.data.images.reading import IMAGE_SUFFIXES, read_image
@@ -37,6 +38,7 @@ def make(folder: Path) -> list[Kind]:
         lambda path: read_colour_image(path),
         lambda path: read_image(path, name=str(path)),
         read_pixels,
+        is_lossy,
         upscale,
     )
     read_labels = each_of(

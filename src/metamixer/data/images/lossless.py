@@ -12,6 +12,7 @@ from PIL import Image
 from ...errors import InputError
 from ...system.files import written_whole
 from .decoding import decoding
+from .jpeg import file_quality
 from .orientation import find_turn
 
 FORMATS = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "TIFF": {}, "BMP": {}}
@@ -37,7 +38,7 @@ class PictureFile:
     """An image file in memory.
 
     colour: (H, W, 1) gray or (H, W, 3), uint8 or uint16; alpha: (H, W) of the same type or None; format: Pillow's
-    name; exif, icc_profile: as in the file, so that the EXIF orientation is preserved.
+    name; exif, icc_profile: as in the file, so that the EXIF orientation is preserved; quality: of a JPEG file.
     """
 
     colour: np.ndarray
@@ -45,6 +46,7 @@ class PictureFile:
     format: str
     exif: bytes | None
     icc_profile: bytes | None
+    quality: int | None = None
 
     def with_pixels(self, colour: np.ndarray, alpha: np.ndarray | None) -> "PictureFile":
         """A copy with other pixels."""
@@ -86,10 +88,16 @@ def read_picture(path: Path) -> PictureFile:
         _refuse_unknown(image, path)
         image.load()  # in a PNG the EXIF data may follow the pixels
         about = TAKEN_AS.get(image.format, image.format), image.info.get("exif"), image.info.get("icc_profile")
+        quality = file_quality(image)
         bands = _decode_deep_png(path) if _is_deep_colour_png(path) else np.asarray(image.convert(_kept_mode(image)))
     bands = bands.reshape(*bands.shape[:2], -1)
     count = bands.shape[2]
-    return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], *about)
+    return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], *about, quality)
+
+
+def quality_of(image: object) -> int | None:
+    """The quality of the JPEG file that an image is from; None if it is from another, or unknown."""
+    return image.quality if isinstance(image, PictureFile) else file_quality(image)
 
 
 def check_side(picture: PictureFile, path: Path, *, scale: int) -> None:

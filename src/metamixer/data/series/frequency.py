@@ -23,6 +23,19 @@ SEASONS = {
 CALENDAR = ("B", "MS", "ME", "QS", "QE", "YS", "YE")
 """Frequencies with steps of different length, which are tried on tables with gaps."""
 
+HORIZONS = {
+    **dict.fromkeys(("YE", "YS", "BYE", "BYS"), 6),
+    **dict.fromkeys(("QE", "QS", "BQE", "BQS"), 8),
+    **dict.fromkeys(("ME", "MS", "BME", "BMS"), 18),
+    "W": 13,
+    **dict.fromkeys(("D", "B"), 28),
+    "h": 48,
+}
+"""Default horizon by pandas' frequency name."""
+
+LONGEST_DEFAULT = 96
+"""Maximum default horizon of other frequencies, for which it is a tenth of the rows."""
+
 DAY = np.timedelta64(1, "D")
 
 
@@ -68,6 +81,10 @@ class Frequency:
         pandas = import_pandas()
         return pandas.date_range(time, periods=count + 1, freq=self.name).to_numpy()[1:].astype("datetime64[us]")
 
+    def default_horizon(self, rows: int) -> int:
+        """The horizon for a table of so many rows if the user names none."""
+        return HORIZONS.get(self.name.split("-")[0]) or min(max(rows // 10, 1), LONGEST_DEFAULT)
+
     @property
     def season(self) -> int:
         """Steps in a day, or in a week or year for longer steps; in several of them if one isn't a whole number."""
@@ -106,26 +123,39 @@ def refuse_backward(series: Series) -> None:
         )
 
 
-def irregularity(series: Series) -> str:
-    """Describe why timestamps have no frequency: the first gap, or no dominant step."""
-    times, steps = series.times, np.diff(series.times)
+def calendar_dates(times: np.ndarray) -> tuple[str, np.ndarray] | None:
+    """The first calendar frequency that includes all dates and few others, and its dates; None if there is none."""
     for name in CALENDAR:
         dates = import_pandas().date_range(times[0], times[-1], freq=name).to_numpy()
         if len(dates) < 1.5 * len(times) and np.isin(times, dates).all():
-            missing = dates[~np.isin(dates, times)][0]
-            row = int((times > missing).argmax())
-            return (
-                f"{series.date(row)} follows {stamp(times[row - 1])}, expected {stamp(missing)} at the frequency "
-                f"{name}: fill the gap with rows, leaving unknown values empty"
-            )
+            return name, dates
+    return None
+
+
+def usual_step(times: np.ndarray) -> np.timedelta64 | None:
+    """The step between most dates; None if no step is that common."""
+    kinds, counts = np.unique(np.diff(times), return_counts=True)
+    return kinds[counts.argmax()] if counts.max() >= 0.5 * (len(times) - 1) else None
+
+
+def irregularity(series: Series) -> str:
+    """Describe why timestamps have no frequency: the first gap, or no dominant step."""
+    times, steps = series.times, np.diff(series.times)
+    if found := calendar_dates(times):
+        name, dates = found
+        missing = dates[~np.isin(dates, times)][0]
+        row = int((times > missing).argmax())
+        return (
+            f"{series.date(row)} follows {stamp(times[row - 1])}, expected {stamp(missing)} at the frequency "
+            f"{name}: fill the gap with rows, leaving unknown values empty"
+        )
     days = times.astype("datetime64[D]") - times.astype("datetime64[M]")
     if (days == days[0]).all() and steps.min() >= 28 * DAY:
         day = days[0].astype(int) + 1
         return f"column {series.time!r}: day {day} of each month, expected the first or the last day for monthly dates"
-    kinds, counts = np.unique(steps, return_counts=True)
-    usual = kinds[counts.argmax()]
-    if counts.max() < 0.5 * len(steps):
-        shortest, longest = duration(kinds[0]), duration(kinds[-1])
+    usual = usual_step(times)
+    if usual is None:
+        shortest, longest = duration(steps.min()), duration(steps.max())
         return f"column {series.time!r}: unknown frequency, steps from {shortest} to {longest}, expected regular dates"
     row = int((steps != usual).argmax()) + 1
     return (

@@ -1,5 +1,6 @@
 """From the user's own data to a checkpoint: the recipe, the number of epochs, the run."""
 
+import math
 import os
 import shutil
 import tempfile
@@ -15,12 +16,13 @@ import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from ...checkpoints.ours import read_checkpoint
+from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
-from ...errors import InputError, above_zero, at_least
+from ...errors import InputError, InputWarning, above_zero, at_least
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
-from ..command_line import run
+from ...system.yaml_files import read_yaml
+from ..command_line import TrainingCLI, run
 from .kinds import understand
 from .understood import OwnData, counted
 
@@ -43,6 +45,9 @@ VALIDATION_COST = 0.5
 
 MANY_STEPS = 1000
 """Minimum number of steps for averaging the weights."""
+
+FEW_STEPS = 100
+"""Below this number of training steps, a network has hardly learned anything."""
 
 SMALL = 500
 """Below this number of items, worker processes take longer to start than they save."""
@@ -100,7 +105,32 @@ def fit(
         length = "" if epochs else f", up to about {minutes:g} min"
         epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
         print(f"training {start}: {counted(epochs, 'epoch')}{length}; the run is in {out}", flush=True)
+        steps = epochs * steps_per_epoch(data, recipe)
+        if steps < FEW_STEPS:
+            more = f"only {counted(steps, 'training step')}, expected a weak network; increase --minutes or --epochs"
+            warnings.warn(more, InputWarning, stacklevel=3)
         return train(data, with_epochs(data, recipe, epochs), out, epochs)
+
+
+def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str | None) -> Run:
+    """Continue the run in `out`, to its own number of epochs unless `epochs` is given."""
+    if initial is not None:
+        raise InputError(f"initial {initial} with resume, expected none: the run continues with its own weights")
+    file, last = Path(out, "recipe.yaml"), Path(out, "last.ckpt")
+    if not (file.is_file() and last.is_file()):
+        missing = last if file.is_file() else file
+        raise InputError(f"{missing}: no such file, expected a run of metamixer train in {out} to resume")
+    data, recipe = understand(path), read_yaml(file, expected="the recipe of a run")
+    try:
+        kind, planned = recipe["data"]["class_path"], recipe["trainer"]["max_epochs"]
+    except (TypeError, KeyError):
+        raise InputError(f"{file}: not written by metamixer train, expected the recipe of a run") from None
+    if kind != data.data_class:
+        raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
+    epochs = epochs or planned
+    print(f"{path}: {data.understood}\nresuming the run in {out}, {counted(epochs, 'epoch')} in all", flush=True)
+    words = ["--out", str(out), "--trainer.max_epochs", str(epochs), "--resume", "true"]
+    return finished(data, run(["fit", "--config", str(file), *words]), Path(out), epochs)
 
 
 @contextmanager
@@ -132,8 +162,8 @@ def find_start(data: OwnData, initial: str | None) -> Start:
 
 def start_of(file: Path, data: OwnData) -> Start | None:
     """One of our checkpoints as the start of a training; None if fused, or for another task or other inputs."""
-    _, info = read_checkpoint(file)
-    if info.get("task") != data.task.name or info.get("fused"):
+    state, info = read_checkpoint(file)
+    if info.get("task") != data.task.name or not is_trainable(state, info):
         return None
     own = {**data.model, **data.model.get("model_args", {})}
     fixed = ("in_chans", "variables", "lookback", "horizon", "scale")
@@ -186,13 +216,17 @@ def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) 
     return min(max(int(seconds / max(epoch, 1e-6)), 1), data.most_epochs)
 
 
+def steps_per_epoch(data: OwnData, recipe: Mapping[str, Any]) -> int:
+    """The number of training steps per epoch."""
+    return math.ceil(data.items / recipe["data"]["init_args"].get("batch_size", 1))
+
+
 def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The recipe with the number of epochs, and about ten validations, the last one at the end."""
     every = next(step for step in range(max(epochs // 10, 1), 0, -1) if epochs % step == 0)
     lengths = {"max_epochs": epochs, "check_val_every_n_epoch": every}
     trainer = {**recipe["trainer"], **lengths, "enable_model_summary": False}
-    batch = recipe["data"]["init_args"].get("batch_size", 1)
-    if epochs * data.items / batch >= MANY_STEPS:
+    if epochs * steps_per_epoch(data, recipe) >= MANY_STEPS:
         trainer["callbacks"] = [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}]
     model = recipe["model"]
     if data.task is DETECTION:
@@ -204,14 +238,18 @@ def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[s
 
 def train(data: OwnData, recipe: Mapping[str, Any], out: Path, epochs: int) -> Run:
     """Run the recipe, which is saved next to the checkpoints."""
-    cli = run_recipe(recipe, out / "recipe.yaml")
+    return finished(data, run_recipe(recipe, out / "recipe.yaml"), out, epochs)
+
+
+def finished(data: OwnData, cli: TrainingCLI, out: Path, epochs: int) -> Run:
+    """The result of a training that has ended."""
     best = next(callback for callback in cli.trainer.checkpoint_callbacks if callback.monitor)
     if best.best_model_score is None:
         raise InputError(f"{out}: the training ended before its first validation; increase --minutes")
     return Run(data, out / "best.ckpt", float(best.best_model_score), epochs)
 
 
-def run_recipe(recipe: Mapping[str, Any], path: Path):
+def run_recipe(recipe: Mapping[str, Any], path: Path) -> TrainingCLI:
     """Write a recipe to `path` and run `metamixer fit` on it."""
     write_text(path, yaml.safe_dump(dict(recipe), sort_keys=False))
     return run(["fit", "--config", str(path)])

@@ -1,0 +1,113 @@
+"""What the commands from images to images do with files: where each result goes, and one file's way."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..data.images.lossless import PictureFile
+    from ..predictors.image_to_image import ImageToImage
+
+
+def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:
+    """Each image with the file to write; raises InputError if two are the same, or one exists or is an input."""
+    from ..system.files import check_targets
+
+    if is_file_name(out, images):
+        jobs = {out: Path(images[0])}
+        check_suffix(jobs[out], out)
+    else:
+        jobs = _in_folder(images, out)
+    comparisons = [comparison_of(target) for target in jobs] if compare else []
+    check_targets([*jobs, *comparisons], sources=jobs.values(), overwrite=overwrite)
+    return [(source, target) for target, source in jobs.items()]
+
+
+def default_out(images: Sequence[str], ending: str, *, overwrite: bool) -> str:
+    """The default of --out: NAME_ENDING.SUFFIX for one image, the folder ENDING for several."""
+    from ..system.files import free_name
+
+    one = Path(images[0])
+    single = len(images) == 1 and not one.is_dir()
+    return free_name(f"{one.stem}_{ending}{one.suffix}" if single else ending, overwrite=overwrite)
+
+
+def is_file_name(out: Path, images: Sequence[str]) -> bool:
+    """Whether --out names the file of one image, not a folder."""
+    return len(images) == 1 and not Path(images[0]).is_dir() and bool(out.suffix) and not out.is_dir()
+
+
+def check_suffix(source: Path, target: Path) -> None:
+    """Raise InputError if a result's suffix is of another format; an image keeps its format."""
+    same = [{".jpg", ".jpeg"}, {".tif", ".tiff"}, {source.suffix.lower()}]
+    if not any({source.suffix.lower(), target.suffix.lower()} <= suffixes for suffixes in same):
+        raise InputError(
+            f"out {str(target)!r}, expected a name that ends in {source.suffix}: an image keeps its format"
+        )
+
+
+def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
+    """The file to write -> its image."""
+    from ..data.images.reading import find_images
+
+    jobs: dict[Path, Path] = {}
+    for given in map(Path, images):
+        for source in find_images([given]) if given.is_dir() else [given]:
+            target = out / (source.relative_to(given) if given.is_dir() else source.name)
+            if target in jobs:
+                raise InputError(
+                    f"{source}: its result would be {target}, like that of {jobs[target]}, expected images with "
+                    "different names"
+                )
+            jobs[target] = source
+    return jobs
+
+
+def comparison_of(target: Path) -> Path:
+    """The path of a result's comparison with its image."""
+    return target.with_name(f"{target.name}_compare.jpg")
+
+
+def process_file(
+    predictor: "ImageToImage",
+    source: Path,
+    target: Path,
+    *,
+    compare: bool = False,
+    on_tile: Callable[[int, int], object] | None = None,
+) -> dict[str, Any]:
+    """Read an image, run it and write the result; return what a result tells of it besides its pixels.
+
+    Raises InputError that names the faulty file.
+    """
+    from ..data.images.lossless import check_side, read_picture, write_picture_file
+    from ..predictors.image_types import changed_file
+    from ..system.files import write_picture
+
+    picture = read_picture(source)
+    check_side(picture, target, scale=predictor.scale)
+    treatment = predictor.treatment(picture, on_tile=on_tile)
+    result = changed_file(picture, treatment.change, scale=predictor.scale)
+    write_picture_file(result, target)
+    if compare:
+        write_picture(comparison_of(target), side_by_side(picture, result))
+    return treatment.about
+
+
+def side_by_side(picture: "PictureFile", result: "PictureFile") -> "Image.Image":
+    """The image on the left, enlarged by bicubic to the size of its result, which is on the right."""
+    from PIL import Image
+
+    right = result.preview()
+    both = Image.new("RGB", (2 * right.width + GAP, right.height), "white")
+    both.paste(picture.preview().resize(right.size, Image.Resampling.BICUBIC), (0, 0))
+    both.paste(right, (right.width + GAP, 0))
+    return both
+
+
+GAP = 8
+"""Pixels between two images side by side."""

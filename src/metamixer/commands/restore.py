@@ -1,0 +1,81 @@
+"""metamixer restore"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..data.images.decoding import MAX_PIXELS, bomb_guard
+from .batch import Batch
+from .engine import predict_files, refuse_with_engine
+from .output import Output
+from .picture_files import comparison_of, default_out, plan, process_file
+from .progress import progress_bar, shown
+
+
+def restore(
+    images: Sequence[str],
+    *,
+    strength: float | None = None,
+    scale: int | None = None,
+    out: str | None = None,
+    model: str | None = None,
+    checkpoint: str | None = None,
+    compare: bool = False,
+    overwrite: bool = False,
+    memory: int = 256,
+    max_pixels: int = MAX_PIXELS,
+    json: str | None = None,
+    backend: str | None = None,
+    precision: str = "fp32",
+    device: str = "cpu",
+    engine: str | None = None,
+    pictures: bool = False,
+) -> None:
+    """Remove noise and JPEG artifacts from images and folders of images, keeping format, bit depth, alpha and profile.
+
+    Args:
+        images: image files and folders.
+        strength: 0 (unchanged) to 1 (fully restored); default: by an estimate of noise and JPEG quality, 0 for a
+            clean image.
+        scale: 2, 3 or 4: restore and enlarge in one network; default: the checkpoint's, or 1.
+        out: file for one image, or folder for several; default: NAME_restored.SUFFIX for one image, the folder
+            restored for several, with _2 added if that exists.
+        model: a name from `metamixer models`; default: ffnet_restore, which is in the package.
+        checkpoint: a checkpoint of a training run, or an exported file.
+        compare: also write NAME.SUFFIX_compare.jpg with before and after side by side.
+        overwrite: replace existing results.
+        memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
+        max_pixels: maximum number of pixels; larger images are refused before decoding.
+        json: file for the result as JSON; "-" for standard output, without other lines.
+        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
+        precision: fp32, bf16 or, with a backend, auto for the fastest.
+        device: the device to compute on, such as cpu or cuda.
+        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+            results as Parquet in `out`; a stopped job goes on.
+        pictures: with an engine, draw each result too.
+    """
+    from ..predictors.restorer import Restorer
+
+    place = {"device": device, "backend": backend, "precision": precision}
+    load = {"model": model, "scale": scale, "strength": strength, "memory": memory, **place}
+    if engine:
+        refuse_with_engine(engine, compare=compare, json=json)
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, Restorer.task, images, out, load={"source": checkpoint, **load}, options={}, **how)
+        return
+    out = out or default_out(images, "restored", overwrite=overwrite)
+    jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
+    output = Output(json, sources=[source for source, _ in jobs], overwrite=overwrite)
+    restorer = Restorer.load(checkpoint, **load)
+    done, written = [], []
+    with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
+        for source, target in jobs:
+            with batch.file(source), shown(progress, source.name) as show:
+                found = process_file(restorer, source, target, compare=compare, on_tile=show)
+                written += [target, comparison_of(target)] if compare else [target]
+                estimate, strength = found["estimate"], found["strength"]
+                output.say(f"{source}: {estimate}, strength {strength:.2f}")
+                about = {"noise": estimate.noise, "jpeg_quality": estimate.quality, "strength": strength}
+                done.append({"image": str(source), "result": str(target), "scale": restorer.scale, **about})
+        if done:
+            then = "--strength 0 to 1 changes the strength" if compare else "add --compare to see before and after"
+            output.end(done, wrote=written if len(jobs) == 1 else [f"{len(done)} images in {out}"], then=then)

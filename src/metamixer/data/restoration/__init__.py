@@ -1,0 +1,1 @@
+"""Photographs as cameras and files leave them: blurred, noisy, compressed; and their clean originals."""

@@ -1,0 +1,43 @@
+"""The options of a forecaster: what they can be."""
+
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from ..data.series.frames import bounds_of
+from ..errors import InputError
+
+TRAIN = ("finetune", "scratch")
+
+
+def find_way(train: str | None, scratch: Sequence[str], quantiles: Sequence[float]) -> str:
+    """The way that `fit` trains; scratch: the given options of training from scratch."""
+    if train not in (None, *TRAIN):
+        raise InputError(f"train {train!r}, expected one of {', '.join(TRAIN)}")
+    if train == "finetune" and scratch:
+        raise InputError(f"{scratch[0]} with train finetune, expected it with train scratch only")
+    way = train or ("scratch" if scratch else "finetune")
+    if way == "scratch" and quantiles:
+        raise InputError(f"quantiles {quantiles!r} with train scratch, expected levels: its network forecasts means")
+    return way
+
+
+def expect_levels(levels: Any) -> tuple[float, ...]:
+    """The levels; raises InputError unless they are distinct percentages."""
+    listed = tuple(levels) if isinstance(levels, Iterable) else None
+    if listed is None or not all(isinstance(level, Real) and 1 <= level < 100 for level in listed):
+        raise InputError(f"levels {levels!r}, expected percentages of at least 1 and below 100, such as (80, 95)")
+    if len({bounds_of(level) for level in listed}) < len(listed):
+        raise InputError(f"levels {levels!r}, expected distinct levels with at most six digits")
+    return listed
+
+
+def expect_options(*, horizon: Any, lookback: Any, seed: Any, quantiles: Sequence[Any]) -> None:
+    """Raise InputError that names the first of the other options that can't be; horizon: None if not yet known."""
+    lengths = (lookback,) if horizon is None else (horizon, lookback)
+    if not all(isinstance(steps, Integral) and steps >= 1 for steps in lengths):
+        raise InputError(f"horizon {horizon}, lookback {lookback}, expected integers, at least 1 each")
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise InputError(f"seed {seed!r}, expected an integer from 0 to {2**32 - 1}")
+    if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
+        raise InputError(f"quantiles {quantiles!r}, expected numbers between 0 and 1, such as (0.1, 0.9)")

@@ -1,0 +1,141 @@
+"""Restoration: photographs in, without their noise and JPEG artifacts out, of the same size or 2 to 4 times larger."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor, lerp
+from torch.nn import functional as F
+
+from ..checkpoints.published_info import expect_model
+from ..data.images.lossless import quality_of
+from ..data.restoration.estimate import estimate
+from ..errors import InputError
+from ..models import list_models
+from ..models.ffnet_sr import RESTORATION_SCALES
+from ..models.tasks import RESTORATION
+from ..zoo.weights import Weights, weights_for
+from .image_to_image import ImageToImage, OnTile, Treatment
+from .image_types import FULL, check_pixels
+from .predictor import Network
+from .restored import RestoredArray, RestoredImage, RestoredTensor
+
+FARTHEST = 8
+"""Largest absolute value in floating point: noise may leave [0, 1] by far; 255 is another scale."""
+
+
+class Restorer(ImageToImage):
+    """A restoration network: `Restorer.load()("photo.jpg")`, `Restorer.load("best.ckpt")(image)`.
+
+    With the weights of the package it is two networks: gray images have one of their own, loaded when the first comes.
+    A single network of three channels takes gray as a color; one of a single channel restores each color by itself.
+    """
+
+    task = RESTORATION.name
+    array, tensor, picture = RestoredArray, RestoredTensor, RestoredImage
+    strength: float | None = None
+    load_gray: Callable[[], Self] | None = None
+    gray: Self | None = None
+
+    @classmethod
+    def load(
+        cls,
+        source: str | Path | None = None,
+        *,
+        model: str | None = None,
+        checkpoint: str | Path | None = None,
+        scale: int | None = None,
+        strength: float | None = None,
+        **settings,
+    ) -> Self:
+        """`Predictor.load`; a network's name means its weights for `scale`.
+
+        scale: how many times larger results are; None: the checkpoint's, or 1. strength: see `treatment`; settings:
+        also `memory`, the limit in MiB of the network's largest tensors, which determines the tile size.
+        """
+        check_strength(strength)
+        if scale is not None and scale not in RESTORATION_SCALES:
+            raise InputError(f"scale {scale}, expected one of {', '.join(map(str, RESTORATION_SCALES))}")
+        source = checkpoint if source is None else source
+        if model is not None:
+            expect_model(model, cls.task)
+        settings["strength"] = strength
+        if source is not None and source not in list_models(cls.task):
+            return super().load(source, model=model, scale=scale, **settings)
+        color, gray = found_weights(source or model, 1 if scale is None else scale)
+        restorer = super().load((color or gray).name, **settings)
+        if color and gray:
+            restorer.load_gray = partial(super().load, gray.name, **settings)
+        return restorer
+
+    @classmethod
+    def of(cls, network: Network, info: Mapping[str, Any], *, strength: float | None = None, **settings) -> Self:
+        check_strength(strength)
+        restorer = super().of(network, info, **settings)
+        restorer.strength = strength
+        return restorer
+
+    def treatment(self, image: Any, *, strength: float | None = None, on_tile: OnTile | None = None) -> Treatment:
+        """strength: 0 leaves an image unchanged (at a scale above 1: bicubic), 1 restores it fully.
+
+        None: the one given to `load`, or by the estimate of noise and JPEG quality; 1 at a scale above 1, where there
+        is no unchanged image.
+        """
+        check_strength(strength)
+        about: dict[str, Any] = {"scale": self.scale}
+        wanted = self.strength if strength is None else strength
+
+        def change(pixels: np.ndarray) -> np.ndarray:
+            check_pixels(pixels, limit=FARTHEST)
+            found = estimate(pixels, white=FULL.get(str(pixels.dtype), 1), quality=quality_of(image))
+            own = found.strength if self.scale == 1 else 1.0
+            about.update(estimate=found, strength=own if wanted is None else float(wanted))
+            return self.fitting(pixels.shape[2]).restore(pixels, about["strength"], on_tile=on_tile)
+
+        return Treatment(change, about)
+
+    def restore(self, pixels: np.ndarray, strength: float = 1.0, *, on_tile: OnTile | None = None) -> np.ndarray:
+        """pixels: (H, W, 1) gray or (H, W, 3), uint8, uint16 or float -> (scale * H, scale * W, C), of the same type.
+
+        on_tile: called after each tile with (tiles done, all tiles).
+        """
+        if strength == 0 and self.scale == 1:
+            return pixels.copy()
+        return self.in_tiles(pixels, partial(self.blended, strength=strength), on_tile)
+
+    def blended(self, small: Tensor, *, strength: float) -> Tensor:
+        """Between the bicubic enlargements of images and the network's results, (B, C, scale * H, scale * W)."""
+        unchanged = small
+        if self.scale > 1 and strength < 1:
+            unchanged = F.interpolate(small, scale_factor=self.scale, mode="bicubic", antialias=True)
+        return lerp(unchanged, self.predicted(small), strength) if strength < 1 else self.predicted(small)
+
+    def fitting(self, channels: int) -> "Restorer":
+        """The restorer whose network fits images of this many channels best."""
+        if channels == 1 and self.gray is None and self.load_gray is not None:
+            self.gray = self.load_gray()
+            self.gray.to(str(self.device))
+        return self.gray if channels == 1 and self.gray is not None else self
+
+
+def check_strength(strength: float | None) -> None:
+    """Raise InputError unless it is None or from 0 to 1."""
+    if strength is not None and not 0 <= strength <= 1:
+        raise InputError(f"strength {strength}, expected 0 to 1")
+
+
+def found_weights(network: str | None, scale: int) -> tuple[Weights | None, Weights | None]:
+    """The weights for color and for gray images, at least one of them; raises InputError if there are none."""
+    known = weights_for(RESTORATION.name, network=network)
+    if not known:
+        raise InputError(f"no weights for {RESTORATION.name} are packaged, expected --checkpoint FILE")
+    scales = sorted({weights.arguments.get("scale", 1) for weights in known})
+    if scale not in scales:
+        raise InputError(f"scale {scale}, expected one of {', '.join(map(str, scales))}, for which there are weights")
+    color, gray = (
+        next((w for w in known if (w.arguments.get("in_chans", 3), w.arguments.get("scale", 1)) == (n, scale)), None)
+        for n in (3, 1)
+    )
+    return color, gray

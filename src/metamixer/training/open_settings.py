@@ -1,0 +1,41 @@
+"""What a recipe leaves open: the monitored metric, and where the weights come from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jsonargparse import Namespace
+
+from ..errors import InputError
+from ..models.tasks import TaskSpec
+
+
+def choose_monitor(checkpoint: Namespace, spec: TaskSpec) -> None:
+    """Fill in the task's metric and mode where the options of the best checkpoint name none."""
+    if checkpoint.monitor is None and checkpoint.mode not in (None, spec.mode):
+        raise InputError(
+            f"checkpoint.mode {checkpoint.mode!r} for {spec.monitor}, the task's metric, expected {spec.mode!r}, or "
+            "another metric by checkpoint.monitor"
+        )
+    monitor = checkpoint.monitor or spec.monitor
+    checkpoint.mode = checkpoint.mode or (spec.mode if monitor == spec.monitor else "max")
+    checkpoint.monitor = monitor
+
+
+def starts_from_weights(init_args: Mapping[str, Any]) -> bool:
+    """Whether all weights of a task's network start from trained ones."""
+    if init_args.get("new_classifier") or init_args.get("initial_head") is False:
+        return False
+    return bool(init_args.get("initial") or (init_args.get("model_args") or {}).get("pretrained"))
+
+
+def start_bare(init_args: Namespace) -> None:
+    """Skip loading initial weights that a checkpoint will replace."""
+    for name, value in {
+        "initial": None,
+        "new_classifier": False,
+        "initial_head": True,
+        "pretrained_backbone": False,
+    }.items():
+        if name in init_args:
+            init_args[name] = value
+    (init_args.get("model_args") or {}).pop("pretrained", None)

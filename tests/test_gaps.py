@@ -1,0 +1,98 @@
+"""Tables with missing rows, and the default horizon of a frequency."""
+
+import warnings
+
+import numpy as np
+import pandas
+import pytest
+
+from metamixer.cli import main
+from metamixer.data.series.frames import read_frame
+from metamixer.data.series.frequency import Frequency
+from metamixer.data.series.gaps import fill_gaps
+from metamixer.errors import InputError, InputWarning
+from metamixer.predictors.forecast_plot import draw_forecast
+from metamixer.predictors.forecaster import Forecaster
+from tables import to_long, wide
+
+
+@pytest.mark.parametrize("frequency", ["h", "15min", "D", "B", "W-SUN", "MS", "ME", "QS", "YS"])
+@pytest.mark.parametrize("layout", [lambda table: table, to_long], ids=["wide", "long"])
+def test_missing_rows_are_added_without_values(frequency, layout):
+    whole = wide(40, frequency, start="2020-02-02")
+    series, _ = read_frame(layout(whole))
+    gaps, _ = read_frame(layout(whole.drop(index=[7, 8, 20])))
+    first = str(series.times[7].astype("datetime64[s]")).replace("T", " ")
+    with pytest.warns(InputWarning, match=f"3 missing rows of load, .* added without values, the first at {first}"):
+        filled = fill_gaps(gaps)
+    assert (filled.times == series.times).all() and type(filled).__name__ in ("FilledSeries", "LongSeries")
+    missing = np.isnan(filled.values).all(axis=1)
+    assert np.flatnonzero(missing).tolist() == [7, 8, 20]
+    assert (filled.values[~missing] == gaps.values).all()
+    assert "row" not in filled.place(9, 0) and "row" not in filled.date(9)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table,
+        lambda table: table.drop(index=range(5, 35)),  # more rows missing than there are
+        lambda table: table.assign(date=table["date"] + pandas.to_timedelta(np.arange(40) ** 2, "min")),
+        lambda table: table.iloc[[0, 2, 1, *range(4, 40)]],
+    ],
+    ids=["whole", "mostly missing", "irregular", "disordered"],
+)
+def test_other_tables_are_unchanged(change):
+    series, _ = read_frame(change(wide(40)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fill_gaps(series) is series
+
+
+def test_a_forecast_fills_gaps_unless_told_not_to(tmp_path):
+    table = wide(60, "D").drop(index=[11, 57])
+    with pytest.warns(InputWarning, match="2 missing rows of load, wind, price"):
+        forecast = Forecaster(3).predict(table)
+    assert forecast["date"].tolist() == pandas.date_range("2020-03-30 22:00", periods=3).tolist()
+    with pytest.raises(InputError, match=r"row 12: .* is 2 days 00:00:00 after .*: fill the gap with rows"):
+        Forecaster(3, fill_gaps=False).predict(table)
+
+
+def test_a_plot_of_a_table_with_gaps(tmp_path):
+    table, forecaster = wide(60, "D").drop(index=[11, 57]), Forecaster(4)
+    with pytest.warns(InputWarning, match="missing rows"):
+        forecast = forecaster.predict(table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)
+        draw_forecast(table, forecast, forecaster, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("frequency", "rows", "horizon"),
+    [
+        *(("h", 50, 48), ("D", 50, 28), ("B", 50, 28), ("W-SUN", 50, 13), ("ME", 50, 18), ("MS", 50, 18)),
+        *(("QS", 50, 8), ("YS", 50, 6), ("15min", 50, 5), ("10s", 50, 5), ("2h", 9, 1), ("15min", 2000, 96)),
+    ],
+)
+def test_the_default_horizon_follows_the_frequency(frequency, rows, horizon):
+    series, _ = read_frame(wide(rows, frequency, start="2020-02-02"))
+    assert Frequency.of(series).default_horizon(rows) == horizon
+
+
+def test_a_forecaster_takes_the_horizon_from_its_first_table():
+    forecaster = Forecaster()
+    with pytest.raises(InputError, match="no horizon yet"):
+        print(forecaster.horizon)
+    assert len(forecaster.predict(wide(40, "MS"))) == forecaster.horizon == 18
+
+
+def test_the_command_prints_the_horizon_and_the_rows_added(tmp_path, capsys):
+    file, out = tmp_path / "table.csv", tmp_path / "forecast.csv"
+    wide(60, "W-SUN").drop(index=[11]).to_csv(file, index=False)
+    with pytest.warns(InputWarning, match="1 missing row of load, wind, price added"):
+        assert main(["forecast", str(file), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("13 steps (chosen by the dates; --horizon sets another), 13 rows\n")
+    assert main(["forecast", str(file), "--out", str(out), "--overwrite", "--no-fill-gaps"]) == 2
+    assert "row 12: " in capsys.readouterr().err
