@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# The slowest file runs first, so that the other process doesn't wait for it at the end.
-LONGEST := tests/test_export_command.py tests/test_kernels.py tests/test_timm_suite.py tests/test_ray.py
+# The slowest files run first, so that no process waits for one at the end: a minute or two of a core each.
+SLOW := ray resume training export_command predictors conformance kernels recipes detection_network timm_suite
+LONGEST := $(SLOW:%=tests/test_%.py)
 DIGITS := recipes/classification/digits.yaml --out runs/digits
 
 .PHONY: help setup demo test fuzz audit lint format types kill-campaign two-processes two-nodes minute-one timm-suite clean

@@ -278,7 +278,7 @@ def test_fit_says_what_is_wrong_with_a_table(table, change, message):
     [
         (lambda table: table.iloc[:47], "table of 47 dates, expected at least 48, the lookback"),
         (lambda table: table.drop(columns="wind"), "series wind missing, none unknown"),
-        (lambda table: table.drop(index=390), "column 'load', 2021-01-17 06:00:00: no value, expected a number"),
+        (lambda table: table.drop(index=390), "column 'load', 2020-02-16 04:00:00: no value, expected a number"),
         (lambda table: table.drop(index=list(range(20, 400, 2))), r"row \d+: .* at the frequency h"),
     ],
 )

@@ -108,7 +108,10 @@ def weights_name(name: str | None, task: str, **arguments) -> str:
     if name is None:
         weights = default_weights(task, **arguments)
         if weights is None:
-            raise InputError(f"no weights for {task} are published or packaged, expected --checkpoint FILE")
+            raise InputError(
+                f"no weights for {task} are published or packaged, expected --checkpoint FILE, which metamixer train "
+                "writes"
+            )
         return weights.name
     weights = find_weights(name, **arguments)
     return weights.name if weights and arguments else name

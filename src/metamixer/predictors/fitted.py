@@ -47,13 +47,13 @@ class Fitted:
             raise InputError("predict() needs a table: only a forecaster fitted in this process has the last rows")
         return self.table.series, self.layout
 
-    def columns(self, forecast: np.ndarray) -> dict[str, np.ndarray]:
-        """Suffix -> (horizon, series): the forecast and the bounds of its intervals."""
+    def columns(self, forecast: np.ndarray, *, positive: bool) -> dict[str, np.ndarray]:
+        """Suffix -> (horizon, series): the forecast and the bounds of its intervals; positive: clip at zero."""
         columns = {"": forecast}
         for level, quantile in self.quantiles.items():
             margin = np.array(quantile) * np.array(self.scaling.std)
             columns |= dict(zip(bounds_of(level), (forecast - margin, forecast + margin), strict=True))
-        return columns
+        return {suffix: np.maximum(values, 0) for suffix, values in columns.items()} if positive else columns
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..checkpoints.ours import network_info, save_network
 from ..data.series.frames import Layout, last_window, read_frame, refuse_names_of_bounds, same_variables, write_frame
 from ..data.series.frequency import Frequency
 from ..data.series.gaps import fill_gaps as add_missing_rows
@@ -26,7 +24,7 @@ from .forecast import Forecast
 from .forecaster_backtest import backtest_fitted, backtest_tuned
 from .forecaster_options import expect_levels, expect_options, find_way
 from .intervals import interval_margins
-from .kept_forecaster import fitted_of, keep, read_alone, read_kept
+from .kept_forecaster import fitted_of, read_alone, read_kept, write_alone, write_fitted
 from .predictor import Network, Predictor
 from .scratch import Training, train_network, validation_errors, windows_of
 from .table_tuning import tune
@@ -176,9 +174,7 @@ class Forecaster(Predictor):
         window = last_window(series, self.lookback)
         warn_of_sentinels(window)
         forecast = fitted.scaling.invert(self.forecast_windows(fitted.scaling.apply(window.values)[None])[0])
-        columns = fitted.columns(forecast)
-        if self.positive:
-            columns = {suffix: np.maximum(values, 0) for suffix, values in columns.items()}
+        columns = fitted.columns(forecast, positive=self.positive)
         times = frequency.after(window.times[-1], self.horizon)
         return write_frame(times, columns, fitted.names, layout, model=self.model)
 
@@ -239,23 +235,12 @@ class Forecaster(Predictor):
         if Path(path).suffix != ".safetensors":
             raise InputError(f"{path}: expected a name that ends in .safetensors")
         if self._state is None and isinstance(self.network, FFNetTSZero):
-            self._save_alone(path)
+            wanted = {"horizon": self.horizon, "levels": list(self.levels), "time": self.time}
+            write_alone(path, self.network, wanted, model=PACKAGED)
             return
         fitted = self.fitted
-        if not isinstance(self.network, nn.Module):
-            raise InputError(
-                f"{path}: the forecaster is from an exported file, expected one from a checkpoint: an exported "
-                "file has no weights to save"
-            )
-        args = {"variables": len(fitted.names), "lookback": self.lookback, "horizon": self.horizon, **self.model_args}
-        info = network_info(self.model, args, task=FORECASTING.name, preprocessing=keep(fitted))
-        save_network(self.network, {**info, "fused": True}, path)
-
-    def _save_alone(self, path: str | Path) -> None:
-        """Write a network that forecasts each series alone, and the settings of the forecast."""
-        wanted = {"horizon": self.horizon, "levels": list(self.levels), "time": self.time}
-        info = network_info(PACKAGED, self.network.settings, task=ZERO_SHOT.name, preprocessing=wanted)
-        save_network(self.network, info, path)
+        args = {"lookback": self.lookback, "horizon": self.horizon, **self.model_args}
+        write_fitted(path, self.network, fitted, model=self.model, model_args=args)
 
     @classmethod
     def load(cls, source: str | Path | None = None, *, path: str | Path | None = None, **settings) -> Self:

@@ -2,18 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, StringConstraints
+from torch import nn
 from typing_extensions import TypedDict
 
+from ..checkpoints.ours import network_info, save_network
 from ..data.series.dates import import_pandas
 from ..data.series.frames import Layout
 from ..data.series.frequency import Frequency
 from ..data.series.windows import Scaling
 from ..errors import InputError, first_line
+from ..models.ffnet_ts.zero import FFNetTSZero
+from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.metadata import Finite, Label, Positive, read_as
 from .fitted import Fitted
+from .predictor import Network
 
 Steps = Annotated[int, Field(ge=1, le=2**20)]
 
@@ -105,6 +111,25 @@ def keep(fitted: Fitted) -> dict[str, Any]:
         "quantiles": {f"{level:g}": quantile for level, quantile in fitted.quantiles.items()},
     }
     return kept if fitted.frequency is None else {**kept, "frequency": fitted.frequency.name}
+
+
+def write_fitted(
+    path: str | Path, network: Network, fitted: Fitted, *, model: str, model_args: Mapping[str, Any]
+) -> None:
+    """Write a fitted forecaster; raises InputError for the network of an exported file."""
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"{path}: the forecaster is from an exported file, expected one from a checkpoint: an exported "
+            "file has no weights to save"
+        )
+    args = {"variables": len(fitted.names), **model_args}
+    info = network_info(model, args, task=FORECASTING.name, preprocessing=keep(fitted))
+    save_network(network, {**info, "fused": True}, path)
+
+
+def write_alone(path: str | Path, network: FFNetTSZero, wanted: KeptAlone, *, model: str) -> None:
+    """Write a network that forecasts each series alone, and the settings of the forecast."""
+    save_network(network, network_info(model, network.settings, task=ZERO_SHOT.name, preprocessing=wanted), path)
 
 
 def fitted_of(kept: KeptForecaster) -> Fitted:

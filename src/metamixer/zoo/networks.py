@@ -72,7 +72,7 @@ NETWORKS: dict[str, Network] = {
     "ffnet_sr_nano": Network(SUPER_RESOLUTION, 167_308, 10_754_195_456, (256, 256)),
     "ffnet_sr_light": Network(SUPER_RESOLUTION, 1_789_452, 115_681_001_472, (256, 256)),
     "ffnet_sr": Network(SUPER_RESOLUTION, 2_381_580, 153_958_219_776, (256, 256)),
-    "ffnet_restore": Network(RESTORATION, 285_772),
+    "ffnet_restore": Network(RESTORATION, 285_772, 4_592_762_880, (256, 256)),
     "ffnet_ts": Network(FORECASTING, 495_136, figures=(0.376, 0.390)),
     "ffnet_ts_zero": Network(ZERO_SHOT, 868_352),
     "ffnet_3d": Network(POINTS, 103_184_864, figures=(76.5, 34.5, 77.1)),
@@ -89,6 +89,8 @@ OTHER_SIZES: dict[str, Network] = {
     "ffnet_3.in1k_384": Network(CLASSIFICATION, 48_302_216, 22_828_062_720, (384, 384)),
     "ffnet_sr_nano_x3": Network(SUPER_RESOLUTION, 175_963, 11_320_426_496, (256, 256)),
     "ffnet_sr_nano_x4": Network(SUPER_RESOLUTION, 188_080, 12_113_149_952, (256, 256)),
+    "ffnet_restore_gray": Network(RESTORATION, 276_548, 4_441_767_936, (256, 256)),
+    "ffnet_restore_x2": Network(RESTORATION, 306_544, 4_932_501_504, (256, 256)),
     "ffnet_ts_zero": Network(ZERO_SHOT, 1_230_480),
 }
 """By name of weights: sizes that differ from the network's defaults."""

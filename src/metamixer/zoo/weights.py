@@ -21,6 +21,7 @@ DATA: dict[str, str] = {
     "DIV2K": "data.vision.ee.ethz.ch/cvl/DIV2K, for academic research",
     "DF2K": "DIV2K and Flickr2K, for academic research",
     "291 images": "T91 and BSDS200, published for research",
+    "691 images": "Train400 (github.com/cszn/DnCNN), T91 and BSDS200, published for research",
     "synthetic series": "made by metamixer.data.series.synthetic",
 }
 """Training data -> its source and terms of use."""
@@ -112,6 +113,21 @@ def _nano_upscaler(scale: int, megabytes: float, psnr: float, sha256: str) -> We
     )
 
 
+def _restorer(name: str, data: str, sha256: str, *psnr: float, **arguments: int) -> Weights:
+    return Weights(
+        name,
+        "ffnet_restore",
+        f"{name}.safetensors",
+        0.6,
+        data,
+        figures=psnr,
+        measured="benchmarks/restoration.py",
+        arguments=arguments,
+        packaged=True,
+        sha256=sha256,
+    )
+
+
 WEIGHTS: tuple[Weights, ...] = (
     Weights(
         "ffnet_nano.mini_imagenet",
@@ -148,6 +164,9 @@ WEIGHTS: tuple[Weights, ...] = (
     _nano_upscaler(4, 0.8, 31.34, "70706e85de95d06adc9ead1159483955872e0aa8a7002d283a4a2e8a80b14e62"),
     _upscaler("ffnet_sr_light", "FFNetSR_light_DIV2K_2.pth", 7, "DIV2K", 38.23),
     _upscaler("ffnet_sr", "FFNetSR_DF2K_2.pth", 10, "DF2K", 38.32),
+    _restorer("ffnet_restore", "291 images", "SHA_COLOR", in_chans=3, scale=1),
+    _restorer("ffnet_restore_gray", "691 images", "98c89275a5e3ff32170f0774a375f86bb72dede18c80914661be27de2be4d819", 29.63, 31.08, in_chans=1, scale=1),
+    _restorer("ffnet_restore_x2", "291 images", "SHA_X2", in_chans=3, scale=2),
     Weights(
         "ffnet_ts_zero",
         "ffnet_ts_zero",
