@@ -1,4 +1,4 @@
-"""Files that version 0.1.0 wrote still load: `fuse`, `export` and `Forecaster.save` of commit db5b525, November 2026."""
+"""Files that version 0.1.0 wrote still load: `fuse`, `export` and `Forecaster.save` of commit db5b525."""
 
 from pathlib import Path
 
