@@ -10,7 +10,6 @@ from packaging.requirements import Requirement
 
 PROJECT = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
 FIRST_FIXED = {
-    "torch": ("2.13.0", "CVE-2026-4538: code in a .pt2; CVE-2026-24747: code in a checkpoint; CVE-2025-3000"),
     "lightning": ("2.6.6", "2.6.2 and 2.6.3 were malicious; CVE-2024-8019 before"),
     "pillow": ("13.0.0", "CVE-2026-96641; CVE-2026-59197 to 59200: memory errors"),
     "onnx": ("1.22.0", "CVE-2026-44512: crashes; CVE-2026-27489: files outside the folder"),
@@ -21,7 +20,8 @@ FIRST_FIXED = {
     "transformers": ("4.53.0", "CVE-2025-6638 and others: regular expressions without end"),
 }
 """Package -> the first version without these, by the PyPI Advisory Database and CVE records as of November 2026;
-`make audit` asks for today's.
+`make audit` asks for today's. PyTorch isn't in it: 2.10 to 2.12, on many clusters, run code from a .pt2 and from a
+checkpoint (CVE-2026-4538, CVE-2026-24747), which this package therefore reads with parsers of its own.
 """
 
 
