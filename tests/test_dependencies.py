@@ -20,8 +20,8 @@ FIRST_FIXED = {
     "transformers": ("4.53.0", "CVE-2025-6638 and others: regular expressions without end"),
 }
 """Package -> the first version without these, by the PyPI Advisory Database and CVE records as of November 2026;
-`make audit` asks for today's. PyTorch isn't in it: 2.10 to 2.12, on many clusters, run code from a .pt2 and from a
-checkpoint (CVE-2026-4538, CVE-2026-24747), which this package therefore reads with parsers of its own.
+`make audit` asks for today's. PyTorch isn't in it: clusters have 2.10 to 2.12, in which loading a .pt2 may
+run its code (CVE-2026-4538); this package reads a .pt2 with a parser of its own first.
 """
 
 
