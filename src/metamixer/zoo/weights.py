@@ -164,7 +164,7 @@ WEIGHTS: tuple[Weights, ...] = (
     _nano_upscaler(4, 0.8, 31.34, "70706e85de95d06adc9ead1159483955872e0aa8a7002d283a4a2e8a80b14e62"),
     _upscaler("ffnet_sr_light", "FFNetSR_light_DIV2K_2.pth", 7, "DIV2K", 38.23),
     _upscaler("ffnet_sr", "FFNetSR_DF2K_2.pth", 10, "DF2K", 38.32),
-    _restorer("ffnet_restore", "SHA_COLOR"),
+    _restorer("ffnet_restore", "59c2a9c232fb346c576442083e985e1da31e44d6e03a7d179443b295259f123b"),
     _restorer(
         "ffnet_restore_gray",
         "98c89275a5e3ff32170f0774a375f86bb72dede18c80914661be27de2be4d819",
