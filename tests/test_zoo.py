@@ -209,6 +209,7 @@ def test_each_task_has_a_default_where_there_are_weights():
         "detection": "cascade_mask_rcnn_ffnet_2",
         "segmentation": "upernet_ffnet_2",
         "super_resolution": "ffnet_sr_nano_x2",
+        "restoration": "ffnet_restore_gray",
         "zero_shot_forecasting": "ffnet_ts_zero",
     }
     with pytest.raises(InputError, match="no weights for points are published or packaged"):

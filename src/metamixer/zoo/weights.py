@@ -172,7 +172,6 @@ WEIGHTS: tuple[Weights, ...] = (
         31.08,
         channels=1,
     ),
-    _restorer("ffnet_restore_x2", "SHA_X2", scale=2),
     Weights(
         "ffnet_ts_zero",
         "ffnet_ts_zero",
