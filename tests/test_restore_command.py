@@ -164,16 +164,23 @@ class TestUpscale:
         assert "large_a.jpg: clean weights\n" in capsys.readouterr().out
         np.testing.assert_array_equal(self.upscaled("b.png", "--weights", "photo"), self.expected(photo, "b.png"))
 
-    def test_scales_without_photo_weights_use_clean_ones(self, packaged, capsys):
-        picture("RGB").save("a.jpg")
-        assert self.upscaled("a.jpg", "--scale", 3).shape == (60, 90, 3)
-        assert "clean weights: there are no photo weights for scale 3" in capsys.readouterr().out
+    def test_scales_without_photo_weights_restore_first(self, packaged, capsys):
+        picture("RGB").save("a.jpg", quality=20)
+        enlarged = self.upscaled("a.jpg", "--scale", 3)
+        assert "photo weights, for a lossy file, restored, then enlarged" in capsys.readouterr().out
+        restored = Restorer.load()("a.jpg")
+        assert restored.strength == 1
+        Upscaler.load(scale=3)(np.asarray(restored)).image.save("expected.jpg", quality=95, subsampling=0)
+        difference = np.abs(enlarged.astype(int) - np.asarray(Image.open("expected.jpg")))
+        assert difference.mean() < 2
+        clean = self.upscaled("a.jpg", "--scale", 3, "--weights", "clean")
+        assert np.abs(enlarged.astype(int) - clean).mean() > 2 * difference.mean()
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (("--weights", "good"), "weights 'good', expected one of clean, photo"),
-            (("--weights", "photo", "--scale", "3"), "weights 'photo' for scale 3, expected one of 2"),
+            (("--weights", "photo", "--scale", "5"), "scale 5, expected one of 2, 3, 4"),
             (("--weights", "photo", "--model", "ffnet_sr_nano"), "weights 'photo' with --model or --checkpoint"),
             (("--weights", "photo", "--engine", "ray", "--out", "out"), "weights 'photo' beside engine ray"),
             (("--scale", "5"), "scale 5, expected one of 2, 3, 4"),

@@ -15,6 +15,7 @@ from .progress import progress_bar, shown
 
 if TYPE_CHECKING:
     from ..predictors.image_to_image import ImageToImage
+    from ..predictors.restore_then_upscale import RestoreThenUpscale
 
 KINDS = ("clean", "photo")
 """Kinds of weights: for clean images, and for photographs, whose noise and JPEG blocks they don't enlarge."""
@@ -104,7 +105,7 @@ class Upscalers:
     given: bool
     scale: int
     load_arguments: dict[str, Any]
-    loaded: dict[str, "ImageToImage"] = field(default_factory=dict)
+    loaded: dict[str, "ImageToImage | RestoreThenUpscale"] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -115,18 +116,14 @@ class Upscalers:
         scale: int | None,
         settings: dict[str, Any],
     ) -> "Upscalers":
-        """From the options; raises InputError for a kind of weights that is unknown or not there."""
+        """From the options; raises InputError for an unknown kind of weights."""
         if wanted not in (None, *KINDS):
             raise InputError(f"weights {wanted!r}, expected one of {', '.join(KINDS)}")
         given = checkpoint is not None or model is not None
         if given and wanted:
             raise InputError(f"weights {wanted!r} with --model or --checkpoint, expected one of the two")
         arguments = {"source": checkpoint, "model": model, "scale": scale, **settings}
-        upscalers = cls(wanted, given, 2 if scale is None else scale, arguments)
-        if wanted == "photo" and upscalers.scale not in photo_scales():
-            scales = ", ".join(map(str, photo_scales())) or "--weights clean: there are none"
-            raise InputError(f"weights 'photo' for scale {upscalers.scale}, expected one of {scales}")
-        return upscalers
+        return cls(wanted, given, 2 if scale is None else scale, arguments)
 
     def choose(self, source: Path) -> tuple[str, str]:
         """The kind of weights for a file, and why; no reason if a network is given."""
@@ -134,24 +131,29 @@ class Upscalers:
 
         if self.given:
             return "clean", ""
-        if self.wanted:
-            return self.wanted, f"{self.wanted} weights"
-        if not is_lossy(source):
-            return "clean", "clean weights, for a lossless file"
-        if self.scale in photo_scales():
-            return "photo", "photo weights, for a lossy file"
-        return "clean", f"clean weights: there are no photo weights for scale {self.scale}"
+        kind = self.wanted or ("photo" if is_lossy(source) else "clean")
+        first = "" if kind == "clean" or self.scale in photo_scales() else ", restored, then enlarged"
+        because = "" if self.wanted else f", for a {'lossy' if kind == 'photo' else 'lossless'} file"
+        return kind, f"{kind} weights{because}{first}"
 
-    def load(self, kind: str) -> "ImageToImage":
-        """The network of a kind, loaded once."""
-        from ..predictors.restorer import Restorer
+    def load(self, kind: str) -> "ImageToImage | RestoreThenUpscale":
+        """The network of a kind, loaded once; for photographs two, where none restores and enlarges."""
+        if kind not in self.loaded:
+            self.loaded[kind] = self._photo() if kind == "photo" else self._clean()
+        return self.loaded[kind]
+
+    def _clean(self) -> "ImageToImage":
         from ..predictors.upscaler import Upscaler
 
-        if kind not in self.loaded:
-            cls = Restorer if kind == "photo" else Upscaler
-            scale = {"scale": self.scale} if kind == "photo" else {}
-            self.loaded[kind] = cls.load(**{**self.load_arguments, **scale})
-        return self.loaded[kind]
+        return Upscaler.load(**self.load_arguments)
+
+    def _photo(self) -> "ImageToImage | RestoreThenUpscale":
+        from ..predictors.restore_then_upscale import RestoreThenUpscale
+        from ..predictors.restorer import Restorer
+
+        if self.scale in photo_scales():
+            return Restorer.load(**{**self.load_arguments, "scale": self.scale})
+        return RestoreThenUpscale(Restorer.load(**{**self.load_arguments, "scale": 1}), self._clean())
 
 
 def photo_scales() -> list[int]:
