@@ -2,15 +2,18 @@
 
 import io
 import json
+import struct
 import subprocess
 import sys
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from metamixer.data.images.deep_png import PNG_SIGNATURE, chunk, decode_deep_png
 from metamixer.data.images.outputs import ABOUT, CROPS, OutputCache
 from metamixer.data.images.shards import sample_places
 from metamixer.data.points.clouds import read_cloud
@@ -226,3 +229,39 @@ def test_annotations_to_train_on_are_judged(image, tmp_path):
     (tmp_path / "coco.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"coco\.json: "):
         understand(tmp_path)
+
+
+class TestDeepPng:
+    """Of 16 bits and with color: torchvision's decoder ends the process on damaged ones."""
+
+    def pixels(self):
+        return np.random.default_rng(0).integers(0, 2**16, (6, 9, 3), dtype=np.uint16)
+
+    def write(self, path, *, height=6, rows=None, filter_type=0, interlaced=0):
+        pixels = self.pixels().astype(">u2").reshape(6, -1).view(np.uint8)
+        data = np.hstack([np.full((6, 1), filter_type, np.uint8), pixels])[:rows].tobytes()
+        head = struct.pack(">2I5B", 9, height, 16, 2, 0, 0, interlaced)
+        parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+        path.write_bytes(PNG_SIGNATURE + parts)
+        return path
+
+    def test_whole_ones_are_decoded(self, tmp_path):
+        np.testing.assert_array_equal(decode_deep_png(self.write(tmp_path / "a.png")), self.pixels())
+
+    def test_an_interlaced_one_is_decoded(self, tmp_path):
+        """Adam7: a single pixel is all of the first pass."""
+        data = b"\0" + np.array([1, 2, 3], ">u2").tobytes()
+        head = struct.pack(">2I5B", 1, 1, 16, 2, 0, 0, 1)
+        parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+        (tmp_path / "a.png").write_bytes(PNG_SIGNATURE + parts)
+        assert decode_deep_png(tmp_path / "a.png").tolist() == [[[1, 2, 3]]]
+
+    @pytest.mark.parametrize("damage", [{"height": 255}, {"rows": 5}, {"filter_type": 9}, {"interlaced": 1}])
+    def test_damaged_ones_are_refused(self, damage, tmp_path):
+        with pytest.raises(InputError, match=r"a\.png: the PNG has damaged or missing pixels"):
+            decode_deep_png(self.write(tmp_path / "a.png", **damage))
+
+    def test_a_damaged_header_is_refused(self, tmp_path):
+        path = self.write(tmp_path / "a.png", interlaced=7)
+        with pytest.raises(InputError, match=r"a\.png: the PNG has a damaged header"):
+            decode_deep_png(path)

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from metamixer.cli import main
 from metamixer.commands.picture_files import process_file as upscale_file
-from metamixer.data.images import lossless
+from metamixer.data.images.deep_png import PNG_SIGNATURE
 from metamixer.data.images.lossless import PictureFile, read_picture, write_picture_file
 from metamixer.data.images.transparency import extend_color
 from metamixer.errors import InputError
@@ -121,7 +121,7 @@ def bad_files(folder):
     (folder / "whole.png").unlink()
     header = struct.pack(">2I5B", 0, 10, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
-    zero = lossless.PNG_SIGNATURE + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    zero = PNG_SIGNATURE + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     (folder / "zero.png").write_bytes(zero)
     picture("RGB").convert("CMYK").save(folder / "print.jpg")
     frames = [picture("RGB"), picture("RGB").transpose(Image.Transpose.ROTATE_180)]

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageCms
 
+from metamixer.data.images.deep_png import write_deep_png
 from metamixer.data.images.jpeg import is_lossy
-from metamixer.data.images.lossless import PictureFile, read_picture, write_deep_png, write_picture_file
+from metamixer.data.images.lossless import read_picture, write_picture_file
 from metamixer.data.images.outputs import ABOUT, CROPS, OutputCache
 from metamixer.data.images.reading import IMAGE_SUFFIXES, read_image
 from metamixer.data.images.shards import ShardReader
@@ -69,7 +70,7 @@ def write_rare(folder: Path, image: Image.Image) -> None:
     deep = np.asarray(image).astype(np.uint16) * 200
     Image.fromarray(deep[:, :, 0]).save(folder / "deep.png")
     Image.fromarray(deep[:, :, 0]).save(folder / "deep.tif")
-    write_deep_png(PictureFile(deep, None, "PNG", None, None), folder / "deep_colour.png")
+    write_deep_png(deep, folder / "deep_colour.png")
     image.quantize(16).save(folder / "palette.png", transparency=3)
     image.convert("RGBA").save(folder / "alpha.png")
     image.convert("RGBA").save(folder / "alpha.webp", lossless=True)

@@ -1,8 +1,5 @@
 """Image files and the properties to keep when pixels change: bit depth, alpha, orientation, color profile, format."""
 
-import struct
-import warnings
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +9,7 @@ from PIL import Image
 from ...errors import InputError
 from ...system.files import written_whole
 from .decoding import decoding
+from .deep_png import decode_deep_png, is_deep_color_png, write_deep_png
 from .jpeg import file_quality
 from .orientation import find_turn
 
@@ -29,8 +27,6 @@ MODES = {"1": "L", "P": "RGBA", "PA": "RGBA", "YCbCr": "RGB"}
 
 BITS_PER_SAMPLE = 258
 """TIFF tag."""
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def read_picture(path: Path) -> PictureFile:
         image.load()  # in a PNG the EXIF data may follow the pixels
         about = TAKEN_AS.get(image.format, image.format), image.info.get("exif"), image.info.get("icc_profile")
         quality = file_quality(image)
-        bands = _decode_deep_png(path) if _is_deep_colour_png(path) else np.asarray(image.convert(_kept_mode(image)))
+        bands = decode_deep_png(path) if is_deep_color_png(path) else np.asarray(image.convert(_kept_mode(image)))
     bands = bands.reshape(*bands.shape[:2], -1)
     count = bands.shape[2]
     return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], *about, quality)
@@ -114,32 +110,13 @@ def write_picture_file(picture: PictureFile, path: Path) -> None:
     """Write an image in its own format, atomically; raises InputError that names the file if that fails."""
     with written_whole(path) as part:
         if picture.is_deep_colour:
-            write_deep_png(picture, part)
+            write_deep_png(np.dstack(picture.bands()), part, icc_profile=picture.icc_profile, exif=picture.exif)
             return
         about = {key: value for key, value in (("exif", picture.exif), ("icc_profile", picture.icc_profile)) if value}
         try:
             picture.image().save(part, format=picture.format, **FORMATS[picture.format], **about)
         except ValueError as error:
             raise OSError(str(error)) from None
-
-
-def write_deep_png(picture: PictureFile, path: Path) -> None:
-    """Write a 16-bit PNG (ISO 15948) of gray with alpha, RGB or RGBA, which Pillow can't."""
-    bands = np.dstack(picture.bands()).astype(">u2")
-    height, width, count = bands.shape
-    kind = {2: 4, 3: 2, 4: 6}[count]
-    rows = np.zeros((height, 1 + 2 * count * width), np.uint8)
-    rows[:, 1:] = bands.reshape(height, -1).view(np.uint8)
-    chunks = [(b"IHDR", struct.pack(">2I5B", width, height, 16, kind, 0, 0, 0))]
-    if picture.icc_profile:
-        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc_profile)))
-    if picture.exif:
-        chunks.append((b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
-    chunks += [(b"IDAT", zlib.compress(rows.data, 6)), (b"IEND", b"")]
-    with path.open("wb") as file:
-        file.write(PNG_SIGNATURE)
-        for name, data in chunks:
-            file.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
 
 
 def _refuse_unknown(image: Image.Image, path: Path) -> None:
@@ -164,23 +141,6 @@ def _kept_mode(image: Image.Image) -> str:
     if image.mode in ("L", "RGB") and "transparency" in image.info:
         return "LA" if image.mode == "L" else "RGBA"
     return MODES.get(image.mode, image.mode)
-
-
-def _is_deep_colour_png(path: Path) -> bool:
-    """Whether a file is a 16-bit PNG with color or alpha, which Pillow would truncate to 8 bits."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    return head.startswith(PNG_SIGNATURE) and len(head) == 26 and head[24] == 16 and head[25] != 0
-
-
-def _decode_deep_png(path: Path) -> np.ndarray:
-    """Decode a 16-bit PNG to (H, W, C) uint16."""
-    from torchvision.io import ImageReadMode, decode_image, read_file
-
-    with warnings.catch_warnings():
-        # torchvision recommends another package for video.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return decode_image(read_file(str(path)), ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
 
 
 def _mode(bands: int) -> str:
