@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +62,7 @@ class Shard:
         """With what earlier attempts have left; this one leaves a trace that `end` removes."""
         shard = cls(folder, number, key)
         for name in folder.names(shard.place(PREDICTIONS)):
-            shard.done |= shard._errors(shard._read(name, [key, "error"]))
+            shard.done |= shard._read_errors(name)
         traces = folder.names(shard.place(ATTEMPTS))
         shard.careful = len(traces) >= CARELESS
         last = Counter(shard._last_announced(trace) for trace in traces)
@@ -109,13 +110,25 @@ class Shard:
             parquet.write_table(table, file)
         self.done |= self._errors(table)
 
-    def _read(self, name: str, columns: list[str] | None = None) -> pyarrow.Table:
+    def _read(self, name: str) -> pyarrow.Table:
         """A part that the job wrote; raises InputError where it is none."""
+        with self._judging(name), self.folder.reading(name) as file:
+            table = parquet.read_table(file)
+            table.validate(full=True)
+            return table
+
+    def _read_errors(self, name: str) -> dict[str, str | None]:
+        """The error of each input of a part, None without one; raises InputError where it is no part."""
+        with self._judging(name), self.folder.reading(name) as file:
+            table = parquet.read_table(file, columns=[self.key, "error"])
+            table.validate(full=True)
+            return self._errors(table)
+
+    @contextmanager
+    def _judging(self, name: str) -> Iterator[None]:
+        """Raise InputError that names the part, for errors in its use."""
         try:
-            with self.folder.reading(name) as file:
-                table = parquet.read_table(file, columns=columns)
-                table.validate(full=True)
-                return table.select(columns) if columns else table
+            yield
         except Exception as error:  # Arrow raises errors of many kinds
             raise InputError(
                 f"{self.folder.url}/{name}: not a readable part of the job ({first_line(error)}): remove it, and the "
