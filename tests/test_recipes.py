@@ -80,6 +80,10 @@ def input_sizes(config) -> dict:
     if config.model.class_path.endswith("SuperResolution"):
         assert settings.scale == config.data.init_args.scale
         return {"scale": settings.scale}
+    if config.model.class_path.endswith("Restoration"):
+        data = config.data.init_args
+        assert (settings.scale, settings.channels) == (data.scale, data.channels)
+        return {"scale": settings.scale, "in_chans": settings.channels}
     if not config.model.class_path.endswith("Forecasting"):
         return {"num_classes": settings.num_classes}
     data = config.data.init_args

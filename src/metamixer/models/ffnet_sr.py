@@ -181,7 +181,8 @@ def initialize_with_unit_variance(network: FFNetSR) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     for branch in network.blocks.modules():
         if isinstance(branch, Residual):
             [*_, last] = (layer for layer in branch.modules() if isinstance(layer, nn.Conv2d))
