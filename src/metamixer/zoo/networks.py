@@ -25,12 +25,12 @@ METRICS: dict[str, Metric] = {
     DETECTION: Metric("detector", "box / mask AP, %"),
     SEGMENTATION: Metric("segmenter", "mIoU, %"),
     SUPER_RESOLUTION: Metric("super-resolution", "PSNR on Set5, dB"),
-    RESTORATION: Metric("restoration", "PSNR on Set12 with noise of 25 / Classic5 in JPEG 20, dB"),
+    RESTORATION: Metric("restoration", "PSNR Set12 / Classic5, dB"),
     FORECASTING: Metric("forecaster", "MSE / MAE on ETT"),
     ZERO_SHOT: Metric("zero-shot forecaster", "MASE on 23 sets"),
     POINTS: Metric("points", "mIoU, %"),
 }
-"""By task, in the order of `metamixer models`."""
+"""By task, in the order of `metamixer models`. Restoration: Set12 with noise of 25, Classic5 in JPEG of quality 20."""
 
 
 @dataclass(frozen=True)
