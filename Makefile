@@ -2,8 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# The slowest files run first, so that no process waits for one at the end: a minute or two of a core each. Three
-# processes keep two cores busy while some wait for Ray or for a program.
+# The slowest files run first, so that no process waits for one at the end: a minute or two of a core each.
 SLOW := ray resume training export_command predictors conformance kernels recipes detection_network timm_suite
 LONGEST := $(SLOW:%=tests/test_%.py)
 DIGITS := recipes/classification/digits.yaml --out runs/digits
@@ -23,8 +22,8 @@ demo: $(INSTALLED)  ## train on handwritten digits, test, fuse, draw, enlarge a 
 	$(BIN)/metamixer draw runs/digits/best.ckpt --out runs/digits/sheet.png --overwrite
 	$(BIN)/python examples/enlarge_photograph.py
 
-test: lint  ## lint, then run all tests in three processes of one thread each: about 12 minutes on two CPU cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --timeout 1200 --durations 15 $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
+test: lint  ## lint, then run all tests in two processes of one thread each: 12 to 13 minutes on two CPU cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 1200 --durations 15 $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
 fuzz: $(INSTALLED)  ## 10,000 mutated files through every reader: an hour or two; make fuzz SEED=7
 	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m fuzz.campaign --cases 10000 --seed $(or $(SEED),0) --keep runs/fuzz
