@@ -215,7 +215,7 @@ class TestNetwork:
                 signal = block(signal)
 
     def test_trains_from_the_first_steps(self):
-        """200 steps on one noisy patch: the error falls well below the noise."""
+        """100 steps on one noisy image: the error falls well below the noise."""
         torch.manual_seed(0)
         network = metamixer.create_model("ffnet_restore", in_chans=1, dim=16, depth=3)
         clean = torch.from_numpy(scene(32, 32, 1)[:, :, 0] / 255).float()[None, None]

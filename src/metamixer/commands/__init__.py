@@ -42,7 +42,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "restore": Command(
         "remove noise and JPEG artifacts from photographs",
-        ("restore photo.jpg", "restore photo.jpg --strength 0.7 --compare", "restore photos/ --scale 2 --out large"),
+        ("restore photo.jpg", "restore photo.jpg --strength 0.7 --compare", "restore photos/ --out restored"),
         ("strength", "scale", "out", "checkpoint", "compare", "backend", "json", "device", "overwrite"),
     ),
     "points": Command(

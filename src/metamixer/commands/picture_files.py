@@ -80,7 +80,7 @@ def process_file(
     compare: bool = False,
     on_tile: Callable[[int, int], object] | None = None,
 ) -> dict[str, Any]:
-    """Read an image, run it and write the result; return what a result tells of it besides its pixels.
+    """Read an image, process it and write the result; return the result's fields besides its pixels.
 
     Raises InputError that names the faulty file.
     """

@@ -106,7 +106,7 @@ class RestorationData(DataModule):
     """
 
     multiple = 2
-    """Sides of evaluated images are multiples of this: the networks fold squares of 2 x 2 pixels."""
+    """Evaluated images are cropped to even sides, as for networks at half the resolution."""
 
     def __init__(
         self,
