@@ -3,7 +3,10 @@
 import json
 import math
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -29,10 +32,27 @@ def weight(key: str, shape: list[int]) -> Tensor:
     return torch.from_numpy(np.asarray(value, dtype=np.float32))
 
 
-def state_dict(network: str, keys_file: str = "vision_keys.json") -> dict[str, Tensor]:
-    """The published state dict of a network, by its name in the keys file, such as `cls/ffnet_1`."""
+def state_dict(
+    network: str, keys_file: str = "vision_keys.json", known: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The published state dict of a network, by its name in the keys file, such as `cls/ffnet_1`.
+
+    known: tensors of another network; those of the same name aren't computed again.
+    """
     keys = json.loads((GOLDEN / keys_file).read_text())[network]
-    return {key: weight(key, shape) for key, shape in keys.items()}
+    known = known or {}
+    return {key: known[key] if key in known else weight(key, shape) for key, shape in keys.items()}
+
+
+@contextmanager
+def zeros_as_initialization() -> Iterator[None]:
+    """Initialize networks with zeros where weights are loaded next: random numbers take longer than loading."""
+
+    def zeros(tensor: Tensor, *_, **__) -> Tensor:
+        return tensor.zero_()
+
+    with patch.multiple(Tensor, uniform_=zeros, normal_=zeros, erfinv_=zeros, create=True):
+        yield
 
 
 def image(name: str, shape: tuple[int, ...]) -> Tensor:

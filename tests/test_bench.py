@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from metamixer.bench.accuracy import PUBLISHED
-from metamixer.bench.protocol import PUBLISHED_FORM, Entry, Result, Worker, own_sizes
+from metamixer.bench.protocol import PUBLISHED_FORM, Entry, Result, own_sizes
 from metamixer.bench.report import draw_pareto, fastest_forms, table
+from metamixer.bench.worker import Worker
 from metamixer.cli import main
 from metamixer.errors import InputError
 
@@ -95,7 +96,7 @@ def test_results_that_cannot_be_written_are_refused_before_anything_is_built(
 
 def test_a_form_whose_process_fails_is_named():
     worker = Worker.__new__(Worker)
-    worker.entry = RESULTS[1].entry
+    worker.name = str(RESULTS[1].entry)
     worker.pipe, theirs = multiprocessing.Pipe()
     theirs.close()
     with pytest.raises(InputError, match=r"ffnet_1 at 256 px, batch 1, eager fp32: its process ended"):

@@ -16,7 +16,7 @@ from metamixer.models.cascade_mask_rcnn import paste_masks
 from metamixer.models.cascade_mask_rcnn.cascade import STAGES, best_class, refine
 from metamixer.models.cascade_mask_rcnn.heads import BOX_GRID, MASK_GRID, region_features
 from metamixer.models.cascade_mask_rcnn.network import CascadeMaskRCNN
-from published_weights import GOLDEN, image, weight
+from published_weights import GOLDEN, image, weight, zeros_as_initialization
 from random_statistics import randomize
 
 TOLERANCE = {"rtol": 0, "atol": 1e-4}
@@ -44,7 +44,8 @@ def published_detector(num_classes: int, **factors: float) -> nn.Module:
     for key, shape in published_shapes(f"{num_classes}_classes").items():
         layer = key.split(".")[-2]
         state[key] = weight(key, shape) * (factors.get(layer, 1) if key.endswith(".weight") else 1)
-    network = metamixer.create_model("cascade_mask_rcnn_ffnet_2", num_classes=num_classes)
+    with zeros_as_initialization():
+        network = metamixer.create_model("cascade_mask_rcnn_ffnet_2", num_classes=num_classes)
     return metamixer.load_published(network, {"meta": {"epoch": 36}, "state_dict": state}).eval()
 
 

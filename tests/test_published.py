@@ -14,10 +14,16 @@ from safetensors.torch import save_file
 
 import metamixer
 from metamixer.errors import InputError
-from published_weights import GOLDEN, image, state_dict
+from published_weights import GOLDEN, image, state_dict, zeros_as_initialization
 
 VARIANTS = ("ffnet_1", "ffnet_2", "ffnet_3", "ffnet_4")
 FILE = "ffnet_1.pth.tar"
+
+
+@pytest.fixture(autouse=True)
+def fast_initialization():
+    with zeros_as_initialization():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -74,19 +80,26 @@ def logits_difference(network, golden):
     return np.abs(network.eval()(image("x/ffnet_1", (2, 3, 96, 96))).numpy() - golden["cls/ffnet_1/logits"]).max()
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request):
+    """A variant's name and the published weights of its classifier and its backbone, which share nearly all names."""
+    classifier = state_dict(f"cls/{request.param}")
+    return request.param, classifier, state_dict(f"det/{request.param}", known=classifier)
+
+
 @torch.no_grad()
-def test_classifier_computes_what_the_published_one_does(name, golden):
-    network = metamixer.load_published(timm.create_model(name).eval(), state_dict(f"cls/{name}"))
+def test_classifier_computes_what_the_published_one_does(variant, golden):
+    name, weights, _ = variant
+    network = metamixer.load_published(timm.create_model(name).eval(), weights)
     logits = network(image(f"x/{name}", (2, 3, 96, 96)))
     np.testing.assert_allclose(logits, golden[f"cls/{name}/logits"], rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
 @torch.no_grad()
-def test_backbone_computes_what_the_published_one_does(name, golden):
+def test_backbone_computes_what_the_published_one_does(variant, golden):
+    name, _, weights = variant
     network = timm.create_model(name, features_only=True, feature_norms=True).eval()
-    checkpoint = {f"backbone.{key}": tensor for key, tensor in state_dict(f"det/{name}").items()}
+    checkpoint = {f"backbone.{key}": tensor for key, tensor in weights.items()}
     if name == "ffnet_4":
         checkpoint |= {key.replace("backbone.", "backbone.ema_"): tensor + 1 for key, tensor in checkpoint.items()}
     checkpoint["neck.lateral_convs.0.conv.weight"] = torch.zeros(1)

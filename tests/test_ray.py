@@ -12,12 +12,20 @@ from metamixer.engine.files import Files
 from metamixer.engine.folder import Folder
 from metamixer.engine.job import Job
 from metamixer.engine.shard import PREDICTIONS
+from metamixer.errors import InputError
 from pictures import save_small_upscaler
+from plain_work import PlainWork
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'metamixer[ray]'")
 engine = pytest.importorskip("metamixer.engine.ray")
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+HEALTH_CHECKS = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 1000,
+    "health_check_failure_threshold": 3,
+}
+"""Ray misses a killed node after 3 seconds instead of 15; a slow one still has 10 seconds to answer each check."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +35,8 @@ def nodes():
 
     for name, value in engine.QUIET.items():
         pytest.MonkeyPatch().setenv(name, value)
-    cluster = Cluster(initialize_head=True, connect=False, head_node_args={**NODE, "include_dashboard": False})
+    head = {**NODE, "include_dashboard": False, "_system_config": HEALTH_CHECKS}
+    cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
     second = cluster.add_node(**NODE)
     ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
     yield cluster, second
@@ -48,12 +57,16 @@ def write_inputs(path, count):
     return path
 
 
-def test_a_node_that_is_killed_costs_no_input_and_doubles_none(nodes, tmp_path):
+@pytest.fixture
+def together(tmp_path):
+    """A folder in which the processes of `PlainWork` wait for each other."""
+    (tmp_path / "together").mkdir()
+    return str(tmp_path / "together")
+
+
+def test_a_node_that_is_killed_costs_no_input_and_doubles_none(nodes, together, tmp_path):
     count = 300
-    inputs = write_inputs(tmp_path / "inputs.parquet", count)
     cluster, second = nodes
-    source = save_small_upscaler(tmp_path / "up.safetensors")
-    work = Files("super_resolution", [str(inputs)], {"source": str(source)}, {})
     killed = []
 
     def kill(tally, shards):
@@ -61,12 +74,13 @@ def test_a_node_that_is_killed_costs_no_input_and_doubles_none(nodes, tmp_path):
             killed.append(shards - tally.shards)
             cluster.remove_node(second, allow_graceful=False)
 
-    tally = engine.run(Job(work, Folder(str(tmp_path / "out"))), actors=2, on_shard=kill)
+    job = Job(PlainWork(count, together, processes=2), Folder(str(tmp_path / "out")))
+    tally = engine.run(job, actors=2, on_shard=kill)
     assert killed and killed[0] > 0, "the second node was to die with shards left"
     assert (tally.inputs, tally.failed) == (count, 1)
     results = pandas.read_parquet(tmp_path / "out" / PREDICTIONS)
-    assert sorted(results.input) == sorted(f"{i}.png" for i in range(count))
-    assert results[results.error.notna()].input.tolist() == ["7.png"]
+    assert sorted(results.input) == sorted(f"{i}.txt" for i in range(count))
+    assert results[results.error.notna()].input.tolist() == ["7.txt"]
 
 
 def test_the_command_goes_on_with_a_stopped_job(nodes, tmp_path, capsys):
@@ -93,19 +107,10 @@ def test_the_command_goes_on_with_a_stopped_job(nodes, tmp_path, capsys):
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 
-def test_a_checkpoint_that_cannot_be_read_is_one_line(nodes, tmp_path, capsys):
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    command = [
-        "upscale",
-        str(tmp_path / "a.png"),
-        "--checkpoint",
-        str(tmp_path / "none.ckpt"),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    assert main([*command, "--engine", "ray:1"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "none.ckpt" in error
+def test_what_no_process_can_load_is_one_line(nodes, together, tmp_path):
+    work = PlainWork(3, together, missing="none.ckpt")
+    with pytest.raises(InputError, match=r"^none\.ckpt: no such file$"):
+        engine.run(Job(work, Folder(str(tmp_path / "out"))), actors=1)
 
 
 def test_the_command_forecasts_a_long_table(nodes, tmp_path, capsys):

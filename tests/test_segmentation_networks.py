@@ -10,7 +10,7 @@ from metamixer.bench.complexity import measure
 from metamixer.errors import InputError
 from metamixer.models.segmentation.heads import FFNetHead
 from metamixer.ops import IMAGE_WITH_STRIPS
-from published_weights import GOLDEN, image, state_dict
+from published_weights import GOLDEN, image, state_dict, zeros_as_initialization
 from random_statistics import randomize
 
 KEYS = "segmentation_keys.json"
@@ -25,10 +25,10 @@ def prefixed(prefix, state):
     return {f"{prefix}.{key}": tensor for key, tensor in state.items()}
 
 
-def published(variant):
-    return prefixed("backbone", state_dict("seg/backbone", KEYS)) | prefixed(
-        "decode_head", state_dict(f"seg/head/{variant}", KEYS)
-    )
+@pytest.fixture(scope="module")
+def published():
+    """The published weights of the backbone that both FFNet-seg share."""
+    return state_dict("seg/backbone", KEYS)
 
 
 def assert_published(actual, expected):
@@ -36,13 +36,12 @@ def assert_published(actual, expected):
 
 
 @torch.no_grad()
-def test_imagenet_classifier_computes_what_the_published_one_does(golden, tmp_path):
-    state = state_dict("seg/backbone", KEYS) | state_dict("seg/pretrain", KEYS)
+def test_imagenet_classifier_computes_what_the_published_one_does(golden, published, tmp_path):
+    state = published | state_dict("seg/pretrain", KEYS)
     torch.save({"state_dict": state}, tmp_path / "ffnet_seg.pth.tar")
-    assert_published(
-        metamixer.load_published(timm.create_model("ffnet_seg").eval(), state)(image("seg/x", (1, 3, 64, 64))),
-        golden["seg/pretrain/logits"],
-    )
+    with zeros_as_initialization():
+        network = metamixer.load_published(timm.create_model("ffnet_seg").eval(), state)
+    assert_published(network(image("seg/x", (1, 3, 64, 64))), golden["seg/pretrain/logits"])
     overlay = {"file": str(tmp_path / "ffnet_seg.pth.tar")}
     backbone = timm.create_model(
         "ffnet_seg", features_only=True, out_indices=(1, 2, 3), pretrained=True, pretrained_cfg_overlay=overlay
@@ -53,10 +52,11 @@ def test_imagenet_classifier_computes_what_the_published_one_does(golden, tmp_pa
 
 @torch.no_grad()
 @pytest.mark.parametrize("variant", ["ade20k", "cityscapes"])
-def test_ffnet_seg_computes_what_the_published_one_does(variant, golden):
-    network = metamixer.load_published(
-        metamixer.create_model(f"ffnet_seg_{variant}").eval(), {"state_dict": published(variant)}
-    )
+def test_ffnet_seg_computes_what_the_published_one_does(variant, golden, published):
+    state = prefixed("backbone", published) | prefixed("decode_head", state_dict(f"seg/head/{variant}", KEYS))
+    with zeros_as_initialization():
+        network = metamixer.create_model(f"ffnet_seg_{variant}").eval()
+    metamixer.load_published(network, {"state_dict": state})
     features = network.backbone(image("seg/x", (1, 3, 64, 64)))
     for i, feature in enumerate(features):
         assert_published(feature, golden[f"seg/feat{i}"])
@@ -68,7 +68,8 @@ def test_ffnet_seg_computes_what_the_published_one_does(variant, golden):
 
 @torch.no_grad()
 def test_upernet_computes_what_the_published_one_does(golden):
-    network = metamixer.create_model("upernet_ffnet_2").eval()
+    with zeros_as_initialization():
+        network = metamixer.create_model("upernet_ffnet_2").eval()
     state = prefixed("backbone", state_dict("det/ffnet_2"))
     for head in ("decode_head", "auxiliary_head"):
         state |= prefixed(head, state_dict(f"upernet/{head}", KEYS))

@@ -6,7 +6,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +17,7 @@ from PIL import Image
 
 from metamixer.checkpoints.ours import load_checkpoint
 from metamixer.cli import main
-from metamixer.data import DigitsData, ImageData
+from metamixer.data import ImageData
 from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Classification
 from metamixer.training.command_line import EndTogether
@@ -447,26 +446,3 @@ def test_a_waiting_process_ends_with_the_status_of_the_other(code, error):
     with pytest.raises(error, match="another process of this run"):
         EndTogether().on_exception(trainer, None, RuntimeError("Connection closed by peer"))
     assert (refused.wait(timeout=10), waiting.wait(timeout=10)) == (code, -signal.SIGKILL)
-
-
-def test_two_processes_share_an_epoch(recipe, tmp_path):
-    """Distributed data parallel on two CPU processes: each sees half of the data; both end with the same weights."""
-    command = [sys.executable, "-m", "metamixer", "fit", "--config", recipe(), "--out", str(tmp_path / "run")]
-    options = [
-        "--trainer.devices",
-        "2",
-        "--trainer.strategy",
-        "ddp",
-        "--trainer.max_epochs",
-        "1",
-        "--trainer.limit_train_batches",
-        "1.0",
-        "--data.batch_size",
-        "64",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr[-3000:]
-    checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    per_process = -(-len(DigitsData().training_dataset()) // 2)
-    assert checkpoint["global_step"] == per_process // 64

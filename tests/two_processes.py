@@ -1,4 +1,4 @@
-"""Runs of one and of two processes (gloo, forked from this one) that must come to the same.
+"""Runs of one and of two processes (gloo, forked from this one or started by it) that must come to the same.
 
 python tests/two_processes.py FOLDER
 """
@@ -9,12 +9,15 @@ import json
 import sys
 import tarfile
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from PIL import Image
 
 from metamixer.cli import main
+from metamixer.data import DigitsData
 from metamixer.tasks import Classification
 from short_runs import differences, end_of, write_recipe
 
@@ -137,8 +140,21 @@ def stopped_equals_unbroken(folder, recipe):
     assert differences(whole, resumed) == [], differences(whole, resumed)
 
 
+def a_command_that_starts_the_second_process(folder):
+    """`python -m metamixer fit` runs itself again for the second process; each sees half of an epoch."""
+    recipe = write_recipe(folder / "digits.yaml", **{"trainer.max_epochs": 1, "trainer.limit_train_batches": 1.0})
+    options = ["--data.batch_size", "64", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    words = ["fit", "--config", recipe, "--out", str(folder / "started"), *options]
+    program = find_spec("metamixer.__main__")
+    with patch.object(sys.modules["__main__"], "__spec__", program), patch.object(sys, "argv", ["metamixer", *words]):
+        assert main(words) == 0
+    steps = torch.load(folder / "started" / "last.ckpt", weights_only=True)["global_step"]
+    assert steps == -(-len(DigitsData().training_dataset()) // 2) // 64, steps
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     one_of_32_equals_two_of_16(target)
     shards = every_item_of_shards_counts_once(target)
     stopped_equals_unbroken(target, shards)
+    a_command_that_starts_the_second_process(target)

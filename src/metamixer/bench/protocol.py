@@ -5,14 +5,10 @@ or memory.
 """
 
 import itertools
-import multiprocessing
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -21,18 +17,14 @@ from ..checkpoints.source import info_of
 from ..deployment.backends import BACKENDS, build, find_backend, installed_backends
 from ..deployment.parity import compare
 from ..deployment.samples import example_of
-from ..errors import InputError, at_least, first_line
+from ..errors import InputError, at_least
 from ..models import create_model
 from ..models.tasks import TASKS
 from .complexity import measure
+from .worker import Worker, build_matrix_product
 
 PUBLISHED_FORM = "published"
 """The form in which the authors run their networks: eager, not fused, in PyTorch's default memory layout."""
-
-SHORTEST = 0.02
-"""Minimum seconds of a measurement, which averages over several calls if needed."""
-
-MATMUL = 1536
 
 
 @dataclass(frozen=True)
@@ -177,7 +169,8 @@ def run_bench(
 
     Raises InputError that names an entry that can't be built.
     """
-    workers = [Worker(entry, threads=threads) for entry in (None, *entries)]
+    workers = [Worker("matrix product", build_matrix_product, threads=threads)]
+    workers += [Worker(str(entry), partial(build_entry, entry), threads=threads) for entry in entries]
     try:
         for worker in workers:
             worker.wait_until_built()
@@ -185,71 +178,12 @@ def run_bench(
             for worker in workers:
                 worker.run(counts=i >= warmup)
             on_round()
-        results = [worker.finish() for worker in workers]
+        product, *measured = [worker.finish() for worker in workers]
     finally:
         for worker in workers:
             worker.process.terminate()
-    return results[1:], max(2 * MATMUL**3 / 1e9 / seconds for seconds in results[0].seconds)
-
-
-class Worker:
-    """A process with one form, which it runs on demand."""
-
-    def __init__(self, entry: Entry | None, *, threads: int):
-        context = multiprocessing.get_context("spawn")
-        self.entry = entry
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(entry, threads, theirs), daemon=True)
-        self.process.start()
-        theirs.close()
-        self.seconds: list[float] = []
-
-    def wait_until_built(self) -> None:
-        """Build the form and receive its properties; forms are built one at a time."""
-        self.about = self._ask("build")
-        if isinstance(self.about, str):
-            raise InputError(f"{self.entry}: {self.about}")
-
-    def run(self, *, counts: bool) -> None:
-        """Take one measurement."""
-        seconds = self._ask("run")
-        if counts:
-            self.seconds.append(seconds)
-
-    def finish(self) -> Result:
-        """End the process and return the result."""
-        memory = self._ask("finish")
-        self.process.join()
-        return Result(self.entry, tuple(self.seconds), memory=memory, **self.about)
-
-    def _ask(self, what: str):
-        try:
-            self.pipe.send(what)
-            return self.pipe.recv()
-        except (EOFError, OSError):
-            raise InputError(f"{self.entry or 'matrix product'}: its process ended (out of memory?)") from None
-
-
-def serve(entry: Entry | None, threads: int, pipe: Connection) -> None:
-    """The worker process: build, then run on request, then report the peak memory."""
-    torch.set_num_threads(threads)
-    pipe.recv()
-    start = time.perf_counter()
-    try:
-        call, error, gflops = (_matmul(), 0.0, 2 * MATMUL**3 / 1e9) if entry is None else _build(entry)
-        call()
-    except Exception as problem:
-        pipe.send(first_line(problem))
-        return
-    pipe.send({"error": error, "gflops": gflops, "build_seconds": time.perf_counter() - start})
-    _forget_peak()
-    while pipe.recv() == "run":
-        calls, start = 0, time.perf_counter()
-        while time.perf_counter() - start < SHORTEST or not calls:
-            call()
-            calls += 1
-        pipe.send((time.perf_counter() - start) / calls)
-    pipe.send(_peak_memory())
+    results = [Result(entry, **values) for entry, values in zip(entries, measured, strict=True)]
+    return results, max(product["gflops"] / seconds for seconds in product["seconds"])
 
 
 def own_sizes(networks: Sequence[str]) -> dict[str, int]:
@@ -266,7 +200,8 @@ def own_sizes(networks: Sequence[str]) -> dict[str, int]:
     return sizes
 
 
-def _build(entry: Entry):
+def build_entry(entry: Entry) -> tuple[Callable[[], object], float, float]:
+    """The entry's call, its error and its GFLOP."""
     torch.manual_seed(0)
     network = create_model(entry.network).eval()
     example = example_of(network, info_of(entry.network), size=entry.size)
@@ -278,27 +213,3 @@ def _build(entry: Entry):
     gflops = 2 * entry.batch * measure(network, x[:1]).macs / 1e9
     del network
     return (lambda: runtime(x)), error, gflops
-
-
-def _matmul():
-    a, b = torch.randn(2, MATMUL, MATMUL)
-    return lambda: a @ b
-
-
-def _forget_peak() -> None:
-    """Reset the kernel's peak memory counter, to exclude building; only on Linux."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def _peak_memory() -> int:
-    """Peak memory of this process in bytes."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -64,9 +64,15 @@ def seed_of(*numbers: int) -> int:
 
 def seed_generators(seed: int) -> None:
     """Seed the generators of Python, NumPy and PyTorch in this process."""
+    seed_cpu_generators(seed)
+    torch.manual_seed(seed)
+
+
+def seed_cpu_generators(seed: int) -> None:
+    """Seed the generators of Python, NumPy and PyTorch's CPU: a hundred times as fast, enough for reading an item."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
 
 
 class SeededIndex(int):
@@ -131,7 +137,7 @@ class SeededItems(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         if isinstance(index, SeededIndex):
-            seed_generators(index.seed)
+            seed_cpu_generators(index.seed)
         return self.dataset[int(index)]
 
     def __getitems__(self, indices: Sequence[int]) -> Any:

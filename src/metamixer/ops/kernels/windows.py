@@ -129,40 +129,18 @@ def convolve(
         for chunk in tl.static_range(K // CHUNK):
             k = chunk * CHUNK + tl.arange(0, CHUNK)
             window = load_pixels(
-                x + base * x_b + c * x_c,
-                image,
-                top - TOP,
-                left - LEFT,
-                k,
-                H,
-                W,
-                x_b,
-                inside,
-                WINDOW,
-                WINDOW_COLUMNS,
-                CLIP_Y,
-                CLIP_X,
-            )
+                x + base * x_b + c * x_c, image, top - TOP, left - LEFT, k, H, W, x_b, inside, WINDOW, WINDOW_COLUMNS,
+                CLIP_Y, CLIP_X,
+            )  # fmt: skip
             z = tl.dot(window, matrices[chunk], z, input_precision=PRECISION, out_dtype=SUM)
         z += shift
         if EPILOGUE == GELU:
             z = gelu(z)
         if EPILOGUE == GELU_BACKWARD:
             grads = load_pixels(
-                grad + base * grad_b + c * grad_c,
-                image,
-                top,
-                left,
-                n,
-                H,
-                W,
-                grad_b,
-                inside,
-                ROWS * COLUMNS,
-                COLUMNS,
-                CLIP_Y,
-                CLIP_X,
-            )
+                grad + base * grad_b + c * grad_c, image, top, left, n, H, W, grad_b, inside, ROWS * COLUMNS, COLUMNS,
+                CLIP_Y, CLIP_X,
+            )  # fmt: skip
             z = gelu_derivative(z) * grads.to(SUM)
         mask = pixels_inside(top, left, n, H, W, inside, ROWS * COLUMNS, COLUMNS, CLIP_Y, CLIP_X)
         entries = out + base * out_b + c * out_c + offsets(image, top, left, n, out_b, W, COLUMNS)
@@ -236,35 +214,13 @@ def correlate(
         inside = m < B * tiles
         base = first.to(tl.int64)
         window = load_pixels(
-            x + base * x_b + c * x_c,
-            image,
-            top - TOP,
-            left - LEFT,
-            k,
-            H,
-            W,
-            x_b,
-            inside,
-            WINDOW,
-            WINDOW_COLUMNS,
-            CLIP_Y,
-            CLIP_X,
-        )
+            x + base * x_b + c * x_c, image, top - TOP, left - LEFT, k, H, W, x_b, inside, WINDOW, WINDOW_COLUMNS,
+            CLIP_Y, CLIP_X,
+        )  # fmt: skip
         grads = load_pixels(
-            grad + base * grad_b + c * grad_c,
-            image,
-            top,
-            left,
-            n,
-            H,
-            W,
-            grad_b,
-            inside,
-            ROWS * COLUMNS,
-            COLUMNS,
-            CLIP_Y,
-            CLIP_X,
-        )
+            grad + base * grad_b + c * grad_c, image, top, left, n, H, W, grad_b, inside, ROWS * COLUMNS, COLUMNS,
+            CLIP_Y, CLIP_X,
+        )  # fmt: skip
         products = tl.dot(tl.trans(window), grads, products, input_precision=PRECISION, out_dtype=SUM)
         total += grads.to(SUM)
     part = (tl.program_id(0) * tl.num_programs(1) + c) * K * N
