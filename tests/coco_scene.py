@@ -1,4 +1,4 @@
-"""A small COCO data set of drawn boxes, discs and triangles, as polygons, run lengths and one crowd."""
+"""A small COCO data set of drawn boxes, discs and triangles, as polygons, run lengths and a crowd; a small detector."""
 
 import json
 import math
@@ -6,8 +6,18 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from metamixer.data import DetectionPreprocessing
+
 CATEGORIES = [{"id": 3, "name": "box"}, {"id": 7, "name": "disc"}, {"id": 20, "name": "triangle"}]
 COLOURS = {3: "crimson", 7: "royalblue", 20: "gold"}
+
+NARROW = {
+    "backbone_args": {"depths": (1, 1, 1, 1), "dims": (8, 16, 32, 64), "stem_dim": 8},
+    "channels": 16,
+    "hidden_dim": 32,
+}
+"""Arguments of a small detector."""
+PREPROCESSING = DetectionPreprocessing(short_side=64, long_side=96)
 
 
 def outline(category: int, x: float, y: float, side: float) -> list[float]:

@@ -7,9 +7,14 @@ import torch
 import yaml
 from torch.utils import _pytree
 
+from metamixer.cli import main
+
 BATCHES = 5
 EPOCHS = 2
 STEPS = BATCHES * EPOCHS
+
+DIGITS_EPOCHS = 3
+DIGITS_STEPS = 4
 
 
 def write_recipe(path, **changes):
@@ -49,6 +54,46 @@ def write_recipe(path, **changes):
             place = place.setdefault(parent, {})
         place[name] = value
     path.write_text(yaml.safe_dump(nested))
+    return str(path)
+
+
+def fit(recipe, out, *options):
+    return main(["fit", "--config", recipe, "--out", str(out), *options])
+
+
+def write_digits_recipe(path, data="DigitsData", **init_args):
+    """A recipe as a user writes it, in nested YAML, short and with everything random; init_args: of the task."""
+    content = {
+        "seed_everything": 1,
+        "model": {
+            "class_path": "Classification",
+            "init_args": {
+                "model": "ffnet_nano",
+                "num_classes": 10,
+                "model_args": {
+                    "depths": [1, 1, 1, 1],
+                    "dims": [8, 16, 32, 32],
+                    "stem_dim": 8,
+                    "drop_path_rate": 0.2,
+                    "drop_rate": 0.1,
+                },
+                "optimization": {"warmup_epochs": 1},
+                **init_args,
+            },
+        },
+        "data": {"class_path": data, "init_args": {"batch_size": 16}},
+        "trainer": {
+            "accelerator": "cpu",
+            "max_epochs": DIGITS_EPOCHS,
+            "limit_train_batches": DIGITS_STEPS,
+            "limit_val_batches": 2,
+            "log_every_n_steps": 1,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.9}}],
+        },
+    }
+    path.write_text(yaml.safe_dump(content))
     return str(path)
 
 

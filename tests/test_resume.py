@@ -11,14 +11,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
-from metamixer.cli import main
 from metamixer.models.tasks import CLASSIFICATION
 from metamixer.tasks import Classification, EarlyStop
-from short_runs import BATCHES, differences, end_of, write_recipe
-
-
-def fit(recipe, out, *options):
-    return main(["fit", "--config", recipe, "--out", str(out), *options])
+from short_runs import BATCHES, differences, end_of, fit, write_recipe
 
 
 def stop_at(monkeypatch, batch, action):

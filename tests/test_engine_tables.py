@@ -1,0 +1,70 @@
+"""Jobs over long tables of time series, without the engine that runs them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas
+import pytest
+
+from jobs import run
+from metamixer.engine.series import Tables
+from metamixer.engine.shard import PREDICTIONS
+from metamixer.errors import InputError
+from metamixer.predictors.forecaster import Forecaster
+
+
+def long_table(series=6, length=30):
+    """Series of three lengths in rows of mixed order, the last of a single value."""
+    random = np.random.RandomState(0)
+    frames = [
+        pandas.DataFrame(
+            {
+                "unique_id": f"{i:03d}",
+                "ds": pandas.date_range("2024-01-01", periods=length - 5 * (i % 3), freq="D"),
+                "y": random.rand(length - 5 * (i % 3)).round(3),
+            }
+        )
+        for i in range(series)
+    ]
+    frames.append(frames[0].head(1).assign(unique_id="one"))
+    return pandas.concat(frames).sample(frac=1, random_state=0, ignore_index=True)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv.gz"])
+def test_each_series_of_a_long_table_is_forecast_as_alone(kind, tmp_path):
+    table = long_table()
+    path = tmp_path / f"table.{kind}"
+    table.to_parquet(path) if kind == "parquet" else table.to_csv(path, index=False)
+    work = replace(Tables.of([str(path)], horizon=3, levels=(80.0,)), shards=2)
+    results, tally = run(work, tmp_path / "out")
+    assert tally == {"inputs": 7, "failed": 1}
+    assert results[results.error.notna()].unique_id.tolist() == ["one"]
+    alone = Forecaster(3, levels=(80.0,))
+    for name, forecast in results[results.error.isna()].groupby("unique_id"):
+        expected = alone.predict(table[table.unique_id == name])
+        assert np.array_equal(forecast.ds, expected.ds)
+        columns = [name for name in expected if name not in ("unique_id", "ds")]
+        np.testing.assert_allclose(forecast[columns], expected[columns], rtol=1e-5)
+    assert run(work, tmp_path / "out")[1] == tally
+    assert len(pandas.read_parquet(tmp_path / "out" / PREDICTIONS)) == len(results)
+
+
+def test_a_text_in_a_series_costs_no_other_series(tmp_path):
+    table = long_table(3).astype({"y": str})
+    table.loc[table.index[table.unique_id == "001"][2], "y"] = "many"
+    table.to_csv(tmp_path / "table.csv", index=False)
+    results, _ = run(replace(Tables.of([str(tmp_path / "table.csv")], horizon=2), shards=1), tmp_path / "out")
+    errors = dict(zip(results.unique_id, results.error, strict=True))
+    assert "'many', expected a number" in errors["001"]
+    assert pandas.isna(errors["000"]) and pandas.isna(errors["002"])
+
+
+def test_tables_that_are_not_long_are_refused(tmp_path):
+    pandas.DataFrame({"date": ["2024-01-01"], "y": [1.0]}).to_csv(tmp_path / "wide.csv", index=False)
+    long_table(1).assign(unique_id=None).to_parquet(tmp_path / "nameless.parquet")
+    with pytest.raises(InputError, match=r"wide.csv: columns date, y, expected unique_id, ds, y: a long table"):
+        run(Tables.of([str(tmp_path / "wide.csv")], horizon=2), tmp_path / "out")
+    with pytest.raises(InputError, match=r"nameless.parquet: column 'unique_id': rows without a value"):
+        run(Tables.of([str(tmp_path / "nameless.parquet")], horizon=2), tmp_path / "out")
+    with pytest.raises(InputError, match=r"none.csv: no such file"):
+        Tables.of([str(tmp_path / "none.csv")], horizon=2)
