@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 import metamixer
@@ -38,20 +38,28 @@ def published_shapes(heads: str, backbone: str = "ffnet_2") -> dict[str, list[in
     return {f"backbone.{key}": shape for key, shape in backbone_shapes.items()} | head_shapes
 
 
-def published_detector(num_classes: int, **factors: float) -> nn.Module:
-    """A detector on FFNet-2 with the golden weights; factors: suffix of a weight's name -> its factor."""
+@pytest.fixture(scope="module")
+def published() -> dict[str, Tensor]:
+    """The golden weights of the detector for 80 classes, most of which that for 3 classes shares."""
+    return {key: weight(key, shape) for key, shape in published_shapes("80_classes").items()}
+
+
+def published_detector(published: dict[str, Tensor], num_classes: int, **factors: float) -> nn.Module:
+    """A detector on FFNet-2 with the golden weights; factors: layer's name -> the factor of its weight."""
     state = {}
     for key, shape in published_shapes(f"{num_classes}_classes").items():
-        layer = key.split(".")[-2]
-        state[key] = weight(key, shape) * (factors.get(layer, 1) if key.endswith(".weight") else 1)
+        shared = key in published and list(published[key].shape) == shape
+        state[key] = published[key] if shared else weight(key, shape)
+        if key.endswith(".weight") and (factor := factors.get(key.split(".")[-2])):
+            state[key] = state[key] * factor
     with zeros_as_initialization():
         network = metamixer.create_model("cascade_mask_rcnn_ffnet_2", num_classes=num_classes)
     return metamixer.load_published(network, {"meta": {"epoch": 36}, "state_dict": state}).eval()
 
 
 @torch.no_grad()
-def test_maps_and_heads_compute_what_the_published_ones_do(golden):
-    network = published_detector(80)
+def test_maps_and_heads_compute_what_the_published_ones_do(golden, published):
+    network = published_detector(published, 80)
     levels = network.forward_features(image("rcnn/x", (1, 3, 96, 128)))
     logits, deltas = network.proposals.head(levels)
     for i in range(5):
@@ -70,8 +78,8 @@ def test_maps_and_heads_compute_what_the_published_ones_do(golden):
 
 
 @torch.no_grad()
-def test_detections_are_the_published_ones(golden):
-    network = published_detector(3, fc_cls=40, rpn_cls=40, fc_reg=4)
+def test_detections_are_the_published_ones(golden, published):
+    network = published_detector(published, 3, fc_cls=40, rpn_cls=40, fc_reg=4)
     batch = image("rcnn3/x", (2, 3, 96, 128))
     images = [batch[i, :, :height, :width] for i, (height, width) in enumerate(SIZES)]
     padded = torch.stack([images[0], nn.functional.pad(images[1], (0, 8, 0, 16))])

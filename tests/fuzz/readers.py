@@ -22,7 +22,7 @@ ELSEWHERE = {
     "system/downloads.py": "the cache of downloads, which this package wrote; tests/test_hub.py",
     "system/machine.py": "files of the system, such as /proc/cpuinfo",
     "data/restoration/degradation.py": "an image that was compressed in memory a moment before",
-    "bench/worker.py": "files of the system, such as /proc/self/status",
+    "bench/processes.py": "files of the system, such as /proc/self/status",
     "training/zero_shot.py": "the training of the packaged forecaster, no command",
     "training/run_folder.py": "whether a log of the run's own is empty",
     "checkpoints/hub.py": "a configuration that timm wrote a moment before",

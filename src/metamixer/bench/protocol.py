@@ -21,7 +21,7 @@ from ..errors import InputError, at_least
 from ..models import create_model
 from ..models.tasks import TASKS
 from .complexity import measure
-from .worker import Worker, build_matrix_product
+from .processes import Worker, build_matrix_product
 
 PUBLISHED_FORM = "published"
 """The form in which the authors run their networks: eager, not fused, in PyTorch's default memory layout."""
