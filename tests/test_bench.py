@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from metamixer.bench.accuracy import PUBLISHED
+from metamixer.bench.processes import Worker
 from metamixer.bench.protocol import PUBLISHED_FORM, Entry, Result, own_sizes
 from metamixer.bench.report import draw_pareto, fastest_forms, table
-from metamixer.bench.processes import Worker
 from metamixer.cli import main
 from metamixer.errors import InputError
 
