@@ -63,9 +63,11 @@ def test_header_states_hardware_time_and_figure(name):
 
 
 @pytest.mark.parametrize("name", FITTED)
-def test_parses_and_builds_its_network(name, parse):
+def test_parses_builds_its_network_and_keeps_the_best_by_the_tasks_metric(name, parse):
     path = RECIPES / name
     config = parse(path, "test" if "metamixer test" in header(path) else "fit")
+    (task,) = (task for task in TASKS.values() if task.name == Path(name).parts[0])
+    assert (config.checkpoint.monitor, config.checkpoint.mode) == (task.monitor, task.mode)
     settings = config.model.init_args
     with torch.device("meta"):
         create_model(settings.model, **input_sizes(config), **(settings.model_args or {}))
@@ -135,13 +137,6 @@ def test_an_unknown_key_is_refused(key, parse, tmp_path):
 def test_an_unknown_model_argument_is_refused():
     with torch.device("meta"), pytest.raises(TypeError, match="bogus"):
         create_model("ffnet_nano", bogus=1)
-
-
-@pytest.mark.parametrize("name", FITTED)
-def test_the_best_checkpoint_is_the_tasks(name, parse):
-    checkpoint = parse(RECIPES / name).checkpoint
-    (task,) = (task for task in TASKS.values() if task.name == Path(name).parts[0])
-    assert (checkpoint.monitor, checkpoint.mode) == (task.monitor, task.mode)
 
 
 @pytest.mark.parametrize(
