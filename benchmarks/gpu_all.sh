@@ -22,7 +22,7 @@ part() { # NAME SECONDS COMMAND...: run a part once, within its limit and the sc
     shift 2
     [ -e "$out/$name.done" ] && return
     ((left < 15)) && { echo "== $name: no time left"; return; }
-    seconds=$((seconds < left ? seconds : left))
+    seconds=$((seconds < left && !${dry:-0} ? seconds : left))
     echo "== $name (at most $seconds s, from second $SECONDS)"
     if timeout -s INT -k 10 "$seconds" "$@" >"$out/$name.log" 2>&1; then
         touch "$out/$name.done"
