@@ -4,7 +4,8 @@ the same MACs from scratch, with the same recipe and number of steps.
     python benchmarks/camvid.py --data CamVid
 
 Trains the networks without a result in `--runs` (about an hour each on one core), resumes stopped runs, and writes
-benchmarks/results/camvid.{json,md}, in which earlier rows of other networks stay. `--data` is the unpacked folder with train/, trainannot/, val/ and valannot/.
+benchmarks/results/camvid.{json,md}, in which earlier rows of other networks stay. `--data` is the unpacked folder with
+train/, trainannot/, val/ and valannot/.
 """
 
 import argparse
