@@ -93,6 +93,8 @@ def test_the_command_prints_the_horizon_and_the_rows_added(tmp_path, capsys):
     with pytest.warns(InputWarning, match="1 missing row of load, wind, price added"):
         assert main(["forecast", str(file), "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("13 steps (chosen by the dates; --horizon sets another), 13 rows\n")
+    assert said.startswith(
+        "ffnet_ts_zero, without training: 13 steps (chosen by the dates; --horizon sets another), 13 rows\n"
+    )
     assert main(["forecast", str(file), "--out", str(out), "--overwrite", "--no-fill-gaps"]) == 2
     assert "row 12: " in capsys.readouterr().err

@@ -6,8 +6,9 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from .commands import COMMANDS, TRAINING
 from .commands.help import completing_parser, full_help, function_of, nearest, options_of, overview, short_help
@@ -30,6 +31,9 @@ LISTS = {
     "missing_values": float,
 }
 """Options that take several values, with the type of the values: --levels 80 95, or in brackets --levels "[80, 95]"."""
+
+LOCAL = ("images", "clouds", "table", "data")
+"""Positional arguments that are files or folders."""
 
 HELP = ("-h", "--help")
 SHELLS = ("bash", "zsh", "fish")
@@ -147,6 +151,7 @@ def _call(command: str, words: list[str]) -> None:
         values = parser.parse_args(_in_one_word(_with_values(words, flags), lists))
     except ArgumentError as error:
         raise InputError(" ".join(str(error).split()) + f"; see metamixer {command} --help") from None
+    _refuse_urls(vars(values))
     function_of(command)(**vars(values))
 
 
@@ -157,6 +162,17 @@ def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) 
         name = word.partition("=")[0]
         if name.startswith("--") and name not in known:
             raise InputError(f"{command} {name}: no such option{nearest(name, known)}")
+
+
+def _refuse_urls(values: Mapping[str, Any]) -> None:
+    """Raise InputError for a URL in place of a file; only engines read URLs."""
+    if values.get("engine"):
+        return
+    for name in LOCAL:
+        given = values.get(name) or ()
+        for word in [given] if isinstance(given, str) else given:
+            if re.match("[a-z][a-z0-9+.-]+://", word):
+                raise InputError(f"{word}: a URL, expected a file or folder: download it first, or use --engine ray")
 
 
 def _underscored(arguments: Sequence[str]) -> list[str]:
