@@ -1,5 +1,7 @@
 """`metamixer forecast`: what it writes, and what it refuses before it writes anything."""
 
+import json
+
 import pandas
 import pytest
 
@@ -55,6 +57,13 @@ class TestCommand:
         )
         assert len(again.read_text().splitlines()) == 6
         assert "load-lo-80,load-hi-80" in again.read_text()
+
+    def test_json_on_standard_output_writes_no_file(self, table, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        table.iloc[:30].to_csv("table.csv", index=False)
+        assert self.run("table.csv", "--horizon", 2, "--json", "-") == 0
+        assert [row["date"][:10] for row in json.loads(capsys.readouterr().out)]
+        assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
     def test_positive_clips_the_forecast(self, table, tmp_path):
         table.iloc[:100].assign(load=[0.0, 1.0] * 50).to_csv(tmp_path / "table.csv", index=False)

@@ -65,6 +65,10 @@ def test_every_task_has_its_command():
         (["upscale", "a.png", "--scal=2"], "upscale --scal: no such option; did you mean --scale?"),
         (["upscale", "https://example.org/a.png"], "https://example.org/a.png: a URL, expected a file or folder"),
         (["forecast", "https://example.org/a.csv"], "https://example.org/a.csv: a URL, expected a file or folder"),
+        (["upscale"], "upscale needs IMAGES; see metamixer upscale --help"),
+        (["export", "ffnet_nano"], "export needs --format FORMAT; see metamixer export --help"),
+        (["predict", "a.png", "--out", "a.json"], "out 'a.json' without --engine, expected --json FILE for the result"),
+        (["restore", "a.png", "--pictures"], "pictures True without --engine, expected it with --engine ray"),
         (["--completion", "csh"], "--completion csh, expected one of bash, zsh, fish"),
     ],
 )

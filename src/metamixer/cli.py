@@ -150,9 +150,20 @@ def _call(command: str, words: list[str]) -> None:
     try:
         values = parser.parse_args(_in_one_word(_with_values(words, flags), lists))
     except ArgumentError as error:
-        raise InputError(" ".join(str(error).split()) + f"; see metamixer {command} --help") from None
+        usages = {option.name: option.usage for option in options}
+        raise InputError(f"{_plain(error, command, usages)}; see metamixer {command} --help") from None
     _refuse_urls(vars(values))
     function_of(command)(**vars(values))
+
+
+def _plain(error: Exception, command: str, usages: Mapping[str, str]) -> str:
+    """The parser's message in one line; usages: how each option is typed."""
+    message = " ".join(str(error).split())
+    missing = re.search("arguments are required: (.*)", message)
+    if missing is None:
+        return message
+    names = [name.strip("- ") for name in missing[1].split(",")]
+    return f"{command} needs {' and '.join(usages.get(name, name) for name in names)}"
 
 
 def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import InputError, at_least
+from .output import Output
 
 LEARN = ("logits", "features", "both")
 
@@ -13,7 +14,7 @@ def distil(
     folder: str,
     *,
     teacher: str,
-    out: str,
+    out: str | None = None,
     model: str = "ffnet_nano",
     initial: str | None = None,
     learn: str = "logits",
@@ -34,7 +35,8 @@ def distil(
     Args:
         folder: train/CLASS/IMAGE and val/CLASS/IMAGE; or any folder of images, without labels.
         teacher: a timm network's name, package.module:function, a checkpoint of `fit` or a file of `metamixer export`.
-        out: folder for checkpoints, logs and the configuration, with which `metamixer fit` repeats the run.
+        out: folder for checkpoints, logs and the configuration, with which `metamixer fit` repeats the run; default:
+            runs/NAME_distilled.
         model: the student, a network of metamixer or timm.
         initial: a checkpoint that the student starts from; its class layer is new.
         learn: logits, features or both; images without labels need the logits.
@@ -59,6 +61,7 @@ def distil(
     if learn not in LEARN:
         raise InputError(f"learn {learn!r}, expected one of {', '.join(LEARN)}")
     at_least("epochs", epochs, 1)
+    out = out or f"runs/{Path(folder).resolve().name}_distilled"
     root = split_folder(folder, "train")
     labelled = root != Path(folder)
     if not labelled and learn == "features":
@@ -95,7 +98,11 @@ def distil(
     with TemporaryDirectory() as place:  # the run's own copy is OUT/config.yaml
         path = Path(place, "recipe.yaml")
         write_text(path, yaml.safe_dump(recipe, sort_keys=False))
-        run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
+        trained = run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
+    best = Path(out, "best.ckpt")
+    if trained.trainer.is_global_zero and best.is_file():
+        then = f"predict IMAGES --checkpoint {best}" if labelled else f"train FOLDER --initial {best}"
+        Output(None).end(None, wrote=[best], then=f"metamixer {then}")
 
 
 def _data(folder: str, *, labelled: bool, views: int, size: int, batch_size: int, num_workers: int) -> dict:

@@ -48,7 +48,8 @@ def forecast(
         horizon: steps to forecast; default: the checkpoint's, else 48 for hourly data, 28 daily, 13 weekly, 18 monthly,
             8 quarterly, 6 yearly, for others a tenth of the rows up to 96; with an engine 96.
         lookback: steps of input; default: 96, or the checkpoint's.
-        out: the CSV file to write the forecast to; default: forecast.csv, or forecast_2.csv if that exists.
+        out: the CSV file to write the forecast to; default: forecast.csv, or forecast_2.csv if that exists; none with
+            --json -.
         plot: the image file for a plot.
         checkpoint: a forecaster written by --save, export or a training run.
         save: the .safetensors file for the trained forecaster.
@@ -83,7 +84,7 @@ def forecast(
         how = {"levels": levels, "quantiles": quantiles, "missing_values": missing_values, "device": device}
         forecast_tables(engine, [table], out, horizon=horizon, overwrite=overwrite, **how)
         return
-    out = out or free_name("forecast.csv", overwrite=overwrite)
+    out = out or (None if json == "-" else free_name("forecast.csv", overwrite=overwrite))
     for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
         if name and Path(name).suffix != suffix:
             raise InputError(f"{what} {name!r}, expected a name that ends in {suffix}")
@@ -115,7 +116,8 @@ def forecast(
         forecaster = Forecaster(horizon, **settings, **how)
         with naming(source):
             result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame, output)
-    write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))
+    if out:
+        write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))
     if save:
         forecaster.save(save)
     if plot:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..system.files import free_name, write_csv
 from .batch import Job, plan, run_jobs
-from .engine import predict_files, refuse_with_engine
+from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import OWN_CLASSES, Output
 
 
@@ -57,6 +57,7 @@ def points(
         how = {"pictures": pictures, "overwrite": overwrite}
         predict_files(engine, POINTS.name, clouds, out, load=load, options=options, **how)
         return
+    refuse_without_engine(pictures=pictures)
     paths = find_clouds(clouds)
     out = out or free_name("labeled", overwrite=overwrite)
     output = Output(json, overwrite=overwrite)

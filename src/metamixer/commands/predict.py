@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import at_least, printable
+from ..errors import InputError, at_least, printable
 from .batch import Batch
-from .engine import predict_files, refuse_with_engine
+from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import OWN_CLASSES, Output
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ def predict(
         how = {"load": load, "options": {"top": top}, "pictures": pictures, "overwrite": overwrite}
         predict_files(engine, CLASSIFICATION.name, images, out, **how)
         return
+    if out:
+        raise InputError(f"out {out!r} without --engine, expected --json FILE for the result")
+    refuse_without_engine(pictures=pictures)
     keep_freed_memory()
     paths = find_images(images)
     output = Output(json, sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)

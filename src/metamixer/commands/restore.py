@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from .batch import Batch
-from .engine import predict_files, refuse_with_engine
+from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import Output
 from .picture_files import default_out, plan, process_file
 from .progress import progress_bar, shown
@@ -63,6 +63,7 @@ def restore(
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
         predict_files(engine, Restorer.task, images, out, load={"source": checkpoint, **load}, options={}, **how)
         return
+    refuse_without_engine(pictures=pictures)
     out = out or default_out(images, "restored", overwrite=overwrite)
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     output = Output(json, sources=[source for source, *_ in jobs], overwrite=overwrite)

@@ -8,7 +8,7 @@ from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from ..system.files import each_once, free_name, write_csv, write_png, write_text
 from .batch import Job, plan, run_jobs
-from .engine import predict_files, refuse_with_engine
+from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import OWN_CLASSES, Output
 
 
@@ -71,6 +71,7 @@ def segment(
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
         predict_files(engine, SEGMENTATION.name, images, out, load=load, options=options, **how)
         return
+    refuse_without_engine(pictures=pictures)
     paths = each_once(find_images(images))
     out = out or free_name("segmented", overwrite=overwrite)
     output = Output(json, sources=paths, overwrite=overwrite)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from .batch import Batch
-from .engine import predict_files, refuse_with_engine
+from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import Output
 from .picture_files import default_out, plan, process_file
 from .progress import progress_bar, shown
@@ -72,6 +72,7 @@ def upscale(
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
         predict_files(engine, SUPER_RESOLUTION.name, images, out, load=load, options={}, **how)
         return
+    refuse_without_engine(pictures=pictures)
     out = out or default_out(images, "upscaled", overwrite=overwrite)
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     output = Output(json, sources=[source for source, *_ in jobs], overwrite=overwrite)

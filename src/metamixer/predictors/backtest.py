@@ -77,8 +77,9 @@ class Backtest:
         columns = {"forecaster": self.mae, "zero-shot": self.zero_shot_mae, f"{self.naive}{steps}": self.naive_mae}
         columns |= {"in its units": self.units_mae, "MASE": self.mase}
         columns = {title: errors for title, errors in columns.items() if errors is not None}
+        windows = "1 window" if self.windows == 1 else f"{self.windows} windows"
         lines = [
-            f"backtest on {self.windows} window{'' if self.windows == 1 else 's'}; mean absolute error in units of each variable's std",
+            f"backtest on {windows}; mean absolute error in units of each variable's std",
             "  ".join([f"{'variable':{width}s}", *columns]),
         ]
         for i, name in enumerate(self.names):
