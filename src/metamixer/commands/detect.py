@@ -85,7 +85,9 @@ def detect(
     def finish(found: list[list[dict]]) -> None:
         entries = list(chain(*found))
         write_text(Path(out, TABLE), json_format.dumps(entries))
-        output.end(entries, wrote=[Path(out, TABLE), f"{len(found)} pictures in {out}"], then=OWN_CLASSES)
+        output.end(
+            entries, wrote=[Path(out, TABLE), f"{len(found)} pictures in {out}"], then="" if checkpoint else OWN_CLASSES
+        )
 
     with bomb_guard(max_pixels):
         run_jobs(jobs, out, find, finish)

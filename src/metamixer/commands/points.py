@@ -85,7 +85,11 @@ def points(
         heading, rows = ("file", "class", "points", "share"), list(chain(*found))
         write_csv(Path(out, COUNTS), [heading, *rows])
         result = [dict(zip(heading, (*row[:3], float(row[3])), strict=True)) for row in rows]
-        output.end(result, wrote=[Path(out, COUNTS), f"{len(found)} labeled clouds in {out}"], then=OWN_CLASSES)
+        output.end(
+            result,
+            wrote=[Path(out, COUNTS), f"{len(found)} labeled clouds in {out}"],
+            then="" if checkpoint else OWN_CLASSES,
+        )
 
     run_jobs(jobs, out, label, finish)
 

@@ -92,7 +92,11 @@ def segment(
 
     def finish(areas: list[dict]) -> None:
         write_areas(areas, Path(out))
-        output.end(areas, wrote=[Path(out, "areas.csv"), f"labels of {len(areas)} images in {out}"], then=OWN_CLASSES)
+        output.end(
+            areas,
+            wrote=[Path(out, "areas.csv"), f"labels of {len(areas)} images in {out}"],
+            then="" if checkpoint else OWN_CLASSES,
+        )
 
     with bomb_guard(max_pixels):
         run_jobs(jobs, out, label, finish)
