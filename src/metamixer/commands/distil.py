@@ -30,10 +30,10 @@ def distil(
     num_workers: int = 1,
     resume: bool = False,
 ) -> None:
-    """Train a small classifier on what a larger one makes of your images; its outputs are computed once.
+    """Train a small classifier on a larger one's outputs for your images, which are computed once.
 
     Args:
-        folder: train/CLASS/IMAGE and val/CLASS/IMAGE; or any folder of images, without labels.
+        folder: train/CLASS/IMAGE and val/CLASS/IMAGE; any other folder is used as images without labels.
         teacher: a timm network's name, package.module:function, a checkpoint of `fit` or a file of `metamixer export`.
         out: folder for checkpoints, logs and the configuration, with which `metamixer fit` repeats the run; default:
             runs/NAME_distilled.
@@ -42,15 +42,15 @@ def distil(
         learn: logits, features or both; images without labels need the logits.
         stages: the student's stages that learn features, from 0.
         teacher_stages: the teacher's stages that they learn, in the same order; -1 is the last.
-        teacher_size: side of the teacher's images in pixels; none: its file's, else the student's.
+        teacher_size: side of the teacher's images in pixels; default: its file's, else the student's.
         size: side of the student's images in pixels.
-        views: fixed crops of each image; each costs the teacher one look.
-        cache: folder for the teacher's outputs, which another run with these images can use; none: OUT/teacher.
-        epochs: of the training.
-        batch_size: images in a batch.
-        lr: the highest learning rate.
+        views: fixed crops of each image, each of which the teacher sees once.
+        cache: folder for the teacher's outputs, for other runs with these images; default: OUT/teacher.
+        epochs: number of epochs.
+        batch_size: images per batch.
+        lr: the maximum learning rate.
         num_workers: processes that load images.
-        resume: go on from the last checkpoint in OUT.
+        resume: continue from the last checkpoint in OUT.
     """
     import yaml
 

@@ -68,7 +68,7 @@ def forecast(
         device: the device to compute on, such as cpu or cuda.
         overwrite: replace existing results.
         engine: ray, or ray:ACTORS such as ray:4, for a long table of very many series, a URL too: each is forecast
-            alone, with results as Parquet in the folder `out`; a stopped job goes on.
+            alone, with results as Parquet in the folder `out`; the same command continues a stopped job.
         fill_gaps: add missing rows to the table, with a warning; --no_fill_gaps refuses such a table.
     """
     from ..data.series.tables import find_table, read_table

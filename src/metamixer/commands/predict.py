@@ -42,12 +42,12 @@ def predict(
         json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace an existing file.
         batch_size: images per batch.
-        max_pixels: an image of more is refused before it is decoded.
+        max_pixels: maximum number of pixels; larger images are refused before decoding.
         device: the device to compute on, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         out: with an engine, the folder of its results.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; a stopped job goes on.
+            results as Parquet in `out`; the same command continues a stopped job.
         pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
