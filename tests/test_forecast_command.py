@@ -66,7 +66,8 @@ class TestCommand:
         assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
     def test_positive_clips_the_forecast(self, table, tmp_path):
-        table.iloc[:100].assign(load=[0.0, 1.0] * 50).to_csv(tmp_path / "table.csv", index=False)
+        around_zero = table.iloc[:100].assign(load=lambda table: table["load"] - table["load"].mean())
+        around_zero.to_csv(tmp_path / "table.csv", index=False)
         for number, extra in enumerate(((), ("--positive",))):
             out = tmp_path / f"{number}.csv"
             assert self.run(tmp_path / "table.csv", "--horizon", 4, "--levels", 99, *extra, "--out", out) == 0
