@@ -13,6 +13,9 @@ import metamixer
 from metamixer.checkpoints.ours import load_checkpoint, load_initial
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
+from metamixer.models.tasks import TASKS
+from metamixer.predictors import own_training
+from metamixer.predictors.own_training import Trained
 from metamixer.tasks.detection import Detection
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.training import find_start, recipe_of
@@ -227,6 +230,24 @@ def test_large_images_start_from_the_packaged_upscaler(tmp_path):
     load_initial(trainable, start.file)
     image = torch.rand(1, 3, 12, 10)
     assert torch.equal(trainable(image), load_checkpoint(start.file)[0](image))
+
+
+def test_the_result_as_json(tmp_path, monkeypatch, capsys):
+    trained = Trained(TASKS["classification"], tmp_path / "best.ckpt", 0.75, val_items=4, epochs=3)
+
+    def train(*given, **options):
+        print("training")
+        return trained
+
+    monkeypatch.setattr(own_training, "train", train)
+    assert main(["train", "flowers", "--json", "-"]) == 0
+    said = capsys.readouterr()
+    about = {"task": "classification", "checkpoint": str(tmp_path / "best.ckpt"), "metric": trained.task.metric}
+    assert json.loads(said.out) == {**about, "value": 0.75, "val_items": 4, "epochs": 3}
+    assert said.err == "training\n"
+    assert main(["train", "flowers", "--json", str(tmp_path / "result.json")]) == 0
+    assert json.loads((tmp_path / "result.json").read_text())["value"] == 0.75
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: {trained.next_command}"
 
 
 def test_a_detector_starts_on_the_packaged_backbone(tmp_path):
