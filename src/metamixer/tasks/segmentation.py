@@ -27,7 +27,7 @@ class Segmentation(Task):
         num_classes: must be the data's number of classes.
         initial: a checkpoint to start from (ours or published); keeps its class layers, and so needs the same
             class count, unless `new_classifier`.
-        pretrained_backbone: start the backbone from its published ImageNet weights.
+        pretrained_backbone: start the backbone from its own weights, published or packaged.
         auxiliary_weight: weight of the auxiliary head's loss, if there is such a head.
         class_weights: weight of each class in the loss; None: all equal.
         scales, flip: test-time augmentation: `test` averages over these scales of the image, and over its mirror image.

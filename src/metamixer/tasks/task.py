@@ -253,5 +253,5 @@ def fastest_layout(device: torch.device, precision: str) -> torch.memory_format:
 
 
 def backbone_start(model_args: Mapping[str, Any], *, pretrained: bool) -> dict[str, Any]:
-    """The `start` keywords that load the backbone's published ImageNet weights, if `pretrained`."""
+    """The `start` keywords that load the backbone's own weights, if `pretrained`."""
     return {"backbone_args": {**(model_args.get("backbone_args") or {}), "pretrained": True}} if pretrained else {}
