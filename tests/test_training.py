@@ -19,6 +19,7 @@ from metamixer.checkpoints.ours import load_checkpoint
 from metamixer.cli import main
 from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Classification
+from metamixer.tasks.task import fastest_layout
 from metamixer.training.command_line import EndTogether
 from short_runs import DIGITS_EPOCHS, DIGITS_STEPS, fit, write_digits_recipe
 
@@ -223,3 +224,12 @@ def test_a_waiting_process_ends_with_the_status_of_the_other(code, error):
     with pytest.raises(error, match="another process of this run"):
         EndTogether().on_exception(trainer, None, RuntimeError("Connection closed by peer"))
     assert (refused.wait(timeout=10), waiting.wait(timeout=10)) == (code, -signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("device", "precision", "layout"), [
+    ("cpu", "32-true", torch.channels_last),
+    ("cuda", "bf16-mixed", torch.channels_last),
+    ("cuda", "32-true", torch.contiguous_format),
+])  # fmt: skip
+def test_images_are_laid_out_as_is_fastest_on_the_device(device, precision, layout):
+    assert fastest_layout(torch.device(device), precision) == layout
