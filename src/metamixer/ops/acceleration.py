@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import kernels
-from .operators import ConvNorm, ParallelConv, centered, same_padding
+from .folding import centered
+from .operators import ConvNorm, ParallelConv, same_padding
 
 FORMS: dict[type[nn.Module], Callable[[nn.Module], type[nn.Module] | None]] = {}
 """Class -> a function that returns the accelerated form of one of its modules, or None."""

@@ -9,16 +9,16 @@ with fewer operators. The module itself never changes; parts without anything to
 whose `reparameterize_model` calls `fuse()` wherever a module has one.
 """
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
+
+from .folding import bias_of, centered, fused, identity_kernel, kernel_of, norm_as_affine, per_output, with_kernel
 
 KernelSize = int | tuple[int, ...]
 
@@ -138,6 +138,8 @@ class Operators:
 
 
 IMAGE = Operators(nn.Conv2d, nn.BatchNorm2d, nn.AvgPool2d)
+
+
 IMAGE_WITH_STRIPS = replace(IMAGE, parallel_kernels=_strips)
 
 
@@ -164,7 +166,7 @@ class ConvNorm(nn.Module):
             return ConvNorm(conv, self.norm)
         scale, shift = norm_as_affine(self.norm)
         kernel = kernel_of(conv)
-        return with_kernel(conv, _per_output(scale, kernel) * kernel, shift + scale * _bias_of(conv))
+        return with_kernel(conv, per_output(scale, kernel) * kernel, shift + scale * bias_of(conv))
 
 
 class NormConv(nn.Module):
@@ -195,7 +197,7 @@ class NormConv(nn.Module):
         scale, shift = (vector.unflatten(0, (self.conv.groups, 1, -1)) for vector in norm_as_affine(self.norm))
         kernel = kernel_of(self.conv)
         by_group = kernel.flatten(2).unflatten(0, (self.conv.groups, -1))  # (groups, out / groups, in / groups, 1)
-        bias = (by_group.sum(dim=3) * shift).sum(dim=2).flatten() + _bias_of(self.conv)
+        bias = (by_group.sum(dim=3) * shift).sum(dim=2).flatten() + bias_of(self.conv)
         return with_kernel(self.conv, (by_group * scale[..., None]).reshape(kernel.shape), bias)
 
 
@@ -221,106 +223,16 @@ class ParallelConv(nn.Module):
     @torch.no_grad()
     def fuse(self) -> nn.Module:
         first, *others = [fused(branch) for branch in self.branches]
-        kernel, bias = kernel_of(first), _bias_of(first)
+        kernel, bias = kernel_of(first), bias_of(first)
         for conv in others:
             if isinstance(conv, nn.Identity):
-                kernel = kernel + _identity_kernel(kernel, groups=first.groups)
+                kernel = kernel + identity_kernel(kernel, groups=first.groups)
             else:
                 kernel = kernel + centered(kernel_of(conv), kernel.shape[2:])
-                bias = bias + _bias_of(conv)
+                bias = bias + bias_of(conv)
         return with_kernel(first, kernel, bias)
 
 
 def same_padding(kernel_size: KernelSize) -> KernelSize:
     """The padding that keeps the size at stride 1 for odd kernels."""
     return kernel_size // 2 if isinstance(kernel_size, int) else tuple(size // 2 for size in kernel_size)
-
-
-def fused(module: nn.Module) -> nn.Module:
-    """The deploy form of any module and of everything inside it; the module itself doesn't change."""
-    if hasattr(module, "fuse"):
-        return module.fuse()
-    return with_children(module, **{name: fused(child) for name, child in module.named_children()})
-
-
-def with_children(module: nn.Module, **children: nn.Module | None) -> nn.Module:
-    """A copy of a module with some of its children replaced and the others shared; itself if nothing is replaced."""
-    if all(child is module._modules[name] for name, child in children.items()):
-        return module
-    result = copy.copy(module)
-    result._modules = {**module._modules, **children}
-    return result
-
-
-def output_layer(module: nn.Module) -> nn.Module | None:
-    """The linear layer that computes the module's output, or None if another kind of layer does."""
-    if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
-        return module
-    return module.output_layer() if hasattr(module, "output_layer") else None
-
-
-@torch.no_grad()
-def scale_output(layer: nn.Module, scale: Tensor) -> None:
-    """Multiply each output channel of a linear layer by `scale`, in place."""
-    layer.weight.mul_(_per_output(scale, layer.weight).to(layer.weight.dtype))
-    if layer.bias is not None:
-        layer.bias.mul_(scale.flatten())
-
-
-def norm_as_affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """The scale and shift per channel, in float64, that a batch norm applies in evaluation mode.
-
-    A norm shared by the variables of a series (`metamixer.ops.series.SharedNorm`) repeats both for each variable.
-    """
-    if norm.running_mean is None or norm.running_var is None:
-        raise ValueError(
-            f"{type(norm).__name__}: no running statistics, expected a norm that keeps them: it can't be folded"
-        )
-    std = (norm.running_var.double() + norm.eps).sqrt()
-    scale = norm.weight.double() / std
-    shift = norm.bias.double() - norm.running_mean.double() * scale
-    copies = getattr(norm, "variables", 1)
-    return scale.repeat(copies), shift.repeat(copies)
-
-
-def kernel_of(layer: nn.Module) -> Tensor:
-    """The weights of a linear layer as (out, in / groups, *kernel size), in float64, however the layer stores them."""
-    weight = layer.kernel() if hasattr(layer, "kernel") else layer.weight
-    return weight.double()
-
-
-def with_kernel(layer: nn.Module, kernel: Tensor, bias: Tensor) -> nn.Module:
-    """A copy of a linear layer with the given weights and bias, rounded once to the layer's own precision.
-
-    kernel: as `kernel_of` returns it; a layer that stores it otherwise has a method `stored(kernel)`.
-    """
-    weight = layer.stored(kernel) if hasattr(layer, "stored") else kernel
-    result = copy.copy(layer)
-    result._parameters = dict(layer._parameters)
-    result.weight = nn.Parameter(weight.to(layer.weight.dtype), layer.weight.requires_grad)
-    result.bias = nn.Parameter(bias.to(layer.weight.dtype), layer.weight.requires_grad)
-    return result
-
-
-def _per_output(scale: Tensor, weight: Tensor) -> Tensor:
-    return scale.reshape(-1, *[1] * (weight.ndim - 1))
-
-
-def _bias_of(conv: nn.Module) -> Tensor:
-    if conv.bias is None:
-        return torch.zeros(conv.out_channels, dtype=torch.float64, device=conv.weight.device)
-    return conv.bias.double()
-
-
-def centered(weight: Tensor, size: Sequence[int]) -> Tensor:
-    """The kernel padded with zeros to a larger size."""
-    margins = [(large - small) // 2 for large, small in zip(size, weight.shape[2:], strict=True)]
-    return F.pad(weight, [margin for margin in reversed(margins) for _ in range(2)])
-
-
-def _identity_kernel(weight: Tensor, groups: int) -> Tensor:
-    """The kernel, of the shape of `weight`, of the identity."""
-    channel = torch.arange(weight.shape[0], device=weight.device)
-    kernel = torch.zeros_like(weight)
-    kernel[(channel, channel % (weight.shape[0] // groups), *[size // 2 for size in weight.shape[2:]])] = 1
-    return kernel
