@@ -20,11 +20,7 @@ ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'meta
 engine = pytest.importorskip("metamixer.engine.ray")
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
-HEALTH_CHECKS = {
-    "health_check_initial_delay_ms": 0,
-    "health_check_period_ms": 1000,
-    "health_check_failure_threshold": 3,
-}
+HEALTH_CHECKS = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
 """Ray misses a killed node after 3 seconds instead of 15; a slow one still has 10 seconds to answer each check."""
 
 
