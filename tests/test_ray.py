@@ -1,6 +1,8 @@
 """Jobs on a local Ray cluster of two nodes, one of which is killed in the middle. Skipped where Ray isn't installed."""
 
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -31,6 +33,8 @@ def nodes():
 
     for name, value in engine.QUIET.items():
         pytest.MonkeyPatch().setenv(name, value)
+    tests = str(Path(__file__).parent)  # where Ray's processes find `plain_work`
+    pytest.MonkeyPatch().setenv("PYTHONPATH", tests, prepend=os.pathsep)
     head = {**NODE, "include_dashboard": False, "_system_config": HEALTH_CHECKS}
     cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
     second = cluster.add_node(**NODE)
