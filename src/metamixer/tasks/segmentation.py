@@ -34,6 +34,7 @@ class Segmentation(Task):
     """
 
     spec = SEGMENTATION
+    layout = torch.channels_last
 
     def __init__(
         self,
@@ -57,7 +58,6 @@ class Segmentation(Task):
         start = backbone_start(args, pretrained=pretrained_backbone)
         super().__init__(model, args, optimization, start=start, initial=initial, new_classifier=new_classifier)
         self.num_classes = num_classes
-        self.network.to(memory_format=torch.channels_last)
         self.auxiliary_weight = auxiliary_weight
         self.views = {"val": {}, "test": {"scales": tuple(scales), "flip": flip}}
         self.measures = nn.ModuleDict(
@@ -68,14 +68,14 @@ class Segmentation(Task):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, 3, H, W) -> logits (B, classes, H, W)."""
-        return self.network(images.contiguous(memory_format=torch.channels_last))
+        return self.network(images.contiguous(memory_format=self.layout))
 
     def setup(self, stage: str) -> None:
         self.expect_classes(self.num_classes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
-        main, *auxiliary = self.network.forward_heads(images.contiguous(memory_format=torch.channels_last))
+        main, *auxiliary = self.network.forward_heads(images.contiguous(memory_format=self.layout))
         loss = self.loss(main, labels) + sum(self.auxiliary_weight * self.loss(logits, labels) for logits in auxiliary)
         return self.log_loss(loss, batch_size=len(images))
 
