@@ -5,6 +5,7 @@ epochs.
 
 Trains the networks without a result (about an hour each on one core), resumes stopped runs, tests with votes on the
 original points, and writes benchmarks/results/semantickitti.{json,md}. `--data` is the unpacked folder of sequences.
+`--packaged` tests the weights in the package instead, and prints their figures.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 from trainings import command, train, write_results
 
 from metamixer import create_model
+from metamixer.checkpoints.packaged import packaged_weights
 from metamixer.data.points.benchmarks import KITTI_CLASSES
 from metamixer.system.files import write_text
 from metamixer.system.machine import describe_machine
@@ -23,6 +25,7 @@ from metamixer.tasks.confusion import class_ious, read_confusion, segmentation_m
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/points/semantickitti_mini.yaml"
 RESULTS = ROOT / "benchmarks/results/semantickitti"
+PACKAGED = "ffnet_3d_nano.semantickitti"
 CONTENDERS = {
     "ffnet_3d_nano": "FFNified attention",
     "sparse_unet_nano": "sparse U-Net: one convolution instead of keys and values",
@@ -30,8 +33,8 @@ CONTENDERS = {
 
 
 def measure(settings: dict[str, object], *, out: Path) -> dict:
-    """Test the last weights, not the best of many."""
-    subprocess.run(command("test", RECIPE, {**settings, "ckpt_path": out / "last.ckpt"}, out=out), check=True)
+    """Test the weights of the settings with votes."""
+    subprocess.run(command("test", RECIPE, settings, out=out), check=True)
     counts = read_confusion(out / "test_confusion.csv")
     measures = {name: round(100 * value.item(), 2) for name, value in segmentation_measures(counts).items()}
     ious = {
@@ -72,14 +75,20 @@ def main() -> None:
         "--runs", type=Path, default=Path("runs/semantickitti"), help="folder for the runs; finished ones are kept"
     )
     parser.add_argument("--only", choices=list(CONTENDERS), help="train only this one")
+    parser.add_argument("--packaged", action="store_true", help="test the packaged weights instead")
     options = parser.parse_args()
+    if options.packaged:
+        settings = {"data.root": options.data, "model.init_args.initial": packaged_weights(PACKAGED)}
+        print(json.dumps(measure(settings, out=options.runs / "packaged"), indent=1))
+        return
     rows = {}
     for model in CONTENDERS:
         result = options.runs / model / "result.json"
         if not result.is_file() and options.only in (None, model):
             settings = {"data.root": options.data, "model.init_args.model": model}
             spent = train(RECIPE, settings, out=result.parent)
-            write_text(result, json.dumps({**spent, **measure(settings, out=result.parent)}))
+            last = {**settings, "ckpt_path": result.parent / "last.ckpt"}  # not the best of many
+            write_text(result, json.dumps({**spent, **measure(last, out=result.parent)}))
         if result.is_file():
             network = create_model(model, in_chans=2, num_classes=len(KITTI_CLASSES))
             parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -35,7 +35,8 @@ def segment(photo: Image.Image, out: Path) -> object:
 
 def points(photo: Image.Image, out: Path) -> object:
     height = np.asarray(photo.convert("L"), dtype=float)[::4, ::4] / 50
-    ground = np.stack([*np.indices(height.shape), height], axis=-1).reshape(-1, 3)
+    intensity = np.full(height.shape, 0.3)
+    ground = np.stack([*np.indices(height.shape), height, intensity], axis=-1).reshape(-1, 4)
     return metamixer.load(packaged("points"))(ground).save(out / "points.npz")
 
 

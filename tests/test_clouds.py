@@ -280,7 +280,7 @@ def test_every_point_has_a_voxel():
 
 def test_preprocessing_refuses_missing_features():
     cloud = Cloud(POINTS)
-    with pytest.raises(InputError, match=r"a\.ply: no colours, expected them: the network uses colour, normal"):
+    with pytest.raises(InputError, match=r"a\.ply: no colours, expected because the network uses colour, normal"):
         PointPreprocessing().check(cloud, "a.ply")
     with pytest.raises(InputError, match=r"1\.00125e\+06 m from end to end, expected at most"):
         PointPreprocessing(features=("position",)).check(replace(cloud, coordinates=POINTS * 1e4), "a.ply")

@@ -70,7 +70,7 @@ class TestCommand:
         around_zero.to_csv(tmp_path / "table.csv", index=False)
         for number, extra in enumerate(((), ("--positive",))):
             out = tmp_path / f"{number}.csv"
-            assert self.run(tmp_path / "table.csv", "--horizon", 4, "--levels", 99, *extra, "--out", out) == 0
+            assert self.run(tmp_path / "table.csv", "--horizon", 24, "--levels", 99, *extra, "--out", out) == 0
             lowest = pandas.read_csv(out)["load-lo-99"].min()
             assert lowest == 0 if extra else lowest < 0
 

@@ -20,7 +20,7 @@ from metamixer.tasks.detection import Detection
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.training import find_start, recipe_of
 from metamixer.training.own_data.understood import split
-from metamixer.training.recipes import find_recipe, recipe_names, with_recipes
+from metamixer.training.recipes import find_recipe, name_of, nearest_recipe, recipe_names, with_recipes
 from tables import wide
 
 RANDOM = np.random.RandomState(0)
@@ -275,5 +275,7 @@ def test_recipes_are_found_by_name(tmp_path):
         f"--config={find_recipe('imagenette')}",
     ]
     assert find_recipe("nowhere.yaml") == "nowhere.yaml" and len(recipe_names()) > 40
+    assert name_of(find_recipe("digits")) == "classification/digits" and name_of("nowhere.yaml") == "nowhere.yaml"
+    assert nearest_recipe("digit") == "; did you mean digits?" and nearest_recipe("wxyz") == ""
     with pytest.raises(InputError, match="config 'own_data', expected one of detection/own_data, points/own_data"):
         find_recipe("own_data")

@@ -54,6 +54,7 @@ def distil(
     """
     import yaml
 
+    from ..checkpoints.ours import read_checkpoint
     from ..data.images.splits import split_folder
     from ..system.files import write_text
     from ..training.command_line import run
@@ -92,6 +93,7 @@ def distil(
         "data": data,
         "trainer": {
             "max_epochs": epochs,
+            "log_every_n_steps": 1,
             "callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}],
         },
     }
@@ -101,7 +103,8 @@ def distil(
         trained = run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
     best = Path(out, "best.ckpt")
     if trained.trainer.is_global_zero and best.is_file():
-        then = f"predict IMAGES --checkpoint {best}" if labelled else f"train FOLDER --initial {best}"
+        _, info = read_checkpoint(best)
+        then = f"predict IMAGES --checkpoint {best}" if info.get("classes") else f"train FOLDER --initial {best}"
         Output(None).end(None, wrote=[best], then=f"metamixer {then}")
 
 

@@ -33,7 +33,7 @@ from .messages import plain
 from .open_settings import choose_monitor, start_bare, starts_from_weights
 from .progress import RunProgress
 from .recipe_checks import built_from_settings, check_recipes, naming_recipes
-from .recipes import with_recipes
+from .recipes import name_of, with_recipes
 from .run_folder import SaveConfigInRun, WholeCheckpointIO, drop_empty_run, locked
 
 PARSING = {"exit_on_error": False, "allow_abbrev": False}
@@ -215,7 +215,9 @@ def print_next(run: TrainingCLI) -> None:
     out, words = Path(run.trainer.default_root_dir), run.words
     if run.config.subcommand == "fit" and run.trainer.is_global_zero and (best := out / "best.ckpt").is_file():
         print(f"wrote {best}")
-        recipe = next((f" --config {words[i + 1]}" for i, word in enumerate(words[:-1]) if word == "--config"), "")
+        recipe = next(
+            (f" --config {name_of(words[i + 1])}" for i, word in enumerate(words[:-1]) if word == "--config"), ""
+        )
         print(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}")
 
 
@@ -274,7 +276,7 @@ def _run(arguments: list[str]) -> TrainingCLI:
             args=expand_horizon(arguments),
             subclass_mode_model=True,
             subclass_mode_data=True,
-            trainer_defaults={"callbacks": EndTogether()},
+            trainer_defaults={"callbacks": EndTogether(), "enable_model_summary": False},
             seed_everything_default=0,
             save_config_callback=SaveConfigInRun,
             save_config_kwargs={"overwrite": True},

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from ..errors import DivergenceError, InputError, shown
 from ..system.yaml_files import read_yaml
 from .horizon import in_two_words
+from .recipes import nearest_recipe
 
 
 def recipes_in(arguments: Sequence[str]) -> list[str]:
@@ -22,7 +23,7 @@ def check_recipes(arguments: Sequence[str]) -> None:
     """Raise InputError that names the recipe which isn't YAML of a usual size, or holds no settings."""
     for path in map(Path, recipes_in(arguments)):
         if not path.is_file():
-            raise InputError(f"{path}: no such file, expected a recipe")
+            raise InputError(f"{path}: no such file, expected a recipe{nearest_recipe(path.name)}")
         recipe = read_yaml(path, expected="a recipe")
         if not isinstance(recipe, dict) or not all(isinstance(key, str) for key in recipe):
             raise InputError(f"{path}: holds {type(recipe).__name__}, expected settings such as model, data, trainer")

@@ -1,5 +1,6 @@
 """The packaged recipes, by name."""
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def find_recipe(name: str) -> str:
     if len(found) > 1:
         raise InputError(f"config {name!r}, expected one of {', '.join(found)}")
     return str(recipes[found[0]]) if found else name
+
+
+def name_of(file: str) -> str:
+    """The name of a packaged recipe's file; another file unchanged."""
+    return next((name for name, path in recipe_names().items() if str(path) == file), file)
+
+
+def nearest_recipe(name: str) -> str:
+    """`; did you mean NAME?` if a recipe has a similar name, else nothing."""
+    names = {key.rpartition("/")[2] for key in recipe_names()}
+    near = difflib.get_close_matches(Path(name).stem, sorted(names), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def with_recipes(arguments: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ DATA: dict[str, str] = {
     "DF2K": "DIV2K and Flickr2K, for academic research",
     "291 images": "T91 and BSDS200, published for research",
     "691 images": "Train400 (github.com/cszn/DnCNN), T91 and BSDS200, published for research",
+    "SemanticKITTI": "semantic-kitti.org, CC BY-NC-SA 4.0, on KITTI's scans",
     "synthetic series": "made by metamixer.data.series.synthetic",
 }
 """Training data -> its source and terms of use."""
@@ -196,6 +197,20 @@ WEIGHTS: tuple[Weights, ...] = (
         arguments={"depth": 7, "dim": 144},
         packaged=True,
         sha256="ffff48f0d31b5d9376396565bcaf30afac672dad73731d7afb9e05e7223dd79d",
+    ),
+    Weights(
+        "ffnet_3d_nano.semantickitti",
+        "ffnet_3d_nano",
+        "ffnet_3d_nano_semantickitti.safetensors",
+        3.5,
+        "SemanticKITTI",
+        classes=19,
+        figures=(0.0,),
+        measured="benchmarks/semantickitti.py",
+        arguments={"in_chans": 2},
+        packaged=True,
+        sha256="1d0bcd7023e4c0135339f967e4ca736014c8885cbd84f71e8924d17b0fa9c94b",
+        licence="CC BY-NC-SA 4.0",
     ),
 )
 """In the order of `metamixer models`; a network's bare name means its first entry."""

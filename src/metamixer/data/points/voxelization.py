@@ -56,7 +56,7 @@ class PointPreprocessing:
         for feature in self.features:
             kind = FEATURES[feature][0]
             if getattr(cloud, kind) is None:
-                raise InputError(f"{name}: no {kind}, expected them: the network uses {', '.join(self.features)}")
+                raise InputError(f"{name}: no {kind}, expected because the network uses {', '.join(self.features)}")
         size = float(np.ptp(cloud.coordinates, axis=0).max())
         largest = (LARGEST_COORDINATE - 1) * self.grid_size / scale  # rounding may add a voxel
         if size > largest:
