@@ -13,8 +13,6 @@ from run import NoArchive, run
 TESTS_PER_MODEL = 11
 SMALL = ("ffnet_nano", "ffnet_1_hybrid")
 """The others differ in size and by layer scales; their tests take ten minutes of a core."""
-DEPTHS = (1, 1, 1, 1)
-"""The blocks of a stage are alike."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +20,7 @@ def suite(tmp_path_factory):
     """The result of one run on all networks, and its test cases."""
     report = tmp_path_factory.mktemp("timm") / "report.xml"
     try:
-        result = run(list(SMALL), f"--junitxml={report}", depths=DEPTHS)
+        result = run(list(SMALL), f"--junitxml={report}")
     except NoArchive as reason:
         pytest.skip(f"timm's source archive can't be fetched: {reason}")
     return result, ElementTree.parse(report).findall(".//testcase")

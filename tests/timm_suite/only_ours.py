@@ -8,11 +8,6 @@ import timm.models
 
 from metamixer.models import ffnet
 
-DEPTHS = os.environ.get("METAMIXER_TIMM_DEPTHS")
-if DEPTHS:
-    for variant in ffnet.VARIANTS.values():
-        variant["depths"] = tuple(map(int, DEPTHS.split()))
-
 MODELS = os.environ.get("METAMIXER_TIMM_MODELS", " ".join(ffnet.VARIANTS)).split()
 
 _list_all_models = timm.list_models
