@@ -176,6 +176,7 @@ def npy(shape):
         (ABOUT, b"[" * 100_000),
         (ABOUT, b"[]"),
         (CROPS, npy("(3000000000000,)")),
+        (CROPS, npy("()")),
         ("output_0.npy", npy("(3000000000000, 3)")),
         ("output_0.npy", npy("()")),
         ("output_0.npy", b"PK\x05\x06" + bytes(18)),

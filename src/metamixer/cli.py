@@ -146,7 +146,9 @@ def _call(command: str, words: list[str]) -> None:
     try:
         values = parser.parse_args(_in_one_word(_with_values(words, flags), lists))
     except ArgumentError as error:
-        raise InputError(" ".join(str(error).split()) + f"; see metamixer {command} --help") from None
+        from .training.messages import plain
+
+        raise InputError(f"{plain(str(error), flags)}; see metamixer {command} --help") from None
     function_of(command)(**vars(values))
 
 

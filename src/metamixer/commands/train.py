@@ -1,5 +1,7 @@
 """metamixer train"""
 
+from ..errors import printable
+
 
 def train(
     data: str,
@@ -27,5 +29,5 @@ def train(
 
     how = {"minutes": minutes, "epochs": epochs, "initial": initial, "seed": seed, "resume": resume}
     trained = own_training.train(data, out=out, **how)
-    print(trained)
-    print(f"next: {trained.next_command}")
+    print(printable(trained))
+    print(printable(f"next: {trained.next_command}"))

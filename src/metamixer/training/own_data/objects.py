@@ -15,7 +15,7 @@ from .understood import OwnData, at_least_two, counted, named, split, write_spli
 def coco_files(folder: Path) -> list[Path]:
     """The COCO files in a folder or its `annotations`."""
     found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json"), *folder.glob("*/_annotations*.json")])
-    return [path for path in found if is_coco(path)]
+    return [path for path in found if path.is_file() and is_coco(path)]
 
 
 def is_coco(path: Path) -> bool:

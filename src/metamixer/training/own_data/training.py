@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
-from ...errors import InputError, InputWarning, above_zero, at_least
+from ...errors import InputError, InputWarning, above_zero, at_least, printable
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
 from ...system.yaml_files import read_yaml
@@ -99,12 +99,13 @@ def fit(
         at_least("epochs", epochs, 1)
     data, out = understand(path), Path(out)
     start = find_start(data, initial)
-    print(f"{path}: {data.understood}", flush=True)
+    print(printable(f"{path}: {data.understood}"), flush=True)
     with removed_where_it_fails(out):
         recipe = recipe_of(data, start, out, seed=seed)
         length = "" if epochs else f", up to about {minutes:g} min"
         epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
-        print(f"training {start}: {counted(epochs, 'epoch')}{length}; the run is in {out}", flush=True)
+        begun = f"training {start}: {counted(epochs, 'epoch')}{length}; the run is in {out}"
+        print(printable(begun), flush=True)
         steps = epochs * steps_per_epoch(data, recipe)
         if steps < FEW_STEPS:
             more = f"only {counted(steps, 'training step')}, expected a weak network; increase --minutes or --epochs"
@@ -128,7 +129,8 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     if kind != data.data_class:
         raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
     epochs = epochs or planned
-    print(f"{path}: {data.understood}\nresuming the run in {out}, {counted(epochs, 'epoch')} in all", flush=True)
+    print(printable(f"{path}: {data.understood}"))
+    print(printable(f"resuming the run in {out}, {counted(epochs, 'epoch')} in all"), flush=True)
     words = ["--out", str(out), "--trainer.max_epochs", str(epochs), "--resume", "true"]
     return finished(data, run(["fit", "--config", str(file), *words]), Path(out), epochs)
 
