@@ -228,6 +228,12 @@ def test_large_images_start_from_the_packaged_upscaler(tmp_path):
     assert torch.equal(trainable(image), load_checkpoint(start.file)[0](image))
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_has_32_bits(seed, tmp_path):
+    with pytest.raises(InputError, match=f"seed {seed}, expected an integer from 0 to 4294967295"):
+        metamixer.train(write_classes(tmp_path / "data"), seed=seed)
+
+
 def test_minutes_must_be_some(tmp_path):
     with pytest.raises(InputError, match="minutes 0, expected a number above 0"):
         metamixer.train(write_classes(tmp_path / "data"), minutes=0)

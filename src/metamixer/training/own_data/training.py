@@ -97,6 +97,8 @@ def fit(
     above_zero("minutes", minutes)
     if epochs is not None:
         at_least("epochs", epochs, 1)
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed {seed}, expected an integer from 0 to {2**32 - 1}")
     data, out = understand(path), Path(out)
     start = find_start(data, initial)
     print(printable(f"{path}: {data.understood}"), flush=True)
@@ -215,7 +217,7 @@ def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) 
             cli = run_recipe({**recipe, "out": folder, "trainer": trainer}, Path(folder, "trial.yaml"))
     step = next(callback.seconds for callback in cli.trainer.callbacks if isinstance(callback, StepClock))
     epoch = step * cli.trainer.num_training_batches * (1 + VALIDATION_COST * data.val_items / max(data.items, 1))
-    return min(max(int(seconds / max(epoch, 1e-6)), 1), data.most_epochs)
+    return int(min(max(seconds / max(epoch, 1e-6), 1), data.most_epochs))
 
 
 def steps_per_epoch(data: OwnData, recipe: Mapping[str, Any]) -> int:
