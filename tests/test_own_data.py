@@ -14,7 +14,7 @@ from metamixer.checkpoints.ours import load_checkpoint, load_initial
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.training.own_data.kinds import understand
-from metamixer.training.own_data.training import find_start
+from metamixer.training.own_data.training import find_start, naming_originals
 from metamixer.training.own_data.understood import split
 from metamixer.training.recipes import find_recipe, recipe_names, with_recipes
 from tables import wide
@@ -226,6 +226,22 @@ def test_large_images_start_from_the_packaged_upscaler(tmp_path):
     load_initial(trainable, start.file)
     image = torch.rand(1, 3, 12, 10)
     assert torch.equal(trainable(image), load_checkpoint(start.file)[0](image))
+
+
+def test_a_fault_in_coco_is_told_of_the_users_file(tmp_path):
+    root = write_coco(tmp_path / "data")
+    (file,) = root.rglob("*.json")
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "categories": content["categories"] * 2}))
+    with pytest.raises(InputError, match=rf"^{file}: an id occurs twice"):
+        understand(root)
+
+
+def test_a_fault_in_a_linked_file_is_told_of_the_users_file(tmp_path):
+    (tmp_path / "split").mkdir()
+    (tmp_path / "split/a.png").symlink_to("/data/a.png")
+    with pytest.raises(InputError, match=r"^/data/a\.png: not readable"), naming_originals(tmp_path / "split"):
+        raise InputError(f"{tmp_path}/split/a.png: not readable")
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -87,6 +87,9 @@ class TrainingCLI(LightningCLI):
         except ArgumentError as error:
             options = self._subcommand_parsers[args[0]]._option_string_actions
             raise InputError(f"{plain(str(error), options)}; see metamixer {args[0]} --help") from None
+        seed = self.config[self.config.subcommand].get("seed_everything")
+        if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
+            raise InputError(f"seed_everything {seed}, expected an integer from 0 to {2**32 - 1}")
 
     def _parse_ckpt_path(self) -> None:
         """Judge the checkpoint before anything else looks into it.

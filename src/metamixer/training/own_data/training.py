@@ -102,7 +102,7 @@ def fit(
     data, out = understand(path), Path(out)
     start = find_start(data, initial)
     print(printable(f"{path}: {data.understood}"), flush=True)
-    with removed_where_it_fails(out):
+    with removed_where_it_fails(out), naming_originals(out / "split"):
         recipe = recipe_of(data, start, out, seed=seed)
         length = "" if epochs else f", up to about {minutes:g} min"
         epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
@@ -147,6 +147,18 @@ def removed_where_it_fails(out: Path) -> Iterator[None]:
     except BaseException:
         if not was_there and not any((out / name).exists() for name in ("best.ckpt", "last.ckpt")):
             shutil.rmtree(out, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def naming_originals(folder: Path) -> Iterator[None]:
+    """Name the user's file in an InputError about a link to it in the split."""
+    try:
+        yield
+    except InputError as error:
+        path, colon, rest = str(error).partition(": ")
+        if Path(path).is_relative_to(folder) and os.path.islink(path):
+            raise InputError(f"{os.readlink(path)}{colon}{rest}") from None
         raise
 
 
