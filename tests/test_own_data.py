@@ -237,6 +237,12 @@ def test_a_fault_in_coco_is_told_of_the_users_file(tmp_path):
         understand(root)
 
 
+def test_a_fault_in_a_table_is_told_of_its_file(tmp_path):
+    (tmp_path / "a.csv").write_text("date,a\n2024-01-01,x\n2024-01-02,1\n")
+    with pytest.raises(InputError, match=rf"^{tmp_path}/a\.csv: column 'a', row 1: 'x', expected a number"):
+        understand(tmp_path / "a.csv")
+
+
 def test_a_fault_in_a_linked_file_is_told_of_the_users_file(tmp_path):
     (tmp_path / "split").mkdir()
     (tmp_path / "split/a.png").symlink_to("/data/a.png")

@@ -55,6 +55,7 @@ def distil(
     from ..data.images.splits import split_folder
     from ..system.files import write_text
     from ..training.command_line import run
+    from ..training.recipe_checks import unnamed
 
     if learn not in LEARN:
         raise InputError(f"learn {learn!r}, expected one of {', '.join(LEARN)}")
@@ -95,7 +96,8 @@ def distil(
     with TemporaryDirectory() as place:  # the run's own copy is OUT/config.yaml
         path = Path(place, "recipe.yaml")
         write_text(path, yaml.safe_dump(recipe, sort_keys=False))
-        run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
+        with unnamed(path):
+            run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
 
 
 def _data(folder: str, *, labelled: bool, views: int, size: int, batch_size: int, num_workers: int) -> dict:

@@ -47,6 +47,15 @@ def naming_recipes(arguments: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
+def unnamed(recipe: Path) -> Iterator[None]:
+    """Leave a recipe that the user didn't write out of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).removeprefix(f"{recipe}: ")) from None
+
+
+@contextmanager
 def built_from_settings() -> Iterator[None]:
     """Around the building of a run: what a library says of a setting becomes an InputError, in one line."""
     try:

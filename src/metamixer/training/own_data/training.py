@@ -23,6 +23,7 @@ from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGM
 from ...system.files import write_text
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
+from ..recipe_checks import unnamed
 from .kinds import understand
 from .understood import OwnData, counted
 
@@ -268,4 +269,5 @@ def finished(data: OwnData, cli: TrainingCLI, out: Path, epochs: int) -> Run:
 def run_recipe(recipe: Mapping[str, Any], path: Path) -> TrainingCLI:
     """Write a recipe to `path` and run `metamixer fit` on it."""
     write_text(path, yaml.safe_dump(dict(recipe), sort_keys=False))
-    return run(["fit", "--config", str(path)])
+    with unnamed(path):
+        return run(["fit", "--config", str(path)])
