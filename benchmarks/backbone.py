@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from trainings import last_validation, train, write_results
 
 from metamixer import create_model, fuse, load_checkpoint
-from metamixer.checkpoints.ours import save_network
 from metamixer.checkpoints.packaged import packaged_weights
 from metamixer.data import ImageData, Preprocessing
 from metamixer.system.machine import describe_machine
@@ -133,12 +132,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=("mini_imagenet", "linear_probe", "random_probe", "few_labels"))
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write, without a suffix")
-    parser.add_argument("--package", type=Path, help="write --weights in half precision into this file, and end")
     options = parser.parse_args()
-    if options.package:
-        network, info = load_checkpoint(options.weights)
-        save_network(network.half(), info, options.package)
-        return
     weights = options.weights or packaged_weights(PACKAGED)
     network = fuse(load_checkpoint(weights)[0].float()).to(memory_format=torch.channels_last)
     measures = {

@@ -2,10 +2,11 @@
 clouds.
 
     python benchmarks/gpu.py
+    python benchmarks/gpu.py --parts images --backend auto
 
-Equality is checked in float32 without TF32. Images per second are for 256 px, bfloat16 and batches of 128, each network
-in a form of `metamixer.deploy`, in turn. `--backend auto` uses the faster of eager and compiled; compiling takes
-minutes. Writes benchmarks/results/gpu.{json,md}.
+Equality is checked in float32 without TF32. Images per second are for 256 px and bfloat16, each network in a form of
+`metamixer.deploy`, in turn. `--backend auto` uses the faster of eager and compiled; compiling takes minutes. Writes
+benchmarks/results/gpu.{json,md}, or `--out`. `--device cpu --quick` is a dry run of everything on small networks.
 """
 
 import argparse
@@ -24,76 +25,103 @@ from metamixer import create_model, deploy, list_models
 from metamixer.ops.sparse import SparseVoxels, VoxelGrid
 
 RESULTS = Path(__file__).parent / "results/gpu"
-PEERS = ("convnext_tiny", "swin_tiny_patch4_window7_224", "repvit_m1_5", "fastvit_sa12", "efficientvit_b2")
+PEERS = ("convnext_tiny", "swin_tiny_patch4_window7_224", "caformer_s18", "repvit_m1_5", "fastvit_sa12")
 OURS = ("ffnet_1", "ffnet_2", "ffnet_3")
-SIZE, BATCH, ROUNDS = 256, 128, 15
+SIZE, BATCHES, ROUNDS, PRECISION = 256, (1, 128, 256), 15, "bf16"
+QUICK = {
+    "OURS": ("ffnet_nano",),
+    "PEERS": ("test_convnext",),
+    "SIZE": 64,
+    "BATCHES": (1, 2),
+    "ROUNDS": 1,
+    "PRECISION": "fp32",
+}
 IMAGES = {"classification": (2, 3, 128, 160), "segmentation": (1, 3, 128, 160), "super_resolution": (1, 3, 48, 64)}
 """Task -> shape of its input."""
 
 
-def equality() -> dict[str, float]:
+def networks(task: str, quick: bool) -> list[str]:
+    """Names of a task's networks; quick: the smallest."""
+    return [name for name in list_models(task) if not quick or "nano" in name]
+
+
+def equality(options: argparse.Namespace) -> dict[str, float]:
     """Network -> largest difference from the CPU's output, as a fraction of the largest output."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     found = {}
     for task, shape in IMAGES.items():
-        for name in list_models(task):
-            found[name] = difference(create_model(name).eval(), torch.randn(shape))
+        for name in networks(task, options.quick):
+            found[name] = difference(create_model(name).eval(), torch.randn(shape), options.device)
     network = create_model("ffnet_ts").eval()
-    found["ffnet_ts"] = difference(network, torch.randn(4, 96, 7))
-    cells = surface(20_000)
-    for name in list_models("points"):
+    found["ffnet_ts"] = difference(network, torch.randn(4, 96, 7), options.device)
+    cells = surface(500 if options.quick else 20_000)
+    for name in networks("points", options.quick):
         network = create_model(name, num_classes=20).eval()
         features = torch.randn(len(cells), network.in_chans)
         with torch.inference_mode():
             expected = network(SparseVoxels(features, VoxelGrid.of(cells)))
-            actual = network.cuda()(SparseVoxels(features.cuda(), VoxelGrid.of(cells.cuda()))).cpu()
+            moved = SparseVoxels(features.to(options.device), VoxelGrid.of(cells.to(options.device)))
+            actual = network.to(options.device)(moved).cpu()
         found[name] = relative_difference(actual, expected)
     return found
 
 
 @torch.inference_mode()
-def difference(network: nn.Module, x: Tensor) -> float:
+def difference(network: nn.Module, x: Tensor, device: str) -> float:
     """Relative difference of the GPU from the CPU, for the same input and weights."""
     expected = network(x)
-    return relative_difference(network.cuda()(x.cuda()).cpu(), expected)
+    return relative_difference(network.to(device)(x.to(device)).cpu(), expected)
 
 
 def relative_difference(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).abs().max() / expected.abs().max())
 
 
-def images_a_second(backend: str) -> dict[str, dict]:
-    """Network -> its form and its median images per second over interleaved rounds."""
-    example = torch.randn(BATCH, 3, SIZE, SIZE, device="cuda")
-    runtimes = {}
-    for name in (*OURS, *PEERS):
-        sized = {"img_size": SIZE} if name.startswith("swin") else {}
-        network = create_model(name) if name in OURS else timm.create_model(name, **sized)
-        runtimes[name] = deploy(network.eval().cuda(), example, precision="bf16", backend=backend, cache=False)
-    seconds = {name: [] for name in runtimes}
-    for _ in range(ROUNDS):
-        for name, runtime in runtimes.items():
-            seconds[name].append(measure(lambda runtime=runtime: runtime(example)))
-    return {
-        name: {"form": runtimes[name].name, "images_a_second": BATCH / statistics.median(taken)}
-        for name, taken in seconds.items()
-    }
+def images_a_second(options: argparse.Namespace) -> dict[str, dict]:
+    """Network and batch -> its form and its median images per second over interleaved rounds."""
+    sizes = {name: globals()[name] for name in QUICK} | (QUICK if options.quick else {})
+    found = {}
+    for batch in sizes["BATCHES"]:
+        example = torch.randn(batch, 3, sizes["SIZE"], sizes["SIZE"], device=options.device)
+        runtimes = {}
+        for name in (*sizes["OURS"], *sizes["PEERS"]):
+            sized = {"img_size": SIZE} if name.startswith("swin") else {}
+            network = create_model(name) if name in sizes["OURS"] else timm.create_model(name, **sized)
+            network = network.eval().to(options.device)
+            runtimes[name] = deploy(
+                network, example, precision=sizes["PRECISION"], backend=options.backend, cache=False
+            )
+            runtimes[name](example)
+        seconds = {name: [] for name in runtimes}
+        for _ in range(sizes["ROUNDS"]):
+            for name, runtime in runtimes.items():
+                seconds[name].append(measure(lambda runtime=runtime, example=example: runtime(example)))
+        for name, taken in seconds.items():
+            speed = batch / statistics.median(taken)
+            found[f"{name}, {batch}"] = {"form": runtimes[name].name, "images_a_second": speed}
+    return found
 
 
 def measure(action: Callable[[], object]) -> float:
-    """Seconds until the GPU has finished."""
-    torch.cuda.synchronize()
+    """Seconds until the device has finished."""
+    synchronize()
     start = time.perf_counter()
     action()
-    torch.cuda.synchronize()
+    synchronize()
     return time.perf_counter() - start
 
 
-def points() -> dict[str, dict]:
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def points(options: argparse.Namespace) -> dict[str, dict]:
     """Milliseconds and memory of the full ffnet_3d on 100,000 voxels, neighbor maps included."""
-    cells = surface(VOXELS).cuda()
-    network = create_model("ffnet_3d", num_classes=20).cuda()
-    features = torch.randn(len(cells), network.in_chans, device="cuda")
+    cells = surface(500 if options.quick else VOXELS).to(options.device)
+    network = create_model("ffnet_3d_nano" if options.quick else "ffnet_3d", num_classes=20).to(options.device)
+    features = torch.randn(len(cells), network.in_chans, device=options.device)
 
     def forward() -> Tensor:
         return network(SparseVoxels(features, VoxelGrid.of(cells)))
@@ -107,7 +135,8 @@ def points() -> dict[str, dict]:
     for title, action in actions.items():
         network.train(title != "inference")
         action()
-        torch.cuda.reset_peak_memory_stats()
+        if options.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         taken = statistics.median(measure(action) for _ in range(7))
         found[title] = {"milliseconds": 1e3 * taken, "gigabytes": torch.cuda.max_memory_allocated() / 1e9}
     return found
@@ -125,28 +154,35 @@ TABLES: dict[str, Callable[[dict], list[str]]] = {
         *(f"| {title} | {row['milliseconds']:.0f} ms | {row['gigabytes']:.1f} GB |" for title, row in rows.items()),
     ],
     "images": lambda rows: [
-        f"| network, {SIZE} px, batch {BATCH} | form | images per second |",
+        f"| network, batch, at {SIZE} px | form | images per second |",
         "|---|---|---|",
         *(f"| {name} | {row['form']} | {row['images_a_second']:,.0f} |" for name, row in rows.items()),
     ],
 }
 """Part of the results -> its table as Markdown lines."""
 
+PARTS: dict[str, Callable[[argparse.Namespace], dict]] = {
+    "equality": equality,
+    "points": points,
+    "images": images_a_second,
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--backend", choices=["eager", "compile", "auto"], default="eager")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--quick", action="store_true", help="small networks and inputs")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="results to write, without the suffix")
     options = parser.parse_args()
-    content = {"gpu": torch.cuda.get_device_name()}
-    lines = [f"{content['gpu']}, PyTorch {torch.__version__}."]
-    for name, part in {
-        "equality": equality,
-        "points": points,
-        "images": lambda: images_a_second(options.backend),
-    }.items():
-        content[name] = part()
+    device = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
+    content = {"gpu": device}
+    lines = [f"{device}, PyTorch {torch.__version__}."]
+    for name in options.parts:
+        content[name] = PARTS[name](options)
         lines += ["", *TABLES[name](content[name])]
-        write_results(RESULTS, lines, content)
+        write_results(options.out, lines, content)
 
 
 if __name__ == "__main__":

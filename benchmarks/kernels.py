@@ -4,7 +4,8 @@
 
 Shapes are those of ffnet_1's token mixers at 224 and 256 px, batch 128, bfloat16. All settings are compiled first, on
 all cores. Writes benchmarks/results/kernels.json after each shape. The limit is the time in which a large copy on the
-same GPU moves the bytes that the kernel must move: each input read once, each output written once.
+same GPU moves the bytes that the kernel must move: each input read once, each output written once. `--device cpu` is a
+dry run in Triton's interpreter.
 """
 
 import argparse
@@ -17,17 +18,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-import triton
+from gpu_clock import bench_milliseconds, graph_milliseconds, interpret
 from torch import Tensor
 from torch.nn import functional as F
 
-from metamixer.ops.kernels import launch, windows
 from metamixer.ops.kernels.layout import cut
 
 RESULTS = Path(__file__).parent / "results"
 SHAPES = ((320, 14, 7), (640, 7, 7), (80, 56, 3), (160, 28, 3), (320, 16, 7), (640, 8, 7))
 """Channels, side of the image and kernel size."""
 BATCH = 128
+DRY_SHAPES, DRY_BATCH = ((2, 7, 3),), 4
 SETTINGS = (
     (64, 64, 4, 1024),
     (64, 32, 4, 4096),
@@ -39,12 +40,15 @@ SETTINGS = (
 """M, CHUNK, WARPS and PROGRAMS to try in addition to those of `launch`."""
 
 
-def actions(c: int, side: int, k: int, batch: int = BATCH, dtype: torch.dtype = torch.bfloat16) -> dict[str, tuple]:
+def actions(c: int, side: int, k: int, batch: int, device: str) -> dict[str, tuple]:
     """Name -> (function, number of tensors that it must move)."""
+    from metamixer.ops.kernels import launch, windows
+
     torch.manual_seed(0)
-    x, grad = (channel_major(torch.randn(batch, c, side, side, device="cuda", dtype=dtype)) for _ in range(2))
-    w = torch.randn(c, k, k, device="cuda", dtype=dtype) / k
-    b = torch.randn(c, device="cuda")
+    dtype = torch.bfloat16 if device == "cuda" else torch.float16
+    x, grad = (channel_major(torch.randn(batch, c, side, side, device=device, dtype=dtype)) for _ in range(2))
+    w = torch.randn(c, k, k, device=device, dtype=dtype) / k
+    b = torch.randn(c, device=device)
     both = torch.stack([w, w.flip(1)])
     found = {
         "convolve": (lambda: launch.convolve(x, w, b, epilogue=windows.PLAIN), 2),
@@ -58,11 +62,11 @@ def actions(c: int, side: int, k: int, batch: int = BATCH, dtype: torch.dtype = 
     )
 
 
-def references(c: int, side: int, k: int) -> dict[str, Callable[[], object]]:
+def references(c: int, side: int, k: int, batch: int, device: str) -> dict[str, Callable[[], object]]:
     """PyTorch's kernels on the same data."""
     torch.manual_seed(0)
-    x = torch.randn(BATCH, c, side, side, device="cuda", dtype=torch.bfloat16)
-    w = torch.randn(c, 1, k, k, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    x = torch.randn(batch, c, side, side, device=device, dtype=torch.bfloat16)
+    w = torch.randn(c, 1, k, k, device=device, dtype=torch.bfloat16, requires_grad=True)
     last = x.to(memory_format=torch.channels_last).requires_grad_()
     first = x.clone().requires_grad_()
     y, z = (F.conv2d(v, w, padding=k // 2, groups=c) for v in (first, last))
@@ -81,6 +85,8 @@ def channel_major(x: Tensor) -> Tensor:
 
 def settings(name: str, c: int, side: int, k: int) -> Iterator[dict[str, int]]:
     """Candidates for the numbers of `launch`; its current numbers come first."""
+    from metamixer.ops.kernels import launch
+
     numbers = ("M", "CHUNK", "WARPS", "PROGRAMS", "PARTS")
     yield {number: getattr(launch, number) for number in numbers}
     found = cut(side, side, (k, k))
@@ -91,6 +97,8 @@ def settings(name: str, c: int, side: int, k: int) -> Iterator[dict[str, int]]:
 
 def take(setting: tuple) -> None:
     """Put a setting into `launch`."""
+    from metamixer.ops.kernels import launch
+
     for number, value in setting:
         setattr(launch, number, value)
 
@@ -100,63 +108,73 @@ def compile_one(job: tuple) -> str:
     name, shape, setting = job
     take(setting)
     try:
-        actions(*shape, batch=8)[name][0]()
+        actions(*shape, batch=8, device="cuda")[name][0]()
         torch.cuda.synchronize()
         return ""
     except Exception as error:  # such as too much shared memory; this setting is skipped
         return f"{type(error).__name__}: {str(error)[:100]}"
 
 
-def milliseconds(action: Callable[[], object]) -> float:
-    return triton.testing.do_bench_cudagraph(action, rep=8, return_mode="median")
+def compile_all(jobs: list[tuple]) -> dict[tuple, str]:
+    """Compile all settings on all cores; those that failed, with their errors."""
+    with ProcessPoolExecutor(min(14, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
+        errors = pool.map(compile_one, jobs, chunksize=4)
+        return {job: error for job, error in zip(jobs, errors, strict=True) if error}
 
 
-def copy_rate() -> float:
+def copy_rate(device: str) -> float:
     """Bytes per second of a large copy, read and written."""
-    x = torch.empty(2**30, device="cuda", dtype=torch.int8)
+    x = torch.empty(2**30 if device == "cuda" else 2**24, device=device, dtype=torch.int8)
     y = torch.empty_like(x)
-    return 2 * x.numel() / (triton.testing.do_bench(lambda: y.copy_(x), return_mode="median") * 1e-3)
+    return 2 * x.numel() / (bench_milliseconds(lambda: y.copy_(x), warmup=25, rep=100) * 1e-3)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=200, help="start no measurement after this time")
     parser.add_argument("--shapes", type=int, default=len(SHAPES))
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: dry run in the interpreter")
     parser.add_argument("--out", type=Path, default=RESULTS / "kernels")
     options = parser.parse_args()
+    dry = options.device == "cpu"
+    if dry:
+        interpret()
     end = time.time() + options.seconds
-    rate = copy_rate()
+    rate = copy_rate(options.device)
     content = {
-        "gpu": torch.cuda.get_device_name(),
+        "gpu": "none" if dry else torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "copy_bytes_a_second": rate,
         "shapes": {},
     }
+    shapes = (DRY_SHAPES if dry else SHAPES)[: options.shapes]
     jobs = {
-        (name, shape): list(dict.fromkeys(tuple(choice.items()) for choice in settings(name, *shape)))
-        for shape in SHAPES[: options.shapes]
-        for name in actions(16, *shape[1:], batch=2)
+        (name, shape): list(dict.fromkeys(tuple(choice.items()) for choice in settings(name, *shape)))[
+            : 1 if dry else 9
+        ]
+        for shape in shapes
+        for name in actions(16, *shape[1:], batch=2, device=options.device)
     }
     flat = [(name, shape, setting) for (name, shape), choices in jobs.items() for setting in choices]
     print(f"{len(flat)} settings", flush=True)
-    with ProcessPoolExecutor(min(14, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
-        refused = {
-            job: error for job, error in zip(flat, pool.map(compile_one, flat, chunksize=4), strict=True) if error
-        }
+    refused = {} if dry else compile_all(flat)
     print(f"compiled, {end - time.time():.0f} s left; refused {len(refused)}: {set(refused.values())}", flush=True)
-    for shape in SHAPES[: options.shapes]:
+    for shape in shapes:
         if time.time() > end:
             break
-        content["shapes"][str(shape)] = measure(shape, jobs, refused, rate, end)
+        content["shapes"][str(shape)] = measure(shape, jobs, refused, rate, end, options.device)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def measure(shape: tuple[int, int, int], jobs: dict, refused: dict, rate: float, end: float) -> dict:
+def measure(
+    shape: tuple[int, int, int], jobs: dict, refused: dict[tuple, str], rate: float, end: float, device: str
+) -> dict:
     """Times of all kernels on one shape."""
     c, side, _ = shape
-    ours = actions(*shape)
-    tensor_bytes = 2 * BATCH * c * side * side
+    batch = BATCH if device == "cuda" else DRY_BATCH
+    ours = actions(*shape, batch=batch, device=device)
+    tensor_bytes = 2 * batch * c * side * side
     found = {}
     for name, (action, tensors) in ours.items():
         limit = tensors * tensor_bytes / rate * 1e3
@@ -164,7 +182,7 @@ def measure(shape: tuple[int, int, int], jobs: dict, refused: dict, rate: float,
         for setting in jobs[name, shape]:
             if (name, shape, setting) not in refused and (time.time() < end or not taken):
                 take(setting)
-                taken[setting] = milliseconds(action)
+                taken[setting] = graph_milliseconds(action, rep=8)
         chosen, best = jobs[name, shape][0], min(taken, key=taken.get)
         take(chosen)
         ordered = sorted(taken.items(), key=lambda item: item[1])
@@ -178,8 +196,8 @@ def measure(shape: tuple[int, int, int], jobs: dict, refused: dict, rate: float,
             f"{list(dict(best).values())}",
             flush=True,
         )
-    for name, action in references(*shape).items():
-        found[name] = {"ms": triton.testing.do_bench(action, warmup=4, rep=12, return_mode="median")}
+    for name, action in references(*shape, batch=batch, device=device).items():
+        found[name] = {"ms": bench_milliseconds(action)}
         print(f"{shape} {name} {found[name]['ms']:.4f}", flush=True)
     return found
 

@@ -18,7 +18,6 @@ import numpy as np
 from trainings import write_results
 
 from metamixer import Restorer
-from metamixer.checkpoints.ours import load_checkpoint, save_network
 from metamixer.data.images.reading import images_below
 from metamixer.data.restoration.degradation import DEGRADATIONS
 from metamixer.data.super_resolution.pairs import read_pixels
@@ -118,13 +117,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("restoration"), help="folder with one folder per set")
     parser.add_argument("--checkpoint", help="file of a training run; by default the weights in the package")
     parser.add_argument("--backend", help="as for `metamixer restore`")
-    parser.add_argument("--package", type=Path, help="write --checkpoint in half precision into this file, and end")
     parser.add_argument("--photograph", action="store_true", help="measure time and memory on 12 megapixels")
     options = parser.parse_args()
-    if options.package:
-        network, info = load_checkpoint(options.checkpoint)
-        save_network(network.half(), info, options.package)
-        return
     restorer = Restorer.load(options.checkpoint, backend=options.backend)
     if options.photograph:
         photograph(restorer)

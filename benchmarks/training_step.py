@@ -2,14 +2,16 @@
 
     python benchmarks/training_step.py --model ffnet_1 --size 224 --batch 16
     python benchmarks/training_step.py --device cuda --batch 128
+    python benchmarks/training_step.py --device cuda --batch 128 --model ffnet_1 convnext_tiny \\
+        --only "timm's loop, bf16, compiled" "metamixer fit, compile: true, bf16-mixed"
 
 Each contender runs in a separate process, because the allocator's setting applies to a process, and takes its steps in
-turn. All have the same initial weights and batches, so that their losses can be compared. Writes
+turn; the steps before (`--warmup`) run side by side, since compiling takes minutes. All contenders of a network have
+the same initial weights and batches, so that their losses can be compared. Writes
 benchmarks/results/training_step_MODEL_INSTRUCTIONS.{json,md}, with avx512, avx2 or cuda for INSTRUCTIONS.
 """
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import time
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import torch
 from torch.nn import functional as F
+from trainings import write_results
 
 from metamixer.system.machine import computes_bfloat16, describe_accelerator, describe_machine
 
@@ -61,13 +64,19 @@ def plain(options: argparse.Namespace, pipe: Connection) -> None:
         report(pipe, loss)
 
 
-def timm_loop(options: argparse.Namespace, pipe: Connection) -> None:
-    """The inner loop of timm's train.py, with its task, optimizer and loss meter."""
+def timm_loop(options: argparse.Namespace, pipe: Connection, *, fast: bool = False) -> None:
+    """The inner loop of timm's train.py, with its task, optimizer and loss meter.
+
+    fast: with its options `--amp --amp-dtype bfloat16 --channels-last --torchcompile`.
+    """
     from timm.optim import create_optimizer_v2
     from timm.task import ClassificationTask
     from timm.utils import AverageMeter
 
-    model = network(options).to(options.device)
+    layout = torch.channels_last if fast else torch.contiguous_format
+    model = network(options).to(options.device, memory_format=layout)
+    if fast:
+        model.compile()
     task = ClassificationTask(
         model, criterion_kwargs={"smoothing": SMOOTHING}, device=torch.device(options.device), verbose=False
     )
@@ -75,7 +84,8 @@ def timm_loop(options: argparse.Namespace, pipe: Connection) -> None:
     losses = AverageMeter()
     optimizer.zero_grad()
     for images, labels in turns(pipe, options):
-        loss = task(images, labels)["loss"]
+        with torch.autocast(options.device, torch.bfloat16, enabled=fast):
+            loss = task(images.contiguous(memory_format=layout), labels)["loss"]
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -83,11 +93,19 @@ def timm_loop(options: argparse.Namespace, pipe: Connection) -> None:
         report(pipe, loss)
 
 
-def fit(options: argparse.Namespace, pipe: Connection, *, precision: str = "32-true", compile: bool = False) -> None:
-    """`metamixer fit`: the task and the Trainer, with the settings of the command."""
+def fit(
+    options: argparse.Namespace,
+    pipe: Connection,
+    *,
+    precision: str = "32-true",
+    compile: bool = False,
+    kernels: bool = False,
+) -> None:
+    """`metamixer fit`: the task and the Trainer, with the settings of the command; kernels: with `ops.accelerate`."""
     import lightning as L
     from torch.utils.data import DataLoader
 
+    from metamixer.ops import accelerate
     from metamixer.tasks import Classification, Optimization
     from metamixer.training.command_line import use_fast_settings
 
@@ -118,6 +136,8 @@ def fit(options: argparse.Namespace, pipe: Connection, *, precision: str = "32-t
         cutmix=0.0,
         compile=compile,
     )
+    if kernels:
+        accelerate(task.network)
     trainer = L.Trainer(
         max_epochs=1,
         precision=precision,
@@ -140,6 +160,8 @@ CONTENDERS: dict[str, tuple[Callable, dict]] = {
     "metamixer fit --trainer.precision bf16-mixed": (fit, {"precision": "bf16-mixed"}),
     "metamixer fit, compile: true": (fit, {"compile": True}),
     "metamixer fit, compile: true, bf16-mixed": (fit, {"precision": "bf16-mixed", "compile": True}),
+    "metamixer fit, kernels, bf16-mixed": (fit, {"precision": "bf16-mixed", "kernels": True}),
+    "timm's loop, bf16, compiled": (timm_loop, {"fast": True}),
 }
 """Title -> function of (options, pipe) and its keyword arguments."""
 
@@ -164,7 +186,8 @@ def wait(pipe: Connection) -> bool:
 def report(pipe: Connection, loss: torch.Tensor) -> None:
     """Send the seconds since the start of the turn, and the loss."""
     value = loss.item()
-    pipe.send((time.perf_counter() - wait.start, value))
+    taken = time.perf_counter() - wait.start
+    pipe.send((taken, value, torch.cuda.max_memory_allocated() if loss.is_cuda else 0))
 
 
 @contextmanager
@@ -181,67 +204,81 @@ def contend(title: str, options: argparse.Namespace, pipe: Connection) -> None:
     function(options, pipe, **keywords)
 
 
-def measure(titles: list[str], options: argparse.Namespace) -> dict[str, dict]:
-    """Let every contender take a step in turn, for `options.rounds` rounds after the warm-up."""
+def measure(contenders: dict[str, tuple[str, argparse.Namespace]], warmup: int, rounds: int) -> dict[str, dict]:
+    """Let every contender take a step in turn, for `rounds` rounds, after `warmup` steps side by side.
+
+    contenders: title -> key of `CONTENDERS` and options. Those that fail or run out of memory are left out.
+    """
     context = multiprocessing.get_context("spawn")
     pipes = {}
-    for title in titles:
+    for title, (contender, options) in contenders.items():
         pipes[title], theirs = context.Pipe()
-        context.Process(target=contend, args=(title, options, theirs), daemon=True).start()
+        context.Process(target=contend, args=(contender, options, theirs), daemon=True).start()
         theirs.close()
-    steps: dict[str, list[tuple[float, float]]] = {title: [] for title in titles}
-    for _ in range(options.warmup + options.rounds):
-        for title, pipe in pipes.items():
-            pipe.send(True)
-            steps[title].append(pipe.recv())
+    steps: dict[str, list[tuple[float, float, int]]] = {title: [] for title in pipes}
+    for index in range(warmup + rounds):
+        groups = [list(pipes)] if index < warmup else [[title] for title in pipes]
+        for titles in groups:
+            take_turn({title: pipes[title] for title in titles}, steps)
+        pipes = {title: pipe for title, pipe in pipes.items() if len(steps[title]) > index}
     for pipe in pipes.values():
         pipe.send(False)
-    return {title: summary(taken, options.warmup) for title, taken in steps.items()}
+    return {title: summary(steps[title], warmup) for title in pipes}
 
 
-def summary(steps: list[tuple[float, float]], warmup: int) -> dict:
-    """Median and quartiles of the seconds, and the losses of all steps."""
-    seconds = [taken for taken, _ in steps[warmup:]]
-    low, _, high = statistics.quantiles(seconds, n=4)
+def take_turn(pipes: dict[str, Connection], steps: dict[str, list]) -> None:
+    """Let these contenders take a step side by side; one that has ended takes none."""
+    for pipe in pipes.values():
+        with suppress(OSError):
+            pipe.send(True)
+    for title, pipe in pipes.items():
+        try:
+            steps[title].append(pipe.recv())
+        except (EOFError, OSError):
+            print(f"{title}: failed, left out", flush=True)
+
+
+def summary(steps: list[tuple[float, float, int]], warmup: int) -> dict:
+    """Median and quartiles of the seconds, the losses of all steps, and the peak memory on a GPU."""
+    seconds = [taken for taken, _, _ in steps[warmup:]]
+    low, _, high = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else seconds * 3
     return {
         "median": statistics.median(seconds),
         "quartiles": [low, high],
         "seconds": seconds,
-        "losses": [loss for _, loss in steps],
+        "losses": [loss for _, loss, _ in steps],
+        "peak_gigabytes": max(memory for _, _, memory in steps) / 1e9,
     }
 
 
 def write(rows: dict[str, dict], options: argparse.Namespace) -> None:
     """Write the results as JSON and as a table."""
-    first, second = (
-        next((row for title, row in rows.items() if title.startswith(name)), None) for name in ("plain", "timm")
-    )
+    first, second = (next((row for title, row in rows.items() if name in title), None) for name in ("plain", "timm"))
+    models = ", ".join(f"`{model}`" for model in options.model)
     lines = [
-        f"Training step of `{options.model}`, batch {options.batch} at {options.size} px, {options.threads} "
-        f"threads, {options.rounds} "
-        f"interleaved rounds after {options.warmup}. Measured on: {describe_device(options)}.",
+        f"Training step of {models}, batch {options.batch} at {options.size} px, {options.threads} threads, "
+        f"{options.rounds} interleaved rounds after {options.warmup}. Measured on: {describe_device(options)}.",
         "",
-        "| contender | median | quartiles | speed, plain = 1 | speed, timm = 1 | loss after the last step |",
-        "|---|---|---|---|---|---|",
+        "| contender | median | quartiles | images/s | speed, first plain = 1 | speed, first timm = 1 | peak memory | "
+        "loss after the last step |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for title, row in rows.items():
         low, high = row["quartiles"]
         against = [f"{ratio(other, row):.2f}" if other else "-" for other in (first, second)]
+        memory = f"{row['peak_gigabytes']:.1f} GB" if row["peak_gigabytes"] else "-"
         lines.append(
-            f"| {title} | {row['median']:.3f} s | {low:.3f} to {high:.3f} | {' | '.join(against)} | "
-            f"{row['losses'][-1]:.4f} |"
+            f"| {title} | {row['median']:.3f} s | {low:.3f} to {high:.3f} | {options.batch / row['median']:,.0f} | "
+            f"{' | '.join(against)} | {memory} | {row['losses'][-1]:.4f} |"
         )
     kind = torch.backends.cpu.get_cpu_capability().lower() if options.device == "cpu" else options.device
-    path = options.out or ROOT / f"benchmarks/results/training_step_{options.model}_{kind}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    result = {
+    path = options.out or ROOT / f"benchmarks/results/training_step_{'_'.join(options.model)}_{kind}"
+    content = {
         "machine": describe_device(options),
         "options": {key: str(value) for key, value in vars(options).items()},
         "rows": rows,
     }
-    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write_results(path, lines, content)
 
 
 def describe_device(options: argparse.Namespace) -> str:
@@ -256,7 +293,7 @@ def ratio(other: dict, row: dict) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="ffnet_1")
+    parser.add_argument("--model", nargs="+", default=["ffnet_1"], help="networks of ours or timm's")
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -273,7 +310,15 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="results to write, without the suffix")
     options = parser.parse_args()
-    write(measure(options.only, options), options)
+    contenders = {
+        f"{model}, {title}" if len(options.model) > 1 else title: (
+            title,
+            argparse.Namespace(**{**vars(options), "model": model}),
+        )
+        for model in options.model
+        for title in options.only
+    }
+    write(measure(contenders, options.warmup, options.rounds), options)
 
 
 if __name__ == "__main__":

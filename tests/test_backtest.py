@@ -66,6 +66,20 @@ class TestBacktest:
         assert str(report).splitlines()[-1] == said
         assert ("seasonal" in str(report)) == (season == 24)
 
+    @pytest.mark.parametrize(
+        ("zero_shot", "said"),
+        [
+            (0.4, "50% better than seasonal-naive, but 25% worse than zero-shot: use zero-shot"),
+            (0.5, "50% better than seasonal-naive"),
+            (0.6, "50% better than seasonal-naive"),
+        ],
+    )
+    def test_recommends_zero_shot_where_that_is_better(self, zero_shot, said):
+        errors = {"mae": (0.5,), "mse": (0.5,), "naive_mae": (1.0,), "naive_mse": (1.0,), "zero_shot_mae": (zero_shot,)}
+        report = Backtest(("load",), 24, 1, **errors, coverage={})
+        assert report.verdict == said
+        assert str(report).startswith("backtest on 1 window; ")
+
 
 class TestIntervals:
     def test_coverage_equals_the_level(self):

@@ -16,9 +16,11 @@ import metamixer
 from metamixer.checkpoints.ours import load_checkpoint, load_initial, network_info, save_network
 from metamixer.cli import main
 from metamixer.commands.forecast import forecast
+from metamixer.commands.models import models
 from metamixer.data import Preprocessing
 from metamixer.errors import first_line
 from metamixer.predictors.classifier import Classifier
+from metamixer.zoo.networks import METRICS
 from random_statistics import randomize
 
 CLASSES = ["circle", "square", "triangle"]
@@ -191,6 +193,8 @@ def test_models_lists_the_papers_table(capsys):
     assert rows["ffnet_1_hybrid"][-2:] == ["not", "published"]
     assert rows["ffnet_nano.mini_imagenet"][-3:] == ["in", "the", "package"]
     assert rows["ffnet_sr_nano_x2"][-3:] == ["in", "the", "package"]
+    assert rows["ffnet_sr_nano_x3"][-5:-3] == ["33.50", "(ours)"]
+    assert all(task in (models.__doc__ or "") for task in METRICS)
 
 
 @pytest.mark.parametrize(

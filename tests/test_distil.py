@@ -110,10 +110,13 @@ def test_images_without_labels_learn_the_teacher_s(folder, tmp_path, capsys):
     network, info = load_checkpoint(tmp_path / "run/last.ckpt")
     assert network.num_classes == 2
     assert info["classes"] is None
+    best = tmp_path / "run/best.ckpt"
+    assert capsys.readouterr().out.endswith(f"wrote {best}\nnext: metamixer train FOLDER --initial {best}\n")
 
 
-def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path):
+def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path, capsys):
     assert distil(folder, tmp_path / "first") == 0
+    assert capsys.readouterr().out.endswith(f"next: metamixer predict IMAGES --checkpoint {tmp_path}/first/best.ckpt\n")
     assert distil(folder, tmp_path / "second", teacher=str(tmp_path / "first/last.ckpt")) == 0
     about = json.loads((tmp_path / "second/teacher/about.json").read_text())
     assert about["teacher.size"] == 32, "a file tells the size of its images"

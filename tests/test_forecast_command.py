@@ -1,5 +1,8 @@
 """`metamixer forecast`: what it writes, and what it refuses before it writes anything."""
 
+import json
+
+import pandas
 import pytest
 
 from metamixer.cli import main
@@ -26,6 +29,8 @@ class TestCommand:
         again = tmp_path / "again.csv"
         assert self.run(tmp_path / "table.csv", "--checkpoint", saved, "--out", again) == 0
         assert again.read_text() == out.read_text()
+        assert self.run(tmp_path / "table.csv", "--checkpoint", saved, "--levels", 90) == 2
+        assert "levels, expected none: the forecaster was trained with its own" in capsys.readouterr().err
         assert main(["fuse", str(saved), "--out", str(tmp_path / "fused.safetensors")]) == 0
         assert "parity on random windows of series" in capsys.readouterr().out
 
@@ -47,8 +52,27 @@ class TestCommand:
         assert all(title in printed for title in ("forecaster", "zero-shot", "seasonal-naive (24 steps)", "MASE"))
         assert "load-q-10,load-q-95" in out.read_text()
         again = tmp_path / "again.csv"
-        assert self.run(tmp_path / "table.csv", "--checkpoint", saved, "--horizon", 5, "--out", again) == 0
+        assert (
+            self.run(tmp_path / "table.csv", "--checkpoint", saved, "--horizon", 5, "--levels", 80, "--out", again) == 0
+        )
         assert len(again.read_text().splitlines()) == 6
+        assert "load-lo-80,load-hi-80" in again.read_text()
+
+    def test_json_on_standard_output_writes_no_file(self, table, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        table.iloc[:30].to_csv("table.csv", index=False)
+        assert self.run("table.csv", "--horizon", 2, "--json", "-") == 0
+        assert [row["date"][:10] for row in json.loads(capsys.readouterr().out)]
+        assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+    def test_positive_clips_the_forecast(self, table, tmp_path):
+        around_zero = table.iloc[:100].assign(load=lambda table: table["load"] - table["load"].mean())
+        around_zero.to_csv(tmp_path / "table.csv", index=False)
+        for number, extra in enumerate(((), ("--positive",))):
+            out = tmp_path / f"{number}.csv"
+            assert self.run(tmp_path / "table.csv", "--horizon", 4, "--levels", 99, *extra, "--out", out) == 0
+            lowest = pandas.read_csv(out)["load-lo-99"].min()
+            assert lowest == 0 if extra else lowest < 0
 
     def test_names_are_drawn_as_they_are(self, table, tmp_path):
         table.rename(columns={"load": "a_$x_y_z$"}).to_csv(tmp_path / "table.csv", index=False)
@@ -86,16 +110,15 @@ class TestCommand:
             (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
             (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
             (["{table}", "--time", "when"], "time column 'when': no such column"),
-            (["{table}", "--horizon", "0"], "horizon 0, lookback 96, expected integers, at least 1 each"),
+            (["{table}", "--horizon", "0"], "horizon 0, expected an integer, at least 1"),
             (["{table}", "--steps", "-5"], "steps -5, expected at least 1"),
             (["{table}", "--save", "{table}/x.safetensors"], "x.safetensors: can't be written"),
             (["{table}", "--out", "forecast.parquet"], "out 'forecast.parquet', expected a name that ends in .csv"),
             (["{table}", "--out", "forecast.csv.gz"], "out 'forecast.csv.gz', expected a name that ends in .csv"),
             (["{table}", "--plot", "forecast.xyz"], "forecast.xyz: expected a name that ends in one of"),
-            (
-                ["{table}", "--checkpoint", "x.safetensors", "--levels", "[80]"],
-                "levels [80.0] with checkpoint x.safetensors",
-            ),
+            (["{table}", "--checkpoint", "x.safetensors", "--steps", "9"], "steps 9 with checkpoint x.safetensors"),
+            (["{table}", "--checkpoint", "x.safetensors", "--train", "scratch"], "train 'scratch' with checkpoint"),
+            (["{table}", "--backend", "openvino"], "backend 'openvino' without --checkpoint, expected none"),
         ],
     )
     def test_wrong_input_is_one_line_and_nothing_is_written(self, arguments, said, table, tmp_path, capsys):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from metamixer.data import SeriesData
+from metamixer.data.series.dates import Dates
 from metamixer.data.series.frames import read_frame
 from metamixer.data.series.frequency import Frequency
 from metamixer.data.series.tables import find_table, read_series, read_table, to_series
@@ -238,6 +239,38 @@ class TestFrequency:
     def test_of_another_table_is_checked(self):
         with pytest.raises(InputError, match=r"row 2: .* follows .*, expected 2020-01-30 23:00:00 at the frequency h"):
             Frequency("h").check(to_series(wide(frequency="30min")))
+
+
+@pytest.mark.parametrize(
+    ("format", "frequency"),
+    [
+        ("%d.%m.%Y", "D"),
+        ("%d.%m.%Y", "MS"),
+        ("%d.%m.%Y 00:00", "D"),
+        ("%d/%m/%Y", "D"),
+        ("%d/%m/%Y", "MS"),
+        ("%d-%m-%Y", "W-SUN"),
+        ("%m/%d/%Y", "D"),
+        ("%m/%d/%Y", "MS"),
+        ("%m/%d/%Y", "ME"),
+        ("%Y/%m/%d", "MS"),
+    ],
+)
+def test_day_and_month_in_either_order(format, frequency):
+    dates = pandas.Series(pandas.date_range("2023-01-01", periods=40, freq=frequency))
+    read = Dates.of(dates.dt.strftime(format), "date")
+    np.testing.assert_array_equal(read.times.astype("datetime64[ns]"), dates.to_numpy().astype("datetime64[ns]"))
+
+
+def test_an_excel_file_is_named(tmp_path):
+    (tmp_path / "sales.xlsx").write_bytes(b"PK\x03\x04 and so on")
+    with pytest.raises(InputError, match=r"sales.xlsx: an Excel file, expected CSV or Parquet: save it as CSV first"):
+        read_table(tmp_path / "sales.xlsx")
+
+
+def test_the_first_bad_date_is_named_in_every_order():
+    with pytest.raises(InputError, match="column 'date', row 3: 'soon', expected a date"):
+        Dates.of(pandas.Series(["30/01/2023", "31/01/2023", "soon"]), "date")
 
 
 def test_pandas_dates_survive(tmp_path):

@@ -11,7 +11,7 @@ from metamixer.data.series.frames import read_frame
 from metamixer.data.series.frequency import Frequency
 from metamixer.data.series.gaps import fill_gaps
 from metamixer.errors import InputError, InputWarning
-from metamixer.predictors.forecast_plot import draw_forecast
+from metamixer.predictors.forecast_plot import bands_of, draw_forecast, forecast_figure
 from metamixer.predictors.forecaster import Forecaster
 from tables import to_long, wide
 
@@ -68,6 +68,25 @@ def test_a_plot_of_a_table_with_gaps(tmp_path):
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+def test_a_plot_has_a_band_for_each_interval_and_pair_of_quantiles():
+    forecaster = Forecaster(4, levels=(50, 95), quantiles=(0.9, 0.5, 0.1))
+    assert bands_of(forecaster) == [
+        ("95 %", "lo-95", "hi-95"),
+        ("10 to 90 %", "q-10", "q-90"),
+        ("50 %", "lo-50", "hi-50"),
+    ]
+    table = wide(60, "D")
+    figure = forecast_figure(table, forecaster.predict(table), forecaster)
+    assert [len(axis.collections) for axis in figure.axes[:3]] == [3, 3, 3]
+
+
+def test_a_series_that_ends_early_is_named():
+    table = wide(60, "D")
+    table.loc[57:, "wind"] = np.nan
+    with pytest.warns(InputWarning, match="column 'wind' ends at .*; all forecasts begin after .*, the last date"):
+        Forecaster(3).predict(table)
+
+
 @pytest.mark.parametrize(
     ("frequency", "rows", "horizon"),
     [
@@ -93,6 +112,8 @@ def test_the_command_prints_the_horizon_and_the_rows_added(tmp_path, capsys):
     with pytest.warns(InputWarning, match="1 missing row of load, wind, price added"):
         assert main(["forecast", str(file), "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("13 steps (chosen by the dates; --horizon sets another), 13 rows\n")
+    assert said.startswith(
+        "ffnet_ts_zero, without training: 13 steps (chosen by the dates; --horizon sets another), 13 rows\n"
+    )
     assert main(["forecast", str(file), "--out", str(out), "--overwrite", "--no-fill-gaps"]) == 2
     assert "row 12: " in capsys.readouterr().err

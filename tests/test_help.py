@@ -63,6 +63,12 @@ def test_every_task_has_its_command():
         (["detekt"], "did you mean detect?"),
         (["upscale", "a.png", "--scle", "2"], "upscale --scle: no such option; did you mean --scale?"),
         (["upscale", "a.png", "--scal=2"], "upscale --scal: no such option; did you mean --scale?"),
+        (["upscale", "https://example.org/a.png"], "https://example.org/a.png: a URL, expected a file or folder"),
+        (["forecast", "https://example.org/a.csv"], "https://example.org/a.csv: a URL, expected a file or folder"),
+        (["upscale"], "upscale needs IMAGES; see metamixer upscale --help"),
+        (["export", "ffnet_nano"], "export needs --format FORMAT; see metamixer export --help"),
+        (["predict", "a.png", "--out", "a.json"], "out 'a.json' without --engine, expected --json FILE for the result"),
+        (["restore", "a.png", "--pictures"], "pictures True without --engine, expected it with --engine ray"),
         (["--completion", "csh"], "--completion csh, expected one of bash, zsh, fish"),
     ],
 )
@@ -145,8 +151,16 @@ class TestUpscale:
             assert main(["upscale", "a.png"]) == 0
             assert Path(name).is_file()
             chosen, wrote, then = capsys.readouterr().out.splitlines()
-            assert (chosen, wrote) == (f"{name}: clean weights, for a lossless file", f"wrote {name}")
+            assert (chosen, wrote) == ("a.png: lossless file, clean weights", f"wrote {name}")
             assert then.startswith("next: ")
+
+    def test_takes_every_name_of_weights(self, capsys):
+        assert main(["upscale", "a.png", "--model", "ffnet_sr_nano_x3", "--out", "b.png"]) == 0
+        with Image.open("b.png") as image:
+            assert image.size == (90, 60)
+        assert main(["restore", "a.png", "--model", "ffnet_restore_gray"]) == 0
+        assert main(["upscale", "a.png", "--model", "ffnet_sr_nano_x3", "--scale", "2"]) == 2
+        assert "ffnet_sr_nano_x3: no weights for scale 2, expected scale 3" in capsys.readouterr().err
 
     def test_gives_json_alone(self, capsys):
         assert main(["upscale", "a.png", "--json", "-"]) == 0

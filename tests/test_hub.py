@@ -1,5 +1,7 @@
 """`export --format hub`: a folder that timm, segmentation_models_pytorch and `metamixer.load` open."""
 
+import json
+
 import pytest
 import segmentation_models_pytorch
 import timm
@@ -68,7 +70,11 @@ def test_other_tasks_have_the_layout_too(tmp_path, capsys):
         "config.json",
         "model.safetensors",
     ]
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"wrote {tmp_path / 'x2'}") and said[1].startswith("next: metamixer.load(")
     assert metamixer.load(tmp_path / "x2").scale == 2
+    assert main([*command, "--overwrite", "--json", "-"]) == 0
+    assert sorted(json.loads(capsys.readouterr().out)["files"]) == ["README.md", "config.json", "model.safetensors"]
     assert main(command) == 2
     assert "config.json: exists, expected another name or folder, or --overwrite" in capsys.readouterr().err
 

@@ -13,8 +13,12 @@ import metamixer
 from metamixer.checkpoints.ours import load_checkpoint, load_initial
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
+from metamixer.models.tasks import TASKS
+from metamixer.predictors import own_training
+from metamixer.predictors.own_training import Trained
+from metamixer.tasks.detection import Detection
 from metamixer.training.own_data.kinds import understand
-from metamixer.training.own_data.training import find_start, naming_originals
+from metamixer.training.own_data.training import find_start, naming_originals, recipe_of
 from metamixer.training.own_data.understood import split
 from metamixer.training.recipes import find_recipe, recipe_names, with_recipes
 from tables import wide
@@ -254,6 +258,36 @@ def test_a_fault_in_a_linked_file_is_told_of_the_users_file(tmp_path):
 def test_a_seed_has_32_bits(seed, tmp_path):
     with pytest.raises(InputError, match=f"seed {seed}, expected an integer from 0 to 4294967295"):
         metamixer.train(write_classes(tmp_path / "data"), seed=seed)
+
+
+def test_the_result_as_json(tmp_path, monkeypatch, capsys):
+    trained = Trained(TASKS["classification"], tmp_path / "best.ckpt", 0.75, val_items=4, epochs=3)
+
+    def train(*given, **options):
+        print("training")
+        return trained
+
+    monkeypatch.setattr(own_training, "train", train)
+    assert main(["train", "flowers", "--json", "-"]) == 0
+    said = capsys.readouterr()
+    about = {"task": "classification", "checkpoint": str(tmp_path / "best.ckpt"), "metric": trained.task.metric}
+    assert json.loads(said.out) == {**about, "value": 0.75, "val_items": 4, "epochs": 3}
+    assert said.err == "training\n"
+    assert main(["train", "flowers", "--json", str(tmp_path / "result.json")]) == 0
+    assert json.loads((tmp_path / "result.json").read_text())["value"] == 0.75
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: {trained.next_command}"
+
+
+def test_a_detector_starts_on_the_packaged_backbone(tmp_path):
+    data = understand(write_coco(tmp_path / "data"))
+    start = find_start(data, None)
+    assert str(start) == "cascade_mask_rcnn_ffnet_nano on a pretrained backbone"
+    assert recipe_of(data, start, tmp_path / "run", seed=0)["model"]["init_args"]["pretrained_backbone"]
+    detector = Detection(start.model, 1, model_args=dict(start.model_args), pretrained_backbone=True)
+    packaged = metamixer.create_model("ffnet_nano", pretrained=True).state_dict()
+    ours = detector.network.pyramid.backbone.model.state_dict()
+    stem = [name for name in packaged if name.startswith("stem.")]
+    assert stem and all(torch.equal(ours[name], packaged[name]) for name in stem)
 
 
 def test_minutes_must_be_some(tmp_path):

@@ -5,7 +5,9 @@ import io
 import json
 import subprocess
 import sys
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 
 import numpy as np
 import pytest
@@ -43,6 +45,13 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture
 def predictors(checkpoints):
     return {task: metamixer.load(path) for task, path in checkpoints.items()}
+
+
+def test_a_predictor_names_its_source_and_settings(predictors, checkpoints):
+    for task, predictor in predictors.items():
+        assert repr(predictor).startswith(f"{type(predictor).__name__}({str(checkpoints[task])!r}, ")
+    assert repr(metamixer.load("ffnet_sr_nano", scale=2)) == "Upscaler('ffnet_sr_nano_x2', scale=2)"
+    assert repr(metamixer.Forecaster(horizon=12)) == "Forecaster(horizon=12, levels=())"
 
 
 def test_importing_is_light_and_timm_still_gets_our_networks():
@@ -181,3 +190,6 @@ def test_urls_are_https_bounded_and_named_in_errors(monkeypatch):
     monkeypatch.setattr(web, "urlopen", refuse)
     with pytest.raises(InputError, match=r"can't be downloaded \(no route\)"):
         web.fetch("https://example.org/a.png")
+    assert web.cause_of(URLError(OSError(-2, "Name or service not known"))) == "Name or service not known"
+    not_found = HTTPError("https://example.org/a.png", 404, "Not Found", Message(), None)
+    assert web.cause_of(not_found) == "HTTP Error 404: Not Found"

@@ -21,6 +21,7 @@ from metamixer.cli import main
 from metamixer.data import DigitsData, ImageData
 from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Classification
+from metamixer.tasks.task import fastest_layout
 from metamixer.training.command_line import EndTogether
 
 EPOCHS = 3
@@ -470,3 +471,12 @@ def test_two_processes_share_an_epoch(recipe, tmp_path):
     checkpoint = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     per_process = -(-len(DigitsData().training_dataset()) // 2)
     assert checkpoint["global_step"] == per_process // 64
+
+
+@pytest.mark.parametrize(("device", "precision", "layout"), [
+    ("cpu", "32-true", torch.channels_last),
+    ("cuda", "bf16-mixed", torch.channels_last),
+    ("cuda", "32-true", torch.contiguous_format),
+])  # fmt: skip
+def test_images_are_laid_out_as_is_fastest_on_the_device(device, precision, layout):
+    assert fastest_layout(torch.device(device), precision) == layout

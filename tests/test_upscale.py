@@ -179,10 +179,13 @@ class TestCommand:
         assert self.run(folder, tmp_path / "single.webp", "--checkpoint", checkpoint, "--out", out, "--compare") == 0
         names = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
         pictures = ["a.png", "below/a.jpg", "single.webp"]
-        assert names == sorted([*pictures, "a.png_compare.jpg", "below/a.jpg_compare.jpg", "single.webp_compare.jpg"])
-        lines = [*(str(out / name) for name in pictures), f"wrote 3 images in {out}"]
+        assert names == sorted([*pictures, "a_compare.jpg", "below/a_compare.jpg", "single_compare.jpg"])
+        lines = [
+            *map(str, (folder / "a.png", folder / "below/a.jpg", tmp_path / "single.webp")),
+            f"wrote 3 images in {out}",
+        ]
         assert capsys.readouterr().out.splitlines() == lines
-        with Image.open(out / "a.png_compare.jpg") as both:
+        with Image.open(out / "a_compare.jpg") as both:
             assert both.size == (2 * 60 + 8, 40)
 
     def test_bad_files_are_named_and_the_others_done(self, checkpoint, folder, tmp_path, capsys):
@@ -207,7 +210,15 @@ class TestCommand:
     def test_compares_an_image_with_broken_exif(self, checkpoint, folder, tmp_path):
         picture("RGB").save(folder / "a.jpg", exif=b"Exif\0\0nonsense")
         assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--compare") == 0
-        assert (tmp_path / "out" / "a.jpg_compare.jpg").is_file()
+        assert (tmp_path / "out" / "a_compare.jpg").is_file()
+
+    def test_images_of_one_name_have_comparisons_of_their_own(self, checkpoint, folder, tmp_path):
+        picture("RGB").save(folder / "a.jpg")
+        picture("RGB").save(folder / "a.png")
+        picture("RGB").save(folder / "b.png")
+        assert self.run(folder, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--compare") == 0
+        comparisons = sorted(path.name for path in (tmp_path / "out").glob("*_compare.jpg"))
+        assert comparisons == ["a.jpg_compare.jpg", "a.png_compare.jpg", "b_compare.jpg"]
 
     def test_an_interrupt_names_what_failed_before(self, checkpoint, folder, tmp_path, monkeypatch, capsys):
         (folder / "a.png").write_text("not an image")
@@ -232,19 +243,19 @@ class TestCommand:
         picture("RGB").save(folder / "b.png")
         command = folder, "--checkpoint", checkpoint, "--out", tmp_path / "out", "--compare"
         (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "b.png_compare.jpg").write_text("before")
+        (tmp_path / "out" / "b_compare.jpg").write_text("before")
         assert self.run(*command) == 2
-        assert "b.png_compare.jpg: exists, expected another name" in capsys.readouterr().err
-        assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png_compare.jpg"]
-        picture("RGB").save(folder / "a.png_compare.jpg")
+        assert "b_compare.jpg: exists, expected another name" in capsys.readouterr().err
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["b_compare.jpg"]
+        picture("RGB").save(folder / "a_compare.jpg")
         assert self.run(*command, "--overwrite") == 2
-        assert "a.png_compare.jpg: the target of two results" in capsys.readouterr().err
+        assert "a_compare.jpg: the target of two results" in capsys.readouterr().err
 
     def test_one_image_ends_with_the_files_written(self, checkpoint, folder, tmp_path, capsys):
         picture("RGB").save(folder / "a.png")
         large = tmp_path / "large.png"
         assert self.run(folder / "a.png", "--checkpoint", checkpoint, "--out", large, "--compare") == 0
-        assert capsys.readouterr().out.splitlines() == [f"wrote {large}, {large}_compare.jpg"]
+        assert capsys.readouterr().out.splitlines() == [f"wrote {large}, {tmp_path / 'large_compare.jpg'}"]
 
     @pytest.mark.parametrize("out", ["", "a.png"])
     @pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])

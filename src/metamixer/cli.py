@@ -6,8 +6,9 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from .commands import COMMANDS, TRAINING
 from .commands.help import completing_parser, full_help, function_of, nearest, options_of, overview, short_help
@@ -30,6 +31,9 @@ LISTS = {
     "missing_values": float,
 }
 """Options that take several values, with the type of the values: --levels 80 95, or in brackets --levels "[80, 95]"."""
+
+LOCAL = ("images", "clouds", "table", "data")
+"""Positional arguments that are files or folders."""
 
 HELP = ("-h", "--help")
 SHELLS = ("bash", "zsh", "fish")
@@ -146,10 +150,22 @@ def _call(command: str, words: list[str]) -> None:
     try:
         values = parser.parse_args(_in_one_word(_with_values(words, flags), lists))
     except ArgumentError as error:
+        usages = {option.name: option.usage for option in options}
+        raise InputError(f"{_plain(error, command, usages)}; see metamixer {command} --help") from None
+    _refuse_urls(vars(values))
+    function_of(command)(**vars(values))
+
+
+def _plain(error: Exception, command: str, usages: Mapping[str, str]) -> str:
+    """The parser's message in one line; usages: how each option is typed."""
+    message = " ".join(str(error).split())
+    missing = re.search("arguments are required: (.*)", message)
+    if missing is None:
         from .training.messages import plain
 
-        raise InputError(f"{plain(str(error), flags)}; see metamixer {command} --help") from None
-    function_of(command)(**vars(values))
+        return plain(message, usages)
+    names = [name.strip("- ") for name in missing[1].split(",")]
+    return f"{command} needs {' and '.join(usages.get(name, name) for name in names)}"
 
 
 def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) -> None:
@@ -159,6 +175,17 @@ def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) 
         name = word.partition("=")[0]
         if name.startswith("--") and name not in known:
             raise InputError(f"{command} {name}: no such option{nearest(name, known)}")
+
+
+def _refuse_urls(values: Mapping[str, Any]) -> None:
+    """Raise InputError for a URL in place of a file; only engines read URLs."""
+    if values.get("engine"):
+        return
+    for name in LOCAL:
+        given = values.get(name) or ()
+        for word in [given] if isinstance(given, str) else given:
+            if re.match("[a-z][a-z0-9+.-]+://", word):
+                raise InputError(f"{word}: a URL, expected a file or folder: download it first, or use --engine ray")
 
 
 def _underscored(arguments: Sequence[str]) -> list[str]:

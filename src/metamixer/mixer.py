@@ -235,7 +235,10 @@ def token_mixer(mixer: str | TokenMixer, dim: int, *, kernel_size: int, operator
         return mixer(dim, kernel_size, operators)
     if not isinstance(mixer, str) or mixer not in TOKEN_MIXERS:
         names = ", ".join(TOKEN_MIXERS)
-        raise InputError(f"mixer {mixer!r}, expected one of {names} or a function (dim, kernel_size, operators)")
+        raise InputError(
+            f"mixer {mixer!r}, expected one of {names}, a function (dim, kernel_size, operators), or one of your own, "
+            "added to metamixer.TOKEN_MIXERS before"
+        )
     return TOKEN_MIXERS[mixer](dim, kernel_size, operators)
 
 

@@ -16,7 +16,7 @@ from ..models.tasks import SEGMENTATION
 from ..system.metadata import read_info
 from ..system.weight_files import read_published
 from ..zoo.files import source_of
-from ..zoo.weights import Weights, default_weights, find_weights
+from ..zoo.weights import Weights, default_weights, find_weights, weights_for
 from .hub import HUB, hub_weights, is_hub_folder
 from .ours import build_network, expect_task, network_info, read_checkpoint
 from .published import load_published
@@ -109,12 +109,18 @@ def weights_name(name: str | None, task: str, **arguments) -> str:
         weights = default_weights(task, **arguments)
         if weights is None:
             raise InputError(
-                f"no weights for {task} are published or packaged, expected --checkpoint FILE, which metamixer train "
-                "writes"
+                f"no weights for {task} are published or packaged, expected --checkpoint FILE, such as one that "
+                "metamixer train writes"
             )
         return weights.name
     weights = find_weights(name, **arguments)
     return weights.name if weights and arguments else name
+
+
+def expect_name(model: str, task: str) -> None:
+    """Raise InputError unless a name is that of weights, or of a network, for the task."""
+    if model not in {weights.name for weights in weights_for(task)}:
+        expect_model(model, task)
 
 
 def _known(name: str) -> bool:

@@ -1,10 +1,12 @@
 """metamixer distil"""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import InputError, at_least
+from .output import Output
 
 LEARN = ("logits", "features", "both")
 
@@ -13,7 +15,7 @@ def distil(
     folder: str,
     *,
     teacher: str,
-    out: str,
+    out: str | None = None,
     model: str = "ffnet_nano",
     initial: str | None = None,
     learn: str = "logits",
@@ -29,26 +31,27 @@ def distil(
     num_workers: int = 1,
     resume: bool = False,
 ) -> None:
-    """Train a small classifier on what a larger one makes of your images; its outputs are computed once.
+    """Train a small classifier on a larger one's outputs for your images, which are computed once.
 
     Args:
-        folder: train/CLASS/IMAGE and val/CLASS/IMAGE; or any folder of images, without labels.
+        folder: train/CLASS/IMAGE and val/CLASS/IMAGE; any other folder is used as images without labels.
         teacher: a timm network's name, package.module:function, a checkpoint of `fit` or a file of `metamixer export`.
-        out: folder for checkpoints, logs and the configuration, with which `metamixer fit` repeats the run.
+        out: folder for checkpoints, logs and the configuration, with which `metamixer fit` repeats the run; default:
+            runs/NAME_distilled.
         model: the student, a network of metamixer or timm.
         initial: a checkpoint that the student starts from; its class layer is new.
         learn: logits, features or both; images without labels need the logits.
         stages: the student's stages that learn features, from 0.
         teacher_stages: the teacher's stages that they learn, in the same order; -1 is the last.
-        teacher_size: side of the teacher's images in pixels; none: its file's, else the student's.
+        teacher_size: side of the teacher's images in pixels; default: its file's, else the student's.
         size: side of the student's images in pixels.
-        views: fixed crops of each image; each costs the teacher one look.
-        cache: folder for the teacher's outputs, which another run with these images can use; none: OUT/teacher.
-        epochs: of the training.
-        batch_size: images in a batch.
-        lr: the highest learning rate.
+        views: fixed crops of each image, each of which the teacher sees once.
+        cache: folder for the teacher's outputs, for other runs with these images; default: OUT/teacher.
+        epochs: number of epochs.
+        batch_size: images per batch.
+        lr: the maximum learning rate.
         num_workers: processes that load images.
-        resume: go on from the last checkpoint in OUT.
+        resume: continue from the last checkpoint in OUT.
     """
     import yaml
 
@@ -60,6 +63,7 @@ def distil(
     if learn not in LEARN:
         raise InputError(f"learn {learn!r}, expected one of {', '.join(LEARN)}")
     at_least("epochs", epochs, 1)
+    out = out or f"runs/{Path(os.path.realpath(folder)).name}_distilled"
     root = split_folder(folder, "train")
     labelled = root != Path(folder)
     if not labelled and learn == "features":
@@ -97,7 +101,11 @@ def distil(
         path = Path(place, "recipe.yaml")
         write_text(path, yaml.safe_dump(recipe, sort_keys=False))
         with unnamed(path):
-            run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
+            trained = run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
+    best = Path(out, "best.ckpt")
+    if trained.trainer.is_global_zero and best.is_file():
+        then = f"predict IMAGES --checkpoint {best}" if labelled else f"train FOLDER --initial {best}"
+        Output(None).end(None, wrote=[best], then=f"metamixer {then}")
 
 
 def _data(folder: str, *, labelled: bool, views: int, size: int, batch_size: int, num_workers: int) -> dict:

@@ -60,6 +60,13 @@ def refuse_with_engine(engine: str, **options: Any) -> None:
             raise InputError(f"{name} {value!r} beside engine {engine}, expected it without")
 
 
+def refuse_without_engine(**options: Any) -> None:
+    """Raise InputError for an option that only jobs have."""
+    for name, value in options.items():
+        if value not in (None, False):
+            raise InputError(f"{name} {value!r} without --engine, expected it with --engine ray")
+
+
 def _run(engine: str, work: Any, out: str, *, overwrite: bool) -> None:
     import sys
 

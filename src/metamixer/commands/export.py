@@ -58,7 +58,7 @@ def export(
         overwrite: replace existing files.
     """
     if format == "hub":
-        export_hub(source, out, model=model, pretrained=pretrained, overwrite=overwrite)
+        export_hub(source, out, model=model, pretrained=pretrained, json=json, overwrite=overwrite)
         return
     from torch import nn
 
@@ -119,7 +119,9 @@ def export(
     output.end(report.to_dict(), wrote=[target], then=f"metamixer {command} INPUT --checkpoint {target}")
 
 
-def export_hub(source: str, out: str | None, *, model: str | None, pretrained: bool, overwrite: bool) -> None:
+def export_hub(
+    source: str, out: str | None, *, model: str | None, pretrained: bool, json: str | None, overwrite: bool
+) -> None:
     """Write a folder with config.json, model.safetensors and README.md."""
     from torch import nn
 
@@ -127,7 +129,8 @@ def export_hub(source: str, out: str | None, *, model: str | None, pretrained: b
     from ..checkpoints.source import load_network
     from ..system.files import check_targets
 
-    folder = Path(out or Path(source).stem)
+    folder = Path(out or free_name(Path(source).stem, overwrite=overwrite))
+    output = Output(json, sources=[Path(source)], overwrite=overwrite)
     check_targets(
         [folder / name for name in (CONFIG, WEIGHTS, CARD, BACKBONE)], sources=[Path(source)], overwrite=overwrite
     )
@@ -135,8 +138,11 @@ def export_hub(source: str, out: str | None, *, model: str | None, pretrained: b
     if not isinstance(network, nn.Module):
         raise InputError(f"{source}: an exported file, expected the checkpoint it was exported from")
     written = write_hub_folder(network, info, folder)
-    names = ", ".join(path.name for path in written)
-    print(f"{folder}: {names}; next: metamixer.load({str(folder)!r}) in Python, or upload the folder as it is")
+    output.end(
+        {"folder": str(folder), "files": [path.name for path in written]},
+        wrote=written,
+        then=f"metamixer.load({str(folder)!r}) in Python, or upload the folder as it is",
+    )
 
 
 def labelled_images(folder: str | None, info: dict[str, Any]) -> tuple["Dataset | None", list[str]]:

@@ -29,6 +29,7 @@ def forecast(
     train: Literal["none", "finetune", "scratch"] | None = None,
     levels: Sequence[float] = (),
     quantiles: Sequence[float] = (),
+    positive: bool = False,
     json: str | None = None,
     time: str | None = None,
     missing_values: Sequence[float] = (),
@@ -47,15 +48,17 @@ def forecast(
         horizon: steps to forecast; default: the checkpoint's, else 48 for hourly data, 28 daily, 13 weekly, 18 monthly,
             8 quarterly, 6 yearly, for others a tenth of the rows up to 96; with an engine 96.
         lookback: steps of input; default: 96, or the checkpoint's.
-        out: the CSV file to write the forecast to; default: forecast.csv, or forecast_2.csv if that exists.
+        out: the CSV file to write the forecast to; default: forecast.csv, or forecast_2.csv if that exists; none with
+            --json -.
         plot: the image file for a plot.
-        checkpoint: a forecaster written by --save or a training run, instead of training on the table.
+        checkpoint: a forecaster written by --save, export or a training run.
         save: the .safetensors file for the trained forecaster.
         train: none forecasts zero-shot with the packaged network; finetune fine-tunes it, and keeps the result if
             validation improves; scratch trains a new network; the latter two backtest. Default: scratch if lookback,
             steps or save is given, else none.
         levels: coverage in percent of prediction intervals, such as 80 95.
         quantiles: quantiles to add, such as 0.1 0.9; not with scratch.
+        positive: clip the forecast and its intervals at zero.
         json: file for the result as JSON; "-" for standard output, without other lines.
         time: the date column of a wide table, if it isn't named date, ds, time, timestamp or datetime.
         missing_values: numbers that mark a missing value, such as -9999.
@@ -65,7 +68,7 @@ def forecast(
         device: the device to compute on, such as cpu or cuda.
         overwrite: replace existing results.
         engine: ray, or ray:ACTORS such as ray:4, for a long table of very many series, a URL too: each is forecast
-            alone, with results as Parquet in the folder `out`; a stopped job goes on.
+            alone, with results as Parquet in the folder `out`; the same command continues a stopped job.
         fill_gaps: add missing rows to the table, with a warning; --no_fill_gaps refuses such a table.
     """
     from ..data.series.tables import find_table, read_table
@@ -76,12 +79,12 @@ def forecast(
 
     if engine:
         without = {"checkpoint": checkpoint, "lookback": lookback, "steps": steps, "save": save, "plot": plot}
-        without |= {"json": json, "backend": backend, "time": time, "no_fill_gaps": not fill_gaps}
+        without |= {"json": json, "backend": backend, "time": time, "no_fill_gaps": not fill_gaps, "positive": positive}
         refuse_with_engine(engine, **without, train=None if train == "none" else train)
         how = {"levels": levels, "quantiles": quantiles, "missing_values": missing_values, "device": device}
         forecast_tables(engine, [table], out, horizon=horizon, overwrite=overwrite, **how)
         return
-    out = out or free_name("forecast.csv", overwrite=overwrite)
+    out = out or (None if json == "-" else free_name("forecast.csv", overwrite=overwrite))
     for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
         if name and Path(name).suffix != suffix:
             raise InputError(f"{what} {name!r}, expected a name that ends in {suffix}")
@@ -93,34 +96,41 @@ def forecast(
     output = Output(json, sources=[source], overwrite=overwrite)
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
+    settings = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive}
     if checkpoint:
-        refuse_beside(f"checkpoint {checkpoint}", levels=levels, quantiles=quantiles, time=time, steps=steps)
-        forecaster = Forecaster.load(checkpoint, horizon=horizon, lookback=lookback, device=device, backend=backend)
+        way = "checkpoint"
+        refuse_without_training(f"checkpoint {checkpoint}", train=None if train == "none" else train, steps=steps)
+        place = {"horizon": horizon, "lookback": lookback, "device": device, "backend": backend}
+        given = {name: value for name, value in settings.items() if value not in (None, False, (), [])}
+        forecaster = Forecaster.load(checkpoint, **place, **given)
         forecaster.fill_gaps = fill_gaps
         with naming(source):
             result = forecaster.predict(frame)
     else:
-        refuse_beside("no checkpoint", backend=backend)
+        if backend is not None:
+            raise InputError(f"backend {backend!r} without --checkpoint, expected none: only a checkpoint uses one")
         way = train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")
         if way == "none":
-            refuse_beside("train none", lookback=lookback, steps=steps, save=save)
-        settings = {"levels": levels, "quantiles": quantiles, "time": time, "seed": seed, "device": device}
-        forecaster = Forecaster(horizon, **settings, **how_to_train(way, lookback, steps), fill_gaps=fill_gaps)
+            refuse_without_training("train none", lookback=lookback, steps=steps, save=save)
+        how = {**how_to_train(way, lookback, steps), "seed": seed, "device": device, "fill_gaps": fill_gaps}
+        forecaster = Forecaster(horizon, **settings, **how)
         with naming(source):
             result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame, output)
-    write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))
+    if out:
+        write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))
     if save:
         forecaster.save(save)
     if plot:
         draw_forecast(frame, result, forecaster, Path(plot))
     chosen = "" if horizon or checkpoint else " (chosen by the dates; --horizon sets another)"
-    output.say(f"{forecaster.horizon} steps{chosen}, {len(result)} rows")
+    by = f"{forecaster.column}, without training: " if way == "none" else ""
+    output.say(f"{by}{forecaster.horizon} steps{chosen}, {len(result)} rows")
     rows = json_format.loads(result.to_json(orient="records", date_format="iso"))
-    then = "" if plot else "add --plot forecast.png to draw it"
-    output.end(rows, wrote=targets, then=then)
+    then = "add --train finetune to learn from the table, with a backtest" if way == "none" else ""
+    output.end(rows, wrote=targets, then=then if plot else "add --plot forecast.png to draw it")
 
 
-def refuse_beside(what: str, **options: object) -> None:
+def refuse_without_training(what: str, **options: object) -> None:
     """Raise InputError that names the first option given, which has no effect with `what`."""
     for name, value in options.items():
         if value not in (None, (), []):

@@ -18,8 +18,8 @@ def models(*, task: str | None = None, json: str | None = None, overwrite: bool 
     """List the networks and their weights: sizes in deploy form, metrics, and where to find the weights.
 
     Args:
-        task: classification, detection, segmentation, super_resolution, forecasting, zero_shot_forecasting or points;
-            default: all.
+        task: classification, detection, segmentation, super_resolution, restoration, forecasting,
+            zero_shot_forecasting or points; default: all.
         json: file for the list, with license, training data and URL of each; "-" for standard output instead of the
             table.
         overwrite: replace an existing file.
@@ -64,9 +64,11 @@ def row(name: str, network: Network, weights: Weights | None) -> str:
 def figures_of(network: Network, weights: Weights | None) -> str:
     """The figures and their source."""
     figures, measured = (weights.figures, weights.measured) if weights else (network.figures, PAPER)
+    published = measured == PAPER
     if not figures:
-        return "not stated" if weights else ""
-    return f"{' / '.join(map(str, figures))} ({'paper' if measured == PAPER else 'ours'})"
+        return ("not stated" if published else "not measured") if weights else ""
+    decimals = METRICS[network.task].decimals
+    return f"{' / '.join(f'{figure:.{decimals}f}' for figure in figures)} ({'paper' if published else 'ours'})"
 
 
 def place_of(weights: Weights | None) -> str:

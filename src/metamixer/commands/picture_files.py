@@ -1,6 +1,7 @@
 """What the commands from images to images do with files: where each result goes, and one file's way."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,12 @@ if TYPE_CHECKING:
     from ..predictors.image_to_image import ImageToImage
 
 
-def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[tuple[Path, Path]]:
-    """Each image with the file to write; raises InputError if two are the same, or one exists or is an input."""
+Job = tuple[Path, Path, Path | None]
+"""An image, the file of its result, and the file of their comparison if one is wanted."""
+
+
+def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[Job]:
+    """The files of each image; raises InputError if two are the same, or one exists or is an input."""
     from ..system.files import check_targets
 
     if is_file_name(out, images):
@@ -22,9 +27,9 @@ def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) ->
         check_suffix(jobs[out], out)
     else:
         jobs = _in_folder(images, out)
-    comparisons = [comparison_of(target) for target in jobs] if compare else []
-    check_targets([*jobs, *comparisons], sources=jobs.values(), overwrite=overwrite)
-    return [(source, target) for target, source in jobs.items()]
+    comparisons = comparisons_of(jobs) if compare else {}
+    check_targets([*jobs, *comparisons.values()], sources=jobs.values(), overwrite=overwrite)
+    return [(source, target, comparisons.get(target)) for target, source in jobs.items()]
 
 
 def default_out(images: Sequence[str], ending: str, *, overwrite: bool) -> str:
@@ -67,9 +72,13 @@ def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
     return jobs
 
 
-def comparison_of(target: Path) -> Path:
-    """The path of a result's comparison with its image."""
-    return target.with_name(f"{target.name}_compare.jpg")
+def comparisons_of(targets: Collection[Path]) -> dict[Path, Path]:
+    """The path of each result's comparison with its image: NAME_compare.jpg, with the suffix if two have one NAME."""
+    names = Counter(target.with_suffix("") for target in targets)
+    return {
+        target: target.with_name(f"{target.stem if names[target.with_suffix('')] == 1 else target.name}_compare.jpg")
+        for target in targets
+    }
 
 
 def process_file(
@@ -77,7 +86,7 @@ def process_file(
     source: Path,
     target: Path,
     *,
-    compare: bool = False,
+    comparison: Path | None = None,
     on_tile: Callable[[int, int], object] | None = None,
 ) -> dict[str, Any]:
     """Read an image, process it and write the result; return the result's fields besides its pixels.
@@ -93,8 +102,8 @@ def process_file(
     treatment = predictor.treatment(picture, on_tile=on_tile)
     result = changed_file(picture, treatment.change, scale=predictor.scale)
     write_picture_file(result, target)
-    if compare:
-        write_picture(comparison_of(target), side_by_side(picture, result))
+    if comparison:
+        write_picture(comparison, side_by_side(picture, result))
     return treatment.about
 
 

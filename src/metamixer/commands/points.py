@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..system.files import free_name, write_csv
 from .batch import Job, plan, run_jobs
-from .engine import predict_files, refuse_with_engine
+from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import OWN_CLASSES, Output
 
 
@@ -40,7 +40,7 @@ def points(
         backend: eager or auto; both mean PyTorch, because no other backend supports this network.
         device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; a stopped job goes on.
+            results as Parquet in `out`; the same command continues a stopped job.
         pictures: with an engine, draw each result too.
     """
     from ..data.points.clouds import find_clouds, read_cloud, source_files
@@ -57,6 +57,7 @@ def points(
         how = {"pictures": pictures, "overwrite": overwrite}
         predict_files(engine, POINTS.name, clouds, out, load=load, options=options, **how)
         return
+    refuse_without_engine(pictures=pictures)
     paths = find_clouds(clouds)
     out = out or free_name("labeled", overwrite=overwrite)
     output = Output(json, overwrite=overwrite)
@@ -84,7 +85,11 @@ def points(
         heading, rows = ("file", "class", "points", "share"), list(chain(*found))
         write_csv(Path(out, COUNTS), [heading, *rows])
         result = [dict(zip(heading, (*row[:3], float(row[3])), strict=True)) for row in rows]
-        output.end(result, wrote=[Path(out, COUNTS), f"{len(found)} labeled clouds in {out}"], then=OWN_CLASSES)
+        output.end(
+            result,
+            wrote=[Path(out, COUNTS), f"{len(found)} labeled clouds in {out}"],
+            then="" if checkpoint else OWN_CLASSES,
+        )
 
     run_jobs(jobs, out, label, finish)
 

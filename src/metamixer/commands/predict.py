@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import at_least, printable
+from ..errors import InputError, at_least, printable
 from .batch import Batch
-from .engine import predict_files, refuse_with_engine
+from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import OWN_CLASSES, Output
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ def predict(
         json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace an existing file.
         batch_size: images per batch.
-        max_pixels: an image of more is refused before it is decoded.
+        max_pixels: maximum number of pixels; larger images are refused before decoding.
         device: the device to compute on, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         out: with an engine, the folder of its results.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; a stopped job goes on.
+            results as Parquet in `out`; the same command continues a stopped job.
         pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
@@ -64,6 +64,9 @@ def predict(
         how = {"load": load, "options": {"top": top}, "pictures": pictures, "overwrite": overwrite}
         predict_files(engine, CLASSIFICATION.name, images, out, **how)
         return
+    if out:
+        raise InputError(f"out {out!r} without --engine, expected --json FILE for the result")
+    refuse_without_engine(pictures=pictures)
     keep_freed_memory()
     paths = find_images(images)
     output = Output(json, sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)

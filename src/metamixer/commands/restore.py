@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from .batch import Batch
-from .engine import predict_files, refuse_with_engine
+from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import Output
-from .picture_files import comparison_of, default_out, plan, process_file
+from .picture_files import default_out, plan, process_file
 from .progress import progress_bar, shown
 
 
@@ -42,7 +42,7 @@ def restore(
             restored for several, with _2 added if that exists.
         model: a name from `metamixer models`; default: ffnet_restore, which is in the package.
         checkpoint: a checkpoint of a training run, or an exported file.
-        compare: also write NAME.SUFFIX_compare.jpg with before and after side by side.
+        compare: also write NAME_compare.jpg with before and after side by side.
         overwrite: replace existing results.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
         max_pixels: maximum number of pixels; larger images are refused before decoding.
@@ -51,7 +51,7 @@ def restore(
         precision: fp32, bf16 or, with a backend, auto for the fastest.
         device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; a stopped job goes on.
+            results as Parquet in `out`; the same command continues a stopped job.
         pictures: with an engine, draw each result too.
     """
     from ..predictors.restorer import Restorer
@@ -63,19 +63,20 @@ def restore(
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
         predict_files(engine, Restorer.task, images, out, load={"source": checkpoint, **load}, options={}, **how)
         return
+    refuse_without_engine(pictures=pictures)
     out = out or default_out(images, "restored", overwrite=overwrite)
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
-    output = Output(json, sources=[source for source, _ in jobs], overwrite=overwrite)
+    output = Output(json, sources=[source for source, *_ in jobs], overwrite=overwrite)
     restorer = Restorer.load(checkpoint, **load)
     done, written = [], []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
-        for source, target in jobs:
+        for source, target, comparison in jobs:
             with batch.file(source), shown(progress, source.name) as show:
-                found = process_file(restorer, source, target, compare=compare, on_tile=show)
-                written += [target, comparison_of(target)] if compare else [target]
+                found = process_file(restorer, source, target, comparison=comparison, on_tile=show)
+                written += [target, comparison] if comparison else [target]
                 estimate, strength = found["estimate"], found["strength"]
                 output.say(f"{source}: {estimate}, strength {strength:.2f}")
-                about = {"noise": estimate.noise, "jpeg_quality": estimate.quality, "strength": strength}
+                about = {"noise": round(estimate.noise, 2), "jpeg_quality": estimate.quality, "strength": strength}
                 done.append({"image": str(source), "result": str(target), "scale": restorer.scale, **about})
         if done:
             then = "--strength 0 to 1 changes the strength" if compare else "add --compare to see before and after"

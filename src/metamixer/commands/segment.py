@@ -8,7 +8,7 @@ from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from ..system.files import each_once, free_name, write_csv, write_png, write_text
 from .batch import Job, plan, run_jobs
-from .engine import predict_files, refuse_with_engine
+from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import OWN_CLASSES, Output
 
 
@@ -51,7 +51,7 @@ def segment(
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
         device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; a stopped job goes on.
+            results as Parquet in `out`; the same command continues a stopped job.
         pictures: with an engine, draw each result too.
     """
     from ..data.images.reading import find_images
@@ -71,6 +71,7 @@ def segment(
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
         predict_files(engine, SEGMENTATION.name, images, out, load=load, options=options, **how)
         return
+    refuse_without_engine(pictures=pictures)
     paths = each_once(find_images(images))
     out = out or free_name("segmented", overwrite=overwrite)
     output = Output(json, sources=paths, overwrite=overwrite)
@@ -91,7 +92,11 @@ def segment(
 
     def finish(areas: list[dict]) -> None:
         write_areas(areas, Path(out))
-        output.end(areas, wrote=[Path(out, "areas.csv"), f"labels of {len(areas)} images in {out}"], then=OWN_CLASSES)
+        output.end(
+            areas,
+            wrote=[Path(out, "areas.csv"), f"labels of {len(areas)} images in {out}"],
+            then="" if checkpoint else OWN_CLASSES,
+        )
 
     with bomb_guard(max_pixels):
         run_jobs(jobs, out, label, finish)

@@ -1,6 +1,9 @@
 """metamixer train"""
 
-from ..errors import printable
+import sys
+from contextlib import nullcontext, redirect_stdout
+
+from .output import Output
 
 
 def train(
@@ -12,6 +15,8 @@ def train(
     initial: str | None = None,
     seed: int = 0,
     resume: bool = False,
+    json: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Train on a folder of your own data; the task, the recipe and the number of epochs follow from the data.
 
@@ -24,10 +29,14 @@ def train(
         initial: a checkpoint of metamixer to start from; default: the packaged weights for the task, if there are any.
         seed: random seed, also of the split.
         resume: continue the run in --out with its own settings; --epochs may extend it.
+        json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
+        overwrite: replace an existing JSON file.
     """
     from ..predictors import own_training
 
     how = {"minutes": minutes, "epochs": epochs, "initial": initial, "seed": seed, "resume": resume}
-    trained = own_training.train(data, out=out, **how)
-    print(printable(trained))
-    print(printable(f"next: {trained.next_command}"))
+    output = Output(json, overwrite=overwrite)
+    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
+        trained = own_training.train(data, out=out, **how)
+    output.say(trained)
+    output.end(trained.to_dict(), then=trained.next_command)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from .batch import Batch
-from .engine import predict_files, refuse_with_engine
+from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import Output
-from .picture_files import comparison_of, default_out, plan, process_file
+from .picture_files import default_out, plan, process_file
 from .progress import progress_bar, shown
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def upscale(
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         weights: clean or photo, which enlarges neither noise nor JPEG blocks; default: photo for JPEG and lossy WebP
             files, clean for others.
-        compare: also write NAME.SUFFIX_compare.jpg with bicubic and the network side by side.
+        compare: also write NAME_compare.jpg with bicubic and the network side by side.
         overwrite: replace existing results.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
         max_pixels: maximum number of pixels; larger images are refused before decoding.
@@ -60,7 +60,7 @@ def upscale(
         precision: fp32, bf16 or, with a backend, auto for the fastest.
         device: the device to compute on, such as cpu or cuda.
         engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; a stopped job goes on.
+            results as Parquet in `out`; the same command continues a stopped job.
         pictures: with an engine, draw each result too.
     """
     place = {"device": device, "backend": backend, "precision": precision}
@@ -72,25 +72,26 @@ def upscale(
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
         predict_files(engine, SUPER_RESOLUTION.name, images, out, load=load, options={}, **how)
         return
+    refuse_without_engine(pictures=pictures)
     out = out or default_out(images, "upscaled", overwrite=overwrite)
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
-    output = Output(json, sources=[source for source, _ in jobs], overwrite=overwrite)
+    output = Output(json, sources=[source for source, *_ in jobs], overwrite=overwrite)
     upscalers = Upscalers.of(weights, checkpoint, model, scale, {"memory": memory, **place})
     upscalers.load(upscalers.choose(jobs[0][0])[0])  # so that a wrong option is named before the work
     done, written = [], []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
-        for source, target in jobs:
+        for source, target, comparison in jobs:
             with batch.file(source), shown(progress, source.name) as show:
                 kind, why = upscalers.choose(source)
                 upscaler = upscalers.load(kind)
-                process_file(upscaler, source, target, compare=compare, on_tile=show)
-                written += [target, comparison_of(target)] if compare else [target]
+                process_file(upscaler, source, target, comparison=comparison, on_tile=show)
+                written += [target, comparison] if comparison else [target]
                 if len(jobs) > 1 or why:
-                    output.say(f"{target}: {why}" if why else target)
+                    output.say(f"{source}: {why}" if why else source)
                 told = {"weights": kind} if why else {}
                 done.append({"image": str(source), "result": str(target), "scale": upscaler.scale, **told})
         if done:
-            then = "" if compare else "add --compare to see it beside bicubic"
+            then = "" if compare else "add --compare to see it next to bicubic"
             output.end(done, wrote=written if len(jobs) == 1 else [f"{len(done)} images in {out}"], then=then)
 
 
@@ -121,7 +122,7 @@ class Upscalers:
             raise InputError(f"weights {wanted!r}, expected one of {', '.join(KINDS)}")
         given = checkpoint is not None or model is not None
         if given and wanted:
-            raise InputError(f"weights {wanted!r} with --model or --checkpoint, expected one of the two")
+            raise InputError(f"weights {wanted!r} with --model or --checkpoint, expected only one of these options")
         arguments = {"source": checkpoint, "model": model, "scale": scale, **settings}
         return cls(wanted, given, 2 if scale is None else scale, arguments)
 
@@ -132,9 +133,9 @@ class Upscalers:
         if self.given:
             return "clean", ""
         kind = self.wanted or ("photo" if is_lossy(source) else "clean")
-        first = "" if kind == "clean" or self.scale in photo_scales() else ", restored, then enlarged"
-        because = "" if self.wanted else f", for a {'lossy' if kind == 'photo' else 'lossless'} file"
-        return kind, f"{kind} weights{because}{first}"
+        because = "" if self.wanted else f"{'lossy' if kind == 'photo' else 'lossless'} file, "
+        first = "" if kind == "clean" or self.scale in photo_scales() else ": restored, then enlarged"
+        return kind, f"{because}{kind} weights{first}"
 
     def load(self, kind: str) -> "ImageToImage | RestoreThenUpscale":
         """The network of a kind, loaded once; for photographs two, where none restores and enlarges."""

@@ -47,11 +47,15 @@ class Backtest:
     @property
     def skill(self) -> float:
         """1 - MAE / naive MAE over all variables with values: 0.2 is 20 % better, below 0 is worse; NaN without any."""
-        measured = [errors for errors in zip(self.mae, self.naive_mae, strict=True) if not math.isnan(errors[0])]
+        return self.skill_over(self.naive_mae)
+
+    def skill_over(self, others: Sequence[float]) -> float:
+        """`skill` over another forecast with these mean absolute errors."""
+        measured = [errors for errors in zip(self.mae, others, strict=True) if not math.isnan(errors[0])]
         if not measured:
             return math.nan
-        ours, naive = map(sum, zip(*measured, strict=True))
-        return 1 - ours / naive if naive > 0 else 0.0
+        ours, theirs = map(sum, zip(*measured, strict=True))
+        return 1 - ours / theirs if theirs > 0 else 0.0
 
     @property
     def verdict(self) -> str:
@@ -59,9 +63,13 @@ class Backtest:
         if math.isnan(self.skill):
             return "no values to compare with"
         percent = round(100 * self.skill)
+        zero_shot = round(100 * self.skill_over(self.zero_shot_mae)) if self.zero_shot_mae else 0
         if percent == 0:
             return f"no better than {self.naive}: use {self.naive}"
-        return f"{percent}% better than {self.naive}" if percent > 0 else f"{-percent}% worse: use {self.naive}"
+        if percent < 0:
+            return f"{-percent}% worse: use {self.naive}"
+        worse = f", but {-zero_shot}% worse than zero-shot: use zero-shot" if zero_shot < 0 else ""
+        return f"{percent}% better than {self.naive}{worse}"
 
     def __str__(self) -> str:
         width = max(8, *map(len, self.names))
@@ -69,8 +77,9 @@ class Backtest:
         columns = {"forecaster": self.mae, "zero-shot": self.zero_shot_mae, f"{self.naive}{steps}": self.naive_mae}
         columns |= {"in its units": self.units_mae, "MASE": self.mase}
         columns = {title: errors for title, errors in columns.items() if errors is not None}
+        windows = "1 window" if self.windows == 1 else f"{self.windows} windows"
         lines = [
-            f"backtest on {self.windows} windows; mean absolute error in units of each variable's std",
+            f"backtest on {windows}; mean absolute error in units of each variable's std",
             "  ".join([f"{'variable':{width}s}", *columns]),
         ]
         for i, name in enumerate(self.names):

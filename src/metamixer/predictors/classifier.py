@@ -48,6 +48,9 @@ class Classifier(Predictor):
         """Wrap a timm network with ImageNet's classes and its own preprocessing."""
         return cls.of(network, classifier_info(network))
 
+    def settings(self) -> dict[str, Any]:
+        return {"classes": len(self.classes)}
+
     def example(self, *, batch_size: int = 1) -> Tensor:
         """Noise in the format of normalized images."""
         shape = (batch_size, self.preprocessing.in_chans, self.preprocessing.size, self.preprocessing.size)

@@ -48,6 +48,9 @@ class Detector(Predictor):
         numbers = info.get("category_ids") or range(1, len(names) + 1)
         return cls(network, preprocessing_of(DetectionPreprocessing, info), dict(zip(numbers, names, strict=True)))
 
+    def settings(self) -> dict[str, Any]:
+        return {"classes": len(self.classes)}
+
     def inputs(self, given: Any) -> Picture | list[Picture]:
         return pictures_of(given)
 

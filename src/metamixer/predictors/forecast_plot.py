@@ -34,7 +34,7 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
     backtest = forecast_of_last_rows(table, forecaster, long=layout.long)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
     clock = "UTC" if layout.zone and not layout.local else ""
-    names, forecast = history.names[:MOST_SERIES], forecast.rename(columns=str)
+    names, forecast, bands = history.names[:MOST_SERIES], forecast.rename(columns=str), bands_of(forecaster)
     columns = 1 if len(names) == 1 else 2
     rows = -(-len(names) // columns)
     figure, axes = pyplot().subplots(
@@ -46,9 +46,8 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
         one = forecast[forecast[LONG[0]].astype(str) == name] if layout.long else forecast
         prefix = forecaster.column if layout.long else name
         axis.plot(history.times, history.values[:, history.names.index(name)], color="0.35", linewidth=1)
-        for level, shade in zip(sorted(forecaster.levels, reverse=True), _shades(len(forecaster.levels)), strict=True):
-            low, high = (one[f"{prefix}-{side}-{level:g}"] for side in ("lo", "hi"))
-            axis.fill_between(times, low, high, color=shade, linewidth=0, label=f"{level:g} %")
+        for (label, *ends), shade in zip(bands, _shades(len(bands)), strict=True):
+            axis.fill_between(times, *(one[f"{prefix}-{end}"] for end in ends), color=shade, linewidth=0, label=label)
         axis.plot(times, one[prefix], color="tab:blue", linewidth=1.4)
         if backtest is not None:
             dates, known = backtest
@@ -60,7 +59,7 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
         axis.set_xlabel(clock, fontsize=8)
         axis.tick_params(labelsize=8)
         axis.xaxis.set_major_formatter(_dates(axis.xaxis.get_major_locator()))
-    if forecaster.levels or backtest is not None:
+    if bands or backtest is not None:
         axes.flat[0].legend(frameon=False, fontsize=8)
     shown = f", {len(names)} of {len(history.names)} series" if len(names) < len(history.names) else ""
     whole_days = (history.times == history.times.astype("datetime64[D]")).all()
@@ -86,6 +85,15 @@ def forecast_of_last_rows(table: Any, forecaster: Forecaster, *, long: bool) -> 
             return dates, forecaster.predict(before).rename(columns=str)
     except InputError:  # too few rows, or a gap that only `fit` fills
         return None
+
+
+def bands_of(forecaster: Forecaster) -> list[tuple[str, str, str]]:
+    """Label, lower and upper column of each interval and each pair of quantiles, the widest first."""
+    bands = [(level, f"{level:g} %", f"lo-{level:g}", f"hi-{level:g}") for level in forecaster.levels]
+    quantiles = sorted(100 * quantile for quantile in forecaster.extra_quantiles)
+    for low, high in zip(quantiles[: len(quantiles) // 2], reversed(quantiles), strict=False):
+        bands.append((high - low, f"{low:g} to {high:g} %", f"q-{low:g}", f"q-{high:g}"))
+    return [(label, low, high) for _, label, low, high in sorted(bands, reverse=True)]
 
 
 def _shades(count: int) -> list[tuple[float, ...]]:

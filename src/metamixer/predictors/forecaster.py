@@ -191,6 +191,9 @@ class Forecaster(Predictor):
             network=self.network,
         )
 
+    def settings(self) -> dict[str, Any]:
+        return {"horizon": self._horizon, "levels": self.levels}
+
     def inputs(self, given: Any) -> Any | list[Any]:
         return tables_of(given)
 

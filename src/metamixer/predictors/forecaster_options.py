@@ -34,9 +34,9 @@ def expect_levels(levels: Any) -> tuple[float, ...]:
 
 def expect_options(*, horizon: Any, lookback: Any, seed: Any, quantiles: Sequence[Any]) -> None:
     """Raise InputError that names the first of the other options that can't be; horizon: None if not yet known."""
-    lengths = (lookback,) if horizon is None else (horizon, lookback)
-    if not all(isinstance(steps, Integral) and steps >= 1 for steps in lengths):
-        raise InputError(f"horizon {horizon}, lookback {lookback}, expected integers, at least 1 each")
+    for name, steps in (("horizon", 1 if horizon is None else horizon), ("lookback", lookback)):
+        if not isinstance(steps, Integral) or steps < 1:
+            raise InputError(f"{name} {steps!r}, expected an integer, at least 1")
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise InputError(f"seed {seed!r}, expected an integer from 0 to {2**32 - 1}")
     if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):

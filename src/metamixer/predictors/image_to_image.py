@@ -75,6 +75,9 @@ class ImageToImage(Predictor):
         predictor.tile = tile_side(module, memory, margin=predictor.margin, patch=predictor.patch)
         return predictor
 
+    def settings(self) -> dict[str, Any]:
+        return {"scale": self.scale}
+
     def example(self) -> Tensor:
         """Noise of at most the size of a tile."""
         side = min(self.tile + 2 * self.margin, EXAMPLE_SIDE) // self.patch * self.patch

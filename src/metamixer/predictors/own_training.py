@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..models.tasks import TASKS, TaskSpec
 from ..training.own_data.training import fit, go_on
@@ -37,6 +38,17 @@ class Trained:
         what = {"points": "CLOUDS", "forecast": "TABLE"}.get(spec.command, "IMAGES")
         out = {"predict": "", "forecast": " --out forecast.csv"}.get(spec.command, " --out results")
         return f"metamixer {spec.command} {what} --checkpoint {self.checkpoint}{out}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain values."""
+        return {
+            "task": self.task.name,
+            "checkpoint": str(self.checkpoint),
+            "metric": self.task.metric,
+            "value": self.metric,
+            "val_items": self.val_items,
+            "epochs": self.epochs,
+        }
 
     def __str__(self) -> str:
         figure = f"{self.task.metric} {self.task.in_units(self.metric)}"

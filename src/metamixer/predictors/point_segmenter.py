@@ -35,6 +35,9 @@ class PointSegmenter(Predictor):
         """Raise InputError if the network can't process the cloud in one of the views."""
         self.preprocessing.check(cloud, name, scale=max(view.scale for view in voting(votes)))
 
+    def settings(self) -> dict[str, Any]:
+        return {"classes": len(self.classes)}
+
     def inputs(self, given: Any) -> Cloud | Path | list[Cloud | Path]:
         return clouds_of(given)
 

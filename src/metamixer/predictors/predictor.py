@@ -42,6 +42,9 @@ class Predictor(ABC):
     precision = torch.float32
     """The precision of PyTorch; backends have their own."""
 
+    source: str | None = None
+    """The file or name that it was loaded from."""
+
     def __init__(self, network: Network, *, precision: str = "fp32"):
         self.precision = find_precision(precision)
         self.hold(network)
@@ -83,6 +86,7 @@ class Predictor(ABC):
             predictor = cls.of(network, info, **settings)
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
+        predictor.source = str(source)
         predictor.to(device)
         predictor.deploy(backend, precision)
         return predictor
@@ -99,6 +103,15 @@ class Predictor(ABC):
     @abstractmethod
     def result(self, x: Any, **options) -> Any:
         """The prediction for one of the inputs."""
+
+    def __repr__(self) -> str:
+        source = [] if self.source is None else [repr(self.source)]
+        settings = [f"{name}={value!r}" for name, value in self.settings().items()]
+        return f"{type(self).__name__}({', '.join(source + settings)})"
+
+    def settings(self) -> Mapping[str, Any]:
+        """What `repr` shows besides the source."""
+        return {}
 
     def __call__(self, given: Any, **options) -> Any:
         """One result for a path, a URL or their content; a list of results for a folder or a list of inputs."""

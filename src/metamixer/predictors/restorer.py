@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor, lerp
 from torch.nn import functional as F
 
-from ..checkpoints.published_info import expect_model
+from ..checkpoints.source import expect_name
 from ..data.images.lossless import quality_of
 from ..data.restoration.estimate import estimate
 from ..errors import InputError
@@ -60,7 +60,9 @@ class Restorer(ImageToImage):
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, RESTORATION_SCALES))}")
         source = checkpoint if source is None else source
         if model is not None:
-            expect_model(model, cls.task)
+            expect_name(model, cls.task)
+        if source is None and model not in (None, *list_models(cls.task)):
+            source, model = model, None  # the name of weights
         settings["strength"] = strength
         if source is not None and source not in list_models(cls.task):
             return super().load(source, model=model, scale=scale, **settings)
@@ -76,6 +78,9 @@ class Restorer(ImageToImage):
         restorer = super().of(network, info, **settings)
         restorer.strength = strength
         return restorer
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "strength": "by an estimate" if self.strength is None else self.strength}
 
     def treatment(self, image: Any, *, strength: float | None = None, on_tile: OnTile | None = None) -> Treatment:
         """strength: 0 leaves an image unchanged (at a scale above 1: bicubic), 1 restores it fully.
@@ -133,7 +138,10 @@ def found_weights(network: str | None, scale: int) -> tuple[Weights | None, Weig
         raise InputError(f"no weights for {RESTORATION.name} are packaged, expected --checkpoint FILE")
     scales = sorted({weights.arguments.get("scale", 1) for weights in known})
     if scale not in scales:
-        raise InputError(f"scale {scale}, expected one of {', '.join(map(str, scales))}, for which there are weights")
+        known = "scale 1 only" if scales == [1] else f"scales {', '.join(map(str, scales))}"
+        raise InputError(
+            f"scale {scale}: no weights are packaged, expected --checkpoint FILE; there are some for {known}"
+        )
     color, gray = (
         next((w for w in known if (w.arguments.get("in_chans", 3), w.arguments.get("scale", 1)) == (n, scale)), None)
         for n in (3, 1)

@@ -55,6 +55,9 @@ class Segmenter(Predictor):
         colours = info.get("colours") or distinct_colours(len(names))
         return cls(network, preprocessing_of(SegmentationPreprocessing, info), names, colours)
 
+    def settings(self) -> dict[str, Any]:
+        return {"classes": len(self.classes)}
+
     def example(self) -> Tensor:
         """Noise in the size of a window."""
         side = self.preprocessing.window

@@ -6,8 +6,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from ..checkpoints.published_info import expect_model
-from ..checkpoints.source import weights_name
+from ..checkpoints.source import expect_name, weights_name
 from ..data.images.lossless import PictureFile
 from ..errors import InputError
 from ..models import list_models
@@ -64,7 +63,7 @@ class Upscaler(ImageToImage):
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
         source = checkpoint if source is None else source
         if model is not None:
-            expect_model(model, cls.task)
+            expect_name(model, cls.task)
         if source is None or source in list_models(cls.task):
             source = weights_name(source or model, cls.task, scale=scale)
             model = None

@@ -14,7 +14,7 @@ from ..checkpoints.ours import load_checkpoint
 from ..checkpoints.packaged import packaged_weights
 from ..data.series.frames import Layout, bounds_of, read_frame, refuse_names_of_bounds, write_frame
 from ..data.series.frequency import DAY, Frequency
-from ..data.series.missing import warn_of_sentinels
+from ..data.series.missing import warn_of_ended, warn_of_sentinels
 from ..data.series.tables import Series
 from ..errors import InputError, InputWarning
 from ..inference.rolling import ZeroShot
@@ -78,6 +78,7 @@ def forecast_series(
     frequency = Frequency.of(series)
     warn_of_sentinels(series)
     warn_of_little(series)
+    warn_of_ended(series)
     forecaster = ZeroShot(network or packaged_network(), device=device)
     deciles = forecaster.forecast(list(series.values.T), horizon, seasons=seasons_of(frequency, series.times[-1]))
     columns = forecast_columns(widen_constants(deciles, series.values), levels, quantiles)

@@ -7,6 +7,7 @@ from urllib.parse import urldefrag, urlparse
 
 from ..errors import InputError
 from .files import written_whole
+from .web import cause_of
 
 RELEASE = "https://github.com/ysj9909/FFNet/releases/download/v1.0"
 """The authors' release of FFNet."""
@@ -68,7 +69,7 @@ def _fetch(url: str, path: Path) -> None:
         torch.hub.download_url_to_file(url, str(path))  # under a temporary name until complete
     except OSError as error:
         raise InputError(
-            f"{url}: can't be downloaded ({error}); download the file yourself and give its path, or set the "
+            f"{url}: can't be downloaded ({cause_of(error)}); download the file yourself and give its path, or set the "
             f"environment variable {MIRROR} to its folder"
         ) from None
 

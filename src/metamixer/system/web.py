@@ -41,9 +41,16 @@ def fetch(url: str, *, largest: int = LARGEST) -> bytes:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{url}: can't be downloaded ({error}); download the file yourself and give its path"
+            f"{url}: can't be downloaded ({cause_of(error)}); download the file yourself and give its path"
         ) from None
     return bytes(content)
+
+
+def cause_of(error: Exception) -> str:
+    """Why a download failed, in words: `Name or service not known`, `HTTP Error 404: Not Found`."""
+    reason = getattr(error, "reason", None)  # what urllib wraps
+    inner = reason if isinstance(reason, OSError) else error
+    return str(getattr(inner, "strerror", None) or inner)
 
 
 @contextmanager

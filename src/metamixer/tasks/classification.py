@@ -37,6 +37,7 @@ class Classification(Task):
     """
 
     spec = CLASSIFICATION
+    layout = torch.channels_last
 
     def __init__(
         self,
@@ -56,7 +57,6 @@ class Classification(Task):
     ):
         args = {**(model_args or {}), "num_classes": num_classes}
         super().__init__(model, args, optimization, initial=initial, new_classifier=new_classifier, compile=compile)
-        self.network.to(memory_format=torch.channels_last)
         self.num_classes = num_classes
         self.label_smoothing = label_smoothing
         self.distillation = distillation
@@ -78,7 +78,7 @@ class Classification(Task):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, C, H, W) -> logits (B, classes)."""
-        return self.network(images.contiguous(memory_format=torch.channels_last))
+        return self.network(images.contiguous(memory_format=self.layout))
 
     def setup(self, stage: str) -> None:
         if stage == "fit":

@@ -44,7 +44,7 @@ class Detection(Task):
         num_classes: must be the data's number of categories.
         initial: a checkpoint to start from (ours or published); keeps its class layers, and so needs the same
             class count, unless `new_classifier`.
-        pretrained_backbone: start the backbone from its published ImageNet weights.
+        pretrained_backbone: start the backbone from its own weights, published or packaged.
     """
 
     spec = DETECTION

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -111,7 +110,7 @@ class DistilledClassification(Classification):
         """The student's logits, and the mean over the image of its stages' features."""
         if not self.stages:
             return self(images), []
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=self.layout)
         last, features = self.network.forward_intermediates(images, indices=self.stages)
         return self.network.forward_head(last), [pooled(feature) for feature in features]
 

@@ -27,13 +27,14 @@ class Segmentation(Task):
         num_classes: must be the data's number of classes.
         initial: a checkpoint to start from (ours or published); keeps its class layers, and so needs the same
             class count, unless `new_classifier`.
-        pretrained_backbone: start the backbone from its published ImageNet weights.
+        pretrained_backbone: start the backbone from its own weights, published or packaged.
         auxiliary_weight: weight of the auxiliary head's loss, if there is such a head.
         class_weights: weight of each class in the loss; None: all equal.
         scales, flip: test-time augmentation: `test` averages over these scales of the image, and over its mirror image.
     """
 
     spec = SEGMENTATION
+    layout = torch.channels_last
 
     def __init__(
         self,
@@ -57,7 +58,6 @@ class Segmentation(Task):
         start = backbone_start(args, pretrained=pretrained_backbone)
         super().__init__(model, args, optimization, start=start, initial=initial, new_classifier=new_classifier)
         self.num_classes = num_classes
-        self.network.to(memory_format=torch.channels_last)
         self.auxiliary_weight = auxiliary_weight
         self.views = {"val": {}, "test": {"scales": tuple(scales), "flip": flip}}
         self.measures = nn.ModuleDict(
@@ -68,14 +68,14 @@ class Segmentation(Task):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, 3, H, W) -> logits (B, classes, H, W)."""
-        return self.network(images.contiguous(memory_format=torch.channels_last))
+        return self.network(images.contiguous(memory_format=self.layout))
 
     def setup(self, stage: str) -> None:
         self.expect_classes(self.num_classes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
-        main, *auxiliary = self.network.forward_heads(images.contiguous(memory_format=torch.channels_last))
+        main, *auxiliary = self.network.forward_heads(images.contiguous(memory_format=self.layout))
         loss = self.loss(main, labels) + sum(self.auxiliary_weight * self.loss(logits, labels) for logits in auxiliary)
         return self.log_loss(loss, batch_size=len(images))
 

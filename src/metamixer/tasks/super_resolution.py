@@ -34,6 +34,7 @@ class SuperResolution(Task):
     """
 
     spec = SUPER_RESOLUTION
+    layout = torch.channels_last
 
     def __init__(
         self,
@@ -51,7 +52,6 @@ class SuperResolution(Task):
     ):
         args = {"scale": scale, **(model_args or {})}
         super().__init__(model, args, optimization, initial=initial, new_classifier=not initial_head, compile=compile)
-        self.network.to(memory_format=torch.channels_last)
         self.frequency_weight = frequency_weight
         self.measures = nn.ModuleDict(
             {split: nn.ModuleDict({"psnr": MeanMetric(), "ssim": MeanMetric()}) for split in ("val", "test")}
@@ -59,7 +59,7 @@ class SuperResolution(Task):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, 3, H, W) in [0, 1] -> (B, 3, scale * H, scale * W)."""
-        return self.network(images.contiguous(memory_format=torch.channels_last))
+        return self.network(images.contiguous(memory_format=self.layout))
 
     def setup(self, stage: str) -> None:
         found = self.trainer.datamodule.scale

@@ -146,6 +146,7 @@ def draw_curve(figure: "Figure", measures: dict[str, list[tuple[int, float]]]) -
                 epochs, values = zip(*measures[name], strict=True)
                 axes.plot(epochs, values, label=name, marker="." if len(epochs) < 40 else "")
         axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
 

@@ -14,20 +14,21 @@ POINTS = "points"
 
 @dataclass(frozen=True)
 class Metric:
-    """A task's heading in `metamixer models`, and the metric of its figures."""
+    """A task's heading in `metamixer models`, and the metric of its figures with its number of decimals."""
 
     heading: str
     name: str
+    decimals: int = 1
 
 
 METRICS: dict[str, Metric] = {
     CLASSIFICATION: Metric("network", "top-1, %"),
     DETECTION: Metric("detector", "box / mask AP, %"),
     SEGMENTATION: Metric("segmenter", "mIoU, %"),
-    SUPER_RESOLUTION: Metric("super-resolution", "PSNR on Set5, dB"),
-    RESTORATION: Metric("restoration", "PSNR Set12 / Classic5, dB"),
-    FORECASTING: Metric("forecaster", "MSE / MAE on ETT"),
-    ZERO_SHOT: Metric("zero-shot forecaster", "MASE on 23 sets"),
+    SUPER_RESOLUTION: Metric("super-resolution", "PSNR on Set5, dB", 2),
+    RESTORATION: Metric("restoration", "PSNR Set12 / Classic5, dB", 2),
+    FORECASTING: Metric("forecaster", "MSE / MAE on ETT", 3),
+    ZERO_SHOT: Metric("zero-shot forecaster", "MASE on 23 sets", 3),
     POINTS: Metric("points", "mIoU, %"),
 }
 """By task, in the order of `metamixer models`. Restoration: Set12 with noise of 25, Classic5 in JPEG of quality 20."""

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 TIME_COLUMNS = ("date", "ds", "time", "timestamp", "datetime")
 """Names of a date column, in upper or lower case."""
 
+DAY_AND_MONTH = r"^(\d{1,2})([./-])(\d{1,2})\2\d{4}\b"
+"""Dates with the year at the end, in any order of day and month."""
+
+LAST_MONTH = 12
+
 MOST_NAMED = 5
 """Maximum number of columns or series named in a message."""
 
@@ -42,7 +47,10 @@ def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
     written = [column for column in columns[:1] if is_written_date(frame[column])]
     if usual or len(dated) == 1 or written:
         return (usual or (dated if len(dated) == 1 else written))[0]
-    raise InputError(f"no date column among {some(columns)}, expected one named {', '.join(TIME_COLUMNS)}, or its name")
+    raise InputError(
+        f"no date column among {some(columns)}, expected one named {', '.join(TIME_COLUMNS)}, or its name in --time "
+        "(time= in Python)"
+    )
 
 
 def is_written_date(column: "pandas.Series") -> bool:
@@ -88,18 +96,31 @@ def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
     pandas = import_pandas()
     if pandas.api.types.is_numeric_dtype(column):
         raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a date such as 2016-07-01 00:00")
-    days_first = (
-        isinstance(column.iloc[0], str) and re.match(r"\d{1,2}\.\d{1,2}\.\d{4}", column.iloc[0]) is not None
-    )  # 31.12.2016
-    result = pandas.to_datetime(column, errors="coerce", utc=True, dayfirst=days_first)
+    result = pandas.to_datetime(column, errors="coerce", utc=True, dayfirst=days_first(column))
     if result.isna().any():  # pandas uses the format of the first row; others may differ
-        result = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+        mixed = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+        result = min(result, mixed, key=lambda dates: int(dates.isna().sum()))
     if result.isna().any():
         row = int(result.isna().to_numpy().argmax())
         raise InputError(
             f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a date such as 2016-07-01 00:00"
         )
     return result
+
+
+def days_first(column: "pandas.Series") -> bool:
+    """Whether the day stands before the month, as in 31.12.2016 and 31/12/2016.
+
+    With dots it always does. Otherwise the day is the part above 12, or the one that never changes, as in monthly data;
+    if neither tells, the month is first, as in the United States.
+    """
+    first = re.match(DAY_AND_MONTH, column.iloc[0]) if isinstance(column.iloc[0], str) else None
+    if first is None or first[2] == ".":
+        return first is not None
+    parts = column.astype(str).str.extract(DAY_AND_MONTH)[[0, 2]].astype(float)
+    if parts.max(axis=None) > LAST_MONTH:
+        return bool(parts[0].max() > LAST_MONTH)
+    return bool(parts[0].nunique() == 1 < parts[2].nunique())
 
 
 def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series | None":
@@ -114,7 +135,7 @@ def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series
             return days
     else:
         text = column.astype(str).str.replace(r"(:\S*?)([+-]\d{2}:?\d{2})$", r"\1", regex=True)
-        local = pandas.to_datetime(text, errors="coerce")
+        local = pandas.to_datetime(text, errors="coerce", dayfirst=days_first(column))
     return local if (local - local.dt.normalize()).nunique() == 1 and local.notna().all() else None
 
 

@@ -74,6 +74,19 @@ def shorter_series(series: Series) -> list[str]:
     return begun + [f"{series.variable(i)} ends at {stamp(series.times[last[i]])}, before others" for i in early]
 
 
+def warn_of_ended(series: Series) -> None:
+    """Warn of series that end before the last date, after which every forecast begins."""
+    known = ~np.isnan(series.values)
+    last = len(series) - 1 - known[::-1].argmax(axis=0)
+    ended = [
+        f"{series.variable(i)} ends at {stamp(series.times[last[i]])}"
+        for i in np.flatnonzero(known.any(axis=0) & (last < len(series) - 1))
+    ]
+    if ended:
+        begin = f"all forecasts begin after {stamp(series.times[-1])}, the last date of the table"
+        warnings.warn(f"{some(ended)}; {begin}", InputWarning, stacklevel=3)
+
+
 def warn_of_sentinels(series: Series) -> None:
     """Warn of numbers such as -9999 that may mean a missing value."""
     found = sentinels(series.values)

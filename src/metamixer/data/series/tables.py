@@ -26,6 +26,9 @@ MAX_COLUMNS = 50_000
 SEPARATORS = (",", ";", "\t", "|")
 """Separators of columns; the first wins a tie."""
 
+EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How .xlsx and .xls files begin."""
+
 SAMPLE = 2**16
 """Bytes of a text table that show its separators."""
 
@@ -97,7 +100,7 @@ def find_table(path: str | Path) -> Path:
     places = (
         " or below METAMIXER_DATA"
         if len(folders) > 1
-        else ", expected a table; set METAMIXER_DATA to the folder of data sets"
+        else ", here or in the folder that the environment variable METAMIXER_DATA names"
     )
     raise InputError(f"{path}: no such file{places}")
 
@@ -128,6 +131,8 @@ def _read_csv(path: Path) -> "pandas.DataFrame":
     most = max(SMALL_TABLE, TIMES * path.stat().st_size)
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         content = file.read(most + 1)
+    if content.startswith(EXCEL):
+        raise InputError(f"{path}: an Excel file, expected CSV or Parquet: save it as CSV first")
     if len(content) > most:
         raise InputError(f"{path}: more than {most} bytes when unpacked, expected fewer: unpack it before")
     separator, decimal = separators_of(content[:SAMPLE])

@@ -37,6 +37,9 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """A task's network and its keywords, unless training starts from weights."""
 
+ON_BACKBONE = (DETECTION.name, SEGMENTATION.name)
+"""Tasks whose network has a backbone with weights in the package, from which it starts if it has none of its own."""
+
 DATAS_OWN = ("num_classes", "in_chans", "variables", "lookback", "horizon", "scale")
 """Keywords of networks that follow from the data."""
 
@@ -56,13 +59,16 @@ SMALL = 500
 
 @dataclass(frozen=True)
 class Start:
-    """A network and its initial weights; file: None for a random initialization."""
+    """A network and its initial weights; file: None for a random initialization, except of a pretrained backbone."""
 
     model: str
     model_args: Mapping[str, Any]
     file: Path | None = None
+    pretrained_backbone: bool = False
 
     def __str__(self) -> str:
+        if self.pretrained_backbone:
+            return f"{self.model} on a pretrained backbone"
         return f"{self.model} from {self.file.name}" if self.file else f"{self.model} from scratch"
 
 
@@ -164,7 +170,7 @@ def naming_originals(folder: Path) -> Iterator[None]:
 
 
 def find_start(data: OwnData, initial: str | None) -> Start:
-    """The requested weights, else the packaged weights for the task, else an initialization."""
+    """The requested weights, else the packaged weights for the task or its backbone, else an initialization."""
     if initial is not None:
         start = start_of(Path(initial), data)
         if start is None:
@@ -174,7 +180,8 @@ def find_start(data: OwnData, initial: str | None) -> Start:
         return start
     files = [packaged_weights(name) for name in packaged_names()]
     fitting = (start_of(file, data) for file in files)
-    return next((start for start in fitting if start), Start(*NETWORKS[data.task.name]))
+    scratch = Start(*NETWORKS[data.task.name], pretrained_backbone=data.task.name in ON_BACKBONE)
+    return next((start for start in fitting if start), scratch)
 
 
 def start_of(file: Path, data: OwnData) -> Start | None:
@@ -199,6 +206,8 @@ def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str,
         "model": start.model,
         "model_args": {**start.model_args, **data.model.get("model_args", {})},
     }
+    if start.pretrained_backbone:
+        model["pretrained_backbone"] = True
     if start.file is not None:
         model["initial"] = str(start.file)
         if "num_classes" in data.model:
