@@ -39,7 +39,7 @@ def test_a_header_of_more_points_than_the_file_can_hold_is_refused(tmp_path):
         read_cloud(path)
 
 
-DECODERS = ("import os; os.abort()", "import time; time.sleep(1000)", "while True: pass", "raise BaseException")
+DECODERS = ("import os; os.abort()", "import time; time.sleep(1000)", "sum(iter(int, 1))", "raise BaseException")
 
 
 @pytest.mark.parametrize("hostile", DECODERS)
