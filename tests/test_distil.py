@@ -259,3 +259,10 @@ def test_the_text_of_a_file_is_no_teacher(tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "run"), "--epochs", "1", "--num_workers", "0"]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"metamixer: error: teacher '{tmp_path}/teacher.txt': ") and error.count("\n") == 1
+
+
+def test_numbers_of_views_and_pixels_are_judged():
+    with pytest.raises(InputError, match=r"views\.count 1000000000, expected at most 10000"):
+        Views(count=10**9)
+    with pytest.raises(InputError, match=r"teacher\.size 0, expected at least 1"):
+        Teacher(nn.Identity(), size=0)

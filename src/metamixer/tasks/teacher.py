@@ -15,7 +15,7 @@ from ..data.images.class_names import match_classes
 from ..data.preprocessing import Preprocessing
 from ..deployment.formats import is_exported
 from ..deployment.runtime import Runtime
-from ..errors import InputError, first_line
+from ..errors import InputError, at_least, first_line
 from ..models import create_model
 from ..models.registry import expect_classifier
 from ..models.tasks import CLASSIFICATION
@@ -52,6 +52,8 @@ class Teacher(nn.Module):
         super().__init__()
         if not isinstance(model, str | nn.Module):
             raise InputError(f"teacher {model!r}, expected a name, a file or a module")
+        if size is not None:
+            at_least("teacher.size", size, 1)
         self.name = model if isinstance(model, str) else type(model).__name__
         network, info = named_teacher(model) if isinstance(model, str) else (model, {})
         self.model = network.eval().requires_grad_(False)

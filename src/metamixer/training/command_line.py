@@ -245,6 +245,8 @@ def quieten_lightning() -> None:
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
         ".*args parameter is intended to run from within Python.*",
+        ".*using the WeightAveraging callback with a model that overrides.*",  # it holds, nothing is sharded
+        ".*smaller than the logging interval.*",
         ".*using the WeightAveraging callback, but loading.*",  # our checkpoints have the averaged weights
         ".*isinstance.treespec, LeafSpec.*",
         ".*overridden `on_before_batch_transfer`.*",
