@@ -1,7 +1,7 @@
 """The output of a command: lines of text, or its result as JSON."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ from ..errors import printable
 from ..system.files import check_targets, write_text
 
 OWN_CLASSES = "metamixer train FOLDER to train on classes of your own"
+NAMED = 12
+"""Classes that are listed at most."""
 
 
 class Output:
@@ -23,6 +25,16 @@ class Output:
         """Print a line, except with `--json -`."""
         if self.target != "-":
             print(printable(line, keep="\n"), flush=True)
+
+    def introduce(self, model: str | None, task: str, classes: Sequence[str]) -> None:
+        """Print the name of the weights and the classes that they know.
+
+        model: the requested name; None for the task's default.
+        """
+        from ..checkpoints.source import weights_name
+
+        more = ", ..." if len(classes) > NAMED else ""
+        self.say(f"{weights_name(model, task)} knows {len(classes)} classes: {', '.join(classes[:NAMED])}{more}")
 
     def end(self, result: Any, *, wrote: Iterable[object] = (), then: str = "") -> None:
         """Write the result as JSON if requested; print the files written and a next command."""

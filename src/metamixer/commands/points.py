@@ -70,6 +70,8 @@ def points(
         overwrite=overwrite,
     )
     segmenter = PointSegmenter.load(checkpoint, model=model, device=device, backend=backend)
+    if not checkpoint:
+        output.introduce(model, segmenter.task, segmenter.classes)
     for path in paths:  # read again later: together they may not fit in memory
         segmenter.check(read_cloud(path), str(path), votes=votes)
 

@@ -71,6 +71,8 @@ def predict(
     paths = find_images(images)
     output = Output(json, sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
     classifier = Classifier.load(checkpoint, model=model, device=device)
+    if not checkpoint:
+        output.introduce(model, classifier.task, classifier.classes)
     if backend:
         classifier.deploy(backend, batch_size=min(batch_size, len(paths)))
     results = []

@@ -78,6 +78,8 @@ def segment(
     jobs = plan(paths, out, endings=lambda path: endings, tables=("areas.json", "areas.csv"), overwrite=overwrite)
     keep_freed_memory()
     segmenter = Segmenter.load(checkpoint, model=model, device=device)
+    if not checkpoint:
+        output.introduce(model, segmenter.task, segmenter.classes)
     if window or stride:
         segmenter.use_windows(window or segmenter.preprocessing.window, stride)
     segmenter.deploy(backend, precision)
