@@ -18,6 +18,7 @@ from metamixer.data.points.clouds import read_cloud
 from metamixer.data.segmentation.label_maps import read_classes
 from metamixer.data.series.tables import read_table
 from metamixer.errors import InputError, printable
+from metamixer.system import worker as worker_module
 from metamixer.system.yaml_files import read_yaml
 
 
@@ -38,18 +39,22 @@ def test_a_header_of_more_points_than_the_file_can_hold_is_refused(tmp_path):
         read_cloud(path)
 
 
-@pytest.mark.parametrize("hostile", ["import os; os.abort()", "import time; time.sleep(1000)", "raise BaseException"])
+DECODERS = ("import os; os.abort()", "import time; time.sleep(1000)", "sum(iter(int, 1))", "raise BaseException")
+
+
+@pytest.mark.parametrize("hostile", DECODERS)
 def test_a_decoder_that_aborts_hangs_or_panics_costs_one_file(hostile, tmp_path, monkeypatch):
     good, bad = laz(tmp_path), laz(tmp_path, "bad.laz")
     worker = tmp_path / "worker.py"
     source = Path(las.las_worker.__file__).read_text()
     source = source.replace('"""A file, all of whose points are there."""', f"if 'bad' in path: {hostile}")
     worker.write_text(source)
-    monkeypatch.setattr(las, "SECONDS", 3)
+    monkeypatch.setattr(las, "SECONDS", 2)
+    monkeypatch.setattr(worker_module, "PATIENCE", 3)
     monkeypatch.setattr(las, "WORKER", las.Worker(str(worker)))
     with pytest.raises(InputError, match=r"bad\.laz: not a readable LAS file"):
         read_cloud(bad)
-    monkeypatch.setattr(las, "SECONDS", 30)
+    monkeypatch.setattr(las, "SECONDS", 300)
     assert len(read_cloud(good)) == 40
     las.WORKER.end()
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -9,13 +10,15 @@ import tarfile
 import zlib
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
+from pyarrow import parquet
 from torch import nn
 
 from metamixer.data.images.deep_png import PNG_SIGNATURE, chunk, decode_deep_png
 from metamixer.data.images.outputs import ABOUT, CROPS, OutputCache
-from metamixer.data.images.shards import sample_places
+from metamixer.data.images.shards import ShardReader, sample_places
 from metamixer.data.points.clouds import read_cloud
 from metamixer.deployment.description import Description
 from metamixer.deployment.isolated import ForeignFile, IsolatedRuntime
@@ -24,8 +27,9 @@ from metamixer.deployment.runtimes import torch_program
 from metamixer.engine.files import Files
 from metamixer.engine.folder import Folder
 from metamixer.engine.job import Job
+from metamixer.engine.series import read_long
 from metamixer.engine.shard import Shard
-from metamixer.engine.sources import find_sources
+from metamixer.engine.sources import find_sources, read_source
 from metamixer.errors import InputError
 from metamixer.system.weight_files import read_published
 from metamixer.system.yaml_files import read_yaml
@@ -176,6 +180,7 @@ def npy(shape):
         (ABOUT, b"[" * 100_000),
         (ABOUT, b"[]"),
         (CROPS, npy("(3000000000000,)")),
+        (CROPS, npy("()")),
         ("output_0.npy", npy("(3000000000000, 3)")),
         ("output_0.npy", npy("()")),
         ("output_0.npy", b"PK\x05\x06" + bytes(18)),
@@ -265,3 +270,51 @@ class TestDeepPng:
         path = self.write(tmp_path / "a.png", interlaced=7)
         with pytest.raises(InputError, match=r"a\.png: the PNG has a damaged header"):
             decode_deep_png(path)
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b'{"label": Infinity}', b'{"label": 1' + b"0" * 30 + b"}"])
+def test_a_class_in_a_shard_is_judged(text, tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, content in (("0.jpg", b"x"), ("0.json", text)):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    with pytest.raises(InputError, match=r"a\.tar/0\.jpg: class "):
+        ShardReader([tmp_path / "a.tar"], suffixes=(".jpg",), label="label")[0]
+
+
+def test_a_file_whose_name_no_table_holds_is_a_row_with_its_error(tmp_path):
+    (tmp_path / os.fsdecode(b"a\xff.png")).write_bytes(b"")
+    (source,) = find_sources(str(tmp_path), (".png",))
+    assert source.name.endswith("a\\udcff.png")
+    with pytest.raises(InputError, match="its name isn't UTF-8"):
+        list(read_source(source))
+    with pytest.raises(InputError, match="its name isn't UTF-8"):
+        list(find_sources(os.path.join(tmp_path, os.fsdecode(b"a\xff.png")), (".png",)))
+
+
+def undecodable(name):
+    """A column of text whose bytes are no UTF-8."""
+    text = pyarrow.StringArray.from_buffers(1, pyarrow.py_buffer(struct.pack("<2i", 0, 2)), pyarrow.py_buffer(b"\xff."))
+    return pyarrow.table({name: text})
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        undecodable("path"),
+        pyarrow.table({"image": [{"bytes": 5, "path": "a"}]}),
+        pyarrow.table({"other": [1]}),
+    ],
+)
+def test_a_column_that_is_no_list_of_inputs_is_refused(table, tmp_path):
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a\.parquet: "):
+        for source in find_sources(str(tmp_path / "a.parquet"), (".png",)):
+            list(read_source(source))
+
+
+def test_a_long_table_with_a_header_that_is_no_utf8_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"unique_id,ds,\xff\nx,2024-01-01,1\n")
+    with pytest.raises(InputError, match=r"a\.csv: "):
+        list(read_long(str(tmp_path / "a.csv")))

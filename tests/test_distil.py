@@ -246,3 +246,23 @@ def test_images_without_labels_take_the_teacher_alone(folder):
     with pytest.raises(InputError, match=r"distillation.alpha 0.5, expected 1: the images have no labels"):
         task._expect_labels(UnlabelledDistillationData(str(folder)))
     task._expect_labels(DistillationData(str(folder)))
+
+
+def test_the_text_of_a_file_is_no_teacher(tmp_path, capsys):
+    """The parser once put a file's text in the place of its name, and a teacher may be a function's name."""
+    for split in ("train", "val"):
+        for name in "ab":
+            (tmp_path / "images" / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / "images" / split / name / "0.png")
+    (tmp_path / "teacher.txt").write_text("os:abort")
+    words = ["distil", str(tmp_path / "images"), "--teacher", str(tmp_path / "teacher.txt")]
+    assert main([*words, "--out", str(tmp_path / "run"), "--epochs", "1", "--num_workers", "0"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"metamixer: error: teacher '{tmp_path}/teacher.txt': ") and error.count("\n") == 1
+
+
+def test_numbers_of_views_and_pixels_are_judged():
+    with pytest.raises(InputError, match=r"views\.count 1000000000, expected at most 10000"):
+        Views(count=10**9)
+    with pytest.raises(InputError, match=r"teacher\.size 0, expected at least 1"):
+        Teacher(nn.Identity(), size=0)

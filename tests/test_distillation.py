@@ -54,7 +54,7 @@ def no_network(*args, **kwargs):
     [
         (
             "resnet18.a1_in1k",
-            r"^model 'resnet18.a1_in1k': its weights can't be downloaded \(no route to host\); download",
+            r"^teacher 'resnet18.a1_in1k': model '.*': its weights can't be downloaded \(no route to host\); download",
         ),
         ("resnet81", "model 'resnet81': no such model; did you mean resnet18"),
         ("ffnet_sr_light", "model 'ffnet_sr_light': its task is super_resolution"),

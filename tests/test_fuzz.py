@@ -1,10 +1,12 @@
 """No file makes a reader fail but in one line that names it: 300 mutated files here, 10,000 by `make fuzz`."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
+from fuzz import campaign
 from fuzz.campaign import judge, mutant, run
 from fuzz.kinds import Kind, make
 from fuzz.readers import called_functions, reading_functions
@@ -12,6 +14,15 @@ from metamixer.errors import InputError
 
 REFUSED = ("bits.png", "cmyk.jpg", "deep.png", "deep.tif", "fax.tif", "frames.tif")
 """Good images that one of several readers doesn't take."""
+
+
+def compute_for_ever(path):
+    while True:
+        pass
+
+
+def wait_for_ever(path):
+    threading.Event().wait()
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +72,15 @@ def test_a_reader_that_fails_otherwise_is_found(error, problem):
         raise error
 
     assert judge(Kind("a.bin", read), Path("case.bin")).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("limit", "read", "problem"),
+    [("SECONDS", compute_for_ever, "took 0.2 s of CPU time"), ("WAIT", wait_for_ever, "waited for 0.2 s")],
+)
+def test_what_computes_or_waits_for_ever_is_found(limit, read, problem, monkeypatch):
+    monkeypatch.setattr(campaign, limit, 0.2)
+    assert judge(Kind("a.bin", read), Path("case.bin")) == problem
 
 
 def test_a_case_follows_from_its_seed(tmp_path):

@@ -18,7 +18,7 @@ from metamixer.predictors import own_training
 from metamixer.predictors.own_training import Trained
 from metamixer.tasks.detection import Detection
 from metamixer.training.own_data.kinds import understand
-from metamixer.training.own_data.training import find_start, recipe_of
+from metamixer.training.own_data.training import find_start, naming_originals, recipe_of
 from metamixer.training.own_data.understood import split
 from metamixer.training.recipes import find_recipe, name_of, nearest_recipe, recipe_names, with_recipes
 from tables import wide
@@ -230,6 +230,34 @@ def test_large_images_start_from_the_packaged_upscaler(tmp_path):
     load_initial(trainable, start.file)
     image = torch.rand(1, 3, 12, 10)
     assert torch.equal(trainable(image), load_checkpoint(start.file)[0](image))
+
+
+def test_a_fault_in_coco_is_told_of_the_users_file(tmp_path):
+    root = write_coco(tmp_path / "data")
+    (file,) = root.rglob("*.json")
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "categories": content["categories"] * 2}))
+    with pytest.raises(InputError, match=rf"^{file}: an id occurs twice"):
+        understand(root)
+
+
+def test_a_fault_in_a_table_is_told_of_its_file(tmp_path):
+    (tmp_path / "a.csv").write_text("date,a\n2024-01-01,x\n2024-01-02,1\n")
+    with pytest.raises(InputError, match=rf"^{tmp_path}/a\.csv: column 'a', row 1: 'x', expected a number"):
+        understand(tmp_path / "a.csv")
+
+
+def test_a_fault_in_a_linked_file_is_told_of_the_users_file(tmp_path):
+    (tmp_path / "split").mkdir()
+    (tmp_path / "split/a.png").symlink_to("/data/a.png")
+    with pytest.raises(InputError, match=r"^/data/a\.png: not readable"), naming_originals(tmp_path / "split"):
+        raise InputError(f"{tmp_path}/split/a.png: not readable")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_has_32_bits(seed, tmp_path):
+    with pytest.raises(InputError, match=f"seed {seed}, expected an integer from 0 to 4294967295"):
+        metamixer.train(write_classes(tmp_path / "data"), seed=seed)
 
 
 def test_the_result_as_json(tmp_path, monkeypatch, capsys):

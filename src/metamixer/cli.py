@@ -161,7 +161,9 @@ def _plain(error: Exception, command: str, usages: Mapping[str, str]) -> str:
     message = " ".join(str(error).split())
     missing = re.search("arguments are required: (.*)", message)
     if missing is None:
-        return message
+        from .training.messages import plain
+
+        return plain(message, usages)
     names = [name.strip("- ") for name in missing[1].split(",")]
     return f"{command} needs {' and '.join(usages.get(name, name) for name in names)}"
 

@@ -26,7 +26,9 @@ from .kinds import Kind, in_turn, make
 from .suited import mutations_of
 
 SECONDS = 60
-"""Of wall time for a case; what hangs takes longer, whatever the machine."""
+"""Of CPU time for a case: on a busy machine, a case takes no more of it."""
+WAIT = 900
+"""Seconds of wall time for a case: what waits for ever takes no CPU time."""
 MEMORY = 2**30
 """Bytes by which the process may grow in a case."""
 
@@ -52,16 +54,16 @@ def mutant(kind: Kind, seeds: Path, folder: Path, chance: random.Random) -> Path
 
 def judge(kind: Kind, path: Path) -> str:
     """Empty where the case passes, else what went wrong."""
-    before, start = peak_memory(), time.monotonic()
+    before, start = peak_memory(), time.process_time()
     try:
-        with limited(SECONDS), warnings.catch_warnings():
+        with limited(SECONDS, WAIT), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             kind.read(path)
     except InputError as error:
         named = path.stem in str(error)
         problem = "" if named else f"a message without the file: {error}"
-    except Hang:
-        return f"took more than {SECONDS} s"
+    except Hang as hang:
+        return str(hang)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -70,23 +72,26 @@ def judge(kind: Kind, path: Path) -> str:
     else:
         problem = ""
     grown = peak_memory() - before
-    return problem or (f"took {grown / 2**30:.1f} GiB, {time.monotonic() - start:.0f} s" if grown > MEMORY else "")
+    return problem or (f"took {grown / 2**30:.1f} GiB, {time.process_time() - start:.0f} s" if grown > MEMORY else "")
 
 
 @contextlib.contextmanager
-def limited(seconds: int) -> Iterator[None]:
-    """Raise Hang after so much time."""
+def limited(seconds: float, wait: float) -> Iterator[None]:
+    """Raise Hang after so much CPU time of this process, or after so much wall time."""
 
-    def stop(*_):
-        raise Hang
+    def stop(number: int, frame: object) -> None:
+        raise Hang(f"took {seconds} s of CPU time" if number == signal.SIGPROF else f"waited for {wait} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, wait)}
+    before = {number: signal.signal(number, stop) for number in timers}
+    for timer, length in timers.values():
+        signal.setitimer(timer, length)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (timer, _) in timers.items():
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
 
 
 def peak_memory() -> int:

@@ -1,5 +1,6 @@
 """metamixer distil"""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,11 +59,12 @@ def distil(
     from ..data.images.splits import split_folder
     from ..system.files import write_text
     from ..training.command_line import run
+    from ..training.recipe_checks import unnamed
 
     if learn not in LEARN:
         raise InputError(f"learn {learn!r}, expected one of {', '.join(LEARN)}")
     at_least("epochs", epochs, 1)
-    out = out or f"runs/{Path(folder).resolve().name}_distilled"
+    out = out or f"runs/{Path(os.path.realpath(folder)).name}_distilled"
     root = split_folder(folder, "train")
     labelled = root != Path(folder)
     if not labelled and learn == "features":
@@ -100,7 +102,8 @@ def distil(
     with TemporaryDirectory() as place:  # the run's own copy is OUT/config.yaml
         path = Path(place, "recipe.yaml")
         write_text(path, yaml.safe_dump(recipe, sort_keys=False))
-        trained = run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
+        with unnamed(path):
+            trained = run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
     best = Path(out, "best.ckpt")
     if trained.trainer.is_global_zero and best.is_file():
         _, info = read_checkpoint(best)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, printable
 
 PACKAGES = ("ray", "pyarrow", "fsspec")
 """Of the extra `ray`."""
@@ -87,5 +87,6 @@ def _run(engine: str, work: Any, out: str, *, overwrite: bool) -> None:
     job = Job(work, Folder(absolute(out)))
     tally = run(job, actors=int(actors) if actors else None, overwrite=overwrite, on_shard=on_shard)
     for error in tally.errors:
-        print(f"metamixer: failed: {error}", file=sys.stderr)
-    print(f"{out}/{PREDICTIONS}: {tally.inputs} {work.about}, {tally.failed} with an error in place of a result")
+        print(f"metamixer: failed: {printable(error)}", file=sys.stderr)
+    failed = f"{tally.failed} with an error in place of a result"
+    print(printable(f"{out}/{PREDICTIONS}: {tally.inputs} {work.about}, {failed}"))

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import InputError, first_line
+from ..system.files import refuse_special
 
 MOST, TIMES = 256 * 2**20, 50
 """Bytes that the arrays of an NPZ may have: so many, or so many times the file's own."""
@@ -16,6 +17,7 @@ MAX_ARRAYS = 1_000
 
 def read_array(path: Path) -> np.ndarray:
     """A .npy file; raises InputError that names it."""
+    refuse_special(path)
     try:
         with path.open("rb") as file:
             return _read_npy(file, path.stat().st_size)

@@ -17,7 +17,7 @@ from .sizes import MEMORY, TIMES_INPUT
 TIMES_FILE, MEMORY_OF_THREAD = 20, 128 * 2**20
 """Memory that loading a file may take beside `sizes.MEMORY`: so many times the file, and so much for each thread."""
 SECONDS, FILE_SPEED, INPUT_SPEED = 40, 2**20, 10_000
-"""Time for loading and for an input: so long, and as long as it takes at so many bytes a second."""
+"""CPU time of each thread for loading and for an input: so much, and what it takes at so many bytes a second."""
 
 
 class ForeignFile:
@@ -49,15 +49,17 @@ class ForeignFile:
     def run(self, x: np.ndarray) -> np.ndarray:
         """The output for a float32 input; raises InputError where the library fails."""
         memory = MEMORY + TIMES_INPUT * x.nbytes
-        seconds = SECONDS + x.nbytes / INPUT_SPEED
-        answer = self.worker.ask({"shape": x.shape, "memory": memory}, x.tobytes(), seconds=seconds)
+        answer = self._ask({"shape": x.shape, "memory": memory}, x.tobytes(), seconds=SECONDS + x.nbytes / INPUT_SPEED)
         if answer is None or "error" in answer[0]:
             raise self._failed(answer)
         return np.frombuffer(bytearray(answer[1][0]), np.float32).reshape(answer[0]["shape"])
 
     def _load(self, about: dict[str, Any], *parts: bytes) -> Message | None:
         memory = MEMORY + TIMES_FILE * self.size + MEMORY_OF_THREAD * torch.get_num_threads()
-        return self.worker.ask({**about, "memory": memory}, *parts, seconds=SECONDS + self.size / FILE_SPEED)
+        return self._ask({**about, "memory": memory}, *parts, seconds=SECONDS + self.size / FILE_SPEED)
+
+    def _ask(self, about: dict[str, Any], *parts: bytes, seconds: float) -> Message | None:
+        return self.worker.ask(about, *parts, seconds=seconds * torch.get_num_threads())
 
     def _failed(self, answer: Message | None) -> InputError:
         problem = "it crashed, or took too long" if answer is None else answer[0].get("last") or answer[0]["error"]

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError, first_line
+from ..errors import InputError, first_line, printable
 from ..models.tasks import TASKS
 from .folder import Folder
 from .outputs import OUTPUTS, Output, Prediction
@@ -123,7 +123,7 @@ class Files:
             for given in batch:
                 try:
                     paths[given.name] = files.enter_context(local_file(given))
-                except InputError as error:
+                except Exception as error:  # such as a name that no temporary file can have
                     rows[given.name] = self._failed(given.name, error)
             for (name, path), found in zip(paths.items(), self._predictions(predictor, [*paths.values()]), strict=True):
                 try:
@@ -153,7 +153,7 @@ class Files:
     def _failed(self, key: str, error: Exception, path: str | None = None) -> dict[str, Any]:
         """The row of an input's error; path: where its copy was, which says nothing to the user."""
         said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
-        return {"input": key, "error": said.replace(path or key, key).removeprefix(f"{key}: ")}
+        return {"input": key, "error": printable(said.replace(path or key, key).removeprefix(f"{key}: "))}
 
     def _table(self, rows: Sequence[Mapping[str, Any]]) -> Rows:
         return Rows(pyarrow.Table.from_pylist(list(rows), self.schema), [row["input"] for row in rows])

@@ -10,17 +10,20 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import InputError, first_line
-from ..system.files import written_whole
+from ..system.files import refuse_special, written_whole
 
 
 def open_url(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """The file system of a path or URL, and the path in it; raises InputError where there is no such file system."""
     try:
-        return fsspec.url_to_fs(url)
+        filesystem, path = fsspec.url_to_fs(url)
     except ImportError as error:  # s3fs, gcsfs and others are packages of their own
         raise InputError(f"{url}: {first_line(error)}") from None
     except ValueError as error:
         raise InputError(f"{url}: not a path or URL that can be read ({first_line(error)})") from None
+    if isinstance(filesystem, LocalFileSystem):
+        refuse_special(Path(path))
+    return filesystem, path
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def read_long(name: str) -> Iterator[pyarrow.Table]:
     """The three columns of a table, a few rows at a time; of a CSV file they are text."""
     try:
         yield from (_of_parquet if name.lower().endswith(".parquet") else _of_csv)(name)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: not a readable table ({first_line(error)})") from None
 
 

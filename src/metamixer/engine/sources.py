@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 from fsspec.implementations.local import LocalFileSystem
 
-from ..errors import InputError, first_line
+from ..errors import InputError, first_line, printable
 from .folder import open_url
 
 PATHS = ("path", "uri", "url", "file", "file_name", "image")
@@ -27,6 +27,9 @@ ARRAYS = "coord.npy"
 
 ROWS = 64
 """Of a Parquet file with contents that are read at once."""
+
+NOT_UTF8 = -1
+"""In place of a row group: a file whose name no table can hold."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ def find_sources(given: str, suffixes: Sequence[str]) -> Iterator[Source]:
     given: a file; a folder, for the files below it that end in `suffixes` or .parquet; a text file that ends in .txt
     with a path or URL a line; a Parquet file.
     """
+    if not _is_utf8(given):
+        raise InputError(f"{printable(given)}: its name isn't UTF-8, expected one that is")
     filesystem, path = open_url(given)
     try:
         if not filesystem.exists(path):
@@ -87,6 +92,8 @@ def find_sources(given: str, suffixes: Sequence[str]) -> Iterator[Source]:
 
 def read_source(source: Source, done: Container[str] = ()) -> Iterator[Given]:
     """The inputs of a source that aren't done; a row without a path is named by its file and number."""
+    if source.row_group == NOT_UTF8:
+        raise InputError(f"{source.name}: its name isn't UTF-8, expected a file whose name is")
     if source.row_group is None:
         yield from (Given(name) for name in [source.name] if name not in done)
         return
@@ -95,7 +102,7 @@ def read_source(source: Source, done: Container[str] = ()) -> Iterator[Given]:
         names = _row_names(file, source, paths)
         if all(name in done for name in names):
             return
-        if _has(file.schema_arrow.field(contents).type, "bytes"):
+        if not _is_bytes(file.schema_arrow.field(contents).type):
             contents = f"{contents}.bytes"
         batches = file.iter_batches(ROWS, row_groups=[source.row_group], columns=[contents])
         values = chain.from_iterable(map(_contents, batches))
@@ -144,10 +151,18 @@ def _refuse(error: OSError) -> None:
 
 def _found(name: str) -> Iterator[Source]:
     """The inputs of a file of a folder; one that can't be read is an input whose error is told later."""
+    if not _is_utf8(name):
+        yield Source(printable(absolute(name)), NOT_UTF8)
+        return
     try:
         yield from _expanded(name)
     except InputError:
         yield Source(absolute(name), 0)
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a table can hold a name: a file's may be of any bytes."""
+    return name == name.encode("utf-8", "replace").decode()
 
 
 def _expanded(name: str) -> Iterator[Source]:
@@ -187,7 +202,7 @@ def opened_parquet(name: str) -> Iterator[parquet.ParquetFile]:
     try:
         with filesystem.open(path, "rb") as stream:
             yield parquet.ParquetFile(stream)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{name}: not a readable Parquet file ({first_line(error)})") from None
 
 
@@ -196,7 +211,7 @@ def _columns(schema: pyarrow.Schema, name: str) -> tuple[str | None, str | None]
     kinds = {field.name: field.type for field in schema}
     contents = next((column for column in CONTENTS if column in kinds and _holds_bytes(kinds[column])), None)
     paths = next((column for column in PATHS if column in kinds and _is_text(kinds[column])), None)
-    if contents and not paths and _has(kinds[contents], "path"):
+    if contents and not paths and _has(kinds[contents], "path", _is_text):
         paths = f"{contents}.path"
     if contents is None and paths is None:
         raise InputError(f"{name}: columns {', '.join(kinds)}, expected one of {', '.join({*PATHS, *CONTENTS})}")
@@ -221,12 +236,16 @@ def _contents(batch: pyarrow.RecordBatch) -> list[bytes | None]:
 
 
 def _holds_bytes(kind: pyarrow.DataType) -> bool:
-    return _has(kind, "bytes") or pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
+    return _has(kind, "bytes", _is_bytes) or _is_bytes(kind)
 
 
-def _has(kind: pyarrow.DataType, field: str) -> bool:
+def _has(kind: pyarrow.DataType, field: str, of: Callable[[pyarrow.DataType], bool]) -> bool:
     """Whether a column is of structs with such a field."""
-    return pyarrow.types.is_struct(kind) and kind.get_field_index(field) >= 0
+    return pyarrow.types.is_struct(kind) and kind.get_field_index(field) >= 0 and of(kind.field(field).type)
+
+
+def _is_bytes(kind: pyarrow.DataType) -> bool:
+    return pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)
 
 
 def _is_text(kind: pyarrow.DataType) -> bool:

@@ -1,5 +1,6 @@
 """`train`: from a folder of the user's data to a trained predictor."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +79,7 @@ def train(
 
     Raises InputError that names the unusable file, folder or option.
     """
-    out = Path("runs", Path(data).resolve().stem) if out is None else Path(out)
+    out = Path("runs", Path(os.path.realpath(data)).stem) if out is None else Path(out)
     if resume:
         run = go_on(data, out, epochs=epochs, initial=initial)
     else:

@@ -142,8 +142,15 @@ def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
 
 
+def refuse_special(path: Path) -> None:
+    """Raise InputError for a FIFO, a socket or a device, which may never begin or never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: is a FIFO, a socket or a device, expected a file")
+
+
 def expect_file(path: Path) -> None:
     """Raise InputError unless the path is a file."""
+    refuse_special(path)
     if not path.is_file():
         raise InputError(f"{path}: is a folder, expected a file" if path.is_dir() else f"{path}: no such file")
 
@@ -158,11 +165,13 @@ def each_once(paths: Iterable[Path]) -> list[Path]:
 
 def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite: bool) -> None:
     """Raise InputError for targets that exist, unless `overwrite`, that are sources or that can't be written."""
-    inputs, results = {source.resolve() for source in sources}, set()
+    inputs, results = {os.path.realpath(source) for source in sources}, set()
     for target in targets:
-        if target.resolve() in results:
+        real = os.path.realpath(target)
+        if real in results:
             raise InputError(f"{target}: the target of two results, expected different names")
-        results.add(target.resolve())
+        results.add(real)
+        refuse_special(target)
         blocked = next((parent for parent in target.parents if parent.is_file()), None)
         if target.is_dir() or blocked:
             what = f"{blocked} is a file" if blocked else "it is a folder"
@@ -170,7 +179,7 @@ def check_targets(targets: Iterable[Path], *, sources: Iterable[Path], overwrite
         folder = next(parent for parent in target.absolute().parents if parent.exists())
         if not os.access(folder, os.W_OK):
             raise InputError(f"{target}: can't be written, {folder} isn't writable, expected another folder")
-        if target.resolve() in inputs:
+        if real in inputs:
             raise InputError(f"{target}: is one of the inputs, expected another folder or name for the result")
         if target.exists() and not overwrite:
             raise InputError(f"{target}: exists, expected another name or folder, or --overwrite")

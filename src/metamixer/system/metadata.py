@@ -73,6 +73,9 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
         yield name, value
 
 
+EXTRA = ("extra_forbidden", "unexpected_keyword_argument")
+"""Pydantic's names of a key that the schema doesn't have."""
+
 STRICT = ConfigDict(extra="forbid")
 """For dataclasses: `__pydantic_config__`."""
 
@@ -132,6 +135,8 @@ def read_as(kind: type[T], values: Any, name: str) -> T:
         told = first.get("ctx", {}).get("error")
         if isinstance(told, InputError):
             raise InputError(str(told) if str(told).startswith(name) else f"{name}: {told}") from None
+        if first["type"] in EXTRA:
+            raise InputError(f"{place} {shown(first['input'])}, expected no such key") from None
         expected = told or first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         value = "missing" if first["type"] == "missing" else shown(first["input"])
         raise InputError(f"{place} {value}, expected {str(expected)[:1].lower()}{str(expected)[1:]}") from None

@@ -8,6 +8,7 @@ this package, because its process starts without it, and so starts fast.
 
 import atexit
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,6 +16,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO
+
+PATIENCE = 10
+"""How many times longer an answer may take on a busy machine than the CPU time that it may use."""
 
 Message = tuple[dict[str, Any], list[bytes]]
 
@@ -29,7 +33,7 @@ class Worker:
         atexit.register(self.end)
 
     def ask(self, about: dict[str, Any], *parts: bytes, seconds: float) -> Message | None:
-        """Its answer; None where it ended or took too long."""
+        """Its answer; None where it ended or took too long: so much CPU time, or `PATIENCE` times that of waiting."""
         with self.lock:
             if self.process is None:
                 self.process = subprocess.Popen(
@@ -39,11 +43,11 @@ class Worker:
                     stderr=subprocess.DEVNULL,
                 )
             process = self.process
-            alarm = threading.Timer(seconds, process.kill)
+            alarm = threading.Timer(PATIENCE * seconds, process.kill)
             alarm.daemon = True
             alarm.start()
             try:
-                send(process.stdin, about, *parts)
+                send(process.stdin, {**about, "seconds": seconds}, *parts)
                 return receive(process.stdout)
             except (OSError, EOFError, ValueError):
                 self.end()
@@ -97,6 +101,16 @@ def limit_memory(more: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (held + more, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
+def limit_time(more: float) -> None:
+    """Let the system end the process after so many seconds of CPU time more; nothing where it has no such limit."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        soft = math.ceil(used.ru_utime + used.ru_stime + more)
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
 def serve(answer: Callable[[dict[str, Any], list[bytes]], Message]) -> None:
     """Answer until the other side ends; errors of any kind are answers too."""
     with suppress(ImportError, ValueError, OSError):
@@ -111,6 +125,7 @@ def serve(answer: Callable[[dict[str, Any], list[bytes]], Message]) -> None:
         except EOFError:
             return
         try:
+            limit_time(about["seconds"])
             if "memory" in about:
                 limit_memory(about["memory"])
             told, contents = answer(about, parts)

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError, first_line
+from .files import refuse_special
 
 MAX_BYTES = 4 * 2**20
 INTEGER, MAX_DIGITS = "tag:yaml.org,2002:int", 400
@@ -15,6 +16,7 @@ MAX_NODES = 500_000
 
 def read_yaml(path: Path, *, expected: str = "a YAML file") -> Any:
     """What a file holds; raises InputError that names it where it isn't YAML of a usual size in UTF-8."""
+    refuse_special(path)
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

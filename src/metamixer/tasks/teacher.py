@@ -15,7 +15,7 @@ from ..data.images.class_names import match_classes
 from ..data.preprocessing import Preprocessing
 from ..deployment.formats import is_exported
 from ..deployment.runtime import Runtime
-from ..errors import InputError, first_line
+from ..errors import InputError, at_least, first_line
 from ..models import create_model
 from ..models.registry import expect_classifier
 from ..models.tasks import CLASSIFICATION
@@ -40,7 +40,7 @@ class Teacher(nn.Module):
 
     def __init__(
         self,
-        model: str | nn.Module,
+        model: Any,  # str | nn.Module would let the parser put the text of a file in the place of its name
         *,
         size: int | None = None,
         mean: Sequence[float] | None = None,
@@ -50,8 +50,12 @@ class Teacher(nn.Module):
         stages: Sequence[int] = (),
     ):
         super().__init__()
+        if not isinstance(model, str | nn.Module):
+            raise InputError(f"teacher {model!r}, expected a name, a file or a module")
+        if size is not None:
+            at_least("teacher.size", size, 1)
         self.name = model if isinstance(model, str) else type(model).__name__
-        network, info = build_teacher(model) if isinstance(model, str) else (model, {})
+        network, info = named_teacher(model) if isinstance(model, str) else (model, {})
         self.model = network.eval().requires_grad_(False)
         own = info.get("preprocessing") or getattr(self.model, "pretrained_cfg", {})
         self.class_names = info.get("classes")
@@ -156,6 +160,16 @@ class Exported(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, C, H, W) -> logits (B, classes)."""
         return self.runtime.any_batch(images.float())
+
+
+def named_teacher(name: str) -> tuple[nn.Module, Mapping[str, Any]]:
+    """What `build_teacher` gives; its InputErrors name the teacher."""
+    try:
+        return build_teacher(name)
+    except InputError as error:
+        if str(error).startswith(("teacher ", f"{name}: ")):
+            raise
+        raise InputError(f"teacher {name!r}: {error}") from None
 
 
 def build_teacher(name: str) -> tuple[nn.Module, Mapping[str, Any]]:

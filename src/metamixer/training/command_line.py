@@ -20,7 +20,7 @@ from lightning_utilities.core.imports import RequirementCache
 from .. import tasks  # noqa: F401  its classes can be named in a recipe without a path
 from ..checkpoints.ours import expect_training_checkpoint
 from ..data import import_all
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..models.tasks import CLASSIFICATION
 from ..system.allocator import keep_freed_memory
 from ..system.machine import computes_bfloat16, warn_of_emulation
@@ -87,6 +87,9 @@ class TrainingCLI(LightningCLI):
         except ArgumentError as error:
             options = self._subcommand_parsers[args[0]]._option_string_actions
             raise InputError(f"{plain(str(error), options)}; see metamixer {args[0]} --help") from None
+        seed = self.config[self.config.subcommand].get("seed_everything")
+        if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
+            raise InputError(f"seed_everything {seed}, expected an integer from 0 to {2**32 - 1}")
 
     def _parse_ckpt_path(self) -> None:
         """Judge the checkpoint before anything else looks into it.
@@ -152,7 +155,8 @@ class TrainingCLI(LightningCLI):
         if config.ckpt_path and isinstance(self.model, Task):
             expect_training_checkpoint(config.ckpt_path, self.model.network)
         if self.config.subcommand != "fit":
-            print(f"weights: {config.ckpt_path or config.model.init_args.get('initial') or 'the published ones'}")
+            source = config.ckpt_path or config.model.init_args.get("initial") or "the published ones"
+            print(printable(f"weights: {source}"))
 
     def instantiate_trainer(self, **kwargs):
         config = self.config[self.config.subcommand]
@@ -214,11 +218,11 @@ def print_next(run: TrainingCLI) -> None:
     """Print the checkpoint that a training run has written, and next commands."""
     out, words = Path(run.trainer.default_root_dir), run.words
     if run.config.subcommand == "fit" and run.trainer.is_global_zero and (best := out / "best.ckpt").is_file():
-        print(f"wrote {best}")
+        print(printable(f"wrote {best}"))
         recipe = next(
             (f" --config {name_of(words[i + 1])}" for i, word in enumerate(words[:-1]) if word == "--config"), ""
         )
-        print(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}")
+        print(printable(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}"))
 
 
 def as_list(setting: Any) -> list[Any]:
@@ -243,6 +247,8 @@ def quieten_lightning() -> None:
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
         ".*args parameter is intended to run from within Python.*",
+        ".*using the WeightAveraging callback with a model that overrides.*",  # it holds, nothing is sharded
+        ".*smaller than the logging interval.*",
         ".*using the WeightAveraging callback, but loading.*",  # our checkpoints have the averaged weights
         ".*isinstance.treespec, LeafSpec.*",
         ".*overridden `on_before_batch_transfer`.*",

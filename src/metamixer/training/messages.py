@@ -11,25 +11,34 @@ NO_KEYWORD = re.compile(
     r"class_path '([\w.]+)': (?:Option '([\w.]+)' is not accepted|unrecognized arguments: --([\w.]+))"
 )
 KEY = re.compile(r'Parser key "([\w.]+)"')
-WRONG_VALUE = re.compile(r"Subtypes: \[(.*?)\] Errors: .*Given value: (.*)$")
+WRONG_VALUE = re.compile(r"Subtypes: \[(.*?)\] Errors: .*Given value: ?(.*)$")
+ONE_KIND = re.compile(r"Expected a (<class '\w+'>)\. Got value: ?(.*)$")
+LITERAL = re.compile(r"typing\.Literal\[(.*)\]")
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "NoneType": "null"}
+"""How messages call the types of options."""
 
 
 def plain(message: str, options: Iterable[str]) -> str:
     """The message about the option only, with the nearest of `options`; other messages unchanged."""
     message = " ".join(message.split())
-    key, keyword, value = KEY.search(message), NO_KEYWORD.search(message), WRONG_VALUE.search(message)
+    key, keyword = KEY.search(message), NO_KEYWORD.search(message)
+    value = WRONG_VALUE.search(message) or ONE_KIND.search(message)
     if key and keyword:
         path, name = keyword[1], keyword[2] or keyword[3]
         near = _nearest(name, _keywords(path))
         return f"{key[1]}.{name}: {path.rpartition('.')[2]} has no such option" + _asked(key[1], near)
     if key and value and "class_path" not in message:
         kinds = re.findall(r"<class '([\w.]+)'>|([\w.]+\[[^]]*\])", value[1])
-        names = ["none" if kind == "NoneType" else kind or other for kind, other in kinds]
+        names = [KINDS.get(kind, kind) or LITERAL.sub(_one_of, other) for kind, other in kinds]
         return f"{key[1]} {value[2]!r}, expected {' or '.join(names)}"
     option = NO_OPTION.search(message)
     if option:
         return f"{option[1]}: no such option" + _asked("", _nearest(option[1], options))
     return message
+
+
+def _one_of(literal: re.Match[str]) -> str:
+    return "one of " + literal[1].replace("'", "")
 
 
 def _keywords(path: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Recipes on the command line of training: judged before Lightning reads them, and named in what is wrong with them."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -41,9 +42,18 @@ def naming_recipes(arguments: Sequence[str]) -> Iterator[None]:
     except InputError as error:
         recipes = ", ".join(recipes_in(arguments))
         named = str(error).partition(": ")[0]
-        if not recipes or named.startswith("--") or "/" in named or Path(named).exists():
+        if not recipes or named.startswith("--") or "/" in named or os.path.exists(named):
             raise
         raise InputError(f"{recipes}: {error}") from None
+
+
+@contextmanager
+def unnamed(recipe: Path) -> Iterator[None]:
+    """Leave a recipe that the user didn't write out of an InputError."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).removeprefix(f"{recipe}: ")) from None
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from ..errors import printable
 from ..system.files import held, written_whole
 
 
@@ -71,7 +72,7 @@ def keep_earlier_run(out: Path, *, logs: Container[Path]) -> None:
         target = folder / path.relative_to(out)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
-    print(f"{out}: the earlier run there is now in {folder}")
+    print(printable(f"{out}: the earlier run there is now in {folder}"))
 
 
 def drop_empty_run(out: Path) -> None:

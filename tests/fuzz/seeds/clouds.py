@@ -30,7 +30,7 @@ def make(folder: Path) -> list[Kind]:
     arrays = [
         Kind("coord.npy", read_room),
         Kind("segment.npy", read_point_labels),
-        Kind("sample.npy", lambda path: read_samples(path.parent, None, torch.zeros(1, 3, 8, 8), limit=1)),
+        Kind("sample.npy", read_sample),
     ]
     return [*(Kind(name, read) for name in names), *arrays]
 
@@ -63,6 +63,14 @@ def write_labels(path: Path) -> None:
     """As `metamixer points` does."""
     cloud = read_cloud(path)
     write_labelled(path, path.with_name(f"out_{path.name}"), np.zeros(len(cloud), np.int64))
+
+
+def read_sample(path: Path) -> None:
+    """A folder of arrays for calibration."""
+    folder = path.with_name(f"{path.stem}_samples")
+    folder.mkdir()
+    path.rename(folder / f"{path.stem}.npy")
+    read_samples(folder, None, torch.zeros(1, 3, 8, 8), limit=1)
 
 
 def read_room(path: Path) -> None:

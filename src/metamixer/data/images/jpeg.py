@@ -45,6 +45,8 @@ def file_quality(image: Image.Image) -> int | None:
 
 def is_lossy(path: Path) -> bool:
     """Whether a file is a JPEG or a lossy WebP, by its content; False for a file that can't be read."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(12)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import InputError
-from ...system.files import written_whole
+from ...system.files import refuse_special, written_whole
 from .decoding import decoding
 from .deep_png import decode_deep_png, is_deep_color_png, write_deep_png
 from .jpeg import file_quality
@@ -80,6 +80,7 @@ class PictureFile:
 
 def read_picture(path: Path) -> PictureFile:
     """Read an image file; raises InputError if it isn't an image, is truncated or is of an unsupported kind."""
+    refuse_special(path)
     with decoding(path), Image.open(path) as image:
         _refuse_unknown(image, path)
         image.load()  # in a PNG the EXIF data may follow the pixels

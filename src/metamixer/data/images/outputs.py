@@ -35,7 +35,7 @@ class OutputCache:
             np.save(self.folder / CROPS, crops)
             write_text(self.folder / ABOUT, json.dumps(self.about, indent=1))
         self._expect_same()
-        self.crops = read_array(self.folder / CROPS)
+        self.crops = self._read_crops(crops)
         self.known = self._array(KNOWN, (len(self.crops),), np.bool_)
         self.outputs: list[np.ndarray] = []
         self._open([self._width(path) for path in self._files()])
@@ -64,6 +64,15 @@ class OutputCache:
                 self._array(f"output_{number}.npy", (len(self.crops), width), np.float16)
                 for number, width in enumerate(widths)
             ]
+
+    def _read_crops(self, given: np.ndarray) -> np.ndarray:
+        path = self.folder / CROPS
+        crops = read_array(path)
+        if crops.shape != given.shape or crops.dtype != given.dtype or not np.isfinite(crops).all():
+            raise InputError(
+                f"{path}: {crops.dtype} {crops.shape}, expected finite {given.dtype} {given.shape}: remove the folder"
+            )
+        return crops
 
     def _width(self, path: Path) -> int:
         array = map_array(path)

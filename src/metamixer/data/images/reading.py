@@ -12,7 +12,7 @@ from timm.data import create_dataset
 from torch.utils.data import Dataset, IterableDataset
 
 from ...errors import InputError, first_line
-from ...system.files import files_below
+from ...system.files import files_below, refuse_special
 from ..preprocessing import Transform
 from .decoding import decoding
 from .orientation import find_turn
@@ -67,6 +67,8 @@ def read_image(file, *, mode: str = "RGB", name: str = "image", upright: bool = 
 
     upright: rotate according to the EXIF orientation tag, as viewers and labeling tools do.
     """
+    if isinstance(file, str | Path):
+        refuse_special(Path(file))
     with decoding(name):
         image = file if isinstance(file, Image.Image) else Image.open(file)
         image.load()  # in a PNG the EXIF data may follow the pixels
@@ -174,4 +176,5 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
 def _images_at(path: Path) -> list[Path]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder, expected images")
+    refuse_special(path)
     return [path] if path.is_file() else images_below(path)

@@ -15,6 +15,8 @@ import numpy as np
 
 from ...errors import InputError, first_line
 
+MOST_CLASSES = 2**31 - 1
+
 
 class ShardReader:
     """Samples of tar files: an image and its class in consecutive members, such as `NAME.jpg` and `NAME.cls`.
@@ -40,7 +42,9 @@ class ShardReader:
             content, text = (_read(file, *place) for place in ((image, image_size), (label, label_size)))
         try:
             number = int(json.loads(text)[self.label] if self.label else text)
-        except (ValueError, KeyError, TypeError) as error:
+            if not -MOST_CLASSES <= number <= MOST_CLASSES:
+                raise ValueError("too large")
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise InputError(
                 f"{self.filename(index)}: class {text[:20]!r} ({first_line(error)}), expected a number"
             ) from None

@@ -8,9 +8,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as F
 
-from ...errors import at_least, rising
+from ...errors import InputError, at_least, rising
 from ..chance import uniform
 from ..preprocessing import Kept, Preprocessing
+
+MOST_VIEWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Views(Kept):
 
     def __post_init__(self):
         at_least("views.count", self.count, 1)
+        if self.count > MOST_VIEWS:
+            raise InputError(f"views.count {self.count}, expected at most {MOST_VIEWS}")
         rising("views.scale", self.scale)
         rising("views.ratio", self.ratio)
 

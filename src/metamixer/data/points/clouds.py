@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError
-from ...system.files import written_whole
+from ...system.files import refuse_special, written_whole
 from ..arrays import read_array, read_arrays
 from .las import read_las, write_las
 from .ply import read_ply, write_ply
@@ -84,6 +84,7 @@ def read_cloud(path: str | Path) -> Cloud:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
+    refuse_special(path)
     kind = kind_of(path)
     if kind not in READERS:
         raise InputError(f"{path}: kind {kind!r}, expected one of {', '.join(READERS)}")

@@ -19,7 +19,7 @@ SMALL = 2**20
 BASE, COPIES = 2**30, 12
 """Memory that the worker may take: for its libraries, and so many times the points."""
 SECONDS, BYTES_PER_SECOND = 30, 2**21
-"""Time of the worker: so long, and as long as it takes to decode the points this slowly."""
+"""CPU time of the worker: so much, and what it takes to decode the points this slowly."""
 
 
 def read_las(path: Path) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ...errors import InputError, first_line
+from ...system.files import refuse_special
 from .dates import Dates, import_pandas, shown, stamp, time_column
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def find_table(path: str | Path) -> Path:
         for name in (f"{path}", f"{path}.gz"):
             if (folder / name).is_file():
                 return folder / name
+            refuse_special(folder / name)
     places = (
         " or below METAMIXER_DATA"
         if len(folders) > 1

@@ -1,11 +1,12 @@
 """Images with a COCO JSON file: objects with boxes and masks."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
-from ...data.detection.coco_json import load_coco
-from ...errors import InputError
+from ...data.detection.coco_json import load_coco, read_coco
+from ...errors import InputError, InputWarning
 from ...models.tasks import DETECTION
 from ...system.files import write_text
 from .images import expect_readable
@@ -15,7 +16,7 @@ from .understood import OwnData, at_least_two, counted, named, split, write_spli
 def coco_files(folder: Path) -> list[Path]:
     """The COCO files in a folder or its `annotations`."""
     found = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json"), *folder.glob("*/_annotations*.json")])
-    return [path for path in found if is_coco(path)]
+    return [path for path in found if path.is_file() and is_coco(path)]
 
 
 def is_coco(path: Path) -> bool:
@@ -57,6 +58,7 @@ def understand_objects(folder: Path) -> OwnData:
     names = [str(category["name"]) for category in content["categories"]]
     if not names or not content["annotations"]:
         raise InputError(f"{first}: no categories or no annotations, expected both")
+    judge(first, images)
     train, val = split([image["id"] for image in content["images"]], 0)
     val_count = len(load_coco(by_split["val"])["images"]) if divided else len(val)
 
@@ -95,6 +97,13 @@ def understand_objects(folder: Path) -> OwnData:
         prepare,
         {"gradient_clip_val": 10.0},
     )
+
+
+def judge(path: Path, images: Path) -> None:
+    """Raise InputError for what training would refuse, by the name of the user's file and not of a split's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # of annotations that are left out: training warns of them
+        read_coco(path, images)
 
 
 def divide(content: dict[str, Any], out: Path, seed: int) -> dict[str, Path]:

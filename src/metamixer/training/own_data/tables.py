@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ...data.series.frames import read_frame
 from ...data.series.tables import read_table
-from ...errors import InputError
+from ...errors import InputError, naming
 from ...models.tasks import FORECASTING
 from ...system.files import write_text
 from .understood import OwnData, named
@@ -32,7 +32,8 @@ def understand_table(path: Path) -> OwnData:
     tables = tables_at(path)
     if len(tables) > 1:
         raise InputError(f"{path}: {len(tables)} tables, expected one; give its path, such as {tables[0]}")
-    series, _ = read_frame(read_table(tables[0]))
+    with naming(tables[0]):
+        series, _ = read_frame(read_table(tables[0]))
     rows, variables = len(series), len(series.names)
     horizon = min(LONGEST, int(rows * PARTS[1]))
     lookback = min(LONGEST, rows // 4)

@@ -18,11 +18,12 @@ from lightning.pytorch.callbacks import Callback
 
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
-from ...errors import InputError, InputWarning, above_zero, at_least
+from ...errors import InputError, InputWarning, above_zero, at_least, printable
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
+from ..recipe_checks import unnamed
 from .kinds import understand
 from .understood import OwnData, counted
 
@@ -103,14 +104,17 @@ def fit(
     above_zero("minutes", minutes)
     if epochs is not None:
         at_least("epochs", epochs, 1)
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed {seed}, expected an integer from 0 to {2**32 - 1}")
     data, out = understand(path), Path(out)
     start = find_start(data, initial)
-    print(f"{path}: {data.understood}", flush=True)
-    with removed_where_it_fails(out):
+    print(printable(f"{path}: {data.understood}"), flush=True)
+    with removed_where_it_fails(out), naming_originals(out / "split"):
         recipe = recipe_of(data, start, out, seed=seed)
         length = "" if epochs else f", up to about {minutes:g} min"
         epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
-        print(f"training {start}: {counted(epochs, 'epoch')}{length}; the run is in {out}", flush=True)
+        begun = f"training {start}: {counted(epochs, 'epoch')}{length}; the run is in {out}"
+        print(printable(begun), flush=True)
         steps = epochs * steps_per_epoch(data, recipe)
         if steps < FEW_STEPS:
             more = f"only {counted(steps, 'training step')}, expected a weak network; increase --minutes or --epochs"
@@ -134,7 +138,8 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     if kind != data.data_class:
         raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
     epochs = epochs or planned
-    print(f"{path}: {data.understood}\nresuming the run in {out}, {counted(epochs, 'epoch')} in all", flush=True)
+    print(printable(f"{path}: {data.understood}"))
+    print(printable(f"resuming the run in {out}, {counted(epochs, 'epoch')} in all"), flush=True)
     words = ["--out", str(out), "--trainer.max_epochs", str(epochs), "--resume", "true"]
     return finished(data, run(["fit", "--config", str(file), *words]), Path(out), epochs)
 
@@ -149,6 +154,18 @@ def removed_where_it_fails(out: Path) -> Iterator[None]:
     except BaseException:
         if not was_there and not any((out / name).exists() for name in ("best.ckpt", "last.ckpt")):
             shutil.rmtree(out, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def naming_originals(folder: Path) -> Iterator[None]:
+    """Name the user's file in an InputError about a link to it in the split."""
+    try:
+        yield
+    except InputError as error:
+        path, colon, rest = str(error).partition(": ")
+        if Path(path).is_relative_to(folder) and os.path.islink(path):
+            raise InputError(f"{os.readlink(path)}{colon}{rest}") from None
         raise
 
 
@@ -222,7 +239,7 @@ def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) 
             cli = run_recipe({**recipe, "out": folder, "trainer": trainer}, Path(folder, "trial.yaml"))
     step = next(callback.seconds for callback in cli.trainer.callbacks if isinstance(callback, StepClock))
     epoch = step * cli.trainer.num_training_batches * (1 + VALIDATION_COST * data.val_items / max(data.items, 1))
-    return min(max(int(seconds / max(epoch, 1e-6)), 1), data.most_epochs)
+    return int(min(max(seconds / max(epoch, 1e-6), 1), data.most_epochs))
 
 
 def steps_per_epoch(data: OwnData, recipe: Mapping[str, Any]) -> int:
@@ -261,4 +278,5 @@ def finished(data: OwnData, cli: TrainingCLI, out: Path, epochs: int) -> Run:
 def run_recipe(recipe: Mapping[str, Any], path: Path) -> TrainingCLI:
     """Write a recipe to `path` and run `metamixer fit` on it."""
     write_text(path, yaml.safe_dump(dict(recipe), sort_keys=False))
-    return run(["fit", "--config", str(path)])
+    with unnamed(path):
+        return run(["fit", "--config", str(path)])
