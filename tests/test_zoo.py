@@ -211,9 +211,10 @@ def test_each_task_has_a_default_where_there_are_weights():
         "super_resolution": "ffnet_sr_nano_x2",
         "restoration": "ffnet_restore_gray",
         "zero_shot_forecasting": "ffnet_ts_zero",
+        "points": "ffnet_3d_nano.semantickitti",
     }
-    with pytest.raises(InputError, match="no weights for points are published or packaged"):
-        weights_name(None, "points")
+    with pytest.raises(InputError, match="no weights for forecasting are published or packaged"):
+        weights_name(None, "forecasting")
 
 
 class TestTable:
