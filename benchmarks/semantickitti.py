@@ -25,7 +25,7 @@ from metamixer.tasks.confusion import class_ious, read_confusion, segmentation_m
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/points/semantickitti_mini.yaml"
 RESULTS = ROOT / "benchmarks/results/semantickitti"
-PACKAGED = "ffnet_3d_nano.semantickitti"
+PACKAGED = "ffnet_3d_nano_semantickitti"
 CONTENDERS = {
     "ffnet_3d_nano": "FFNified attention",
     "sparse_unet_nano": "sparse U-Net: one convolution instead of keys and values",

@@ -207,11 +207,11 @@ def test_each_task_has_a_default_where_there_are_weights():
     assert {task: default.name for task in TASKS if (default := default_weights(task))} == {
         "classification": "ffnet_1.distilled_in1k",
         "detection": "cascade_mask_rcnn_ffnet_2",
-        "segmentation": "ffnet_head_ffnet_nano.camvid",
+        "segmentation": "ffnet_head_ffnet_nano_camvid",
         "super_resolution": "ffnet_sr_nano_x2",
         "restoration": "ffnet_restore_gray",
         "zero_shot_forecasting": "ffnet_ts_zero",
-        "points": "ffnet_3d_nano.semantickitti",
+        "points": "ffnet_3d_nano_semantickitti",
     }
     with pytest.raises(InputError, match="no weights for forecasting are published or packaged"):
         weights_name(None, "forecasting")

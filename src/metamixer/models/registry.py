@@ -88,13 +88,11 @@ def _built(name: str, builder: Callable[..., nn.Module], **kwargs) -> nn.Module:
 
 def _with_weights(builder: Callable[..., nn.Module], weights: Weights, kwargs: Mapping[str, Any]) -> nn.Module:
     """A network that isn't timm's, with these weights; for other numbers of classes the last layers are new."""
-    network = builder(**{**weights.arguments, **kwargs})
-    classes = kwargs.get("num_classes", weights.classes)
-    trained = (
-        network
-        if classes == weights.classes
-        else builder(**{**weights.arguments, **kwargs, "num_classes": weights.classes})
-    )
+    kwargs = {**weights.arguments, **kwargs}
+    known = {} if weights.classes is None else {"num_classes": weights.classes}
+    network = builder(**{**known, **kwargs})
+    same = kwargs.get("num_classes", weights.classes) == weights.classes
+    trained = network if same else builder(**{**kwargs, **known})
     load_state(trained, read_published(source_of(weights)))
     if trained is not network:
         named = network.pretrained_cfg["classifier"]

@@ -92,6 +92,6 @@ OTHER_SIZES: dict[str, Network] = {
     "ffnet_sr_nano_x4": Network(SUPER_RESOLUTION, 188_080, 12_113_149_952, (256, 256)),
     "ffnet_restore_gray": Network(RESTORATION, 276_548, 4_441_767_936, (256, 256)),
     "ffnet_ts_zero": Network(ZERO_SHOT, 1_230_480),
-    "ffnet_3d_nano.semantickitti": Network(POINTS, 1_745_555),
+    "ffnet_3d_nano_semantickitti": Network(POINTS, 1_745_555),
 }
 """By name of weights: sizes that differ from the network's defaults."""

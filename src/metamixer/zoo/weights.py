@@ -157,7 +157,7 @@ WEIGHTS: tuple[Weights, ...] = (
     _coco(3, ".pth", 425, 52.8, 45.6),
     _coco(4, ".zip", 549, 53.4, 45.9),
     Weights(
-        "ffnet_head_ffnet_nano.camvid",
+        "ffnet_head_ffnet_nano_camvid",
         "ffnet_head_ffnet_nano",
         "ffnet_head_ffnet_nano_camvid.safetensors",
         3.4,
@@ -199,7 +199,7 @@ WEIGHTS: tuple[Weights, ...] = (
         sha256="ffff48f0d31b5d9376396565bcaf30afac672dad73731d7afb9e05e7223dd79d",
     ),
     Weights(
-        "ffnet_3d_nano.semantickitti",
+        "ffnet_3d_nano_semantickitti",
         "ffnet_3d_nano",
         "ffnet_3d_nano_semantickitti.safetensors",
         3.5,
