@@ -94,7 +94,7 @@ def test_what_there_is_not_is_named_with_the_nearest(words, said, capsys):
             'Parser key "trainer.max_epochs": Does not validate against any of the Union subtypes Subtypes: '
             "[<class 'int'>, <class 'NoneType'>] Errors: - Expected a <class 'int'> Given value type: <class 'str'> "
             "Given value: x",
-            "trainer.max_epochs 'x', expected a whole number or null",
+            "trainer.max_epochs 'x', expected a whole number",
         ),
         (
             "Parser key \"memory\": Expected a <class 'int'>. Got value: nan",
@@ -103,7 +103,7 @@ def test_what_there_is_not_is_named_with_the_nearest(words, said, capsys):
         (
             'Parser key "train": Does not validate against any of the Union subtypes Subtypes: '
             "[typing.Literal['none', 'scratch'], <class 'NoneType'>] Errors: - Expected Given value: x",
-            "train 'x', expected one of none, scratch or null",
+            "train 'x', expected one of none, scratch",
         ),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_name_added_to_the_table_is_a_mixer(monkeypatch):
 
 def test_refuses_an_unknown_mixer():
     names = "ffnified, attention, depthwise, convolution, pooling, identity"
-    with pytest.raises(InputError, match=f"mixer 'atention', expected one of {names} or a function"):
+    with pytest.raises(InputError, match=f"mixer 'atention', expected one of {names}, a function"):
         metamixer.create_model("ffnet_nano", mixers="atention")
     with pytest.raises(InputError, match="expected one entry per stage"):
         metamixer.create_model("ffnet_nano", mixers=("ffnified", "attention"))

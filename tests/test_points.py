@@ -27,7 +27,7 @@ def clouds(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"coord": np.zeros((2, 3))}, "no colours, expected them"),
+        ({"coord": np.zeros((2, 3))}, "no colours, expected because the network uses"),
         ({"coord": np.zeros((0, 3)), "color": np.zeros((0, 3))}, "no points"),
         ({"coord": np.array([[0, 0, np.nan]]), "color": np.zeros((1, 3))}, "nan"),
         ({"coord": np.array([[0, 0, 0], [0, 0, 1e9]]), "color": np.zeros((2, 3))}, "from end to end"),

@@ -283,7 +283,7 @@ class TestCommand:
         ("arguments", "message"),
         [
             (("absent.png",), "absent.png: no such file"),
-            (("{a}", "--scale", "two"), "Given value: two"),
+            (("{a}", "--scale", "two"), "scale 'two', expected a whole number"),
             (("--overwrite", "{a}", "--device", "bogus"), "device 'bogus' is not available; choose from: cpu"),
             (("{a}", "--precision", "int8"), "precision 'int8', expected one of fp32, bf16"),
             (("{a}", "--scale", "5"), "scale 5, expected one of 2, 3, 4"),

@@ -54,7 +54,7 @@ def test_long_tables_of_polars():
 
 def test_missing_values_are_not_filled():
     values = 50 + 10 * SEASON[:ROWS]
-    values[[3, 40, 41, ROWS - 1]] = np.nan
+    values[[3, 40, 41, ROWS - 2]] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         forecast = zero_shot_forecast(table(values), 12)

@@ -14,7 +14,7 @@ KEY = re.compile(r'Parser key "([\w.]+)"')
 WRONG_VALUE = re.compile(r"Subtypes: \[(.*?)\] Errors: .*Given value: ?(.*)$")
 ONE_KIND = re.compile(r"Expected a (<class '\w+'>)\. Got value: ?(.*)$")
 LITERAL = re.compile(r"typing\.Literal\[(.*)\]")
-KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "NoneType": "null"}
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 """How messages call the types of options."""
 
 
@@ -29,7 +29,7 @@ def plain(message: str, options: Iterable[str]) -> str:
         return f"{key[1]}.{name}: {path.rpartition('.')[2]} has no such option" + _asked(key[1], near)
     if key and value and "class_path" not in message:
         kinds = re.findall(r"<class '([\w.]+)'>|([\w.]+\[[^]]*\])", value[1])
-        names = [KINDS.get(kind, kind) or LITERAL.sub(_one_of, other) for kind, other in kinds]
+        names = [KINDS.get(kind, kind) or LITERAL.sub(_one_of, other) for kind, other in kinds if kind != "NoneType"]
         return f"{key[1]} {value[2]!r}, expected {' or '.join(names)}"
     option = NO_OPTION.search(message)
     if option:
