@@ -101,7 +101,7 @@ class TestCommand:
         ("arguments", "said"),
         [
             (["nowhere.csv"], "nowhere.csv: no such file"),
-            (["{table}", "--train", "scratch", "--horizon", "500"], "expected at least 1596"),
+            (["{table}", "--train", "scratch", "--horizon", "500"], "expected at least 1508"),
             (["{table}", "--train", "none", "--steps", "9"], "steps 9 with train none"),
             (["{table}", "--train", "finetune", "--lookback", "9"], "lookback 9 with train finetune"),
             (["{table}", "--train", "scratch", "--quantiles", "0.1"], "quantiles [0.1] with train scratch"),

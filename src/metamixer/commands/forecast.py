@@ -47,7 +47,8 @@ def forecast(
         table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
         horizon: steps to forecast; default: the checkpoint's, else 48 for hourly data, 28 daily, 13 weekly, 18 monthly,
             8 quarterly, 6 yearly, for others a tenth of the rows up to 96; with an engine 96.
-        lookback: steps of input; default: 96, or the checkpoint's.
+        lookback: steps of input; default: the checkpoint's, else 96, or two seasons up to 336 if that is more, and less
+            for a short table.
         out: the CSV file to write the forecast to; default: forecast.csv, or forecast_2.csv if that exists; none with
             --json -.
         plot: the image file for a plot.

@@ -27,6 +27,7 @@ from .intervals import interval_margins
 from .kept_forecaster import fitted_of, read_alone, read_kept, write_alone, write_fitted
 from .predictor import Network, Predictor
 from .scratch import Training, train_network, validation_errors, windows_of
+from .splits import LOOKBACK, lookback_for
 from .table_tuning import tune
 from .zero_shot import PACKAGED, forecast_series, packaged_network
 
@@ -45,7 +46,7 @@ class Forecaster(Predictor):
     Args:
         horizon: steps to forecast; None: by the first table's frequency (`Frequency.default_horizon`).
         train: "finetune" or "scratch"; None: scratch if one of its options is given, else finetune.
-        lookback, model, model_args, training: of scratch: steps of input (96), the network, its training.
+        lookback, model, model_args, training: of scratch: steps of input (by the table), the network, its training.
         fine_tuning: of finetune: the hyperparameters.
         levels: coverage in percent of the prediction intervals, such as (80, 95).
         quantiles: quantiles to add, such as (0.1, 0.9); not with scratch.
@@ -80,7 +81,8 @@ class Forecaster(Predictor):
     ):
         asked = {"lookback": lookback, "model": model, "model_args": model_args, "training": training}
         self.train = find_way(train, [name for name, value in asked.items() if value is not None], quantiles)
-        lookback, model, training = 96 if lookback is None else lookback, model or "ffnet_ts", training or Training()
+        self.follows_table, lookback = lookback is None, LOOKBACK if lookback is None else lookback
+        model, training = model or "ffnet_ts", training or Training()
         expect_options(horizon=horizon, lookback=lookback, seed=seed, quantiles=quantiles)
         self._horizon, self.lookback = horizon and int(horizon), int(lookback)
         self.levels = expect_levels(levels)
@@ -147,6 +149,8 @@ class Forecaster(Predictor):
     def _train(self, measured: Series, layout: Layout) -> "Forecaster":
         """Train a network from scratch on all series together."""
         frequency = Frequency.of(measured)
+        if self.follows_table:
+            self.lookback = lookback_for(len(measured), self.horizon, frequency.season)
         data = windows_of(measured, self.training, lookback=self.lookback, horizon=self.horizon, seed=self.seed)
         network = train_network(
             data, self.training, model=self.model, model_args=self.model_args, seed=self.seed, device=self.device

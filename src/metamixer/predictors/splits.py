@@ -5,6 +5,14 @@ from ..errors import InputError
 PARTS = (0.8, 0.1, 0.1)
 """Fractions of the rows for training, for validation and calibration, and for the backtest."""
 
+LOOKBACK, SHORTEST, LONGEST = 96, 8, 336
+"""The usual lookback, and the limits of one that follows from a table."""
+
+
+def lookback_for(rows: int, horizon: int, season: int) -> int:
+    """The lookback for a table: 96, or two seasons if that is more, up to 336; less for a short table."""
+    return max(min(max(LOOKBACK, 2 * season), LONGEST, rows - 3 * horizon), SHORTEST)
+
 
 def split_windows(rows: int, lookback: int, horizon: int) -> tuple[int, int, int]:
     """Rows of each part for a network with a fixed lookback; validation and backtest have at least one window's future.
