@@ -28,6 +28,9 @@ from metamixer.system.machine import computes_bfloat16, describe_accelerator, de
 
 ROOT = Path(__file__).parent.parent
 CLASSES = 1000
+PATIENCE = 300
+"""Seconds that a step may take; the first one compiles."""
+
 BATCHES = 4
 LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 1e-3, 0.05, 0.1
 
@@ -232,10 +235,11 @@ def take_turn(pipes: dict[str, Connection], steps: dict[str, list]) -> None:
         with suppress(OSError):
             pipe.send(True)
     for title, pipe in pipes.items():
-        try:
-            steps[title].append(pipe.recv())
-        except (EOFError, OSError):
-            print(f"{title}: failed, left out", flush=True)
+        with suppress(EOFError, OSError):  # it has ended
+            if pipe.poll(PATIENCE):
+                steps[title].append(pipe.recv())
+                continue
+        print(f"{title}: failed or took over {PATIENCE} s, left out", flush=True)
 
 
 def summary(steps: list[tuple[float, float, int]], warmup: int) -> dict:
