@@ -18,7 +18,6 @@ from metamixer.cli import main
 from metamixer.errors import InputError
 from metamixer.predictors.forecast_plot import draw_forecast
 from metamixer.predictors.forecaster import Forecaster, Training
-from metamixer.predictors.splits import lookback_for
 from metamixer.tasks import Forecasting, Optimization
 from metamixer.training.embedded import trainer_place
 from tables import NAMES, to_long, wide
@@ -286,29 +285,6 @@ def test_fit_says_what_is_wrong_with_a_table(table, change, message):
 def test_predict_says_what_is_wrong_with_a_table(table, fitted, change, message):
     with pytest.raises(InputError, match=message):
         fitted.predict(change(table))
-
-
-@pytest.mark.parametrize(
-    ("rows", "horizon", "season", "lookback"),
-    [
-        (5000, 96, 24, 96),
-        (5000, 96, 96, 192),
-        (9000, 60, 1440, 336),
-        (144, 12, 12, 96),
-        (100, 12, 12, 64),
-        (9, 6, 1, 8),
-    ],
-)
-def test_the_lookback_follows_season_and_length(rows, horizon, season, lookback):
-    assert lookback_for(rows, horizon, season) == lookback
-
-
-def test_a_short_table_is_enough_without_a_lookback(tmp_path):
-    forecaster = fit(wide(80), lookback=None)
-    forecaster.save(tmp_path / "forecaster.safetensors")
-    later = Forecaster.load(tmp_path / "forecaster.safetensors")
-    assert later.lookback == forecaster.lookback == 80 - 3 * 12
-    assert len(later.predict(wide(80))) == 12
 
 
 @pytest.mark.parametrize(("rows", "horizon", "lookback"), [(410, 24, 336), (84, 12, 48)])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 
 USAGE_ERROR = 2
 """Exit code of the command line for wrong input."""
@@ -28,6 +29,12 @@ def at_least(name: str, value: float, least: float) -> None:
     """Raise InputError if an option's value is below `least`."""
     if value < least:
         raise InputError(f"{name} {value}, expected at least {least}")
+
+
+def expect_seed(name: str, seed: object) -> None:
+    """Raise InputError unless it is a seed that Python, NumPy and PyTorch take: an integer from 0 to 2^32 - 1."""
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise InputError(f"{name} {seed!r}, expected an integer from 0 to {2**32 - 1}")
 
 
 def above_zero(name: str, *values: float) -> None:

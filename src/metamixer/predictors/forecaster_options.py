@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from ..data.series.frames import bounds_of
-from ..errors import InputError
+from ..errors import InputError, expect_seed
 
 TRAIN = ("finetune", "scratch")
 
@@ -37,7 +37,6 @@ def expect_options(*, horizon: Any, lookback: Any, seed: Any, quantiles: Sequenc
     for name, steps in (("horizon", 1 if horizon is None else horizon), ("lookback", lookback)):
         if not isinstance(steps, Integral) or steps < 1:
             raise InputError(f"{name} {steps!r}, expected an integer, at least 1")
-    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-        raise InputError(f"seed {seed!r}, expected an integer from 0 to {2**32 - 1}")
+    expect_seed("seed", seed)
     if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
         raise InputError(f"quantiles {quantiles!r}, expected numbers between 0 and 1, such as (0.1, 0.9)")

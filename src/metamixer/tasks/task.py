@@ -244,9 +244,10 @@ class Task(L.LightningModule, ABC):
 
 
 def fastest_layout(device: torch.device, precision: str) -> torch.memory_format:
-    """Channels-last, except in float32 on a GPU, where cuDNN's depthwise convolutions are slow in that layout.
+    """Channels-last, except in float32 on a GPU.
 
-    Measured on an H200: `ffnet_1` took 0.139 s a step for 0.115 s (`benchmarks/training_step.py`).
+    There `fit` with channels-last took 0.139 s a step and plain PyTorch 0.115 s (measured on an H200,
+    `benchmarks/training_step.py`); the layout alone was not compared.
     """
     slow = device.type == "cuda" and precision in FULL_PRECISION
     return torch.contiguous_format if slow else torch.channels_last

@@ -20,7 +20,7 @@ from lightning_utilities.core.imports import RequirementCache
 from .. import tasks  # noqa: F401  its classes can be named in a recipe without a path
 from ..checkpoints.ours import expect_training_checkpoint
 from ..data import import_all
-from ..errors import InputError, printable
+from ..errors import InputError, expect_seed, printable
 from ..models.tasks import CLASSIFICATION
 from ..system.allocator import keep_freed_memory
 from ..system.machine import computes_bfloat16, warn_of_emulation
@@ -88,8 +88,8 @@ class TrainingCLI(LightningCLI):
             options = self._subcommand_parsers[args[0]]._option_string_actions
             raise InputError(f"{plain(str(error), options)}; see metamixer {args[0]} --help") from None
         seed = self.config[self.config.subcommand].get("seed_everything")
-        if not isinstance(seed, bool | None) and not 0 <= seed < 2**32:
-            raise InputError(f"seed_everything {seed}, expected an integer from 0 to {2**32 - 1}")
+        if not isinstance(seed, bool | None):
+            expect_seed("seed_everything", seed)
 
     def _parse_ckpt_path(self) -> None:
         """Judge the checkpoint before anything else looks into it.

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
-from ...errors import InputError, InputWarning, above_zero, at_least, printable
+from ...errors import InputError, InputWarning, above_zero, at_least, expect_seed, printable
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
 from ...system.yaml_files import read_yaml
@@ -104,8 +104,7 @@ def fit(
     above_zero("minutes", minutes)
     if epochs is not None:
         at_least("epochs", epochs, 1)
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed {seed}, expected an integer from 0 to {2**32 - 1}")
+    expect_seed("seed", seed)
     data, out = understand(path), Path(out)
     start = find_start(data, initial)
     print(printable(f"{path}: {data.understood}"), flush=True)
