@@ -121,9 +121,9 @@ def _shell_code(shell: str = "bash", *others: str) -> str:
 
 
 def _train(arguments: list[str]) -> None:
-    from .training.command_line import print_next, run
+    from .commands.training import run_recipe
 
-    print_next(run(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto"))))
+    run_recipe(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto")))
 
 
 def _call(command: str, words: list[str]) -> None:
@@ -249,15 +249,17 @@ def _with_values(arguments: Sequence[str], flags: Container[str], values: Contai
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Print our own warnings without the source location, which doesn't help the user."""
-    before = warnings.formatwarning
+    """Print our own warnings once each, without the source location, which doesn't help the user."""
+    before, printed = warnings.formatwarning, set()
 
     def plain(message: Warning | str, category: type[Warning], *place) -> str:
-        return (
-            f"metamixer: warning: {printable(message, keep=chr(10))}\n"
-            if issubclass(category, InputWarning)
-            else before(message, category, *place)
-        )
+        if not issubclass(category, InputWarning):
+            return before(message, category, *place)
+        line = f"metamixer: warning: {printable(message, keep=chr(10))}\n"
+        if line in printed:
+            return ""
+        printed.add(line)
+        return line
 
     warnings.formatwarning = plain
     try:

@@ -1,7 +1,10 @@
 """The output of a command: lines of text, or its result as JSON."""
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,10 @@ class Output:
         if self.target != "-":
             print(printable(line, keep="\n"), flush=True)
 
+    def alone(self) -> AbstractContextManager[object]:
+        """A context for work that prints lines itself: with `--json -`, they go to standard error."""
+        return redirect_stdout(sys.stderr) if self.target == "-" else nullcontext()
+
     def introduce(self, model: str | None, task: str, classes: Sequence[str]) -> None:
         """Print the name of the weights and the classes that they know.
 
@@ -38,12 +45,22 @@ class Output:
 
     def end(self, result: Any, *, wrote: Iterable[object] = (), then: str = "") -> None:
         """Write the result as JSON if requested; print the files written and a next command."""
+        text = json.dumps(standard(result), indent=1)
         if self.target == "-":
-            print(json.dumps(result, indent=1))
+            print(text)
         elif self.target:
-            write_text(self.target, json.dumps(result, indent=1))
+            write_text(self.target, text)
         written = [*map(str, wrote), *([self.target] if self.target else [])]
         if written:
             self.say(f"wrote {', '.join(written)}")
         if then:
             self.say(f"next: {then}")
+
+
+def standard(value: Any) -> Any:
+    """A result with null in place of NaN and infinity, which JSON doesn't have."""
+    if isinstance(value, Mapping):
+        return {name: standard(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [standard(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

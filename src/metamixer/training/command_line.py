@@ -33,7 +33,7 @@ from .messages import plain
 from .open_settings import choose_monitor, start_bare, starts_from_weights
 from .progress import RunProgress
 from .recipe_checks import built_from_settings, check_recipes, naming_recipes
-from .recipes import name_of, with_recipes
+from .recipes import with_recipes
 from .run_folder import SaveConfigInRun, WholeCheckpointIO, drop_empty_run, locked
 
 PARSING = {"exit_on_error": False, "allow_abbrev": False}
@@ -155,8 +155,13 @@ class TrainingCLI(LightningCLI):
         if config.ckpt_path and isinstance(self.model, Task):
             expect_training_checkpoint(config.ckpt_path, self.model.network)
         if self.config.subcommand != "fit":
-            source = config.ckpt_path or config.model.init_args.get("initial") or "the published ones"
-            print(printable(f"weights: {source}"))
+            print(printable(f"weights: {self.weights}"))
+
+    @property
+    def weights(self) -> str:
+        """What is evaluated."""
+        config = self.config[self.config.subcommand]
+        return str(config.ckpt_path or config.model.init_args.get("initial") or "the published ones")
 
     def instantiate_trainer(self, **kwargs):
         config = self.config[self.config.subcommand]
@@ -212,17 +217,6 @@ class TrainingCLI(LightningCLI):
         return (
             ["continue with --resume"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
         )
-
-
-def print_next(run: TrainingCLI) -> None:
-    """Print the checkpoint that a training run has written, and next commands."""
-    out, words = Path(run.trainer.default_root_dir), run.words
-    if run.config.subcommand == "fit" and run.trainer.is_global_zero and (best := out / "best.ckpt").is_file():
-        print(printable(f"wrote {best}"))
-        recipe = next(
-            (f" --config {name_of(words[i + 1])}" for i, word in enumerate(words[:-1]) if word == "--config"), ""
-        )
-        print(printable(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}"))
 
 
 def as_list(setting: Any) -> list[Any]:
