@@ -30,6 +30,7 @@ from .end_together import EndTogether
 from .horizon import expand_horizon, expect_forecasting, model_class
 from .last_checkpoint import LastCheckpoint
 from .messages import plain
+from .norms import SynchronizedNorms, expect_gpus
 from .open_settings import choose_monitor, start_bare, starts_from_weights
 from .progress import RunProgress
 from .recipe_checks import built_from_settings, check_recipes, naming_recipes
@@ -169,11 +170,15 @@ class TrainingCLI(LightningCLI):
             kwargs["logger"] = loggers(config.out)
         given = self.config_init[self.config.subcommand].trainer
         kwargs["plugins"] = [*as_list(given.plugins), WholeCheckpointIO()]
+        if given.sync_batchnorm:
+            kwargs["plugins"].append(SynchronizedNorms())
         callbacks = as_list(given.callbacks)
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if config.trainer.enable_progress_bar is not False and not has_bar:
             kwargs["callbacks"] = [*callbacks, RunProgress()]
         trainer = super().instantiate_trainer(**kwargs)
+        if given.sync_batchnorm:
+            expect_gpus(trainer)
         if (
             trainer.precision.startswith("bf16")
             and trainer.strategy.root_device.type == "cpu"
