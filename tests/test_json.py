@@ -1,8 +1,10 @@
-"""`--json -`: the result of a command alone on standard output."""
+"""`--json`: the result of a command alone, and files that are none of its targets."""
 
 import json
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from metamixer.cli import main
 from metamixer.commands.output import standard
@@ -51,6 +53,24 @@ def test_a_json_file_is_not_replaced_unasked(command, tmp_path, capsys):
     )
     assert (tmp_path / "result.json").read_text() == "mine"
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["upscale", "restore"])
+def test_json_and_the_result_need_different_files(command, tmp_path, capsys):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert main([command, f"{tmp_path}/a.png", "--out", f"{tmp_path}/b.png", "--json", f"{tmp_path}/b.png"]) == 2
+    error = capsys.readouterr().err
+    assert error == f"metamixer: error: {tmp_path}/b.png: the target of two results, expected different names\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_folder_is_no_checkpoint(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Image.new("RGB", (8, 8)).save("a.png")
+    assert main(["upscale", "a.png", "--checkpoint", "runs"]) == 2
+    error = capsys.readouterr().err
+    assert "runs: " in error and "no such model" not in error and error.count("\n") == 1
 
 
 def test_json_has_neither_nan_nor_infinity():

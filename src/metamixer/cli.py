@@ -152,7 +152,7 @@ def _call(command: str, words: list[str]) -> None:
     except ArgumentError as error:
         usages = {option.name: option.usage for option in options}
         raise InputError(f"{_plain(error, command, usages)}; see metamixer {command} --help") from None
-    _refuse_urls(vars(values))
+    _refuse_no_files(vars(values))
     function_of(command)(**vars(values))
 
 
@@ -177,13 +177,15 @@ def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) 
             raise InputError(f"{command} {name}: no such option{nearest(name, known)}")
 
 
-def _refuse_urls(values: Mapping[str, Any]) -> None:
-    """Raise InputError for a URL in place of a file; only engines read URLs."""
-    if values.get("engine"):
-        return
+def _refuse_no_files(values: Mapping[str, Any]) -> None:
+    """Raise InputError for an empty name, which Python takes for this folder, and for a URL; only engines read URLs."""
     for name in LOCAL:
-        given = values.get(name) or ()
+        given = values.get(name, ())
         for word in [given] if isinstance(given, str) else given:
+            if not word:
+                raise InputError(f"{name} '', expected the name of a file or folder")
+            if values.get("engine"):
+                continue
             if re.match("[a-z][a-z0-9+.-]+://", word):
                 raise InputError(f"{word}: a URL, expected a file or folder: download it first, or use --engine ray")
 

@@ -17,12 +17,22 @@ NAMED = 12
 
 
 class Output:
-    """`--json FILE` writes the result to a file, `--json -` to standard output instead of all other lines."""
+    """`--json FILE` writes the result to a file, `--json -` to standard output instead of all other lines.
 
-    def __init__(self, target: str | None, *, sources: Iterable[Path] = (), overwrite: bool = False):
+    sources: the inputs, results: other files that the command writes; raises InputError if FILE is one of them.
+    """
+
+    def __init__(
+        self,
+        target: str | None,
+        *,
+        sources: Iterable[Path] = (),
+        results: Iterable[Path] = (),
+        overwrite: bool = False,
+    ):
         self.target = target
         if target not in (None, "-"):
-            check_targets([Path(target)], sources=sources, overwrite=overwrite)
+            check_targets([*results, Path(target)], sources=sources, overwrite=overwrite)
 
     def say(self, line: object) -> None:
         """Print a line, except with `--json -`."""
