@@ -1,5 +1,5 @@
-"""How to train with 50, 500 or 5,000 images of one's own: ffnet_nano by few_images.yaml in several ways, on that many of
-Imagenette's training images.
+"""How to train with 50, 500 or 5,000 images of one's own: ffnet_nano by few_images.yaml in several ways, on that many
+of Imagenette's training images.
 
     python benchmarks/few_images.py --imagenette imagenette_96 --images 50 500
 
@@ -87,9 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--imagenette", type=Path, default=Path("imagenette_96"))
     parser.add_argument("--images", type=int, nargs="+", choices=tuple(EPOCHS), default=list(EPOCHS))
-    parser.add_argument(
-        "--ways", type=int, nargs="+", choices=range(len(WAYS)), default=range(len(WAYS)), help="numbers"
-    )
+    parser.add_argument("--ways", type=int, nargs="+", choices=range(len(WAYS)), default=[*range(len(WAYS))])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/few_images"))
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write, without a suffix")
