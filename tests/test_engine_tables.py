@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pandas
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 
 from jobs import run
-from metamixer.engine.series import Tables
+from metamixer.engine.series import Tables, read_long
 from metamixer.engine.shard import PREDICTIONS
 from metamixer.errors import InputError
 from metamixer.predictors.forecaster import Forecaster
@@ -68,3 +70,13 @@ def test_tables_that_are_not_long_are_refused(tmp_path):
         run(Tables.of([str(tmp_path / "nameless.parquet")], horizon=2), tmp_path / "out")
     with pytest.raises(InputError, match=r"none.csv: no such file"):
         Tables.of([str(tmp_path / "none.csv")], horizon=2)
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path):
+    columns = {"unique_id": ["a"], "ds": ["2024-01-01"], "y": [1.0]}
+    table = pyarrow.table([*columns.values(), ["b"]], names=[*columns, "unique_id"])
+    pyarrow.parquet.write_table(table, tmp_path / "twice.parquet")
+    pyarrow.csv.write_csv(table, tmp_path / "twice.csv")
+    for name in ("twice.parquet", "twice.csv"):
+        with pytest.raises(InputError, match=rf"{name}: column 'unique_id' twice, expected it once"):
+            list(read_long(str(tmp_path / name)))

@@ -180,8 +180,8 @@ def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) 
 def _refuse_no_files(values: Mapping[str, Any]) -> None:
     """Raise InputError for an empty name, which Python takes for this folder, and for a URL; only engines read URLs."""
     for name in LOCAL:
-        given = values.get(name, ())
-        for word in [given] if isinstance(given, str) else given:
+        given = values.get(name)
+        for word in [given] if isinstance(given, str) else given or ():
             if not word:
                 raise InputError(f"{name} '', expected the name of a file or folder")
             if values.get("engine"):

@@ -170,6 +170,9 @@ def expect_long(names: Sequence[str], name: str) -> None:
     """Raise InputError for a table that isn't long."""
     if not set(LONG) <= set(names):
         raise InputError(f"{name}: columns {', '.join(names[:8])}, expected {', '.join(LONG)}: a long table")
+    twice = next((column for column in LONG if names.count(column) > 1), None)
+    if twice:
+        raise InputError(f"{name}: column {twice!r} twice, expected it once")
 
 
 def time_type(kind: pyarrow.DataType) -> pyarrow.DataType:
