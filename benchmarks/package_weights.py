@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 
 from metamixer.checkpoints.ours import load_checkpoint, save_network
+from metamixer.data.images.class_names import as_descriptions
 
 FOLDER = Path(__file__).parent.parent / "src/metamixer/weights"
 
@@ -22,6 +23,8 @@ def main() -> None:
     options = parser.parse_args()
     file = FOLDER / f"{options.name}.safetensors"
     network, info = load_checkpoint(options.checkpoint)
+    if info["classes"]:
+        info["classes"] = as_descriptions(info["classes"])
     save_network(network.half(), info, file)
     content = file.read_bytes()
     print(f"{file}: megabytes {len(content) / 1e6:.1f}, sha256 {hashlib.sha256(content).hexdigest()}")

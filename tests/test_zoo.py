@@ -205,7 +205,7 @@ def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
 
 def test_each_task_has_a_default_where_there_are_weights():
     assert {task: default.name for task in TASKS if (default := default_weights(task))} == {
-        "classification": "ffnet_1.distilled_in1k",
+        "classification": "ffnet_nano.mini_imagenet",
         "detection": "cascade_mask_rcnn_ffnet_2",
         "segmentation": "ffnet_head_ffnet_nano_camvid",
         "super_resolution": "ffnet_sr_nano_x2",
@@ -245,7 +245,7 @@ class TestTable:
                 assert (config.file if weights.packaged else config.url) == str(source_of(weights))
 
 
-def test_a_backbone_in_the_package_is_where_trainings_start_and_no_command_s_default():
+def test_the_packaged_classifier_is_the_default_and_where_trainings_start():
     assert metamixer.create_model("ffnet_nano", device="meta").num_classes == 1000, "of a network without weights"
     start = metamixer.create_model("ffnet_nano", pretrained=True)
     assert start.num_classes == 100
@@ -256,7 +256,9 @@ def test_a_backbone_in_the_package_is_where_trainings_start_and_no_command_s_def
         state = network.state_dict()
         same = {key for key, value in start.state_dict().items() if key in state and torch.equal(value, state[key])}
         assert {key for key in state if key.startswith(("stem.", "stages."))} <= same
-    assert default_weights("classification").name != "ffnet_nano.mini_imagenet"
+    assert default_weights("classification").name == "ffnet_nano.mini_imagenet"
+    classes = metamixer.load("ffnet_nano.mini_imagenet").classes
+    assert len(classes) == 100 and "golden retriever" in classes
 
 
 def test_models_as_json_tells_all(capsys):

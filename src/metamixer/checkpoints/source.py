@@ -78,8 +78,12 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
 
 
 def found_weights(source: str | Path) -> str | Path:
-    """The weights of a source in the Hub's layout, or on the Hub; any other source unchanged."""
-    return hub_weights(source) if str(source).startswith(HUB) or is_hub_folder(source) else source
+    """The weights of a source in the Hub's layout, or on the Hub; any other source unchanged, but for a mere folder."""
+    if str(source).startswith(HUB) or is_hub_folder(source):
+        return hub_weights(source)
+    if Path(source).is_dir() and not is_exported(source) and not _known(str(source).partition(".")[0]):
+        raise InputError(f"{source}: is a folder, expected a checkpoint, an exported file or a name")
+    return source
 
 
 def is_name(source: str | Path) -> bool:

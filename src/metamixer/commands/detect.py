@@ -38,8 +38,7 @@ def detect(
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         out: folder for a picture of each image and for detections.json; default: detected, or detected_2 if that
             exists.
-        model: a name from `metamixer models`; default: a packaged detector if there is one, else the
-            smallest one, which is downloaded.
+        model: a name from `metamixer models`; default: the smallest published network, which is downloaded (339 MB).
         score_threshold: minimum score of an object; the network returns none below 0.05.
         json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace existing results.

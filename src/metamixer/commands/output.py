@@ -34,7 +34,8 @@ class Output:
         from ..checkpoints.source import weights_name
 
         more = ", ..." if len(classes) > NAMED else ""
-        self.say(f"{weights_name(model, task)} knows {len(classes)} classes: {', '.join(classes[:NAMED])}{more}")
+        names = [name.partition(",")[0] for name in classes[:NAMED]]  # ImageNet's names go on with synonyms
+        self.say(f"{weights_name(model, task)} knows {len(classes)} classes: {', '.join(names)}{more}")
 
     def end(self, result: Any, *, wrote: Iterable[object] = (), then: str = "") -> None:
         """Write the result as JSON if requested; print the files written and a next command."""

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from torch import nn
 
 from ..data.series.frames import Layout, bounds_of
 from ..data.series.frequency import Frequency
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling
 from ..errors import InputError
+from ..models.ffnet_ts.zero import FFNetTSZero
 from .fine_tuning import FineTuned
 
 
@@ -18,12 +20,13 @@ class Table:
     """The table that a forecaster was fitted on.
 
     series: without gaps; measured: the same with NaN for missing values; borders: the end rows of the training,
-    validation and backtest parts.
+    validation and backtest parts; network: trained without the backtest's rows.
     """
 
     series: Series
     measured: Series
     borders: tuple[int, int, int]
+    network: nn.Module
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,13 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The result of fine-tuning and the table it was done on; borders: as in `Table`."""
+    """The result of fine-tuning and the table it was done on.
+
+    network: trained on every row if fine-tuning helped, for forecasts; borders: as in `Table`.
+    """
 
     result: FineTuned
+    network: FFNetTSZero
     series: Series
     layout: Layout
     borders: tuple[int, int, int]

@@ -1,17 +1,20 @@
 """A forecaster with the usual interface of forecasting tools: a table in, a table of forecasts out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.series.frames import Layout, last_window, read_frame, refuse_names_of_bounds, same_variables, write_frame
 from ..data.series.frequency import Frequency
 from ..data.series.gaps import fill_gaps as add_missing_rows
 from ..data.series.given import NamedTable, tables_of
 from ..data.series.missing import warn_of_sentinels
+from ..data.series.splits import LOOKBACK, lookback_for
 from ..data.series.tables import Series
 from ..errors import InputError
 from ..models.ffnet_ts.zero import FFNetTSZero
@@ -26,8 +29,7 @@ from .forecaster_options import expect_levels, expect_options, find_way
 from .intervals import interval_margins
 from .kept_forecaster import fitted_of, read_alone, read_kept, write_alone, write_fitted
 from .predictor import Network, Predictor
-from .scratch import Training, train_network, validation_errors, windows_of
-from .splits import LOOKBACK, lookback_for
+from .scratch import Training, train_network, train_on_all_rows, validation_errors, windows_of
 from .table_tuning import tune
 from .zero_shot import PACKAGED, forecast_series, packaged_network
 
@@ -131,7 +133,7 @@ class Forecaster(Predictor):
         return self.fitted.quantiles
 
     def fit(self, table: Any) -> "Forecaster":
-        """Train on a table, except its last rows, which are held out for `backtest`."""
+        """Train on a table: without its last rows first, for `backtest`, then on all rows, for forecasts."""
         measured, layout = self.read_history(table)
         if not layout.long:
             refuse_names_of_bounds(measured.names, self.levels)
@@ -143,7 +145,7 @@ class Forecaster(Predictor):
         self._tuned = tune(
             network, measured, layout, horizon=self.horizon, settings=settings, seed=self.seed, device=self.device
         )
-        self.network, self._state = self._tuned.result.network, None
+        self.network, self._state = self._tuned.network, None
         return self
 
     def _train(self, measured: Series, layout: Layout) -> "Forecaster":
@@ -152,16 +154,19 @@ class Forecaster(Predictor):
         if self.follows_table:
             self.lookback = lookback_for(len(measured), self.horizon, frequency.season)
         data = windows_of(measured, self.training, lookback=self.lookback, horizon=self.horizon, seed=self.seed)
-        network = train_network(
-            data, self.training, model=self.model, model_args=self.model_args, seed=self.seed, device=self.device
-        )
-        self.hold(network)
-        self.network.to(self.device)
+        how = {"model": self.model, "model_args": self.model_args, "seed": self.seed, "device": self.device}
+        tested, steps = train_network(data, self.training, **how)
+        self._hold_here(tested)
         errors = validation_errors(data, self.forecast_windows, self.training.max_windows) if self.levels else None
         quantiles = interval_margins(errors, self.levels, measured.names) if self.levels else {}
-        table = Table(data.series, measured, data.borders)
+        table = Table(data.series, measured, data.borders, self.network)
+        self._hold_here(train_on_all_rows(data, replace(self.training, steps=steps), **how))
         self._state = Fitted(measured.names, data.scaling, layout, quantiles, frequency, table)
         return self
+
+    def _hold_here(self, network: nn.Module) -> None:
+        self.hold(network)
+        self.network.to(self.device)
 
     def predict(self, table: Any = None) -> Any:
         """Forecast the next `horizon` steps after a table, by default that of `fit`, as a table of the same layout.
@@ -206,7 +211,7 @@ class Forecaster(Predictor):
         return Forecast(self.predict(table.frame), table=table.frame, forecaster=self, source=table.name)
 
     def backtest(self) -> Backtest:
-        """Compare the errors on the held-out rows of `fit` with those of zero-shot and seasonal-naive forecasts."""
+        """Compare the errors on the last rows, of the network before it saw them, with zero-shot and seasonal-naive."""
         settings = {"horizon": self.horizon, "device": self.device, "max_windows": self.training.max_windows}
         if self._tuned:
             return backtest_tuned(self._tuned, **settings)
@@ -214,7 +219,8 @@ class Forecaster(Predictor):
         if fitted is None or fitted.table is None:
             raise InputError("backtest needs a fitted table: call fit() first")
         season = self.frequency_of(fitted.table.series).season
-        return backtest_fitted(fitted, self.forecast_windows, lookback=self.lookback, season=season, **settings)
+        forecast = partial(self.forecast_windows, network=fitted.table.network)
+        return backtest_fitted(fitted, forecast, lookback=self.lookback, season=season, **settings)
 
     def frequency_of(self, series: Series) -> Frequency:
         """The frequency of `fit`, or of the series; raises InputError that names the first row that breaks it."""
@@ -232,10 +238,14 @@ class Forecaster(Predictor):
         return torch.randn(1, self.lookback, len(self.names), generator=torch.Generator().manual_seed(0))
 
     @torch.inference_mode()
-    def forecast_windows(self, windows: Tensor, batch_size: int = 256) -> Tensor:
-        """windows: (N, lookback, variables) in units of std -> (N, horizon, variables); the batch bounds memory."""
+    def forecast_windows(self, windows: Tensor, batch_size: int = 256, *, network: Network | None = None) -> Tensor:
+        """windows: (N, lookback, variables) in units of std -> (N, horizon, variables); the batch bounds memory.
+
+        network: another one than that of `predict`.
+        """
+        run = network or self.run
         with self.computing():
-            return torch.cat([self.run(batch.to(self.device)).float().cpu() for batch in windows.split(batch_size)])
+            return torch.cat([run(batch.to(self.device)).float().cpu() for batch in windows.split(batch_size)])
 
     def save(self, path: str | Path) -> None:
         """Write everything that prediction needs to one .safetensors file."""

@@ -1,4 +1,5 @@
-"""Fine-tune a network that forecasts each series alone on one table, except the rows held out for the backtest."""
+"""Fine-tune a network that forecasts each series alone on one table: without the rows held out for the backtest first,
+then on every row."""
 
 import math
 import warnings
@@ -7,13 +8,13 @@ import torch
 
 from ..data.series.frames import Layout
 from ..data.series.frequency import Frequency
+from ..data.series.splits import borders_of_any
 from ..data.series.tables import Series
 from ..errors import InputWarning
 from ..models.ffnet_ts.zero import FFNetTSZero
-from .fine_tuning import FineTuning, fine_tune
+from .fine_tuning import FineTuning, fine_tune, tune_on_all_rows
 from .fitted import Tuned
 from .scratch import ONE_AT_A_TIME
-from .splits import borders_of_any
 from .zero_shot import refuse_unusable, seasons_of
 
 
@@ -31,21 +32,16 @@ def tune(
     refuse_unusable(measured, horizon)
     rows, seasons = len(measured), seasons_of(Frequency.of(measured), measured.times[-1])
     borders = borders_of_any(rows, horizon)
+    how = {"seasons": seasons, "settings": settings, "seed": seed, "device": device}
     with ONE_AT_A_TIME:
-        result = fine_tune(
-            network,
-            measured.values,
-            horizon,
-            borders=borders[:2],
-            seasons=seasons,
-            settings=settings,
-            seed=seed,
-            device=device,
-        )
+        result = fine_tune(network, measured.values, horizon, borders=borders[:2], **how)
+        final = result.network
+        if result.kept:
+            final = tune_on_all_rows(network, measured.values, horizon, steps=result.steps, **how)
     if math.isnan(result.before):
         warnings.warn(
             f"table of {rows} dates: too few to fine-tune on; the forecast is that of the packaged network",
             InputWarning,
             stacklevel=4,
         )
-    return Tuned(result, measured, layout, borders)
+    return Tuned(result, final, measured, layout, borders)

@@ -32,7 +32,7 @@ from .last_checkpoint import LastCheckpoint
 from .messages import plain
 from .open_settings import choose_monitor, start_bare, starts_from_weights
 from .progress import RunProgress
-from .recipe_checks import built_from_settings, check_recipes, naming_recipes
+from .recipe_checks import built_from_settings, check_recipes, naming_recipes, recipes_in
 from .recipes import name_of, with_recipes
 from .run_folder import SaveConfigInRun, WholeCheckpointIO, drop_empty_run, locked
 
@@ -85,6 +85,8 @@ class TrainingCLI(LightningCLI):
             with built_from_settings():
                 super().parse_arguments(parser, args)
         except ArgumentError as error:
+            if "required" in str(error) and not recipes_in(args):
+                raise InputError(f"{args[0]}: no recipe, expected --config RECIPE, such as --config digits") from None
             options = self._subcommand_parsers[args[0]]._option_string_actions
             raise InputError(f"{plain(str(error), options)}; see metamixer {args[0]} --help") from None
         seed = self.config[self.config.subcommand].get("seed_everything")

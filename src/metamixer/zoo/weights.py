@@ -45,7 +45,6 @@ class Weights:
         figures: values of the task's metric; measured: their source.
         arguments: keywords of the network.
         packaged: whether the file is in the package.
-        backbone: whether they are for starting a training; commands don't use them by default.
         sha256: of the file; None: unknown, so the hash of the first download is stored.
     """
 
@@ -59,7 +58,6 @@ class Weights:
     measured: str = PAPER
     arguments: Mapping[str, Any] = field(default_factory=dict)
     packaged: bool = False
-    backbone: bool = False
     sha256: str | None = None
     licence: str = "Apache-2.0"
 
@@ -141,8 +139,7 @@ WEIGHTS: tuple[Weights, ...] = (
         figures=(40.1,),
         measured="benchmarks/backbone.py",
         packaged=True,
-        backbone=True,
-        sha256="1996ed72a3117307483ef1afccf8f2f8e8a82b79c7b0a4dd0ffded440d37c46d",
+        sha256="bdd493e7f08d8d1c1a0c7948b762b70928f139df4622fdb42e5e949a65e16d1a",
     ),
     _imagenet("ffnet_1.in1k", "ffnet_1.pth.tar", 55, 81.3),
     _imagenet("ffnet_1.distilled_in1k", "ffnet_1_distillation.pth.tar", 55, 82.1),
@@ -252,7 +249,7 @@ def _listed(arguments: Iterable[Mapping[str, Any]]) -> str:
 
 def default_weights(task: str, **arguments) -> Weights | None:
     """A task's default weights: packaged before published, then the smallest, then the best."""
-    known = [each for each in WEIGHTS if each.task == task and not each.backbone and _agrees(each, arguments)]
+    known = [each for each in WEIGHTS if each.task == task and _agrees(each, arguments)]
     return min(
         known, key=lambda weights: (not weights.packaged, weights.megabytes, -sum(weights.figures)), default=None
     )

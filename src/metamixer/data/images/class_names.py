@@ -17,8 +17,10 @@ def match_classes(data: Sequence[str], network: Sequence[str] | None, num_classe
     data, network: class names in index order; a network with 1000 classes and no names has ImageNet's.
     Raises InputError for a class of the data that the network doesn't have.
     """
-    if num_classes == IMAGENET_CLASSES:
-        data, network = as_synsets(data), as_synsets(network) if network else ImageNetInfo("imagenet-1k").label_names()
+    if network is None and num_classes == IMAGENET_CLASSES:
+        network = ImageNetInfo("imagenet-1k").label_names()
+    if network is not None:
+        data, network = as_synsets(data), as_synsets(network)
     if network is None or list(data) == list(network):
         if len(data) != num_classes:
             raise InputError(f"data of {len(data)} classes, expected {num_classes}, the network's number of classes")
@@ -45,6 +47,13 @@ def as_synsets(names: Sequence[str]) -> list[str]:
         # Two classes are called crane; the data set on the Hugging Face hub calls the second one crane2.
         synsets[f"{description}2" if description in synsets else description] = synset
     return [synsets.get(name, name) for name in names]
+
+
+def as_descriptions(names: Sequence[str]) -> list[str]:
+    """Replace ImageNet's synsets, such as n01440764, by their descriptions; other names stay as they are."""
+    info = ImageNetInfo("imagenet-1k")
+    known = set(info.label_names())
+    return [info.label_name_to_description(name) if name in known else name for name in names]
 
 
 def imagenet_names(num_classes: int) -> list[str]:

@@ -120,12 +120,19 @@ class SeriesData(DataModule):
         self.max_val_windows = max_val_windows
         self._series: Series | None = None
         self._measured: Series | None = None
+        self._scaling: Scaling | None = None
 
     @classmethod
     def of(cls, series: Series, *, measured: Series | None = None, **settings) -> "SeriesData":
         """Use a table in memory; measured: the same with NaN for filled values; settings: the arguments above."""
         data = cls("table", **settings)
         data._series, data._measured = series, measured
+        return data
+
+    def with_all_rows(self) -> "SeriesData":
+        """The same table, scaled as before, with every row in the training part."""
+        data = copy.copy(self)
+        data.split, data._scaling = (len(self.series), 0, 0), self.scaling
         return data
 
     @property
@@ -147,7 +154,7 @@ class SeriesData(DataModule):
     @property
     def scaling(self) -> Scaling:
         """The scaling of the training rows."""
-        return Scaling.of(self.series.values[: self.borders[0]])
+        return self._scaling or Scaling.of(self.series.values[: self.borders[0]])
 
     def windows(self, part: str) -> Windows:
         """The windows of "train", "val" or "test", scaled."""

@@ -18,14 +18,14 @@ from lightning.pytorch.callbacks import Callback
 
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
-from ...errors import InputError, InputWarning, above_zero, at_least, expect_seed, printable
+from ...errors import InputError, InputWarning, above_zero, at_least, counted, expect_seed, printable
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
 from .kinds import understand
-from .understood import OwnData, counted
+from .understood import OwnData
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     CLASSIFICATION.name: ("ffnet_nano", {}),
