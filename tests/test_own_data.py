@@ -291,9 +291,12 @@ def test_a_detector_starts_on_the_packaged_backbone(tmp_path):
     assert stem and all(torch.equal(ours[name], packaged[name]) for name in stem)
 
 
-def test_minutes_must_be_some(tmp_path):
-    with pytest.raises(InputError, match="minutes 0, expected a number above 0"):
-        metamixer.train(write_classes(tmp_path / "data"), minutes=0)
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e308])
+def test_minutes_must_be_some_and_within_a_year(minutes, tmp_path):
+    with pytest.raises(
+        InputError, match=f"minutes {minutes:g}, expected a number above 0, at most 525600".replace("+", ".")
+    ):
+        metamixer.train(write_classes(tmp_path / "data"), minutes=minutes)
 
 
 def test_recipes_are_found_by_name(tmp_path):

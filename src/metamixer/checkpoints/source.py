@@ -78,12 +78,8 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
 
 
 def found_weights(source: str | Path) -> str | Path:
-    """The weights of a source in the Hub's layout, or on the Hub; any other source unchanged, but for a mere folder."""
-    if str(source).startswith(HUB) or is_hub_folder(source):
-        return hub_weights(source)
-    if Path(source).is_dir() and not is_exported(source) and not _known(str(source).partition(".")[0]):
-        raise InputError(f"{source}: is a folder, expected a checkpoint, an exported file or a name")
-    return source
+    """The weights of a source in the Hub's layout, or on the Hub; any other source unchanged."""
+    return hub_weights(source) if str(source).startswith(HUB) or is_hub_folder(source) else source
 
 
 def is_name(source: str | Path) -> bool:
@@ -91,7 +87,9 @@ def is_name(source: str | Path) -> bool:
     path = Path(source)
     if not isinstance(source, str) or path.name != source or path.suffix in OURS or is_exported(path):
         return False
-    return (path.suffix not in FILES or _known(source)) and not path.is_file()
+    if _known(source):
+        return not path.is_file()
+    return path.suffix not in FILES and not path.exists()
 
 
 def info_of(name: str) -> Info:

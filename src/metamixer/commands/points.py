@@ -33,7 +33,7 @@ def points(
         checkpoint: a checkpoint of a training run or its deploy form, or a published one, which needs --model.
         out: folder for a labeled copy of each cloud, a picture of it, and counts.csv; default: labeled, or labeled_2
             if that exists.
-        model: the network's name, needed for a published checkpoint: ffnet_3d.
+        model: a name from `metamixer models`; default: the packaged network.
         votes: number of rotated and scaled views of a cloud that vote, 1 to 13.
         fragments: predict every point instead of one per voxel; slower.
         json: file for the result as JSON; "-" for standard output, without other lines.

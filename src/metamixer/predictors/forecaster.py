@@ -276,8 +276,17 @@ class Forecaster(Predictor):
         *,
         horizon: int | None = None,
         lookback: int | None = None,
-        **settings,
+        levels: Sequence[float] | None = None,
+        quantiles: Sequence[float] | None = None,
+        time: str | None = None,
+        positive: bool | None = None,
+        fill_gaps: bool | None = None,
+        fine_tuning: FineTuning | None = None,
+        seed: int | None = None,
     ) -> Self:
+        given = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive, "fill_gaps": fill_gaps}
+        given |= {"fine_tuning": fine_tuning, "seed": seed}
+        settings = {name: value for name, value in given.items() if value is not None}
         if info["task"] == ZERO_SHOT.name:
             wanted = {**read_alone(info), **settings}
             return cls._of_alone(network, wanted, horizon=horizon, lookback=lookback)
