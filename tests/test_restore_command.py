@@ -144,6 +144,17 @@ class TestRestore:
 
 
 class TestUpscale:
+    def test_mentions_the_photo_weights_after_lossless_files(self, packaged, capsys):
+        picture("RGB").save("a.png")
+        picture("RGB").save("a.jpg")
+        for name, options, mentioned in (
+            ("a.png", (), True),
+            ("a.png", ("--weights", "clean"), False),
+            ("a.jpg", (), False),
+        ):
+            self.upscaled(name, *options)
+            assert ("--weights photo removes noise first" in capsys.readouterr().out) == mentioned
+
     def upscaled(self, name, *arguments):
         assert main(["upscale", name, "--out", f"large_{name}", "--overwrite", *map(str, arguments)]) == 0
         return np.asarray(Image.open(f"large_{name}"))

@@ -100,13 +100,31 @@ class TestTypes:
         if mode in ("LA", "RGBA"):
             np.testing.assert_array_equal(np.asarray(restored)[:, :, -1], np.asarray(image)[:, :, -1])
 
+    def test_images_keep_their_metadata(self, restorer, tmp_path):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture("RGB").save(tmp_path / "a.jpg", exif=exif, dpi=(300, 300), icc_profile=b"profile")
+        with Image.open(tmp_path / "a.jpg") as image:
+            results = restorer(image), restorer(tmp_path / "a.jpg")
+        for result in results:
+            assert result.getexif()[0x0112] == 6
+            result.save(tmp_path / "b.jpg", quality=80)
+            with Image.open(tmp_path / "b.jpg") as saved:
+                assert (saved.getexif()[0x0112], saved.info["dpi"], saved.info["icc_profile"]) == (
+                    6,
+                    (300, 300),
+                    b"profile",
+                )
+
     def test_all_types_agree(self, restorer):
         pixels = noise(20, 30, 3)
         expected = restorer(pixels)
         assert (expected.shape, expected.dtype) == ((20, 30, 3), np.uint8)
         np.testing.assert_array_equal(np.asarray(restorer(Image.fromarray(pixels))), expected)
         np.testing.assert_array_equal(restorer(torch.from_numpy(pixels).permute(2, 0, 1)).permute(1, 2, 0), expected)
-        assert np.abs(restorer(pixels.astype(np.uint16) * 257) / 257 - expected).max() <= 0.51
+        deep = restorer(pixels.astype(np.uint16) * 257)
+        assert np.abs(deep / 257 - expected).max() <= 0.51
+        np.testing.assert_array_equal(restorer((pixels.astype(np.uint16) * 257).astype(">u2")), deep)
         assert np.abs(restorer(pixels / np.float32(255)).clip(0, 1) * 255 - expected).max() <= 0.51
 
     @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -135,6 +153,16 @@ class TestTypes:
     def test_refuses_all_but_images(self, restorer, image, message):
         with pytest.raises(InputError, match=message):
             restorer(image)
+
+
+class TestSmallImages:
+    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("sides", [(1, 1), (2, 2), (3, 5), (1, 40)])
+    def test_flat_ones_keep_their_color(self, sides, channels):
+        """The networks of the package make a single pixel of 220 darker by 22 where nothing extends it."""
+        restored = Restorer.load(strength=1.0)(np.full((*sides, channels), 220, np.uint8))
+        assert restored.shape == (*sides, channels)
+        assert np.abs(restored.astype(int) - 220).max() <= 3
 
 
 class TestChannels:
@@ -196,6 +224,10 @@ class TestStrength:
             restorer(random(8, 8), strength=strength)
         with pytest.raises(InputError, match=f"strength {strength}, expected 0 to 1"):
             Restorer.load(checkpoint, strength=strength)
+
+    def test_refuses_words(self, restorer):
+        with pytest.raises(InputError, match="strength 'full', expected 0 to 1"):
+            restorer(random(8, 8), strength="full")
 
     def test_is_smooth(self):
         for field, values in (("noise", np.linspace(0, 6, 100)), ("quality", range(100, 60, -1))):

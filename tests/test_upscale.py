@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from metamixer.cli import main
 from metamixer.commands.picture_files import process_file as upscale_file
 from metamixer.data.images.deep_png import PNG_SIGNATURE
-from metamixer.data.images.lossless import PictureFile, read_picture, write_picture_file
+from metamixer.data.images.lossless import PictureFile, metadata_of, read_picture, write_picture_file
 from metamixer.data.images.transparency import extend_color
 from metamixer.errors import InputError
 from metamixer.predictors.upscaler import Upscaler
@@ -98,6 +98,32 @@ class TestFiles:
             from PIL import ImageOps
 
             np.testing.assert_array_equal(read_picture(folder / "turned.png").preview(), ImageOps.exif_transpose(image))
+
+    @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp", "deep.png"])
+    def test_keep_resolution_and_xmp(self, folder, tmp_path, upscaler, name):
+        pixels = noise(20, 30, 3, np.uint16 if name == "deep.png" else np.uint8)
+        xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>'
+        form = Image.registered_extensions()[f".{name.split('.')[1]}"]
+        write_picture_file(PictureFile(pixels, None, form, xmp=xmp, dpi=(300, 200)), folder / name)
+        upscale_file(upscaler, folder / name, tmp_path / name)
+        after = read_picture(tmp_path / name)
+        if form != "WEBP":  # which has no resolution
+            assert tuple(map(round, after.dpi)) == (300, 200)
+        if form != "TIFF":  # where Pillow writes none
+            assert after.xmp == xmp
+
+    @pytest.mark.parametrize("dpi", [(0, 0), (1e9, 1e9), (float("nan"), 72)])
+    def test_a_resolution_out_of_range_is_dropped(self, dpi):
+        image = Image.new("L", (2, 2))
+        image.info["dpi"] = dpi
+        assert metadata_of(image) == {}
+
+    def test_a_lossless_webp_stays_lossless(self, folder):
+        for lossless in (True, False):
+            picture("RGB").save(folder / "a.webp", lossless=lossless)
+            before = read_picture(folder / "a.webp")
+            write_picture_file(before, folder / "b.webp")
+            assert np.array_equal(read_picture(folder / "b.webp").colour, before.colour) == lossless
 
     def test_keep_an_orientation_stored_after_the_pixels(self, folder, tmp_path, upscaler):
         exif = Image.Exif()

@@ -94,7 +94,10 @@ def upscale(
                 told = {"weights": kind} if why else {}
                 done.append({"image": str(source), "result": str(target), "scale": upscaler.scale, **told})
         if done:
-            then = "" if compare else "add --compare to see it next to bicubic"
+            clean = any(each.get("weights") == "clean" for each in done) and weights is None
+            hints = ["add --compare to see it next to bicubic"] * (not compare)
+            hints += ["--weights photo removes noise first"] * clean
+            then = "; ".join(hints)
             output.end(done, wrote=written if len(jobs) == 1 else [f"{len(done)} images in {out}"], then=then)
 
 

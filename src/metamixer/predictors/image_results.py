@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.images.given import as_array, picture_of
-from ..data.images.lossless import FORMATS, PictureFile, write_picture_file
+from ..data.images.lossless import FORMATS, PictureFile, metadata_of, write_picture_file
 from ..errors import InputError
 from ..system.files import written_whole
 from .results import ArrayResult, Result, TensorResult
@@ -89,9 +89,9 @@ class PillowImage(ImageResult, Image.Image):
         return self
 
     def save(self, fp, format: str | None = None, **options):
-        """Save as Pillow does; an image from a file keeps its depth, color profile and EXIF data."""
+        """Save as Pillow does, with the metadata of the input; an image from a file also keeps its depth."""
         if self.file is None or format or options or not isinstance(fp, str | Path):
-            return Image.Image.save(self, fp, format, **options)
+            return Image.Image.save(self, fp, format, **{**metadata_of(self), **options})
         path = Path(fp)
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{path}: expected a name that ends in one of {', '.join(SUFFIXES)}")

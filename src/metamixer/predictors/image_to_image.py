@@ -37,6 +37,9 @@ from .predictor import Network, Predictor
 EXAMPLE_SIDE = 256
 """Side of the tile on which deploy forms are built and timed."""
 
+LEAST_SIDE = 16
+"""Smaller images are extended to these sides; the networks, trained on larger ones, would change their color."""
+
 OnTile = Callable[[int, int], object]
 """Called after each tile with (tiles done, all tiles)."""
 
@@ -122,6 +125,8 @@ class ImageToImage(Predictor):
 
         predict: `predicted`, or a function of it.
         """
+        small = pixels.shape
+        pixels = np.pad(pixels, [(0, max(LEAST_SIDE - side, 0)) for side in small[:2]] + [(0, 0)], mode="edge")
         height, width, channels = pixels.shape
         result = np.empty((height * self.scale, width * self.scale, channels), pixels.dtype)
         tiles = list(split(height, width, side=self.tile, margin=self.margin, multiple=self.patch))
@@ -132,7 +137,7 @@ class ImageToImage(Predictor):
             result[tile.written(self.scale)] = as_pixels(large[(slice(None), *tile.kept(self.scale))], pixels.dtype)
             if on_tile:
                 on_tile(done, len(tiles))
-        return result
+        return result[: small[0] * self.scale, : small[1] * self.scale]
 
     def predicted(self, small: Tensor) -> Tensor:
         """(B, channels, H, W) of any size -> (B, channels, scale * H, scale * W) float32."""

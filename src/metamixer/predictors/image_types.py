@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data.images.lossless import PictureFile
+from ..data.images.lossless import PictureFile, metadata_of
 from ..data.images.transparency import extend_color
 from ..errors import InputError
 
@@ -48,13 +48,19 @@ def changed_file(file: PictureFile, change: Change, *, scale: int) -> PictureFil
 
 
 def changed_picture(image: Image.Image, change: Change, *, scale: int) -> Image.Image:
-    """Change the color of a Pillow image of modes L, LA, RGB, RGBA or I;16, and resize its alpha."""
+    """Change the color of a Pillow image of modes L, LA, RGB, RGBA or I;16, and resize its alpha; keep its metadata."""
+    changed = _changed_bands(image, change, scale=scale)
+    changed.info.update(metadata_of(image))
+    return changed
+
+
+def _changed_bands(image: Image.Image, change: Change, *, scale: int) -> Image.Image:
     if image.mode in ("LA", "RGBA"):
         pixels = np.asarray(image)
         alpha = pixels[:, :, -1]
         extended = extend_color(pixels[:, :, :-1], alpha)
         opaque = Image.fromarray(extended[:, :, 0] if extended.shape[2] == 1 else extended)
-        colour = changed_picture(opaque, change, scale=scale)
+        colour = _changed_bands(opaque, change, scale=scale)
         colour.putalpha(Image.fromarray(enlarge_alpha(alpha, scale)))
         return colour
     if image.mode not in COLOUR_MODES:
@@ -68,7 +74,7 @@ def check_pixels(pixels: np.ndarray, *, limit: float) -> None:
     """Raise InputError unless the array is a valid image; limit: of the absolute values in floating point."""
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
         raise InputError(f"image of shape {list(pixels.shape)}, expected (height, width, 1 or 3) with pixels in it")
-    if str(pixels.dtype) not in FULL and not np.issubdtype(pixels.dtype, np.floating):
+    if pixels.dtype.name not in FULL and not np.issubdtype(pixels.dtype, np.floating):
         raise InputError(f"image of type {pixels.dtype}, expected uint8, uint16 or floating point")
     if np.issubdtype(pixels.dtype, np.floating):
         if not np.isfinite(pixels).all():
@@ -79,7 +85,7 @@ def check_pixels(pixels: np.ndarray, *, limit: float) -> None:
 
 def as_network_input(pixels: np.ndarray, channels: int = 3) -> Tensor:
     """(H, W, 1 or 3) -> (B, channels, H, W) float32, white = 1; the colors are a batch for a network of one channel."""
-    image = torch.from_numpy(pixels.astype(np.float32) / FULL.get(str(pixels.dtype), 1)).permute(2, 0, 1)
+    image = torch.from_numpy(pixels.astype(np.float32) / FULL.get(pixels.dtype.name, 1)).permute(2, 0, 1)
     batch = image[:, None] if channels == 1 else image.expand(channels, -1, -1)[None]
     return batch.contiguous(memory_format=torch.channels_last)
 
@@ -87,7 +93,7 @@ def as_network_input(pixels: np.ndarray, channels: int = 3) -> Tensor:
 def as_pixels(image: Tensor, dtype: np.dtype) -> np.ndarray:
     """(C, H, W), white = 1 -> (H, W, C) of `dtype`; integers are rounded and clipped, floating point isn't."""
     pixels = image.permute(1, 2, 0).numpy()
-    full = FULL.get(str(dtype))
+    full = FULL.get(dtype.name)
     return (pixels * full).round().clip(0, full).astype(dtype) if full else pixels.astype(dtype)
 
 
@@ -95,4 +101,4 @@ def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
     """alpha: (H, W) uint8 or uint16 -> (scale * H, scale * W), by bicubic: the networks aren't trained on alpha."""
     height, width = alpha.shape
     smooth = Image.fromarray(alpha.astype(np.float32)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
-    return np.asarray(smooth).round().clip(0, FULL[str(alpha.dtype)]).astype(alpha.dtype)
+    return np.asarray(smooth).round().clip(0, FULL[alpha.dtype.name]).astype(alpha.dtype)

@@ -94,7 +94,7 @@ class Restorer(ImageToImage):
 
         def change(pixels: np.ndarray) -> np.ndarray:
             check_pixels(pixels, limit=FARTHEST)
-            found = estimate(pixels, white=FULL.get(str(pixels.dtype), 1), quality=quality_of(image))
+            found = estimate(pixels, white=FULL.get(pixels.dtype.name, 1), quality=quality_of(image))
             own = found.strength if self.scale == 1 else 1.0
             about.update(estimate=found, strength=own if wanted is None else float(wanted))
             return self.fitting(pixels.shape[2]).restore(pixels, about["strength"], on_tile=on_tile)
@@ -127,8 +127,8 @@ class Restorer(ImageToImage):
 
 def check_strength(strength: float | None) -> None:
     """Raise InputError unless it is None or from 0 to 1."""
-    if strength is not None and not 0 <= strength <= 1:
-        raise InputError(f"strength {strength}, expected 0 to 1")
+    if strength is not None and not (isinstance(strength, int | float | np.number) and 0 <= strength <= 1):
+        raise InputError(f"strength {strength!r}, expected 0 to 1")
 
 
 def found_weights(network: str | None, scale: int) -> tuple[Weights | None, Weights | None]:

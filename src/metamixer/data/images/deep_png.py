@@ -24,6 +24,8 @@ TRANSPARENT_COLOR = 6
 
 LARGEST_FILTER = 4
 
+METERS_PER_INCH = 0.0254
+
 WHOLE = ((0, 0, 1, 1),)
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """First column and row, and steps, of each pass of an interlaced file."""
@@ -102,9 +104,15 @@ def unpacked(data: bytes, most: int) -> bytes:
 
 
 def write_deep_png(
-    bands: np.ndarray, path: Path, *, icc_profile: bytes | None = None, exif: bytes | None = None
+    bands: np.ndarray,
+    path: Path,
+    *,
+    icc_profile: bytes | None = None,
+    exif: bytes | None = None,
+    xmp: bytes | None = None,
+    dpi: tuple[float, float] | None = None,
 ) -> None:
-    """Write (H, W, 2, 3 or 4) uint16: gray with alpha, RGB or RGBA."""
+    """Write (H, W, 2, 3 or 4) uint16: gray with alpha, RGB or RGBA; dpi: pixels per inch, across and down."""
     height, width, count = bands.shape
     kind = {bands: kind for kind, bands in BANDS.items()}[count]
     rows = np.zeros((height, 1 + 2 * count * width), np.uint8)
@@ -115,4 +123,8 @@ def write_deep_png(
             file.write(chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc_profile)))
         if exif:
             file.write(chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")))
+        if xmp:
+            file.write(chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + xmp))
+        if dpi:
+            file.write(chunk(b"pHYs", struct.pack(">2IB", *(round(each / METERS_PER_INCH) for each in dpi), 1)))
         file.write(chunk(b"IDAT", zlib.compress(rows.data, 6)) + chunk(b"IEND", b""))

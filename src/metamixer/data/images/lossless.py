@@ -1,16 +1,17 @@
-"""Image files and the properties to keep when pixels change: bit depth, alpha, orientation, color profile, format."""
+"""Image files and what to keep when pixels change: bit depth, alpha, orientation, color profile, resolution, format."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ...errors import InputError
 from ...system.files import refuse_special, written_whole
 from .decoding import decoding
 from .deep_png import decode_deep_png, is_deep_color_png, write_deep_png
-from .jpeg import file_quality
+from .jpeg import file_quality, is_lossy
 from .orientation import find_turn
 
 FORMATS = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "TIFF": {}, "BMP": {}}
@@ -25,6 +26,15 @@ TAKEN_AS = {"MPO": "JPEG"}
 MODES = {"1": "L", "P": "RGBA", "PA": "RGBA", "YCbCr": "RGB"}
 """Conversions of Pillow modes; other modes are kept or refused."""
 
+KEPT = ("exif", "icc_profile", "xmp", "dpi")
+"""Metadata to keep, by Pillow's names in `info`."""
+
+LONGEST_XMP = 65_000
+"""Bytes; a JPEG has no room for more."""
+
+HIGHEST_DPI = 65_535
+"""Pixels per inch; a JPEG can't say more."""
+
 BITS_PER_SAMPLE = 258
 """TIFF tag."""
 
@@ -34,30 +44,37 @@ class PictureFile:
     """An image file in memory.
 
     colour: (H, W, 1) gray or (H, W, 3), uint8 or uint16; alpha: (H, W) of the same type or None; format: Pillow's
-    name; exif, icc_profile: as in the file, so that the EXIF orientation is preserved; quality: of a JPEG file.
+    name; exif, icc_profile, xmp, dpi: as in the file, so that the EXIF orientation is preserved; quality: of a JPEG
+    file; lossless: of a WebP file.
     """
 
     colour: np.ndarray
     alpha: np.ndarray | None
     format: str
-    exif: bytes | None
-    icc_profile: bytes | None
+    exif: bytes | None = None
+    icc_profile: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
     quality: int | None = None
+    lossless: bool = False
 
     def with_pixels(self, colour: np.ndarray, alpha: np.ndarray | None) -> "PictureFile":
         """A copy with other pixels."""
         return replace(self, colour=colour, alpha=alpha)
 
     def image(self) -> Image.Image:
-        """Convert to a Pillow image; raises InputError for 16-bit color, which Pillow doesn't support."""
+        """A Pillow image with this metadata; raises InputError for 16-bit color, which Pillow doesn't support."""
         if self.is_deep_colour:
             raise InputError("16-bit color or alpha, expected 8-bit: Pillow doesn't support it")
         bands = [*np.moveaxis(self.colour, 2, 0), *([] if self.alpha is None else [self.alpha])]
-        return (
-            Image.fromarray(bands[0])
-            if len(bands) == 1
-            else Image.merge(_mode(len(bands)), [Image.fromarray(band) for band in bands])
-        )
+        images = [Image.fromarray(band) for band in bands]
+        image = images[0] if len(images) == 1 else Image.merge(_mode(len(images)), images)
+        image.info.update(self.metadata())
+        return image
+
+    def metadata(self) -> dict[str, object]:
+        """What the file has of `KEPT`."""
+        return {name: getattr(self, name) for name in KEPT if getattr(self, name)}
 
     def preview(self) -> Image.Image:
         """An upright 8-bit RGB image on a white background."""
@@ -84,12 +101,26 @@ def read_picture(path: Path) -> PictureFile:
     with decoding(path), Image.open(path) as image:
         _refuse_unknown(image, path)
         image.load()  # in a PNG the EXIF data may follow the pixels
-        about = TAKEN_AS.get(image.format, image.format), image.info.get("exif"), image.info.get("icc_profile")
-        quality = file_quality(image)
+        about = {
+            "format": TAKEN_AS.get(image.format, image.format),
+            "quality": file_quality(image),
+            "lossless": image.format == "WEBP" and not is_lossy(path),
+            **metadata_of(image),
+        }
         bands = decode_deep_png(path) if is_deep_color_png(path) else np.asarray(image.convert(_kept_mode(image)))
     bands = bands.reshape(*bands.shape[:2], -1)
     count = bands.shape[2]
-    return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], *about, quality)
+    return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], **about)
+
+
+def metadata_of(image: Image.Image) -> dict[str, object]:
+    """What an opened image has of `KEPT`, without what no file can hold."""
+    found = {name: image.info.get(name) for name in KEPT if image.info.get(name)}
+    if len(found.get("xmp", b"")) > LONGEST_XMP:
+        del found["xmp"]
+    if not all(1 <= density <= HIGHEST_DPI for density in found.get("dpi", ())):
+        del found["dpi"]
+    return found
 
 
 def quality_of(image: object) -> int | None:
@@ -111,13 +142,23 @@ def write_picture_file(picture: PictureFile, path: Path) -> None:
     """Write an image in its own format, atomically; raises InputError that names the file if that fails."""
     with written_whole(path) as part:
         if picture.is_deep_colour:
-            write_deep_png(np.dstack(picture.bands()), part, icc_profile=picture.icc_profile, exif=picture.exif)
+            write_deep_png(np.dstack(picture.bands()), part, **picture.metadata())
             return
-        about = {key: value for key, value in (("exif", picture.exif), ("icc_profile", picture.icc_profile)) if value}
         try:
-            picture.image().save(part, format=picture.format, **FORMATS[picture.format], **about)
+            picture.image().save(part, format=picture.format, **_options(picture))
         except ValueError as error:
             raise OSError(str(error)) from None
+
+
+def _options(picture: PictureFile) -> dict[str, object]:
+    """Pillow's options for writing an image."""
+    options = {**FORMATS[picture.format], **picture.metadata()}
+    if picture.format == "WEBP" and picture.lossless:
+        options |= {"lossless": True}
+    if picture.format == "PNG" and picture.xmp:
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", picture.xmp.decode(errors="replace"))
+    return options
 
 
 def _refuse_unknown(image: Image.Image, path: Path) -> None:
