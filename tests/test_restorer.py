@@ -147,7 +147,7 @@ class TestTypes:
             (torch.zeros(0, 3, 4, 4), r"tensor of shape \[0, 3, 4, 4\], expected pixels"),
             (3, "image of type int"),
             ("absent.png", "absent.png: no such file"),
-            (Image.new("CMYK", (4, 4)), "mode 'CMYK', expected L, LA, RGB, RGBA or I;16"),
+            (Image.new("CMYK", (4, 4)), "mode 'CMYK', expected L, LA, RGB, RGBA, P or I;16"),
         ],
     )
     def test_refuses_all_but_images(self, restorer, image, message):

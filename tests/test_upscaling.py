@@ -53,6 +53,9 @@ class TestUpscaler:
         with pytest.raises(InputError, match="memory 0 MiB, expected at least 1 for this network"):
             Upscaler(checkpoint=checkpoint, memory=0)
 
+    def test_a_palette_becomes_color(self, upscaler):
+        assert upscaler(picture("RGB").convert("P")).mode == "RGB"
+
     @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
     def test_images_keep_their_mode(self, upscaler, mode):
         enlarged = upscaler(picture(mode))
@@ -87,7 +90,7 @@ class TestUpscaler:
             (torch.zeros(4, 4), r"tensor of shape \[4, 4\]"),
             (torch.zeros(0, 3, 4, 4), r"tensor of shape \[0, 3, 4, 4\], expected pixels"),
             (3, "image of type int"),
-            (Image.new("CMYK", (4, 4)), "mode 'CMYK', expected L, LA, RGB, RGBA or I;16"),
+            (Image.new("CMYK", (4, 4)), "mode 'CMYK', expected L, LA, RGB, RGBA, P or I;16"),
         ],
     )
     def test_refuses_all_but_images(self, upscaler, image, message):

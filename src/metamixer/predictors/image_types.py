@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data.images.lossless import PictureFile, metadata_of
+from ..data.images.lossless import PictureFile, kept_mode, metadata_of
 from ..data.images.transparency import extend_color
 from ..errors import InputError
 
@@ -27,7 +27,7 @@ def changed_tensor(image: Tensor, change: Change) -> Tensor:
         raise InputError(f"tensor of shape {list(image.shape)}, expected pixels in it")
     if image.dtype == torch.bfloat16:  # which NumPy doesn't support
         return changed_tensor(image.float(), change).to(image.dtype)
-    if image.ndim != 3:
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise InputError(
             f"tensor of shape {list(image.shape)}, expected (3, height, width) or (batch, 3, height, width)"
         )
@@ -48,8 +48,8 @@ def changed_file(file: PictureFile, change: Change, *, scale: int) -> PictureFil
 
 
 def changed_picture(image: Image.Image, change: Change, *, scale: int) -> Image.Image:
-    """Change the color of a Pillow image of modes L, LA, RGB, RGBA or I;16, and resize its alpha; keep its metadata."""
-    changed = _changed_bands(image, change, scale=scale)
+    """Change the color of a Pillow image, and resize its alpha; keep its metadata, and its mode but for a palette."""
+    changed = _changed_bands(image.convert(kept_mode(image)), change, scale=scale)
     changed.info.update(metadata_of(image))
     return changed
 
@@ -64,7 +64,7 @@ def _changed_bands(image: Image.Image, change: Change, *, scale: int) -> Image.I
         colour.putalpha(Image.fromarray(enlarge_alpha(alpha, scale)))
         return colour
     if image.mode not in COLOUR_MODES:
-        raise InputError(f"image mode {image.mode!r}, expected L, LA, RGB, RGBA or I;16")
+        raise InputError(f"image mode {image.mode!r}, expected L, LA, RGB, RGBA, P or I;16")
     pixels = np.asarray(image)
     changed = change(pixels.reshape(*pixels.shape[:2], -1))
     return Image.fromarray(changed[:, :, 0] if changed.shape[2] == 1 else changed)

@@ -107,7 +107,7 @@ def read_picture(path: Path) -> PictureFile:
             "lossless": image.format == "WEBP" and not is_lossy(path),
             **metadata_of(image),
         }
-        bands = decode_deep_png(path) if is_deep_color_png(path) else np.asarray(image.convert(_kept_mode(image)))
+        bands = decode_deep_png(path) if is_deep_color_png(path) else np.asarray(image.convert(kept_mode(image)))
     bands = bands.reshape(*bands.shape[:2], -1)
     count = bands.shape[2]
     return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], **about)
@@ -176,7 +176,7 @@ def _refuse_unknown(image: Image.Image, path: Path) -> None:
         raise InputError(f"{path}: a TIFF with {bits} bits per channel, expected 8: convert it to a 16-bit PNG first")
 
 
-def _kept_mode(image: Image.Image) -> str:
+def kept_mode(image: Image.Image) -> str:
     """The mode that an image is read in; RGB for a palette without transparency."""
     if image.mode == "P" and "transparency" not in image.info:
         return "RGB"
