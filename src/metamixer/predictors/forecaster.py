@@ -1,6 +1,6 @@
 """A forecaster with the usual interface of forecasting tools: a table in, a table of forecasts out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from .kept_forecaster import fitted_of, read_alone, read_kept, write_alone, writ
 from .predictor import Network, Predictor
 from .scratch import Training, train_network, train_on_all_rows, validation_errors, windows_of
 from .splits import LOOKBACK, lookback_for
+from .streaming import stream_forecasts
 from .table_tuning import tune
 from .zero_shot import PACKAGED, forecast_series, packaged_network
 
@@ -199,6 +200,16 @@ class Forecaster(Predictor):
             device=str(self.device),
             network=self.network,
         )
+
+    def stream(self, tables: Iterable[Any]) -> Iterator[Any]:
+        """Forecast the series of long pandas tables, such as the parts of a large one, a few series at a time.
+
+        The rows of a series are together; each series is forecast alone, after its own last date. Yields tables with a
+        column `error`, in which a series that can't be forecast has its error. Warnings are left out.
+        """
+        if self._state is not None:
+            raise InputError("stream after training from scratch, expected the packaged or a fine-tuned network")
+        return stream_forecasts(self, tables)
 
     def settings(self) -> dict[str, Any]:
         return {"horizon": self._horizon, "levels": self.levels}
