@@ -7,8 +7,9 @@ import pandas
 import pytest
 
 from jobs import run
+from metamixer.cli import main
 from metamixer.engine.series import Tables
-from metamixer.engine.shard import PREDICTIONS
+from metamixer.engine.shard import INPUTS, PREDICTIONS
 from metamixer.errors import InputError
 from metamixer.predictors.forecaster import Forecaster
 
@@ -68,3 +69,16 @@ def test_tables_that_are_not_long_are_refused(tmp_path):
         run(Tables.of([str(tmp_path / "nameless.parquet")], horizon=2), tmp_path / "out")
     with pytest.raises(InputError, match=r"none.csv: no such file"):
         Tables.of([str(tmp_path / "none.csv")], horizon=2)
+
+
+def test_the_command_works_through_a_table_in_this_process(tmp_path, capsys):
+    table = long_table(3)
+    table.to_csv(tmp_path / "table.csv", index=False)
+    command = ["forecast", str(tmp_path / "table.csv"), "--horizon", "2", "--engine", "local"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert "4 series, 1 with an error in place of a result" in capsys.readouterr().out
+    found = pandas.read_parquet(tmp_path / "out" / PREDICTIONS)
+    assert found[found.error.isna()].groupby("unique_id").size().to_dict() == {"000": 2, "001": 2, "002": 2}
+    assert not (tmp_path / "out" / INPUTS).exists()
+    assert main(command) == 2
+    assert "engine local without --out" in capsys.readouterr().err
