@@ -4,7 +4,8 @@ epochs.
     python benchmarks/imagenette.py --data imagenette_96
 
 Trains the networks without a result with `imagenette.yaml`, then `imagenette_finish.yaml` (about 90 minutes per network
-on one core), and adds them to benchmarks/results/imagenette.{json,md}. `--data` is the unpacked folder with train/ and
+on one core), or from the packaged weights with `imagenette_fine_tuned.yaml`, and adds them to
+benchmarks/results/imagenette.{json,md}. `--data` is the unpacked folder with train/ and
 val/.
 """
 
@@ -28,22 +29,27 @@ SIZE = 96
 
 
 class Contender(NamedTuple):
-    """A network to train: its name in timm, its arguments, its first recipe, and the folder of that run."""
+    """A network to train: its name in timm, its arguments, its recipes in turn, and the folder of the first run."""
 
     model: str
     model_args: dict
-    recipe: str
+    recipes: Sequence[str]
     run: str
 
 
-FINISH = "imagenette_finish"
+SCRATCH = ("imagenette", "imagenette_finish")
 CONTENDERS: dict[str, Contender] = {
-    "ffnet_nano": Contender("ffnet_nano", {}, "imagenette", "ffnet_nano"),
-    "ffnet_nano, distilled": Contender("ffnet_nano", {}, "imagenette_distilled", "ffnet_nano_distilled"),
-    "convnext, ffnet_nano's widths and depths": Contender(
-        "convnext_atto", {"dims": [32, 64, 128, 256], "depths": [2, 2, 4, 1]}, "imagenette", "convnext_atto"
+    "ffnet_nano": Contender("ffnet_nano", {}, SCRATCH, "ffnet_nano"),
+    "ffnet_nano, distilled": Contender(
+        "ffnet_nano", {}, ("imagenette_distilled", "imagenette_finish"), "ffnet_nano_distilled"
     ),
-    "mobilenetv4_conv_small": Contender("mobilenetv4_conv_small", {}, "imagenette", "mobilenetv4_conv_small"),
+    "convnext, ffnet_nano's widths and depths": Contender(
+        "convnext_atto", {"dims": [32, 64, 128, 256], "depths": [2, 2, 4, 1]}, SCRATCH, "convnext_atto"
+    ),
+    "mobilenetv4_conv_small": Contender("mobilenetv4_conv_small", {}, SCRATCH, "mobilenetv4_conv_small"),
+    "ffnet_nano, from ffnet_nano.mini_imagenet": Contender(
+        "ffnet_nano", {}, ("imagenette_fine_tuned",), "ffnet_nano_fine_tuned"
+    ),
 }
 
 
@@ -77,7 +83,7 @@ def write(rows: dict[str, dict], out: Path) -> None:
     """Write the results as JSON and as a table."""
     lines = [
         f"Imagenette, {SIZE} px, recipes `imagenette.yaml` (or `imagenette_distilled.yaml`), then "
-        "`imagenette_finish.yaml`, seed 0.",
+        "`imagenette_finish.yaml`, or `imagenette_fine_tuned.yaml` alone, seed 0.",
         "",
         "| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | CPU minutes | wall minutes | "
         "measured on |",
@@ -108,13 +114,14 @@ def main() -> None:
         else {}
     )
     for title, contender in CONTENDERS.items():
-        first, second = options.runs / contender.run, options.runs / f"{contender.run}_finish"
+        runs = [options.runs / f"{contender.run}{suffix}" for suffix in ("", "_finish")][: len(contender.recipes)]
         if title == options.only or (options.only is None and title not in rows):
             settings = settings_of(contender, options.data, num_workers=options.workers)
-            train(RECIPES / f"{contender.recipe}.yaml", settings, out=first)
-            train(RECIPES / f"{FINISH}.yaml", {**settings, "model.init_args.initial": first / "last.ckpt"}, out=second)
-        if (second / "done").is_file():
-            rows[title] = result(contender, (first, second))
+            for recipe, run, before in zip(contender.recipes, runs, (None, *runs), strict=False):
+                start = {"model.init_args.initial": before / "last.ckpt"} if before else {}
+                train(RECIPES / f"{recipe}.yaml", {**settings, **start}, out=run)
+        if (runs[-1] / "done").is_file():
+            rows[title] = result(contender, runs)
     write(rows, options.out)
 
 

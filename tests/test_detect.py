@@ -246,4 +246,6 @@ def test_a_json_without_usable_objects_ends_in_a_line(tmp_path, capsys):
 def test_only_our_warnings_are_plain_lines():
     with plain_warnings():
         assert warnings.formatwarning("7 dropped", InputWarning, "coco.py", 153) == "metamixer: warning: 7 dropped\n"
+        assert warnings.formatwarning("7 dropped", InputWarning, "coco.py", 99) == "", "printed once"
+        assert warnings.formatwarning("8 dropped", InputWarning, "coco.py", 153) == "metamixer: warning: 8 dropped\n"
         assert warnings.formatwarning("old", UserWarning, "coco.py", 153).startswith("coco.py:153: ")

@@ -106,12 +106,16 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(folder, tmp_path
 
 
 def test_images_without_labels_learn_the_teacher_s(folder, tmp_path, capsys):
-    assert distil(folder / "train/red", tmp_path / "run") == 0
+    assert distil(folder / "train/red", tmp_path / "run", "--json", str(tmp_path / "run.json")) == 0
     network, info = load_checkpoint(tmp_path / "run/last.ckpt")
     assert network.num_classes == 2
     assert info["classes"] is None
     best = tmp_path / "run/best.ckpt"
-    assert capsys.readouterr().out.endswith(f"wrote {best}\nnext: metamixer train FOLDER --initial {best}\n")
+    wrote = f"wrote {best}, {tmp_path}/run.json\n"
+    assert capsys.readouterr().out.endswith(f"{wrote}next: metamixer train FOLDER --initial {best}\n")
+    result = json.loads((tmp_path / "run.json").read_text())
+    assert (result["checkpoint"], result["epochs"]) == (str(best), 2)
+    assert result["teacher"] == "test_distil:Counting"
 
 
 def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path, capsys):

@@ -6,9 +6,12 @@ import re
 import shlex
 import zipfile
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from threading import Thread
 
 import fsspec
 import numpy as np
@@ -266,6 +269,64 @@ def test_object_stores_and_archives_are_read_by_their_urls(pictures, tmp_path):
                 )
 
 
+@pytest.fixture
+def website(pictures):
+    """The address of a web server that lists and serves the pictures."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=pictures))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *about):
+        pass
+
+
+def test_a_job_reads_from_the_web_and_writes_to_an_object_store(upscaling, pictures, website, tmp_path):
+    """Without a disk on the way; started again, it finds there what is done."""
+    pytest.importorskip("aiohttp", reason="fsspec's HTTP needs aiohttp")
+    (tmp_path / "list.txt").write_text(f"{website}/0.png\n{website}/none.png\n")
+    work = replace(upscaling, inputs=[f"{website}/", str(tmp_path / "list.txt")])
+    job = Job(work, Folder("memory://bucket/job")).begin()
+    for unit in work.units():
+        job.spread(unit)
+    held = work.prepare()
+    answers = [job.work_through(shard, held) for shard in job.shards()]
+    assert sum(answer["inputs"] for answer in answers) == 9
+    assert [job.work_through(shard, None) for shard in job.shards()] == answers, "nothing is left to predict"
+    rows = {}
+    for name in job.folder.names(PREDICTIONS):
+        with job.folder.reading(name) as file:
+            rows |= {row["input"]: row for row in pyarrow.parquet.read_table(file).to_pylist()}
+    assert sorted(rows) == sorted(
+        [f"{website}/{p.relative_to(pictures)}" for p in pictures.rglob("*.png")] + [f"{website}/none.png"]
+    )
+    assert rows[f"{website}/none.png"]["error"] == "no such file"
+    assert rows[f"{website}/broken.png"]["error"].startswith("not a readable image")
+    expected = metamixer.load(upscaling.load["source"])(image(3))
+    assert np.array_equal(
+        np.asarray(Image.open(io.BytesIO(rows[f"{website}/deeper/3.png"]["image"]))), np.asarray(expected)
+    )
+
+
+def test_lists_name_files_from_where_the_command_is_called(upscaling, pictures, tmp_path, monkeypatch):
+    """In another process's folder too; a folder in a list is no input."""
+    (pictures / "list.txt").write_text("0.png\n\ndeeper/1.png\ndeeper\n")
+    monkeypatch.chdir(pictures)
+    work = Files("super_resolution", ["list.txt"], upscaling.load, {}, shards=1)
+    [unit] = work.units()
+    monkeypatch.chdir(tmp_path)
+    job = Job(work, Folder(str(tmp_path / "out"))).begin()
+    assert job.spread(unit) == 3
+    job.work_through(0, work.prepare())
+    results = pandas.read_parquet(tmp_path / "out" / PREDICTIONS)
+    errors = dict(zip(results.input, results.error.fillna(""), strict=True))
+    named = {str(pictures / name): "" for name in ("0.png", "deeper/1.png")}
+    assert errors == {**named, str(pictures / "deeper"): "a folder, expected a file"}
+
+
 def test_results_go_into_an_object_store():
     folder = Folder("memory://results/job")
     folder.write("a/b.txt", b"text")
@@ -356,7 +417,7 @@ def test_parts_hold_typed_columns(upscaling, pictures, tmp_path):
         (["--engine", "dask"], "engine 'dask', expected local, ray, or ray:ACTORS such as ray:4"),
         (["--engine", "local:2"], "engine 'local:2', expected local, ray, or ray:ACTORS such as ray:4"),
         (["--engine", "ray:0"], "engine 'ray:0', expected local, ray, or ray:ACTORS such as ray:4"),
-        (["--engine", "ray", "--compare"], "compare True beside engine ray, expected it without"),
+        (["--engine", "ray", "--compare"], "compare True with --engine ray, expected it without --engine"),
     ],
 )
 def test_an_engine_that_is_not_there_is_refused(options, message, capsys, tmp_path):

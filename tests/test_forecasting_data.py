@@ -211,7 +211,7 @@ class TestFrequency:
         [
             (
                 lambda table: table.iloc[[0, 2, 1, *range(3, 260)]],
-                "row 3: 2020-01-30 23:00:00 is before 2020-01-31 00:00:00 of the row above",
+                "row 3: 2020-01-30 23:00:00 is before 2020-01-31 of the row above",
             ),
             (
                 lambda table: table.iloc[[0, 1, 1, *range(2, 260)]],

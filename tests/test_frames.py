@@ -117,7 +117,7 @@ class TestFrames:
     def test_an_index_that_contradicts_the_dates_is_refused(self):
         table = wide().set_index(pandas.DatetimeIndex(wide(start="2021-01-01")["date"]))
         with pytest.raises(
-            InputError, match="index 'date', row 1: 2021-01-01 00:00:00, expected 2020-01-30 22:00:00, as in the column"
+            InputError, match="index 'date', row 1: 2021-01-01, expected 2020-01-30 22:00:00, as in the column"
         ):
             read_frame(table)
 
@@ -217,7 +217,7 @@ class TestFrames:
                 to_long(wide()).drop(index=[*range(250, 262)]),
                 r"12 missing values \(10 in 'load', 2 in 'wind'\) filled .*; the first is series 'wind', "
                 r"2020-01-30 22:00:00; "
-                "series 'wind' begins at 2020-01-31 00:00:00, after others, series 'load' ends at 2020-02-10 "
+                "series 'wind' begins at 2020-01-31, after others, series 'load' ends at 2020-02-10 "
                 "07:00:00, before others$",
             ),
         ],

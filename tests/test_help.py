@@ -65,6 +65,8 @@ def test_every_task_has_its_command():
         (["upscale", "a.png", "--scal=2"], "upscale --scal: no such option; did you mean --scale?"),
         (["upscale", "https://example.org/a.png"], "https://example.org/a.png: a URL, expected a file or folder"),
         (["forecast", "https://example.org/a.csv"], "https://example.org/a.csv: a URL, expected a file or folder"),
+        (["upscale", ""], "images '', expected the name of a file or folder"),
+        (["train", ""], "data '', expected the name of a file or folder"),
         (["upscale"], "upscale needs IMAGES; see metamixer upscale --help"),
         (["export", "ffnet_nano"], "export needs --format FORMAT; see metamixer export --help"),
         (["predict", "a.png", "--out", "a.json"], "out 'a.json' without --engine, expected --json FILE for the result"),

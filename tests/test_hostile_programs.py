@@ -124,6 +124,18 @@ def test_guards_which_are_code_are_left_out(good, tmp_path, monkeypatch):
     assert not Path("PWNED").exists()
 
 
+def test_a_graph_that_does_not_hold_together_is_one_message_without_pytorch_s_log(good, tmp_path, capfd):
+    """The first node is missing, whose result the second one takes."""
+
+    def without_first_node(graph):
+        del graph["graph_module"]["graph"]["nodes"][0]
+
+    path = changed(good, tmp_path / "torn.pt2", with_graph(without_first_node))
+    with pytest.raises(InputError, match=r"torn\.pt2: not a readable program"):
+        torch_program.read(path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_weights_must_be_finite(good, tmp_path):
     bad = b"\xff" * 16
     path = changed(

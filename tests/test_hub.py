@@ -84,3 +84,9 @@ def test_a_deploy_form_is_refused(tmp_path, folder, capsys):
     assert main(["export", str(tmp_path / "fused.safetensors"), "--format", "hub", "--out", str(tmp_path / "hub")]) == 2
     assert "a deploy form, expected the checkpoint it was fused from" in capsys.readouterr().err
     assert not (tmp_path / "hub").exists()
+
+
+def test_the_card_of_the_zoo_s_weights_names_data_and_license(tmp_path):
+    assert main(["export", "ffnet_3d_nano_semantickitti", "--format", "hub", "--out", str(tmp_path / "hub")]) == 0
+    card = (tmp_path / "hub/README.md").read_text()
+    assert "license: cc-by-nc-sa-4.0" in card and "Training data: SemanticKITTI" in card

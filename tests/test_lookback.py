@@ -2,8 +2,8 @@
 
 import pytest
 
+from metamixer.data.series.splits import lookback_for
 from metamixer.predictors.forecaster import Forecaster, Training
-from metamixer.predictors.splits import lookback_for
 from tables import wide
 
 

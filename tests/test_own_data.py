@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import yaml
@@ -290,9 +291,12 @@ def test_a_detector_starts_on_the_packaged_backbone(tmp_path):
     assert stem and all(torch.equal(ours[name], packaged[name]) for name in stem)
 
 
-def test_minutes_must_be_some(tmp_path):
-    with pytest.raises(InputError, match="minutes 0, expected a number above 0"):
-        metamixer.train(write_classes(tmp_path / "data"), minutes=0)
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e308])
+def test_minutes_must_be_some_and_within_a_year(minutes, tmp_path):
+    with pytest.raises(
+        InputError, match=f"minutes {minutes:g}, expected a number above 0, at most 525600".replace("+", ".")
+    ):
+        metamixer.train(write_classes(tmp_path / "data"), minutes=minutes)
 
 
 def test_recipes_are_found_by_name(tmp_path):
@@ -307,3 +311,19 @@ def test_recipes_are_found_by_name(tmp_path):
     assert nearest_recipe("digit") == "; did you mean digits?" and nearest_recipe("wxyz") == ""
     with pytest.raises(InputError, match="config 'own_data', expected one of detection/own_data, points/own_data"):
         find_recipe("own_data")
+
+
+def test_a_table_with_gaps_trains_on_a_filled_copy(tmp_path):
+    months = wide(240, "MS").drop(index=[50, 51])
+    months.iloc[100, 1] = np.nan
+    months.to_csv(tmp_path / "a.csv", index=False)
+    with (
+        pytest.warns(InputWarning, match="2 missing rows .* added"),
+        pytest.warns(InputWarning, match="missing values"),
+    ):
+        data = understand(tmp_path / "a.csv")
+    (tmp_path / "run").mkdir()
+    settings = data.prepare(tmp_path / "run", 0)
+    copy = pandas.read_csv(settings["path"])
+    assert len(copy) == 240 and not copy.isna().any(axis=None)
+    assert (settings["horizon"], settings["lookback"], sum(settings["split"])) == (18, 96, 240)

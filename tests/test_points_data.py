@@ -9,7 +9,7 @@ import torch
 from metamixer import create_model
 from metamixer.data import PointAugmentation, PointPreprocessing, S3DISData, ScanNetData, SemanticKITTIData
 from metamixer.data.points.augmentation import joined, nearest
-from metamixer.data.points.clouds import Cloud, read_cloud
+from metamixer.data.points.clouds import Cloud, read_cloud, write_labelled
 from metamixer.data.points.scenes import CloudData, TrainingClouds, collate_voxels
 from metamixer.errors import InputError
 from metamixer.ops.sparse import SparseVoxels
@@ -192,9 +192,18 @@ def test_semantickitti_as_published_and_as_npz(tmp_path):
     with pytest.raises(InputError, match=r"000000\.npz: label 1000, expected one of 0, 1, 10"):
         data.read(tmp_path / "00/000000.npz")
     (tmp_path / "08/velodyne/000000.bin").write_bytes(points.tobytes()[:-4])
-    with pytest.raises(InputError, match=r"19 numbers, expected four per point: truncated"):
+    with pytest.raises(InputError, match=r"76 bytes, expected 16 per point, as in KITTI's scans: truncated"):
         data.read(tmp_path / "08/velodyne/000000.bin")
 
 
 def test_reads_back_what_it_wrote(clouds):
     assert read_cloud(clouds / "room0.npz").labels.dtype == np.int64
+
+
+def test_a_scan_of_kitti_needs_no_labels_to_be_predicted(tmp_path):
+    points = np.random.default_rng(0).random((9, 4), dtype=np.float32)
+    points.tofile(tmp_path / "000000.bin")
+    cloud = read_cloud(tmp_path / "000000.bin")
+    assert np.array_equal(cloud.coordinates, points[:, :3]) and np.array_equal(cloud.intensity, points[:, 3])
+    write_labelled(tmp_path / "000000.bin", tmp_path / "out.npz", np.arange(9))
+    assert np.load(tmp_path / "out.npz")["prediction"].tolist() == list(range(9))

@@ -54,6 +54,16 @@ def test_a_predictor_names_its_source_and_settings(predictors, checkpoints):
     assert repr(metamixer.Forecaster(horizon=12)) == "Forecaster(horizon=12, levels=())"
 
 
+@pytest.mark.parametrize(
+    ("task", "known"), [("super_resolution", "scale, memory"), ("restoration", "strength"), ("points", "precision")]
+)
+def test_an_unknown_keyword_is_named_with_the_known_ones(task, known, checkpoints):
+    with pytest.raises(InputError, match=rf"\.load: keyword 'skale', expected one of .*\b{known}\b"):
+        metamixer.load(checkpoints[task], skale=2)
+    with pytest.raises(InputError, match=r"Forecaster\.load: keyword 'skale', expected one of .*horizon, .*positive"):
+        metamixer.load("ffnet_ts_zero", skale=2)
+
+
 def test_importing_is_light_and_timm_still_gets_our_networks():
     program = (
         "import sys, metamixer; assert metamixer.__version__; "

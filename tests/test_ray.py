@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +113,28 @@ def test_what_no_process_can_load_is_one_line(nodes, together, tmp_path):
     work = PlainWork(3, together, missing="none.ckpt")
     with pytest.raises(InputError, match=r"^none\.ckpt: no such file$"):
         engine.run(Job(work, Folder(str(tmp_path / "out"))), actors=1)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("", "Ray can't start (late)"), ("a:1", "RAY_ADDRESS 'a:1', expected the address of a Ray cluster (late)")],
+)
+def test_a_cluster_that_does_not_answer_is_one_line(address, said, monkeypatch):
+    def fail(**options):
+        raise Exception("late\nsecond line")  # as Ray does
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", fail)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match=f"^{re.escape(said)}$"), engine.cluster():
+        pass
+
+
+def test_sigterm_stops_a_job_like_an_interrupt():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), engine.stopped_by_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_command_forecasts_a_long_table(nodes, tmp_path, capsys):

@@ -118,7 +118,7 @@ class TestRestore:
             (("a.png", "--max_pixels", "100"), "more than 100 pixels"),
             (("a.png", "--backend", "bogus"), "backend 'bogus', expected one of auto"),
             (("a.png", "--checkpoint", "absent.safetensors"), "absent.safetensors: no such file"),
-            (("a.png", "--engine", "ray", "--compare", "--out", "out"), "compare True beside engine ray"),
+            (("a.png", "--engine", "ray", "--compare", "--out", "out"), "compare True with --engine ray"),
             (("a.png", "--strenth", "1"), "restore --strenth: no such option; did you mean --strength?"),
         ],
     )
@@ -182,7 +182,7 @@ class TestUpscale:
             (("--weights", "good"), "weights 'good', expected one of clean, photo"),
             (("--weights", "photo", "--scale", "5"), "scale 5, expected one of 2, 3, 4"),
             (("--weights", "photo", "--model", "ffnet_sr_nano"), "weights 'photo' with --model or --checkpoint"),
-            (("--weights", "photo", "--engine", "ray", "--out", "out"), "weights 'photo' beside engine ray"),
+            (("--weights", "photo", "--engine", "ray", "--out", "out"), "weights 'photo' with --engine ray"),
             (("--scale", "5"), "scale 5, expected one of 2, 3, 4"),
         ],
     )

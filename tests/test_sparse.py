@@ -27,6 +27,14 @@ def voxels() -> SparseVoxels:
     return SparseVoxels.of(features, cells[:, 1:], cells[:, 0])
 
 
+def test_the_gradient_of_the_maximum_does_not_depend_on_what_memory_holds(monkeypatch):
+    """It was halved where the memory of the result happened to hold the result, such as zeros."""
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda x, *size, **kind: x.new_zeros(*size, **kind))
+    x = torch.tensor([[0.0], [-1.0]], requires_grad=True)
+    pool_max(SparseVoxels.of(x, torch.tensor([[0, 0, 0], [1, 0, 0]]))).features.sum().backward()
+    assert x.grad.tolist() == [[1.0], [0.0]]
+
+
 def dense(voxels: SparseVoxels) -> torch.Tensor:
     """(scenes, C, x, y, z), zeros where there is no voxel."""
     x = torch.zeros(2, SIZE, SIZE, SIZE, voxels.features.shape[1], dtype=voxels.features.dtype)

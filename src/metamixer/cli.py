@@ -122,9 +122,9 @@ def _shell_code(shell: str = "bash", *others: str) -> str:
 
 
 def _train(arguments: list[str]) -> None:
-    from .training.command_line import print_next, run
+    from .commands.training import run_recipe
 
-    print_next(run(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto"))))
+    run_recipe(_with_values(arguments, {"--resume"}, (*BOOLEANS, "auto")))
 
 
 def _call(command: str, words: list[str]) -> None:
@@ -153,7 +153,7 @@ def _call(command: str, words: list[str]) -> None:
     except ArgumentError as error:
         usages = {option.name: option.usage for option in options}
         raise InputError(f"{_plain(error, command, usages)}; see metamixer {command} --help") from None
-    _refuse_urls(vars(values))
+    _refuse_no_files(vars(values))
     function_of(command)(**vars(values))
 
 
@@ -178,13 +178,15 @@ def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) 
             raise InputError(f"{command} {name}: no such option{nearest(name, known)}")
 
 
-def _refuse_urls(values: Mapping[str, Any]) -> None:
-    """Raise InputError for a URL in place of a file; only engines read URLs."""
-    if values.get("engine"):
-        return
+def _refuse_no_files(values: Mapping[str, Any]) -> None:
+    """Raise InputError for an empty name, which Python takes for this folder, and for a URL; only engines read URLs."""
     for name in LOCAL:
-        given = values.get(name) or ()
-        for word in [given] if isinstance(given, str) else given:
+        given = values.get(name)
+        for word in [given] if isinstance(given, str) else given or ():
+            if not word:
+                raise InputError(f"{name} '', expected the name of a file or folder")
+            if values.get("engine"):
+                continue
             if re.match("[a-z][a-z0-9+.-]+://", word):
                 raise InputError(
                     f"{word}: a URL, expected a file or folder: download it first, or use --engine local or ray"
@@ -252,15 +254,17 @@ def _with_values(arguments: Sequence[str], flags: Container[str], values: Contai
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Print our own warnings without the source location, which doesn't help the user."""
-    before = warnings.formatwarning
+    """Print our own warnings once each, without the source location, which doesn't help the user."""
+    before, printed = warnings.formatwarning, set()
 
     def plain(message: Warning | str, category: type[Warning], *place) -> str:
-        return (
-            f"metamixer: warning: {printable(message, keep=chr(10))}\n"
-            if issubclass(category, InputWarning)
-            else before(message, category, *place)
-        )
+        if not issubclass(category, InputWarning):
+            return before(message, category, *place)
+        line = f"metamixer: warning: {printable(message, keep=chr(10))}\n"
+        if line in printed:
+            return ""
+        printed.add(line)
+        return line
 
     warnings.formatwarning = plain
     try:

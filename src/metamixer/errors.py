@@ -62,6 +62,11 @@ def shown(value: object, *, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def counted(count: int, one: str, several: str | None = None) -> str:
+    """A number with its noun: 1 class, 2 classes."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def printable(text: object, *, keep: str = "") -> str:
     """Text without what would steer a terminal or break a line: such characters become \\n, \\x1b and so on."""
     letters = (

@@ -14,6 +14,8 @@ from torch import nn
 from ..errors import InputError, first_line
 from ..models.tasks import CLASSIFICATION, TASKS
 from ..system.files import write_text, written_whole
+from ..zoo.networks import METRICS
+from ..zoo.weights import DATA, Weights
 from .ours import save_network
 
 HUB = "hf-hub:"
@@ -46,9 +48,12 @@ def hub_weights(source: str | Path) -> Path:
         ) from None
 
 
-def write_hub_folder(network: nn.Module, info: Mapping[str, Any], folder: str | Path) -> list[Path]:
+def write_hub_folder(
+    network: nn.Module, info: Mapping[str, Any], folder: str | Path, *, weights: Weights | None = None
+) -> list[Path]:
     """Write a network as a folder that can be uploaded unchanged; nothing is written if an error occurs.
 
+    weights: what the card says of data, license and figures, of packaged or published weights.
     Raises InputError for a deploy form, which other libraries can't build.
     """
     if info.get("fused"):
@@ -60,7 +65,7 @@ def write_hub_folder(network: nn.Module, info: Mapping[str, Any], folder: str | 
     try:
         save_network(network, dict(info), part / WEIGHTS)
         write_text(part / CONFIG, json.dumps(config_of(network, info, part / CONFIG), indent=2))
-        write_text(part / CARD, card_of(network, info))
+        write_text(part / CARD, card_of(network, info, weights))
         if info["task"] == CLASSIFICATION.name:
             write_backbone(network, info, part / BACKBONE)
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,8 +101,8 @@ def config_of(network: nn.Module, info: Mapping[str, Any], scratch: Path) -> dic
     return {**json.loads(scratch.read_text()), "metamixer": dict(info)}
 
 
-def card_of(network: nn.Module, info: Mapping[str, Any]) -> str:
-    """The model card: the network, its classes, and how to load it."""
+def card_of(network: nn.Module, info: Mapping[str, Any], weights: Weights | None = None) -> str:
+    """The model card: the network, its classes, its origin, and how to load it."""
     classes = info.get("classes")
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     is_classifier = info["task"] == CLASSIFICATION.name
@@ -105,13 +110,14 @@ def card_of(network: nn.Module, info: Mapping[str, Any]) -> str:
         "---",
         "library_name: " + ("timm" if is_classifier else "metamixer"),
         f"tags: [metamixer, {info['task'].replace('_', '-')}]",
+        *([f"license: {weights.licence.lower().replace(' ', '-')}"] if weights else []),
         "---",
         f"# {info['model']} for {info['task'].replace('_', ' ')}",
         "",
         f"{millions:.1f} M parameters, written by metamixer {info['version']}.",
         *([f"Classes: {', '.join(map(str, classes))}."] if classes else []),
         "",
-        "Training data, recipe, metrics and license: to be added before uploading.",
+        *origin_of(weights),
         "",
         "```python",
         "import metamixer",
@@ -125,3 +131,12 @@ def card_of(network: nn.Module, info: Mapping[str, Any]) -> str:
         "```",
     ]
     return "\n".join(lines)
+
+
+def origin_of(weights: Weights | None) -> list[str]:
+    """The training data, license and figures of the zoo's weights; of others, what is to be added."""
+    if weights is None:
+        return ["Training data, recipe, metrics and license: to be added before uploading."]
+    figures = f"{METRICS[weights.task].name}: {', '.join(map(str, weights.figures))} ({weights.measured})."
+    data = f"Weights: {weights.name}. Training data: {weights.data} ({DATA[weights.data]}). License: {weights.licence}."
+    return [data, figures] if weights.figures else [data]

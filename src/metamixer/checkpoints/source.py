@@ -87,7 +87,9 @@ def is_name(source: str | Path) -> bool:
     path = Path(source)
     if not isinstance(source, str) or path.name != source or path.suffix in OURS or is_exported(path):
         return False
-    return (path.suffix not in FILES or _known(source)) and not path.is_file()
+    if _known(source):
+        return not path.is_file()
+    return path.suffix not in FILES and not path.exists()
 
 
 def info_of(name: str) -> Info:

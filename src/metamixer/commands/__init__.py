@@ -47,7 +47,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "points": Command(
         "classify every point of point clouds: labeled files, class counts, pictures",
-        ("points scans/ --checkpoint runs/mine/best.ckpt",),
+        ("points scan.ply", "points scans/ --checkpoint runs/mine/best.ckpt --out labeled"),
         ("checkpoint", "model", "out", "votes", "json", "device", "overwrite"),
     ),
     "forecast": Command(
@@ -85,7 +85,7 @@ COMMANDS: dict[str, Command] = {
             "distil flowers --teacher convnext_tiny.in12k_ft_in1k --learn features",
             "distil photos/ --teacher runs/large/best.ckpt --out runs/small",
         ),
-        ("teacher", "out", "model", "initial", "learn", "views", "cache", "epochs", "resume"),
+        ("teacher", "out", "model", "initial", "learn", "views", "cache", "epochs", "resume", "json"),
     ),
     "fuse": Command("write a checkpoint's deploy form", ("fuse runs/digits/best.ckpt",), ("out", "json", "overwrite")),
     "export": Command(
@@ -106,7 +106,7 @@ COMMANDS: dict[str, Command] = {
     "draw": Command(
         "draw a training run: predictions, training curve, learned kernels",
         ("draw runs/digits/best.ckpt",),
-        ("out", "block", "overwrite"),
+        ("out", "block", "json", "overwrite"),
     ),
 }
 """In the order of the help."""

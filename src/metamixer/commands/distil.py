@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from ..errors import InputError, at_least
 from .output import Output
+from .training import training_result
 
 LEARN = ("logits", "features", "both")
 
@@ -30,6 +31,8 @@ def distil(
     lr: float = 2e-3,
     num_workers: int = 1,
     resume: bool = False,
+    json: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Train a small classifier on a larger one's outputs for your images, which are computed once.
 
@@ -52,6 +55,8 @@ def distil(
         lr: the maximum learning rate.
         num_workers: processes that load images.
         resume: continue from the last checkpoint in OUT.
+        json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
+        overwrite: replace an existing JSON file.
     """
     import yaml
 
@@ -64,6 +69,7 @@ def distil(
     if learn not in LEARN:
         raise InputError(f"learn {learn!r}, expected one of {', '.join(LEARN)}")
     at_least("epochs", epochs, 1)
+    output = Output(json, overwrite=overwrite)
     out = out or f"runs/{Path(os.path.realpath(folder)).name}_distilled"
     root = split_folder(folder, "train")
     labelled = root != Path(folder)
@@ -102,13 +108,13 @@ def distil(
     with TemporaryDirectory() as place:  # the run's own copy is OUT/config.yaml
         path = Path(place, "recipe.yaml")
         write_text(path, yaml.safe_dump(recipe, sort_keys=False))
-        with unnamed(path):
+        with unnamed(path), output.alone():
             trained = run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
     best = Path(out, "best.ckpt")
     if trained.trainer.is_global_zero and best.is_file():
         _, info = read_checkpoint(best)
         then = f"predict IMAGES --checkpoint {best}" if info.get("classes") else f"train FOLDER --initial {best}"
-        Output(None).end(None, wrote=[best], then=f"metamixer {then}")
+        output.end({**training_result(trained), "teacher": teacher}, wrote=[best], then=f"metamixer {then}")
 
 
 def _data(folder: str, *, labelled: bool, views: int, size: int, batch_size: int, num_workers: int) -> dict:

@@ -58,7 +58,7 @@ def refuse_with_engine(engine: str, **options: Any) -> None:
     """Raise InputError for an option that jobs don't have."""
     for name, value in options.items():
         if value not in (None, False, ()):
-            raise InputError(f"{name} {value!r} beside engine {engine}, expected it without")
+            raise InputError(f"{name} {value!r} with --engine {engine}, expected it without --engine")
 
 
 def refuse_without_engine(**options: Any) -> None:
@@ -84,7 +84,10 @@ def _run(engine: str, work: Any, out: str, *, overwrite: bool) -> None:
             print(line, end="\n" if tally.shards == count else "", file=sys.stderr, flush=True)
 
     job = Job(work, Folder(absolute(out)))
-    tally = _runner(engine)(job, overwrite=overwrite, on_shard=on_shard)
+    try:
+        tally = _runner(engine)(job, overwrite=overwrite, on_shard=on_shard)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on where it was") from None
     for error in tally.errors:
         print(f"metamixer: failed: {printable(error)}", file=sys.stderr)
     failed = f"{tally.failed} with an error in place of a result"

@@ -126,8 +126,9 @@ def export_hub(
     from torch import nn
 
     from ..checkpoints.hub import BACKBONE, CARD, CONFIG, WEIGHTS, write_hub_folder
-    from ..checkpoints.source import load_network
+    from ..checkpoints.source import is_name, load_network
     from ..system.files import check_targets
+    from ..zoo.weights import find_weights
 
     folder = Path(out or free_name(Path(source).stem, overwrite=overwrite))
     output = Output(json, sources=[Path(source)], overwrite=overwrite)
@@ -137,11 +138,12 @@ def export_hub(
     network, info = load_network(source, model, pretrained=pretrained)
     if not isinstance(network, nn.Module):
         raise InputError(f"{source}: an exported file, expected the checkpoint it was exported from")
-    written = write_hub_folder(network, info, folder)
+    weights = find_weights(source) if is_name(source) else None
+    written = write_hub_folder(network, info, folder, weights=weights)
     output.end(
         {"folder": str(folder), "files": [path.name for path in written]},
         wrote=written,
-        then=f"metamixer.load({str(folder)!r}) in Python, or upload the folder as it is",
+        then=f"metamixer.load({str(folder)!r}) in Python, or complete {CARD} and upload the folder",
     )
 
 

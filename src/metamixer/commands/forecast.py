@@ -98,7 +98,7 @@ def forecast(
     targets = [Path(name) for name in (out, plot, save) if name]
     source = find_table(table)
     check_targets(targets, sources=[source, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
-    output = Output(json, sources=[source], overwrite=overwrite)
+    output = Output(json, sources=[source], results=targets, overwrite=overwrite)
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
     settings = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive, "known": known}

@@ -25,6 +25,8 @@ TRAINING_OPTIONS: dict[str, str] = {
     "--data.batch_size N": "samples per step",
     "--trainer.max_epochs N": "epochs to train",
     "--trainer.accelerator NAME": "cpu, gpu or auto",
+    "--json FILE": 'file for the result as JSON; "-" for standard output, with all other lines on standard error',
+    "--overwrite": "replace an existing JSON file",
     "--seed_everything N": "seed of the initialization; --data.seed seeds everything else",
 }
 """The common options of `fit`, `validate` and `test`."""

@@ -1,7 +1,10 @@
 """The output of a command: lines of text, or its result as JSON."""
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +17,31 @@ NAMED = 12
 
 
 class Output:
-    """`--json FILE` writes the result to a file, `--json -` to standard output instead of all other lines."""
+    """`--json FILE` writes the result to a file, `--json -` to standard output instead of all other lines.
 
-    def __init__(self, target: str | None, *, sources: Iterable[Path] = (), overwrite: bool = False):
+    sources: the inputs, results: other files that the command writes; raises InputError if FILE is one of them.
+    """
+
+    def __init__(
+        self,
+        target: str | None,
+        *,
+        sources: Iterable[Path] = (),
+        results: Iterable[Path] = (),
+        overwrite: bool = False,
+    ):
         self.target = target
         if target not in (None, "-"):
-            check_targets([Path(target)], sources=sources, overwrite=overwrite)
+            check_targets([*results, Path(target)], sources=sources, overwrite=overwrite)
 
     def say(self, line: object) -> None:
         """Print a line, except with `--json -`."""
         if self.target != "-":
             print(printable(line, keep="\n"), flush=True)
+
+    def alone(self) -> AbstractContextManager[object]:
+        """A context for work that prints lines itself: with `--json -`, they go to standard error."""
+        return redirect_stdout(sys.stderr) if self.target == "-" else nullcontext()
 
     def introduce(self, model: str | None, task: str, classes: Sequence[str]) -> None:
         """Print the name of the weights and the classes that they know.
@@ -39,12 +56,22 @@ class Output:
 
     def end(self, result: Any, *, wrote: Iterable[object] = (), then: str = "") -> None:
         """Write the result as JSON if requested; print the files written and a next command."""
+        text = json.dumps(standard(result), indent=1)
         if self.target == "-":
-            print(json.dumps(result, indent=1))
+            print(text)
         elif self.target:
-            write_text(self.target, json.dumps(result, indent=1))
+            write_text(self.target, text)
         written = [*map(str, wrote), *([self.target] if self.target else [])]
         if written:
             self.say(f"wrote {', '.join(written)}")
         if then:
             self.say(f"next: {then}")
+
+
+def standard(value: Any) -> Any:
+    """A result with null in place of NaN and infinity, which JSON doesn't have."""
+    if isinstance(value, Mapping):
+        return {name: standard(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [standard(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

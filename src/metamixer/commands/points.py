@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
+from ..errors import counted
 from ..system.files import free_name, write_csv
 from .batch import Job, plan, run_jobs
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -28,11 +29,11 @@ def points(
     """Classify every point of point clouds; write labeled clouds, class counts and pictures.
 
     Args:
-        clouds: files (PLY, LAS, LAZ, NPZ, NPY), folders of them, or folders of arrays with coord.npy.
+        clouds: files (PLY, LAS, LAZ, NPZ, NPY, KITTI's BIN), folders of them, or folders of arrays with coord.npy.
         checkpoint: a checkpoint of a training run or its deploy form, or a published one, which needs --model.
         out: folder for a labeled copy of each cloud, a picture of it, and counts.csv; default: labeled, or labeled_2
             if that exists.
-        model: the network's name, needed for a published checkpoint: ffnet_3d.
+        model: a name from `metamixer models`; default: the packaged network.
         votes: number of rotated and scaled views of a cloud that vote, 1 to 13.
         fragments: predict every point instead of one per voxel; slower.
         json: file for the result as JSON; "-" for standard output, without other lines.
@@ -89,7 +90,7 @@ def points(
         result = [dict(zip(heading, (*row[:3], float(row[3])), strict=True)) for row in rows]
         output.end(
             result,
-            wrote=[Path(out, COUNTS), f"{len(found)} labeled clouds in {out}"],
+            wrote=[Path(out, COUNTS), f"{counted(len(found), 'labeled cloud')} in {out}"],
             then="" if checkpoint else OWN_CLASSES,
         )
 

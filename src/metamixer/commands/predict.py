@@ -43,7 +43,7 @@ def predict(
         top: number of classes per image.
         json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace an existing file.
-        batch_size: images per batch.
+        batch_size: images per batch; with an engine always 16.
         max_pixels: maximum number of pixels; larger images are refused before decoding.
         device: the device to compute on, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
@@ -63,8 +63,8 @@ def predict(
 
         refuse_with_engine(engine, json=json)
         load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
-        how = {"load": load, "options": {"top": top}, "pictures": pictures, "overwrite": overwrite}
-        predict_files(engine, CLASSIFICATION.name, images, out, **how)
+        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
+        predict_files(engine, CLASSIFICATION.name, images, out, load=load, options={"top": top}, **how)
         return
     if out:
         raise InputError(f"out {out!r} without --engine, expected --json FILE for the result")

@@ -1,6 +1,7 @@
 """metamixer restore"""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
@@ -66,7 +67,9 @@ def restore(
     refuse_without_engine(pictures=pictures)
     out = out or default_out(images, "restored", overwrite=overwrite)
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
-    output = Output(json, sources=[source for source, *_ in jobs], overwrite=overwrite)
+    sources, *targets = zip(*jobs, strict=True)
+    results = filter(None, chain(*targets))
+    output = Output(json, sources=sources, results=results, overwrite=overwrite)
     restorer = Restorer.load(checkpoint, **load)
     done, written = [], []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..system.files import each_once, free_name, write_csv, write_png, write_text
 from .batch import Job, plan, run_jobs
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -89,13 +89,13 @@ def segment(
             write_png(job.named("_overlay.png"), found.draw())
         labels = found.save(job.named("_labels.png"))
         output.say(f"{job.source}: {found}")
-        return {"image": str(job.source), "labels": labels.name, **found.to_dict()}
+        return {"image": str(job.source), "labels": labels.name, "folder": str(out), **found.to_dict()}
 
     def finish(areas: list[dict]) -> None:
         write_areas(areas, Path(out))
         output.end(
             areas,
-            wrote=[Path(out, "areas.csv"), f"labels of {len(areas)} images in {out}"],
+            wrote=[Path(out, "areas.csv"), f"labels of {counted(len(areas), 'image')} in {out}"],
             then="" if checkpoint else OWN_CLASSES,
         )
 

@@ -1,8 +1,5 @@
 """metamixer train"""
 
-import sys
-from contextlib import nullcontext, redirect_stdout
-
 from .output import Output
 
 
@@ -36,7 +33,7 @@ def train(
 
     how = {"minutes": minutes, "epochs": epochs, "initial": initial, "seed": seed, "resume": resume}
     output = Output(json, overwrite=overwrite)
-    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
+    with output.alone():
         trained = own_training.train(data, out=out, **how)
     output.say(trained)
     output.end(trained.to_dict(), then=trained.next_command)

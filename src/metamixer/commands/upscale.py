@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,9 @@ def upscale(
     refuse_without_engine(pictures=pictures)
     out = out or default_out(images, "upscaled", overwrite=overwrite)
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
-    output = Output(json, sources=[source for source, *_ in jobs], overwrite=overwrite)
+    sources, *targets = zip(*jobs, strict=True)
+    results = filter(None, chain(*targets))
+    output = Output(json, sources=sources, results=results, overwrite=overwrite)
     upscalers = Upscalers.of(weights, checkpoint, model, scale, {"memory": memory, **place})
     upscalers.load(upscalers.choose(jobs[0][0])[0])  # so that a wrong option is named before the work
     done, written = [], []

@@ -1,10 +1,11 @@
 """Work with inputs that are files: images and point clouds."""
 
 import io
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from ..models.tasks import TASKS
 from .folder import Folder
 from .outputs import OUTPUTS, Output, Prediction
 from .shard import PICTURES, Rows, Shard
-from .sources import Given, Source, absolute, find_sources, local_file, read_source, short_hash
+from .sources import Given, Source, absolute, expect_input, find_sources, local_file, read_source, short_hash
 
 BATCH = 16
 """Inputs that the predictor gets at once."""
@@ -33,7 +34,8 @@ class Files:
     """What a predictor makes of files.
 
     task: its name; inputs: paths and URLs; load: how the predictor is loaded, as its `load` has it; options: of each
-    prediction; pictures: draw each result too; max_pixels: an image of more is an error.
+    prediction; pictures: draw each result too; max_pixels: an image of more is an error; place: the folder that
+    relative paths start from, which another machine's process isn't in.
     """
 
     task: str
@@ -43,6 +45,7 @@ class Files:
     pictures: bool = False
     max_pixels: int = MAX_PIXELS
     shards: int = 64
+    place: str = field(default_factory=os.getcwd)
 
     key = "input"
     about = "inputs"
@@ -62,7 +65,7 @@ class Files:
 
     def description(self) -> dict[str, Any]:
         load = {name: value for name, value in self.load.items() if name != "device"}
-        names = [absolute(name) for name in self.inputs]
+        names = [absolute(name, self.place) for name in self.inputs]
         return {"task": self.task, "inputs": names, **load, **self.options, "pictures": self.pictures}
 
     def units(self) -> list[str]:
@@ -71,10 +74,10 @@ class Files:
         for given in self.inputs:
             if next(find_sources(given, self.output.suffixes), None) is None:
                 raise InputError(f"{given}: nothing to predict, expected files of {', '.join(self.output.suffixes)}")
-        return list(dict.fromkeys(self.inputs))
+        return list(dict.fromkeys(absolute(given, self.place) for given in self.inputs))
 
     def spread(self, unit: str) -> Iterator[pyarrow.Table]:
-        sources = find_sources(unit, self.output.suffixes)
+        sources = find_sources(unit, self.output.suffixes, self.place)
         while some := list(islice(sources, LISTED)):
             rows = [{"input": each.key, "name": each.name, "row_group": each.row_group} for each in some]
             yield pyarrow.Table.from_pylist(rows, SPREAD)
@@ -122,7 +125,7 @@ class Files:
             paths: dict[str, Path] = {}
             for given in batch:
                 try:
-                    paths[given.name] = files.enter_context(local_file(given))
+                    paths[given.name] = expect_input(files.enter_context(local_file(given)), self.output.suffixes)
                 except Exception as error:  # such as a name that no temporary file can have
                     rows[given.name] = self._failed(given.name, error)
             for (name, path), found in zip(paths.items(), self._predictions(predictor, [*paths.values()]), strict=True):

@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -121,9 +123,34 @@ def cluster() -> Iterator[None]:
         return
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    local = {} if "RAY_ADDRESS" in os.environ else LOCAL
-    ray.init(logging_level="ERROR", **local)
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(logging_level="ERROR", **({} if address else LOCAL))
+    except Exception as error:  # Ray raises errors of many kinds
+        raise InputError(
+            f"RAY_ADDRESS {address!r}, expected the address of a Ray cluster ({first_line(error)})"
+            if address
+            else f"Ray can't start ({first_line(error)})"
+        ) from None
+    try:
+        with stopped_by_sigterm():
+            yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """Raise KeyboardInterrupt at SIGTERM, at which Ray would exit the process without a word."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        ray.shutdown()
+        signal.signal(signal.SIGTERM, before)

@@ -55,16 +55,19 @@ class Given:
     content: bytes | None = None
 
 
-def absolute(name: str) -> str:
-    """A path by which every process finds the file; a URL is one already."""
-    return name if "://" in name else os.path.abspath(name)
+def absolute(name: str, place: str = "") -> str:
+    """A path by which every process finds the file; a URL is one already.
+
+    place: the folder that relative paths start from; default: the process's.
+    """
+    return name if "://" in name else os.path.abspath(os.path.join(place, name))
 
 
-def find_sources(given: str, suffixes: Sequence[str]) -> Iterator[Source]:
+def find_sources(given: str, suffixes: Sequence[str], place: str = "") -> Iterator[Source]:
     """What a path or URL stands for, one after the other; raises InputError where there is nothing.
 
     given: a file; a folder, for the files below it that end in `suffixes` or .parquet; a text file that ends in .txt
-    with a path or URL a line; a Parquet file.
+    with a path or URL a line; a Parquet file. place: see `absolute`, of the paths in lists and tables.
     """
     if not _is_utf8(given):
         raise InputError(f"{printable(given)}: its name isn't UTF-8, expected one that is")
@@ -73,7 +76,7 @@ def find_sources(given: str, suffixes: Sequence[str]) -> Iterator[Source]:
         if not filesystem.exists(path):
             raise InputError(f"{given}: no such file or folder")
         if not filesystem.isdir(path):
-            yield from _expanded(given)
+            yield from _expanded(given, place)
             return
     except (OSError, ImportError) as error:
         raise InputError(f"{given}: can't be read ({first_line(error)})") from None
@@ -87,7 +90,7 @@ def find_sources(given: str, suffixes: Sequence[str]) -> Iterator[Source]:
             continue
         for name in names:
             if name.lower().endswith(known):
-                yield from _found(_as_given(given, path, f"{folder}/{name}"))
+                yield from _found(_as_given(given, path, f"{folder.rstrip('/')}/{name}"), place)
 
 
 def read_source(source: Source, done: Container[str] = ()) -> Iterator[Given]:
@@ -130,6 +133,13 @@ def local_file(given: Given) -> Iterator[Path]:
         yield target
 
 
+def expect_input(path: Path, suffixes: Sequence[str]) -> Path:
+    """The path of an input; raises InputError for a folder that isn't one, as a list can name it."""
+    if path.is_dir() and not (".npy" in suffixes and Path(path, ARRAYS).is_file()):
+        raise InputError("a folder, expected a file")
+    return path
+
+
 def _fetch(url: str, target: Path) -> None:
     filesystem, path = open_url(url)
     try:
@@ -149,13 +159,13 @@ def _refuse(error: OSError) -> None:
     raise InputError(f"{error.filename}: can't be read ({error.strerror})") from None
 
 
-def _found(name: str) -> Iterator[Source]:
+def _found(name: str, place: str) -> Iterator[Source]:
     """The inputs of a file of a folder; one that can't be read is an input whose error is told later."""
     if not _is_utf8(name):
         yield Source(printable(absolute(name)), NOT_UTF8)
         return
     try:
-        yield from _expanded(name)
+        yield from _expanded(name, place)
     except InputError:
         yield Source(absolute(name), 0)
 
@@ -165,12 +175,12 @@ def _is_utf8(name: str) -> bool:
     return name == name.encode("utf-8", "replace").decode()
 
 
-def _expanded(name: str) -> Iterator[Source]:
+def _expanded(name: str, place: str) -> Iterator[Source]:
     """The inputs that a file stands for."""
     if name.lower().endswith(".txt"):
-        yield from (Source(absolute(line)) for line in _lines(name))
+        yield from (Source(absolute(line, place)) for line in _lines(name))
     elif name.lower().endswith(".parquet"):
-        yield from _table_sources(absolute(name))
+        yield from _table_sources(absolute(name), place)
     else:
         yield Source(absolute(name))
 
@@ -185,14 +195,14 @@ def _lines(name: str) -> Iterator[str]:
         raise InputError(f"{name}: not UTF-8, expected a path or URL a line") from None
 
 
-def _table_sources(name: str) -> Iterator[Source]:
+def _table_sources(name: str, place: str) -> Iterator[Source]:
     with opened_parquet(name) as file:
         contents, paths = _columns(file.schema_arrow, name)
         if contents:
             yield from (Source(name, group) for group in range(file.num_row_groups))
             return
         for batch in file.iter_batches(columns=[paths]):
-            yield from (Source(absolute(path)) for path in batch.column(0).to_pylist() if path)
+            yield from (Source(absolute(path, place)) for path in batch.column(0).to_pylist() if path)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ product and an add. The rows of one offset are all different, so additions never
 on the number of threads.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -104,9 +106,10 @@ def pool_max(voxels: SparseVoxels, stride: int = 2) -> SparseVoxels:
     """The maximum of each feature in voxels `stride` times as wide."""
     coarsening = voxels.grid.pooled(stride)
     x = voxels.features
-    empty = x.new_empty(len(coarsening.voxels), x.shape[1])
+    # PyTorch shares the gradient with an equal start, included or not; unset memory may be equal by chance.
+    lowest = x.new_full((len(coarsening.voxels), x.shape[1]), -math.inf)
     rows = coarsening.rows[:, None].expand_as(x)
-    return SparseVoxels(empty.scatter_reduce(0, rows, x, "amax", include_self=False), coarsening.voxels)
+    return SparseVoxels(lowest.scatter_reduce(0, rows, x, "amax"), coarsening.voxels)
 
 
 def unpool(coarse: SparseVoxels, grid: VoxelGrid, stride: int = 2) -> SparseVoxels:

@@ -54,7 +54,7 @@ class Classification(TensorResult):
         }
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {share:.1%}" for name, share in self.top(MOST_SHOWN))
+        return "; ".join(f"{name} {share:.1%}" for name, share in self.top(MOST_SHOWN))
 
 
 class Classifications(TensorResult):

@@ -14,6 +14,7 @@ from ..data.series.frequency import Frequency
 from ..data.series.gaps import fill_gaps as add_missing_rows
 from ..data.series.given import NamedTable, tables_of
 from ..data.series.missing import warn_of_sentinels
+from ..data.series.splits import LOOKBACK, lookback_for
 from ..data.series.tables import Series
 from ..errors import InputError
 from ..models.ffnet_ts.zero import FFNetTSZero
@@ -30,7 +31,6 @@ from .kept_forecaster import fitted_of, read_alone, read_kept, write_alone, writ
 from .known import history_of, known_values
 from .predictor import Network, Predictor
 from .scratch import Training, train_network, train_on_all_rows, validation_errors, windows_of
-from .splits import LOOKBACK, lookback_for
 from .streaming import stream_forecasts
 from .table_tuning import tune
 from .zero_shot import PACKAGED, forecast_series, packaged_network
@@ -298,8 +298,17 @@ class Forecaster(Predictor):
         *,
         horizon: int | None = None,
         lookback: int | None = None,
-        **settings,
+        levels: Sequence[float] | None = None,
+        quantiles: Sequence[float] | None = None,
+        time: str | None = None,
+        positive: bool | None = None,
+        fill_gaps: bool | None = None,
+        fine_tuning: FineTuning | None = None,
+        seed: int | None = None,
     ) -> Self:
+        given = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive, "fill_gaps": fill_gaps}
+        given |= {"fine_tuning": fine_tuning, "seed": seed}
+        settings = {name: value for name, value in given.items() if value is not None}
         if info["task"] == ZERO_SHOT.name:
             wanted = {**read_alone(info), **settings}
             return cls._of_alone(network, wanted, horizon=horizon, lookback=lookback)

@@ -36,8 +36,7 @@ class Trained:
         """The command that predicts with the checkpoint."""
         spec = TASKS[self.task.name]
         what = {"points": "CLOUDS", "forecast": "TABLE"}.get(spec.command, "IMAGES")
-        out = {"predict": "", "forecast": " --out forecast.csv"}.get(spec.command, " --out results")
-        return f"metamixer {spec.command} {what} --checkpoint {self.checkpoint}{out}"
+        return f"metamixer {spec.command} {what} --checkpoint {self.checkpoint}"
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values."""

@@ -1,7 +1,9 @@
 """The base class of all predictors: loading, device, backend, precision."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from inspect import Parameter, signature
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -76,6 +78,7 @@ class Predictor(ABC):
 
         Raises InputError that names an unreadable or unsuitable source.
         """
+        expect_keywords(cls, settings)
         source = checkpoint if source is None else source
         find_device(device)
         check_backend(backend, precision)
@@ -168,6 +171,16 @@ class Predictor(ABC):
     def computing(self) -> torch.autocast:
         """The context for calls of `self.run`: `with self.computing():`."""
         return computing_in(self.precision, self.device)
+
+
+def expect_keywords(predictor: type[Predictor], settings: Iterable[str]) -> None:
+    """Raise InputError for a keyword that neither `load` nor `of` of a predictor has."""
+    methods = [vars(base).get(name) for base in predictor.__mro__ for name in ("load", "of")]
+    parameters = chain.from_iterable(signature(each.__func__).parameters.values() for each in methods if each)
+    known = dict.fromkeys(each.name for each in parameters if each.kind is Parameter.KEYWORD_ONLY)
+    for name in settings:
+        if name not in known:
+            raise InputError(f"{predictor.__name__}.load: keyword {name!r}, expected one of {', '.join(known)}")
 
 
 def running(network: Network) -> Callable[[Any], Any]:

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from ..checkpoints.ours import load_checkpoint
 from ..data.series.frames import refuse_constant
 from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
+from ..data.series.splits import split_windows
 from ..data.series.tables import Series
 from ..data.series.windows import SeriesData
 from ..errors import InputError, at_least
 from ..models.tasks import FORECASTING
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
-from .splits import split_windows
 
 ONE_AT_A_TIME = threading.RLock()
 """Held during training, because the random number generator and Lightning's log are global to the process."""

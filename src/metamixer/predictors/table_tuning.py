@@ -8,13 +8,13 @@ import torch
 
 from ..data.series.frames import Layout
 from ..data.series.frequency import Frequency
+from ..data.series.splits import borders_of_any
 from ..data.series.tables import Series
 from ..errors import InputWarning
 from ..models.ffnet_ts.zero import FFNetTSZero
 from .fine_tuning import FineTuning, fine_tune, tune_on_all_rows
 from .fitted import Tuned
 from .scratch import ONE_AT_A_TIME
-from .splits import borders_of_any
 from .zero_shot import refuse_unusable, seasons_of
 
 

@@ -30,10 +30,11 @@ from .end_together import EndTogether
 from .horizon import expand_horizon, expect_forecasting, model_class
 from .last_checkpoint import LastCheckpoint
 from .messages import plain
+from .norms import SynchronizedNorms, expect_gpus
 from .open_settings import choose_monitor, start_bare, starts_from_weights
 from .progress import RunProgress
-from .recipe_checks import built_from_settings, check_recipes, naming_recipes
-from .recipes import name_of, with_recipes
+from .recipe_checks import built_from_settings, check_recipes, naming_recipes, recipes_in
+from .recipes import with_recipes
 from .run_folder import SaveConfigInRun, WholeCheckpointIO, drop_empty_run, locked
 
 PARSING = {"exit_on_error": False, "allow_abbrev": False}
@@ -85,6 +86,8 @@ class TrainingCLI(LightningCLI):
             with built_from_settings():
                 super().parse_arguments(parser, args)
         except ArgumentError as error:
+            if "required" in str(error) and not recipes_in(args):
+                raise InputError(f"{args[0]}: no recipe, expected --config RECIPE, such as --config digits") from None
             options = self._subcommand_parsers[args[0]]._option_string_actions
             raise InputError(f"{plain(str(error), options)}; see metamixer {args[0]} --help") from None
         seed = self.config[self.config.subcommand].get("seed_everything")
@@ -155,8 +158,13 @@ class TrainingCLI(LightningCLI):
         if config.ckpt_path and isinstance(self.model, Task):
             expect_training_checkpoint(config.ckpt_path, self.model.network)
         if self.config.subcommand != "fit":
-            source = config.ckpt_path or config.model.init_args.get("initial") or "the published ones"
-            print(printable(f"weights: {source}"))
+            print(printable(f"weights: {self.weights}"))
+
+    @property
+    def weights(self) -> str:
+        """What is evaluated."""
+        config = self.config[self.config.subcommand]
+        return str(config.ckpt_path or config.model.init_args.get("initial") or "the published ones")
 
     def instantiate_trainer(self, **kwargs):
         config = self.config[self.config.subcommand]
@@ -164,11 +172,15 @@ class TrainingCLI(LightningCLI):
             kwargs["logger"] = loggers(config.out)
         given = self.config_init[self.config.subcommand].trainer
         kwargs["plugins"] = [*as_list(given.plugins), WholeCheckpointIO()]
+        if given.sync_batchnorm:
+            kwargs["plugins"].append(SynchronizedNorms())
         callbacks = as_list(given.callbacks)
         has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
         if config.trainer.enable_progress_bar is not False and not has_bar:
             kwargs["callbacks"] = [*callbacks, RunProgress()]
         trainer = super().instantiate_trainer(**kwargs)
+        if given.sync_batchnorm:
+            expect_gpus(trainer)
         if (
             trainer.precision.startswith("bf16")
             and trainer.strategy.root_device.type == "cpu"
@@ -212,17 +224,6 @@ class TrainingCLI(LightningCLI):
         return (
             ["continue with --resume"] if trained and Path(self.trainer.default_root_dir, "last.ckpt").is_file() else []
         )
-
-
-def print_next(run: TrainingCLI) -> None:
-    """Print the checkpoint that a training run has written, and next commands."""
-    out, words = Path(run.trainer.default_root_dir), run.words
-    if run.config.subcommand == "fit" and run.trainer.is_global_zero and (best := out / "best.ckpt").is_file():
-        print(printable(f"wrote {best}"))
-        recipe = next(
-            (f" --config {name_of(words[i + 1])}" for i, word in enumerate(words[:-1]) if word == "--config"), ""
-        )
-        print(printable(f"next: metamixer test{recipe} --out {out}, or metamixer draw {best}"))
 
 
 def as_list(setting: Any) -> list[Any]:

@@ -36,15 +36,23 @@ def check_recipes(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def naming_recipes(arguments: Sequence[str]) -> Iterator[None]:
-    """Name the recipe in an InputError that doesn't begin with a file's name."""
+    """Name the recipe in an InputError that names neither a file nor a value from the command line."""
     try:
         yield
     except InputError as error:
         recipes = ", ".join(recipes_in(arguments))
         named = str(error).partition(": ")[0]
-        if not recipes or named.startswith("--") or "/" in named or os.path.exists(named):
+        typed = any(value in str(error) for value in typed_values(arguments))
+        if not recipes or typed or named.startswith("--") or "/" in named or os.path.exists(named):
             raise
         raise InputError(f"{recipes}: {error}") from None
+
+
+def typed_values(arguments: Sequence[str]) -> list[str]:
+    """The values of all options but `--config`, without those too short to be told from a message's other words."""
+    pairs = pairwise(in_two_words(arguments))
+    given = [value for option, value in pairs if option.startswith("--") and option != "--config"]
+    return [value for value in given if len(value) > 2 and not value.startswith("--")]
 
 
 @contextmanager

@@ -124,7 +124,7 @@ def draw_predictions(
     figure: "Figure", images: Tensor, labels: list[int], probabilities: Tensor, names: Sequence[str]
 ) -> None:
     """Each image with its prediction and confidence; wrong ones in red with the true class."""
-    figure.suptitle("Predictions on test images")
+    figure.suptitle("Predictions on images that were held out")
     for axes, image, label, row in zip(_grid(figure, 3, 8), images, labels, probabilities, strict=False):
         share, answer = row.max(dim=0)
         right = int(answer) == label

@@ -1,4 +1,4 @@
-"""Point clouds in files: PLY, LAS and LAZ, NPZ, NumPy arrays, and Pointcept's folders of arrays."""
+"""Point clouds in files: PLY, LAS and LAZ, NPZ, NumPy arrays, KITTI's scans, and Pointcept's folders of arrays."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -139,6 +139,18 @@ def _from_npy(path: Path) -> Cloud:
     return cloud_of_rows(read_array(path), path)
 
 
+def _from_scan(path: Path) -> Cloud:
+    return cloud_of_rows(read_scan(path), path)
+
+
+def read_scan(path: Path) -> np.ndarray:
+    """(points, 4): coordinates and intensity in a file of KITTI, little-endian float32 without a header."""
+    values = np.fromfile(path, dtype="<f4")
+    if len(values) % 4 or path.stat().st_size % 4:
+        raise InputError(f"{path}: {path.stat().st_size} bytes, expected 16 per point, as in KITTI's scans: truncated")
+    return values.reshape(-1, 4)
+
+
 def cloud_of_rows(array: np.ndarray, path: str | Path) -> Cloud:
     """A cloud from an array (points, 3), (points, 4) with intensity or (points, 6) with color; path: for messages."""
     array = _numeric(array, str(path))
@@ -212,6 +224,7 @@ READERS: dict[str, Callable[[Path], Cloud]] = {
     ".laz": _from_las,
     ".npz": _from_npz,
     ".npy": _from_npy,
+    ".bin": _from_scan,
     "folder": _from_folder,
 }
 """Suffix -> reader."""
@@ -220,7 +233,7 @@ READERS: dict[str, Callable[[Path], Cloud]] = {
 def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> None:
     """Write a copy of the source file with the label of each point added as `prediction`.
 
-    PLY, LAS and LAZ keep their format; arrays (NPZ, NPY, a folder) become an NPZ. The file is written atomically.
+    PLY, LAS and LAZ keep their format; the others become an NPZ. The file is written atomically.
     """
     source = Path(source)
     kind = kind_of(source)
@@ -230,17 +243,20 @@ def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> N
         with written_whole(out) as part:
             write_las(source, part, labels, name=PREDICTION, compress=Path(out).suffix.lower() == ".laz")
     else:
-        arrays = read_arrays(source) if kind == ".npz" else _folder_arrays(source)
+        arrays = read_arrays(source) if kind == ".npz" else _unnamed_arrays(source)
         with written_whole(out) as part, part.open("wb") as file:
             np.savez_compressed(file, **{**arrays, PREDICTION: labels.astype(np.int32)})
 
 
 def _folder_arrays(source: Path) -> dict[str, np.ndarray]:
-    return (
-        {file.stem: read_array(file) for file in source_files(source)}
-        if source.is_dir()
-        else {"points": read_array(source)}
-    )
+    return {file.stem: read_array(file) for file in source_files(source)}
+
+
+def _unnamed_arrays(source: Path) -> dict[str, np.ndarray]:
+    """The arrays of a folder, or the rows of a file by the name `points`."""
+    if source.is_dir():
+        return _folder_arrays(source)
+    return {"points": read_scan(source) if kind_of(source) == ".bin" else read_array(source)}
 
 
 def find_clouds(inputs: Sequence[str]) -> list[Path]:

@@ -150,8 +150,8 @@ def shown(value: Any) -> str:
 
 
 def stamp(time: np.datetime64) -> str:
-    """Format a timestamp for messages, to the second."""
-    return str(time.astype("datetime64[s]")).replace("T", " ")
+    """Format a timestamp for messages, to the second; midnight as a date."""
+    return str(time.astype("datetime64[s]")).replace("T", " ").removesuffix(" 00:00:00")
 
 
 def own_dates(column: "pandas.Series") -> "pandas.Series":

@@ -1,6 +1,7 @@
 """Tables in any accepted form: a path, a URL, a pandas or polars table, a folder, or a list of these."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def tables_of(given: Any) -> NamedTable | list[NamedTable]:
         return _named(str(given))
     if hasattr(given, "columns") or hasattr(given, "shape"):  # an array has no dates, as `read_frame` will say
         return NamedTable(given)
+    if isinstance(given, Mapping):  # of columns; its keys would be taken for paths
+        raise InputError(f"table of type {type(given).__name__}, expected a pandas or polars DataFrame")
     return each_of(given, tables_of, what="table", expected="a path, a URL, a pandas or polars table with dates")
 
 

@@ -1,6 +1,9 @@
 """PyTorch's exported program (.pt2), which runs wherever PyTorch does, without this package."""
 
 import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -66,10 +69,22 @@ def read(path: Path) -> TorchProgram:
     file, text = read_safely(path, KEY)
     description = Description.from_json(text, path)
     try:
-        program = torch.export.load(file)
+        with silent_loading():
+            program = torch.export.load(file)
     except Exception as error:
         raise InputError(
             f"{path}: not a readable program ({type(error).__name__}): truncated, or of another PyTorch"
         ) from None
     expect_finite(program.state_dict, path)
     return TorchProgram(program, description, path)
+
+
+@contextmanager
+def silent_loading() -> Iterator[None]:
+    """Keep PyTorch from logging a traceback of what it then raises."""
+    logger = logging.getLogger("torch.export")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before

@@ -10,9 +10,9 @@ from PIL import Image
 from ...data.images.decoding import decoding
 from ...data.images.reading import IMAGE_SUFFIXES
 from ...data.images.splits import SPLITS
-from ...errors import InputError
+from ...errors import InputError, counted
 from ...models.tasks import CLASSIFICATION, SUPER_RESOLUTION
-from .understood import OwnData, at_least_two, counted, named, place, split, write_split
+from .understood import OwnData, at_least_two, named, place, split, write_split
 
 SIDES = (32, 64, 96, 128)
 """Image sizes in pixels for training a classifier without a GPU; 224 is added with one."""

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ...data.detection.coco_json import load_coco, read_coco
-from ...errors import InputError, InputWarning
+from ...errors import InputError, InputWarning, counted
 from ...models.tasks import DETECTION
 from ...system.files import write_text
 from .images import expect_readable
-from .understood import OwnData, at_least_two, counted, named, split, write_split
+from .understood import OwnData, at_least_two, named, split, write_split
 
 
 def coco_files(folder: Path) -> list[Path]:

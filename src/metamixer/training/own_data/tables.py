@@ -1,19 +1,26 @@
 """A table of time series."""
 
+import json
+import warnings
 from pathlib import Path
 
+import numpy as np
+
+from ...data.series.dates import import_pandas
 from ...data.series.frames import read_frame
-from ...data.series.tables import read_table
-from ...errors import InputError, naming
+from ...data.series.frequency import Frequency
+from ...data.series.gaps import fill_gaps
+from ...data.series.missing import fill_missing
+from ...data.series.splits import lookback_for, split_windows
+from ...data.series.tables import Series, read_table
+from ...errors import InputError, InputWarning, counted, naming
 from ...models.tasks import FORECASTING
 from ...system.files import write_text
 from .understood import OwnData, named
 
 SUFFIXES = (".csv", ".gz", ".parquet")
-LONGEST = 96
-"""Maximum horizon and lookback in steps; shorter tables use less."""
-
-PARTS = (0.8, 0.1, 0.1)
+TABLE = "table.csv"
+"""A copy in the run's folder, with missing rows and values filled."""
 
 
 def tables_at(path: Path) -> list[Path]:
@@ -33,27 +40,25 @@ def understand_table(path: Path) -> OwnData:
     if len(tables) > 1:
         raise InputError(f"{path}: {len(tables)} tables, expected one; give its path, such as {tables[0]}")
     with naming(tables[0]):
-        series, _ = read_frame(read_table(tables[0]))
-    rows, variables = len(series), len(series.names)
-    horizon = min(LONGEST, int(rows * PARTS[1]))
-    lookback = min(LONGEST, rows // 4)
-    if horizon < 1 or rows < lookback + 3 * horizon or rows < 20:
-        raise InputError(f"{tables[0]}: {rows} dates, expected at least 20 for training and validation")
+        series, horizon, lookback, split = readable(tables[0])
 
     def prepare(out: Path, seed: int) -> dict:
-        write_text(out / "split.json", f'{{"rows": {rows}, "train": {PARTS[0]}, "validation": {PARTS[1]}}}')
-        about = {"path": str(tables[0].resolve()), "lookback": lookback, "horizon": horizon, "split": list(PARTS)}
+        parts = dict(zip(("train", "validation", "test"), split, strict=True))
+        write_text(out / "split.json", json.dumps({"rows": len(series), **parts}))
+        write_text(out / TABLE, as_csv(series))
+        about = {"path": str((out / TABLE).resolve()), "lookback": lookback, "horizon": horizon, "split": list(split)}
         return {**about, "batch_size": 64, "max_val_windows": 1024}
 
     return OwnData(
         FORECASTING,
-        f"{rows} dates of {variables} series ({named(series.names)}), a tenth held out for validation and the last "
-        f"tenth for testing; trains a forecaster of {horizon} steps",
-        int(rows * PARTS[0]),
-        int(rows * PARTS[1]),
+        f"{len(series)} dates of {counted(len(series.names), 'series', 'series')} ({named(series.names)}), "
+        f"{split[1]} held out for validation and the last {split[2]} for metamixer test; trains a forecaster of "
+        f"{horizon} steps from {lookback}",
+        split[0],
+        split[1],
         "Forecasting",
         {
-            "variables": variables,
+            "variables": len(series.names),
             "lookback": lookback,
             "horizon": horizon,
             "model_args": {"drop_rate": 0.3},
@@ -63,3 +68,22 @@ def understand_table(path: Path) -> OwnData:
         prepare,
         most_epochs=20,
     )
+
+
+def readable(table: Path) -> tuple[Series, int, int, tuple[int, int, int]]:
+    """The series without gaps, horizon and lookback about as in `metamixer forecast`, and the rows of each part."""
+    measured = fill_gaps(read_frame(read_table(table))[0])
+    frequency = Frequency.of(measured)
+    horizon = min(frequency.default_horizon(len(measured)), max(len(measured) // 8, 1))
+    lookback = lookback_for(len(measured), horizon, frequency.season)
+    split = split_windows(len(measured), lookback, horizon)
+    if missing := int(np.isnan(measured.values).sum()):
+        warnings.warn(f"{counted(missing, 'missing value')} filled with the previous one", InputWarning, stacklevel=3)
+    return fill_missing(measured, learned=split[0]), horizon, lookback, split
+
+
+def as_csv(series: Series) -> str:
+    """A wide table in the layout of `SeriesData`."""
+    frame = import_pandas().DataFrame(series.values, columns=list(series.names))
+    frame.insert(0, "date", series.times)
+    return frame.to_csv(index=False)

@@ -18,14 +18,14 @@ from lightning.pytorch.callbacks import Callback
 
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
-from ...errors import InputError, InputWarning, above_zero, at_least, expect_seed, printable
+from ...errors import InputError, InputWarning, at_least, counted, expect_seed, printable
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
 from .kinds import understand
-from .understood import OwnData, counted
+from .understood import OwnData
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     CLASSIFICATION.name: ("ffnet_nano", {}),
@@ -42,6 +42,8 @@ ON_BACKBONE = (DETECTION.name, SEGMENTATION.name)
 
 DATAS_OWN = ("num_classes", "in_chans", "variables", "lookback", "horizon", "scale")
 """Keywords of networks that follow from the data."""
+
+MOST_MINUTES = 60 * 24 * 365
 
 TRIAL_STEPS = 4
 VALIDATION_COST = 0.5
@@ -101,7 +103,8 @@ def fit(
     path: str | Path, out: str | Path, *, minutes: float, seed: int = 0, initial: str | None = None, epochs: int | None
 ) -> Run:
     """Inspect the data, print what was found, and train; shared by `metamixer train` and `metamixer.train`."""
-    above_zero("minutes", minutes)
+    if not 0 < minutes <= MOST_MINUTES:
+        raise InputError(f"minutes {minutes:g}, expected a number above 0, at most {MOST_MINUTES} (a year)")
     if epochs is not None:
         at_least("epochs", epochs, 1)
     expect_seed("seed", seed)

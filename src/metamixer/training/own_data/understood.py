@@ -74,11 +74,6 @@ def place(file: Path, target: Path) -> None:
         shutil.copyfile(file, target)
 
 
-def counted(count: int, one: str, several: str | None = None) -> str:
-    """A number with its noun: 1 class, 2 classes."""
-    return f"{count:,} {one if count == 1 else several or one + 's'}"
-
-
 def named(names: Sequence[str], most: int = 5) -> str:
     """The first names, separated by commas."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

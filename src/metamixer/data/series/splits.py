@@ -1,6 +1,6 @@
 """Which rows of a table train a forecaster, which validate it, and which are held out for the backtest."""
 
-from ..errors import InputError
+from ...errors import InputError
 
 PARTS = (0.8, 0.1, 0.1)
 """Fractions of the rows for training, for validation and calibration, and for the backtest."""
