@@ -9,8 +9,9 @@ import pyarrow.parquet
 import pytest
 
 from jobs import run
+from metamixer.cli import main
 from metamixer.engine.series import Tables, read_long
-from metamixer.engine.shard import PREDICTIONS
+from metamixer.engine.shard import INPUTS, PREDICTIONS
 from metamixer.errors import InputError
 from metamixer.predictors.forecaster import Forecaster
 
@@ -80,3 +81,16 @@ def test_a_column_that_is_there_twice_is_named(tmp_path):
     for name in ("twice.parquet", "twice.csv"):
         with pytest.raises(InputError, match=rf"{name}: column 'unique_id' twice, expected it once"):
             list(read_long(str(tmp_path / name)))
+
+
+def test_the_command_works_through_a_table_in_this_process(tmp_path, capsys):
+    table = long_table(3)
+    table.to_csv(tmp_path / "table.csv", index=False)
+    command = ["forecast", str(tmp_path / "table.csv"), "--horizon", "2", "--engine", "local"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert "4 series, 1 with an error in place of a result" in capsys.readouterr().out
+    found = pandas.read_parquet(tmp_path / "out" / PREDICTIONS)
+    assert found[found.error.isna()].groupby("unique_id").size().to_dict() == {"000": 2, "001": 2, "002": 2}
+    assert not (tmp_path / "out" / INPUTS).exists()
+    assert main(command) == 2
+    assert "engine local without --out" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_every_task_has_its_command():
         (["upscale"], "upscale needs IMAGES; see metamixer upscale --help"),
         (["export", "ffnet_nano"], "export needs --format FORMAT; see metamixer export --help"),
         (["predict", "a.png", "--out", "a.json"], "out 'a.json' without --engine, expected --json FILE for the result"),
-        (["restore", "a.png", "--pictures"], "pictures True without --engine, expected it with --engine ray"),
+        (["restore", "a.png", "--pictures"], "pictures True without --engine, expected it with --engine local or ray"),
         (["--completion", "csh"], "--completion csh, expected one of bash, zsh, fish"),
     ],
 )

@@ -25,6 +25,7 @@ LISTS = {
     "precisions": str,
     "shape": int,
     "quantiles": float,
+    "known": str,
     "levels": float,
     "stages": int,
     "teacher_stages": int,
@@ -187,7 +188,9 @@ def _refuse_no_files(values: Mapping[str, Any]) -> None:
             if values.get("engine"):
                 continue
             if re.match("[a-z][a-z0-9+.-]+://", word):
-                raise InputError(f"{word}: a URL, expected a file or folder: download it first, or use --engine ray")
+                raise InputError(
+                    f"{word}: a URL, expected a file or folder: download it first, or use --engine local or ray"
+                )
 
 
 def _underscored(arguments: Sequence[str]) -> list[str]:

@@ -46,7 +46,7 @@ def detect(
         backend: eager or auto; both mean PyTorch, because no other backend supports this network.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
         device: the device to compute on, such as cpu or cuda.
-        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+        engine: local, ray or ray:ACTORS, for very many inputs: also lists (.txt), Parquet files and URLs, with
             results as Parquet in `out`; the same command continues a stopped job.
         pictures: with an engine, draw each result too.
     """

@@ -1,14 +1,15 @@
-"""What commands do with `--engine`: the same predictions, of very many inputs, by many processes or machines."""
+"""What commands do with `--engine`: the same predictions of very many inputs, by one process or by many machines."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 from ..errors import InputError, printable
 
-PACKAGES = ("ray", "pyarrow", "fsspec")
-"""Of the extra `ray`."""
+PACKAGES = {"local": ("pyarrow", "fsspec"), "ray": ("ray", "pyarrow", "fsspec")}
+"""What the engines need, all in the extra `ray`."""
 
 
 def predict_files(
@@ -44,13 +45,13 @@ def forecast_tables(
 def expect_engine(engine: str, out: str | None) -> None:
     """Raise InputError where there is no such engine, or no folder for its results."""
     name, _, actors = engine.partition(":")
-    if name != "ray" or (":" in engine and not (actors.isdecimal() and int(actors) > 0)):
-        raise InputError(f"engine {engine!r}, expected ray, or ray:ACTORS such as ray:4")
-    missing = [package for package in PACKAGES if find_spec(package) is None]
+    if engine != "local" and (name != "ray" or (":" in engine and not (actors.isdecimal() and int(actors) > 0))):
+        raise InputError(f"engine {engine!r}, expected local, ray, or ray:ACTORS such as ray:4")
+    missing = [package for package in PACKAGES[name] if find_spec(package) is None]
     if missing:
-        raise InputError(f"--engine ray needs {', '.join(missing)}: pip install 'metamixer[ray]'")
+        raise InputError(f"--engine {name} needs {', '.join(missing)}: pip install 'metamixer[ray]'")
     if not out:
-        raise InputError("engine ray without --out, expected a folder for its results")
+        raise InputError(f"engine {name} without --out, expected a folder for its results")
 
 
 def refuse_with_engine(engine: str, **options: Any) -> None:
@@ -64,7 +65,7 @@ def refuse_without_engine(**options: Any) -> None:
     """Raise InputError for an option that only jobs have."""
     for name, value in options.items():
         if value not in (None, False):
-            raise InputError(f"{name} {value!r} without --engine, expected it with --engine ray")
+            raise InputError(f"{name} {value!r} without --engine, expected it with --engine local or ray")
 
 
 def _run(engine: str, work: Any, out: str, *, overwrite: bool) -> None:
@@ -72,11 +73,9 @@ def _run(engine: str, work: Any, out: str, *, overwrite: bool) -> None:
 
     from ..engine.folder import Folder
     from ..engine.job import Job
-    from ..engine.ray import run
     from ..engine.shard import PREDICTIONS
     from ..engine.sources import absolute
 
-    actors = engine.partition(":")[2]
     shown = sys.stderr.isatty()
 
     def on_shard(tally: Any, count: int) -> None:
@@ -86,10 +85,22 @@ def _run(engine: str, work: Any, out: str, *, overwrite: bool) -> None:
 
     job = Job(work, Folder(absolute(out)))
     try:
-        tally = run(job, actors=int(actors) if actors else None, overwrite=overwrite, on_shard=on_shard)
+        tally = _runner(engine)(job, overwrite=overwrite, on_shard=on_shard)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("the same command goes on where it was") from None
     for error in tally.errors:
         print(f"metamixer: failed: {printable(error)}", file=sys.stderr)
     failed = f"{tally.failed} with an error in place of a result"
     print(printable(f"{out}/{PREDICTIONS}: {tally.inputs} {work.about}, {failed}"))
+
+
+def _runner(engine: str) -> Callable[..., Any]:
+    """The function that does a job on an engine."""
+    name, _, actors = engine.partition(":")
+    if name == "local":
+        from ..engine.local import run
+
+        return run
+    from ..engine.ray import run as run_on_ray
+
+    return partial(run_on_ray, actors=int(actors) if actors else None)

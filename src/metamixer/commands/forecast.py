@@ -40,6 +40,7 @@ def forecast(
     overwrite: bool = False,
     engine: str | None = None,
     fill_gaps: bool = True,
+    known: Sequence[str] = (),
 ) -> None:
     """Forecast a table of time series, zero-shot or after training on it with a backtest on its last rows.
 
@@ -68,9 +69,11 @@ def forecast(
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; for a checkpoint; default: PyTorch.
         device: the device to compute on, such as cpu or cuda.
         overwrite: replace existing results.
-        engine: ray, or ray:ACTORS such as ray:4, for a long table of very many series, a URL too: each is forecast
+        engine: local, ray or ray:ACTORS, for a long table of very many series, a URL too: each is forecast
             alone, with results as Parquet in the folder `out`; the same command continues a stopped job.
         fill_gaps: add missing rows to the table, with a warning; --no_fill_gaps refuses such a table.
+        known: columns of a wide table that are known in the future; its last rows hold only them. Used for a series
+            where they lower the loss on its last rows; only without training.
     """
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name
@@ -81,6 +84,7 @@ def forecast(
     if engine:
         without = {"checkpoint": checkpoint, "lookback": lookback, "steps": steps, "save": save, "plot": plot}
         without |= {"json": json, "backend": backend, "time": time, "no_fill_gaps": not fill_gaps, "positive": positive}
+        without |= {"known": tuple(known)}
         refuse_with_engine(engine, **without, train=None if train == "none" else train)
         how = {"levels": levels, "quantiles": quantiles, "missing_values": missing_values, "device": device}
         forecast_tables(engine, [table], out, horizon=horizon, overwrite=overwrite, **how)
@@ -97,7 +101,7 @@ def forecast(
     output = Output(json, sources=[source], results=targets, overwrite=overwrite)
     keep_freed_memory()
     frame = read_table(table, missing_values=missing_values)
-    settings = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive}
+    settings = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive, "known": known}
     if checkpoint:
         way = "checkpoint"
         refuse_without_training(f"checkpoint {checkpoint}", train=None if train == "none" else train, steps=steps)

@@ -40,7 +40,7 @@ def points(
         overwrite: replace existing results.
         backend: eager or auto; both mean PyTorch, because no other backend supports this network.
         device: the device to compute on, such as cpu or cuda.
-        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+        engine: local, ray or ray:ACTORS, for very many inputs: also lists (.txt), Parquet files and URLs, with
             results as Parquet in `out`; the same command continues a stopped job.
         pictures: with an engine, draw each result too.
     """

@@ -48,7 +48,7 @@ def predict(
         device: the device to compute on, such as cpu or cuda.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         out: with an engine, the folder of its results.
-        engine: ray, or ray:ACTORS such as ray:4, for very many inputs: also lists (.txt), Parquet files and URLs, with
+        engine: local, ray or ray:ACTORS, for very many inputs: also lists (.txt), Parquet files and URLs, with
             results as Parquet in `out`; the same command continues a stopped job.
         pictures: with an engine, draw each result too.
     """

@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -16,7 +15,7 @@ from ray.exceptions import RayError
 
 from ..errors import InputError, first_line
 from .job import Job
-from .shard import MESSAGES
+from .tally import Tally
 
 LOCAL = {"object_store_memory": 200 * 2**20, "include_dashboard": False, "log_to_driver": False}
 """Of a cluster that is started on this machine: its results go into files, not through Ray's memory."""
@@ -26,28 +25,6 @@ RETRIES = 10
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """Environment of Ray: nothing is sent home, and only what ends it is printed."""
-
-
-@dataclass
-class Tally:
-    """What a job has done.
-
-    inputs, failed: how many, and how many of them have an error; errors: some of them; shards: how many of them are
-    done; machines: Ray's names of those that took part.
-    """
-
-    inputs: int = 0
-    failed: int = 0
-    shards: int = 0
-    errors: list[str] = field(default_factory=list)
-    machines: set[str] = field(default_factory=set)
-
-    def add(self, shard: Mapping[str, Any]) -> None:
-        self.inputs += shard["inputs"]
-        self.failed += shard["failed"]
-        self.shards += 1
-        self.errors = [*self.errors, *shard["errors"]][:MESSAGES]
-        self.machines.add(shard["machine"])
 
 
 def run(

@@ -1,10 +1,8 @@
 """Work with long tables of very many series: each is forecast alone, in chunks of series of the same dates."""
 
 import math
-import warnings
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +10,9 @@ import pyarrow
 import pyarrow.compute as compute
 import pyarrow.csv as csv
 
-from ..data.series.frames import LONG, bounds_of
+from ..data.series.frames import LONG
 from ..errors import InputError, first_line
+from ..predictors.streaming import Failed, alike, forecast_columns_of, forecast_each
 from .folder import open_url
 from .shard import Rows, Shard
 from .sources import absolute, opened_parquet
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     import pandas
 
 IDENTIFIER, TIME, VALUE = LONG
-
-CHUNK = 64
-"""Series that are forecast at once."""
 
 SHARD_BYTES = 16 * 2**20
 """Of the table's files: a process holds the series of one shard."""
@@ -95,9 +91,7 @@ class Tables:
 
     def columns(self, forecaster: Any, table: pyarrow.Schema) -> pyarrow.Schema:
         """Of the forecasts of a table."""
-        suffixes = ["", *chain.from_iterable(map(bounds_of, self.levels))]
-        suffixes += [f"-q-{100 * quantile:g}" for quantile in self.quantiles]
-        numbers = {f"{forecaster.column}{suffix}": pyarrow.float64() for suffix in suffixes}
+        numbers = dict.fromkeys(forecast_columns_of(forecaster)[2:-1], pyarrow.float64())
         names, dates = table.field(IDENTIFIER).type, time_type(table.field(TIME).type)
         return pyarrow.schema({IDENTIFIER: names, TIME: dates, **numbers, "error": pyarrow.string()})
 
@@ -105,37 +99,17 @@ class Tables:
         self, forecaster: Any, frames: "dict[Any, pandas.DataFrame]", columns: pyarrow.Schema
     ) -> pyarrow.Table:
         """The forecasts of a few series, and a row with the error of one that can't be forecast."""
-        import pandas
 
-        try:
-            frame = pandas.concat(frames.values(), ignore_index=True)
+        def predict(frame: "pandas.DataFrame") -> pyarrow.Table:
             if self.missing_values:
                 frame[VALUE] = frame[VALUE].replace(list(self.missing_values), np.nan)
-            with warnings.catch_warnings(action="ignore"):
-                forecast = forecaster.predict(frame).assign(error=None)
+            forecast = forecaster.predict(frame).assign(error=None)
             return pyarrow.Table.from_pandas(forecast, preserve_index=False).select(columns.names).cast(columns)
-        except Exception as error:
-            if len(frames) > 1:
-                parts = [self._forecast(forecaster, {name: frame}, columns) for name, frame in frames.items()]
-                return pyarrow.concat_tables(parts)
-            said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
-            row = {IDENTIFIER: next(iter(frames.values()))[IDENTIFIER].tolist()[0], "error": said}
-            return pyarrow.Table.from_pylist([row], columns)
 
-
-def alike(frame: "pandas.DataFrame", done: Container[str]) -> "Iterator[dict[Any, pandas.DataFrame]]":
-    """The series that aren't done, by name, in chunks of the same dates: theirs is one frequency and one future."""
-    import pandas
-
-    dates = pandas.util.hash_pandas_object(frame[TIME], index=False).to_numpy()
-    groups: dict[tuple[int, int], list[Any]] = {}
-    rows = frame.groupby(IDENTIFIER, sort=True).indices
-    for name, where in rows.items():
-        if str(name) not in done:
-            groups.setdefault((len(where), int(dates[where].sum())), []).append(name)
-    for names in groups.values():
-        for start in range(0, len(names), CHUNK):
-            yield {name: frame.iloc[rows[name]] for name in names[start : start + CHUNK]}
+        return pyarrow.concat_tables(
+            pyarrow.Table.from_pylist([each.row], columns) if isinstance(each, Failed) else each
+            for each in forecast_each(predict, frames)
+        )
 
 
 def read_long(name: str) -> Iterator[pyarrow.Table]:

@@ -1,6 +1,6 @@
 """A forecaster with the usual interface of forecasting tools: a table in, a table of forecasts out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,13 @@ from .fine_tuning import FineTuned, FineTuning
 from .fitted import Fitted, Table, Tuned
 from .forecast import Forecast
 from .forecaster_backtest import backtest_fitted, backtest_tuned
-from .forecaster_options import expect_levels, expect_options, find_way
+from .forecaster_options import expect_levels, expect_names, expect_options, find_way
 from .intervals import interval_margins
 from .kept_forecaster import fitted_of, read_alone, read_kept, write_alone, write_fitted
+from .known import history_of, known_values
 from .predictor import Network, Predictor
 from .scratch import Training, train_network, train_on_all_rows, validation_errors, windows_of
+from .streaming import stream_forecasts
 from .table_tuning import tune
 from .zero_shot import PACKAGED, forecast_series, packaged_network
 
@@ -57,6 +59,8 @@ class Forecaster(Predictor):
         device: the device to compute on, such as "cpu" or "cuda".
         positive: clip forecasts and bounds at zero.
         fill_gaps: add missing rows to a table, with a warning, instead of refusing it.
+        known: columns of a wide table that are known in the future, whose rows after the last value of the others hold
+            their values there; not with `fit`.
     """
 
     task = FORECASTING.name
@@ -80,6 +84,7 @@ class Forecaster(Predictor):
         device: str = "cpu",
         positive: bool = False,
         fill_gaps: bool = True,
+        known: Sequence[str] = (),
     ):
         asked = {"lookback": lookback, "model": model, "model_args": model_args, "training": training}
         self.train = find_way(train, [name for name, value in asked.items() if value is not None], quantiles)
@@ -93,6 +98,7 @@ class Forecaster(Predictor):
         self.model_args = {"drop_rate": 0.3, **(model_args or {})} if model == "ffnet_ts" else dict(model_args or {})
         self.training, self.fine_tuning = training, fine_tuning
         self.positive, self.fill_gaps, self.seed = positive, fill_gaps, seed
+        self.known = expect_names(known)
         self.device = find_device(device)
         self.network: Network | None = None
         self._state: Fitted | None = None
@@ -134,6 +140,8 @@ class Forecaster(Predictor):
 
     def fit(self, table: Any) -> "Forecaster":
         """Train on a table: without its last rows first, for `backtest`, then on all rows, for forecasts."""
+        if self.known:
+            raise InputError(f"known {self.known[0]!r} with training, expected none: call predict(table) without fit()")
         measured, layout = self.read_history(table)
         if not layout.long:
             refuse_names_of_bounds(measured.names, self.levels)
@@ -189,16 +197,30 @@ class Forecaster(Predictor):
 
     def _predict_alone(self, table: Any) -> Any:
         """The forecast of each series alone by the packaged network, or by the one that was loaded or fine-tuned."""
-        given = (self._tuned.series, self._tuned.layout) if table is None else self.read_history(table)
+        series, layout = (self._tuned.series, self._tuned.layout) if table is None else self._read(table)
+        history = history_of(series, self.known)
+        known = known_values(series, self.known, len(history), self.horizon) if self.known else None
         return forecast_series(
-            *given,
+            history,
+            layout,
             self.horizon,
+            known=known,
             levels=self.levels,
             quantiles=self.extra_quantiles,
             positive=self.positive,
             device=str(self.device),
             network=self.network,
         )
+
+    def stream(self, tables: Iterable[Any]) -> Iterator[Any]:
+        """Forecast the series of long pandas tables, such as the parts of a large one, a few series at a time.
+
+        The rows of a series are together; each series is forecast alone, after its own last date. Yields tables with a
+        column `error`, in which a series that can't be forecast has its error. Warnings are left out.
+        """
+        if self._state is not None:
+            raise InputError("stream after training from scratch, expected the packaged or a fine-tuned network")
+        return stream_forecasts(self, tables)
 
     def settings(self) -> dict[str, Any]:
         return {"horizon": self._horizon, "levels": self.levels}
@@ -283,9 +305,10 @@ class Forecaster(Predictor):
         fill_gaps: bool | None = None,
         fine_tuning: FineTuning | None = None,
         seed: int | None = None,
+        known: Sequence[str] | None = None,
     ) -> Self:
         given = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive, "fill_gaps": fill_gaps}
-        given |= {"fine_tuning": fine_tuning, "seed": seed}
+        given |= {"fine_tuning": fine_tuning, "seed": seed, "known": known}
         settings = {name: value for name, value in given.items() if value is not None}
         if info["task"] == ZERO_SHOT.name:
             wanted = {**read_alone(info), **settings}
@@ -317,9 +340,15 @@ class Forecaster(Predictor):
         return forecaster
 
     def read_history(self, table: Any) -> tuple[Series, Layout]:
-        """The series of a table, with missing rows added, and its layout; decides the horizon if nothing else has."""
+        """The series to forecast, with missing rows added, and the layout; decides the horizon if none is set."""
+        series, layout = self._read(table)
+        return history_of(series, self.known), layout
+
+    def _read(self, table: Any) -> tuple[Series, Layout]:
+        """The same with the known columns and their future."""
         series, layout = read_frame(table, time=self.time)
         series = add_missing_rows(series) if self.fill_gaps else series
         if self._horizon is None:
-            self._horizon = Frequency.of(series).default_horizon(len(series))
+            future = len(series) - len(history_of(series, self.known))
+            self._horizon = future or Frequency.of(series).default_horizon(len(series))
         return series, layout

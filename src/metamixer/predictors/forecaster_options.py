@@ -40,3 +40,11 @@ def expect_options(*, horizon: Any, lookback: Any, seed: Any, quantiles: Sequenc
     expect_seed("seed", seed)
     if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
         raise InputError(f"quantiles {quantiles!r}, expected numbers between 0 and 1, such as (0.1, 0.9)")
+
+
+def expect_names(known: Any) -> tuple[str, ...]:
+    """The names of the known columns; raises InputError unless they are distinct names."""
+    listed = tuple(known) if isinstance(known, Iterable) and not isinstance(known, str) else None
+    if listed is None or not all(isinstance(name, str) for name in listed) or len(set(listed)) < len(listed):
+        raise InputError(f"known {known!r}, expected distinct names of columns, such as ('price', 'holiday')")
+    return listed

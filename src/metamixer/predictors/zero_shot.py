@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,16 @@ from torch import Tensor
 
 from ..checkpoints.ours import load_checkpoint
 from ..checkpoints.packaged import packaged_weights
+from ..data.series.dates import some
 from ..data.series.frames import Layout, bounds_of, read_frame, refuse_names_of_bounds, write_frame
 from ..data.series.frequency import DAY, Frequency
 from ..data.series.missing import warn_of_ended, warn_of_sentinels
 from ..data.series.tables import Series
 from ..errors import InputError, InputWarning
+from ..inference.quantiles import NORMAL, SCORES, from_deciles
 from ..inference.rolling import ZeroShot
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
+from .known import forecast_with_known
 
 PACKAGED = "ffnet_ts_zero"
 
@@ -70,8 +72,12 @@ def forecast_series(
     positive: bool = False,
     device: str = "cpu",
     network: FFNetTSZero | None = None,
+    known: np.ndarray | None = None,
 ) -> Any:
-    """Forecast a table that was read, as a table in its layout."""
+    """Forecast a table that was read, as a table in its layout.
+
+    known: (rows + horizon, columns) that are known in the future.
+    """
     if not layout.long:
         refuse_names_of_bounds(series.names, levels)
     refuse_unusable(series, horizon)
@@ -80,7 +86,13 @@ def forecast_series(
     warn_of_little(series)
     warn_of_ended(series)
     forecaster = ZeroShot(network or packaged_network(), device=device)
-    deciles = forecaster.forecast(list(series.values.T), horizon, seasons=seasons_of(frequency, series.times[-1]))
+    seasons = seasons_of(frequency, series.times[-1])
+    if known is None:
+        deciles = forecaster.forecast(list(series.values.T), horizon, seasons=seasons)
+    else:
+        found = forecast_with_known(forecaster, series.values, known, horizon, seasons=seasons)
+        deciles = found.deciles
+        warn_of_unhelpful(series, found.used)
     columns = forecast_columns(widen_constants(deciles, series.values), levels, quantiles)
     if positive:
         columns = {suffix: np.maximum(values, 0) for suffix, values in columns.items()}
@@ -133,21 +145,12 @@ def widen_constants(deciles: np.ndarray, values: np.ndarray) -> np.ndarray:
     """
     low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
     std = np.where(low == high, GUESS * np.where(high == 0, 1, np.abs(high)), 0)
-    scores = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])
-    return deciles + std[:, None, None] * scores[:, None]
+    return deciles + std[:, None, None] * SCORES[:, None]
 
 
 def quantile(deciles: np.ndarray, level: float) -> np.ndarray:
     """Any quantile, (H, variables): linear in normal scores between the deciles, with normal tails beyond them."""
-    scores = np.array([NormalDist().inv_cdf(known) for known in QUANTILES])
-    score = NormalDist().inv_cdf(level)
-    if abs(score) > scores[-1]:
-        edge = 0 if score < 0 else -1
-        median = deciles[:, len(QUANTILES) // 2]
-        return (median + (deciles[:, edge] - median) * abs(score) / scores[-1]).T
-    above = min(max(int(np.searchsorted(scores, score)), 1), len(scores) - 1)
-    weight = (score - scores[above - 1]) / (scores[above] - scores[above - 1])
-    return (deciles[:, above - 1] * (1 - weight) + deciles[:, above] * weight).T
+    return np.einsum("vqh,q->hv", deciles, from_deciles([NORMAL.inv_cdf(level)])[0])
 
 
 def refuse_unusable(series: Series, horizon: int) -> None:
@@ -157,6 +160,14 @@ def refuse_unusable(series: Series, horizon: int) -> None:
     empty = np.isnan(series.values).all(axis=0)
     if empty.any():
         raise InputError(f"{series.variable(int(empty.argmax()))}: no value, expected numbers: leave it out")
+
+
+def warn_of_unhelpful(series: Series, used: np.ndarray) -> None:
+    """Warn of series whose forecast the known columns didn't improve in the backtest."""
+    if not used.all():
+        named = some([series.variable(int(column)) for column in np.flatnonzero(~used)])
+        said = f"{named}: forecast without the known columns, which didn't lower the loss on the last rows"
+        warnings.warn(said, InputWarning, stacklevel=3)
 
 
 def warn_of_little(series: Series) -> None:

@@ -1,0 +1,83 @@
+"""Forecasts of very many series: `Forecaster.stream` reads a few tables at a time."""
+
+import numpy as np
+import pytest
+
+from metamixer import Forecaster
+from metamixer.errors import InputError
+
+pandas = pytest.importorskip("pandas")
+
+from metamixer.predictors import streaming  # noqa: E402
+
+
+def series(name, rows=40, start="2024-01-01"):
+    values = np.random.default_rng(len(str(name))).normal(size=rows).cumsum()
+    return pandas.DataFrame({"unique_id": name, "ds": pandas.date_range(start, periods=rows), "y": values})
+
+
+@pytest.fixture
+def forecaster():
+    return Forecaster(3, levels=(80,))
+
+
+def test_each_series_is_forecast_as_alone_whatever_the_parts(forecaster, monkeypatch):
+    monkeypatch.setattr(streaming, "GATHERED", 50)
+    tables = [series("a"), series("bb", 33), series("ccc", start="2023-05-01")]
+    table = pandas.concat(tables, ignore_index=True)
+    parts = [table.iloc[start : start + 13] for start in range(0, len(table), 13)]
+    found = pandas.concat(forecaster.stream(parts), ignore_index=True)
+    assert found["error"].isna().all()
+    for one in tables:
+        expected = forecaster.predict(one)
+        forecast = found[found["unique_id"] == one["unique_id"].iloc[0]].reset_index(drop=True)
+        assert forecast["ds"].tolist() == expected["ds"].tolist()
+        columns = ["ffnet_ts_zero", "ffnet_ts_zero-lo-80", "ffnet_ts_zero-hi-80"]
+        np.testing.assert_allclose(forecast[columns], expected[columns], rtol=1e-4, atol=1e-4)
+
+
+def test_tables_are_read_only_when_they_are_needed(forecaster, monkeypatch):
+    """An endless stream: what is held doesn't grow with the series that were forecast."""
+    monkeypatch.setattr(streaming, "GATHERED", 200)
+    read, rows = 0, 40
+
+    def endless():
+        nonlocal read
+        while True:
+            read += 1
+            yield series(f"{read:05d}", rows)
+
+    forecast = 0
+    for table in forecaster.stream(endless()):
+        forecast += table["unique_id"].nunique()
+        assert read - forecast <= streaming.GATHERED / rows + 1
+        if forecast >= 12:
+            break
+
+
+def test_a_series_that_cant_be_forecast_costs_no_other(forecaster):
+    empty = series("empty").assign(y=np.nan)
+    found = pandas.concat(forecaster.stream([series("a"), empty, series("b").iloc[:1]]), ignore_index=True)
+    errors = found.dropna(subset="error").set_index("unique_id")["error"]
+    assert "no value, expected numbers" in errors["empty"]
+    assert "at least 3" in errors["b"]
+    assert found[found["error"].isna()]["unique_id"].tolist() == ["a"] * 3
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ([series("a").rename(columns={"y": "sales"})], "table 1: no column 'y', expected unique_id, ds, y"),
+        ([series("a"), 7], "table 2 of type int, expected a pandas DataFrame"),
+        ([series(None)], "table 1, column 'unique_id', row 1: no value"),
+        ([series("a"), series("b"), series("a")], "series 'a': rows of other series between its own"),
+    ],
+)
+def test_one_clear_line(forecaster, tables, message):
+    with pytest.raises(InputError, match=message) as error:
+        list(forecaster.stream(tables))
+    assert "\n" not in str(error.value)
+
+
+def test_no_table_is_no_forecast(forecaster):
+    assert list(forecaster.stream([])) == []
