@@ -7,9 +7,17 @@ import torch
 from torch import Tensor
 
 from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
+from .quantiles import equally_likely, from_deciles
 
 WINDOWS = {64: 32, 128: 64, 256: 128, 512: 512}
 """Steps of a window -> the longest horizon trained with it."""
+
+PERSISTENT = 0.88
+"""The std of the paths' normal scores: 1 if all of a block's error persisted, as in a random walk."""
+
+LIKELY = from_deciles(equally_likely(len(QUANTILES)))
+PATHS = from_deciles(PERSISTENT * equally_likely(len(QUANTILES)))
+"""Weights of the deciles whose sums are nine equally likely values, and those that continue as paths, (9, 9)."""
 
 
 class ZeroShot:
@@ -59,14 +67,18 @@ class ZeroShot:
 
     @torch.inference_mode()
     def _roll(self, windows: Tensor, horizon: int, season: Tensor) -> Tensor:
-        """Forecast any horizon: beyond the network's, each quantile continues its own path."""
+        """Forecast any horizon: beyond the network's, equally likely values continue as paths."""
         block = min(WINDOWS[windows.shape[1]], self.network.horizon)
         levels = torch.tensor(QUANTILES, device=windows.device)
+        likely, kept = (torch.from_numpy(weights).to(windows) for weights in (LIKELY, PATHS))
         forecast = self._network(windows, min(horizon, block), season)
         while forecast.shape[2] < horizon:
             step = min(horizon - forecast.shape[2], block)
-            paths = torch.cat([windows[:, None].expand(-1, len(QUANTILES), -1), forecast], 2)[:, :, -windows.shape[1] :]
-            ahead = self._network(paths.flatten(0, 1), step, season).unflatten(0, (-1, len(QUANTILES)))
+            paths = torch.cat([windows[:, None].expand(-1, len(QUANTILES), -1), kept @ forecast], 2)[
+                :, :, -windows.shape[1] :
+            ]
+            ahead = likely @ self._network(paths.flatten(0, 1), step, season)
+            ahead = ahead.unflatten(0, (-1, len(QUANTILES)))
             forecast = torch.cat([forecast, torch.quantile(ahead.flatten(1, 2), levels, dim=1).transpose(0, 1)], 2)
         return forecast
 
