@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..system.files import each_once, free_name, write_text
 from .batch import Job, plan, run_jobs
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -85,7 +85,9 @@ def detect(
         entries = list(chain(*found))
         write_text(Path(out, TABLE), json_format.dumps(entries))
         output.end(
-            entries, wrote=[Path(out, TABLE), f"{len(found)} pictures in {out}"], then="" if checkpoint else OWN_CLASSES
+            entries,
+            wrote=[Path(out, TABLE), f"{counted(len(found), 'picture')} in {out}"],
+            then="" if checkpoint else OWN_CLASSES,
         )
 
     with bomb_guard(max_pixels):

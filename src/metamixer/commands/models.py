@@ -34,7 +34,8 @@ def models(*, task: str | None = None, json: str | None = None, overwrite: bool 
         output.say("\n".join(row(*entry) for entry in entries_of(each)))
     output.end(
         [about(*entry) for each in tasks for entry in entries_of(each)],
-        then="metamixer predict photo.jpg --model ffnet_1.distilled_in1k, or another name; see docs/networks.md",
+        then="--model NAME in the command of the task, such as metamixer predict photo.jpg --model ffnet_1; "
+        "see docs/networks.md",
     )
 
 

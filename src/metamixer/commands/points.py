@@ -8,7 +8,7 @@ from ..errors import counted
 from ..system.files import free_name, write_csv
 from .batch import Job, plan, run_jobs
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
-from .output import OWN_CLASSES, Output
+from .output import MORE_VOTES, OWN_CLASSES, Output
 
 
 def points(
@@ -91,7 +91,7 @@ def points(
         output.end(
             result,
             wrote=[Path(out, COUNTS), f"{counted(len(found), 'labeled cloud')} in {out}"],
-            then="" if checkpoint else OWN_CLASSES,
+            then=OWN_CLASSES if not checkpoint else "" if votes > 1 else MORE_VOTES,
         )
 
     run_jobs(jobs, out, label, finish)

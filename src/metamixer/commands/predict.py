@@ -8,7 +8,7 @@ from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, at_least, printable
 from .batch import Batch
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
-from .output import OWN_CLASSES, Output
+from .output import FASTER, OWN_CLASSES, Output
 
 if TYPE_CHECKING:
     from ..predictors.classification import Classification
@@ -84,7 +84,9 @@ def predict(
             lines = [path, *(f"  {probability:7.2%}  {name}" for name, probability in found.top(top))]
             output.say("\n".join(map(printable, lines)))
         if results:
-            output.end(results, then="" if checkpoint else MORE_CLASSES if model is None else OWN_CLASSES)
+            known = MORE_CLASSES if model is None else OWN_CLASSES
+            then = known if not checkpoint else "" if backend else FASTER
+            output.end(results, then=then)
 
 
 def classify(

@@ -9,7 +9,7 @@ from ..errors import InputError, counted
 from ..system.files import each_once, free_name, write_csv, write_png, write_text
 from .batch import Job, plan, run_jobs
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
-from .output import OWN_CLASSES, Output
+from .output import FASTER, OWN_CLASSES, Output
 
 
 def segment(
@@ -96,7 +96,7 @@ def segment(
         output.end(
             areas,
             wrote=[Path(out, "areas.csv"), f"labels of {counted(len(areas), 'image')} in {out}"],
-            then="" if checkpoint else OWN_CLASSES,
+            then=OWN_CLASSES if not checkpoint else "" if backend else FASTER,
         )
 
     with bomb_guard(max_pixels):
