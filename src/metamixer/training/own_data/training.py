@@ -1,6 +1,5 @@
 """From the user's own data to a checkpoint: the recipe, the number of epochs, the run."""
 
-import math
 import os
 import shutil
 import tempfile
@@ -245,8 +244,8 @@ def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) 
 
 
 def steps_per_epoch(data: OwnData, recipe: Mapping[str, Any]) -> int:
-    """The number of training steps per epoch."""
-    return math.ceil(data.items / recipe["data"]["init_args"].get("batch_size", 1))
+    """The number of training steps per epoch; an incomplete last batch is left out, as the loader does."""
+    return max(data.items // recipe["data"]["init_args"].get("batch_size", 1), 1)
 
 
 def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[str, Any]:
