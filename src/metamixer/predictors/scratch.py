@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -75,12 +76,12 @@ def train_network(
     with training_alone(seed) as folder:
         task = forecasting_task(data, training, model=model, model_args=model_args)
         best = ModelCheckpoint(
-            folder, "best", monitor=FORECASTING.monitor, mode=FORECASTING.mode, save_weights_only=True
+            folder, "{step}", monitor=FORECASTING.monitor, mode=FORECASTING.mode, save_weights_only=True
         )
         checks = {"val_check_interval": max(training.steps // training.checks, 1), "check_val_every_n_epoch": None}
         quiet_trainer(folder, device, max_steps=training.steps, callbacks=[best], **checks).fit(task, data)
         network, _ = load_checkpoint(best.best_model_path)
-        return network, torch.load(best.best_model_path, weights_only=True)["global_step"]
+        return network, int(Path(best.best_model_path).stem.removeprefix("step="))
 
 
 def train_on_all_rows(
