@@ -3,15 +3,13 @@
 import warnings
 
 import numpy as np
+import pandas
 import pytest
 
 from metamixer import Forecaster
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
-
-pandas = pytest.importorskip("pandas")
-
-from metamixer.predictors.known import ridge_effects  # noqa: E402
+from metamixer.predictors.known import ridge_effects
 
 ROWS, HORIZON = 96, 12
 

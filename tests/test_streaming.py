@@ -1,14 +1,12 @@
 """Forecasts of very many series: `Forecaster.stream` reads a few tables at a time."""
 
 import numpy as np
+import pandas
 import pytest
 
 from metamixer import Forecaster
 from metamixer.errors import InputError
-
-pandas = pytest.importorskip("pandas")
-
-from metamixer.predictors import streaming  # noqa: E402
+from metamixer.predictors import streaming
 
 
 def series(name, rows=40, start="2024-01-01"):
