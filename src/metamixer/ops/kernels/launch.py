@@ -19,13 +19,13 @@ M, CHUNK, WARPS = 64, 32, 4
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *, epilogue, grad: Tensor | None = None, flip: bool = False
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, epilogue, other: Tensor | None = None, flip: bool = False
 ) -> Tensor:
-    """epilogue(conv(x) + bias), (B, C, H, W); weight: (C, kh, kw); flip: the transposed convolution."""
+    """epilogue(conv(x) + bias, other), (B, C, H, W); weight: (C, kh, kw); flip: the transposed convolution."""
     batch, channels, height, width = x.shape
     found = cut(height, width, tuple(weight.shape[1:]))
     out = torch.empty_like(x)
-    other = x if grad is None else grad
+    other = x if other is None else other
     grid, loops = programs(batch * found.tiles, channels, PROGRAMS)
     run(windows.convolve, (*grid, 1))(
         x, weight.contiguous(), x if bias is None else bias, other, out,
