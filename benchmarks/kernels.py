@@ -67,7 +67,6 @@ def actions(c: int, side: int, k: int, batch: int, device: str) -> dict[str, tup
     x, grad = (torch.randn(batch, c, side, side, device=device, dtype=dtype) for _ in range(2))
     w = torch.randn(c, k, k, device=device, dtype=dtype) / k
     b = torch.randn(c, device=device)
-    both = torch.stack([w, w.flip(1)])
     found = {}
     for suffix, form, arrange in (("", launch, channel_major), (", rows", launch_rows, channels_last)):
         ours, theirs = arrange(x), arrange(grad)
@@ -77,7 +76,7 @@ def actions(c: int, side: int, k: int, batch: int, device: str) -> dict[str, tup
                 partial(form.convolve, ours, w, b, epilogue=windows.GELU_BACKWARD, other=theirs),
                 3,
             ),
-            f"moments{suffix}": (partial(form.moments, ours, both), 1),
+            f"moments{suffix}": (partial(form.moments, ours, w), 1),
             f"correlate{suffix}": (partial(form.correlate, ours, theirs, (k, k)), 2),
         }
     found["twice"] = (partial(launch.convolve_twice, channel_major(x), w, b, w, b), 2)

@@ -165,7 +165,7 @@ def merge_branches(branches: list[ConvNorm], x: Tensor) -> tuple[Tensor, Tensor]
     norms = [branch.norm for branch in branches]
     weights = torch.stack([centered(branch.conv.weight, branches[0].conv.kernel_size)[:, 0] for branch in branches])
     if norms[0].training:
-        means, variances = moments(x, weights)
+        means, variances = moments(x, [branch.conv.weight[:, 0] for branch in branches])
         update_statistics(norms, means.detach(), variances.detach(), count=x.numel() // x.shape[1])
     else:
         means, variances = [norm.running_mean for norm in norms], [norm.running_var for norm in norms]

@@ -36,18 +36,18 @@ def convolve(
     return out
 
 
-def moments(x: Tensor, weights: Tensor) -> Tensor:
-    """Sums of conv(x) and its square over batch and positions, (2, kernels, C); weights: (kernels, C, kh, kw)."""
+def moments(x: Tensor, weight: Tensor) -> Tensor:
+    """Sums of conv(x) and its square over batch and positions, (2, C); weight: (C, kh, kw)."""
     batch, channels, height, width = x.shape
-    found = cut(height, width, tuple(weights.shape[2:]))
-    grid, loops = programs(batch * found.tiles, len(weights) * channels, 2 * PARTS)
+    found = cut(height, width, tuple(weight.shape[1:]))
+    grid, loops = programs(batch * found.tiles, channels, 2 * PARTS)
     parts = x.new_empty(2, *grid, dtype=wide(x))
     run(windows.moments, (*grid, 1))(
-        x, weights.contiguous(), parts,
+        x, weight.contiguous(), parts,
         batch, channels, height, width, loops, *x.stride()[:2],
-        **constants(found, tuple(weights.shape[2:]), x),
+        **constants(found, tuple(weight.shape[1:]), x),
     )  # fmt: skip
-    return parts.sum(1, dtype=torch.float64).to(parts.dtype).unflatten(1, (len(weights), channels))
+    return parts.sum(1, dtype=torch.float64).to(parts.dtype)
 
 
 def correlate(x: Tensor, grad: Tensor, kernel: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -34,15 +34,14 @@ def convolve(
     return out
 
 
-def moments(x: Tensor, weights: Tensor) -> Tensor:
-    """Sums of conv(x) and its square over batch and positions, (2, kernels, C); weights: (kernels, C, kh, kw)."""
+def moments(x: Tensor, weight: Tensor) -> Tensor:
+    """Sums of conv(x) and its square over batch and positions, (2, C); weight: (C, kh, kw)."""
     channels = x.shape[1]
-    blocks = triton.cdiv(channels, CHANNELS)
-    grid, loops = programs(x, len(weights) * blocks)
-    parts = x.new_empty(grid[0] * grid[1], 2, len(weights), channels, dtype=wide(x))
+    grid, loops = programs(x, triton.cdiv(channels, CHANNELS))
+    parts = x.new_empty(grid[0] * grid[1], 2, channels, dtype=wide(x))
     run(rows.moments, grid)(
-        x, weights.permute(0, 2, 3, 1).contiguous(), parts, *x.shape, loops, *steps(x),
-        **constants(x, tuple(weights.shape[2:])), BLOCKS=blocks,
+        x, weight.permute(1, 2, 0).contiguous(), parts, *x.shape, loops, *steps(x),
+        **constants(x, tuple(weight.shape[1:])),
     )  # fmt: skip
     return parts.sum(0, dtype=torch.float64).to(parts.dtype)
 

@@ -61,18 +61,18 @@ _depthwise.register_autograd(_depthwise_gradients, setup_context=_keep_depthwise
 
 
 @operator("metamixer::moments", mutates_args=())
-def _moments(x: Tensor, weights: Tensor) -> Tensor:
-    return kernels_for(x).moments(x, weights)
+def _moments(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    return torch.stack([kernels_for(x).moments(x, weight) for weight in weights], dim=1)
 
 
 @_moments.register_fake
 def _(x, weights):
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return x.new_empty(2, *weights.shape[:2], dtype=wide)
+    return x.new_empty(2, len(weights), x.shape[1], dtype=wide)
 
 
 @operator("metamixer::moments_backward", mutates_args=())
-def _moments_backward(grad: Tensor, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def _moments_backward(grad: Tensor, x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """The gradient of output z is a + c z, again a convolution, with weights c w and bias a."""
     form, grad_x, grad_weights = kernels_for(x), None, []
     for weight, shift, slope in zip(weights, grad[0], 2 * grad[1], strict=True):
@@ -80,22 +80,23 @@ def _moments_backward(grad: Tensor, x: Tensor, weights: Tensor) -> tuple[Tensor,
         epilogue = windows.PLAIN if grad_x is None else windows.ADD
         grad_x = form.convolve(grad_z, weight, None, epilogue=epilogue, other=grad_x, flip=True)
         grad_weights.append(form.correlate(x, grad_z, tuple(weight.shape[1:]))[0])
-    return _like(grad_x, x), torch.stack(grad_weights)
+    return _like(grad_x, x), grad_weights
 
 
 @_moments_backward.register_fake
 def _(grad, x, weights):
-    return torch.empty_like(x), torch.empty_like(weights, dtype=grad.dtype)
+    return torch.empty_like(x), [torch.empty_like(weight, dtype=grad.dtype) for weight in weights]
 
 
 def _keep_moments(ctx, inputs, output) -> None:
-    ctx.save_for_backward(*inputs)
+    x, weights = inputs
+    ctx.save_for_backward(x, *weights)
 
 
 def _moments_gradients(ctx, grad):
-    x, weights = ctx.saved_tensors
+    x, *weights = ctx.saved_tensors
     grad_x, grad_weights = torch.ops.metamixer.moments_backward(grad.contiguous(), x, weights)
-    return grad_x, grad_weights.to(weights.dtype)
+    return grad_x, [grad_weight.to(weight.dtype) for grad_weight, weight in zip(grad_weights, weights, strict=True)]
 
 
 _moments.register_autograd(_moments_gradients, setup_context=_keep_moments)
@@ -117,10 +118,12 @@ def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bo
     return torch.ops.metamixer.depthwise(x, weight.squeeze(1).to(x.dtype), bias, gelu)
 
 
-def moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance over batch and positions of n depthwise convolutions, each (n, C); weights: (n, C, kh, kw)."""
-    x = _computed_in(x, weights.shape[3])
-    total, squares = torch.ops.metamixer.moments(x, weights.to(x.dtype)) / (x.numel() // x.shape[1])
+def moments(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance over batch and positions of n depthwise convolutions, (n, C) each; a weight is (C, kh, kw)."""
+    x = _computed_in(x, max(weight.shape[2] for weight in weights))
+    total, squares = torch.ops.metamixer.moments(x, [weight.to(x.dtype) for weight in weights]) / (
+        x.numel() // x.shape[1]
+    )
     return total, (squares - total.square()).clamp(min=0)
 
 

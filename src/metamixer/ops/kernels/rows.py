@@ -100,14 +100,10 @@ def convolve(
 def moments(
     x, weight, out, B, C, H, W, LOOPS, x_b, x_y, x_x,
     KH: tl.constexpr, KW: tl.constexpr, R: tl.constexpr, CHANNELS: tl.constexpr, SEGMENT: tl.constexpr,
-    WHOLE: tl.constexpr, BLOCKS: tl.constexpr, SUM: tl.constexpr,
+    WHOLE: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """out[part, :, kernel, c] = sums of conv(x) and of its square; weight: (kernels, KH, KW, C).
-
-    grid: (parts of the rows, segments, kernels * BLOCKS of channels).
-    """
-    kernel = tl.program_id(2) // BLOCKS
-    c = (tl.program_id(2) % BLOCKS) * CHANNELS + tl.arange(0, CHANNELS)
+    """out[part, :, c] = sums of conv(x) and of its square; grid: (parts of the rows, segments, blocks of channels)."""
+    c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     first = tl.program_id(1) * SEGMENT
     start = tl.zeros((R, CHANNELS), SUM)
     total = tl.zeros((R, CHANNELS), SUM)
@@ -116,7 +112,7 @@ def moments(
         r = (tl.program_id(0) * LOOPS + loop) * R + tl.arange(0, R)
         inside = (r < B * H)[:, None] & (c < C)[None, :]
         sums = convolved_row(
-            x, weight + kernel * KH * KW * C, start, c, (r // H).to(tl.int64), r % H, first, inside, C, H, W,
+            x, weight, start, c, (r // H).to(tl.int64), r % H, first, inside, C, H, W,
             x_b, x_y, x_x, KH, KW, SEGMENT, WHOLE, False, SUM,
         )  # fmt: skip
         for i in tl.static_range(SEGMENT):
@@ -124,9 +120,9 @@ def moments(
             total += z
             squares += z * z
     part = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
-    entries = out + (part * 2 * (tl.num_programs(2) // BLOCKS) + kernel) * C + c
+    entries = out + part * 2 * C + c
     tl.store(entries, tl.sum(total, 0), mask=c < C)
-    tl.store(entries + (tl.num_programs(2) // BLOCKS) * C, tl.sum(squares, 0), mask=c < C)
+    tl.store(entries + C, tl.sum(squares, 0), mask=c < C)
 
 
 @triton.jit

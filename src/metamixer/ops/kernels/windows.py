@@ -157,11 +157,11 @@ def moments(
     N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
     CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """out[:, part, kernel * C + c] = sums of conv(x) and of its square; grid: (parts of M, kernels * C)."""
-    filter = tl.program_id(1).to(tl.int64)
+    """out[:, part, c] = sums of conv(x) and of its square; grid: (parts of M, channels)."""
+    c = tl.program_id(1).to(tl.int64)
     n = tl.arange(0, N)
     matrices = load_matrices(
-        weight + filter * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, False, K, CHUNK
+        weight + c * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, False, K, CHUNK
     )
     tiles: tl.constexpr = TILES_Y * TILES_X
     total = tl.zeros((M, N), SUM)
@@ -176,16 +176,15 @@ def moments(
         for chunk in tl.static_range(K // CHUNK):
             k = chunk * CHUNK + tl.arange(0, CHUNK)
             window = load_pixels(
-                x + first.to(tl.int64) * x_b + (filter % C) * x_c, image, top - TOP, left - LEFT, k, H, W, x_b, inside,
+                x + first.to(tl.int64) * x_b + c * x_c, image, top - TOP, left - LEFT, k, H, W, x_b, inside,
                 WINDOW, WINDOW_COLUMNS, CLIP_Y, CLIP_X,
             )  # fmt: skip
             z = tl.dot(window, matrices[chunk], z, input_precision=PRECISION, out_dtype=SUM)
         z = tl.where(pixels_inside(top, left, n, H, W, inside, ROWS * COLUMNS, COLUMNS, CLIP_Y, CLIP_X), z, 0.0)
         total += z
         squares += z * z
-    filters = tl.num_programs(1)
-    tl.store(out + tl.program_id(0) * filters + filter, tl.sum(total))
-    tl.store(out + (tl.num_programs(0) + tl.program_id(0)) * filters + filter, tl.sum(squares))
+    tl.store(out + tl.program_id(0) * C + c, tl.sum(total))
+    tl.store(out + (tl.num_programs(0) + tl.program_id(0)) * C + c, tl.sum(squares))
 
 
 @triton.jit
