@@ -23,6 +23,7 @@ from ...system.files import write_text
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
+from ..run_folder import CHECKPOINTS
 from .kinds import understand
 from .understood import OwnData
 
@@ -38,6 +39,9 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 
 ON_BACKBONE = (DETECTION.name, SEGMENTATION.name)
 """Tasks whose network has a backbone with weights in the package, from which it starts if it has none of its own."""
+
+SCRATCH = "scratch"
+"""Value of `initial` for a random initialization."""
 
 DATAS_OWN = ("num_classes", "in_chans", "variables", "lookback", "horizon", "scale")
 """Keywords of networks that follow from the data."""
@@ -102,8 +106,7 @@ def fit(
     path: str | Path, out: str | Path, *, minutes: float, seed: int = 0, initial: str | None = None, epochs: int | None
 ) -> Run:
     """Inspect the data, print what was found, and train; shared by `metamixer train` and `metamixer.train`."""
-    if not 0 < minutes <= MOST_MINUTES:
-        raise InputError(f"minutes {minutes:g}, expected a number above 0, at most {MOST_MINUTES} (a year)")
+    expect_length(minutes)
     if epochs is not None:
         at_least("epochs", epochs, 1)
     expect_seed("seed", seed)
@@ -121,6 +124,12 @@ def fit(
             more = f"only {counted(steps, 'training step')}, expected a weak network; increase --minutes or --epochs"
             warnings.warn(more, InputWarning, stacklevel=3)
         return train(data, with_epochs(data, recipe, epochs), out, epochs)
+
+
+def expect_length(minutes: float) -> None:
+    """Raise InputError for a time limit that can't be one."""
+    if not 0 < minutes <= MOST_MINUTES:
+        raise InputError(f"minutes {minutes:g}, expected a number above 0, at most {MOST_MINUTES} (a year)")
 
 
 def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str | None) -> Run:
@@ -153,7 +162,7 @@ def removed_where_it_fails(out: Path) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        if not was_there and not any((out / name).exists() for name in ("best.ckpt", "last.ckpt")):
+        if not was_there and not any((out / name).exists() for name in CHECKPOINTS):
             shutil.rmtree(out, ignore_errors=True)
         raise
 
@@ -172,16 +181,20 @@ def naming_originals(folder: Path) -> Iterator[None]:
 
 def find_start(data: OwnData, initial: str | None) -> Start:
     """The requested weights, else the packaged weights for the task or its backbone, else an initialization."""
+    network, arguments = NETWORKS[data.task.name]
+    if initial == SCRATCH:
+        return Start(network, arguments)
     if initial is not None:
         start = start_of(Path(initial), data)
         if start is None:
             raise InputError(
-                f"initial {initial}, expected an unfused checkpoint for {data.task.name} with the inputs of this data"
+                f"initial {initial}, expected {SCRATCH} or an unfused checkpoint for {data.task.name} with the inputs "
+                "of this data"
             )
         return start
     files = [packaged_weights(name) for name in packaged_names()]
     fitting = (start_of(file, data) for file in files)
-    scratch = Start(*NETWORKS[data.task.name], pretrained_backbone=data.task.name in ON_BACKBONE)
+    scratch = Start(network, arguments, pretrained_backbone=data.task.name in ON_BACKBONE)
     return next((start for start in fitting if start), scratch)
 
 
