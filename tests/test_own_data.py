@@ -3,7 +3,9 @@
 import json
 import re
 import shlex
+from collections import Counter
 from functools import partialmethod
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -23,6 +25,7 @@ from metamixer.predictors.own_table import fine_tunes
 from metamixer.predictors.own_training import Trained
 from metamixer.tasks.detection import Detection
 from metamixer.training.own_data.kinds import understand
+from metamixer.training.own_data.stratified import stratified_split
 from metamixer.training.own_data.training import find_start, naming_originals, recipe_of
 from metamixer.training.own_data.understood import split
 from metamixer.training.recipes import find_recipe, name_of, nearest_recipe, recipe_names, with_recipes
@@ -107,7 +110,7 @@ def test_a_folder_is_understood_and_divided(task, tmp_path):
     data = understand(write(tmp_path / "data"))
     assert data.task.name == task and said in data.understood
     assert data.items > 0 and data.val_items > 0
-    first, again = (data.prepare(tmp_path / f"run{i}", 0) for i in range(2))
+    first, again = (data.prepare(tmp_path / f"run{i}") for i in range(2))
     written = [json.loads((tmp_path / f"run{i}" / "split.json").read_text()) for i in range(2)]
     assert written[0] == written[1] and first.keys() == again.keys()
     if task != "forecasting":
@@ -119,10 +122,50 @@ def test_a_folder_is_understood_and_divided(task, tmp_path):
 
 def test_the_split_is_stratified_and_follows_the_seed(tmp_path):
     data = understand(write_classes(tmp_path / "data", count=10))
-    data.prepare(tmp_path / "run", 0)
+    data.prepare(tmp_path / "run")
     held = json.loads((tmp_path / "run" / "split.json").read_text())["validation"]
     assert sum("/blue/" in name for name in held) == sum("/red/" in name for name in held) == 2
     assert split(range(50), 0) == split(range(50), 0) != split(range(50), 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rare_labels_are_in_both_parts(seed):
+    """Of 100 items, two have the rare label, and a chain of pairs shares items with it and with each other."""
+    labels = [{"road", *(["sky"] if number % 2 else [])} for number in range(100)]
+    for label, items in {"cat": (3, 70), "dog": (70, 71), "cow": (71, 5), "one": (9,)}.items():
+        for item in items:
+            labels[item].add(label)
+    train, val = stratified_split(labels, seed)
+    assert sorted(train + val) == list(range(100)) and 18 <= len(val) <= 24
+    counts = Counter(label for item in val for label in labels[item])
+    assert counts["cat"] == counts["dog"] == counts["cow"] == 1 and 8 <= counts["sky"] <= 13
+    assert stratified_split(labels, seed) == (train, val) != stratified_split(labels, seed + 1)
+
+
+@pytest.mark.parametrize("labels", [[set()] * 5, [{number} for number in range(5)], [{0}] * 5, [set(), {0}] * 2])
+def test_both_parts_have_items(labels):
+    train, val = stratified_split(labels, 0)
+    assert len(train) in (3, 4) and val and sorted(train + val) == list(range(len(labels)))
+
+
+@pytest.mark.parametrize("write", [write_masks, write_coco])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_rare_class_of_masks_and_objects_is_in_both_parts(write, seed, tmp_path):
+    root = write(tmp_path / "data", count=12)
+    for number in (4, 9):
+        if write is write_masks:
+            Image.fromarray(np.eye(64, dtype=np.uint8) * 7).save(root / "masks" / f"{number}.png")
+            continue
+        content = json.loads((root / "all.json").read_text())
+        content["annotations"][number]["category_id"] = 8
+        categories = [{"id": 7, "name": "tile"}, {"id": 8, "name": "rare"}]
+        (root / "all.json").write_text(json.dumps({**content, "categories": categories}))
+    data = understand(root, seed)
+    data.prepare(tmp_path / "run")
+    parts = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert len(parts["train"]) == data.items and len(parts["val"]) == data.val_items <= 3
+    rare = [[name for name in part if Path(name).stem in ("4", "9")] for part in parts.values()]
+    assert [len(names) for names in rare] == [1, 1]
 
 
 def test_a_split_that_is_there_is_kept(tmp_path):
@@ -130,7 +173,7 @@ def test_a_split_that_is_there_is_kept(tmp_path):
         write_classes(tmp_path / "data" / part, count=count)
     data = understand(tmp_path / "data")
     assert "8 images in 2 classes (blue, red), 4 more for validation" in data.understood
-    assert data.prepare(tmp_path / "run", 0)["root"] == str(tmp_path / "data")
+    assert data.prepare(tmp_path / "run")["root"] == str(tmp_path / "data")
 
 
 def empty(root):
@@ -368,7 +411,7 @@ def test_a_table_with_gaps_trains_on_a_filled_copy(tmp_path):
     ):
         data = understand(tmp_path / "a.csv")
     (tmp_path / "run").mkdir()
-    settings = data.prepare(tmp_path / "run", 0)
+    settings = data.prepare(tmp_path / "run")
     copy = pandas.read_csv(settings["path"])
     assert len(copy) == 240 and not copy.isna().any(axis=None)
     assert (settings["horizon"], settings["lookback"], sum(settings["split"])) == (18, 96, 240)

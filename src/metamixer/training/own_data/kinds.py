@@ -17,13 +17,14 @@ from .understood import OwnData
 class Kind:
     """A kind of data.
 
-    what: a short description; recognizes: whether a folder is of this kind; understand: describes the data, raises
-    InputError if it can't be used; sure: recognition is unambiguous, so two sure kinds in one folder are an error.
+    what: a short description; recognizes: whether a folder is of this kind; understand: describes the data, split by a
+    seed, raises InputError if it can't be used; sure: recognition is unambiguous, so two sure kinds in one folder are
+    an error.
     """
 
     what: str
     recognizes: Callable[[Path], object]
-    understand: Callable[[Path], OwnData]
+    understand: Callable[[Path, int], OwnData]
     sure: bool = True
 
 
@@ -39,9 +40,9 @@ KINDS = (
 """From the most specific to the least specific."""
 
 
-def understand(path: str | Path) -> OwnData:
+def understand(path: str | Path, seed: int = 0) -> OwnData:
     """Describe the data in a folder or table file; raises InputError unless it is exactly one of `KINDS`."""
-    return kind_of(path).understand(Path(path))
+    return kind_of(path).understand(Path(path), seed)
 
 
 def kind_of(path: str | Path) -> Kind:

@@ -43,12 +43,12 @@ def one_table(path: Path) -> Path:
     return tables[0]
 
 
-def understand_table(path: Path) -> OwnData:
+def understand_table(path: Path, seed: int) -> OwnData:
     table = one_table(path)
     with naming(table):
         series, horizon, lookback, split = readable(table)
 
-    def prepare(out: Path, seed: int) -> dict:
+    def prepare(out: Path) -> dict:
         parts = dict(zip(("train", "validation", "test"), split, strict=True))
         write_text(out / "split.json", json.dumps({"rows": len(series), **parts}))
         write_text(out / TABLE, as_csv(series))

@@ -110,7 +110,7 @@ def fit(
     if epochs is not None:
         at_least("epochs", epochs, 1)
     expect_seed("seed", seed)
-    data, out = understand(path), Path(out)
+    data, out = understand(path, seed), Path(out)
     start = find_start(data, initial)
     print(printable(f"{path}: {data.understood}"), flush=True)
     with removed_where_it_fails(out), naming_originals(out / "split"):
@@ -140,11 +140,14 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     if not (file.is_file() and last.is_file()):
         missing = last if file.is_file() else file
         raise InputError(f"{missing}: no such file, expected a run of metamixer train in {out} to resume")
-    data, recipe = understand(path), read_yaml(file, expected="the recipe of a run")
+    recipe = read_yaml(file, expected="the recipe of a run")
     try:
         kind, planned = recipe["data"]["class_path"], recipe["trainer"]["max_epochs"]
+        seed = recipe.get("seed_everything", 0)
     except (TypeError, KeyError):
         raise InputError(f"{file}: not written by metamixer train, expected the recipe of a run") from None
+    expect_seed("seed_everything", seed)
+    data = understand(path, seed)
     if kind != data.data_class:
         raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
     epochs = epochs or planned
@@ -212,7 +215,7 @@ def start_of(file: Path, data: OwnData) -> Start | None:
 
 def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str, Any]:
     """The recipe for `metamixer fit`, without the number of epochs."""
-    arguments = data.prepare(out, seed)
+    arguments = data.prepare(out)
     if "num_workers" not in arguments:
         arguments["num_workers"] = 0 if data.items < SMALL else max(min((os.cpu_count() or 1) - 1, 4), 0)
     model = {
