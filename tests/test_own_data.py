@@ -16,6 +16,7 @@ from PIL import Image
 
 import metamixer
 from metamixer.checkpoints.ours import load_checkpoint, load_initial
+from metamixer.checkpoints.reached import reached
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.models.tasks import TASKS
@@ -238,6 +239,16 @@ def test_training_ends_with_the_figure_the_path_and_the_next_command(tmp_path, c
     assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["model"]["init_args"]["num_classes"] == 2
     classifier = metamixer.load(best)
     assert classifier.classes == ["blue", "red"] and classifier.preprocessing.size == 32
+    figure = re.match(r"top-1 accuracy \d+\.\d %", lines[-2])[0]
+    for source, said in (
+        (best.parent, f"Reached {figure} on the validation split of data: 10 images in 2 classes"),
+        (best.with_name("last.ckpt"), "Training data, recipe, metrics and license: to be added"),
+    ):
+        hub = tmp_path / source.stem
+        assert main(["export", str(source), "--format", "hub", "--out", str(hub / "hub")]) == 0
+        assert said in (hub / "hub" / "README.md").read_text()
+    (best.parent / "data.json").unlink()  # as in a run of `metamixer fit`
+    assert reached(best, "classification") == f"{figure} on the validation split of split (ImageData)"
 
 
 def test_a_short_training_warns_and_is_resumed(tmp_path, capfd):
@@ -374,6 +385,9 @@ def test_a_table_fine_tunes_the_packaged_forecaster(rows, tmp_path, capsys, monk
     assert loaded.horizon == 37 and loaded.predict(wide(300)).equals(
         metamixer.load(out / "best.safetensors")(wide(300)).frame
     )
+    figure, hub = lines[-2].partition(";")[0], tmp_path / "hub"
+    assert main(["export", str(out), "--format", "hub", "--out", str(hub)]) == 0
+    assert f"Reached {figure} of my sales.csv: 300 dates of 3 series" in (hub / "README.md").read_text()
     command = shlex.split(lines[-1].removeprefix("next: metamixer "))
     assert main([*command, "--out", str(tmp_path / "forecast.csv")]) == 0
     assert len((tmp_path / "forecast.csv").read_text().splitlines()) == 38

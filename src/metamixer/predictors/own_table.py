@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..checkpoints.ours import read_checkpoint
+from ..checkpoints.reached import write_data
 from ..data.series.splits import borders_of_any
 from ..data.series.tables import Series, read_table
 from ..errors import InputWarning, counted, expect_seed, naming, printable
@@ -75,10 +76,14 @@ class TunedOnTable:
             "mae": dict(zip(self.backtest.names, self.backtest.units_mae, strict=True)),
         }
 
-    def __str__(self) -> str:
+    @property
+    def figure(self) -> str:
+        """MASE on the held-out rows, next to zero-shot and naive."""
         ours, *others = (f"{name} {error:.3f}" for name, error in self.backtest.mean_mase.items())
-        figure = f"MASE of the {ours} on the last {counted(self.held_out, 'row')} ({', '.join(others)})"
-        return f"{self.tuned}\n{self.backtest}\n{figure}; the forecaster is in {self.checkpoint}"
+        return f"MASE of the {ours} ({', '.join(others)}) on the last {counted(self.held_out, 'row')}"
+
+    def __str__(self) -> str:
+        return f"{self.tuned}\n{self.backtest}\n{self.figure}; the forecaster is in {self.checkpoint}"
 
 
 def fine_tunes(path: str | Path, initial: str | None) -> bool:
@@ -103,7 +108,8 @@ def tune_on_table(
         forecaster.read_history(frame)  # warns of missing rows, and decides the horizon if no file does
     _, first_tested, rows = borders = borders_of_any(len(series), forecaster.horizon)
     with removed_where_it_fails(out), locked(out):
-        print(printable(f"{table}: {understood(series, rows - first_tested, forecaster.horizon)}"), flush=True)
+        about = understood(series, rows - first_tested, forecaster.horizon)
+        print(printable(f"{table}: {about}"), flush=True)
         steps, seconds = fitting_steps(series, forecaster.horizon, borders[0], seconds=60 * minutes)
         forecaster.fine_tuning = replace(forecaster.fine_tuning, steps=steps)
         begun = f"fine-tuning {initial or PACKAGED}: {counted(steps, 'step')}, about {seconds:.0f} s"
@@ -115,7 +121,9 @@ def tune_on_table(
         parts = dict(zip(("train", "validation", "test"), np.diff([0, *borders]).tolist(), strict=True))
         write_text(out / "split.json", json.dumps({"rows": rows, **parts}))
         forecaster.save(out / FILE)
-    return TunedOnTable(table, out / FILE, forecaster.tuned, tested, rows - first_tested)
+        found = TunedOnTable(table, out / FILE, forecaster.tuned, tested, rows - first_tested)
+        write_data(out, table, about, figure=found.figure)
+    return found
 
 
 def series_of(frame: Any) -> Series:

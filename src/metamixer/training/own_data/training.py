@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
+from ...checkpoints.reached import write_data
 from ...errors import InputError, InputWarning, at_least, counted, expect_seed, printable
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
@@ -123,7 +124,9 @@ def fit(
         if steps < FEW_STEPS:
             more = f"only {counted(steps, 'training step')}, expected a weak network; increase --minutes or --epochs"
             warnings.warn(more, InputWarning, stacklevel=3)
-        return train(data, with_epochs(data, recipe, epochs), out, epochs)
+        found = train(data, with_epochs(data, recipe, epochs), out, epochs)
+    write_data(out, path, data.understood)
+    return found
 
 
 def expect_length(minutes: float) -> None:
@@ -154,7 +157,9 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     print(printable(f"{path}: {data.understood}"))
     print(printable(f"resuming the run in {out}, {counted(epochs, 'epoch')} in all"), flush=True)
     words = ["--out", str(out), "--trainer.max_epochs", str(epochs), "--resume", "true"]
-    return finished(data, run(["fit", "--config", str(file), *words]), Path(out), epochs)
+    found = finished(data, run(["fit", "--config", str(file), *words]), Path(out), epochs)
+    write_data(Path(out), path, data.understood)
+    return found
 
 
 @contextmanager
