@@ -9,6 +9,7 @@ from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, counted
 from ..system.files import each_once, free_name, write_text
 from .batch import Job, plan, run_jobs
+from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import OWN_CLASSES, Output
 
@@ -34,7 +35,7 @@ def detect(
     """Detect objects in images and folders; write images with the objects drawn in, and COCO results.
 
     Args:
-        images: image files and folders.
+        images: image files, folders and https URLs.
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         out: folder for a picture of each image and for detections.json; default: detected, or detected_2 if that
             exists.
@@ -78,7 +79,7 @@ def detect(
         found = detector(job.source, score_threshold=score_threshold)
         picture = found.save(job.named(".jpg"))
         output.say(f"{job.source}: {found}")
-        about = {"image_id": numbers[job.source], "file_name": str(job.source), "picture": picture.name}
+        about = {"image_id": numbers[job.source], "file_name": origin(job.source), "picture": picture.name}
         return [{**about, **entry} for entry in found.entries()]
 
     def finish(found: list[list[dict]]) -> None:

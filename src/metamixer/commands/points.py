@@ -29,7 +29,8 @@ def points(
     """Classify every point of point clouds; write labeled clouds, class counts and pictures.
 
     Args:
-        clouds: files (PLY, LAS, LAZ, NPZ, NPY, KITTI's BIN), folders of them, or folders of arrays with coord.npy.
+        clouds: files (PLY, LAS, LAZ, NPZ, NPY, KITTI's BIN), folders of them, folders of arrays with coord.npy, or
+            https URLs.
         checkpoint: a checkpoint of a training run or its deploy form, or a published one, which needs --model.
         out: folder for a labeled copy of each cloud, a picture of it, and counts.csv; default: labeled, or labeled_2
             if that exists.
