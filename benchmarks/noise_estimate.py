@@ -15,6 +15,7 @@ Writes benchmarks/results/noise_estimate.{json,md}.
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from statistics import fmean, median
 
@@ -41,6 +42,9 @@ SCALE, SIDE, BORDER = 2, 96, 4
 
 SPOILED = 0.5
 """Strength from which `upscale` restores first: metamixer.data.restoration.estimate.SPOILED, new with the choice."""
+
+WAYS = {"given": "given", "restored": "restored", "clean": "x2, clean weights", "photo": "photo", "chosen": "chosen"}
+"""What PSNR is measured of, with its title."""
 
 EXPOSURES = {"white": 1.0, "camera": 1.0, "night": 0.25}
 """Kind of noise -> how much light the photograph has."""
@@ -134,34 +138,31 @@ def measure(folder: Path | None, ways: tuple[Restorer, Upscaler] | None) -> list
     return rows
 
 
-def table(columns: Mapping[str, list[dict]]) -> list[str]:
-    """Estimate, error and strength of each column; PSNR of the last one."""
-    last = list(columns.values())[-1]
-    names = [f"{what}, {name}" for what in ("estimate", "error", "strength") for name in columns]
-    ways = {
-        "given": "given",
-        "restored": "restored",
-        "clean": "x2, clean weights",
-        "photo": "photo",
-        "chosen": "chosen",
-    }
-    head = ["noise", "true std", *names, *ways.values()]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for kind in EXPOSURES:
-        for std in STDS:
-            of = [[row for row in rows if (row["noise"], row["std"]) == (kind, std)] for rows in columns.values()]
-            own = [row for row in last if (row["noise"], row["std"]) == (kind, std)]
-            cells = [f"{kind} {std}", f"{median(row['true'] for row in own):.1f}"]
-            cells += [f"{median(row['found'] for row in rows):.1f}" for rows in of]
-            cells += [f"{median(abs(row['found'] - row['true']) for row in rows):.2f}" for rows in of]
-            cells += [f"{fmean(row['strength'] for row in rows):.2f}" for rows in of]
-            cells += [average([row[way] for row in own if way in row]) for way in ways]
-            lines.append(f"| {' | '.join(cells)} |")
+def summary(rows: list[dict]) -> list[dict]:
+    """For each noise: medians of the true std, the estimate and its error, the mean strength, and the mean PSNR."""
+    lines = []
+    for kind, std in product(EXPOSURES, STDS):
+        own = [row for row in rows if (row["noise"], row["std"]) == (kind, std)]
+        line = {"noise": kind, "std": std}
+        line |= {name: median(row[name] for row in own) for name in ("true", "found")}
+        line["error"] = median(abs(row["found"] - row["true"]) for row in own)
+        line["strength"] = fmean(row["strength"] for row in own)
+        line |= {way: fmean(row[way] for row in own if way in row) for way in WAYS if any(way in row for row in own)}
+        lines.append({name: round(value, 3) if isinstance(value, float) else value for name, value in line.items()})
     return lines
 
 
-def average(values: list[float]) -> str:
-    return f"{fmean(values):.2f}" if values else ""
+def table(columns: Mapping[str, list[dict]]) -> list[str]:
+    """Estimate, error and strength of each column; PSNR of the last one."""
+    what = {"found": "estimate", "error": "error", "strength": "strength"}
+    head = ["noise", "true std", *(f"{title}, {name}" for title in what.values() for name in columns), *WAYS.values()]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for of in zip(*columns.values(), strict=True):
+        cells = [f"{of[-1]['noise']} {of[-1]['std']}", f"{of[-1]['true']:.1f}"]
+        cells += [f"{line[key]:.2f}" for key in what for line in of]
+        cells += [f"{of[-1][way]:.2f}" if way in of[-1] else "" for way in WAYS]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> None:
@@ -174,11 +175,10 @@ def main() -> None:
     columns = json.loads(file.read_text())["columns"] if file.is_file() else {}
     columns = {name: rows for name, rows in columns.items() if name != options.name}
     ways = None if options.estimates else (Restorer.load(), Upscaler.load(scale=SCALE))
-    columns[options.name] = measure(options.data, ways)
+    columns[options.name] = summary(measure(options.data, ways))
     about = "Median estimate and error over all photographs, mean strength; PSNR in dB, mean over the packages' ones."
     lines = [f"{about} Std of 255; a PSNR above 60 counts as 60.", "", *table(columns)]
     write_results(RESULTS, lines, {"columns": columns})
-    print("\n".join(lines))
 
 
 if __name__ == "__main__":
