@@ -154,6 +154,7 @@ def _call(command: str, words: list[str]) -> None:
         usages = {option.name: option.usage for option in options}
         raise InputError(f"{_plain(error, command, usages)}; see metamixer {command} --help") from None
     _refuse_no_files(vars(values))
+    _refuse_empty(vars(values))
     function_of(command)(**vars(values))
 
 
@@ -191,6 +192,13 @@ def _refuse_no_files(values: Mapping[str, Any]) -> None:
                 raise InputError(
                     f"{word}: a URL, expected a file or folder: download it first, or use --engine local or ray"
                 )
+
+
+def _refuse_empty(values: Mapping[str, Any]) -> None:
+    """Raise InputError for an option whose value is an empty text, as where a script's variable isn't set."""
+    for name, value in values.items():
+        if value == "":
+            raise InputError(f"{name} '', expected a value, or no --{name}")
 
 
 def _underscored(arguments: Sequence[str]) -> list[str]:
