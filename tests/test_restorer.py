@@ -100,6 +100,12 @@ class TestTypes:
         if mode in ("LA", "RGBA"):
             np.testing.assert_array_equal(np.asarray(restored)[:, :, -1], np.asarray(image)[:, :, -1])
 
+    def test_arrays_keep_their_alpha(self, restorer):
+        pixels = np.asarray(picture("RGBA"))
+        restored = restorer(pixels)
+        np.testing.assert_array_equal(restored, np.asarray(restorer(picture("RGBA"))))
+        np.testing.assert_array_equal(restored[:, :, 3], pixels[:, :, 3])
+
     def test_images_keep_their_metadata(self, restorer, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = 6
@@ -139,7 +145,7 @@ class TestTypes:
     @pytest.mark.parametrize(
         ("image", "message"),
         [
-            (np.zeros((4, 4, 2), np.uint8), r"shape \[4, 4, 2\], expected \(height, width, 1 or 3\)"),
+            (np.zeros((4, 4, 2), np.uint8), r"shape \[4, 4, 2\], expected \(height, width, 1, 3 or 4\)"),
             (np.zeros((4, 4, 3), np.int32), "type int32, expected uint8, uint16 or floating point"),
             (np.full((4, 4, 3), np.inf, np.float32), "NaN or infinite"),
             (np.full((4, 4, 3), 200, np.float32), r"values from 200 to 200, expected values in \[0, 1\]"),

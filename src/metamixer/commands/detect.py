@@ -2,13 +2,13 @@
 
 import json as json_format
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, counted
 from ..system.files import each_once, free_name, write_text
 from .batch import Job, plan, run_jobs
+from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import OWN_CLASSES, Output
 
@@ -34,7 +34,7 @@ def detect(
     """Detect objects in images and folders; write images with the objects drawn in, and COCO results.
 
     Args:
-        images: image files and folders.
+        images: image files, folders and https URLs.
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         out: folder for a picture of each image and for detections.json; default: detected, or detected_2 if that
             exists.
@@ -74,21 +74,29 @@ def detect(
     detector = Detector.load(checkpoint, model=model, device=device, backend=backend, precision=precision)
     numbers = dict(zip(paths, image_ids(paths), strict=True))
 
-    def find(job: Job) -> list[dict]:
+    def find(job: Job) -> dict:
         found = detector(job.source, score_threshold=score_threshold)
         picture = found.save(job.named(".jpg"))
         output.say(f"{job.source}: {found}")
-        about = {"image_id": numbers[job.source], "file_name": str(job.source), "picture": picture.name}
-        return [{**about, **entry} for entry in found.entries()]
+        about = {"image_id": numbers[job.source], "picture": picture.name, "folder": str(out)}
+        return {**about, **found.to_dict(), "image": origin(job.source)}
 
-    def finish(found: list[list[dict]]) -> None:
-        entries = list(chain(*found))
-        write_text(Path(out, TABLE), json_format.dumps(entries))
+    def finish(found: list[dict]) -> None:
+        write_text(Path(out, TABLE), json_format.dumps(coco_results(found)))
         output.end(
-            entries,
+            found,
             wrote=[Path(out, TABLE), f"{counted(len(found), 'picture')} in {out}"],
             then="" if checkpoint else OWN_CLASSES,
         )
 
     with bomb_guard(max_pixels):
         run_jobs(jobs, out, find, finish)
+
+
+def coco_results(found: Sequence[dict]) -> list[dict]:
+    """The objects of all images as entries of a COCO results file."""
+    return [
+        {"image_id": image["image_id"], "file_name": image["image"], "picture": image["picture"], **entry}
+        for image in found
+        for entry in image["objects"]
+    ]

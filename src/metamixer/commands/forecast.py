@@ -44,7 +44,8 @@ def forecast(
     """Forecast a table of time series, zero-shot or after training on it with a backtest on its last rows.
 
     Args:
-        table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
+        table: CSV (may be gzipped) or Parquet, or its https URL; wide (a date column, one column per series) or long
+            (unique_id, ds, y).
         horizon: steps to forecast; default: the checkpoint's, else 48 for hourly data, 28 daily, 13 weekly, 18 monthly,
             8 quarterly, 6 yearly, for others a tenth of the rows up to 96; with an engine 96.
         lookback: steps of input; default: the checkpoint's, else 96, or two seasons up to 336 if that is more, and less

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from .batch import Batch
+from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import Output
 from .picture_files import default_out, plan, process_file
@@ -44,7 +45,7 @@ def upscale(
     """Upscale images and folders of images, keeping format, bit depth, alpha, orientation and color profile.
 
     Args:
-        images: image files and folders.
+        images: image files, folders and https URLs.
         scale: 2, 3 or 4; default: the checkpoint's, or 2.
         out: file for one image, or folder for several; default: NAME_upscaled.SUFFIX for one image, the folder
             upscaled for several, with _2 added if that exists.
@@ -92,7 +93,7 @@ def upscale(
                 if len(jobs) > 1 or why:
                     output.say(f"{source}: {why}" if why else source)
                 told = {"weights": kind} if why else {}
-                done.append({"image": str(source), "result": str(target), "scale": upscaler.scale, **told})
+                done.append({"image": origin(source), "result": str(target), "scale": upscaler.scale, **told})
         if done:
             clean = any(each.get("weights") == "clean" for each in done) and weights is None
             hints = ["add --compare to see it next to bicubic"] * (not compare)
