@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import struct
 import zipfile
 from pathlib import Path
@@ -162,6 +163,12 @@ def test_a_broken_tiff_brings_no_lines_of_libtiff(tmp_path, capfd):
     with pytest.raises(InputError, match=r"a\.tif: not a readable image"):
         read_image(tmp_path / "a.tif", name=str(tmp_path / "a.tif"))
     assert capfd.readouterr().err == ""
+
+
+def test_pillows_logs_are_not_printed():
+    """Python prints them where a program handles none; pytest does."""
+    logs = logging.getLogger("PIL")
+    assert any(isinstance(handler, logging.NullHandler) for handler in logs.handlers)
 
 
 def test_names_steer_no_terminal():

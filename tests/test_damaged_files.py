@@ -228,6 +228,17 @@ def test_a_shard_with_an_odd_header_is_named(tmp_path):
         list(sample_places(tmp_path / "shard.tar", suffixes=(".jpg",), label_suffix=".cls"))
 
 
+@pytest.mark.parametrize("size", [10**6, 2**70, -1])
+def test_a_member_larger_than_its_shard_is_refused(size, tmp_path):
+    with tarfile.open(tmp_path / "shard.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("000.cls"))
+        member = tarfile.TarInfo("000.jpg")
+        member.pax_headers = {"GNU.sparse.realsize": str(size)}
+        archive.addfile(member)
+    with pytest.raises(InputError, match=r"shard\.tar: 000\.jpg of -?\d+ bytes, expected 0 to"):
+        list(sample_places(tmp_path / "shard.tar", suffixes=(".jpg",), label_suffix=".cls"))
+
+
 @pytest.mark.parametrize("image", [{"id": 1}, {"id": 1, "file_name": 3}, 7])
 def test_annotations_to_train_on_are_judged(image, tmp_path):
     content = {"images": [image], "annotations": [], "categories": []}

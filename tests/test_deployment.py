@@ -1,6 +1,8 @@
 """Exported files give the network's outputs and refuse inputs that don't fit."""
 
+import functools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +34,19 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def onnx_file(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
-    export(network, path, format="onnx", info=INFO)
-    return path
+def exported(network, tmp_path_factory):
+    """The report of the network's export to a format; its file is shared too."""
+
+    @functools.cache
+    def report(name):
+        return export(network, tmp_path_factory.mktemp(name) / f"net{FORMATS[name].suffix}", format=name, info=INFO)
+
+    return report
+
+
+@pytest.fixture(scope="module")
+def onnx_file(exported):
+    return exported("onnx").path
 
 
 def expected(network, x):
@@ -46,11 +57,10 @@ def expected(network, x):
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in FORMATS if name != "coreml"])
-def test_a_file_is_the_same_function_in_its_own_runtime(name, network, tmp_path):
-    path = tmp_path / f"net{FORMATS[name].suffix}"
-    report = export(network, path, format=name, info=INFO)
+def test_a_file_is_the_same_function_in_its_own_runtime(name, network, exported):
+    report = exported(name)
     assert "verified" in str(report)
-    runtime = metamixer.load_exported(path)
+    runtime = metamixer.load_exported(report.path)
     assert runtime.description.network["classes"] == CLASSES
     for batch in (1, 3):
         x = torch.rand(batch, 3, SIZE, SIZE)
@@ -58,7 +68,7 @@ def test_a_file_is_the_same_function_in_its_own_runtime(name, network, tmp_path)
     if runtime.shape[2] is None:
         x = torch.rand(2, 3, 96, 71)
         torch.testing.assert_close(runtime(x), expected(network, x), rtol=1e-4, atol=1e-4)
-    assert list(tmp_path.glob(".*")) == []
+    assert list(report.path.parent.glob(".*")) == []
 
 
 @needs["coreml"]
@@ -157,12 +167,13 @@ def test_a_runtime_refuses_what_does_not_fit(x, said, onnx_file):
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in FORMATS if name != "coreml"])
-def test_a_truncated_file_is_refused(name, network, tmp_path):
-    whole = tmp_path / f"cut{FORMATS[name].suffix}"
-    export(network, whole, format=name, info=INFO)
-    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+def test_a_truncated_file_is_refused(name, exported, tmp_path):
+    for file in exported(name).path.parent.iterdir():
+        shutil.copy(file, tmp_path / f"cut{file.suffix}")
+    cut = tmp_path / f"cut{FORMATS[name].suffix}"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     with pytest.raises(InputError, match=r"cut\."):
-        metamixer.load_exported(whole)
+        metamixer.load_exported(cut)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,16 @@ def test_detect_writes_images_and_cocos_results(checkpoint, tmp_path, capsys):
     assert path.is_file()
 
 
+def test_json_is_the_result_in_python(checkpoint, tmp_path, capsys):
+    image, out = tmp_path / "5.png", tmp_path / "found"
+    Image.effect_mandelbrot((64, 48), (-2, -1, 1, 1), 20).save(image)
+    assert main(["detect", str(image), "--checkpoint", str(checkpoint), "--out", str(out), "--json", "-"]) == 0
+    found = metamixer.Detector.load(checkpoint)(image, score_threshold=0.3).to_dict()
+    assert found["objects"]
+    about = {"image_id": 5, "picture": "5.jpg", "folder": str(out)}
+    assert json.loads(capsys.readouterr().out) == [{**about, **found}]
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [

@@ -87,18 +87,19 @@ def test_detections_are_the_published_ones(golden, published):
     proposals = network.proposals.propose(
         network.proposals(levels), network.proposals.anchors(levels), SIZES, count=1000
     )
-    for i, (size, found) in enumerate(zip(SIZES, network(images), strict=True)):
+    for i in range(2):
         np.testing.assert_allclose(proposals[i][:200], golden[f"rcnn3/image{i}/proposals"][:, :4], **TOLERANCE)
-        boxes, labels, areas = (
-            torch.from_numpy(golden[f"rcnn3/image{i}/{part}"]) for part in ("boxes", "labels", "mask_area")
-        )
-        same = box_iou(boxes[:, :4], found["boxes"]) > 0.99
-        same &= (boxes[:, 4:] - found["scores"]).abs() < 1e-3
-        same &= labels[:, None] == found["labels"]
-        assert same.any(dim=1).sum() >= 95
-        painted = paste_masks(found["masks"], found["boxes"], size).flatten(1).sum(dim=1)
-        matched = same.any(dim=1)
-        assert (painted[same[matched].int().argmax(dim=1)] - areas[matched]).abs().max() <= 2
+    (found,) = network(images[1:])  # the one that is padded; each takes ten seconds
+    boxes, labels, areas = (
+        torch.from_numpy(golden[f"rcnn3/image1/{part}"]) for part in ("boxes", "labels", "mask_area")
+    )
+    same = box_iou(boxes[:, :4], found["boxes"]) > 0.99
+    same &= (boxes[:, 4:] - found["scores"]).abs() < 1e-3
+    same &= labels[:, None] == found["labels"]
+    assert same.any(dim=1).sum() >= 95
+    painted = paste_masks(found["masks"], found["boxes"], SIZES[1]).flatten(1).sum(dim=1)
+    matched = same.any(dim=1)
+    assert (painted[same[matched].int().argmax(dim=1)] - areas[matched]).abs().max() <= 2
 
 
 @pytest.mark.parametrize("variant", ["ffnet_2", "ffnet_3", "ffnet_4"])

@@ -68,6 +68,8 @@ def test_every_task_has_its_command():
         (["train", "https://example.org/a.csv"], "https://example.org/a.csv: a URL, expected a file or folder"),
         (["upscale", ""], "images '', expected the name of a file or folder"),
         (["train", ""], "data '', expected the name of a file or folder"),
+        (["upscale", "a.png", "--checkpoint", ""], "checkpoint '', expected a value, or no --checkpoint"),
+        (["detect", "a.png", "--json="], "json '', expected a value, or no --json"),
         (["upscale"], "upscale needs IMAGES; see metamixer upscale --help"),
         (["export", "ffnet_nano"], "export needs --format FORMAT; see metamixer export --help"),
         (["predict", "a.png", "--out", "a.json"], "out 'a.json' without --engine, expected --json FILE for the result"),

@@ -73,6 +73,14 @@ def test_a_folder_is_no_checkpoint(tmp_path, monkeypatch, capsys):
     assert "runs: " in error and "no such model" not in error and error.count("\n") == 1
 
 
+def test_a_text_that_is_no_checkpoint_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("a.png")
+    assert main(["restore", "a.png", "--checkpoint", "best"]) == 2
+    error = "metamixer: error: checkpoint 'best', expected a file, or a name that `metamixer models` lists\n"
+    assert capsys.readouterr().err == error
+
+
 def test_json_has_neither_nan_nor_infinity():
     result = {"iou": [0.5, float("nan")], "loss": float("inf"), "name": "nan", "steps": 3, "whole": (True, None)}
     assert standard(result) == {"iou": [0.5, None], "loss": None, "name": "nan", "steps": 3, "whole": [True, None]}

@@ -1,6 +1,7 @@
 """`metamixer points` and the point segmenter behind it: labeled files, and errors in one line."""
 
 import csv
+import json
 import weakref
 from pathlib import Path
 
@@ -134,6 +135,18 @@ def save_checkpoint(path):
         "ffnet_3d_nano", arguments, task="points", classes=["floor", "wall"], preprocessing=preprocessing.as_dict()
     )
     save_network(create_model("ffnet_3d_nano", **arguments), info, path)
+
+
+def test_json_is_the_result_in_python(clouds, tmp_path, capsys):
+    save_checkpoint(tmp_path / "net.safetensors")
+    cloud, out = clouds / "room1.npz", tmp_path / "out"
+    options = ["--checkpoint", str(tmp_path / "net.safetensors"), "--out", str(out), "--json", "-"]
+    assert cli.main(["points", str(cloud), *options]) == 0
+    found = PointSegmenter.load(tmp_path / "net.safetensors")(cloud).to_dict()
+    assert json.loads(capsys.readouterr().out) == [{"labels": "room1.npz", "folder": str(out), **found}]
+    rows = list(csv.DictReader((out / "counts.csv").open()))
+    assert [row["class"] for row in rows] == ["floor", "wall"]
+    assert sum(int(row["points"]) for row in rows) == found["points"]
 
 
 def test_a_single_point_and_votes(tmp_path):

@@ -43,7 +43,8 @@ def checkpoint(tmp_path):
 def test_segment_writes_labels_overlays_and_areas(checkpoint, root, capsys):
     out = root / "out"
     Image.open(root / "val" / "0.png").resize((150, 90)).convert("RGBA").save(root / "val" / "large.png")
-    assert main(["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(out)]) == 0
+    assert main(["segment", str(root / "val"), "--checkpoint", str(checkpoint), "--out", str(out), "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((out / "areas.json").read_text())
     names = sorted(path.name for path in out.iterdir())
     assert names == sorted(
         ["areas.csv", "areas.json", *(f"{i}_{kind}.png" for i in (0, 1, "large") for kind in ("labels", "overlay"))]
@@ -65,9 +66,10 @@ def test_segment_writes_labels_overlays_and_areas(checkpoint, root, capsys):
     }
     rows = list(csv.DictReader((out / "areas.csv").open()))
     assert sum(int(row["pixels"]) for row in rows) == 2 * 48 * 64 + 150 * 90
-    assert "large.png: " in capsys.readouterr().out
     segmenter = Segmenter.load(checkpoint=checkpoint)
-    assert np.array_equal(segmenter(root / "val" / "large.png"), numbers)
+    found = segmenter(root / "val" / "large.png")
+    assert np.array_equal(found, numbers)
+    assert record == {**found.to_dict(), "labels": "large_labels.png", "folder": str(out)}
     segmenter.use_windows(256)
     assert (segmenter(root / "val" / "large.png") != numbers).mean() < 0.5
 

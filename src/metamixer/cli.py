@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from .commands import COMMANDS, TRAINING
 from .commands.downloads import downloaded, refuse_no_files, with_urls
@@ -151,6 +152,7 @@ def _call(command: str, words: list[str]) -> None:
         usages = {option.name: option.usage for option in options}
         raise InputError(f"{_plain(error, command, usages)}; see metamixer {command} --help") from None
     refuse_no_files(vars(values))
+    _refuse_empty(vars(values))
     with downloaded(vars(values)) as arguments:
         function_of(command)(**arguments)
 
@@ -174,6 +176,13 @@ def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) 
         name = word.partition("=")[0]
         if name.startswith("--") and name not in known:
             raise InputError(f"{command} {name}: no such option{nearest(name, known)}")
+
+
+def _refuse_empty(values: Mapping[str, Any]) -> None:
+    """Raise InputError for an option whose value is an empty text, as where a script's variable isn't set."""
+    for name, value in values.items():
+        if value == "":
+            raise InputError(f"{name} '', expected a value, or no --{name}")
 
 
 def _underscored(arguments: Sequence[str]) -> list[str]:

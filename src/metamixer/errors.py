@@ -27,7 +27,7 @@ class InputWarning(UserWarning):
 
 def at_least(name: str, value: float, least: float) -> None:
     """Raise InputError if an option's value is below `least`."""
-    if value < least:
+    if not value >= least:  # so that NaN is refused
         raise InputError(f"{name} {value}, expected at least {least}")
 
 

@@ -97,6 +97,12 @@ def is_name(source: str | Path) -> bool:
     return path.suffix not in FILES and not path.exists()
 
 
+def expect_source(source: str | Path) -> None:
+    """Raise InputError for a text that is neither a file nor a name, in terms of the option that takes both."""
+    if is_name(source) and find_weights(source) is None and not _known(source):
+        raise InputError(f"checkpoint {source!r}, expected a file, or a name that `metamixer models` lists")
+
+
 def info_of(name: str) -> Info:
     """The info of a network by name, without its weights."""
     if timm.is_model(name):

@@ -2,7 +2,6 @@
 
 import json as json_format
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
@@ -75,21 +74,29 @@ def detect(
     detector = Detector.load(checkpoint, model=model, device=device, backend=backend, precision=precision)
     numbers = dict(zip(paths, image_ids(paths), strict=True))
 
-    def find(job: Job) -> list[dict]:
+    def find(job: Job) -> dict:
         found = detector(job.source, score_threshold=score_threshold)
         picture = found.save(job.named(".jpg"))
         output.say(f"{job.source}: {found}")
-        about = {"image_id": numbers[job.source], "file_name": origin(job.source), "picture": picture.name}
-        return [{**about, **entry} for entry in found.entries()]
+        about = {"image_id": numbers[job.source], "picture": picture.name, "folder": str(out)}
+        return {**about, **found.to_dict(), "image": origin(job.source)}
 
-    def finish(found: list[list[dict]]) -> None:
-        entries = list(chain(*found))
-        write_text(Path(out, TABLE), json_format.dumps(entries))
+    def finish(found: list[dict]) -> None:
+        write_text(Path(out, TABLE), json_format.dumps(coco_results(found)))
         output.end(
-            entries,
+            found,
             wrote=[Path(out, TABLE), f"{counted(len(found), 'picture')} in {out}"],
             then="" if checkpoint else OWN_CLASSES,
         )
 
     with bomb_guard(max_pixels):
         run_jobs(jobs, out, find, finish)
+
+
+def coco_results(found: Sequence[dict]) -> list[dict]:
+    """The objects of all images as entries of a COCO results file."""
+    return [
+        {"image_id": image["image_id"], "file_name": image["image"], "picture": image["picture"], **entry}
+        for image in found
+        for entry in image["objects"]
+    ]

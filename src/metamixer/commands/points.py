@@ -1,12 +1,12 @@
 """metamixer points"""
 
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 
 from ..errors import counted
 from ..system.files import free_name, write_csv
 from .batch import Job, plan, run_jobs
+from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import MORE_VOTES, OWN_CLASSES, Output
 
@@ -77,20 +77,17 @@ def points(
     for path in paths:  # read again later: together they may not fit in memory
         segmenter.check(read_cloud(path), str(path), votes=votes)
 
-    def label(job: Job) -> list[tuple[object, ...]]:
+    def label(job: Job) -> dict:
         found = segmenter(job.source, votes=votes, fragments=fragments)
         target = found.save(job.named(labelled_suffix(job.source)))
         found.save(job.named(".jpg"))
         output.say(f"{job.source}: {found}")
-        counts = {**dict.fromkeys(segmenter.classes, 0), **found.counts()}
-        return [(target.name, name, count, f"{count / len(found):.6f}") for name, count in counts.items()]
+        return {**found.to_dict(), "cloud": origin(job.source), "labels": target.name, "folder": str(out)}
 
-    def finish(found: list[list[tuple[object, ...]]]) -> None:
-        heading, rows = ("file", "class", "points", "share"), list(chain(*found))
-        write_csv(Path(out, COUNTS), [heading, *rows])
-        result = [dict(zip(heading, (*row[:3], float(row[3])), strict=True)) for row in rows]
+    def finish(found: list[dict]) -> None:
+        write_csv(Path(out, COUNTS), count_table(found, segmenter.classes))
         output.end(
-            result,
+            found,
             wrote=[Path(out, COUNTS), f"{counted(len(found), 'labeled cloud')} in {out}"],
             then=OWN_CLASSES if not checkpoint else "" if votes > 1 else MORE_VOTES,
         )
@@ -99,6 +96,17 @@ def points(
 
 
 COUNTS = "counts.csv"
+
+
+def count_table(found: Sequence[dict], classes: Sequence[str]) -> list[tuple[object, ...]]:
+    """A heading, and for each cloud the points of every class."""
+    none = {"points": 0, "share": 0.0}
+    rows = [
+        (cloud["labels"], name, count["points"], f"{count['share']:.6f}")
+        for cloud in found
+        for name, count in {**dict.fromkeys(classes, none), **cloud["classes"]}.items()
+    ]
+    return [("file", "class", "points", "share"), *rows]
 
 
 def labelled_suffix(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.source import load_network, weights_name
+from ..checkpoints.source import expect_source, load_network, weights_name
 from ..data.preprocessing import Kept
 from ..deployment.backends import find_backend
 from ..deployment.description import PRECISIONS
@@ -84,6 +84,8 @@ class Predictor(ABC):
         check_backend(backend, precision)
         if source is None:
             source, model = weights_name(model, cls.task), None
+        elif model is None:
+            expect_source(source)
         network, info = load_network(source, model, cls.task)
         try:
             predictor = cls.of(network, info, **settings)

@@ -1,6 +1,7 @@
 """Decoding with Pillow: its errors as one-line InputErrors, and a limit on the number of pixels."""
 
 import ctypes
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,3 +58,5 @@ def quieten_libtiff() -> None:
 
 
 quieten_libtiff()
+# Pillow logs what is wrong with a TIFF, which Python prints on standard error where a program handles no logs.
+logging.getLogger(Image.__name__.partition(".")[0]).addHandler(logging.NullHandler())

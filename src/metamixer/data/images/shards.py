@@ -71,6 +71,8 @@ def sample_places(shard: Path, *, suffixes: Sequence[str], label_suffix: str) ->
                 if label_suffix not in parts:
                     raise InputError(f"{shard}: sample {key} without a class, expected {key}{label_suffix} beside it")
                 label = parts[label_suffix]
+                for member in (image, label):
+                    _expect_inside(member, shard)
                 yield image.offset_data, image.size, label.offset_data, label.size
     except InputError:
         raise
@@ -83,6 +85,13 @@ def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         archive.members = []  # tarfile would keep all of them
         if member.isreg():
             yield member
+
+
+def _expect_inside(member: tarfile.TarInfo, shard: Path) -> None:
+    """Raise InputError for a member larger than its file, as a header of a sparse one can claim."""
+    room = shard.stat().st_size - member.offset_data
+    if not 0 <= member.size <= room:
+        raise InputError(f"{shard}: {member.name} of {member.size} bytes, expected 0 to {room}: it is incomplete")
 
 
 def _split(name: str) -> tuple[str, str]:
