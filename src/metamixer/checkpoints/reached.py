@@ -28,7 +28,7 @@ def reached(checkpoint: Path, task: str) -> str | None:
 
     None for other files, and for weights that weren't validated.
     """
-    known = data_of(checkpoint.parent)
+    known = data_of(checkpoint.with_name(DATA))
     if checkpoint.suffix == ".safetensors":
         return f"{known['figure']} of {known['data']}: {known['about']}" if "figure" in known else None
     value = best_score(checkpoint, TASKS[task])
@@ -50,11 +50,13 @@ def best_score(checkpoint: Path, task: TaskSpec) -> float | None:
     return None
 
 
-def data_of(folder: Path) -> dict[str, str]:
-    """What `metamixer train` wrote of the data of a run; empty if it didn't."""
+def data_of(file: Path) -> dict[str, str]:
+    """What `metamixer train` wrote of the data of a run; empty without a usable file."""
     try:
-        content = json.loads((folder / DATA).read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict):
         return {}
     found = {name: " ".join(value.split()) for name, value in content.items() if isinstance(value, str)}
     return found if {"data", "about"} <= found.keys() else {}

@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from metamixer.checkpoints.reached import data_of
 from metamixer.data.detection.coco import objects_target, whole_target
 from metamixer.data.detection.coco_json import encode_mask, read_coco
 from metamixer.data.points.description import read_description
@@ -59,6 +60,8 @@ RECIPE = {"model": {"class_path": "Classification"}, "trainer": {"max_epochs": 1
 CONFIG = {"data": {"class_path": "DigitsData", "init_args": {"batch_size": 8, "num_workers": 0}}}
 TRIALS = {"a1": {"backend": "onnxruntime", "precision": "fp32"}, "b2": {"backend": "eager", "precision": "fp32"}}
 
+DATA = {"data": "flowers", "about": "10 images in 2 classes (blue, red), 2 held out for validation"}
+
 
 def make(folder: Path) -> list[Kind]:
     pictures = folder / "pictures"
@@ -66,7 +69,7 @@ def make(folder: Path) -> list[Kind]:
     for image in IMAGES:
         Image.new("RGB", (image["width"], image["height"])).save(pictures / image["file_name"])
     coco = {"info": {}, "images": IMAGES, "annotations": ANNOTATIONS, "categories": CATEGORIES}
-    for name, content in {"coco": coco, "trials": TRIALS}.items():
+    for name, content in {"coco": coco, "trials": TRIALS, "data": DATA}.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     described = {"classes": CLASSES, "clouds": CLOUDS, "recipe": RECIPE, "config": CONFIG}
     for name, content in described.items():
@@ -78,6 +81,7 @@ def make(folder: Path) -> list[Kind]:
         Kind("recipe.yaml", read_recipe),
         Kind("config.yaml", load_data),
         Kind("trials.json", read_kept_trials),
+        Kind("data.json", data_of),
     ]
 
 
