@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import metamixer.data
 import metamixer.training.command_line  # imported here once, not in each child
@@ -57,10 +58,13 @@ def left_over(out: Path, temporary: Path) -> list[str]:
 
 def campaign(folder: Path, *, kills: int, seed: int, **changes) -> dict[str, int]:
     """Runs, kills, runs that ended otherwise, and files left over."""
-    chance = random.Random(seed)
     temporary = folder / "temporary"
     temporary.mkdir(parents=True)
-    tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)
+    with patch.object(tempfile, "tempdir", str(temporary)), patch.dict(os.environ, TMPDIR=str(temporary)):
+        return _kill(folder, temporary, kills, random.Random(seed), changes)
+
+
+def _kill(folder: Path, temporary: Path, kills: int, chance: random.Random, changes: dict) -> dict[str, int]:
     recipe = write_recipe(folder / "recipe.yaml", **changes)
     metamixer.data.import_all()
     begun = time.monotonic()

@@ -139,6 +139,15 @@ def test_epochs_differ_and_a_resumed_run_repeats_them(num_workers, data):
     assert list(epochs([2, 3])) == unbroken[2:]
 
 
+def test_a_folder_too_long_for_the_sockets_of_workers_is_refused(data, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/" + 70 * "x")
+    data.loading = replace(data.loading, num_workers=2)
+    with pytest.raises(InputError, match=r"folder for temporary files /x+, expected at most 70 characters"):
+        data.train_dataloader()
+    data.loading = replace(data.loading, num_workers=0)
+    data.train_dataloader()
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_loader_begins_where_the_trainer_stands_in_the_epoch(num_workers, data):
     data.loading = replace(data.loading, num_workers=num_workers)

@@ -15,6 +15,8 @@ from metamixer.models.tasks import CLASSIFICATION
 from metamixer.tasks import Classification, EarlyStop
 from short_runs import BATCHES, differences, end_of, fit, write_recipe
 
+TESTS = str(Path(__file__).parent)
+
 
 def stop_at(monkeypatch, batch, action):
     """Let `action` happen in a batch, counted over all epochs, before its forward pass."""
@@ -72,8 +74,8 @@ def test_a_folder_belongs_to_one_training(tmp_path, capsys):
     program = f"""
 import time
 from pathlib import Path
-from metamixer.training.run_folder import locked
-with locked(Path({str(out)!r})):
+from metamixer.system.files import held
+with held(Path({str(out)!r}), use=("trains", "run")):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -89,18 +91,22 @@ with locked(Path({str(out)!r})):
     assert not list(out.glob(".*.part"))
 
 
-def test_kills_at_random_moments():
-    """A few of `make kill-campaign`, in a process of its own, because it forks."""
-    program = [sys.executable, Path(__file__).with_name("kill_campaign.py"), "--kills", "3"]
-    result = subprocess.run(program, capture_output=True, text=True, timeout=900)
+def test_kills_at_random_moments_and_two_processes(tmp_path):
+    """A few of `make kill-campaign`, then `make two-processes`: in a process of its own, because they fork."""
+    program = f"""
+import tempfile
+from pathlib import Path
+import kill_campaign, two_processes
+with tempfile.TemporaryDirectory() as folder:
+    print(kill_campaign.campaign(Path(folder), kills=3, seed=0))
+two_processes.compare(Path({str(tmp_path)!r}))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [TESTS, os.environ.get("PYTHONPATH")]))}
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
-    assert "kills: 3, different: 0, left over: 0" in result.stdout
-
-
-def test_two_processes(tmp_path):
-    program = [sys.executable, Path(__file__).with_name("two_processes.py"), tmp_path]
-    result = subprocess.run(program, capture_output=True, text=True, timeout=900)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    assert "'kills': 3, 'different': 0, 'left over': 0" in result.stdout
+    assert "the second process was started" in result.stdout, "both are done to the end"
 
 
 def test_early_stopping_takes_the_tasks_metric():

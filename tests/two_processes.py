@@ -150,11 +150,16 @@ def a_command_that_starts_the_second_process(folder):
         assert main(words) == 0
     steps = torch.load(folder / "started" / "last.ckpt", weights_only=True)["global_step"]
     assert steps == -(-len(DigitsData().training_dataset()) // 2) // 64, steps
+    print("the second process was started and saw half of an epoch")
+
+
+def compare(folder):
+    """All of it, in a folder."""
+    one_of_32_equals_two_of_16(folder)
+    recipe = every_item_of_shards_counts_once(folder)
+    stopped_equals_unbroken(folder, recipe)
+    a_command_that_starts_the_second_process(folder)
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    one_of_32_equals_two_of_16(target)
-    shards = every_item_of_shards_counts_once(target)
-    stopped_equals_unbroken(target, shards)
-    a_command_that_starts_the_second_process(target)
+    compare(Path(sys.argv[1]))

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from ..errors import InputError, at_least
 
 if TYPE_CHECKING:
     import lightning as L
+
+LONGEST_FOLDER = 70
+"""Of the name of a folder for sockets: multiprocessing adds 32 characters, and systems allow 103 to 107."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +259,12 @@ def read_ahead(read: Callable[[int], object], count: int, *, threads: int) -> No
 
 
 def _worker_settings(num_workers: int) -> dict:
+    folder = tempfile.gettempdir()
+    if num_workers and len(os.fsencode(folder)) > LONGEST_FOLDER:  # the workers' batches would never arrive
+        raise InputError(
+            f"folder for temporary files {folder}, expected at most {LONGEST_FOLDER} characters for the sockets of "
+            "workers: set TMPDIR, or num_workers to 0"
+        )
     return {
         "num_workers": num_workers,
         "pin_memory": torch.cuda.is_available(),

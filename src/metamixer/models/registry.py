@@ -119,6 +119,4 @@ def expect_classifier(name: str) -> None:
 
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name, {*list_models(), *timm.list_models()}, n=3)
-    return (
-        f"did you mean {' or '.join(near)}?" if near else f"expected one of {', '.join(list_models())}, or a timm name"
-    )
+    return f"did you mean {' or '.join(near)}?" if near else "expected a name that `metamixer models` lists, or timm's"
