@@ -1,11 +1,12 @@
 """Measure time and peak memory of forecasting very many series, in Python and by the command.
 
-    python benchmarks/forecast_stream.py [--series 10000 100000] [--ways stream command]
+    python benchmarks/forecast_stream.py [--series 10000 100000] [--ways stream command parts]
         [--out benchmarks/results/forecast_stream.json]
 
 Each row is a process of its own, on one core: monthly series of 60 rows, horizon 12. `stream`: generated as they are
 read, with `Forecaster.stream`; `command`: `metamixer forecast` of a CSV file, which it reads in parts from 64 MiB on
-(about 45,000 of these series). The memory of 0 series is that of the imports and the network.
+(about 45,000 of these series); `parts`: the same, from any size on. The memory of 0 series is that of
+the imports and the network.
 """
 
 import argparse
@@ -53,7 +54,15 @@ def command(count: int, folder: Path) -> int:
         return sum(1 for _ in lines) - 1
 
 
-WAYS = {"stream": stream, "command": command}
+def in_parts(count: int, folder: Path) -> int:
+    """The same, also of a file that is small enough to be read whole."""
+    from metamixer.data.series import parts
+
+    parts.LARGE = 1
+    return command(count, folder)
+
+
+WAYS = {"stream": stream, "command": command, "parts": in_parts}
 
 
 def write_table(count: int, file: Path) -> None:
