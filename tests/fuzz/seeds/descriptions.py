@@ -94,7 +94,7 @@ def train_on(path: Path, pictures: Path) -> None:
     root.mkdir()
     (root / "images").symlink_to(pictures, target_is_directory=True)
     (root / "a.json").write_bytes(path.read_bytes())
-    understand(root).prepare(root / "run", 0)
+    understand(root).prepare(root / "run")
 
 
 def read_recipe(path: Path) -> None:
