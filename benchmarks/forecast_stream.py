@@ -1,9 +1,11 @@
-"""Measure time and peak memory of forecasting a stream of series, in plain Python.
+"""Measure time and peak memory of forecasting very many series, in Python and by the command.
 
-    python benchmarks/forecast_stream.py [--series 10000 100000] [--out benchmarks/results/forecast_stream.json]
+    python benchmarks/forecast_stream.py [--series 10000 100000] [--ways stream command]
+        [--out benchmarks/results/forecast_stream.json]
 
-Each count is a process of its own, on one core: monthly series of 60 rows, horizon 12, generated as they are read, with
-`Forecaster.stream`. The memory of 0 series is that of the imports and the network.
+Each row is a process of its own, on one core: monthly series of 60 rows, horizon 12. `stream`: generated as they are
+read, with `Forecaster.stream`; `command`: `metamixer forecast` of a CSV file, which it reads in parts from 64 MiB on
+(about 45,000 of these series). The memory of 0 series is that of the imports and the network.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,19 +35,44 @@ def parts(count: int) -> Iterator:
         yield pandas.DataFrame(columns)
 
 
-def measure(count: int) -> dict[str, float]:
+def stream(count: int, folder: Path) -> int:
+    """Forecast with `Forecaster.stream`, and return the number of rows."""
+    from metamixer import Forecaster
+
+    return sum(len(table) for table in Forecaster(HORIZON, levels=(80,)).stream(parts(count)))
+
+
+def command(count: int, folder: Path) -> int:
+    """Forecast a file by the command, and return the number of rows."""
+    from metamixer.cli import main
+
+    file, out = folder / f"{count}.csv", folder / "forecast.csv"
+    options = ["--horizon", str(HORIZON), "--levels", "80", "--out", str(out), "--overwrite"]
+    assert main(["forecast", str(file), *options]) == 0
+    with out.open() as lines:
+        return sum(1 for _ in lines) - 1
+
+
+WAYS = {"stream": stream, "command": command}
+
+
+def write_table(count: int, file: Path) -> None:
+    """The series as CSV, written by a process that isn't measured."""
+    for number, table in enumerate(parts(count)):
+        table.to_csv(file, mode="a", header=number == 0, index=False, float_format="%.3f")
+
+
+def measure(way: str, count: int, folder: Path) -> dict[str, float]:
     """Seconds after imports, and peak memory of this process."""
     import torch
 
-    from metamixer import Forecaster
-
     torch.set_num_threads(1)
-    forecaster = Forecaster(HORIZON, levels=(80,))
-    list(forecaster.stream(parts(1)))
+    stream(1, folder)
     wall, cpu = time.perf_counter(), time.process_time()
-    rows = sum(len(table) for table in forecaster.stream(parts(count)))
+    rows = WAYS[way](count, folder) if count else 0
     assert rows == count * HORIZON, rows
     return {
+        "way": way,
         "series": count,
         "wall_seconds": round(time.perf_counter() - wall, 1),
         "cpu_seconds": round(time.process_time() - cpu, 1),
@@ -55,21 +83,28 @@ def measure(count: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--series", type=int, nargs="+", default=[0, 10_000, 100_000], help="numbers of series")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="how they are forecast")
     parser.add_argument("--out", type=Path, help="JSON file of the results")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one is not None:
-        print(json.dumps(measure(options.one)))
+        way, count, folder = options.one
+        print(json.dumps(measure(way, int(count), Path(folder))))
         return
+    from metamixer.system.files import write_text
     from metamixer.system.machine import describe_machine
 
     results = {"machine": describe_machine(), "rows": []}
-    for count in options.series:
-        command = [sys.executable, __file__, "--one", str(count)]
-        results["rows"].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-        print(results["rows"][-1], flush=True)
-        if options.out:
-            options.out.write_text(json.dumps(results, indent=1) + "\n")
+    with tempfile.TemporaryDirectory() as folder:
+        for count in options.series:
+            write_table(count, Path(folder, f"{count}.csv"))
+            for way in options.ways:
+                run = [sys.executable, __file__, "--one", way, str(count), folder]
+                answer = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+                results["rows"].append(json.loads(answer.splitlines()[-1]))
+                print(results["rows"][-1], flush=True)
+                if options.out:
+                    write_text(options.out, json.dumps(results, indent=1))
 
 
 if __name__ == "__main__":

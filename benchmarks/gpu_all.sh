@@ -60,7 +60,8 @@ else
     rounds=(--rounds 9 --warmup 4)
     best=("timm's loop, bf16, compiled" "metamixer fit, compile: true, bf16-mixed")
     all=("plain PyTorch, fp32" "timm's loop, fp32" "metamixer fit" "${best[@]}"
-        "metamixer fit --trainer.precision bf16-mixed" "metamixer fit, kernels, bf16-mixed")
+        "metamixer fit --trainer.precision bf16-mixed" "metamixer fit, kernels, bf16-mixed"
+        "metamixer fit, kernels, compile: true, bf16-mixed")
     fitting=()
     zero=(recipes/forecasting/ffnet_ts_zero_gpu.yaml --minutes 6 --device cuda)
 fi

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -29,34 +30,56 @@ SHAPES = ((320, 14, 7), (640, 7, 7), (80, 56, 3), (160, 28, 3), (320, 16, 7), (6
 """Channels, side of the image and kernel size."""
 BATCH = 128
 DRY_SHAPES, DRY_BATCH = ((2, 7, 3),), 4
-SETTINGS = (
-    (64, 64, 4, 1024),
-    (64, 32, 4, 4096),
-    (64, 16, 4, 4096),
-    (128, 32, 4, 2048),
-    (128, 32, 8, 2048),
-    (32, 32, 4, 4096),
-)
-"""M, CHUNK, WARPS and PROGRAMS to try in addition to those of `launch`."""
+SETTINGS = {
+    "launch": (
+        {"M": 64, "CHUNK": 64, "WARPS": 4, "PROGRAMS": 1024, "PARTS": 512},
+        {"M": 64, "CHUNK": 32, "WARPS": 4, "PROGRAMS": 4096, "PARTS": 2048},
+        {"M": 64, "CHUNK": 16, "WARPS": 4, "PROGRAMS": 4096, "PARTS": 2048},
+        {"M": 128, "CHUNK": 32, "WARPS": 4, "PROGRAMS": 2048, "PARTS": 1024},
+        {"M": 128, "CHUNK": 32, "WARPS": 8, "PROGRAMS": 2048, "PARTS": 1024},
+        {"M": 32, "CHUNK": 32, "WARPS": 4, "PROGRAMS": 4096, "PARTS": 2048},
+    ),
+    "launch_rows": (
+        {"R": 8, "CHANNELS": 64, "WARPS": 4, "LONGEST_SEGMENT": 16, "PARTS": 1024},
+        {"R": 8, "CHANNELS": 64, "WARPS": 8, "LONGEST_SEGMENT": 16, "PARTS": 1024},
+        {"R": 4, "CHANNELS": 64, "WARPS": 4, "LONGEST_SEGMENT": 16, "PARTS": 2048},
+        {"R": 16, "CHANNELS": 32, "WARPS": 8, "LONGEST_SEGMENT": 16, "PARTS": 1024},
+        {"R": 8, "CHANNELS": 32, "WARPS": 4, "LONGEST_SEGMENT": 8, "PARTS": 2048},
+        {"R": 8, "CHANNELS": 128, "WARPS": 8, "LONGEST_SEGMENT": 8, "PARTS": 1024},
+    ),
+}
+"""Module of the launches -> numbers to try in addition to its own."""
+
+
+def module_of(name: str):
+    """The module that launches an action."""
+    from metamixer.ops.kernels import launch, launch_rows
+
+    return launch_rows if name.endswith("rows") else launch
 
 
 def actions(c: int, side: int, k: int, batch: int, device: str) -> dict[str, tuple]:
     """Name -> (function, number of tensors that it must move)."""
-    from metamixer.ops.kernels import launch, windows
+    from metamixer.ops.kernels import launch, launch_rows, windows
 
     torch.manual_seed(0)
     dtype = torch.bfloat16 if device == "cuda" else torch.float16
-    x, grad = (channel_major(torch.randn(batch, c, side, side, device=device, dtype=dtype)) for _ in range(2))
+    x, grad = (torch.randn(batch, c, side, side, device=device, dtype=dtype) for _ in range(2))
     w = torch.randn(c, k, k, device=device, dtype=dtype) / k
     b = torch.randn(c, device=device)
-    both = torch.stack([w, w.flip(1)])
-    found = {
-        "convolve": (lambda: launch.convolve(x, w, b, epilogue=windows.PLAIN), 2),
-        "GELU backward": (lambda: launch.convolve(x, w, b, epilogue=windows.GELU_BACKWARD, grad=grad), 3),
-        "moments": (lambda: launch.moments(x, both), 1),
-        "correlate": (lambda: launch.correlate(x, grad, (k, k)), 2),
-        "twice": (lambda: launch.convolve_twice(x, w, b, w, b), 2),
-    }
+    found = {}
+    for suffix, form, arrange in (("", launch, channel_major), (", rows", launch_rows, channels_last)):
+        ours, theirs = arrange(x), arrange(grad)
+        found |= {
+            f"convolve{suffix}": (partial(form.convolve, ours, w, b, epilogue=windows.PLAIN), 2),
+            f"GELU backward{suffix}": (
+                partial(form.convolve, ours, w, b, epilogue=windows.GELU_BACKWARD, other=theirs),
+                3,
+            ),
+            f"moments{suffix}": (partial(form.moments, ours, w), 1),
+            f"correlate{suffix}": (partial(form.correlate, ours, theirs, (k, k)), 2),
+        }
+    found["twice"] = (partial(launch.convolve_twice, channel_major(x), w, b, w, b), 2)
     return (
         found if cut(side, side, (k, k)).whole else {name: action for name, action in found.items() if name != "twice"}
     )
@@ -83,30 +106,29 @@ def channel_major(x: Tensor) -> Tensor:
     return x.transpose(0, 1).contiguous().transpose(0, 1)
 
 
+def channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def settings(name: str, c: int, side: int, k: int) -> Iterator[dict[str, int]]:
-    """Candidates for the numbers of `launch`; its current numbers come first."""
-    from metamixer.ops.kernels import launch
-
-    numbers = ("M", "CHUNK", "WARPS", "PROGRAMS", "PARTS")
-    yield {number: getattr(launch, number) for number in numbers}
+    """Candidates for the numbers of a launch; its current numbers come first."""
+    module = module_of(name)
+    candidates = SETTINGS[module.__name__.rpartition(".")[2]]
+    yield {number: getattr(module, number) for number in candidates[0]}
     found = cut(side, side, (k, k))
-    for m, chunk, warps, programs in SETTINGS:
-        if chunk <= found.k:
-            yield {"M": m, "CHUNK": chunk, "WARPS": warps, "PROGRAMS": programs, "PARTS": programs // 2}
+    yield from (numbers for numbers in candidates if numbers.get("CHUNK", 0) <= found.k)
 
 
-def take(setting: tuple) -> None:
-    """Put a setting into `launch`."""
-    from metamixer.ops.kernels import launch
-
+def take(name: str, setting: tuple) -> None:
+    """Put a setting into the module that launches an action."""
     for number, value in setting:
-        setattr(launch, number, value)
+        setattr(module_of(name), number, value)
 
 
 def compile_one(job: tuple) -> str:
     """Run one setting on a small batch, so that the compiled kernel is cached on disk; return the error or ""."""
     name, shape, setting = job
-    take(setting)
+    take(name, setting)
     try:
         actions(*shape, batch=8, device="cuda")[name][0]()
         torch.cuda.synchronize()
@@ -181,10 +203,10 @@ def measure(
         taken = {}
         for setting in jobs[name, shape]:
             if (name, shape, setting) not in refused and (time.time() < end or not taken):
-                take(setting)
+                take(name, setting)
                 taken[setting] = graph_milliseconds(action, rep=8)
         chosen, best = jobs[name, shape][0], min(taken, key=taken.get)
-        take(chosen)
+        take(name, chosen)
         ordered = sorted(taken.items(), key=lambda item: item[1])
         found[name] = {
             "limit_ms": limit,
@@ -192,7 +214,7 @@ def measure(
             "ms": {str(dict(setting)): ms for setting, ms in ordered},
         }
         print(
-            f"{shape} {name:15s} limit {limit:.4f} chosen {taken.get(chosen, -1):.4f} best {taken[best]:.4f} "
+            f"{shape} {name:20s} limit {limit:.4f} chosen {taken.get(chosen, -1):.4f} best {taken[best]:.4f} "
             f"{list(dict(best).values())}",
             flush=True,
         )

@@ -9,30 +9,39 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import torch
 import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from metamixer.ops.kernels import launch, windows
+from metamixer.ops.kernels import launch, launch_rows, rows, windows
 from metamixer.ops.kernels.layout import cut
 
 SHAPES = ((14, 7), (7, 7), (56, 3), (28, 3))
 """Side of the image and kernel size of ffnet_1's token mixers at 224 px."""
 FLOATS = {"bias", "key_bias", "value_bias", "grad_sums", "products"}
-POINTERS = FLOATS | {"x", "weight", "grad", "out", "key", "value"}
+POINTERS = FLOATS | {"x", "weight", "grad", "other", "out", "key", "value"}
+CONVOLVE = {"FLIP": False, "BIAS": True, "EPILOGUE": 1}
 KERNELS = {
-    "convolve": ({"FLIP": False, "BIAS": True, "EPILOGUE": 1}, {"out"}),
-    "moments": ({}, set()),
-    "correlate": ({}, set()),
-    "gather_taps": ({}, set()),
-    "convolve_twice": ({}, {"out"}),
+    windows.convolve: (CONVOLVE, {"out"}),
+    windows.moments: ({}, set()),
+    windows.correlate: ({}, set()),
+    windows.gather_taps: ({}, set()),
+    windows.convolve_twice: ({}, {"out"}),
+    rows.convolve: (CONVOLVE, {"out"}),
+    rows.moments: ({}, set()),
+    rows.correlate: ({}, set()),
 }
-"""Name -> its own constants, and the outputs with the type of the input."""
+"""Kernel -> its own constants, and the outputs with the type of the input."""
 
 
-def constants(side: int, k: int) -> dict:
-    """The constants that `launch` passes to the kernels for bfloat16."""
+def constants(kernel, side: int, k: int) -> dict:
+    """The constants that the launches pass to a kernel for bfloat16."""
+    if kernel.fn.__module__ == rows.__name__:
+        channels = 320
+        x = torch.empty(1, channels, side, side, device="meta", dtype=torch.bfloat16)
+        return launch_rows.constants(x, (k, k)) | {"BLOCKS": -(-channels // launch_rows.CHANNELS)}
     found = cut(side, side, (k, k))
     return {
         "KH": k, "KW": k, "TILES_Y": found.tiles_y, "TILES_X": found.tiles_x, "TOP": found.top, "LEFT": found.left,
@@ -40,14 +49,13 @@ def constants(side: int, k: int) -> dict:
         "WINDOW_COLUMNS": found.window_columns, "ROWS": found.rows, "COLUMNS": found.columns, "M": launch.M,
         "N": found.n,
         "K": found.k, "CHUNK": min(launch.CHUNK, found.k), "CLIP_Y": found.tiles_y > 1, "CLIP_X": found.tiles_x > 1,
-        "PRECISION": "ieee", "SUM": tl.float32,
+        "PRECISION": "ieee", "SUM": tl.float32, "num_warps": launch.WARPS,
     }  # fmt: skip
 
 
-def compile_kernel(name: str, numbers: dict, capability: int) -> str:
+def compile_kernel(kernel, numbers: dict, capability: int) -> str:
     """Compile to machine code and return the assembler's figures."""
-    kernel = getattr(windows, name)
-    own, low = KERNELS[name]
+    own, low = KERNELS[kernel]
     values = {**numbers, **own}
     signature, constexprs = {}, {}
     for index, argument in enumerate(kernel.arg_names):
@@ -59,7 +67,9 @@ def compile_kernel(name: str, numbers: dict, capability: int) -> str:
         else:
             signature[argument] = "i32"
     source = ASTSource(kernel, signature, constexprs)
-    binary = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": launch.WARPS})
+    binary = triton.compile(
+        source, target=GPUTarget("cuda", capability, 32), options={"num_warps": values["num_warps"]}
+    )
     return f"shared memory {binary.metadata.shared}, {assemble(binary.asm['ptx'], capability)}"
 
 
@@ -82,10 +92,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one shape")
     options = parser.parse_args()
     for side, k in SHAPES[1:2] if options.quick else SHAPES:
-        for name in KERNELS:
-            if name != "convolve_twice" or cut(side, side, (k, k)).whole:
+        for kernel in KERNELS:
+            if kernel is not windows.convolve_twice or cut(side, side, (k, k)).whole:
+                name = f"{kernel.fn.__module__.rpartition('.')[2]}.{kernel.fn.__name__}"
                 print(
-                    f"{k}x{k} at {side}x{side} {name}: {compile_kernel(name, constants(side, k), options.capability)}",
+                    f"{k}x{k} at {side}x{side} {name}: "
+                    f"{compile_kernel(kernel, constants(kernel, side, k), options.capability)}",
                     flush=True,
                 )
 

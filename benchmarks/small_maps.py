@@ -1,5 +1,5 @@
-"""Time of a training step of ffnet_nano on one thread, with depthwise convolutions of small maps as matrix products
-and without.
+"""Time of a training step of ffnet_nano, and of single layers, on one thread, with depthwise convolutions of small maps
+as matrix products and without.
 
     python benchmarks/small_maps.py
 
@@ -8,10 +8,13 @@ Writes benchmarks/results/small_maps.{json,md}. Processor time, so that other pr
 
 import argparse
 import copy
+import statistics
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 from trainings import write_results
 
@@ -22,10 +25,17 @@ from metamixer.training.command_line import use_fast_settings
 
 RESULTS = Path(__file__).parent / "results/small_maps"
 SIZES = (48, 64, 80, 96)
+LAYERS = (
+    *((7, 1, 64, size) for size in (4, 7, 8, 10, 14)),
+    *((3, 1, 64, size) for size in (2, 3, 4, 7)),
+    *((7, 2, 64, size) for size in (8, 14, 20, 24, 28)),
+    *((3, 2, 64, size) for size in (4, 8, 10, 14)),
+)
+"""Kernel, stride, channels and side of the map."""
 
 
-def images_per_second(network: torch.nn.Module, *, size: int, batch: int, steps: int) -> float:
-    """Of training steps with AdamW, by processor time."""
+def step_of(network: nn.Module, *, size: int, batch: int) -> Callable[[], None]:
+    """A training step with AdamW."""
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
     images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 100, (batch,))
@@ -35,39 +45,80 @@ def images_per_second(network: torch.nn.Module, *, size: int, batch: int, steps:
         F.cross_entropy(network(images), labels).backward()
         optimizer.step()
 
-    step()
-    start = time.process_time()
-    for _ in range(steps):
-        step()
-    return batch * steps / (time.process_time() - start)
+    return step
+
+
+def pass_of(conv: nn.Conv2d, *, size: int, batch: int) -> Callable[[], None]:
+    """The forward and backward pass of a layer."""
+    x = torch.randn(batch, conv.in_channels, size, size).contiguous(memory_format=torch.channels_last).requires_grad_()
+    return lambda: conv(x).sum().backward()
+
+
+def seconds(actions: Sequence[Callable[[], None]], rounds: int) -> list[float]:
+    """Median processor time of each action, in turn, after one round."""
+    taken: list[list[float]] = [[] for _ in actions]
+    for _ in range(rounds + 1):
+        for action, times in zip(actions, taken, strict=True):
+            start = time.process_time()
+            action()
+            times.append(time.process_time() - start)
+    return [statistics.median(times[1:]) for times in taken]
+
+
+def layer(kernel: int, stride: int, channels: int, *, matrices: bool) -> nn.Conv2d:
+    """A depthwise convolution, with two filters per channel if it has a stride, always or never by matrices."""
+    filters = channels * (2 if stride > 1 else 1)
+    conv = nn.Conv2d(channels, filters, kernel, stride, kernel // 2, groups=channels, bias=False)
+    if matrices:
+        use_matrices(conv)
+        conv._pays = lambda x: True
+    return conv
+
+
+def network_table(batch: int, rounds: int) -> dict[str, list[float]]:
+    """Size -> images per second of processor time with oneDNN's and with matrices."""
+    plain = create_model("ffnet_nano", num_classes=100).to(memory_format=torch.channels_last)
+    forms = (plain, use_matrices(copy.deepcopy(plain)))
+    return {
+        f"{size} px": [batch / s for s in seconds([step_of(form, size=size, batch=batch) for form in forms], rounds)]
+        for size in SIZES
+    }
+
+
+def layer_table(batch: int, rounds: int) -> dict[str, list[float]]:
+    """Layer -> milliseconds with oneDNN's and with matrices."""
+    found = {}
+    for kernel, stride, channels, size in LAYERS:
+        forms = [layer(kernel, stride, channels, matrices=matrices) for matrices in (False, True)]
+        title = f"{kernel}x{kernel} at stride {stride}, {channels} channels of {size}x{size}"
+        found[title] = [1e3 * s for s in seconds([pass_of(form, size=size, batch=batch) for form in forms], rounds)]
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=4, help="steps of each measurement, the better of two")
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, default=RESULTS, help="where to write, without a suffix")
     options = parser.parse_args()
     torch.set_num_threads(1)
     use_fast_settings()
-    plain = create_model("ffnet_nano", num_classes=100).to(memory_format=torch.channels_last)
-    forms = {"oneDNN": plain, "matrices": use_matrices(copy.deepcopy(plain))}
-    rows = {
-        size: {
-            name: max(images_per_second(network, size=size, batch=options.batch, steps=options.steps) for _ in range(2))
-            for name, network in forms.items()
-        }
-        for size in SIZES
-    }
+    networks, layers = (table(options.batch, options.rounds) for table in (network_table, layer_table))
     lines = [
         f"`ffnet_nano`, training, batch {options.batch}, one thread, images per second of processor time "
         f"({describe_machine()}).",
         "",
-        "| size | oneDNN | matrices |",
-        "|---|---|---|",
-        *(f"| {size} px | {row['oneDNN']:.0f} | {row['matrices']:.0f} |" for size, row in rows.items()),
+        "| size | oneDNN | matrices | ratio |",
+        "|---|---|---|---|",
+        *(f"| {size} | {plain:.0f} | {ours:.0f} | {ours / plain:.2f} |" for size, (plain, ours) in networks.items()),
+        "",
+        "Depthwise convolutions alone, forward and backward, milliseconds; with a stride, two filters per channel.",
+        "",
+        "| layer | oneDNN | matrices | ratio |",
+        "|---|---|---|---|",
+        *(f"| {name} | {plain:.1f} | {ours:.1f} | {plain / ours:.2f} |" for name, (plain, ours) in layers.items()),
     ]
-    write_results(options.out, lines, {"rows": rows})
+    write_results(options.out, lines, {"networks": networks, "layers": layers})
 
 
 if __name__ == "__main__":

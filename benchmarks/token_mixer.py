@@ -53,27 +53,31 @@ def equality(device: str) -> dict[str, list[float]]:
     if device == "cpu":  # Triton's interpreter is slow, and has no bfloat16
         types, sizes = types[1:], ((3, 9),)
     torch.manual_seed(0)
+    layouts = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
     return {
-        f"{dtype} {size}x{size} at {side}": errors(dtype, (size, size), (side, side), device)
+        f"{dtype} {size}x{size} at {side}, {title}": errors(dtype, (size, size), (side, side), device, layout)
         for dtype in types
         for size, side in sizes
-    } | {f"{dtype} 1x51 at 48": errors(dtype, (1, 51), (1, 48), device) for dtype in types}
+        for title, layout in layouts.items()
+    } | {f"{dtype} 1x51 at 48": errors(dtype, (1, 51), (1, 48), device, layouts["NCHW"]) for dtype in types}
 
 
-def errors(dtype: torch.dtype, kernel: tuple[int, int], size: tuple[int, int], device: str) -> list[float]:
+def errors(
+    dtype: torch.dtype, kernel: tuple[int, int], size: tuple[int, int], device: str, layout: torch.memory_format
+) -> list[float]:
     """Relative errors of output, gradients of x, weight and bias, means and variances."""
     from metamixer.ops.kernels import operators
 
     batch, channels = (20, 24) if device == "cuda" else (2, 2)
     padding = tuple(side // 2 for side in kernel)
-    x = torch.randn(batch, channels, *size, device=device, dtype=dtype, requires_grad=True)
+    x = torch.randn(batch, channels, *size, device=device, dtype=dtype).to(memory_format=layout).requires_grad_()
     w = (torch.randn(channels, 1, *kernel, device=device) / (kernel[0] * kernel[1]) ** 0.5).to(dtype).requires_grad_()
     b = torch.randn(channels, device=device, requires_grad=True)
     x64, w64, b64 = (v.detach().double().requires_grad_() for v in (x, w, b))
     y = operators.depthwise(x, w, b, gelu=True)
     y64 = F.gelu(F.conv2d(x64, w64, b64, padding=padding, groups=channels))
     grad = torch.randn_like(y)
-    both = torch.stack([w.detach()[:, 0], w.detach()[:, 0].flip(1)])
+    both = [w.detach()[:, 0], w.detach()[:, 0].flip(1)]
     z = torch.stack([F.conv2d(x64.detach(), v.double()[:, None], padding=padding, groups=channels) for v in both])
     actual = (y, *torch.autograd.grad(y, (x, w, b), grad), *operators.moments(x.detach(), both))
     expected = (
@@ -99,8 +103,10 @@ def contenders(channels: int, kernel_size: int, device: str) -> dict[str, tuple[
         "PyTorch, channels-last": (plain(last), last),
         "torch.compile, NCHW": (torch.compile(plain(first)), first),
         "torch.compile, channels-last": (torch.compile(plain(last)), last),
-        "kernels": (accelerate(copy.deepcopy(mixer)), first),
-        "kernels, torch.compile": (torch.compile(accelerate(copy.deepcopy(mixer))), first),
+        "kernels of windows": (accelerate(copy.deepcopy(mixer)), first),
+        "kernels of windows, torch.compile": (torch.compile(accelerate(copy.deepcopy(mixer))), first),
+        "kernels of rows": (accelerate(plain(last)), last),
+        "kernels of rows, torch.compile": (torch.compile(accelerate(plain(last))), last),
     }
     return {title: pair for title, pair in found.items() if device == "cuda" or "compile" not in title}
 
@@ -126,7 +132,7 @@ def runs_of(mode: str, shape: tuple[int, int, int, int], device: str) -> dict[st
     for title, (module, layout) in contenders(channels, kernel_size, device).items():
         torch.manual_seed(1)
         x = torch.randn(batch, channels, side, side, device=device, dtype=dtype).to(memory_format=layout)
-        x = operators.channel_major(x) if "kernels" in title else x  # the layout that the previous layers produce
+        x = operators.channel_major(x) if "windows" in title else x  # the layout that the previous layers produce
         if mode == "training":
             grad = torch.randn_like(x)
             runs[title] = lambda module=module, x=x.requires_grad_(), grad=grad: step(module, x, grad)

@@ -164,6 +164,10 @@ CONTENDERS: dict[str, tuple[Callable, dict]] = {
     "metamixer fit, compile: true": (fit, {"compile": True}),
     "metamixer fit, compile: true, bf16-mixed": (fit, {"precision": "bf16-mixed", "compile": True}),
     "metamixer fit, kernels, bf16-mixed": (fit, {"precision": "bf16-mixed", "kernels": True}),
+    "metamixer fit, kernels, compile: true, bf16-mixed": (
+        fit,
+        {"precision": "bf16-mixed", "kernels": True, "compile": True},
+    ),
     "timm's loop, bf16, compiled": (timm_loop, {"fast": True}),
 }
 """Title -> function of (options, pipe) and its keyword arguments."""

@@ -17,3 +17,9 @@ def test_minute_one(tmp_path, monkeypatch, capfd):
     assert "40 images in 4 classes (cat, church, coffee, flower), 8 held out for validation" in said
     assert (tmp_path / "large.png").is_file() and (tmp_path / "forecast.csv").is_file()
     assert (tmp_path / "run" / "best.ckpt").is_file()
+
+
+def test_classify_photograph(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["classify_photograph.py", "--out", str(tmp_path / "rocket.jpg")])
+    runpy.run_path(str(EXAMPLES / "classify_photograph.py"), run_name="__main__")
+    assert capfd.readouterr().out.startswith("missile 8") and (tmp_path / "rocket.jpg").is_file()

@@ -65,10 +65,27 @@ SHAPES = [
 ]
 
 
+CHANNELS_LAST = [
+    ((2, 3, 3, 5), (7, 7)),
+    ((1, 34, 5, 2), (3, 3)),  # two blocks of channels, the second not full
+    ((3, 2, 4, 19), (3, 3)),  # segments of a row, and rows of several images
+    ((1, 2, 2, 3), (5, 9)),
+    ((1, 2, 1, 12), (1, 51)),  # too wide for registers: windows
+]
+
+
+def laid_out(inputs, layout):
+    x, *others = inputs
+    return [x.detach().contiguous(memory_format=layout).requires_grad_(), *others]
+
+
 @pytest.mark.parametrize("gelu", [False, True])
-@pytest.mark.parametrize(("shape", "kernel"), SHAPES)
-def test_outputs_and_gradients_are_those_of_the_convolution(operators, shape, kernel, gelu):
-    inputs = example(*shape, kernel)
+@pytest.mark.parametrize(
+    ("shape", "kernel", "layout"),
+    [(*case, torch.contiguous_format) for case in SHAPES] + [(*case, torch.channels_last) for case in CHANNELS_LAST],
+)
+def test_outputs_and_gradients_are_those_of_the_convolution(operators, shape, kernel, layout, gelu):
+    inputs = laid_out(example(*shape, kernel), layout)
     actual, expected = operators.depthwise(*inputs, gelu=gelu), reference(*inputs, gelu=gelu)
     grad = torch.randn_like(expected)
     for ours, theirs in zip(
@@ -79,10 +96,15 @@ def test_outputs_and_gradients_are_those_of_the_convolution(operators, shape, ke
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("shape", "kernel"), SHAPES[:4])
-def test_moments_and_their_gradients_are_those_of_the_convolutions(operators, shape, kernel):
-    x, weight, _ = example(*shape, kernel)
-    weights = torch.cat([weight, weight.flip(2)], 1).transpose(0, 1).detach().requires_grad_()
+@pytest.mark.parametrize(
+    ("shape", "kernel", "layout"),
+    [(*case, torch.contiguous_format) for case in SHAPES[:4]]
+    + [(*case, torch.channels_last) for case in CHANNELS_LAST[:3]],
+)
+def test_moments_and_their_gradients_are_those_of_the_convolutions(operators, shape, kernel, layout):
+    x, weight, _ = laid_out(example(*shape, kernel), layout)
+    inner = weight[:, :, 1:-1, 1:-1].flip(2)
+    weights = [kernel[:, 0].detach().requires_grad_() for kernel in (weight, inner)]  # parallel branches
     actual = operators.moments(x, weights)
     outputs = torch.stack([reference(x, kernel[:, None]) for kernel in weights])
     expected = (outputs.mean((1, 3, 4)), outputs.var((1, 3, 4), unbiased=False))
@@ -91,7 +113,7 @@ def test_moments_and_their_gradients_are_those_of_the_convolutions(operators, sh
         sum((value * factor).sum() for value, factor in zip(values, factors, strict=True))
         for values in (actual, expected)
     ]
-    gradients = [torch.autograd.grad(loss, (x, weights)) for loss in losses]
+    gradients = [torch.autograd.grad(loss, (x, *weights)) for loss in losses]
     for ours, theirs in zip((*actual, *gradients[0]), (*expected, *gradients[1]), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
@@ -158,7 +180,7 @@ def test_gradients_hold_numerically(operators):
     x, weight, bias = example(2, 1, 4, 5, (3, 3))
     check = functools.partial(torch.autograd.gradcheck, fast_mode=True)  # else it runs the kernels for every element
     assert check(lambda *inputs: operators.depthwise(*inputs, gelu=True), (x, weight, bias))
-    assert check(lambda x, weights: operators.moments(x, weights), (x, weight.transpose(0, 1)))
+    assert check(lambda x, weight: operators.moments(x, [weight[:, 0]]), (x, weight))
 
 
 def test_operators_keep_pytorchs_rules(operators):
@@ -167,9 +189,7 @@ def test_operators_keep_pytorchs_rules(operators):
     torch.library.opcheck(
         torch.ops.metamixer.depthwise, (x, weight.detach()[:, 0].requires_grad_(), bias, True), test_utils=tests
     )
-    torch.library.opcheck(
-        torch.ops.metamixer.moments, (x, weight.detach().transpose(0, 1).requires_grad_()), test_utils=tests
-    )
+    torch.library.opcheck(torch.ops.metamixer.moments, (x, [weight.detach()[:, 0].requires_grad_()]), test_utils=tests)
 
 
 @pytest.fixture
@@ -234,6 +254,27 @@ def test_autocast_checkpointing_and_compile(operators):
     torch.testing.assert_close(torch.compile(network, backend="aot_eager")(x), network(x))
 
 
+def test_channels_last_images_stay_so_and_train_as_before(operators):
+    torch.manual_seed(0)
+    mixer = FFNifiedAttention(2, 7)
+    fast = accelerate(copy.deepcopy(mixer)).to(memory_format=torch.channels_last)
+    x = torch.randn(2, 2, 4, 5)
+    outputs = []
+    for module in (fast.query.conv, fast.query.norm, fast.key, fast.value):
+        module.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    expected, actual = mixer(x), fast(x.contiguous(memory_format=torch.channels_last))
+    assert len(outputs) == 4
+    assert all(output.is_contiguous(memory_format=torch.channels_last) for output in outputs)
+    for y in (expected, actual):
+        y.square().sum().backward()
+    for ours, theirs in zip(
+        (actual, *(parameter.grad for parameter in fast.parameters())),
+        (expected, *(parameter.grad for parameter in mixer.parameters())),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
 def test_an_exported_graph_holds_the_operators(operators):
     mixer = accelerate(FFNifiedAttention(2, 3).eval())
     program = torch.export.export(mixer, (torch.randn(1, 2, 8, 8),))
@@ -277,4 +318,5 @@ def test_the_kernels_compile_without_a_gpu():
         [sys.executable, script, "--quick"], env=environment, capture_output=True, text=True, timeout=300
     )
     assert found.returncode == 0, found.stderr
-    assert "convolve" in found.stdout
+    assert "windows.convolve" in found.stdout
+    assert "rows.convolve" in found.stdout

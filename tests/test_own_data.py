@@ -2,6 +2,10 @@
 
 import json
 import re
+import shlex
+from collections import Counter
+from functools import partialmethod
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -12,13 +16,17 @@ from PIL import Image
 
 import metamixer
 from metamixer.checkpoints.ours import load_checkpoint, load_initial
+from metamixer.checkpoints.reached import reached
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.models.tasks import TASKS
 from metamixer.predictors import own_training
+from metamixer.predictors.fine_tuning import FineTuning
+from metamixer.predictors.own_table import fine_tunes
 from metamixer.predictors.own_training import Trained
 from metamixer.tasks.detection import Detection
 from metamixer.training.own_data.kinds import understand
+from metamixer.training.own_data.stratified import stratified_split
 from metamixer.training.own_data.training import find_start, naming_originals, recipe_of
 from metamixer.training.own_data.understood import split
 from metamixer.training.recipes import find_recipe, name_of, nearest_recipe, recipe_names, with_recipes
@@ -103,7 +111,7 @@ def test_a_folder_is_understood_and_divided(task, tmp_path):
     data = understand(write(tmp_path / "data"))
     assert data.task.name == task and said in data.understood
     assert data.items > 0 and data.val_items > 0
-    first, again = (data.prepare(tmp_path / f"run{i}", 0) for i in range(2))
+    first, again = (data.prepare(tmp_path / f"run{i}") for i in range(2))
     written = [json.loads((tmp_path / f"run{i}" / "split.json").read_text()) for i in range(2)]
     assert written[0] == written[1] and first.keys() == again.keys()
     if task != "forecasting":
@@ -115,10 +123,50 @@ def test_a_folder_is_understood_and_divided(task, tmp_path):
 
 def test_the_split_is_stratified_and_follows_the_seed(tmp_path):
     data = understand(write_classes(tmp_path / "data", count=10))
-    data.prepare(tmp_path / "run", 0)
+    data.prepare(tmp_path / "run")
     held = json.loads((tmp_path / "run" / "split.json").read_text())["validation"]
     assert sum("/blue/" in name for name in held) == sum("/red/" in name for name in held) == 2
     assert split(range(50), 0) == split(range(50), 0) != split(range(50), 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rare_labels_are_in_both_parts(seed):
+    """Of 100 items, two have the rare label, and a chain of pairs shares items with it and with each other."""
+    labels = [{"road", *(["sky"] if number % 2 else [])} for number in range(100)]
+    for label, items in {"cat": (3, 70), "dog": (70, 71), "cow": (71, 5), "one": (9,)}.items():
+        for item in items:
+            labels[item].add(label)
+    train, val = stratified_split(labels, seed)
+    assert sorted(train + val) == list(range(100)) and 18 <= len(val) <= 24
+    counts = Counter(label for item in val for label in labels[item])
+    assert counts["cat"] == counts["dog"] == counts["cow"] == 1 and 8 <= counts["sky"] <= 13
+    assert stratified_split(labels, seed) == (train, val) != stratified_split(labels, seed + 1)
+
+
+@pytest.mark.parametrize("labels", [[set()] * 5, [{number} for number in range(5)], [{0}] * 5, [set(), {0}] * 2])
+def test_both_parts_have_items(labels):
+    train, val = stratified_split(labels, 0)
+    assert len(train) in (3, 4) and val and sorted(train + val) == list(range(len(labels)))
+
+
+@pytest.mark.parametrize("write", [write_masks, write_coco])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_rare_class_of_masks_and_objects_is_in_both_parts(write, seed, tmp_path):
+    root = write(tmp_path / "data", count=12)
+    for number in (4, 9):
+        if write is write_masks:
+            Image.fromarray(np.eye(64, dtype=np.uint8) * 7).save(root / "masks" / f"{number}.png")
+            continue
+        content = json.loads((root / "all.json").read_text())
+        content["annotations"][number]["category_id"] = 8
+        categories = [{"id": 7, "name": "tile"}, {"id": 8, "name": "rare"}]
+        (root / "all.json").write_text(json.dumps({**content, "categories": categories}))
+    data = understand(root, seed)
+    data.prepare(tmp_path / "run")
+    parts = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert len(parts["train"]) == data.items and len(parts["val"]) == data.val_items <= 3
+    rare = [[name for name in part if Path(name).stem in ("4", "9")] for part in parts.values()]
+    assert [len(names) for names in rare] == [1, 1]
 
 
 def test_a_split_that_is_there_is_kept(tmp_path):
@@ -126,7 +174,7 @@ def test_a_split_that_is_there_is_kept(tmp_path):
         write_classes(tmp_path / "data" / part, count=count)
     data = understand(tmp_path / "data")
     assert "8 images in 2 classes (blue, red), 4 more for validation" in data.understood
-    assert data.prepare(tmp_path / "run", 0)["root"] == str(tmp_path / "data")
+    assert data.prepare(tmp_path / "run")["root"] == str(tmp_path / "data")
 
 
 def empty(root):
@@ -191,6 +239,16 @@ def test_training_ends_with_the_figure_the_path_and_the_next_command(tmp_path, c
     assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["model"]["init_args"]["num_classes"] == 2
     classifier = metamixer.load(best)
     assert classifier.classes == ["blue", "red"] and classifier.preprocessing.size == 32
+    figure = re.match(r"top-1 accuracy \d+\.\d %", lines[-2])[0]
+    for source, said in (
+        (best.parent, f"Reached {figure} on the validation split of data: 10 images in 2 classes"),
+        (best.with_name("last.ckpt"), "Training data, recipe, metrics and license: to be added"),
+    ):
+        hub = tmp_path / source.stem
+        assert main(["export", str(source), "--format", "hub", "--out", str(hub / "hub")]) == 0
+        assert said in (hub / "hub" / "README.md").read_text()
+    (best.parent / "data.json").unlink()  # as in a run of `metamixer fit`
+    assert reached(best, "classification") == f"{figure} on the validation split of split (ImageData)"
 
 
 def test_a_short_training_warns_and_is_resumed(tmp_path, capfd):
@@ -313,6 +371,50 @@ def test_recipes_are_found_by_name(tmp_path):
         find_recipe("own_data")
 
 
+@pytest.mark.parametrize("rows", [[], [50, 51]])
+def test_a_table_fine_tunes_the_packaged_forecaster(rows, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(FineTuning, "__init__", partialmethod(FineTuning.__init__, steps=2, batch_size=4, checks=1))
+    table, out = tmp_path / "my sales.csv", tmp_path / "run"
+    wide(300).drop(index=rows).to_csv(table, index=False)
+    assert main(["train", str(table), "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ": 300 dates of 3 series (load, wind, price), the last 37 held out for the backtest; trains" in lines[0]
+    assert "fine-tuning ffnet_ts_zero: 2 steps" in lines[1]
+    assert re.match(r"MASE of the forecaster \d.*, seasonal-naive \(24 steps\) ", lines[-2]) and "nan" not in lines[-2]
+    loaded = metamixer.load(out)
+    assert loaded.horizon == 37 and loaded.predict(wide(300)).equals(
+        metamixer.load(out / "best.safetensors")(wide(300)).frame
+    )
+    figure, hub = lines[-2].partition(";")[0], tmp_path / "hub"
+    assert main(["export", str(out), "--format", "hub", "--out", str(hub)]) == 0
+    assert f"Reached {figure} of my sales.csv: 300 dates of 3 series" in (hub / "README.md").read_text()
+    command = shlex.split(lines[-1].removeprefix("next: metamixer "))
+    assert main([*command, "--out", str(tmp_path / "forecast.csv")]) == 0
+    assert len((tmp_path / "forecast.csv").read_text().splitlines()) == 38
+
+
+def test_a_fine_tuned_run_keeps_the_earlier_one_and_can_be_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(FineTuning, "__init__", partialmethod(FineTuning.__init__, steps=2, batch_size=4, checks=1))
+    table, out = write_table(tmp_path / "data") / "sales.csv", tmp_path / "run"
+    first = metamixer.train(table, out=out)
+    kept = (out / "best.safetensors").read_bytes()
+    again = metamixer.train(table, out=out, initial=str(out / "best.safetensors"))
+    assert (out / "earlier_run_1" / "best.safetensors").read_bytes() == kept
+    assert first.predictor.horizon == again.predictor.horizon == 15
+    assert json.loads((out / "split.json").read_text()) == {"rows": 120, "train": 90, "validation": 15, "test": 15}
+    about = again.to_dict()
+    assert about["value"] == about["mase"]["forecaster"] and about["mae"].keys() == {"load", "wind", "price"}
+
+
+def test_scratch_trains_a_table_from_a_random_initialization(tmp_path):
+    data = write_table(tmp_path / "data")
+    assert not fine_tunes(data, "scratch") and fine_tunes(data, None)
+    assert str(find_start(understand(data), "scratch")) == "ffnet_ts from scratch"
+    assert str(find_start(understand(write_classes(tmp_path / "photos")), "scratch")) == "ffnet_nano from scratch"
+    trained = metamixer.train(data, out=tmp_path / "run", epochs=1)
+    assert trained.checkpoint == tmp_path / "run" / "best.ckpt" and trained.predictor.horizon == 15
+
+
 def test_a_table_with_gaps_trains_on_a_filled_copy(tmp_path):
     months = wide(240, "MS").drop(index=[50, 51])
     months.iloc[100, 1] = np.nan
@@ -323,7 +425,7 @@ def test_a_table_with_gaps_trains_on_a_filled_copy(tmp_path):
     ):
         data = understand(tmp_path / "a.csv")
     (tmp_path / "run").mkdir()
-    settings = data.prepare(tmp_path / "run", 0)
+    settings = data.prepare(tmp_path / "run")
     copy = pandas.read_csv(settings["path"])
     assert len(copy) == 240 and not copy.isna().any(axis=None)
     assert (settings["horizon"], settings["lookback"], sum(settings["split"])) == (18, 96, 240)

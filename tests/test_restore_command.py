@@ -1,6 +1,7 @@
 """`metamixer restore`, and the choice of weights in `metamixer upscale`."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,6 +175,22 @@ class TestUpscale:
         np.testing.assert_array_equal(self.upscaled("a.jpg", "--weights", "clean"), self.expected(clean, "a.jpg"))
         assert "a.jpg: clean weights\n" in capsys.readouterr().out
         np.testing.assert_array_equal(self.upscaled("b.png", "--weights", "photo"), self.expected(photo, "b.png"))
+
+    def test_a_noisy_lossless_file_gets_the_photo_weights(self, packaged, capsys):
+        noisy = 120 + 15 * np.random.RandomState(0).randn(64, 96, 3)
+        Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8)).save("a.png")
+        np.testing.assert_array_equal(self.upscaled("a.png"), self.expected(Restorer.load(scale=2), "a.png"))
+        said = capsys.readouterr().out
+        assert "a.png: lossless file, noise 1" in said and ", photo weights\n" in said
+        np.testing.assert_array_equal(
+            self.upscaled("a.png", "--weights", "clean"), self.expected(Upscaler.load(scale=2), "a.png")
+        )
+
+    def test_a_broken_file_stops_no_others(self, packaged, capsys):
+        Path("a.png").write_bytes(b"no image")
+        picture("RGB").save("b.png")
+        assert main(["upscale", "a.png", "b.png", "--out", "out"]) == 2
+        assert Path("out/b.png").is_file() and "a.png" in capsys.readouterr().err
 
     def test_scales_without_photo_weights_restore_first(self, packaged, capsys):
         picture("RGB").save("a.jpg", quality=20)

@@ -100,6 +100,12 @@ class TestTypes:
         if mode in ("LA", "RGBA"):
             np.testing.assert_array_equal(np.asarray(restored)[:, :, -1], np.asarray(image)[:, :, -1])
 
+    def test_arrays_keep_their_alpha(self, restorer):
+        pixels = np.asarray(picture("RGBA"))
+        restored = restorer(pixels)
+        np.testing.assert_array_equal(restored, np.asarray(restorer(picture("RGBA"))))
+        np.testing.assert_array_equal(restored[:, :, 3], pixels[:, :, 3])
+
     def test_images_keep_their_metadata(self, restorer, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = 6
@@ -139,7 +145,7 @@ class TestTypes:
     @pytest.mark.parametrize(
         ("image", "message"),
         [
-            (np.zeros((4, 4, 2), np.uint8), r"shape \[4, 4, 2\], expected \(height, width, 1 or 3\)"),
+            (np.zeros((4, 4, 2), np.uint8), r"shape \[4, 4, 2\], expected \(height, width, 1, 3 or 4\)"),
             (np.zeros((4, 4, 3), np.int32), "type int32, expected uint8, uint16 or floating point"),
             (np.full((4, 4, 3), np.inf, np.float32), "NaN or infinite"),
             (np.full((4, 4, 3), 200, np.float32), r"values from 200 to 200, expected values in \[0, 1\]"),
@@ -285,7 +291,23 @@ class TestEstimate:
 
     @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 200, 3), (40, 40, 1)])
     def test_small_and_even_images_are_clean(self, shape):
-        assert estimate(np.full(shape, 0.5)) == Estimate(0.0, None)
+        found = estimate(np.full(shape, 0.5))
+        assert (found.noise, found.quality, found.strength) == (0.0, None, 0.0)
+
+    @pytest.mark.parametrize("std", [0, 10, 25])
+    def test_gravel_is_no_noise(self, std):
+        """Its texture alone was estimated as 8."""
+        found = estimate(noisy_of(photographs.gravel()[:, :, None], std))
+        assert found.noise == pytest.approx(std, abs=3)
+        assert found.strength == (std > 0)
+
+    @pytest.mark.parametrize("name", ["astronaut", "camera", "coffee", "rocket"])
+    def test_noise_in_the_dark_counts_as_in_light(self, name):
+        dark = getattr(photographs, name)().reshape(*IMAGES[name]) / np.float32(255) / 4
+        noisy = (CameraNoise((2, 2), (4, 4), (0.5, 0.5))(dark, np.random.default_rng(0)) * 255).round().clip(0, 255)
+        clean, found = estimate(dark), estimate(noisy.astype(np.uint8), white=255)
+        assert clean.strength < 0.1 and clean.bright < 0.3
+        assert found.strength > 0.9 and "a dark image" in str(found)
 
     def test_looks_at_a_part_of_a_large_image(self):
         large = np.tile(noisy_of(photographs.camera()[:, :, None], 15), (4, 3, 1))

@@ -12,7 +12,13 @@ from metamixer.ops.small_maps import MatrixConv2d, use_matrices
 
 @pytest.mark.parametrize(
     ("size", "kernel", "stride", "filters", "bias"),
-    [((4, 4), 7, 1, 1, False), ((4, 4), 7, 2, 2, False), ((2, 3), 3, 1, 1, True), ((5, 3), 7, 2, 2, True)],
+    [
+        ((4, 4), 7, 1, 1, False),
+        ((4, 4), 7, 2, 2, False),
+        ((2, 3), 3, 1, 1, True),
+        ((5, 3), 7, 2, 2, True),
+        ((9, 20), 7, 2, 2, False),
+    ],
 )
 def test_small_maps_give_the_same_results_and_gradients(size, kernel, stride, filters, bias):
     torch.manual_seed(0)
@@ -49,5 +55,8 @@ def test_other_convolutions_stay_as_they_are(layer):
 def test_larger_maps_and_inference_stay_with_the_library():
     conv = use_matrices(nn.Conv2d(4, 4, 3, padding=1, groups=4))
     assert not conv._pays(torch.randn(1, 4, 8, 8))
+    strided = use_matrices(nn.Conv2d(4, 8, 7, stride=2, padding=3, groups=4))
+    assert strided._pays(torch.randn(1, 4, 24, 24))
+    assert not strided._pays(torch.randn(1, 4, 26, 26))
     with torch.no_grad():
         assert not conv._pays(torch.randn(1, 4, 2, 2))

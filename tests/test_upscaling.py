@@ -74,6 +74,19 @@ class TestUpscaler:
         floating = upscaler(pixels / np.float32(255))
         assert np.abs(floating.clip(0, 1) * 255 - expected).max() <= 0.51
 
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+    def test_arrays_with_alpha_are_as_pillow_images(self, upscaler, dtype):
+        pixels = noise(20, 30, 4)
+        pixels[:9, :, 3] = 0  # transparent, of colors that nobody sees
+        white = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[dtype]
+        enlarged = upscaler((pixels * np.float64(white)).astype(dtype))
+        assert (enlarged.shape, enlarged.dtype, enlarged.image.mode) == ((40, 60, 4), dtype, "RGBA")
+        expected = np.asarray(upscaler(Image.fromarray(pixels, "RGBA")))
+        assert np.abs((np.asarray(enlarged, np.float64) / white).clip(0, 255) - expected).max() <= 1.01
+        tensor = torch.from_numpy((pixels * np.float64(white)).astype(dtype)).permute(2, 0, 1)
+        for batched in (tensor, tensor[None]):
+            np.testing.assert_array_equal(upscaler(batched).reshape(4, 40, 60).permute(1, 2, 0), enlarged)
+
     def test_grayscale_stays_grayscale(self, upscaler):
         grey = noise(20, 30, 1)[:, :, 0]
         coloured = upscaler(np.repeat(grey[:, :, None], 3, axis=2).astype(np.float32) / 255)
@@ -82,7 +95,7 @@ class TestUpscaler:
     @pytest.mark.parametrize(
         ("image", "message"),
         [
-            (np.zeros((4, 4, 2), np.uint8), r"shape \[4, 4, 2\], expected \(height, width, 1 or 3\)"),
+            (np.zeros((4, 4, 2), np.uint8), r"shape \[4, 4, 2\], expected \(height, width, 1, 3 or 4\)"),
             (np.zeros((0, 4, 3), np.uint8), r"shape \[0, 4, 3\]"),
             (np.zeros((4, 4, 3), np.int32), "type int32, expected uint8, uint16 or floating point"),
             (np.full((4, 4, 3), np.nan, np.float32), "NaN or infinite"),

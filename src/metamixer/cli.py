@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .commands import COMMANDS, TRAINING
+from .commands.downloads import downloaded, refuse_no_files, with_urls
 from .commands.help import completing_parser, full_help, function_of, nearest, options_of, overview, short_help
 from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning, printable
 from .system.version import package_version
@@ -32,9 +33,6 @@ LISTS = {
     "missing_values": float,
 }
 """Options that take several values, with the type of the values: --levels 80 95, or in brackets --levels "[80, 95]"."""
-
-LOCAL = ("images", "clouds", "table", "data")
-"""Positional arguments that are files or folders."""
 
 HELP = ("-h", "--help")
 SHELLS = ("bash", "zsh", "fish")
@@ -153,9 +151,10 @@ def _call(command: str, words: list[str]) -> None:
     except ArgumentError as error:
         usages = {option.name: option.usage for option in options}
         raise InputError(f"{_plain(error, command, usages)}; see metamixer {command} --help") from None
-    _refuse_no_files(vars(values))
+    refuse_no_files(vars(values))
     _refuse_empty(vars(values))
-    function_of(command)(**vars(values))
+    with downloaded(vars(values)) as arguments:
+        function_of(command)(**arguments)
 
 
 def _plain(error: Exception, command: str, usages: Mapping[str, str]) -> str:
@@ -177,21 +176,6 @@ def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) 
         name = word.partition("=")[0]
         if name.startswith("--") and name not in known:
             raise InputError(f"{command} {name}: no such option{nearest(name, known)}")
-
-
-def _refuse_no_files(values: Mapping[str, Any]) -> None:
-    """Raise InputError for an empty name, which Python takes for this folder, and for a URL; only engines read URLs."""
-    for name in LOCAL:
-        given = values.get(name)
-        for word in [given] if isinstance(given, str) else given or ():
-            if not word:
-                raise InputError(f"{name} '', expected the name of a file or folder")
-            if values.get("engine"):
-                continue
-            if re.match("[a-z][a-z0-9+.-]+://", word):
-                raise InputError(
-                    f"{word}: a URL, expected a file or folder: download it first, or use --engine local or ray"
-                )
 
 
 def _refuse_empty(values: Mapping[str, Any]) -> None:
@@ -268,7 +252,7 @@ def plain_warnings() -> Iterator[None]:
     def plain(message: Warning | str, category: type[Warning], *place) -> str:
         if not issubclass(category, InputWarning):
             return before(message, category, *place)
-        line = f"metamixer: warning: {printable(message, keep=chr(10))}\n"
+        line = f"metamixer: warning: {printable(with_urls(str(message)), keep=chr(10))}\n"
         if line in printed:
             return ""
         printed.add(line)

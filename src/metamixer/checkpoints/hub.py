@@ -49,11 +49,17 @@ def hub_weights(source: str | Path) -> Path:
 
 
 def write_hub_folder(
-    network: nn.Module, info: Mapping[str, Any], folder: str | Path, *, weights: Weights | None = None
+    network: nn.Module,
+    info: Mapping[str, Any],
+    folder: str | Path,
+    *,
+    weights: Weights | None = None,
+    reached: str | None = None,
 ) -> list[Path]:
     """Write a network as a folder that can be uploaded unchanged; nothing is written if an error occurs.
 
-    weights: what the card says of data, license and figures, of packaged or published weights.
+    weights: what the card says of data, license and figures, of packaged or published weights; reached: the metric of
+    a run and its data.
     Raises InputError for a deploy form, which other libraries can't build.
     """
     if info.get("fused"):
@@ -65,7 +71,7 @@ def write_hub_folder(
     try:
         save_network(network, dict(info), part / WEIGHTS)
         write_text(part / CONFIG, json.dumps(config_of(network, info, part / CONFIG), indent=2))
-        write_text(part / CARD, card_of(network, info, weights))
+        write_text(part / CARD, card_of(network, info, weights, reached))
         if info["task"] == CLASSIFICATION.name:
             write_backbone(network, info, part / BACKBONE)
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +107,9 @@ def config_of(network: nn.Module, info: Mapping[str, Any], scratch: Path) -> dic
     return {**json.loads(scratch.read_text()), "metamixer": dict(info)}
 
 
-def card_of(network: nn.Module, info: Mapping[str, Any], weights: Weights | None = None) -> str:
+def card_of(
+    network: nn.Module, info: Mapping[str, Any], weights: Weights | None = None, reached: str | None = None
+) -> str:
     """The model card: the network, its classes, its origin, and how to load it."""
     classes = info.get("classes")
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
@@ -117,7 +125,7 @@ def card_of(network: nn.Module, info: Mapping[str, Any], weights: Weights | None
         f"{millions:.1f} M parameters, written by metamixer {info['version']}.",
         *([f"Classes: {', '.join(map(str, classes))}."] if classes else []),
         "",
-        *origin_of(weights),
+        *origin_of(weights, reached),
         "",
         "```python",
         "import metamixer",
@@ -133,8 +141,10 @@ def card_of(network: nn.Module, info: Mapping[str, Any], weights: Weights | None
     return "\n".join(lines)
 
 
-def origin_of(weights: Weights | None) -> list[str]:
-    """The training data, license and figures of the zoo's weights; of others, what is to be added."""
+def origin_of(weights: Weights | None, reached: str | None) -> list[str]:
+    """The training data, license and figures of the zoo's weights; of others, the figure and what is to be added."""
+    if weights is None and reached:
+        return [f"Reached {reached}.", "", "Terms of the data, recipe and license: to be added before uploading."]
     if weights is None:
         return ["Training data, recipe, metrics and license: to be added before uploading."]
     figures = f"{METRICS[weights.task].name}: {', '.join(map(str, weights.figures))} ({weights.measured})."

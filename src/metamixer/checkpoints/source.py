@@ -26,6 +26,9 @@ OURS = (".ckpt", ".safetensors")
 FILES = (*OURS, ".pth", ".pt", ".tar", ".bin", ".zip")
 """Suffixes of checkpoint files; exported files have others."""
 
+BEST = ("best.ckpt", "best.safetensors")
+"""The file of the best weights in the folder of a run."""
+
 Network = nn.Module | Runtime
 Info = dict[str, Any]
 
@@ -41,8 +44,8 @@ def load_network(
 
     Args:
         source: a checkpoint, ours or a published one, by path or URL; a file of `metamixer export`, loaded as a
-            `Runtime`; a folder of `export --format hub`, or hf-hub:OWNER/NAME; or a name of a network or of weights,
-            packaged or downloaded.
+            `Runtime`; the folder of a training run; a folder of `export --format hub`, or hf-hub:OWNER/NAME; or a name
+            of a network or of weights, packaged or downloaded.
         model: the network's name, needed for published files; other files must be of that network.
         task: the required task.
         pretrained: False: initialize a network given by name randomly, with seed 0.
@@ -78,8 +81,10 @@ def task_of_source(source: str | Path, model: str | None = None) -> str:
 
 
 def found_weights(source: str | Path) -> str | Path:
-    """The weights of a source in the Hub's layout, or on the Hub; any other source unchanged."""
-    return hub_weights(source) if str(source).startswith(HUB) or is_hub_folder(source) else source
+    """The weights of a run folder, of a folder in the Hub's layout or on the Hub; any other source unchanged."""
+    if str(source).startswith(HUB) or is_hub_folder(source):
+        return hub_weights(source)
+    return next((path for name in BEST if (path := Path(source, name)).is_file()), source)
 
 
 def is_name(source: str | Path) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError, first_line, printable
 from ..system.files import check_targets, unique_stems
+from .downloads import with_urls
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Batch:
         if self.count == 1 and self.failures and error is None:
             raise InputError(self.failures[0])
         for failure in self.failures:
-            print(f"metamixer: failed: {printable(failure)}", file=sys.stderr)
+            print(f"metamixer: failed: {printable(with_urls(failure))}", file=sys.stderr)
         if self.failures and error is None:
             others = f"; the others are in {self.out}" if len(self.failures) < self.count else ""
             raise InputError(f"{len(self.failures)} of {self.count} files failed, named above{others}")

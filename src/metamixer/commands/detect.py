@@ -8,6 +8,7 @@ from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, counted
 from ..system.files import each_once, free_name, write_text
 from .batch import Job, plan, run_jobs
+from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import OWN_CLASSES, Output
 
@@ -33,7 +34,7 @@ def detect(
     """Detect objects in images and folders; write images with the objects drawn in, and COCO results.
 
     Args:
-        images: image files and folders.
+        images: image files, folders and https URLs.
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         out: folder for a picture of each image and for detections.json; default: detected, or detected_2 if that
             exists.
@@ -77,7 +78,8 @@ def detect(
         found = detector(job.source, score_threshold=score_threshold)
         picture = found.save(job.named(".jpg"))
         output.say(f"{job.source}: {found}")
-        return {"image_id": numbers[job.source], "picture": picture.name, "folder": str(out), **found.to_dict()}
+        about = {"image_id": numbers[job.source], "picture": picture.name, "folder": str(out)}
+        return {**about, **found.to_dict(), "image": origin(job.source)}
 
     def finish(found: list[dict]) -> None:
         write_text(Path(out, TABLE), json_format.dumps(coco_results(found)))

@@ -126,7 +126,8 @@ def export_hub(
     from torch import nn
 
     from ..checkpoints.hub import BACKBONE, CARD, CONFIG, WEIGHTS, write_hub_folder
-    from ..checkpoints.source import is_name, load_network
+    from ..checkpoints.reached import reached
+    from ..checkpoints.source import found_weights, is_name, load_network
     from ..system.files import check_targets
     from ..zoo.weights import find_weights
 
@@ -139,7 +140,8 @@ def export_hub(
     if not isinstance(network, nn.Module):
         raise InputError(f"{source}: an exported file, expected the checkpoint it was exported from")
     weights = find_weights(source) if is_name(source) else None
-    written = write_hub_folder(network, info, folder, weights=weights)
+    figure = None if is_name(source) else reached(Path(found_weights(source)), info["task"])
+    written = write_hub_folder(network, info, folder, weights=weights, reached=figure)
     output.end(
         {"folder": str(folder), "files": [path.name for path in written]},
         wrote=written,

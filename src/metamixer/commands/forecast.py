@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError, naming
-from ..system.files import check_targets, free_name, plain_cell, write_text
+from ..system.files import check_targets, free_name, write_text
 from .engine import forecast_tables, refuse_with_engine
+from .forecast_parts import forecast_parts, plain_table
 from .output import Output
 from .progress import working
 
 if TYPE_CHECKING:
-    import pandas
-
     from ..predictors.forecaster import Forecaster
 
 
@@ -45,7 +44,8 @@ def forecast(
     """Forecast a table of time series, zero-shot or after training on it with a backtest on its last rows.
 
     Args:
-        table: CSV (may be gzipped) or Parquet, wide (a date column, one column per series) or long (unique_id, ds, y).
+        table: CSV (may be gzipped) or Parquet, or its https URL; wide (a date column, one column per series) or long
+            (unique_id, ds, y).
         horizon: steps to forecast; default: the checkpoint's, else 48 for hourly data, 28 daily, 13 weekly, 18 monthly,
             8 quarterly, 6 yearly, for others a tenth of the rows up to 96; with an engine 96.
         lookback: steps of input; default: the checkpoint's, else 96, or two seasons up to 336 if that is more, and less
@@ -75,6 +75,7 @@ def forecast(
         known: columns of a wide table that are known in the future; its last rows hold only them. Used for a series
             where they lower the loss on its last rows; only without training.
     """
+    from ..data.series.parts import comes_in_parts
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name
     from ..predictors.forecast_plot import draw_forecast
@@ -100,8 +101,16 @@ def forecast(
     check_targets(targets, sources=[source, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
     output = Output(json, sources=[source], results=targets, overwrite=overwrite)
     keep_freed_memory()
-    frame = read_table(table, missing_values=missing_values)
     settings = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive, "known": known}
+    whole = checkpoint, backend, plot, save, json, steps, lookback, train not in (None, "none"), not fill_gaps, known
+    if out and not any(whole) and comes_in_parts(source):
+        forecaster = Forecaster(horizon, **settings, seed=seed, device=device)
+        with naming(source):
+            rows = forecast_parts(forecaster, source, Path(out), missing_values=missing_values)
+        output.say(f"{forecaster.column}, without training, read in parts: {forecaster.horizon} steps, {rows} rows")
+        output.end([], wrote=targets)
+        return
+    frame = read_table(table, missing_values=missing_values)
     if checkpoint:
         way = "checkpoint"
         refuse_without_training(f"checkpoint {checkpoint}", train=None if train == "none" else train, steps=steps)
@@ -163,9 +172,3 @@ def learn(forecaster: "Forecaster", frame: Any, output: Output) -> Any:
         output.say(forecaster.tuned)
     output.say(forecaster.backtest())
     return forecaster.predict()
-
-
-def plain_table(table: "pandas.DataFrame") -> "pandas.DataFrame":
-    """The same without names that a spreadsheet takes for formulas."""
-    texts = [name for name in table.columns if not hasattr(table[name], "dt") and table[name].dtype.kind not in "iufM"]
-    return table.assign(**{name: table[name].map(plain_cell) for name in texts}).rename(columns=plain_cell)

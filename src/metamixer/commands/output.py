@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import printable
 from ..system.files import check_targets, write_text
+from .downloads import with_urls
 
 OWN_CLASSES = "metamixer train FOLDER to train on classes of your own"
 FASTER = "add --backend auto for the fastest form on this machine"
@@ -39,7 +40,7 @@ class Output:
     def say(self, line: object) -> None:
         """Print a line, except with `--json -`."""
         if self.target != "-":
-            print(printable(line, keep="\n"), flush=True)
+            print(printable(with_urls(str(line)), keep="\n"), flush=True)
 
     def alone(self) -> AbstractContextManager[object]:
         """A context for work that prints lines itself: with `--json -`, they go to standard error."""

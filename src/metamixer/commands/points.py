@@ -6,6 +6,7 @@ from pathlib import Path
 from ..errors import counted
 from ..system.files import free_name, write_csv
 from .batch import Job, plan, run_jobs
+from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import MORE_VOTES, OWN_CLASSES, Output
 
@@ -28,7 +29,8 @@ def points(
     """Classify every point of point clouds; write labeled clouds, class counts and pictures.
 
     Args:
-        clouds: files (PLY, LAS, LAZ, NPZ, NPY, KITTI's BIN), folders of them, or folders of arrays with coord.npy.
+        clouds: files (PLY, LAS, LAZ, NPZ, NPY, KITTI's BIN), folders of them, folders of arrays with coord.npy, or
+            https URLs.
         checkpoint: a checkpoint of a training run or its deploy form, or a published one, which needs --model.
         out: folder for a labeled copy of each cloud, a picture of it, and counts.csv; default: labeled, or labeled_2
             if that exists.
@@ -80,7 +82,7 @@ def points(
         target = found.save(job.named(labelled_suffix(job.source)))
         found.save(job.named(".jpg"))
         output.say(f"{job.source}: {found}")
-        return {"labels": target.name, "folder": str(out), **found.to_dict()}
+        return {**found.to_dict(), "cloud": origin(job.source), "labels": target.name, "folder": str(out)}
 
     def finish(found: list[dict]) -> None:
         write_csv(Path(out, COUNTS), count_table(found, segmenter.classes))

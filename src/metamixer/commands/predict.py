@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, at_least, printable
 from .batch import Batch
+from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import FASTER, OWN_CLASSES, Output
 
@@ -36,7 +37,7 @@ def predict(
     """Classify images and folders of images.
 
     Args:
-        images: image files and folders.
+        images: image files, folders and https URLs.
         model: a name from `metamixer models`, such as ffnet_1 for ImageNet's 1000 classes (downloads 55 MB); default:
             the packaged network, which knows 100 of them.
         checkpoint: a checkpoint of a training run, an exported file, or a published checkpoint, which needs --model.
@@ -80,7 +81,7 @@ def predict(
     results = []
     with bomb_guard(max_pixels), Batch(len(paths), {None: "the table", "-": "the output"}.get(json, json)) as batch:
         for path, found in classify(classifier, paths, batch, batch_size=batch_size):
-            results.append(found.to_dict(top))
+            results.append({**found.to_dict(top), "image": origin(path)})
             lines = [path, *(f"  {probability:7.2%}  {name}" for name, probability in found.top(top))]
             output.say("\n".join(map(printable, lines)))
         if results:

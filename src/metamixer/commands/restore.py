@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from .batch import Batch
+from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import Output
 from .picture_files import default_out, plan, process_file
@@ -34,7 +35,7 @@ def restore(
     """Remove noise and JPEG artifacts from images and folders of images, keeping format, bit depth, alpha and profile.
 
     Args:
-        images: image files and folders.
+        images: image files, folders and https URLs.
         strength: 0 (unchanged) to 1 (fully restored); default: by an estimate of noise and JPEG quality, 0 for a
             clean image.
         scale: 2, 3 or 4: restore and enlarge in one network, of which none is in the package; default: the
@@ -80,7 +81,7 @@ def restore(
                 estimate, strength = found["estimate"], found["strength"]
                 output.say(f"{source}: {estimate}, strength {strength:.2f}")
                 about = {"noise": round(estimate.noise, 2), "jpeg_quality": estimate.quality, "strength": strength}
-                done.append({"image": str(source), "result": str(target), "scale": restorer.scale, **about})
+                done.append({"image": origin(source), "result": str(target), "scale": restorer.scale, **about})
         if done:
             then = "--strength 0 to 1 changes the strength" if compare else "add --compare to see before and after"
             output.end(done, wrote=written if len(jobs) == 1 else [f"{len(done)} images in {out}"], then=then)

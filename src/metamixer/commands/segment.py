@@ -8,6 +8,7 @@ from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, counted
 from ..system.files import each_once, free_name, write_csv, write_png, write_text
 from .batch import Job, plan, run_jobs
+from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import FASTER, OWN_CLASSES, Output
 
@@ -34,7 +35,7 @@ def segment(
     """Segment images and folders of images; write label PNGs, colored overlays and the areas of classes.
 
     Args:
-        images: image files and folders.
+        images: image files, folders and https URLs.
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         out: folder for NAME_labels.png, NAME_overlay.png, areas.csv and areas.json; default: segmented, or
             segmented_2 if that exists.
@@ -89,7 +90,7 @@ def segment(
             write_png(job.named("_overlay.png"), found.draw())
         labels = found.save(job.named("_labels.png"))
         output.say(f"{job.source}: {found}")
-        return {"image": str(job.source), "labels": labels.name, "folder": str(out), **found.to_dict()}
+        return {**found.to_dict(), "image": origin(job.source), "labels": labels.name, "folder": str(out)}
 
     def finish(areas: list[dict]) -> None:
         write_areas(areas, Path(out))

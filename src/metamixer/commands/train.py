@@ -22,8 +22,9 @@ def train(
             labeled point clouds; large images, for super-resolution; or a table of time series.
         out: the run folder; default: runs/NAME.
         minutes: approximate time limit in minutes.
-        epochs: number of epochs; default: as many as fit into --minutes.
-        initial: a checkpoint of metamixer to start from; default: the packaged weights for the task, if there are any.
+        epochs: number of epochs; default: as many as fit into --minutes. A table is then trained on from scratch.
+        initial: a checkpoint of metamixer to start from, or scratch for a random initialization; default: the packaged
+            weights for the task, if there are any.
         seed: random seed, also of the split.
         resume: continue the run in --out with its own settings; --epochs may extend it.
         json: file for the result as JSON; "-" for standard output, with all other lines on standard error.

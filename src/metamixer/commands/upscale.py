@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError
 from .batch import Batch
+from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import Output
 from .picture_files import default_out, plan, process_file
@@ -44,14 +45,14 @@ def upscale(
     """Upscale images and folders of images, keeping format, bit depth, alpha, orientation and color profile.
 
     Args:
-        images: image files and folders.
+        images: image files, folders and https URLs.
         scale: 2, 3 or 4; default: the checkpoint's, or 2.
         out: file for one image, or folder for several; default: NAME_upscaled.SUFFIX for one image, the folder
             upscaled for several, with _2 added if that exists.
         model: a name from `metamixer models`; default: ffnet_sr_nano, which is in the package.
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         weights: clean or photo, which enlarges neither noise nor JPEG blocks; default: photo for JPEG and lossy WebP
-            files, clean for others.
+            files and where noise or traces of JPEG are found, clean for others.
         compare: also write NAME_compare.jpg with bicubic and the network side by side.
         overwrite: replace existing results.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
@@ -80,7 +81,7 @@ def upscale(
     results = filter(None, chain(*targets))
     output = Output(json, sources=sources, results=results, overwrite=overwrite)
     upscalers = Upscalers.of(weights, checkpoint, model, scale, {"memory": memory, **place})
-    upscalers.load(upscalers.choose(jobs[0][0])[0])  # so that a wrong option is named before the work
+    upscalers.load(upscalers.kind_by_format(jobs[0][0]))  # so that a wrong option is named before the work
     done, written = [], []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
         for source, target, comparison in jobs:
@@ -92,7 +93,7 @@ def upscale(
                 if len(jobs) > 1 or why:
                     output.say(f"{source}: {why}" if why else source)
                 told = {"weights": kind} if why else {}
-                done.append({"image": str(source), "result": str(target), "scale": upscaler.scale, **told})
+                done.append({"image": origin(source), "result": str(target), "scale": upscaler.scale, **told})
         if done:
             clean = any(each.get("weights") == "clean" for each in done) and weights is None
             hints = ["add --compare to see it next to bicubic"] * (not compare)
@@ -132,14 +133,23 @@ class Upscalers:
         arguments = {"source": checkpoint, "model": model, "scale": scale, **settings}
         return cls(wanted, given, 2 if scale is None else scale, arguments)
 
-    def choose(self, source: Path) -> tuple[str, str]:
-        """The kind of weights for a file, and why; no reason if a network is given."""
+    def kind_by_format(self, source: Path) -> str:
+        """The kind of weights for a file, without looking at its pixels."""
         from ..data.images.jpeg import is_lossy
 
         if self.given:
+            return "clean"
+        return self.wanted or ("photo" if is_lossy(source) else "clean")
+
+    def choose(self, source: Path) -> tuple[str, str]:
+        """The kind of weights for a file, and why; no reason if a network is given."""
+        if self.given:
             return "clean", ""
-        kind = self.wanted or ("photo" if is_lossy(source) else "clean")
-        because = "" if self.wanted else f"{'lossy' if kind == 'photo' else 'lossless'} file, "
+        kind, because = self.kind_by_format(source), ""
+        if self.wanted is None:
+            found = found_in(source) if kind == "clean" else ""
+            because = "lossy file, " if kind == "photo" else f"lossless file, {found}"
+            kind = "photo" if found else kind
         first = "" if kind == "clean" or self.scale in photo_scales() else ": restored, then enlarged"
         return kind, f"{because}{kind} weights{first}"
 
@@ -161,6 +171,17 @@ class Upscalers:
         if self.scale in photo_scales():
             return Restorer.load(**{**self.load_arguments, "scale": self.scale})
         return RestoreThenUpscale(Restorer.load(**{**self.load_arguments, "scale": 1}), self._clean())
+
+
+def found_in(source: Path) -> str:
+    """The noise and traces of JPEG in an image, with a comma after them; empty if it needn't be restored."""
+    from ..data.images.lossless import read_picture
+    from ..data.restoration.estimate import SPOILED, estimate
+    from ..predictors.image_types import FULL
+
+    pixels = read_picture(source).colour
+    found = estimate(pixels, white=FULL[pixels.dtype.name])
+    return f"{found}, " if found.strength >= SPOILED else ""
 
 
 def photo_scales() -> list[int]:

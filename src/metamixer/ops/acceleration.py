@@ -91,11 +91,14 @@ class DepthwiseConv2d(nn.Conv2d):
 
 @form_of(nn.Conv2d, is_pointwise)
 class PointwiseConv2d(nn.Conv2d):
-    """A pointwise convolution as one matrix product over all positions of the batch, laid out channel by channel."""
+    """A pointwise convolution as one matrix product over all positions of the batch, laid out channel by channel.
+
+    Channels-last images stay so: PyTorch's convolution is one product for them already.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, H, W) -> (B, C', H, W)."""
-        if not kernels.takes(x, self.kernel_size):
+        if not kernels.takes(x, self.kernel_size) or kernels.is_channels_last(x):
             return super().forward(x)
         y = self.weight.flatten(1) @ x.transpose(0, 1).flatten(1)
         if self.bias is not None:
@@ -105,11 +108,11 @@ class PointwiseConv2d(nn.Conv2d):
 
 @form_of(nn.BatchNorm2d)
 class RowsBatchNorm2d(nn.BatchNorm2d):
-    """A batch norm whose result is laid out channel by channel."""
+    """A batch norm whose result is laid out channel by channel, unless x is channels-last."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, H, W) -> the same shape."""
-        if not kernels.takes(x, (1, 1)):
+        if not kernels.takes(x, (1, 1)) or kernels.is_channels_last(x):
             return super().forward(x)
         rows = x.transpose(0, 1).flatten(1)
         y = super().forward(rows[None, :, :, None])[0, :, :, 0]
@@ -162,7 +165,7 @@ def merge_branches(branches: list[ConvNorm], x: Tensor) -> tuple[Tensor, Tensor]
     norms = [branch.norm for branch in branches]
     weights = torch.stack([centered(branch.conv.weight, branches[0].conv.kernel_size)[:, 0] for branch in branches])
     if norms[0].training:
-        means, variances = moments(x, weights)
+        means, variances = moments(x, [branch.conv.weight[:, 0] for branch in branches])
         update_statistics(norms, means.detach(), variances.detach(), count=x.numel() // x.shape[1])
     else:
         means, variances = [norm.running_mean for norm in norms], [norm.running_var for norm in norms]
@@ -182,7 +185,8 @@ def key_gelu_value(key: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
     """value(gelu(key(x))): one kernel without gradients, else GELU is part of the key's kernel."""
     if not (isinstance(key, FUSING) and isinstance(value, FUSING)):
         return value(F.gelu(key(x)))
-    if not torch.is_grad_enabled() and not key.training and kernels.takes(x, (1, 1)):
+    alone = not torch.is_grad_enabled() and not key.training and not kernels.is_channels_last(x)
+    if alone and kernels.takes(x, (1, 1)):
         from .kernels.launch import fits_twice
         from .kernels.operators import depthwise_twice
 

@@ -144,7 +144,12 @@ def toeplitz_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def toeplitz(kernels: Tensor, length: int) -> Tensor:
     """The matrices T of odd kernels with zero padding: T[c, i, o] = kernels[c, i - o + k // 2]; (C, k) -> (C, N, N)."""
-    margin = length - 1 - kernels.shape[1] // 2
+    size = kernels.shape[1]
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        step = torch.arange(length, device=kernels.device)
+        place = step[:, None] - step + size // 2
+        return kernels[:, place.clamp(0, size - 1)] * ((place >= 0) & (place < size))  # of constants: computed once
+    margin = length - 1 - size // 2
     band = F.pad(kernels, (margin, margin))
     return band.unfold(1, length, 1).flip(1).transpose(1, 2)
 

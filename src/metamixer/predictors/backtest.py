@@ -1,7 +1,7 @@
 """Backtests: errors of a forecaster on held-out rows, compared with the seasonal-naive forecast."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +23,8 @@ class Backtest:
 
     season: steps that the naive forecast repeats; windows: their number; errors: NaN for a variable without values;
     coverage: fraction of values inside each interval, by level in percent, NaN without values;
-    zero_shot_mae: of the packaged network without training; units_mae: of the forecaster in the table's units;
-    mase: `mae` over the mean absolute error of the one-season-ahead naive forecast on the earlier rows.
+    zero_shot_mae: of the packaged network without training; std: of each variable, in the table's units; step: the mean
+    absolute change of each variable over a season on the earlier rows, in units of its std.
     """
 
     names: tuple[str, ...]
@@ -36,8 +36,32 @@ class Backtest:
     naive_mse: tuple[float, ...]
     coverage: dict[float, float]
     zero_shot_mae: tuple[float, ...] | None = None
-    units_mae: tuple[float, ...] | None = None
-    mase: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    step: tuple[float, ...] | None = None
+
+    @property
+    def units_mae(self) -> tuple[float, ...] | None:
+        """`mae` in the table's units; None if these are unknown."""
+        return self.std and tuple(error * scale for error, scale in zip(self.mae, self.std, strict=True))
+
+    @property
+    def mase(self) -> tuple[float, ...] | None:
+        """`mae` over the mean absolute error of the one-season-ahead naive forecast on the earlier rows."""
+        return self.step and scaled_errors(self.mae, self.step)
+
+    @property
+    def errors(self) -> dict[str, tuple[float, ...]]:
+        """The mean absolute errors by the name of the forecast: ours, zero-shot if compared, and naive."""
+        naive = f"{self.naive} ({self.season} steps)" if self.season > 1 else self.naive
+        found = {"forecaster": self.mae, "zero-shot": self.zero_shot_mae, naive: self.naive_mae}
+        return {name: errors for name, errors in found.items() if errors is not None}
+
+    @property
+    def mean_mase(self) -> dict[str, float]:
+        """MASE by the name of the forecast, the mean over all variables that have one; empty if it is unknown."""
+        if self.step is None:
+            return {}
+        return {name: nanmean(scaled_errors(errors, self.step)) for name, errors in self.errors.items()}
 
     @property
     def naive(self) -> str:
@@ -72,25 +96,31 @@ class Backtest:
         return f"{percent}% better than {self.naive}{worse}"
 
     def __str__(self) -> str:
-        width = max(8, *map(len, self.names))
-        steps = f" ({self.season} steps)" if self.season > 1 else ""
-        columns = {"forecaster": self.mae, "zero-shot": self.zero_shot_mae, f"{self.naive}{steps}": self.naive_mae}
-        columns |= {"in its units": self.units_mae, "MASE": self.mase}
-        columns = {title: errors for title, errors in columns.items() if errors is not None}
+        units = "the table's units, and MASE" if self.std else "units of each variable's std"
         windows = "1 window" if self.windows == 1 else f"{self.windows} windows"
-        lines = [
-            f"backtest on {windows}; mean absolute error in units of each variable's std",
-            "  ".join([f"{'variable':{width}s}", *columns]),
-        ]
-        for i, name in enumerate(self.names):
-            errors = [f"{errors[i]:{max(len(title), 6)}.4g}" for title, errors in columns.items()]
-            lines.append(
-                "  ".join([f"{name:{width}s}", *([f"{'no values':>10s}"] if math.isnan(self.mae[i]) else errors)])
-            )
+        rows = [["variable", *self.errors], *self._rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [f"backtest on {windows}; mean absolute error in {units}"]
+        for name, *cells in rows:
+            padded = [f"{cell:>{width}s}" for cell, width in zip(cells, widths[1:], strict=True)]
+            lines.append("  ".join([f"{name:{widths[0]}s}", *padded]).rstrip())
         for level, share in self.coverage.items():
             held = "weren't tested: no values" if math.isnan(share) else f"cover {share:.1%} of the values"
             lines.append(f"{level:g} % intervals {held}")
         return "\n".join([*lines, self.verdict])
+
+    def _rows(self) -> Iterator[list[str]]:
+        """The cells of each variable's line: its name, then the errors of each forecast."""
+        for i, name in enumerate(self.names):
+            if math.isnan(self.mae[i]):
+                yield [name, "no values", *[""] * (len(self.errors) - 1)]
+                continue
+            yield [name, *(self._cell(errors, i) for errors in self.errors.values())]
+
+    def _cell(self, errors: Sequence[float], i: int) -> str:
+        """A variable's error in the table's units and its MASE, or the error in units of std."""
+        mae = f"{errors[i] * (self.std[i] if self.std else 1):.4g}"
+        return f"{mae}, {scaled_errors(errors, self.step)[i]:.3f}" if self.step else mae
 
 
 def backtest(
@@ -133,14 +163,20 @@ def backtest(
         naive_mse=_by_variable(naive_errors.square()),
         coverage={level: share_held(errors, torch.tensor(margin)) for level, margin in quantiles.items()},
         zero_shot_mae=zero_shot and _by_variable((zero_shot(windows.past) - windows.future).abs()),
-        units_mae=std and tuple(error * scale for error, scale in zip(mae, std, strict=True)),
-        mase=std and scaled_errors(mae, season_steps(measured[:start], season)),
+        std=std and tuple(std),
+        step=std and tuple(season_steps(measured[:start], season)),
     )
 
 
 def scaled_errors(errors: Sequence[float], steps: Sequence[float]) -> tuple[float, ...]:
     """MASE: errors over the naive forecast's, NaN for a series that is exactly seasonal."""
     return tuple(error / step if step else math.nan for error, step in zip(errors, steps, strict=True))
+
+
+def nanmean(errors: Sequence[float]) -> float:
+    """The mean of the errors that there are; NaN without any."""
+    known = [error for error in errors if not math.isnan(error)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def season_steps(measured: Tensor, season: int) -> list[float]:

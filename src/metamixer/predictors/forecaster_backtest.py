@@ -46,7 +46,7 @@ def backtest_fitted(
 def backtest_tuned(tuned: Tuned, *, horizon: int, device: torch.device, max_windows: int) -> Backtest:
     """The backtest of the fine-tuned network, without intervals: it forecasts quantiles, not margins."""
     series = tuned.series
-    scaling = Scaling.of(series.values[: tuned.borders[0]])
+    scaling = Scaling.of_measured(series.values[: tuned.borders[0]])
     values = scaling.apply(series.values)
     return backtest(
         values,

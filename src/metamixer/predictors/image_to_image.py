@@ -101,7 +101,8 @@ class ImageToImage(Predictor):
         """The result, of the same type as the input; options: of the treatment.
 
         image: a path; a Pillow image (modes L, LA, RGB, RGBA, I;16); an array (H, W), (H, W, 1) or (H, W, 3), uint8,
-        uint16 or float in [0, 1]; or a tensor (3, H, W) or (B, 3, H, W) of one of these types.
+        uint16 or float in [0, 1]; or a tensor (3, H, W) or (B, 3, H, W) of one of these types. Arrays and tensors may
+        have an alpha channel more, which is resized.
         """
         if isinstance(image, Tensor) and image.ndim == 4 and len(image):
             return torch.stack([self.result(single, **options).plain() for single in image])
@@ -115,9 +116,10 @@ class ImageToImage(Predictor):
             changed = changed_picture(image, treatment.change, scale=self.scale)
             return self.picture.of(changed, source=name_of(image), **treatment.about)
         if isinstance(image, Tensor):
-            changed = changed_tensor(image, treatment.change)
+            changed = changed_tensor(image, treatment.change, scale=self.scale)
             return self.tensor.holding(changed, source="image", **treatment.about)
-        return self.array.holding(changed_array(image, treatment.change), source="image", **treatment.about)
+        changed = changed_array(image, treatment.change, scale=self.scale)
+        return self.array.holding(changed, source="image", **treatment.about)
 
     @torch.inference_mode()
     def in_tiles(self, pixels: np.ndarray, predict: Callable[[Tensor], Tensor], on_tile: OnTile | None) -> np.ndarray:

@@ -21,23 +21,33 @@ COLOUR_MODES = ("L", "RGB", "I;16")
 """Pillow's modes that a network takes directly; LA and RGBA are one of them plus alpha."""
 
 
-def changed_tensor(image: Tensor, change: Change) -> Tensor:
-    """image: (3, H, W), (1, H, W) or a batch of these."""
+BANDS = (1, 3, 4)
+"""Channels of arrays and tensors: gray, color, or color and alpha."""
+
+
+def changed_tensor(image: Tensor, change: Change, *, scale: int) -> Tensor:
+    """image: (3, H, W), (1, H, W), or with alpha (4, H, W)."""
     if not image.numel():
         raise InputError(f"tensor of shape {list(image.shape)}, expected pixels in it")
     if image.dtype == torch.bfloat16:  # which NumPy doesn't support
-        return changed_tensor(image.float(), change).to(image.dtype)
-    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        return changed_tensor(image.float(), change, scale=scale).to(image.dtype)
+    if image.ndim != 3 or image.shape[0] not in BANDS:
         raise InputError(
             f"tensor of shape {list(image.shape)}, expected (3, height, width) or (batch, 3, height, width)"
         )
-    pixels = change(image.detach().cpu().permute(1, 2, 0).numpy())
+    pixels = changed_array(image.detach().cpu().permute(1, 2, 0).numpy(), change, scale=scale)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().to(image.device)
 
 
-def changed_array(image: np.ndarray, change: Change) -> np.ndarray:
-    """image: (H, W), (H, W, 1) or (H, W, 3)."""
-    return change(image[:, :, None])[:, :, 0] if image.ndim == 2 else change(image)
+def changed_array(image: np.ndarray, change: Change, *, scale: int) -> np.ndarray:
+    """image: (H, W), (H, W, 1), (H, W, 3), or with alpha (H, W, 4)."""
+    if image.ndim == 2:
+        return change(image[:, :, None])[:, :, 0]
+    if image.ndim != 3 or image.shape[2] != 4 or not image.size:
+        return change(image)
+    check_pixels(image[:, :, -1:], limit=1)
+    color, alpha = image[:, :, :-1], image[:, :, -1]
+    return np.dstack([change(extend_color(color, alpha)), enlarge_alpha(alpha, scale)])
 
 
 def changed_file(file: PictureFile, change: Change, *, scale: int) -> PictureFile:
@@ -73,7 +83,7 @@ def _changed_bands(image: Image.Image, change: Change, *, scale: int) -> Image.I
 def check_pixels(pixels: np.ndarray, *, limit: float) -> None:
     """Raise InputError unless the array is a valid image; limit: of the absolute values in floating point."""
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
-        raise InputError(f"image of shape {list(pixels.shape)}, expected (height, width, 1 or 3) with pixels in it")
+        raise InputError(f"image of shape {list(pixels.shape)}, expected (height, width, 1, 3 or 4) with pixels in it")
     if pixels.dtype.name not in FULL and not np.issubdtype(pixels.dtype, np.floating):
         raise InputError(f"image of type {pixels.dtype}, expected uint8, uint16 or floating point")
     if np.issubdtype(pixels.dtype, np.floating):
@@ -98,7 +108,8 @@ def as_pixels(image: Tensor, dtype: np.dtype) -> np.ndarray:
 
 
 def enlarge_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
-    """alpha: (H, W) uint8 or uint16 -> (scale * H, scale * W), by bicubic: the networks aren't trained on alpha."""
+    """alpha: (H, W) -> (scale * H, scale * W) of the same type, by bicubic: the networks aren't trained on alpha."""
     height, width = alpha.shape
     smooth = Image.fromarray(alpha.astype(np.float32)).resize((width * scale, height * scale), Image.Resampling.BICUBIC)
-    return np.asarray(smooth).round().clip(0, FULL[alpha.dtype.name]).astype(alpha.dtype)
+    full = FULL.get(alpha.dtype.name)
+    return (np.asarray(smooth).round().clip(0, full) if full else np.asarray(smooth).clip(0, 1)).astype(alpha.dtype)

@@ -9,6 +9,7 @@ from typing import Any
 from ..models.tasks import TASKS, TaskSpec
 from ..training.own_data.training import fit, go_on
 from .loading import load
+from .own_table import TunedOnTable, fine_tunes, tune_on_table
 from .predictor import Predictor
 
 
@@ -63,16 +64,19 @@ def train(
     initial: str | None = None,
     seed: int = 0,
     resume: bool = False,
-) -> Trained:
+) -> Trained | TunedOnTable:
     """Train on a folder of your own data: `train("flowers", minutes=5).predictor("rose.jpg")`.
+
+    A table of series fine-tunes the packaged forecaster, unless `epochs` or `initial` ask for another training.
 
     Args:
         data: a folder with one folder of images per class; images with a COCO JSON file; folders images and masks;
             labeled point clouds; large images, for super-resolution; or a table of time series.
         out: the run folder; None: runs/NAME.
         minutes: approximate time limit in minutes.
-        epochs: number of epochs; None: as many as fit into `minutes`.
-        initial: a checkpoint of metamixer to start from; None: the packaged weights for the task, if there are any.
+        epochs: number of epochs; None: as many as fit into `minutes`. For a table, it implies `initial="scratch"`.
+        initial: a checkpoint of metamixer to start from, or "scratch" for a random initialization; None: the packaged
+            weights for the task, if there are any.
         seed: random seed, also of the split.
         resume: continue the run in `out` with its own settings; `epochs` may extend it.
 
@@ -81,6 +85,8 @@ def train(
     out = Path("runs", Path(os.path.realpath(data)).stem) if out is None else Path(out)
     if resume:
         run = go_on(data, out, epochs=epochs, initial=initial)
+    elif epochs is None and fine_tunes(data, initial):
+        return tune_on_table(data, out, minutes=minutes, initial=initial, seed=seed)
     else:
         run = fit(data, out, minutes=minutes, epochs=epochs, initial=initial, seed=seed)
     return Trained(run.data.task, run.checkpoint, run.metric, run.data.val_items, run.epochs)

@@ -13,8 +13,12 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from ..checkpoints.reached import DATA
 from ..errors import printable
 from ..system.files import held, written_whole
+
+CHECKPOINTS = ("best.ckpt", "best.safetensors", "last.ckpt")
+"""Files of weights in the folder of a run; best.safetensors is a fine-tuned forecaster."""
 
 
 @contextmanager
@@ -61,9 +65,9 @@ class SaveConfigInRun(SaveConfigCallback):
             self.parser.save(config, part, skip_none=False, overwrite=True, multifile=self.multifile)
 
 
-def keep_earlier_run(out: Path, *, logs: Container[Path]) -> None:
+def keep_earlier_run(out: Path, *, logs: Container[Path] = ()) -> None:
     """Move the files of an earlier run into `earlier_run_N`; logs: folders of the new run, which stay."""
-    earlier = [out / name for name in ("best.ckpt", "last.ckpt", "config.yaml") if (out / name).is_file()]
+    earlier = [out / name for name in (*CHECKPOINTS, "config.yaml", DATA) if (out / name).is_file()]
     earlier += [path for path in out.glob("logs/version_*") if path.resolve() not in logs]
     if not earlier:
         return

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..images.jpeg import luminance_table
-
-BLOCK = 8
-"""Side of JPEG's blocks, and of those in which noise is measured."""
+from .noise import BLOCK, blocks, noise_std
 
 SAMPLE = 2**20
 """Pixels of a large image that are looked at."""
@@ -15,17 +13,20 @@ SAMPLE = 2**20
 ROWS = 128
 """Rows of each band of a large image."""
 
-CLIPPED = 0.1
-"""Fraction of clipped pixels up to which a block is used, unless too few are."""
-
-FLAT = 0.1
-"""Fraction of the blocks, those of the least texture, in which noise is measured."""
-
 CLEAN_NOISE, NOISY = 1.5, 4.0
 """Std of noise, of 255, up to which a photograph is left unchanged, and from which it is fully restored."""
 
 FINE_QUALITY, COARSE_QUALITY = 95, 80
 """JPEG quality from which a photograph is left unchanged, and up to which it is fully restored."""
+
+SPOILED = 0.5
+"""Strength from which an image is restored before it is enlarged."""
+
+BRIGHT = 0.99
+"""Fraction of the pixels that are darker than the bright ones."""
+
+DARK, DIM = 0.25, 0.5
+"""Brightness, of white, below which noise doesn't count more, and below which an image is called dark."""
 
 QUALITIES = range(1, 93)
 """Qualities that leave traces in the pixels."""
@@ -43,19 +44,27 @@ FINEST_STEP = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """noise: std of 255; quality: of the JPEG file, None without traces of one."""
+    """noise: std of 255; quality: of the JPEG file, None without traces of one; bright: the bright pixels, of white."""
 
     noise: float
     quality: int | None = None
+    bright: float = 1.0
 
     @property
     def strength(self) -> float:
         """How much of the restoration the photograph needs: 0 for a clean one, up to 1."""
-        blocks = 0.0 if self.quality is None else smooth_step(self.quality, FINE_QUALITY, COARSE_QUALITY)
-        return max(smooth_step(self.noise, CLEAN_NOISE, NOISY), blocks)
+        artifacts = 0.0 if self.quality is None else smooth_step(self.quality, FINE_QUALITY, COARSE_QUALITY)
+        return max(smooth_step(self.visible_noise, CLEAN_NOISE, NOISY), artifacts)
+
+    @property
+    def visible_noise(self) -> float:
+        """The noise, as visible as in a photograph with white pixels: a dark one will be shown brightened."""
+        return self.noise / min(max(self.bright, DARK), 1.0)
 
     def __str__(self) -> str:
-        return f"noise {self.noise:.1f}" + (f", JPEG quality about {self.quality}" if self.quality else "")
+        quality = f", JPEG quality about {self.quality}" if self.quality else ""
+        dark = f" (as visible as {self.visible_noise:.1f}: a dark image)" if self.bright < DIM else ""
+        return f"noise {self.noise:.1f}{dark}{quality}"
 
 
 def smooth_step(value: float, start: float, end: float) -> float:
@@ -71,7 +80,12 @@ def estimate(pixels: np.ndarray, *, white: float = 1, quality: int | None = None
     """
     sample = bands(pixels) / np.float32(white)
     known = [each for each in (quality, jpeg_quality(sample)) if each is not None]
-    return Estimate(noise_std(sample), min(known, default=None))
+    return Estimate(noise_std(sample), min(known, default=None), brightness(sample))
+
+
+def brightness(sample: np.ndarray) -> float:
+    """The bright pixels of an image, of white."""
+    return float(np.quantile(sample.mean(axis=3), BRIGHT))
 
 
 def bands(pixels: np.ndarray) -> np.ndarray:
@@ -82,34 +96,6 @@ def bands(pixels: np.ndarray) -> np.ndarray:
     count = max(SAMPLE // (ROWS * min(width, SAMPLE // ROWS)), 1)
     starts = np.linspace(0, height - ROWS, count).astype(int) // BLOCK * BLOCK
     return np.stack([pixels[start : start + ROWS, : SAMPLE // ROWS] for start in starts]).astype(np.float32)
-
-
-def noise_std(sample: np.ndarray) -> float:
-    """The std of noise, of 255: of white noise, or the larger one after halving the size, of a camera's coarser noise.
-
-    sample: (n, rows, columns, C), white = 1.
-    """
-    n, rows, columns, channels = sample.shape
-    even = sample[:, : rows // 2 * 2, : columns // 2 * 2]
-    half = even.reshape(n, rows // 2, 2, columns // 2, 2, channels).mean(axis=(2, 4))
-    return max(_white_noise(sample), _white_noise(half))
-
-
-def _white_noise(sample: np.ndarray) -> float:
-    """The response of Immerkaer's mask in blocks of little texture, mean of the channels.
-
-    Source: Immerkaer, Fast noise variance estimation, CVIU 1996.
-    """
-    response = _second_difference(_second_difference(sample, 1), 2) / 6
-    inner = sample[:, 1:-1, 1:-1]
-    if min(inner.shape[1:3]) < BLOCK:
-        return 0.0
-    clipped = _blocks((inner == 0) | (inner == 1)).mean(axis=(2, 4, 5))
-    usable = clipped <= max(CLIPPED, np.quantile(clipped, FLAT))
-    texture = _texture(_blocks(inner))[usable]
-    power = _blocks(np.square(response)).mean(axis=(2, 4))[usable]
-    flattest = np.argsort(texture)[: max(int(FLAT * len(texture)), 1)]
-    return 255 * float(np.sqrt(np.median(power[flattest], axis=0)).mean())
 
 
 def jpeg_quality(sample: np.ndarray) -> int | None:
@@ -132,13 +118,13 @@ def jpeg_quality(sample: np.ndarray) -> int | None:
 
 def _coefficients(gray: np.ndarray) -> np.ndarray:
     """The cosine transforms (n, 8, 8) of the blocks with the largest differences, `COMPARED` at most."""
-    blocks = _blocks(gray[..., None])[..., 0].transpose(0, 1, 3, 2, 4).reshape(-1, BLOCK, BLOCK)
-    blocks = blocks[np.argsort(blocks.var(axis=(1, 2)))[-COMPARED:]]
+    squares = blocks(gray[..., None])[..., 0].transpose(0, 1, 3, 2, 4).reshape(-1, BLOCK, BLOCK)
+    squares = squares[np.argsort(squares.var(axis=(1, 2)))[-COMPARED:]]
     frequency, place = np.mgrid[:BLOCK, :BLOCK]
     basis = np.cos(np.pi * (2 * place + 1) * frequency / (2 * BLOCK)) / 2
     basis[0] /= np.sqrt(2)
     basis = basis.astype(np.float32)
-    return basis @ blocks @ basis.T
+    return basis @ squares @ basis.T
 
 
 def _fit(coefficients: np.ndarray, quality: int) -> float:
@@ -158,22 +144,3 @@ def _grid(gray: np.ndarray, axis: int) -> int:
     curve = np.convolve(difference, [-0.5, 1, -0.5], mode="same")
     whole = curve[: len(curve) // BLOCK * BLOCK].reshape(-1, BLOCK).mean(axis=0)
     return (int(whole.argmax()) + 1) % BLOCK
-
-
-def _second_difference(values: np.ndarray, axis: int) -> np.ndarray:
-    return np.diff(values, n=2, axis=axis)
-
-
-def _texture(blocks: np.ndarray) -> np.ndarray:
-    """The variance of means of 2 x 2 pixels, which noise hardly changes: (n, rows, 8, columns, 8, C) -> (n, ...)."""
-    n, rows, _, columns, _, channels = blocks.shape
-    half = BLOCK // 2
-    small = blocks.reshape(n, rows, half, 2, columns, half, 2, channels).mean(axis=(3, 6))
-    return small.var(axis=(2, 4)).mean(axis=-1)
-
-
-def _blocks(values: np.ndarray) -> np.ndarray:
-    """(n, H, W, C) -> (n, H // 8, 8, W // 8, 8, C)."""
-    n, height, width, channels = values.shape
-    whole = values[:, : height // BLOCK * BLOCK, : width // BLOCK * BLOCK]
-    return whole.reshape(n, height // BLOCK, BLOCK, width // BLOCK, BLOCK, channels)

@@ -30,6 +30,15 @@ class Scaling:
         std = values.std(axis=0)
         return cls(tuple(values.mean(axis=0).tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
 
+    @classmethod
+    def of_measured(cls, values: np.ndarray) -> "Scaling":
+        """The same with NaN for missing values; a variable without values has mean 0 and std 1."""
+        columns = [column[~np.isnan(column)] for column in values.T]
+        return cls(
+            tuple(float(column.mean()) if len(column) else 0.0 for column in columns),
+            tuple(float(column.std()) or 1.0 if len(column) else 1.0 for column in columns),
+        )
+
     def apply(self, values: np.ndarray) -> Tensor:
         """Standardize: original units -> units of std, float32."""
         return torch.from_numpy(((values - np.array(self.mean)) / np.array(self.std)).astype(np.float32))

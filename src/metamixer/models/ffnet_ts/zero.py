@@ -34,12 +34,14 @@ FLOOR = 0.04
 
 
 class TokenConv(Conv1d):
-    """A convolution over few tokens: matrix products on every device, plain operators in a graph."""
+    """A convolution over few tokens: matrix products on every device, and in a graph for all runtimes.
+
+    ONNX Runtime computes a depthwise convolution window by window and channel by channel, which takes nine tenths of
+    its time here (`benchmarks/zero_shot_speed.py`).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, N) -> (B, C', N)."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return nn.Conv1d.forward(self, x)
         product = toeplitz_product if self.is_depthwise() and self.kernel_size != (1,) else grouped_product
         return product(x, self.weight, self.bias)
 

@@ -17,6 +17,9 @@ TYPES = (torch.float32, torch.bfloat16, torch.float16)
 LARGEST_KERNEL = (9, 65)
 """Rows and columns; windows of larger kernels don't fit in shared memory."""
 
+WIDEST_ROWS = 9
+"""Columns of a kernel for channels-last images; more pixels of a row don't fit in registers."""
+
 FEWEST_POSITIONS = 2**13
 """Minimum positions of a batch for the kernels; fewer leave most of a GPU idle. Not measured."""
 
@@ -39,3 +42,9 @@ def takes(x: Tensor, kernel: tuple[int, int]) -> bool:
         return x.device.type == "cpu"
     positions = x.shape[0] * x.shape[2] * x.shape[3]
     return x.is_cuda and x.dtype in TYPES and positions >= FEWEST_POSITIONS and x.numel() < MOST_ELEMENTS
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether x (B, C, H, W) is dense with neighboring channels side by side: input of `rows`, others of `windows`."""
+    _, channels, height, width = x.shape
+    return channels > 1 and x.stride() == (channels * height * width, 1, channels * width, channels)

@@ -19,13 +19,13 @@ M, CHUNK, WARPS = 64, 32, 4
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, *, epilogue, grad: Tensor | None = None, flip: bool = False
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, epilogue, other: Tensor | None = None, flip: bool = False
 ) -> Tensor:
-    """epilogue(conv(x) + bias), (B, C, H, W); weight: (C, kh, kw); flip: the transposed convolution."""
+    """epilogue(conv(x) + bias, other), (B, C, H, W); weight: (C, kh, kw); flip: the transposed convolution."""
     batch, channels, height, width = x.shape
     found = cut(height, width, tuple(weight.shape[1:]))
     out = torch.empty_like(x)
-    other = x if grad is None else grad
+    other = x if other is None else other
     grid, loops = programs(batch * found.tiles, channels, PROGRAMS)
     run(windows.convolve, (*grid, 1))(
         x, weight.contiguous(), x if bias is None else bias, other, out,
@@ -36,18 +36,18 @@ def convolve(
     return out
 
 
-def moments(x: Tensor, weights: Tensor) -> Tensor:
-    """Sums of conv(x) and its square over batch and positions, (2, kernels, C); weights: (kernels, C, kh, kw)."""
+def moments(x: Tensor, weight: Tensor) -> Tensor:
+    """Sums of conv(x) and its square over batch and positions, (2, C); weight: (C, kh, kw)."""
     batch, channels, height, width = x.shape
-    found = cut(height, width, tuple(weights.shape[2:]))
-    grid, loops = programs(batch * found.tiles, len(weights) * channels, 2 * PARTS)
+    found = cut(height, width, tuple(weight.shape[1:]))
+    grid, loops = programs(batch * found.tiles, channels, 2 * PARTS)
     parts = x.new_empty(2, *grid, dtype=wide(x))
     run(windows.moments, (*grid, 1))(
-        x, weights.contiguous(), parts,
+        x, weight.contiguous(), parts,
         batch, channels, height, width, loops, *x.stride()[:2],
-        **constants(found, tuple(weights.shape[2:]), x),
+        **constants(found, tuple(weight.shape[1:]), x),
     )  # fmt: skip
-    return parts.sum(1, dtype=torch.float64).to(parts.dtype).unflatten(1, (len(weights), channels))
+    return parts.sum(1, dtype=torch.float64).to(parts.dtype)
 
 
 def correlate(x: Tensor, grad: Tensor, kernel: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,12 @@ convolutions, whose outputs are never written to memory. The backward passes rec
 """
 
 from collections.abc import Sequence
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from . import INTERPRETED, launch, windows
+from . import INTERPRETED, WIDEST_ROWS, is_channels_last, launch, launch_rows, windows
 
 operator = torch.library.custom_op if INTERPRETED else torch.library.triton_op
 """torch.compile inlines the kernels of a triton_op and launches them itself."""
@@ -18,7 +19,7 @@ operator = torch.library.custom_op if INTERPRETED else torch.library.triton_op
 
 @operator("metamixer::depthwise", mutates_args=())
 def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
-    return launch.convolve(x, weight, bias, epilogue=windows.GELU if gelu else windows.PLAIN)
+    return kernels_for(x).convolve(x, weight, bias, epilogue=windows.GELU if gelu else windows.PLAIN)
 
 
 @_depthwise.register_fake
@@ -30,10 +31,11 @@ def _(x, weight, bias, gelu):
 def _depthwise_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
+    form = kernels_for(x)
     if gelu:
-        grad = launch.convolve(x, weight, bias, epilogue=windows.GELU_BACKWARD, grad=grad)
-    grad_x = launch.convolve(grad, weight, None, epilogue=windows.PLAIN, flip=True)
-    return _like(grad_x, x), *launch.correlate(x, grad, tuple(weight.shape[1:]))
+        grad = form.convolve(x, weight, bias, epilogue=windows.GELU_BACKWARD, other=grad)
+    grad_x = form.convolve(grad, weight, None, epilogue=windows.PLAIN, flip=True)
+    return _like(grad_x, x), *form.correlate(x, grad, tuple(weight.shape[1:]))
 
 
 @_depthwise_backward.register_fake
@@ -49,7 +51,9 @@ def _keep_depthwise(ctx, inputs, output) -> None:
 
 def _depthwise_gradients(ctx, grad):
     x, weight, bias = ctx.saved_tensors
-    grad_x, grad_weight, grad_bias = torch.ops.metamixer.depthwise_backward(by_rows(grad), x, weight, bias, ctx.gelu)
+    grad_x, grad_weight, grad_bias = torch.ops.metamixer.depthwise_backward(
+        laid_out_as(grad, x), x, weight, bias, ctx.gelu
+    )
     return grad_x, grad_weight.to(weight.dtype), None if bias is None else grad_bias.to(bias.dtype), None
 
 
@@ -57,41 +61,42 @@ _depthwise.register_autograd(_depthwise_gradients, setup_context=_keep_depthwise
 
 
 @operator("metamixer::moments", mutates_args=())
-def _moments(x: Tensor, weights: Tensor) -> Tensor:
-    return launch.moments(x, weights)
+def _moments(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    return torch.stack([kernels_for(x).moments(x, weight) for weight in weights], dim=1)
 
 
 @_moments.register_fake
 def _(x, weights):
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return x.new_empty(2, *weights.shape[:2], dtype=wide)
+    return x.new_empty(2, len(weights), x.shape[1], dtype=wide)
 
 
 @operator("metamixer::moments_backward", mutates_args=())
-def _moments_backward(grad: Tensor, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def _moments_backward(grad: Tensor, x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """The gradient of output z is a + c z, again a convolution, with weights c w and bias a."""
-    grad_x, grad_weights = None, []
+    form, grad_x, grad_weights = kernels_for(x), None, []
     for weight, shift, slope in zip(weights, grad[0], 2 * grad[1], strict=True):
-        grad_z = launch.convolve(x, (weight * slope[:, None, None]).to(x.dtype), shift, epilogue=windows.PLAIN)
-        part = launch.convolve(grad_z, weight, None, epilogue=windows.PLAIN, flip=True)
-        grad_x = part if grad_x is None else grad_x.add_(part)
-        grad_weights.append(launch.correlate(x, grad_z, tuple(weight.shape[1:]))[0])
-    return _like(grad_x, x), torch.stack(grad_weights)
+        grad_z = form.convolve(x, (weight * slope[:, None, None]).to(x.dtype), shift, epilogue=windows.PLAIN)
+        epilogue = windows.PLAIN if grad_x is None else windows.ADD
+        grad_x = form.convolve(grad_z, weight, None, epilogue=epilogue, other=grad_x, flip=True)
+        grad_weights.append(form.correlate(x, grad_z, tuple(weight.shape[1:]))[0])
+    return _like(grad_x, x), grad_weights
 
 
 @_moments_backward.register_fake
 def _(grad, x, weights):
-    return torch.empty_like(x), torch.empty_like(weights, dtype=grad.dtype)
+    return torch.empty_like(x), [torch.empty_like(weight, dtype=grad.dtype) for weight in weights]
 
 
 def _keep_moments(ctx, inputs, output) -> None:
-    ctx.save_for_backward(*inputs)
+    x, weights = inputs
+    ctx.save_for_backward(x, *weights)
 
 
 def _moments_gradients(ctx, grad):
-    x, weights = ctx.saved_tensors
+    x, *weights = ctx.saved_tensors
     grad_x, grad_weights = torch.ops.metamixer.moments_backward(grad.contiguous(), x, weights)
-    return grad_x, grad_weights.to(weights.dtype)
+    return grad_x, [grad_weight.to(weight.dtype) for grad_weight, weight in zip(grad_weights, weights, strict=True)]
 
 
 _moments.register_autograd(_moments_gradients, setup_context=_keep_moments)
@@ -109,20 +114,22 @@ def _(x, key, key_bias, value, value_bias):
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
     """A depthwise convolution that keeps the size, optionally with GELU; x: (B, C, H, W), weight: (C, 1, odd, odd)."""
-    x = _computed_in(x)
+    x = _computed_in(x, weight.shape[3])
     return torch.ops.metamixer.depthwise(x, weight.squeeze(1).to(x.dtype), bias, gelu)
 
 
-def moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance over batch and positions of n depthwise convolutions, each (n, C); weights: (n, C, kh, kw)."""
-    x = _computed_in(x)
-    total, squares = torch.ops.metamixer.moments(x, weights.to(x.dtype)) / (x.numel() // x.shape[1])
+def moments(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance over batch and positions of n depthwise convolutions, (n, C) each; a weight is (C, kh, kw)."""
+    x = _computed_in(x, max(weight.shape[2] for weight in weights))
+    total, squares = torch.ops.metamixer.moments(x, [weight.to(x.dtype) for weight in weights]) / (
+        x.numel() // x.shape[1]
+    )
     return total, (squares - total.square()).clamp(min=0)
 
 
 def depthwise_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, value_bias: Tensor) -> Tensor:
     """value(gelu(key(x))) of two depthwise convolutions in one kernel, for inference; weights: (C, 1, kh, kw)."""
-    x = _computed_in(x)
+    x = by_rows(_computed_in(x))
     key, value = key.squeeze(1).to(x.dtype), value.squeeze(1).to(x.dtype)
     return torch.ops.metamixer.depthwise_twice(x, key, key_bias, value, value_bias)
 
@@ -142,11 +149,21 @@ def merged(
     return weight[:, None], bias
 
 
-def _computed_in(x: Tensor) -> Tensor:
-    """x in autocast's type for convolutions, with contiguous rows."""
+def _computed_in(x: Tensor, kernel_columns: int = 1) -> Tensor:
+    """x in autocast's type for convolutions, in a memory layout that the kernels take."""
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
-    return by_rows(x)
+    return x if is_channels_last(x) and kernel_columns <= WIDEST_ROWS else by_rows(x)
+
+
+def kernels_for(x: Tensor) -> ModuleType:
+    """The kernels for the memory layout of x."""
+    return launch_rows if is_channels_last(x) else launch
+
+
+def laid_out_as(grad: Tensor, x: Tensor) -> Tensor:
+    """The gradient in a memory layout that the kernels of x take."""
+    return grad.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else by_rows(grad)
 
 
 def by_rows(x: Tensor) -> Tensor:

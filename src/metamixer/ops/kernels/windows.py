@@ -15,6 +15,7 @@ import triton.language as tl
 PLAIN = tl.constexpr(0)
 GELU = tl.constexpr(1)
 GELU_BACKWARD = tl.constexpr(2)
+ADD = tl.constexpr(3)
 INVERSE_SQRT_2 = tl.constexpr(0.7071067811865476)
 INVERSE_SQRT_2_PI = tl.constexpr(0.3989422804014327)
 
@@ -102,7 +103,7 @@ def load_matrices(
 
 @triton.jit
 def convolve(
-    x, weight, bias, grad, out, B, C, H, W, LOOPS, x_b, x_c, grad_b, grad_c, out_b, out_c,
+    x, weight, bias, other, out, B, C, H, W, LOOPS, x_b, x_c, other_b, other_c, out_b, out_c,
     KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr, LEFT:
     tl.constexpr,
     WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr,
@@ -136,12 +137,12 @@ def convolve(
         z += shift
         if EPILOGUE == GELU:
             z = gelu(z)
-        if EPILOGUE == GELU_BACKWARD:
-            grads = load_pixels(
-                grad + base * grad_b + c * grad_c, image, top, left, n, H, W, grad_b, inside, ROWS * COLUMNS, COLUMNS,
-                CLIP_Y, CLIP_X,
-            )  # fmt: skip
-            z = gelu_derivative(z) * grads.to(SUM)
+        if (EPILOGUE == GELU_BACKWARD) | (EPILOGUE == ADD):
+            others = load_pixels(
+                other + base * other_b + c * other_c, image, top, left, n, H, W, other_b, inside, ROWS * COLUMNS,
+                COLUMNS, CLIP_Y, CLIP_X,
+            ).to(SUM)  # fmt: skip
+            z = gelu_derivative(z) * others if EPILOGUE == GELU_BACKWARD else z + others
         mask = pixels_inside(top, left, n, H, W, inside, ROWS * COLUMNS, COLUMNS, CLIP_Y, CLIP_X)
         entries = out + base * out_b + c * out_c + offsets(image, top, left, n, out_b, W, COLUMNS)
         tl.store(entries, z.to(out.dtype.element_ty), mask=mask)
@@ -156,11 +157,11 @@ def moments(
     N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
     CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """out[:, part, kernel * C + c] = sums of conv(x) and of its square; grid: (parts of M, kernels * C)."""
-    filter = tl.program_id(1).to(tl.int64)
+    """out[:, part, c] = sums of conv(x) and of its square; grid: (parts of M, channels)."""
+    c = tl.program_id(1).to(tl.int64)
     n = tl.arange(0, N)
     matrices = load_matrices(
-        weight + filter * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, False, K, CHUNK
+        weight + c * KH * KW, n, KH, KW, TOP, LEFT, WINDOW, WINDOW_COLUMNS, ROWS, COLUMNS, False, K, CHUNK
     )
     tiles: tl.constexpr = TILES_Y * TILES_X
     total = tl.zeros((M, N), SUM)
@@ -175,16 +176,15 @@ def moments(
         for chunk in tl.static_range(K // CHUNK):
             k = chunk * CHUNK + tl.arange(0, CHUNK)
             window = load_pixels(
-                x + first.to(tl.int64) * x_b + (filter % C) * x_c, image, top - TOP, left - LEFT, k, H, W, x_b, inside,
+                x + first.to(tl.int64) * x_b + c * x_c, image, top - TOP, left - LEFT, k, H, W, x_b, inside,
                 WINDOW, WINDOW_COLUMNS, CLIP_Y, CLIP_X,
             )  # fmt: skip
             z = tl.dot(window, matrices[chunk], z, input_precision=PRECISION, out_dtype=SUM)
         z = tl.where(pixels_inside(top, left, n, H, W, inside, ROWS * COLUMNS, COLUMNS, CLIP_Y, CLIP_X), z, 0.0)
         total += z
         squares += z * z
-    filters = tl.num_programs(1)
-    tl.store(out + tl.program_id(0) * filters + filter, tl.sum(total))
-    tl.store(out + (tl.num_programs(0) + tl.program_id(0)) * filters + filter, tl.sum(squares))
+    tl.store(out + tl.program_id(0) * C + c, tl.sum(total))
+    tl.store(out + (tl.num_programs(0) + tl.program_id(0)) * C + c, tl.sum(squares))
 
 
 @triton.jit

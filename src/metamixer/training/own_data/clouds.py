@@ -19,7 +19,7 @@ def has_clouds(folder: Path) -> bool:
     return any(file.suffix.lower() in SUFFIXES or file.name == "coord.npy" for file in folder.rglob("*"))
 
 
-def understand_clouds(folder: Path) -> OwnData:
+def understand_clouds(folder: Path, seed: int) -> OwnData:
     paths = find_clouds([str(folder)])
     at_least_two(len(paths), f"{folder}: clouds")
     labels: set[int] = set()
@@ -37,11 +37,10 @@ def understand_clouds(folder: Path) -> OwnData:
     if len(names) < 2:
         raise InputError(f"{folder}: one class in all clouds ({named([*names.values()])}), expected at least two")
     features = ["position", "colour"] if coloured else ["position"]
-    train, val = split(paths, 0)
+    train, val = split(paths, seed)
 
-    def prepare(out: Path, seed: int) -> dict:
-        parts = dict(zip(("train", "val"), split(paths, seed), strict=True))
-        parts = {kind: [str(path.resolve()) for path in part] for kind, part in parts.items()}
+    def prepare(out: Path) -> dict:
+        parts = {kind: [str(path.resolve()) for path in part] for kind, part in (("train", train), ("val", val))}
         root = write_split(out, parts)
         write_text(root / "clouds.yaml", yaml.safe_dump({"classes": names, **parts}))
         return {

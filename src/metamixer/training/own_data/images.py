@@ -59,7 +59,7 @@ def has_class_folders(folder: Path) -> bool:
     return any(classes.values()) and not (parts and images_in(parts[0]))
 
 
-def understand_class_folders(folder: Path) -> OwnData:
+def understand_class_folders(folder: Path, seed: int) -> OwnData:
     parts = split_folders(folder)
     classes = class_folders(parts[0]) if parts else class_folders(folder)
     names = list(classes)
@@ -75,12 +75,12 @@ def understand_class_folders(folder: Path) -> OwnData:
     images = [image for each in classes.values() for image in each]
     val_count = sum(map(len, class_folders(parts[1]).values())) if parts else 0
     sizes = expect_readable(images)
-    held = sum(len(split(each, 0)[1]) for each in classes.values())
+    held = sum(len(split(each, seed)[1]) for each in classes.values())
     what = f"{counted(len(images), 'image')} in {counted(len(names), 'class', 'classes')} ({named(names)})"
     how = f"{val_count} more for validation" if parts else f"{held} held out for validation"
     side = fitting_side(sizes)
 
-    def prepare(out: Path, seed: int) -> dict:
+    def prepare(out: Path) -> dict:
         about = {
             "batch_size": min(32, len(images) if parts else len(images) - held),
             "preprocessing": {"size": side, "crop_pct": 1.0},
@@ -134,7 +134,7 @@ def has_large_images(folder: Path) -> bool:
     return bool(images_in(folder))
 
 
-def understand_large_images(folder: Path) -> OwnData:
+def understand_large_images(folder: Path, seed: int) -> OwnData:
     images = images_in(folder)
     sizes = expect_readable(images)
     small = next((image for image, size in zip(images, sizes, strict=True) if min(size) < LEAST_LARGE), None)
@@ -143,11 +143,10 @@ def understand_large_images(folder: Path) -> OwnData:
             f"{small}: a side below {LEAST_LARGE} pixels, expected larger images for super-resolution, or class folders"
         )
     at_least_two(len(images), f"{folder}: images")
-    train, val = split(images, 0)
+    train, val = split(images, seed)
     patches = max(256, min(8000, 16 * len(train)))
 
-    def prepare(out: Path, seed: int) -> dict:
-        train, val = split(images, seed)
+    def prepare(out: Path) -> dict:
         root = write_split(out, {"train": list(map(str, train)), "validation": list(map(str, val))})
         for kind, files in (("train", train), ("validation", val)):
             for file in files:

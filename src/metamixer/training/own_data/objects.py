@@ -10,7 +10,8 @@ from ...errors import InputError, InputWarning, counted
 from ...models.tasks import DETECTION
 from ...system.files import write_text
 from .images import expect_readable
-from .understood import OwnData, at_least_two, named, split, write_split
+from .stratified import stratified_split
+from .understood import OwnData, at_least_two, named, write_split
 
 
 def coco_files(folder: Path) -> list[Path]:
@@ -41,7 +42,7 @@ def folder_of_images(root: Path, json_file: Path, content: dict[str, Any]) -> Pa
     return found
 
 
-def understand_objects(folder: Path) -> OwnData:
+def understand_objects(folder: Path, seed: int) -> OwnData:
     files = coco_files(folder)
     by_split = {
         kind: next((file for file in files if kind in str(file.relative_to(folder)).lower()), None)
@@ -59,10 +60,10 @@ def understand_objects(folder: Path) -> OwnData:
     if not names or not content["annotations"]:
         raise InputError(f"{first}: no categories or no annotations, expected both")
     judge(first, images)
-    train, val = split([image["id"] for image in content["images"]], 0)
+    train, val = split_by_classes(content, seed)
     val_count = len(load_coco(by_split["val"])["images"]) if divided else len(val)
 
-    def prepare(out: Path, seed: int) -> dict:
+    def prepare(out: Path) -> dict:
         sizes = {
             "preprocessing": {"short_side": 256, "long_side": 384},
             "augmentation": {"short_sides": [224, 256], "long_side": 384, "crop_probability": 0.0},
@@ -75,7 +76,7 @@ def understand_objects(folder: Path) -> OwnData:
                 "val": (folder_of_images(folder, by_split["val"], other), by_split["val"]),
             }
         else:
-            places = {kind: (images, path) for kind, path in divide(content, out, seed).items()}
+            places = {kind: (images, path) for kind, path in divide(content, out, {"train": train, "val": val}).items()}
         named_places = {
             f"{kind}_{what}": str(path.resolve())
             for kind, both in places.items()
@@ -106,9 +107,19 @@ def judge(path: Path, images: Path) -> None:
         read_coco(path, images)
 
 
-def divide(content: dict[str, Any], out: Path, seed: int) -> dict[str, Path]:
-    """Split the images and write a COCO file for each split."""
-    parts = dict(zip(("train", "val"), split([image["id"] for image in content["images"]], seed), strict=True))
+def split_by_classes(content: dict[str, Any], seed: int) -> tuple[list[Any], list[Any]]:
+    """The ids of the images for training and for validation, with every class in both parts."""
+    classes: dict[Any, set] = {image["id"]: set() for image in content["images"]}
+    for one in content["annotations"]:
+        if one["image_id"] in classes:
+            classes[one["image_id"]].add(one["category_id"])
+    ids = list(classes)
+    train, val = ([ids[i] for i in part] for part in stratified_split(list(classes.values()), seed))
+    return train, val
+
+
+def divide(content: dict[str, Any], out: Path, parts: dict[str, list[Any]]) -> dict[str, Path]:
+    """Write a COCO file for the images of each split."""
     by_id = {image["id"]: image["file_name"] for image in content["images"]}
     folder = write_split(out, {kind: [by_id[one] for one in ids] for kind, ids in parts.items()})
     files = {}

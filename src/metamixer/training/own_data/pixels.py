@@ -1,5 +1,6 @@
 """Images with masks: one class per pixel."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from ...errors import InputError
 from ...models.tasks import SEGMENTATION
 from ...system.files import write_text
 from .images import expect_readable, images_in
-from .understood import OwnData, at_least_two, named, place, split, write_split
+from .stratified import stratified_split
+from .understood import OwnData, at_least_two, named, place, write_split
 
 IMAGES = ("images", "image", "img", "imgs")
 MASKS = ("masks", "mask", "labels", "annotations", "segmentation")
@@ -38,16 +40,19 @@ def has_masks(folder: Path) -> bool:
     return mask_folders(folder) is not None
 
 
-def numbers_in(masks: list[Path]) -> list[int]:
-    """The values that occur in masks, without the ignored one."""
+def numbers_in(mask: Path) -> set[int]:
+    """The values that occur in a mask."""
+    with decoding(mask), Image.open(mask) as image:
+        if image.mode not in ("L", "P", "1", "I", "I;16"):
+            raise InputError(f"{mask}: a mask of mode {image.mode}, expected a gray or palette image of class numbers")
+        return set(np.unique(np.asarray(image)).astype(int).tolist())
+
+
+def classes_in(masks: Sequence[Path], numbers: Sequence[set[int]]) -> list[int]:
+    """The values of all masks that are classes, without the ignored one."""
     found: set[int] = set()
-    for mask in masks:
-        with decoding(mask), Image.open(mask) as image:
-            if image.mode not in ("L", "P", "1", "I", "I;16"):
-                raise InputError(
-                    f"{mask}: a mask of mode {image.mode}, expected a gray or palette image of class numbers"
-                )
-            found |= set(np.unique(np.asarray(image)).astype(int).tolist())
+    for mask, values in zip(masks, numbers, strict=True):
+        found |= values
         if len(found) > MOST_CLASSES:
             raise InputError(
                 f"{mask}: masks have more than {MOST_CLASSES} different values, expected at most that many classes"
@@ -55,21 +60,27 @@ def numbers_in(masks: list[Path]) -> list[int]:
     return sorted(found - {IGNORED_PIXEL} if len(found) > 2 else found)
 
 
-def understand_masks(folder: Path) -> OwnData:
+def understand_masks(folder: Path, seed: int) -> OwnData:
     images, masks = mask_folders(folder)
     pairs = pair_files(images, masks)
     at_least_two(len(pairs), f"{folder}: images with masks")
     sizes = expect_readable([image for image, _ in pairs])
     described = folder / "classes.yaml"
-    numbers = [] if described.is_file() else numbers_in([mask for _, mask in pairs])
-    names = list(read_classes("classes.yaml", folder).names) if described.is_file() else list(map(str, numbers))
+    in_each = [numbers_in(mask) for _, mask in pairs]
+    if described.is_file():
+        classes = read_classes("classes.yaml", folder)
+        numbers, names = list(classes.values), list(classes.names)
+    else:
+        numbers = classes_in([mask for _, mask in pairs], in_each)
+        names = list(map(str, numbers))
     if len(names) < 2:
         raise InputError(f"{masks}: one class ({named(names)}), expected at least two")
-    train, val = split(pairs, 0)
+    split = stratified_split([values & set(numbers) for values in in_each], seed)
+    train, val = ([pairs[i] for i in part] for part in split)
     side = max(32, min(256, min(min(size) for size in sizes)) // 32 * 32)
 
-    def prepare(out: Path, seed: int) -> dict:
-        parts = dict(zip(("train", "val"), split(pairs, seed), strict=True))
+    def prepare(out: Path) -> dict:
+        parts = {"train": train, "val": val}
         root = write_split(out, {kind: [str(image) for image, _ in part] for kind, part in parts.items()})
         for kind, part in parts.items():
             for image, mask in part:
@@ -78,12 +89,12 @@ def understand_masks(folder: Path) -> OwnData:
         if described.is_file():
             place(described, root / "classes.yaml")
         else:
-            classes = [
+            entries = [
                 {"name": str(number), "colour": list(distinct_colours(i + 1)[i]), "value": number}
                 for i, number in enumerate(numbers)
             ]
             ignored = [] if IGNORED_PIXEL in numbers else [IGNORED_PIXEL]
-            write_text(root / "classes.yaml", yaml.safe_dump({"classes": classes, "ignore_index": ignored}))
+            write_text(root / "classes.yaml", yaml.safe_dump({"classes": entries, "ignore_index": ignored}))
         return {
             "root": str(root),
             "batch_size": min(8, len(train)),

@@ -35,14 +35,20 @@ def has_tables(path: Path) -> bool:
     return bool(tables_at(path))
 
 
-def understand_table(path: Path) -> OwnData:
+def one_table(path: Path) -> Path:
+    """The table at a path; raises InputError if there are several."""
     tables = tables_at(path)
     if len(tables) > 1:
         raise InputError(f"{path}: {len(tables)} tables, expected one; give its path, such as {tables[0]}")
-    with naming(tables[0]):
-        series, horizon, lookback, split = readable(tables[0])
+    return tables[0]
 
-    def prepare(out: Path, seed: int) -> dict:
+
+def understand_table(path: Path, seed: int) -> OwnData:
+    table = one_table(path)
+    with naming(table):
+        series, horizon, lookback, split = readable(table)
+
+    def prepare(out: Path) -> dict:
         parts = dict(zip(("train", "validation", "test"), split, strict=True))
         write_text(out / "split.json", json.dumps({"rows": len(series), **parts}))
         write_text(out / TABLE, as_csv(series))
@@ -73,13 +79,17 @@ def understand_table(path: Path) -> OwnData:
 def readable(table: Path) -> tuple[Series, int, int, tuple[int, int, int]]:
     """The series without gaps, horizon and lookback about as in `metamixer forecast`, and the rows of each part."""
     measured = fill_gaps(read_frame(read_table(table))[0])
-    frequency = Frequency.of(measured)
-    horizon = min(frequency.default_horizon(len(measured)), max(len(measured) // 8, 1))
-    lookback = lookback_for(len(measured), horizon, frequency.season)
+    horizon = horizon_for(measured)
+    lookback = lookback_for(len(measured), horizon, Frequency.of(measured).season)
     split = split_windows(len(measured), lookback, horizon)
     if missing := int(np.isnan(measured.values).sum()):
         warnings.warn(f"{counted(missing, 'missing value')} filled with the previous one", InputWarning, stacklevel=3)
     return fill_missing(measured, learned=split[0]), horizon, lookback, split
+
+
+def horizon_for(series: Series) -> int:
+    """The frequency's horizon, at most an eighth of the rows."""
+    return min(Frequency.of(series).default_horizon(len(series)), max(len(series) // 8, 1))
 
 
 def as_csv(series: Series) -> str:

@@ -17,12 +17,14 @@ from lightning.pytorch.callbacks import Callback
 
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
+from ...checkpoints.reached import write_data
 from ...errors import InputError, InputWarning, at_least, counted, expect_seed, printable
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
+from ..run_folder import CHECKPOINTS
 from .kinds import understand
 from .understood import OwnData
 
@@ -38,6 +40,9 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 
 ON_BACKBONE = (DETECTION.name, SEGMENTATION.name)
 """Tasks whose network has a backbone with weights in the package, from which it starts if it has none of its own."""
+
+SCRATCH = "scratch"
+"""Value of `initial` for a random initialization."""
 
 DATAS_OWN = ("num_classes", "in_chans", "variables", "lookback", "horizon", "scale")
 """Keywords of networks that follow from the data."""
@@ -102,12 +107,11 @@ def fit(
     path: str | Path, out: str | Path, *, minutes: float, seed: int = 0, initial: str | None = None, epochs: int | None
 ) -> Run:
     """Inspect the data, print what was found, and train; shared by `metamixer train` and `metamixer.train`."""
-    if not 0 < minutes <= MOST_MINUTES:
-        raise InputError(f"minutes {minutes:g}, expected a number above 0, at most {MOST_MINUTES} (a year)")
+    expect_length(minutes)
     if epochs is not None:
         at_least("epochs", epochs, 1)
     expect_seed("seed", seed)
-    data, out = understand(path), Path(out)
+    data, out = understand(path, seed), Path(out)
     start = find_start(data, initial)
     print(printable(f"{path}: {data.understood}"), flush=True)
     with removed_where_it_fails(out), naming_originals(out / "split"):
@@ -120,7 +124,15 @@ def fit(
         if steps < FEW_STEPS:
             more = f"only {counted(steps, 'training step')}, expected a weak network; increase --minutes or --epochs"
             warnings.warn(more, InputWarning, stacklevel=3)
-        return train(data, with_epochs(data, recipe, epochs), out, epochs)
+        found = train(data, with_epochs(data, recipe, epochs), out, epochs)
+    write_data(out, path, data.understood)
+    return found
+
+
+def expect_length(minutes: float) -> None:
+    """Raise InputError for a time limit that can't be one."""
+    if not 0 < minutes <= MOST_MINUTES:
+        raise InputError(f"minutes {minutes:g}, expected a number above 0, at most {MOST_MINUTES} (a year)")
 
 
 def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str | None) -> Run:
@@ -131,18 +143,23 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     if not (file.is_file() and last.is_file()):
         missing = last if file.is_file() else file
         raise InputError(f"{missing}: no such file, expected a run of metamixer train in {out} to resume")
-    data, recipe = understand(path), read_yaml(file, expected="the recipe of a run")
+    recipe = read_yaml(file, expected="the recipe of a run")
     try:
         kind, planned = recipe["data"]["class_path"], recipe["trainer"]["max_epochs"]
+        seed = recipe.get("seed_everything", 0)
     except (TypeError, KeyError):
         raise InputError(f"{file}: not written by metamixer train, expected the recipe of a run") from None
+    expect_seed("seed_everything", seed)
+    data = understand(path, seed)
     if kind != data.data_class:
         raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
     epochs = epochs or planned
     print(printable(f"{path}: {data.understood}"))
     print(printable(f"resuming the run in {out}, {counted(epochs, 'epoch')} in all"), flush=True)
     words = ["--out", str(out), "--trainer.max_epochs", str(epochs), "--resume", "true"]
-    return finished(data, run(["fit", "--config", str(file), *words]), Path(out), epochs)
+    found = finished(data, run(["fit", "--config", str(file), *words]), Path(out), epochs)
+    write_data(Path(out), path, data.understood)
+    return found
 
 
 @contextmanager
@@ -153,7 +170,7 @@ def removed_where_it_fails(out: Path) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        if not was_there and not any((out / name).exists() for name in ("best.ckpt", "last.ckpt")):
+        if not was_there and not any((out / name).exists() for name in CHECKPOINTS):
             shutil.rmtree(out, ignore_errors=True)
         raise
 
@@ -172,16 +189,20 @@ def naming_originals(folder: Path) -> Iterator[None]:
 
 def find_start(data: OwnData, initial: str | None) -> Start:
     """The requested weights, else the packaged weights for the task or its backbone, else an initialization."""
+    network, arguments = NETWORKS[data.task.name]
+    if initial == SCRATCH:
+        return Start(network, arguments)
     if initial is not None:
         start = start_of(Path(initial), data)
         if start is None:
             raise InputError(
-                f"initial {initial}, expected an unfused checkpoint for {data.task.name} with the inputs of this data"
+                f"initial {initial}, expected {SCRATCH} or an unfused checkpoint for {data.task.name} with the inputs "
+                "of this data"
             )
         return start
     files = [packaged_weights(name) for name in packaged_names()]
     fitting = (start_of(file, data) for file in files)
-    scratch = Start(*NETWORKS[data.task.name], pretrained_backbone=data.task.name in ON_BACKBONE)
+    scratch = Start(network, arguments, pretrained_backbone=data.task.name in ON_BACKBONE)
     return next((start for start in fitting if start), scratch)
 
 
@@ -199,7 +220,7 @@ def start_of(file: Path, data: OwnData) -> Start | None:
 
 def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str, Any]:
     """The recipe for `metamixer fit`, without the number of epochs."""
-    arguments = data.prepare(out, seed)
+    arguments = data.prepare(out)
     if "num_workers" not in arguments:
         arguments["num_workers"] = 0 if data.items < SMALL else max(min((os.cpu_count() or 1) - 1, 4), 0)
     model = {

@@ -26,7 +26,7 @@ class OwnData:
 
     task: the task; understood: a one-line description; items, val_items: numbers of training and validation items.
     model_class, model: the task's class and keywords; data_class: the data module; trainer: Lightning's keywords.
-    prepare: (run folder, seed) -> keywords of the data module; it writes only into the run folder.
+    prepare: run folder -> keywords of the data module; it writes only into the run folder.
     most_epochs: maximum number of epochs.
     """
 
@@ -37,7 +37,7 @@ class OwnData:
     model_class: str
     model: Arguments
     data_class: str
-    prepare: Callable[[Path, int], Arguments]
+    prepare: Callable[[Path], Arguments]
     trainer: Arguments = field(default_factory=dict)
     most_epochs: int = 100
 
