@@ -61,7 +61,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": Command(
         "train on a folder of your own data",
-        ("train flowers --minutes 10", "train table.csv --epochs 5 --out runs/mine", "train flowers --resume"),
+        ("train flowers --minutes 10", "train table.csv --out runs/mine", "train flowers --resume"),
         ("out", "minutes", "epochs", "initial", "seed", "resume", "json"),
     ),
     "fit": Command(
