@@ -1,11 +1,12 @@
 """Measure time and peak memory of forecasting very many series, in Python and by the command.
 
-    python benchmarks/forecast_stream.py [--series 10000 100000] [--ways stream command]
+    python benchmarks/forecast_stream.py [--series 10000 100000] [--ways stream command parts]
         [--out benchmarks/results/forecast_stream.json]
 
 Each row is a process of its own, on one core: monthly series of 60 rows, horizon 12. `stream`: generated as they are
 read, with `Forecaster.stream`; `command`: `metamixer forecast` of a CSV file, which it reads in parts from 64 MiB on
-(about 45,000 of these series). The memory of 0 series is that of the imports and the network.
+(about 45,000 of these series); `parts`: the same, from any size on. The memory of 0 series is that of
+the imports and the network. `--out` keeps the rows that aren't measured again.
 """
 
 import argparse
@@ -53,7 +54,15 @@ def command(count: int, folder: Path) -> int:
         return sum(1 for _ in lines) - 1
 
 
-WAYS = {"stream": stream, "command": command}
+def in_parts(count: int, folder: Path) -> int:
+    """The same, also of a file that is small enough to be read whole."""
+    from metamixer.data.series import parts
+
+    parts.LARGE = 1
+    return command(count, folder)
+
+
+WAYS = {"stream": stream, "command": command, "parts": in_parts}
 
 
 def write_table(count: int, file: Path) -> None:
@@ -94,17 +103,18 @@ def main() -> None:
     from metamixer.system.files import write_text
     from metamixer.system.machine import describe_machine
 
-    results = {"machine": describe_machine(), "rows": []}
+    rows = json.loads(options.out.read_text())["rows"] if options.out and options.out.is_file() else []
     with tempfile.TemporaryDirectory() as folder:
         for count in options.series:
             write_table(count, Path(folder, f"{count}.csv"))
             for way in options.ways:
                 run = [sys.executable, __file__, "--one", way, str(count), folder]
                 answer = subprocess.run(run, check=True, capture_output=True, text=True).stdout
-                results["rows"].append(json.loads(answer.splitlines()[-1]))
-                print(results["rows"][-1], flush=True)
+                rows = [row for row in rows if (row["way"], row["series"]) != (way, count)]
+                rows.append(json.loads(answer.splitlines()[-1]))
+                print(rows[-1], flush=True)
                 if options.out:
-                    write_text(options.out, json.dumps(results, indent=1))
+                    write_text(options.out, json.dumps({"machine": describe_machine(), "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from PIL import Image
 
 from metamixer.data.detection.coco_faults import packed_counts, usable_polygons
 from metamixer.data.detection.coco_json import decode_mask, encode_mask, read_coco
+from metamixer.data.images.lossless import read_picture
 from metamixer.data.images.reading import read_image
 from metamixer.data.points import las
 from metamixer.data.points.clouds import read_cloud
@@ -163,6 +164,18 @@ def test_a_broken_tiff_brings_no_lines_of_libtiff(tmp_path, capfd):
     with pytest.raises(InputError, match=r"a\.tif: not a readable image"):
         read_image(tmp_path / "a.tif", name=str(tmp_path / "a.tif"))
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("read", [read_image, read_picture])
+def test_a_tiff_that_holds_a_part_of_its_pixels_is_refused(read, tmp_path):
+    file = tmp_path / "a.tif"
+    Image.new("RGB", (32, 24)).save(file)
+    read(file)
+    height = struct.pack("<HHII", 257, 4, 1, 24)
+    assert height in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(height, struct.pack("<HHII", 257, 4, 1, 4_000_000)))
+    with pytest.raises(InputError, match="32 x 4000000 pixels, of which it holds 32 x 24"):
+        read(file)
 
 
 def test_pillows_logs_are_not_printed():

@@ -1,6 +1,8 @@
 """`metamixer export`, and `predict` with its files: int8 with its accuracy, and wrong requests in one line."""
 
+import io
 import json
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -40,55 +42,56 @@ def test_a_fixed_batch_is_one_or_the_users_and_predicts_any_number(shape, side, 
     assert answers[0] == pytest.approx(answers[1], abs=1e-3 if side == SIZE else 1)
 
 
-@pytest.fixture
-def labelled(tmp_path):
+def write_labelled(folder):
+    """Three images of each class, in a folder of its name."""
     for i, name in enumerate(CLASSES):
-        (tmp_path / "images" / name).mkdir(parents=True)
+        (folder / "images" / name).mkdir(parents=True)
         for j in range(3):
             Image.effect_mandelbrot((70, 70), (-2 + 0.2 * i, -1, 1, 1 + 0.1 * j), 20).save(
-                tmp_path / "images" / name / f"{j}.png"
+                folder / "images" / name / f"{j}.png"
             )
-    return tmp_path / "images"
+    return folder / "images"
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    return write_labelled(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def int8(checkpoint, tmp_path_factory):
+    """The command that exports to int8, a file that it has written, and what it printed."""
+    folder = tmp_path_factory.mktemp("int8")
+    images = write_labelled(folder)
+    command = ["export", str(checkpoint), "--format", "openvino", "--int8"]
+    command += ["--calibration", str(images), "--validation", str(images)]
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main([*command, "--max_drop", "100", "--out", str(folder / "full.xml")]) == 0
+    return command, folder / "full.xml", printed.getvalue()
 
 
 @needs["openvino"]
-def test_int8_is_written_with_its_accuracy_or_not_at_all(checkpoint, labelled, tmp_path, capfd):
+def test_int8_is_written_with_its_accuracy_or_not_at_all(int8, labelled, tmp_path, capfd):
+    command, full, printed = int8
+    assert "% in int8" in printed
+    assert main(["predict", "--checkpoint", str(full), str(labelled)]) == 0
     out = tmp_path / "net.xml"
-    command = ["export", str(checkpoint), "--format", "openvino", "--out", str(out), "--int8"]
-    folders = ["--calibration", str(labelled), "--validation", str(labelled)]
-    assert main([*command, *folders, "--max_drop", "-200"]) == 2
+    assert main([*command, "--max_drop", "-200", "--out", str(out)]) == 2
     error = capfd.readouterr().err.splitlines()[-1]
     assert "the costliest layers: " in error
     assert not out.exists()
-    assert main([*command, *folders, "--max_drop", "100"]) == 0
-    assert "% in int8" in capfd.readouterr().out
-    assert main(["predict", "--checkpoint", str(out), str(labelled)]) == 0
 
 
 @needs["openvino"]
-def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(
-    checkpoint, labelled, tmp_path, monkeypatch, capsys
-):
-    command = [
-        "export",
-        str(checkpoint),
-        "--format",
-        "openvino",
-        "--calibration",
-        str(labelled),
-        "--validation",
-        str(labelled),
-        "--int8",
-    ]
-    quantized = []
-    for name, accuracies in (("full", [90.0, 89.5]), ("mixed", [90.0, 50.0, 60.0, 89.5])):
-        answers = iter(accuracies)
-        monkeypatch.setattr(
-            "metamixer.deployment.exporting.top1", lambda *args, answers=answers, **settings: next(answers)
-        )
-        assert main([*command, "--mixed", "--out", str(tmp_path / f"{name}.xml")]) == 0
-        quantized.append((tmp_path / f"{name}.xml").read_text().count('type="FakeQuantize"'))
+def test_mixed_precision_leaves_the_costliest_layers_in_floating_point(int8, tmp_path, monkeypatch, capsys):
+    command, full, _ = int8
+    monkeypatch.setattr(
+        "metamixer.deployment.exporting.top1",
+        lambda *args, answers=iter([90.0, 50.0, 60.0, 89.5]), **settings: next(answers),
+    )
+    assert main([*command, "--mixed", "--out", str(tmp_path / "mixed.xml")]) == 0
     assert "2 layers: " in capsys.readouterr().out
+    quantized = [path.read_text().count('type="FakeQuantize"') for path in (full, tmp_path / "mixed.xml")]
     assert quantized[0] - quantized[1] >= 2
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from metamixer.data.series.frames import read_frame
+from metamixer.data.series.parts import comes_in_parts, parts_of
 from metamixer.data.series.tables import find_table, read_table
 from metamixer.errors import naming
 from metamixer.tasks.confusion import read_confusion
@@ -25,11 +26,13 @@ def make(folder: Path) -> list[Kind]:
     long = pandas.DataFrame({"unique_id": ["x"] * 20 + ["y"] * 20, "ds": [*dates[:20]] * 2, "y": np.arange(40.0)})
     wide.to_csv(folder / "wide.csv", index=False)
     wide.to_csv(folder / "semicolons.csv", index=False, sep=";", decimal=",")
-    long.to_csv(folder / "long.csv", index=False)
+    for name in ("long.csv", "parts.csv"):
+        long.to_csv(folder / name, index=False)
     (folder / "packed.csv.gz").write_bytes(gzip.compress(wide.to_csv(index=False).encode()))
     (folder / "metrics.csv").write_text("epoch,step,val/top1,train/loss\n0,1,,2.5\n0,1,0.5,\n")
     (folder / "confusion.csv").write_text("class,a,b\na,3,1\nb,0,5\n")
     tables = [Kind(name, read) for name in ("wide.csv", "semicolons.csv", "packed.csv.gz")]
+    tables.append(Kind("parts.csv", read_in_parts))
     logs = [Kind("metrics.csv", read_log), Kind("confusion.csv", read_confusion)]
     if not find_spec("pyarrow") or not find_spec("fsspec"):
         return [*tables, *logs, Kind("long.csv", read)]
@@ -44,6 +47,13 @@ def read(path: Path) -> None:
     """As `metamixer forecast` does."""
     with naming(find_table(path)):
         read_frame(read_table(path))
+
+
+def read_in_parts(path: Path) -> None:
+    """As `metamixer forecast` does with a large table."""
+    if comes_in_parts(path, large=1):
+        for _ in parts_of(path):
+            pass
 
 
 def read_in_job(path: Path) -> None:

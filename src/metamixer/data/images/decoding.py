@@ -46,6 +46,14 @@ def decoding(name: object) -> Iterator[None]:
         raise InputError(f"{name}: not a readable image ({first_line(error)})") from None
 
 
+def expect_whole(image: Image.Image) -> None:
+    """Raise ValueError for a TIFF whose strips don't cover it: Pillow leaves the rest black, up to gigabytes of it."""
+    if image.format == "TIFF" and image.tile:
+        width, height = (max(tile[1][side] for tile in image.tile) for side in (2, 3))
+        if width * height < image.width * image.height:
+            raise ValueError(f"{image.width} x {image.height} pixels, of which it holds {width} x {height}")
+
+
 def quieten_libtiff() -> None:
     """Let libtiff, as it comes with Pillow, print nothing on standard error: what is wrong is in our message."""
     for library in Path(Image.__file__).parent.parent.glob("pillow.libs/libtiff*"):

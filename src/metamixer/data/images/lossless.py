@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ...errors import InputError
 from ...system.files import refuse_special, written_whole
-from .decoding import decoding
+from .decoding import decoding, expect_whole
 from .deep_png import decode_deep_png, is_deep_color_png, write_deep_png
 from .jpeg import file_quality, is_lossy
 from .orientation import find_turn
@@ -100,6 +100,7 @@ def read_picture(path: Path) -> PictureFile:
     refuse_special(path)
     with decoding(path), Image.open(path) as image:
         _refuse_unknown(image, path)
+        expect_whole(image)
         image.load()  # in a PNG the EXIF data may follow the pixels
         about = {
             "format": TAKEN_AS.get(image.format, image.format),

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset
 from ...errors import InputError, first_line
 from ...system.files import files_below, refuse_special
 from ..preprocessing import Transform
-from .decoding import decoding
+from .decoding import decoding, expect_whole
 from .orientation import find_turn
 from .shards import ShardReader
 from .splits import split_folder
@@ -71,6 +71,7 @@ def read_image(file, *, mode: str = "RGB", name: str = "image", upright: bool = 
         refuse_special(Path(file))
     with decoding(name):
         image = file if isinstance(file, Image.Image) else Image.open(file)
+        expect_whole(image)
         image.load()  # in a PNG the EXIF data may follow the pixels
         turn = find_turn(image) if upright else None
         image = as_8_bits(image, name).convert(mode)

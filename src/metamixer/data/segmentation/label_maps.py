@@ -9,7 +9,7 @@ from PIL import Image
 
 from ...errors import InputError
 from ...system.yaml_files import read_yaml
-from ..images.decoding import decoding
+from ..images.decoding import decoding, expect_whole
 
 IGNORED_PIXEL = 255
 """Label of ignored pixels in tensors."""
@@ -89,6 +89,7 @@ def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) 
     """
     with decoding(path):
         image = Image.open(path)
+        expect_whole(image)
         image.load()
     if image.mode not in LABEL_MODES:
         raise InputError(f"{path}: an image of mode {image.mode}, expected a PNG of class numbers (mode L or P)")

@@ -23,12 +23,13 @@ ROWS = 100_000
 IDENTIFIER, TIME, _ = LONG
 
 
-def comes_in_parts(path: Path) -> bool:
+def comes_in_parts(path: Path, large: int | None = None) -> bool:
     """Whether a table is large and long, and its series, forecast one by one, have the forecast of the whole table.
 
-    They do if the rows of each are together and all end at the same date. Only CSV that isn't packed.
+    They do if the rows of each are together and all end at the same date. Only CSV that isn't packed. large: size in
+    bytes from which a table is large, `LARGE` by default.
     """
-    if path.suffix in (".parquet", ".gz") or path.stat().st_size < LARGE:
+    if path.suffix in (".parquet", ".gz") or path.stat().st_size < (LARGE if large is None else large):
         return False
     with path.open("rb") as file:
         header = file.read(SAMPLE).partition(b"\n")[0]
@@ -48,7 +49,7 @@ def parts_of(
         ) as parts:
             for part in parts:
                 yield part.replace(list(missing_values), np.nan) if missing_values else part
-    except (ValueError, OSError) as error:  # pandas' own errors are among them
+    except Exception as error:  # pandas raises errors of its own
         raise InputError(f"{path}: not a readable table ({first_line(error)})") from None
 
 
