@@ -1,6 +1,9 @@
 """metamixer train"""
 
+from contextlib import nullcontext
+
 from .output import Output
+from .progress import working
 
 
 def train(
@@ -31,10 +34,12 @@ def train(
         overwrite: replace an existing JSON file.
     """
     from ..predictors import own_training
+    from ..predictors.own_table import fine_tunes
 
     how = {"minutes": minutes, "epochs": epochs, "initial": initial, "seed": seed, "resume": resume}
     output = Output(json, overwrite=overwrite)
-    with output.alone():
+    tunes = not resume and epochs is None and fine_tunes(data, initial)  # other trainings have Lightning's progress bar
+    with output.alone(), working("fine-tuning") if tunes else nullcontext():
         trained = own_training.train(data, out=out, **how)
     output.say(trained)
     output.end(trained.to_dict(), then=trained.next_command)
