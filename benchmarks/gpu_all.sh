@@ -4,7 +4,8 @@
 # Each part writes its results to FOLDER (default runs/gpu) as soon as it has them. The script ends after LIMIT seconds
 # (default 520). Started again with the same FOLDER, it skips finished parts and resumes the trainings. Needs torch,
 # timm, Lightning and Triton, but no internet; a part whose packages or data are missing says so and ends.
-# The trainings read DATA (default runs/gpu_data), with the folders CamVid and super_resolution (T91, BSDS200, Set5).
+# The trainings read DATA (default runs/gpu_data), with the folders CamVid, super_resolution (T91, BSDS200, Set5) and
+# mini_imagenet; those without their folder are left out.
 # `make gpu-dry` runs all parts on a CPU, the kernels in Triton's interpreter, with small networks and inputs.
 set -u
 cd "$(dirname "$0")/.." || exit
@@ -78,5 +79,7 @@ benchmark inference 90 gpu --parts images points --device "$device" "${quick[@]}
 [ -d "$data/CamVid" ] && train camvid 300 segmentation/camvid_gpu --data.root "$data/CamVid" "${fitting[@]}"
 [ -d "$data/super_resolution" ] && train sr_light 300 super_resolution/291_images_light_x2 \
     --data.root "$data/super_resolution" "${fitting[@]}"
+[ -d "$data/mini_imagenet" ] && train mini_imagenet 480 classification/mini_imagenet_gpu \
+    --data.root "$data/mini_imagenet" "${fitting[@]}"
 part zero_shot 380 "$python" -m metamixer.training.zero_shot "${zero[@]}" --out "$out/zero_shot" --checkpoint-seconds 20
 exit $failed

@@ -22,4 +22,4 @@ def test_minute_one(tmp_path, monkeypatch, capfd):
 def test_classify_photograph(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", ["classify_photograph.py", "--out", str(tmp_path / "rocket.jpg")])
     runpy.run_path(str(EXAMPLES / "classify_photograph.py"), run_name="__main__")
-    assert capfd.readouterr().out.startswith("missile 8") and (tmp_path / "rocket.jpg").is_file()
+    assert capfd.readouterr().out.startswith("missile ") and (tmp_path / "rocket.jpg").is_file()

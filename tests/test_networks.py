@@ -183,7 +183,7 @@ def test_refuses_an_image_that_does_not_fit(shape, message, features_only):
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(InputError, match="model 'ffnet1': no such model; did you mean ffnet_1"):
         metamixer.create_model("ffnet1")
-    with pytest.raises(InputError, match=r"expected one of .*ffnet_1, .*, or a timm name"):
+    with pytest.raises(InputError, match="expected a name that `metamixer models` lists"):
         metamixer.create_model("zzz")
 
 

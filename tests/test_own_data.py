@@ -327,12 +327,13 @@ def test_the_result_as_json(tmp_path, monkeypatch, capsys):
         return trained
 
     monkeypatch.setattr(own_training, "train", train)
-    assert main(["train", "flowers", "--json", "-"]) == 0
+    flowers = str(write_classes(tmp_path / "flowers"))
+    assert main(["train", flowers, "--json", "-"]) == 0
     said = capsys.readouterr()
     about = {"task": "classification", "checkpoint": str(tmp_path / "best.ckpt"), "metric": trained.task.metric}
     assert json.loads(said.out) == {**about, "value": 0.75, "val_items": 4, "epochs": 3}
     assert said.err == "training\n"
-    assert main(["train", "flowers", "--json", str(tmp_path / "result.json")]) == 0
+    assert main(["train", flowers, "--json", str(tmp_path / "result.json")]) == 0
     assert json.loads((tmp_path / "result.json").read_text())["value"] == 0.75
     assert capsys.readouterr().out.splitlines()[-1] == f"next: {trained.next_command}"
 

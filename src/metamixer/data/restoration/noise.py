@@ -15,7 +15,7 @@ QUIET = 0.05
 """Fraction of the blocks that are quieter than the measured one."""
 
 QUIET_POWER = 0.6
-"""Power of that block, of the noise's variance: 0.555 for noise alone, more in photographs (benchmarks/noise.py)."""
+"""Power of that block, of the noise's variance: 0.555 for noise alone, more in photographs (a trial)."""
 
 
 def noise_std(sample: np.ndarray) -> float:
