@@ -30,25 +30,30 @@ SHAPES = ((320, 14, 7), (640, 7, 7), (80, 56, 3), (160, 28, 3), (320, 16, 7), (6
 """Channels, side of the image and kernel size."""
 BATCH = 128
 DRY_SHAPES, DRY_BATCH = ((2, 7, 3),), 4
+NUMBERS = {
+    "launch": ("M", "CHUNK", "WARPS", "PROGRAMS", "PARTS"),
+    "launch_rows": ("R", "CHANNELS", "WARPS", "LONGEST_SEGMENT", "PARTS"),
+}
+"""Module of the launches -> its numbers."""
 SETTINGS = {
     "launch": (
-        {"M": 64, "CHUNK": 64, "WARPS": 4, "PROGRAMS": 1024, "PARTS": 512},
-        {"M": 64, "CHUNK": 32, "WARPS": 4, "PROGRAMS": 4096, "PARTS": 2048},
-        {"M": 64, "CHUNK": 16, "WARPS": 4, "PROGRAMS": 4096, "PARTS": 2048},
-        {"M": 128, "CHUNK": 32, "WARPS": 4, "PROGRAMS": 2048, "PARTS": 1024},
-        {"M": 128, "CHUNK": 32, "WARPS": 8, "PROGRAMS": 2048, "PARTS": 1024},
-        {"M": 32, "CHUNK": 32, "WARPS": 4, "PROGRAMS": 4096, "PARTS": 2048},
+        (64, 64, 4, 1024, 512),
+        (64, 32, 4, 4096, 2048),
+        (64, 16, 4, 4096, 2048),
+        (128, 32, 4, 2048, 1024),
+        (128, 32, 8, 2048, 1024),
+        (32, 32, 4, 4096, 2048),
     ),
     "launch_rows": (
-        {"R": 8, "CHANNELS": 64, "WARPS": 4, "LONGEST_SEGMENT": 16, "PARTS": 1024},
-        {"R": 8, "CHANNELS": 64, "WARPS": 8, "LONGEST_SEGMENT": 16, "PARTS": 1024},
-        {"R": 4, "CHANNELS": 64, "WARPS": 4, "LONGEST_SEGMENT": 16, "PARTS": 2048},
-        {"R": 16, "CHANNELS": 32, "WARPS": 8, "LONGEST_SEGMENT": 16, "PARTS": 1024},
-        {"R": 8, "CHANNELS": 32, "WARPS": 4, "LONGEST_SEGMENT": 8, "PARTS": 2048},
-        {"R": 8, "CHANNELS": 128, "WARPS": 8, "LONGEST_SEGMENT": 8, "PARTS": 1024},
+        (8, 64, 4, 16, 1024),
+        (8, 64, 8, 16, 1024),
+        (4, 64, 4, 16, 2048),
+        (16, 32, 8, 16, 1024),
+        (8, 32, 4, 8, 2048),
+        (8, 128, 8, 8, 1024),
     ),
 }
-"""Module of the launches -> numbers to try in addition to its own."""
+"""The same module -> values of these numbers to try in addition to its own."""
 
 
 def module_of(name: str):
@@ -113,9 +118,10 @@ def channels_last(x: Tensor) -> Tensor:
 def settings(name: str, c: int, side: int, k: int) -> Iterator[dict[str, int]]:
     """Candidates for the numbers of a launch; its current numbers come first."""
     module = module_of(name)
-    candidates = SETTINGS[module.__name__.rpartition(".")[2]]
-    yield {number: getattr(module, number) for number in candidates[0]}
+    key = module.__name__.rpartition(".")[2]
+    yield {number: getattr(module, number) for number in NUMBERS[key]}
     found = cut(side, side, (k, k))
+    candidates = (dict(zip(NUMBERS[key], values, strict=True)) for values in SETTINGS[key])
     yield from (numbers for numbers in candidates if numbers.get("CHUNK", 0) <= found.k)
 
 

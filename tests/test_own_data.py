@@ -2,13 +2,9 @@
 
 import json
 import re
-import shlex
-from collections import Counter
-from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
-import pandas
 import pytest
 import torch
 import yaml
@@ -21,16 +17,13 @@ from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.models.tasks import TASKS
 from metamixer.predictors import own_training
-from metamixer.predictors.fine_tuning import FineTuning
-from metamixer.predictors.own_table import fine_tunes
 from metamixer.predictors.own_training import Trained
 from metamixer.tasks.detection import Detection
 from metamixer.training.own_data.kinds import understand
-from metamixer.training.own_data.stratified import stratified_split
 from metamixer.training.own_data.training import find_start, naming_originals, recipe_of
 from metamixer.training.own_data.understood import split
 from metamixer.training.recipes import find_recipe, name_of, nearest_recipe, recipe_names, with_recipes
-from tables import wide
+from tables import write_table
 
 RANDOM = np.random.RandomState(0)
 
@@ -89,12 +82,6 @@ def write_clouds(root, count=3):
     return root
 
 
-def write_table(root):
-    root.mkdir()
-    wide(120).to_csv(root / "sales.csv", index=False)
-    return root
-
-
 KINDS = {
     "classification": (write_classes, "10 images in 2 classes (blue, red), 2 held out for validation"),
     "detection": (write_coco, "5 images with 5 objects of 1 class (tile), 1 held out for validation"),
@@ -127,26 +114,6 @@ def test_the_split_is_stratified_and_follows_the_seed(tmp_path):
     held = json.loads((tmp_path / "run" / "split.json").read_text())["validation"]
     assert sum("/blue/" in name for name in held) == sum("/red/" in name for name in held) == 2
     assert split(range(50), 0) == split(range(50), 0) != split(range(50), 1)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_rare_labels_are_in_both_parts(seed):
-    """Of 100 items, two have the rare label, and a chain of pairs shares items with it and with each other."""
-    labels = [{"road", *(["sky"] if number % 2 else [])} for number in range(100)]
-    for label, items in {"cat": (3, 70), "dog": (70, 71), "cow": (71, 5), "one": (9,)}.items():
-        for item in items:
-            labels[item].add(label)
-    train, val = stratified_split(labels, seed)
-    assert sorted(train + val) == list(range(100)) and 18 <= len(val) <= 24
-    counts = Counter(label for item in val for label in labels[item])
-    assert counts["cat"] == counts["dog"] == counts["cow"] == 1 and 8 <= counts["sky"] <= 13
-    assert stratified_split(labels, seed) == (train, val) != stratified_split(labels, seed + 1)
-
-
-@pytest.mark.parametrize("labels", [[set()] * 5, [{number} for number in range(5)], [{0}] * 5, [set(), {0}] * 2])
-def test_both_parts_have_items(labels):
-    train, val = stratified_split(labels, 0)
-    assert len(train) in (3, 4) and val and sorted(train + val) == list(range(len(labels)))
 
 
 @pytest.mark.parametrize("write", [write_masks, write_coco])
@@ -291,6 +258,10 @@ def test_large_images_start_from_the_packaged_upscaler(tmp_path):
     assert torch.equal(trainable(image), load_checkpoint(start.file)[0](image))
 
 
+def test_scratch_is_a_random_initialization(tmp_path):
+    assert str(find_start(understand(write_classes(tmp_path / "photos")), "scratch")) == "ffnet_nano from scratch"
+
+
 def test_a_fault_in_coco_is_told_of_the_users_file(tmp_path):
     root = write_coco(tmp_path / "data")
     (file,) = root.rglob("*.json")
@@ -370,63 +341,3 @@ def test_recipes_are_found_by_name(tmp_path):
     assert nearest_recipe("digit") == "; did you mean digits?" and nearest_recipe("wxyz") == ""
     with pytest.raises(InputError, match="config 'own_data', expected one of detection/own_data, points/own_data"):
         find_recipe("own_data")
-
-
-@pytest.mark.parametrize("rows", [[], [50, 51]])
-def test_a_table_fine_tunes_the_packaged_forecaster(rows, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(FineTuning, "__init__", partialmethod(FineTuning.__init__, steps=2, batch_size=4, checks=1))
-    table, out = tmp_path / "my sales.csv", tmp_path / "run"
-    wide(300).drop(index=rows).to_csv(table, index=False)
-    assert main(["train", str(table), "--out", str(out)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert ": 300 dates of 3 series (load, wind, price), the last 37 held out for the backtest; trains" in lines[0]
-    assert "fine-tuning ffnet_ts_zero: 2 steps" in lines[1]
-    assert re.match(r"MASE of the forecaster \d.*, seasonal-naive \(24 steps\) ", lines[-2]) and "nan" not in lines[-2]
-    loaded = metamixer.load(out)
-    assert loaded.horizon == 37 and loaded.predict(wide(300)).equals(
-        metamixer.load(out / "best.safetensors")(wide(300)).frame
-    )
-    figure, hub = lines[-2].partition(";")[0], tmp_path / "hub"
-    assert main(["export", str(out), "--format", "hub", "--out", str(hub)]) == 0
-    assert f"Reached {figure} of my sales.csv: 300 dates of 3 series" in (hub / "README.md").read_text()
-    command = shlex.split(lines[-1].removeprefix("next: metamixer "))
-    assert main([*command, "--out", str(tmp_path / "forecast.csv")]) == 0
-    assert len((tmp_path / "forecast.csv").read_text().splitlines()) == 38
-
-
-def test_a_fine_tuned_run_keeps_the_earlier_one_and_can_be_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(FineTuning, "__init__", partialmethod(FineTuning.__init__, steps=2, batch_size=4, checks=1))
-    table, out = write_table(tmp_path / "data") / "sales.csv", tmp_path / "run"
-    first = metamixer.train(table, out=out)
-    kept = (out / "best.safetensors").read_bytes()
-    again = metamixer.train(table, out=out, initial=str(out / "best.safetensors"))
-    assert (out / "earlier_run_1" / "best.safetensors").read_bytes() == kept
-    assert first.predictor.horizon == again.predictor.horizon == 15
-    assert json.loads((out / "split.json").read_text()) == {"rows": 120, "train": 90, "validation": 15, "test": 15}
-    about = again.to_dict()
-    assert about["value"] == about["mase"]["forecaster"] and about["mae"].keys() == {"load", "wind", "price"}
-
-
-def test_scratch_trains_a_table_from_a_random_initialization(tmp_path):
-    data = write_table(tmp_path / "data")
-    assert not fine_tunes(data, "scratch") and fine_tunes(data, None)
-    assert str(find_start(understand(data), "scratch")) == "ffnet_ts from scratch"
-    assert str(find_start(understand(write_classes(tmp_path / "photos")), "scratch")) == "ffnet_nano from scratch"
-    trained = metamixer.train(data, out=tmp_path / "run", epochs=1)
-    assert trained.checkpoint == tmp_path / "run" / "best.ckpt" and trained.predictor.horizon == 15
-
-
-def test_a_table_with_gaps_trains_on_a_filled_copy(tmp_path):
-    months = wide(240, "MS").drop(index=[50, 51])
-    months.iloc[100, 1] = np.nan
-    months.to_csv(tmp_path / "a.csv", index=False)
-    with (
-        pytest.warns(InputWarning, match="2 missing rows .* added"),
-        pytest.warns(InputWarning, match="missing values"),
-    ):
-        data = understand(tmp_path / "a.csv")
-    (tmp_path / "run").mkdir()
-    settings = data.prepare(tmp_path / "run")
-    copy = pandas.read_csv(settings["path"])
-    assert len(copy) == 240 and not copy.isna().any(axis=None)
-    assert (settings["horizon"], settings["lookback"], sum(settings["split"])) == (18, 96, 240)

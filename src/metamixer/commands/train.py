@@ -38,7 +38,7 @@ def train(
 
     how = {"minutes": minutes, "epochs": epochs, "initial": initial, "seed": seed, "resume": resume}
     output = Output(json, overwrite=overwrite)
-    tunes = not resume and epochs is None and fine_tunes(data, initial)  # other trainings have Lightning's progress bar
+    tunes = fine_tunes(data, initial, epochs=epochs, resume=resume)  # other trainings have Lightning's progress bar
     with output.alone(), working("fine-tuning") if tunes else nullcontext():
         trained = own_training.train(data, out=out, **how)
     output.say(trained)

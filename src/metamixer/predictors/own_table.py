@@ -86,9 +86,9 @@ class TunedOnTable:
         return f"{self.tuned}\n{self.backtest}\n{self.figure}; the forecaster is in {self.checkpoint}"
 
 
-def fine_tunes(path: str | Path, initial: str | None) -> bool:
+def fine_tunes(path: str | Path, initial: str | None, *, epochs: int | None = None, resume: bool = False) -> bool:
     """Whether `train` fine-tunes a forecaster of each series alone: a table without another network to start from."""
-    if initial == SCRATCH or kind_of(path) is not TABLE:
+    if resume or epochs is not None or initial == SCRATCH or kind_of(path) is not TABLE:
         return False
     return initial is None or read_checkpoint(initial)[1].get("task") == ZERO_SHOT.name
 

@@ -85,7 +85,7 @@ def train(
     out = Path("runs", Path(os.path.realpath(data)).stem) if out is None else Path(out)
     if resume:
         run = go_on(data, out, epochs=epochs, initial=initial)
-    elif epochs is None and fine_tunes(data, initial):
+    elif fine_tunes(data, initial, epochs=epochs):
         return tune_on_table(data, out, minutes=minutes, initial=initial, seed=seed)
     else:
         run = fit(data, out, minutes=minutes, epochs=epochs, initial=initial, seed=seed)

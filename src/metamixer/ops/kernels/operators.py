@@ -40,7 +40,7 @@ def _depthwise_backward(
 
 @_depthwise_backward.register_fake
 def _(grad, x, weight, bias, gelu):
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    wide = launch.wide(x)
     return torch.empty_like(x), torch.empty_like(weight, dtype=wide), weight.new_empty(len(weight), dtype=wide)
 
 
@@ -67,8 +67,7 @@ def _moments(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
 
 @_moments.register_fake
 def _(x, weights):
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    return x.new_empty(2, len(weights), x.shape[1], dtype=wide)
+    return x.new_empty(2, len(weights), x.shape[1], dtype=launch.wide(x))
 
 
 @operator("metamixer::moments_backward", mutates_args=())
