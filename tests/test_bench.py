@@ -29,7 +29,15 @@ RESULTS = [
 ]
 
 
-def test_times_forms_and_the_published_form(tmp_path, capsys):
+@pytest.fixture
+def one_import(monkeypatch):
+    """Fork the processes of a benchmark from one that has imported PyTorch, which each would take seconds to do."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["metamixer.bench.protocol"])
+    monkeypatch.setattr("metamixer.bench.processes.multiprocessing.get_context", lambda method: context)
+
+
+def test_times_forms_and_the_published_form(one_import, tmp_path, capsys):
     out = tmp_path / "bench.json"
     forms = ["--backends", "eager", "--precisions", "fp32", "int8", "--rounds", "2", "--warmup", "1"]
     assert main(["bench", "test_convnext", *forms, "--json", str(out), "--sizes", "64", "--threads", "1"]) == 0

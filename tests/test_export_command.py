@@ -319,7 +319,7 @@ def test_a_network_of_several_tensors_is_refused(name, capsys):
 
 @needs["onnx"]
 @pytest.mark.parametrize("name", ["ffnet_head_ffnet_nano", "ffnet_sr_nano_x2"])
-def test_segmenters_and_upscalers_export_by_name(name, tmp_path, capsys):
+def test_segmenters_and_upscalers_export_by_name(name, shallow, tmp_path, capsys):
     assert (
         main(
             [
