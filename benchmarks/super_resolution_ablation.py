@@ -62,11 +62,12 @@ def write(rows: dict[str, dict], epochs: int, *, precision: str) -> None:
     write_results(RESULTS, lines, {"epochs": epochs, "precision": precision, "rows": rows})
 
 
-def with_interval(values: list[float]) -> str:
+def with_interval(values: list[float], digits: int = 2) -> str:
     """The mean, and half the 95 % interval if there are several values."""
     if len(values) < 2:
-        return f"{mean(values):.2f}"
-    return f"{mean(values):.2f} ± {STUDENT[min(len(values), max(STUDENT))] * stdev(values) / len(values) ** 0.5:.2f}"
+        return f"{mean(values):.{digits}f}"
+    half = STUDENT[min(len(values), max(STUDENT))] * stdev(values) / len(values) ** 0.5
+    return f"{mean(values):.{digits}f} ± {half:.{digits}f}"
 
 
 def main() -> None:
