@@ -94,6 +94,7 @@ def main() -> None:
                 "trainer.precision": options.precision,
                 "model.model_args": f"{{mixers: {mixer}, expansion_ratio: {MIXERS[mixer].ratio}}}",
                 "trainer.max_epochs": options.epochs,
+                "trainer.check_val_every_n_epoch": options.epochs,
             }
             train(RECIPE, settings, out=options.runs / f"{mixer}_{seed}")
             write(finished(options.runs, options.seeds), options.epochs, precision=options.precision)
