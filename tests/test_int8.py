@@ -60,7 +60,7 @@ def test_layer_costs_name_the_layer_that_int8_hurts():
 
 
 @needs["openvino"]
-def test_int8_depthwise_convolutions_are_right_in_openvino(shallow):
+def test_int8_depthwise_convolutions_are_right_in_openvino():
     torch.manual_seed(0)
     network = randomize(metamixer.create_model("ffnet_nano", num_classes=10)).eval()
     images = torch.rand(16, 3, 32, 32)
