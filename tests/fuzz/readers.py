@@ -84,13 +84,13 @@ def called_functions(work: Callable[[], Any]) -> set[str]:
     start = f"{PACKAGE}/"
 
     def note(frame, event: str, argument: Any) -> None:
-        if frame.f_code.co_filename.startswith(start):
+        if event == "call" and frame.f_code.co_filename.startswith(start):
             called.add(f"{frame.f_code.co_filename[len(start) :]}:{frame.f_code.co_name}")
 
-    before = sys.gettrace()
-    sys.settrace(note)  # tells of calls alone, because `note` returns nothing; a profiler also of functions in C
+    before = sys.getprofile()
+    sys.setprofile(note)
     try:
         work()
     finally:
-        sys.settrace(before)
+        sys.setprofile(before)
     return called
