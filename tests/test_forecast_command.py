@@ -7,8 +7,10 @@ import pandas
 import pytest
 
 from metamixer.cli import main
-from metamixer.data.series import parts
+from metamixer.data.series import large, parts
 from tables import wide
+
+HUGE = "99999999999999999999"
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +110,16 @@ class TestCommand:
             (["{table}", "--train", "finetune", "--lookback", "9"], "lookback 9 with train finetune"),
             (["{table}", "--train", "scratch", "--quantiles", "0.1"], "quantiles [0.1] with train scratch"),
             (["{table}", "--quantiles", "1.5"], "quantiles [1.5], expected numbers between 0 and 1"),
-            (["{table}", "--horizon", "20000"], "horizon 20000, expected at most 10000"),
+            (["{table}", "--horizon", "20000"], "horizon 20000, expected an integer from 1 to 10000"),
             (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
             (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
             (["{table}", "--time", "when"], "time column 'when': no such column"),
-            (["{table}", "--horizon", "0"], "horizon 0, expected an integer, at least 1"),
-            (["{table}", "--steps", "-5"], "steps -5, expected at least 1"),
+            (["{table}", "--horizon", "0"], "horizon 0, expected an integer from 1 to 10000"),
+            (["{table}", "--steps", "-5"], "steps -5, expected an integer from 1 to 1000000"),
+            (["{table}", "--steps", HUGE], f"steps {HUGE}, expected an integer from 1 to 1000000"),
+            (["{table}", "--horizon", HUGE], f"horizon {HUGE}, expected an integer from 1 to 10000"),
+            (["{table}", "--lookback", HUGE], f"lookback {HUGE}, expected an integer from 1 to 1048576"),
+            (["{table}", "--seed", HUGE], f"seed {HUGE}, expected an integer from 0 to 4294967295"),
             (["{table}", "--save", "{table}/x.safetensors"], "x.safetensors: can't be written"),
             (["{table}", "--out", "forecast.parquet"], "out 'forecast.parquet', expected a name that ends in .csv"),
             (["{table}", "--out", "forecast.csv.gz"], "out 'forecast.csv.gz', expected a name that ends in .csv"),
@@ -141,7 +147,7 @@ class TestParts:
     @pytest.fixture
     def small_parts(self, monkeypatch):
         """Parts that end within a series, also of small tables."""
-        monkeypatch.setattr(parts, "LARGE", 1)
+        monkeypatch.setattr(large, "LARGE", 1)
         monkeypatch.setattr(parts, "ROWS", 33)
 
     def table(self, count=7, rows=40):
@@ -162,7 +168,7 @@ class TestParts:
     def test_forecast_as_the_whole_table_does(self, tmp_path, monkeypatch, capsys, how):
         _, whole = self.run(tmp_path, self.table(), "whole", **how)
         assert "in parts" not in capsys.readouterr().out
-        monkeypatch.setattr(parts, "LARGE", 1)
+        monkeypatch.setattr(large, "LARGE", 1)
         monkeypatch.setattr(parts, "ROWS", 33)
         code, found = self.run(tmp_path, self.table(), "parts", **how)
         assert code == 0 and "read in parts: 5 steps, 35 rows" in capsys.readouterr().out
