@@ -2,12 +2,10 @@
 
 import json
 
-import numpy as np
 import pandas
 import pytest
 
 from metamixer.cli import main
-from metamixer.data.series import large, parts
 from tables import wide
 
 HUGE = "99999999999999999999"
@@ -137,61 +135,3 @@ class TestCommand:
         assert said in error
         assert error.count("\n") == 1
         assert not out.exists()
-
-
-class TestParts:
-    """Large long tables are read in parts, with the forecast of the whole table."""
-
-    OPTIONS = ("--horizon", 5, "--levels", 80, "--missing_values", -9999)
-
-    @pytest.fixture
-    def small_parts(self, monkeypatch):
-        """Parts that end within a series, also of small tables."""
-        monkeypatch.setattr(large, "LARGE", 1)
-        monkeypatch.setattr(parts, "ROWS", 33)
-
-    def table(self, count=7, rows=40):
-        random = np.random.default_rng(0)
-        days = pandas.date_range("2024-01-01", periods=rows).astype(str)
-        values = random.normal(size=(count, rows)).cumsum(1).round(3)
-        values[1, 3] = -9999
-        names = np.repeat([f"{name:03}" for name in range(count)], rows)
-        return pandas.DataFrame({"shop": 1, "unique_id": names, "ds": np.tile(days, count), "y": values.ravel()})
-
-    def run(self, folder, frame, name="a", **how):
-        frame.to_csv(folder / "table.csv", index=False, **how)
-        out = folder / f"{name}.csv"
-        code = main(["forecast", str(folder / "table.csv"), *map(str, self.OPTIONS), "--out", str(out)])
-        return code, pandas.read_csv(out, dtype={"unique_id": str}) if out.is_file() else None
-
-    @pytest.mark.parametrize("how", [{}, {"sep": ";", "decimal": ","}])
-    def test_forecast_as_the_whole_table_does(self, tmp_path, monkeypatch, capsys, how):
-        _, whole = self.run(tmp_path, self.table(), "whole", **how)
-        assert "in parts" not in capsys.readouterr().out
-        monkeypatch.setattr(large, "LARGE", 1)
-        monkeypatch.setattr(parts, "ROWS", 33)
-        code, found = self.run(tmp_path, self.table(), "parts", **how)
-        assert code == 0 and "read in parts: 5 steps, 35 rows" in capsys.readouterr().out
-        pandas.testing.assert_frame_equal(found, whole, rtol=1e-4)
-
-    @pytest.mark.parametrize("change", ["shuffled", "ends earlier", "nameless"])
-    def test_other_tables_are_read_whole(self, small_parts, tmp_path, capsys, change):
-        frame = self.table()
-        if change == "shuffled":
-            frame = frame.sample(frac=1, random_state=0)
-        elif change == "ends earlier":
-            frame = frame.drop(index=frame.index[-1])
-        else:
-            frame.loc[50, "unique_id"] = None
-        code, _ = self.run(tmp_path, frame)
-        assert code == (2 if change == "nameless" else 0)
-        said = capsys.readouterr()
-        assert "in parts" not in said.out and ("no value, expected the name" in said.err) == (change == "nameless")
-
-    def test_a_series_that_fails_leaves_no_file(self, small_parts, tmp_path, capsys):
-        frame = self.table().astype({"y": object})
-        frame.loc[len(frame) - 5, "y"] = "many"
-        code, found = self.run(tmp_path, frame)
-        assert (code, found) == (2, None)
-        message = capsys.readouterr().err
-        assert "table.csv" in message and "006" in message and "'many'" in message

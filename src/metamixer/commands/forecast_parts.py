@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
 from ..system.files import plain_cell, written_whole
 from .progress import working
 
@@ -25,10 +26,14 @@ def forecast_parts(forecaster: "Forecaster", source: Path, out: Path, *, missing
     if table is None:
         return rows
     with working("forecasting") as show, written_whole(out) as part, part.open("w", encoding="utf-8") as file:
-        for found in forecast_large(forecaster, table):
-            plain_table(found).to_csv(file, index=False, header=rows == 0, lineterminator="\n")
-            rows += len(found)
-            show(rows, table.count * forecaster.horizon)
+        try:
+            for found in forecast_large(forecaster, table):
+                plain_table(found).to_csv(file, index=False, header=rows == 0, lineterminator="\n")
+                rows += len(found)
+                show(rows, table.count * forecaster.horizon)
+        except InputError as error:
+            others = "; --engine local forecasts the other series" if table.count > 1 else ""
+            raise InputError(f"{error}{others}") from None
     return rows
 
 

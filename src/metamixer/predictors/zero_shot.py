@@ -29,6 +29,9 @@ PACKAGED = "ffnet_ts_zero"
 GUESS = 0.1
 """Assumed std of a constant series' future, as a fraction of its value (of 1 for zeros)."""
 
+LARGEST = 1e300
+"""Maximum absolute value, which leaves room for sums and forecasts."""
+
 FEW = 8
 """The minimum number of values for a useful forecast."""
 
@@ -153,11 +156,13 @@ def quantile(deciles: np.ndarray, level: float) -> np.ndarray:
 
 
 def refuse_unusable(series: Series, horizon: int) -> None:
-    """Raise InputError for a series without values or a horizon that is too long."""
+    """Raise InputError for a series without values, a value that is too large, or a horizon that is too long."""
     expect_integer("horizon", horizon, 1, LONGEST_HORIZON["finetune"])
     empty = np.isnan(series.values).all(axis=0)
     if empty.any():
         raise InputError(f"{series.variable(int(empty.argmax()))}: no value, expected numbers: leave it out")
+    for row, column in np.argwhere(np.abs(series.values) > LARGEST)[:1]:
+        raise InputError(f"{series.place(row, column)}: {series.values[row, column]:g}, expected at most {LARGEST:g}")
 
 
 def warn_of_unhelpful(series: Series, used: np.ndarray) -> None:

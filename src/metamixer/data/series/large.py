@@ -82,7 +82,7 @@ class LargeTable:
         """The series in the order of the file, as many at a time as `CELLS` allows; steps: needed beside the dates."""
         most = max(CELLS // (len(self.axis) + steps), 1)
         for table in whole_series(parts_of(self.path)):
-            starts = np.flatnonzero(table[IDENTIFIER].ne(table[IDENTIFIER].shift()))[::most]
+            starts = np.flatnonzero(begins(table))[::most]
             for start, end in zip(starts, [*starts[1:], len(table)], strict=True):
                 yield self._block(table.iloc[start:end])
 
@@ -115,8 +115,7 @@ class Order:
         self.identifier = type_of_names(part[IDENTIFIER])
         for date in part[TIME].drop_duplicates().items():
             self.dates.setdefault(*reversed(date))
-        names = part[IDENTIFIER].to_numpy(object)
-        for name in names[np.flatnonzero(np.append(True, names[1:] != names[:-1]))]:
+        for name in part.loc[begins(part), IDENTIFIER]:
             if name == self._last:
                 continue
             if hash(name) in self._seen:
@@ -146,12 +145,16 @@ def whole_series(tables: "Iterable[pandas.DataFrame]") -> "Iterator[pandas.DataF
 
 def expect_together(table: "pandas.DataFrame") -> "pandas.DataFrame":
     """The table; raises InputError for a series whose rows are interrupted by those of others."""
-    names = table[IDENTIFIER]
-    first = names[names.ne(names.shift()).to_numpy()]
-    again = first.duplicated().to_numpy()
-    if again.any():
+    first = table.loc[begins(table), IDENTIFIER]
+    for name in first[first.duplicated().to_numpy()][:1]:
         raise InputError(
-            f"series {str(first.to_numpy()[again][0])!r}: rows of other series between its own, expected the rows of "
+            f"series {str(name)!r}: rows of other series between its own, expected the rows of "
             f"a series together: sort the table by {IDENTIFIER}"
         )
     return table
+
+
+def begins(table: "pandas.DataFrame") -> np.ndarray:
+    """Whether a row is the first of its series, for each row."""
+    names = table[IDENTIFIER]
+    return names.ne(names.shift()).to_numpy(bool)
