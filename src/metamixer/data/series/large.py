@@ -128,7 +128,7 @@ class Order:
 def whole_series(tables: "Iterable[pandas.DataFrame]") -> "Iterator[pandas.DataFrame]":
     """The rows of long tables in larger ones, none of which ends within a series."""
     pandas = import_pandas()
-    held: list[pandas.DataFrame] = []
+    held: list[Any] = []
     for table in tables:
         held.append(table)
         if sum(map(len, held)) < GATHERED:
