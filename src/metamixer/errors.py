@@ -31,10 +31,15 @@ def at_least(name: str, value: float, least: float) -> None:
         raise InputError(f"{name} {value}, expected at least {least}")
 
 
+def expect_integer(name: str, value: object, least: int, most: int) -> None:
+    """Raise InputError unless an option's value is an integer within these bounds."""
+    if not isinstance(value, Integral) or not least <= value <= most:
+        raise InputError(f"{name} {value!r}, expected an integer from {least} to {most}")
+
+
 def expect_seed(name: str, seed: object) -> None:
-    """Raise InputError unless it is a seed that Python, NumPy and PyTorch take: an integer from 0 to 2^32 - 1."""
-    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-        raise InputError(f"{name} {seed!r}, expected an integer from 0 to {2**32 - 1}")
+    """Raise InputError unless it is a seed that Python, NumPy and PyTorch take."""
+    expect_integer(name, seed, 0, 2**32 - 1)
 
 
 def above_zero(name: str, *values: float) -> None:
