@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from trainings import write_results
 
 from metamixer import create_model, load_published
-from metamixer.data.series.windows import SeriesData
+from metamixer.data.series.series_data import SeriesData
 from metamixer.ops.series import Dropout
 from metamixer.system.allocator import keep_freed_memory
 from metamixer.system.machine import describe_machine

@@ -125,6 +125,16 @@ def test_export_needs_no_lightning(tmp_path):
     assert result.stdout.endswith("\nFalse\n")
 
 
+def test_predicting_needs_no_lightning():
+    """It takes seconds to import."""
+    program = (
+        "import sys; from importlib import import_module; from metamixer.models.tasks import TASKS; "
+        "[import_module(f'metamixer.predictors.{task.predictor.split(\".\")[0]}') for task in TASKS.values()]; "
+        "print('lightning' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+
+
 @pytest.mark.parametrize(("old", "new"), MOVED.items())
 def test_a_module_of_0_1_0_still_imports(old, new):
     sys.modules.pop(old, None)

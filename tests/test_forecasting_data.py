@@ -9,8 +9,9 @@ from metamixer.data import SeriesData
 from metamixer.data.series.dates import Dates
 from metamixer.data.series.frames import read_frame
 from metamixer.data.series.frequency import Frequency
+from metamixer.data.series.series_data import split_rows
 from metamixer.data.series.tables import find_table, read_series, read_table, to_series
-from metamixer.data.series.windows import Scaling, Windows, split_rows
+from metamixer.data.series.windows import Scaling, Windows
 from metamixer.errors import InputError
 from tables import NAMES, changed, to_long, wide
 

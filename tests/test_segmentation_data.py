@@ -16,8 +16,8 @@ from metamixer.data import (
     SegmentationData,
     SegmentationPreprocessing,
 )
+from metamixer.data.images.colour import read_colour_image
 from metamixer.data.segmentation.label_maps import CLASS_LISTS, IGNORED_PIXEL, paint, read_classes
-from metamixer.data.segmentation.pixels import read_colour_image
 from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Segmentation
 from metamixer.tasks.optimization.segmentation import SegmentationOptimization

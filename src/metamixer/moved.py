@@ -35,7 +35,7 @@ MOVED = {
     "metamixer.data.splits": "metamixer.data.images.splits",
     "metamixer.data.tables": "metamixer.data.series.tables",
     "metamixer.data.voxelization": "metamixer.data.points.voxelization",
-    "metamixer.data.windows": "metamixer.data.series.windows",
+    "metamixer.data.windows": "metamixer.data.series.series_data",
     "metamixer.decoding": "metamixer.data.images.decoding",
     "metamixer.detector": "metamixer.predictors.detector",
     "metamixer.embedded_trainer": "metamixer.training.embedded",

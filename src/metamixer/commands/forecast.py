@@ -155,7 +155,7 @@ def refuse_without_training(what: str, **options: object) -> None:
 def how_to_train(way: str, lookback: int | None, steps: int | None) -> dict[str, Any]:
     """Keywords of `Forecaster` for an option `train`."""
     from ..predictors.fine_tuning import FineTuning
-    from ..predictors.scratch import Training
+    from ..predictors.forecaster_options import Training
 
     counted = {} if steps is None else {"steps": steps}
     if way == "scratch":

@@ -22,7 +22,7 @@ _MODULES = {
     "SegmentationData": "segmentation.pixels",
     "SegmentationPreprocessing": "segmentation.transforms",
     "SemanticKITTIData": "points.benchmarks",
-    "SeriesData": "series.windows",
+    "SeriesData": "series.series_data",
     "SuperResolutionData": "super_resolution.pairs",
     "UnlabelledDistillationData": "images.distillation",
     "Views": "images.views",

@@ -25,12 +25,11 @@ from .fine_tuning import FineTuned, FineTuning
 from .fitted import Fitted, Table, Tuned
 from .forecast import Forecast
 from .forecaster_backtest import backtest_fitted, backtest_tuned
-from .forecaster_options import expect_levels, expect_names, expect_options, find_way
+from .forecaster_options import Training, expect_levels, expect_names, expect_options, find_way
 from .intervals import interval_margins
 from .kept_forecaster import fitted_of, read_alone, read_kept, write_alone, write_fitted
 from .known import history_of, known_values
 from .predictor import Network, Predictor
-from .scratch import Training, train_network, train_on_all_rows, validation_errors, windows_of
 from .streaming import stream_forecasts
 from .table_tuning import tune
 from .zero_shot import PACKAGED, forecast_series, packaged_network
@@ -158,6 +157,8 @@ class Forecaster(Predictor):
 
     def _train(self, measured: Series, layout: Layout) -> "Forecaster":
         """Train a network from scratch on all series together."""
+        from .scratch import train_network, train_on_all_rows, validation_errors, windows_of  # imports Lightning
+
         frequency = Frequency.of(measured)
         if self.follows_table:
             self.lookback = lookback_for(len(measured), self.horizon, frequency.season)

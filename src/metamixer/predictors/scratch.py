@@ -1,10 +1,8 @@
 """Train a forecasting network from scratch on one table."""
 
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +15,15 @@ from torch import Tensor, nn
 from ..checkpoints.ours import load_checkpoint
 from ..data.series.frames import refuse_constant
 from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
+from ..data.series.series_data import SeriesData
 from ..data.series.splits import split_windows
 from ..data.series.tables import Series
-from ..data.series.windows import SeriesData
 from ..errors import InputError
 from ..models.tasks import FORECASTING
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
-from .forecaster_options import expect_training
-
-ONE_AT_A_TIME = threading.RLock()
-"""Held during training, because the random number generator and Lightning's log are global to the process."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a forecaster is trained; the defaults take about two minutes on two cores for a table of any length.
-
-    steps: of the optimizer, with a cosine schedule from `lr` to 0; checks: number of validations, of which the best
-    weights are kept; max_windows: per validation and backtest.
-    """
-
-    steps: int = 120
-    batch_size: int = 128
-    lr: float = 1e-3
-    loss: str = "mse"
-    checks: int = 6
-    max_windows: int = 1024
-
-    def __post_init__(self):
-        expect_training(self, "steps", "batch_size", "checks", "max_windows")
+from .forecaster_options import Training
+from .one_at_a_time import ONE_AT_A_TIME
 
 
 def windows_of(measured: Series, training: Training, *, lookback: int, horizon: int, seed: int) -> SeriesData:

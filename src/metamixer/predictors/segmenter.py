@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from ..data.images.colour import read_colour_image
 from ..data.images.given import pictures_of
 from ..data.images.reading import Picture
-from ..data.segmentation.pixels import read_colour_image
 from ..data.segmentation.transforms import SegmentationPreprocessing
 from ..drawing.legend import distinct_colours
 from ..inference.sliding import check_window, label_map

@@ -14,7 +14,7 @@ from ..errors import InputWarning
 from ..models.ffnet_ts.zero import FFNetTSZero
 from .fine_tuning import FineTuning, fine_tune, tune_on_all_rows
 from .fitted import Tuned
-from .scratch import ONE_AT_A_TIME
+from .one_at_a_time import ONE_AT_A_TIME
 from .zero_shot import refuse_unusable, seasons_of
 
 

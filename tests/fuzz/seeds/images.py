@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageCms
 
+from metamixer.data.images.colour import read_colour_image
 from metamixer.data.images.deep_png import write_deep_png
 from metamixer.data.images.jpeg import is_lossy
 from metamixer.data.images.lossless import read_picture, write_picture_file
@@ -16,7 +17,6 @@ from metamixer.data.images.outputs import ABOUT, CROPS, OutputCache
 from metamixer.data.images.reading import IMAGE_SUFFIXES, read_image
 from metamixer.data.images.shards import ShardReader
 from metamixer.data.segmentation.label_maps import read_classes, read_label_map
-from metamixer.data.segmentation.pixels import read_colour_image
 from metamixer.data.super_resolution.pairs import read_pixels
 from metamixer.errors import naming
 from metamixer.training.own_data.images import expect_readable

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...errors import InputError
 from ...system.files import files_below
-from ..images.decoding import decoding
-from ..images.given import name_of
-from ..images.reading import IMAGE_SUFFIXES, is_grey, read_image
+from ..images.colour import read_colour_image
+from ..images.reading import IMAGE_SUFFIXES
 from ..loading import Loading, read_ahead
 from ..module import DataModule
 from .label_maps import PixelClasses, read_classes, read_label_map
@@ -69,30 +67,6 @@ class LabelledPixels(Dataset):
         if self.kept is not None:
             self.kept[index] = found
         return found
-
-
-def read_colour_image(picture, *, grey_images: bool = False) -> Image.Image:
-    """Open and decode an image as RGB; raises InputError for a gray one unless `grey_images`."""
-    if not grey_images and isinstance(picture, Image.Image):
-        expect_colour(picture.mode, name=name_of(picture))
-    elif not grey_images:
-        check_colour(Path(picture))
-    return read_image(picture, name=name_of(picture))
-
-
-def check_colour(picture: Path) -> None:
-    """Raise InputError for a gray or unreadable image, without decoding it."""
-    with decoding(picture), Image.open(picture) as image:
-        mode = image.mode
-    expect_colour(mode, name=str(picture))
-
-
-def expect_colour(mode: str, *, name: str) -> None:
-    """Raise InputError for a gray Pillow mode."""
-    if is_grey(mode):
-        raise InputError(
-            f"{name}: a gray image (mode {mode}), expected color; grey_images=true accepts it as three equal channels"
-        )
 
 
 def pair_files(
