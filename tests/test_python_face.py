@@ -21,6 +21,7 @@ from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.data.images import given
 from metamixer.data.points.clouds import Cloud, read_cloud
 from metamixer.errors import InputError
+from metamixer.predictors.detections import Detections
 from metamixer.system import web
 from tables import NAMES, wide
 from test_predictors import CASES, PICTURE
@@ -183,6 +184,13 @@ def test_results_have_named_fields(predictors, tmp_path):
     assert both.shape == (2, 3) and both[1].label == top.label and both.argmax(1).shape == (2,)
     found = predictors["detection"](PICTURE)
     assert found.boxes is found["boxes"] and len(found.names) == len(found.scores) == len(found.masks)
+    many = Detections(
+        {**{key: value[:1].expand(7, *value.shape[1:]) for key, value in found.items()}},
+        classes=found.classes,
+        category_ids=found.category_ids,
+        picture=PICTURE,
+    )
+    assert str(many).count(found.names[0]) == 5 and str(many).endswith(", 2 more")
     labels = predictors["segmentation"](PICTURE)
     assert labels.shape == (48, 64) and sum(labels.areas().values()) == labels.size
     assert np.asarray(Image.open(labels.save(tmp_path / "labels.png"))).tolist() == labels.tolist()

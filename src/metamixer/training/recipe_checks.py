@@ -44,9 +44,8 @@ def naming_recipes(arguments: Sequence[str]) -> Iterator[None]:
     except InputError as error:
         recipes = ", ".join(recipes_in(arguments))
         named = str(error).partition(": ")[0]
-        typed = any(value in str(error) for value in typed_values(arguments)) or str(error).startswith(
-            tuple(f"{word[2:]} " for word in in_two_words(arguments) if word.startswith("--"))
-        )
+        option = f"--{str(error).split(maxsplit=1)[0].rstrip(':')}"
+        typed = option in in_two_words(arguments) or any(value in str(error) for value in typed_values(arguments))
         if not recipes or typed or named.startswith("--") or "/" in named or os.path.exists(named):
             raise
         raise InputError(f"{recipes}: {error}") from None
