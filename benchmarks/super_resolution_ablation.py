@@ -62,11 +62,12 @@ def write(rows: dict[str, dict], epochs: int, *, precision: str) -> None:
     write_results(RESULTS, lines, {"epochs": epochs, "precision": precision, "rows": rows})
 
 
-def with_interval(values: list[float]) -> str:
+def with_interval(values: list[float], digits: int = 2) -> str:
     """The mean, and half the 95 % interval if there are several values."""
     if len(values) < 2:
-        return f"{mean(values):.2f}"
-    return f"{mean(values):.2f} ± {STUDENT[min(len(values), max(STUDENT))] * stdev(values) / len(values) ** 0.5:.2f}"
+        return f"{mean(values):.{digits}f}"
+    half = STUDENT[min(len(values), max(STUDENT))] * stdev(values) / len(values) ** 0.5
+    return f"{mean(values):.{digits}f} ± {half:.{digits}f}"
 
 
 def main() -> None:
@@ -93,6 +94,7 @@ def main() -> None:
                 "trainer.precision": options.precision,
                 "model.model_args": f"{{mixers: {mixer}, expansion_ratio: {MIXERS[mixer].ratio}}}",
                 "trainer.max_epochs": options.epochs,
+                "trainer.check_val_every_n_epoch": options.epochs,
             }
             train(RECIPE, settings, out=options.runs / f"{mixer}_{seed}")
             write(finished(options.runs, options.seeds), options.epochs, precision=options.precision)

@@ -30,7 +30,7 @@ from metamixer.data import DetectionPreprocessing, PointPreprocessing, Preproces
 from metamixer.engine.files import Files
 from metamixer.engine.folder import Folder
 from metamixer.engine.job import DESCRIPTION, Job
-from metamixer.engine.shard import PREDICTIONS, Shard
+from metamixer.engine.shard import MOST_ATTEMPTS, PREDICTIONS, Shard
 from metamixer.engine.sources import find_sources, local_file, read_source
 from metamixer.errors import InputError
 from pictures import save_small_restorer, save_small_upscaler
@@ -168,6 +168,21 @@ def test_an_input_that_ends_processes_is_a_row_after_a_few(upscaling, pictures, 
     assert results.input.is_unique
     assert results[results.input.str.endswith("4.png")].error.item() == "ended the process that read it"
     assert not (tmp_path / "out" / "attempts" / "00000").exists()
+
+
+def test_a_shard_that_ends_every_process_is_given_up_in_one_line(upscaling, pictures, tmp_path, monkeypatch):
+    job = Job(replace(upscaling, inputs=[str(pictures)], shards=1), Folder(str(tmp_path / "out"))).begin()
+    job.spread(str(pictures))
+
+    def deadly(self, predictor, batch, shard):
+        raise KeyboardInterrupt  # as if the process had ended
+
+    monkeypatch.setattr(Files, "_rows", deadly)
+    for _ in range(MOST_ATTEMPTS):
+        with pytest.raises(KeyboardInterrupt):
+            job.work_through(0, None)
+    with pytest.raises(InputError, match=r"out: 10 processes ended at shard 0, expected fewer than 10; the same"):
+        job.work_through(0, None)
 
 
 def test_results_of_another_job_are_refused_or_replaced(upscaling, pictures, tmp_path):

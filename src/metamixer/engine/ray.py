@@ -20,9 +20,6 @@ from .tally import Tally
 LOCAL = {"object_store_memory": 200 * 2**20, "include_dashboard": False, "log_to_driver": False}
 """Of a cluster that is started on this machine: its results go into files, not through Ray's memory."""
 
-RETRIES = 10
-"""Processes that a shard may cost, by machines that are lost or by inputs that end them."""
-
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """Environment of Ray: nothing is sent home, and only what ends it is printed."""
 
@@ -66,7 +63,6 @@ def pool(device: str, shards: Sequence[int], actors: int | None) -> dict[str, An
     return {
         "compute": ray.data.ActorPoolStrategy(**sizes, max_tasks_in_flight_per_actor=1),
         "num_gpus": int(on_gpus),
-        "ray_remote_args_fn": lambda: {"max_task_retries": RETRIES},
     }
 
 
@@ -125,7 +121,8 @@ def cluster() -> Iterator[None]:
         os.environ.setdefault(name, value)
     address = os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(logging_level="ERROR", **({} if address else LOCAL))
+        with muted():
+            ray.init(logging_level="ERROR", **({} if address else LOCAL))
     except Exception as error:  # Ray raises errors of many kinds
         raise InputError(
             f"RAY_ADDRESS {address!r}, expected the address of a Ray cluster ({first_line(error)})"
@@ -137,6 +134,19 @@ def cluster() -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Discard what Ray's native code prints to stderr as it starts, such as its log level."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextmanager

@@ -32,6 +32,9 @@ CARELESS = 2
 DEADLY = 2
 """Processes that an input may cost."""
 
+MOST_ATTEMPTS = 10
+"""Processes that a shard may cost, by machines that are lost or by inputs that end them."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -59,11 +62,19 @@ class Shard:
 
     @classmethod
     def begin(cls, folder: Folder, number: int, key: str) -> "Shard":
-        """With what earlier attempts have left; this one leaves a trace that `end` removes."""
+        """With what earlier attempts have left; this one leaves a trace that `end` removes.
+
+        Raises InputError after too many attempts.
+        """
         shard = cls(folder, number, key)
         for name in folder.names(shard.place(PREDICTIONS)):
             shard.done |= shard._read_errors(name)
         traces = folder.names(shard.place(ATTEMPTS))
+        if len(traces) >= MOST_ATTEMPTS:
+            raise InputError(
+                f"{folder.url}: {len(traces)} processes ended at shard {number}, expected fewer than {MOST_ATTEMPTS}; "
+                "the same command goes on where it was"
+            )
         shard.careful = len(traces) >= CARELESS
         last = Counter(shard._last_announced(trace) for trace in traces)
         shard.deadly = {name for name, count in last.items() if name and count >= DEADLY}
