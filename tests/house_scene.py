@@ -9,7 +9,7 @@ from metamixer.data import SegmentationAugmentation, SegmentationData
 from metamixer.tasks import Segmentation, SegmentationOptimization
 
 COLOURS = [[10, 20, 200], [20, 160, 20], [200, 30, 30]]
-NARROW = {"head_args": {"dim": 16, "depth": 1, "out_dim": 32}}
+NARROW = {"backbone_args": {"depths": (1, 1, 1, 1)}, "head_args": {"dim": 16, "depth": 1, "out_dim": 32}}
 MODEL = "ffnet_head_ffnet_nano"
 
 

@@ -13,8 +13,8 @@ BATCHES = 5
 EPOCHS = 2
 STEPS = BATCHES * EPOCHS
 
-DIGITS_EPOCHS = 3
-DIGITS_STEPS = 4
+DIGITS_EPOCHS = 2
+DIGITS_STEPS = 3
 
 
 def write_recipe(path, **changes):

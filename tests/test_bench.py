@@ -29,7 +29,15 @@ RESULTS = [
 ]
 
 
-def test_times_forms_and_the_published_form(tmp_path, capsys):
+@pytest.fixture
+def one_import(monkeypatch):
+    """Fork the processes of a benchmark from one that has imported PyTorch, which each would take seconds to do."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["metamixer.bench.protocol"])
+    monkeypatch.setattr("metamixer.bench.processes.multiprocessing.get_context", lambda method: context)
+
+
+def test_times_forms_and_the_published_form(one_import, tmp_path, capsys):
     out = tmp_path / "bench.json"
     forms = ["--backends", "eager", "--precisions", "fp32", "int8", "--rounds", "2", "--warmup", "1"]
     assert main(["bench", "test_convnext", *forms, "--json", str(out), "--sizes", "64", "--threads", "1"]) == 0
@@ -64,13 +72,30 @@ def test_refuses_networks_that_take_no_images(name, message, capsys):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "least"),
-    [("rounds", 0, 1), ("threads", -1, 1), ("threads", 0, 1), ("sizes", 0, 1), ("batch", 0, 1), ("warmup", -1, 0)],
+    ("option", "value", "expected"),
+    [
+        ("rounds", 0, "0, expected an integer from 1 to 1000000"),
+        ("threads", -1, "-1, expected an integer from 1 to 1024"),
+        ("threads", 10**20, f"{10**20}, expected an integer from 1 to 1024"),
+        ("warmup", -1, "-1, expected an integer from 0 to 1000000"),
+        ("sizes", 0, "0, expected at least 1"),
+        ("batch", 0, "0, expected at least 1"),
+        ("batch", "", "'', expected a value, or no --batch"),
+        ("sizes", "[]", "'', expected a value, or no --sizes"),
+    ],
 )
-def test_numbers_out_of_range_are_refused_before_anything_is_built(option, value, least, monkeypatch, capsys):
+def test_numbers_out_of_range_are_refused_before_anything_is_built(option, value, expected, monkeypatch, capsys):
     monkeypatch.setattr("metamixer.bench.protocol.Worker", lambda *args, **kwargs: pytest.fail("a form is built"))
     assert main(["bench", "ffnet_nano", f"--{option}", str(value)]) == 2
-    assert capsys.readouterr().err == f"metamixer: error: {option} {value}, expected at least {least}\n"
+    assert capsys.readouterr().err == f"metamixer: error: {option} {expected}\n"
+
+
+@pytest.mark.parametrize(("option", "shape"), [("batch", (10**20, 3, 96, 96)), ("sizes", (1, 3, 10**5, 10**5))])
+def test_inputs_without_room_in_memory_are_refused(option, shape, monkeypatch, capsys):
+    monkeypatch.setattr("metamixer.bench.protocol.Worker", lambda *args, **kwargs: pytest.fail("a form is built"))
+    assert main(["bench", "ffnet_nano", f"--{option}", str(shape[0 if option == "batch" else 2])]) == 2
+    said = f"for an input of {'x'.join(map(str, shape))}, expected at most 268,435,456 values"
+    assert capsys.readouterr().err == f"metamixer: error: batch and sizes {said}\n"
 
 
 @pytest.mark.parametrize(

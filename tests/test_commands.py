@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,19 +27,24 @@ from random_statistics import randomize
 CLASSES = ["circle", "square", "triangle"]
 
 
-@pytest.fixture
-def checkpoint(tmp_path):
+SMALL = {"num_classes": 3, "depths": (1, 1, 1, 1), "dims": (8, 16, 32, 64), "stem_dim": 8}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
     """The checkpoint of a small network with three classes."""
-    network = randomize(metamixer.create_model("ffnet_nano", num_classes=3).eval())
-    info = network_info(
-        "ffnet_nano",
-        {"num_classes": 3},
-        task="classification",
-        classes=CLASSES,
-        preprocessing=Preprocessing(size=32, crop_pct=1.0).as_dict(),
-    )
-    save_network(network, info, tmp_path / "shapes.safetensors")
-    return tmp_path / "shapes.safetensors"
+    network = randomize(metamixer.create_model("ffnet_nano", **SMALL).eval())
+    preprocessing = Preprocessing(size=32, crop_pct=1.0).as_dict()
+    info = network_info("ffnet_nano", SMALL, task="classification", classes=CLASSES, preprocessing=preprocessing)
+    path = tmp_path_factory.mktemp("original") / "shapes.safetensors"
+    save_network(network, info, path)
+    return path
+
+
+@pytest.fixture
+def checkpoint(original, tmp_path):
+    """A copy that a test may change."""
+    return Path(shutil.copy(original, tmp_path))
 
 
 @pytest.fixture

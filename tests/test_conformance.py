@@ -34,13 +34,14 @@ from metamixer.ops.sparse import SparseVoxels
 from random_statistics import randomize
 
 CLASSES = 5
-BACKBONE = {"depths": (1, 1, 1, 1), "dims": (8, 16, 32, 64), "stem_dim": 8}
+BACKBONE = {"depths": (1, 0, 0, 1), "dims": (8, 16, 32, 64), "stem_dim": 8}
+"""A block with the kernels of the first two stages, and one with those of the last two."""
 SMALL = {
     CLASSIFICATION: {"num_classes": CLASSES, **BACKBONE},
     DETECTION: {"num_classes": CLASSES, "backbone_args": BACKBONE, "channels": 16, "hidden_dim": 32},
     SEGMENTATION: {"num_classes": CLASSES},
-    SUPER_RESOLUTION: {"dim": 24, "depth": 2},
-    RESTORATION: {"dim": 24, "depth": 2},
+    SUPER_RESOLUTION: {"dim": 24, "depth": 1},
+    RESTORATION: {"dim": 24, "depth": 1},
     FORECASTING: {"dims": (16,), "kernel_sizes": (13,)},
     ZERO_SHOT: {"dim": 16, "depth": 1, "context": 64, "horizon": 32},
     POINTS: {
@@ -63,7 +64,10 @@ OF_ONE = {
 }
 """Network -> arguments that only this network takes."""
 KINDS = {
-    "attention": ("ffnet_nano", {"mixers": ("ffnified", "pooling", "identity", "attention")}),
+    "attention": (
+        "ffnet_nano",
+        {"depths": (1, 1, 1, 1), "mixers": ("ffnified", "pooling", "identity", "attention")},
+    ),
     "layer scale, large kernels": (
         "ffnet_nano",
         {"layer_scale": 1e-6, "channel_kernels": (7, 7, 7, 7), "drop_path_rate": 0.2},
@@ -76,7 +80,7 @@ KINDS = {
     ),
     "super-resolution, large token kernels": ("ffnet_sr_nano", {"token_kernel": 7}),
     "super-resolution, x3": ("ffnet_sr_nano", {"scale": 3}),
-    "super-resolution, x4": ("ffnet_sr_nano", {"scale": 4}),
+    "super-resolution, x4, two blocks": ("ffnet_sr_nano", {"scale": 4, "depth": 2}),
     "super-resolution, pooling": ("ffnet_sr_nano", {"mixer": "pooling"}),
     "super-resolution, identity": ("ffnet_sr_nano", {"mixer": "identity"}),
     "restoration, gray": ("ffnet_restore", {"in_chans": 1}),

@@ -19,6 +19,8 @@ from metamixer.errors import InputError
 from metamixer.tasks.distillation import Distillation, FeatureMatching, Teacher
 from metamixer.tasks.distilled_classification import DistilledClassification
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 COLORS = {"blue": (30, 40, 200), "red": (200, 40, 30)}
 
 

@@ -23,7 +23,7 @@ def blocks(page: Path, *languages: str) -> list[tuple[str, bool]]:
 
 @pages
 @patch.dict(TOKEN_MIXERS)
-def test_python_runs(page, tmp_path, monkeypatch):
+def test_python_runs(page, shallow, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace: dict = {}
     for i, (code, runs) in enumerate(blocks(page, "python")):

@@ -262,6 +262,14 @@ def test_a_folder_with_a_broken_parquet_file_has_a_row_for_it(upscaling, picture
     assert results[results.input.str.contains("table")].error.item().startswith(f"{pictures}/table.parquet: not a read")
 
 
+def test_a_table_with_its_column_twice_is_refused(tmp_path):
+    columns = [pyarrow.array([b"a"]), pyarrow.array([b"b"])]
+    table = pyarrow.Table.from_arrays(columns, names=["image", "image"])
+    pyarrow.parquet.write_table(table, tmp_path / "twice.parquet")
+    with pytest.raises(InputError, match=r"twice\.parquet: 2 columns 'image', expected one"):
+        list(find_sources(str(tmp_path / "twice.parquet"), [".png"]))
+
+
 def test_object_stores_and_archives_are_read_by_their_urls(pictures, tmp_path):
     memory = fsspec.filesystem("memory")
     for path in pictures.rglob("*.png"):

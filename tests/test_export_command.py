@@ -185,6 +185,8 @@ def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_
         (["--format", "torch", "--samples", "0"], "samples 0, expected at least 1"),
         (["--format", "torch", "--size", "0"], "size 0, expected at least 1"),
         (["--format", "torch", "--size", "-5"], "size -5, expected at least 1"),
+        (["--format", "torch", "--size", "100000"], "for an input of 1x3x100000x100000, expected at most 268,435,456"),
+        (["--format", "torch", "--shape", ""], "shape '', expected a value, or no --shape"),
         (["--format", "torch", "--shape", "1", "3", "0", "64"], "smallest size of shape 0, expected at least 1"),
         (["--format", "torch", "--shape", "1", "1", "64", "64"], "input of shape [1, 1, 64, 64], expected 3 channels"),
         (
@@ -319,7 +321,7 @@ def test_a_network_of_several_tensors_is_refused(name, capsys):
 
 @needs["onnx"]
 @pytest.mark.parametrize("name", ["ffnet_head_ffnet_nano", "ffnet_sr_nano_x2"])
-def test_segmenters_and_upscalers_export_by_name(name, tmp_path, capsys):
+def test_segmenters_and_upscalers_export_by_name(name, shallow, tmp_path, capsys):
     assert (
         main(
             [

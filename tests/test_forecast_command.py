@@ -2,13 +2,13 @@
 
 import json
 
-import numpy as np
 import pandas
 import pytest
 
 from metamixer.cli import main
-from metamixer.data.series import parts
 from tables import wide
+
+HUGE = "99999999999999999999"
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +108,16 @@ class TestCommand:
             (["{table}", "--train", "finetune", "--lookback", "9"], "lookback 9 with train finetune"),
             (["{table}", "--train", "scratch", "--quantiles", "0.1"], "quantiles [0.1] with train scratch"),
             (["{table}", "--quantiles", "1.5"], "quantiles [1.5], expected numbers between 0 and 1"),
-            (["{table}", "--horizon", "20000"], "horizon 20000, expected at most 10000"),
+            (["{table}", "--horizon", "20000"], "horizon 20000, expected an integer from 1 to 10000"),
             (["{table}", "--save", "forecaster.pt"], "expected a name that ends in .safetensors"),
             (["{table}", "--checkpoint", "{table}"], "not a readable checkpoint"),
             (["{table}", "--time", "when"], "time column 'when': no such column"),
-            (["{table}", "--horizon", "0"], "horizon 0, expected an integer, at least 1"),
-            (["{table}", "--steps", "-5"], "steps -5, expected at least 1"),
+            (["{table}", "--horizon", "0"], "horizon 0, expected an integer from 1 to 10000"),
+            (["{table}", "--steps", "-5"], "steps -5, expected an integer from 1 to 1000000"),
+            (["{table}", "--steps", HUGE], f"steps {HUGE}, expected an integer from 1 to 1000000"),
+            (["{table}", "--horizon", HUGE], f"horizon {HUGE}, expected an integer from 1 to 10000"),
+            (["{table}", "--lookback", HUGE], f"lookback {HUGE}, expected an integer from 1 to 1048576"),
+            (["{table}", "--seed", HUGE], f"seed {HUGE}, expected an integer from 0 to 4294967295"),
             (["{table}", "--save", "{table}/x.safetensors"], "x.safetensors: can't be written"),
             (["{table}", "--out", "forecast.parquet"], "out 'forecast.parquet', expected a name that ends in .csv"),
             (["{table}", "--out", "forecast.csv.gz"], "out 'forecast.csv.gz', expected a name that ends in .csv"),
@@ -131,61 +135,3 @@ class TestCommand:
         assert said in error
         assert error.count("\n") == 1
         assert not out.exists()
-
-
-class TestParts:
-    """Large long tables are read in parts, with the forecast of the whole table."""
-
-    OPTIONS = ("--horizon", 5, "--levels", 80, "--missing_values", -9999)
-
-    @pytest.fixture
-    def small_parts(self, monkeypatch):
-        """Parts that end within a series, also of small tables."""
-        monkeypatch.setattr(parts, "LARGE", 1)
-        monkeypatch.setattr(parts, "ROWS", 33)
-
-    def table(self, count=7, rows=40):
-        random = np.random.default_rng(0)
-        days = pandas.date_range("2024-01-01", periods=rows).astype(str)
-        values = random.normal(size=(count, rows)).cumsum(1).round(3)
-        values[1, 3] = -9999
-        names = np.repeat([f"{name:03}" for name in range(count)], rows)
-        return pandas.DataFrame({"shop": 1, "unique_id": names, "ds": np.tile(days, count), "y": values.ravel()})
-
-    def run(self, folder, frame, name="a", **how):
-        frame.to_csv(folder / "table.csv", index=False, **how)
-        out = folder / f"{name}.csv"
-        code = main(["forecast", str(folder / "table.csv"), *map(str, self.OPTIONS), "--out", str(out)])
-        return code, pandas.read_csv(out, dtype={"unique_id": str}) if out.is_file() else None
-
-    @pytest.mark.parametrize("how", [{}, {"sep": ";", "decimal": ","}])
-    def test_forecast_as_the_whole_table_does(self, tmp_path, monkeypatch, capsys, how):
-        _, whole = self.run(tmp_path, self.table(), "whole", **how)
-        assert "in parts" not in capsys.readouterr().out
-        monkeypatch.setattr(parts, "LARGE", 1)
-        monkeypatch.setattr(parts, "ROWS", 33)
-        code, found = self.run(tmp_path, self.table(), "parts", **how)
-        assert code == 0 and "read in parts: 5 steps, 35 rows" in capsys.readouterr().out
-        pandas.testing.assert_frame_equal(found, whole, rtol=1e-4)
-
-    @pytest.mark.parametrize("change", ["shuffled", "ends earlier", "nameless"])
-    def test_other_tables_are_read_whole(self, small_parts, tmp_path, capsys, change):
-        frame = self.table()
-        if change == "shuffled":
-            frame = frame.sample(frac=1, random_state=0)
-        elif change == "ends earlier":
-            frame = frame.drop(index=frame.index[-1])
-        else:
-            frame.loc[50, "unique_id"] = None
-        code, _ = self.run(tmp_path, frame)
-        assert code == (2 if change == "nameless" else 0)
-        said = capsys.readouterr()
-        assert "in parts" not in said.out and ("no value, expected the name" in said.err) == (change == "nameless")
-
-    def test_a_series_that_fails_leaves_no_file(self, small_parts, tmp_path, capsys):
-        frame = self.table().astype({"y": object})
-        frame.loc[len(frame) - 5, "y"] = "many"
-        code, found = self.run(tmp_path, frame)
-        assert (code, found) == (2, None)
-        message = capsys.readouterr().err
-        assert "table.csv" in message and "006" in message and "'many'" in message

@@ -365,7 +365,7 @@ def test_saving_what_has_learned_nothing_says_so(tmp_path):
 
 
 def test_refuses_training_with_zero_steps():
-    with pytest.raises(InputError, match="steps 0, expected at least 1"):
+    with pytest.raises(InputError, match="steps 0, expected an integer from 1 to 1000000"):
         Training(steps=0)
 
 

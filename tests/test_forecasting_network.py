@@ -107,8 +107,9 @@ class TestPublishedCheckpoints:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("fused", [False, True])
-def test_exports_for_any_batch(network, fused):
+@pytest.mark.parametrize(("kind", "fused"), [*((kind, True) for kind in KINDS), ("two_blocks_two_stages", False)])
+def test_exports_for_any_batch(kind, fused):
+    network = randomize(ffnet_ts(**KINDS[kind]))
     network = metamixer.fuse(network) if fused else network
     program = torch.export.export(network, (window(network),), dynamic_shapes=({0: torch.export.Dim("batch")},))
     x = window(network, batch=5)

@@ -56,7 +56,7 @@ SMALL = {"depths": (1, 0, 0, 1), "dims": (2, 2, 2, 2), "stem_dim": 2, "num_class
 SHAPES = [
     ((2, 2, 7, 7), (7, 7)),  # the whole image is one window
     ((17, 1, 5, 6), (3, 3)),
-    ((2, 2, 14, 14), (7, 7)),  # two rows at a time
+    ((1, 2, 14, 14), (7, 7)),  # two rows at a time
     ((1, 2, 19, 37), (3, 3)),  # tiles that cross both borders
     ((1, 1, 33, 12), (9, 9)),
     ((2, 1, 9, 20), (3, 5)),
@@ -84,7 +84,7 @@ CASES = [(*case, torch.contiguous_format) for case in SHAPES] + [(*case, torch.c
 
 @pytest.mark.parametrize(
     ("shape", "kernel", "layout", "gelu"),
-    [(*case, True) for case in CASES] + [(*case, False) for case in (CASES[0], CASES[len(SHAPES)])],
+    [(*case, True) for case in CASES] + [(*case, False) for case in (CASES[1], CASES[len(SHAPES)])],
 )
 def test_outputs_and_gradients_are_those_of_the_convolution(operators, shape, kernel, layout, gelu):
     inputs = laid_out(example(*shape, kernel), layout)
@@ -120,7 +120,7 @@ def test_moments_and_their_gradients_are_those_of_the_convolutions(operators, sh
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(
     st.integers(1, 3),
     st.integers(1, 2),
@@ -145,7 +145,7 @@ def test_any_size(batch, channels, height, width, rows, columns):
 # GPU.
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
 def test_every_type(operators, dtype, tolerance):
-    x, weight, bias = example(2, 2, 14, 14, (7, 7), dtype)
+    x, weight, bias = example(1, 2, 14, 14, (7, 7), dtype)
     bias = bias.float()
     actual = operators.depthwise(x, weight, bias, gelu=True)
     wide = [value.detach().double().requires_grad_() for value in (x, weight, bias)]
@@ -210,7 +210,7 @@ def test_a_network_trains_as_before(pair):
     assert list(network.state_dict()) == list(fast.state_dict())
     names = {type(module).__name__ for module in fast.modules()}
     assert {"DepthwiseConv2d", "PointwiseConv2d", "ParallelDepthwiseNorm", "FusedFFNifiedAttention"} <= names
-    x = torch.randn(3, 3, 48, 32, dtype=torch.float64)
+    x = torch.randn(2, 3, 48, 32, dtype=torch.float64)
     expected, actual = network(x), fast(x)
     torch.testing.assert_close(actual, expected)
     for y in (expected, actual):
@@ -253,7 +253,8 @@ def test_autocast_checkpointing_and_compile(operators):
     high.sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     network.eval().set_grad_checkpointing(False)
-    torch.testing.assert_close(torch.compile(network, backend="aot_eager")(x), network(x))
+    stage, maps = network.stages[0], network.stem(x).detach()
+    torch.testing.assert_close(torch.compile(stage, backend="aot_eager")(maps), stage(maps))
 
 
 def test_channels_last_images_stay_so_and_train_as_before(operators):

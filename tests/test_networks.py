@@ -36,7 +36,7 @@ def network(request):
 @pytest.fixture(params=SMALL)
 def small(request):
     """A small network with every kind of layer."""
-    return randomize(metamixer.create_model("ffnet_nano", num_classes=CLASSES, **SMALL[request.param]))
+    return randomize(metamixer.create_model("ffnet_nano", num_classes=CLASSES, **NARROW, **SMALL[request.param]))
 
 
 def unused_parameters(network):

@@ -22,6 +22,7 @@ def clouds(tmp_path):
     return write_rooms(tmp_path)
 
 
+SMALL = {"depths": [1, 1, 1], "dims": [16, 32, 64], "decoder_depths": [1, 1], "decoder_dims": [32, 32]}
 RECIPE = {
     "model": {
         "class_path": "PointSegmentation",
@@ -29,7 +30,7 @@ RECIPE = {
             "model": "ffnet_3d_nano",
             "num_classes": 2,
             "votes": 2,
-            "model_args": {"in_chans": 6},
+            "model_args": {"in_chans": 6, **SMALL},
             "optimization": {"lr": 0.01, "block_lr": 0.01},
         },
     },

@@ -1,6 +1,7 @@
 """The contract of the predictors: what they load, device and precision, and equality with the network itself."""
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ from tables import NAMES, wide
 
 PICTURE = Image.effect_mandelbrot((64, 48), (-2, -1, 1, 1), 20).convert("RGB")
 SCALING = {"mean": [0.0] * 3, "std": [1.0] * 3}
-BACKBONE = {"depths": (1, 0, 0, 1), "dims": (8, 8, 16, 16), "stem_dim": 8}
+BACKBONE = {"depths": (1, 0, 0, 0), "dims": (8, 8, 16, 16), "stem_dim": 8}
 SERIES = {"variables": 3, "lookback": 48, "horizon": 12, "dims": (16,), "kernel_sizes": (13,)}
 NARROW_HEAD = {"head_args": {"dim": 16, "depth": 1, "out_dim": 32}}
 
@@ -100,7 +101,7 @@ CASES = {
     "super_resolution": Case(
         "Upscaler",
         "ffnet_sr_nano",
-        {"scale": 2, "dim": 8, "depth": 2},
+        {"scale": 2, "dim": 8, "depth": 1},
         None,
         lambda: np.asarray(PICTURE, dtype=np.float32) / 255,
         torch.from_numpy,
@@ -109,7 +110,7 @@ CASES = {
     "restoration": Case(
         "Restorer",
         "ffnet_restore",
-        {"dim": 8, "depth": 2},
+        {"dim": 8, "depth": 1},
         None,
         lambda: np.asarray(PICTURE, dtype=np.float32) / 255,
         torch.from_numpy,
@@ -126,7 +127,12 @@ CASES = {
     ),
 }
 """Task -> its case."""
-BACKENDS = ("eager", "onnxruntime", "openvino")
+BACKENDS = {
+    "eager": tuple(CASES),
+    "openvino": tuple(CASES),
+    "onnxruntime": ("classification", "detection", "points", "forecasting"),
+}
+"""Backend -> the tasks that are tested in it; `test_export_command.py` converts a segmenter and an upscaler to ONNX."""
 SMOOTH = {"rtol": 1e-3, "atol": 1e-3}
 """Tolerance for the answers of networks with random weights."""
 
@@ -146,8 +152,10 @@ def cls(case) -> type[Predictor]:
     return getattr(metamixer, case.predictor)
 
 
-@pytest.fixture
-def network(case):
+@functools.cache
+def network_of(task: str) -> torch.nn.Module:
+    """A small network with weights as after training. Shared by the tests, so none may change it."""
+    case = CASES[task]
     torch.manual_seed(0)
     network = randomize(metamixer.create_model(case.model, **case.arguments))
     if case.predictor in ("Upscaler", "Restorer"):
@@ -155,6 +163,11 @@ def network(case):
             network.head.weight.mul_(0.05)
             network.head.bias.zero_()
     return network
+
+
+@pytest.fixture
+def network(task):
+    return network_of(task)
 
 
 @pytest.fixture
@@ -205,7 +218,9 @@ def test_runs_exported_files(cls, case, checkpoint, network, info, tmp_path):
         cls.load(path, model="ffnet_9")
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("task", "backend"), [(task, backend) for backend, tasks in BACKENDS.items() for task in tasks], indirect=["task"]
+)
 def test_computes_in_a_backend(cls, case, checkpoint, backend):
     if case.exportable is None and backend != "eager":
         with pytest.raises(InputError, match=f"backend '{backend}', expected one of eager, auto for {cls.task}"):

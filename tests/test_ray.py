@@ -25,7 +25,7 @@ from plain_work import PlainWork
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'metamixer[ray]'")
 engine = pytest.importorskip("metamixer.engine.ray")
 
-NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_log_monitor": False}
 HEALTH_CHECKS = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
 """Ray misses a killed node after 3 seconds instead of 15; a slow one still has 10 seconds to answer each check."""
 
@@ -78,7 +78,7 @@ def test_a_node_that_is_killed_costs_no_input_and_doubles_none(nodes, together, 
             killed.append(shards - tally.shards)
             cluster.remove_node(second, allow_graceful=False)
 
-    job = Job(PlainWork(count, together, processes=2), Folder(str(tmp_path / "out")))
+    job = Job(PlainWork(count, together, processes=2, shards=32), Folder(str(tmp_path / "out")))
     tally = engine.run(job, actors=2, on_shard=kill)
     assert killed and killed[0] > 0, "the second node was to die with shards left"
     assert (tally.inputs, tally.failed) == (count, 1)

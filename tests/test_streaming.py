@@ -5,8 +5,8 @@ import pandas
 import pytest
 
 from metamixer import Forecaster
+from metamixer.data.series import large
 from metamixer.errors import InputError
-from metamixer.predictors import streaming
 
 
 def series(name, rows=40, start="2024-01-01"):
@@ -20,7 +20,7 @@ def forecaster():
 
 
 def test_each_series_is_forecast_as_alone_whatever_the_parts(forecaster, monkeypatch):
-    monkeypatch.setattr(streaming, "GATHERED", 50)
+    monkeypatch.setattr(large, "GATHERED", 50)
     tables = [series("a"), series("bb", 33), series("ccc", start="2023-05-01")]
     table = pandas.concat(tables, ignore_index=True)
     parts = [table.iloc[start : start + 13] for start in range(0, len(table), 13)]
@@ -36,7 +36,7 @@ def test_each_series_is_forecast_as_alone_whatever_the_parts(forecaster, monkeyp
 
 def test_tables_are_read_only_when_they_are_needed(forecaster, monkeypatch):
     """An endless stream: what is held doesn't grow with the series that were forecast."""
-    monkeypatch.setattr(streaming, "GATHERED", 200)
+    monkeypatch.setattr(large, "GATHERED", 200)
     read, rows = 0, 40
 
     def endless():
@@ -48,7 +48,7 @@ def test_tables_are_read_only_when_they_are_needed(forecaster, monkeypatch):
     forecast = 0
     for table in forecaster.stream(endless()):
         forecast += table["unique_id"].nunique()
-        assert read - forecast <= streaming.GATHERED / rows + 1
+        assert read - forecast <= large.GATHERED / rows + 1
         if forecast >= 12:
             break
 

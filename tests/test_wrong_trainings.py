@@ -104,7 +104,9 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
             "preprocessing.interpolation 'bicubics', expected one of nearest",
         ),
         (["--data.augmentation.auto_augment", "foo"], "augmentation.auto_augment 'foo': Unknown AA policy foo"),
-        (["--data.batch_size", "0"], "batch_size 0, expected at least 1"),
+        (["--data.batch_size", "0"], "batch_size 0, expected an integer from 1 to 1048576"),
+        (["--data.batch_size", f"{10**20}"], f"batch_size {10**20}, expected an integer from 1 to 1048576"),
+        (["--data.num_workers", "100000"], "num_workers 100000, expected an integer from 0 to 256"),
         (["--data.batch_size", "1"], "a training batch of 1 image, expected at least 2 for mixup and CutMix"),
         (
             ["--trainer.max_epochs", "-1", "--trainer.limit_train_batches", "1.0"],

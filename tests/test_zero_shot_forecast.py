@@ -7,7 +7,7 @@ from metamixer.errors import InputError, InputWarning
 
 pandas = pytest.importorskip("pandas")
 
-from metamixer.predictors.zero_shot import MOST_STEPS, quantile, seasons_of, zero_shot_forecast  # noqa: E402
+from metamixer.predictors.zero_shot import quantile, seasons_of, zero_shot_forecast  # noqa: E402
 
 ROWS = 120
 SEASON = np.sin(np.arange(ROWS + 12) / 12 * 2 * np.pi)
@@ -41,6 +41,14 @@ def test_a_series_is_forecast_alone():
     together = zero_shot_forecast(wide, 12)
     alone = zero_shot_forecast(wide[["date", "y"]], 12)
     np.testing.assert_allclose(together["y"], alone["y"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_series_that_begins_later_than_others_is_forecast_as_alone():
+    values = np.random.default_rng(2).normal(size=ROWS).cumsum()
+    late = np.where(np.arange(ROWS) < 70, np.nan, values)
+    together = zero_shot_forecast(table(values).assign(late=late), 12)
+    alone = zero_shot_forecast(table(values[70:], start="2015-11-01"), 12)
+    np.testing.assert_allclose(together["late"], alone["x"], rtol=1e-4, atol=1e-4)
 
 
 def test_long_tables_of_polars():
@@ -100,7 +108,8 @@ def test_a_warning_for_few_values(values, warning):
         ([1.0], 3, "at least 3"),
         ([np.nan] * 30, 3, "no value"),
         ([1.0] * 10 + [np.inf], 3, "row 11"),
-        ([1.0, 2.0] * 20, MOST_STEPS + 1, "at most"),
+        ([1.0] * 10 + [1e308], 3, r"row 11 .*: 1e\+308, expected at most 1e\+300"),
+        ([1.0, 2.0] * 20, 10_001, "from 1 to 10000"),
     ],
 )
 def test_one_clear_line(values, horizon, message):

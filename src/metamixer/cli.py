@@ -152,7 +152,7 @@ def _call(command: str, words: list[str]) -> None:
         usages = {option.name: option.usage for option in options}
         raise InputError(f"{_plain(error, command, usages)}; see metamixer {command} --help") from None
     refuse_no_files(vars(values))
-    _refuse_empty(vars(values))
+    _refuse_empty(vars(values), given={word.partition("=")[0].removeprefix("--") for word in words})
     with downloaded(vars(values)) as arguments:
         function_of(command)(**arguments)
 
@@ -178,10 +178,10 @@ def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) 
             raise InputError(f"{command} {name}: no such option{nearest(name, known)}")
 
 
-def _refuse_empty(values: Mapping[str, Any]) -> None:
-    """Raise InputError for an option whose value is an empty text, as where a script's variable isn't set."""
+def _refuse_empty(values: Mapping[str, Any], given: Collection[str]) -> None:
+    """Raise InputError for a given option without a value, as where a script's variable isn't set."""
     for name, value in values.items():
-        if value == "":
+        if value == "" or (value == [] and name in given):
             raise InputError(f"{name} '', expected a value, or no --{name}")
 
 

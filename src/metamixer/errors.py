@@ -13,6 +13,10 @@ DIVERGED = 3
 """Exit code of the command line for a diverged training."""
 
 
+MOST_VALUES = 2**28
+"""Values of a network's largest input: a GiB in float32."""
+
+
 class InputError(ValueError):
     """A file, name or number from the user that can't be used; the command line prints it and exits with 2."""
 
@@ -31,10 +35,21 @@ def at_least(name: str, value: float, least: float) -> None:
         raise InputError(f"{name} {value}, expected at least {least}")
 
 
+def expect_integer(name: str, value: object, least: int, most: int) -> None:
+    """Raise InputError unless an option's value is an integer within these bounds."""
+    if not isinstance(value, Integral) or not least <= value <= most:
+        raise InputError(f"{name} {value!r}, expected an integer from {least} to {most}")
+
+
+def expect_room(name: str, shape: Sequence[int]) -> None:
+    """Raise InputError for an input of more values than a network takes at once."""
+    if math.prod(shape) > MOST_VALUES:
+        raise InputError(f"{name} for an input of {'x'.join(map(str, shape))}, expected at most {MOST_VALUES:,} values")
+
+
 def expect_seed(name: str, seed: object) -> None:
-    """Raise InputError unless it is a seed that Python, NumPy and PyTorch take: an integer from 0 to 2^32 - 1."""
-    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-        raise InputError(f"{name} {seed!r}, expected an integer from 0 to {2**32 - 1}")
+    """Raise InputError unless it is a seed that Python, NumPy and PyTorch take."""
+    expect_integer(name, seed, 0, 2**32 - 1)
 
 
 def above_zero(name: str, *values: float) -> None:

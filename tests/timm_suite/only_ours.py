@@ -9,6 +9,9 @@ import timm.models
 from metamixer.models import ffnet
 
 MODELS = os.environ.get("METAMIXER_TIMM_MODELS", " ".join(ffnet.VARIANTS)).split()
+if depths := os.environ.get("METAMIXER_TIMM_DEPTHS"):
+    for name in MODELS:
+        ffnet.VARIANTS[name]["depths"] = tuple(map(int, depths.split()))
 
 _list_all_models = timm.list_models
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,11 +37,15 @@ def fetch_tests() -> Path:
     return tests
 
 
-def run(models: list[str], *options: str) -> subprocess.CompletedProcess:
-    """Run timm's tests on the models, except those that download weights; options: more options of pytest."""
+def run(models: list[str], *options: str, depths: Sequence[int] = ()) -> subprocess.CompletedProcess:
+    """Run timm's tests on the models, except those that download weights.
+
+    options: more options of pytest; depths: blocks of each stage, in place of the models' own.
+    """
     tests = fetch_tests()
     path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "METAMIXER_TIMM_MODELS": " ".join(models), "PYTHONPATH": path}
+    given = {"METAMIXER_TIMM_MODELS": " ".join(models), "METAMIXER_TIMM_DEPTHS": " ".join(map(str, depths))}
+    environment = {**os.environ, **given, "PYTHONPATH": path}
     command = [
         "-c",
         os.devnull,

@@ -17,11 +17,13 @@ from ..checkpoints.source import info_of
 from ..deployment.backends import BACKENDS, build, find_backend, installed_backends
 from ..deployment.parity import compare
 from ..deployment.samples import example_of
-from ..errors import InputError, at_least
+from ..errors import InputError, at_least, expect_integer, expect_room
 from ..models import create_model
 from ..models.tasks import TASKS
 from .complexity import measure
 from .processes import Worker, build_matrix_product
+
+MOST_THREADS, MOST_ROUNDS = 1024, 1_000_000
 
 PUBLISHED_FORM = "published"
 """The form in which the authors run their networks: eager, not fused, in PyTorch's default memory layout."""
@@ -133,11 +135,14 @@ def time_networks(
 
     sizes: empty for each network's own; on_round: called with (rounds done, all rounds).
     """
-    smallest = {"threads": threads, "rounds": rounds, "sizes": min(sizes, default=1), "batch": min(batches, default=1)}
-    for name, value in smallest.items():
-        at_least(name, value, 1)
-    at_least("warmup", warmup, 0)
+    at_least("sizes", min(sizes, default=1), 1)
+    at_least("batch", min(batches, default=1), 1)
+    expect_integer("threads", threads, 1, MOST_THREADS)
+    expect_integer("rounds", rounds, 1, MOST_ROUNDS)
+    expect_integer("warmup", warmup, 0, MOST_ROUNDS)
     own = own_sizes(networks)
+    largest = max(sizes or own.values())
+    expect_room("batch and sizes", (max(batches, default=1), 3, largest, largest))
     results, peaks = [], []
     count = len(networks) * (len(sizes) or 1) * len(batches) * (warmup + rounds)
     done = itertools.count(1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, at_least
+from ..errors import InputError, at_least, expect_room
 from ..system.files import free_name
 from .output import Output
 from .progress import working
@@ -193,6 +193,7 @@ def _check_sizes(*, samples: int, size: int | None, shape: tuple[int, ...] | Non
     ):
         if least is not None:
             at_least(name, least, 1)
+    expect_room("size or shape", shape or (1, 3, size or 1, size or 1))
     if size and shape:
         raise InputError(f"size {size} and shape {_spaced(shape)}, expected one of the two")
 

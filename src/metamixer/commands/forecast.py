@@ -75,7 +75,6 @@ def forecast(
         known: columns of a wide table that are known in the future; its last rows hold only them. Used for a series
             where they lower the loss on its last rows; only without training.
     """
-    from ..data.series.parts import comes_in_parts
     from ..data.series.tables import find_table, read_table
     from ..drawing.figures import check_figure_name
     from ..predictors.forecast_plot import draw_forecast
@@ -102,14 +101,17 @@ def forecast(
     output = Output(json, sources=[source], results=targets, overwrite=overwrite)
     keep_freed_memory()
     settings = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive, "known": known}
-    whole = checkpoint, backend, plot, save, json, steps, lookback, train not in (None, "none"), not fill_gaps, known
-    if out and not any(whole) and comes_in_parts(source):
-        forecaster = Forecaster(horizon, **settings, seed=seed, device=device)
+    chosen = "" if horizon or checkpoint else " (chosen by the dates; --horizon sets another)"
+    whole = checkpoint, backend, plot, save, json, steps, lookback, train not in (None, "none"), known
+    if out and not any(whole):
+        forecaster = Forecaster(horizon, **settings, seed=seed, device=device, fill_gaps=fill_gaps)
         with naming(source):
             rows = forecast_parts(forecaster, source, Path(out), missing_values=missing_values)
-        output.say(f"{forecaster.column}, without training, read in parts: {forecaster.horizon} steps, {rows} rows")
-        output.end([], wrote=targets)
-        return
+        if rows:
+            by = f"{forecaster.column}, without training, read in parts: "
+            output.say(f"{by}{forecaster.horizon} steps{chosen}, {rows} rows")
+            output.end([], wrote=targets)
+            return
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
         way = "checkpoint"
@@ -136,10 +138,9 @@ def forecast(
         forecaster.save(save)
     if plot:
         draw_forecast(frame, result, forecaster, Path(plot))
-    chosen = "" if horizon or checkpoint else " (chosen by the dates; --horizon sets another)"
     by = f"{forecaster.column}, without training: " if way == "none" else ""
     output.say(f"{by}{forecaster.horizon} steps{chosen}, {len(result)} rows")
-    rows = json_format.loads(result.to_json(orient="records", date_format="iso"))
+    rows = json_format.loads(result.to_json(orient="records", date_format="iso")) if json else []
     then = "add --train finetune to learn from the table, with a backtest" if way == "none" else ""
     output.end(rows, wrote=targets, then=then if plot else "add --plot forecast.png to draw it")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..system.files import plain_cell, written_whole
+from .progress import working
 
 if TYPE_CHECKING:
     import pandas
@@ -14,21 +15,25 @@ if TYPE_CHECKING:
 
 
 def forecast_parts(forecaster: "Forecaster", source: Path, out: Path, *, missing_values: Sequence[float]) -> int:
-    """Write the forecasts of a long table, series by series, and return the number of rows.
+    """Write the forecasts of a large table, a few series at a time, and return the number of rows; 0 for other tables.
 
     Raises InputError for the first series that can't be forecast; nothing is written then.
     """
-    from ..data.series.parts import parts_of
+    from ..data.series.large import LargeTable
+    from ..predictors.streaming import forecast_large
 
-    rows = 0
-    with written_whole(out) as part, part.open("w", encoding="utf-8", newline="") as file:
-        for table in forecaster.stream(parts_of(source, missing_values=missing_values)):
-            failed = table[table["error"].notna()]
-            if len(failed):
-                name, error = failed.iloc[0][["unique_id", "error"]]
-                raise InputError(f"series {name!r}: {error}; --engine local forecasts the others")
-            plain_table(table.drop(columns="error")).to_csv(file, index=False, header=rows == 0, lineterminator="\n")
-            rows += len(table)
+    rows, table = 0, LargeTable.find(source, missing_values=missing_values)
+    if table is None:
+        return rows
+    with working("forecasting") as show, written_whole(out) as part, part.open("w", encoding="utf-8") as file:
+        try:
+            for found in forecast_large(forecaster, table):
+                plain_table(found).to_csv(file, index=False, header=rows == 0, lineterminator="\n")
+                rows += len(found)
+                show(rows, table.count * forecaster.horizon)
+        except InputError as error:
+            others = "; --engine local forecasts the other series" if table.count > 1 else ""
+            raise InputError(f"{error}{others}") from None
     return rows
 
 

@@ -15,13 +15,18 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, default_collate
 
-from ..errors import InputError, at_least
+from ..errors import InputError, expect_integer
 
 if TYPE_CHECKING:
     import lightning as L
 
 LONGEST_FOLDER = 70
 """Of the name of a folder for sockets: multiprocessing adds 32 characters, and systems allow 103 to 107."""
+
+
+LARGEST_BATCH = 2**20
+MOST_WORKERS = 256
+"""Reading processes that a machine bears."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ class Loading:
     keep_last: bool = False
 
     def __post_init__(self):
-        at_least("batch_size", self.batch_size, 1)
-        at_least("num_workers", self.num_workers, 0)
+        expect_integer("batch_size", self.batch_size, 1, LARGEST_BATCH)
+        expect_integer("num_workers", self.num_workers, 0, MOST_WORKERS)
 
 
 class Place(NamedTuple):

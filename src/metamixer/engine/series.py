@@ -86,8 +86,9 @@ class Tables:
         table = pyarrow.concat_tables(shard.inputs())
         columns = self.columns(held, table.schema)
         frame = table.to_pandas()
-        for frames in alike(frame, shard.done):
-            yield Rows(self._forecast(held, frames, columns), [*map(str, frames)])
+        for some_series in alike(frame, shard.done):
+            names = some_series[IDENTIFIER].unique()
+            yield Rows(self._forecast(held, some_series, columns), [*map(str, names)])
 
     def columns(self, forecaster: Any, table: pyarrow.Schema) -> pyarrow.Schema:
         """Of the forecasts of a table."""
@@ -95,20 +96,18 @@ class Tables:
         names, dates = table.field(IDENTIFIER).type, time_type(table.field(TIME).type)
         return pyarrow.schema({IDENTIFIER: names, TIME: dates, **numbers, "error": pyarrow.string()})
 
-    def _forecast(
-        self, forecaster: Any, frames: "dict[Any, pandas.DataFrame]", columns: pyarrow.Schema
-    ) -> pyarrow.Table:
+    def _forecast(self, forecaster: Any, table: "pandas.DataFrame", columns: pyarrow.Schema) -> pyarrow.Table:
         """The forecasts of a few series, and a row with the error of one that can't be forecast."""
 
         def predict(frame: "pandas.DataFrame") -> pyarrow.Table:
             if self.missing_values:
-                frame[VALUE] = frame[VALUE].replace(list(self.missing_values), np.nan)
+                frame = frame.assign(**{VALUE: frame[VALUE].replace(list(self.missing_values), np.nan)})
             forecast = forecaster.predict(frame).assign(error=None)
             return pyarrow.Table.from_pandas(forecast, preserve_index=False).select(columns.names).cast(columns)
 
         return pyarrow.concat_tables(
             pyarrow.Table.from_pylist([each.row], columns) if isinstance(each, Failed) else each
-            for each in forecast_each(predict, frames)
+            for each in forecast_each(predict, table)
         )
 
 

@@ -217,7 +217,7 @@ def opened_parquet(name: str) -> Iterator[parquet.ParquetFile]:
 
 
 def _columns(schema: pyarrow.Schema, name: str) -> tuple[str | None, str | None]:
-    """The columns of contents and of paths; raises InputError where there is neither."""
+    """The columns of contents and of paths; raises InputError where there is neither, or one of them twice."""
     kinds = {field.name: field.type for field in schema}
     contents = next((column for column in CONTENTS if column in kinds and _holds_bytes(kinds[column])), None)
     paths = next((column for column in PATHS if column in kinds and _is_text(kinds[column])), None)
@@ -225,6 +225,9 @@ def _columns(schema: pyarrow.Schema, name: str) -> tuple[str | None, str | None]
         paths = f"{contents}.path"
     if contents is None and paths is None:
         raise InputError(f"{name}: columns {', '.join(kinds)}, expected one of {', '.join({*PATHS, *CONTENTS})}")
+    for column in (contents, paths):
+        if schema.names.count(column) > 1:
+            raise InputError(f"{name}: {schema.names.count(column)} columns {column!r}, expected one")
     return contents, paths
 
 

@@ -45,6 +45,7 @@ class ZeroShot:
         """
         season = torch.tensor([*seasons, *[0] * (KNOWN_SEASONS - len(seasons))], device=self.device)
         forecasts = np.zeros((len(series), len(QUANTILES), horizon))
+        series = [values[np.isfinite(values).argmax() :] for values in series]  # so that a later start changes nothing
         lengths = np.array([len(values) for values in series])
         for i, context in enumerate(self.contexts):
             seen = np.arange(len(series)) if i == 0 else np.flatnonzero(lengths > context)

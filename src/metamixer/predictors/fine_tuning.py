@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import at_least
 from ..inference.rolling import WINDOWS, cut
 from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
 from ..training.zero_shot import quantile_loss
+from .forecaster_options import expect_training
 
 CONTEXT = max(WINDOWS)
 """Steps of past in a window, as in the pretraining."""
@@ -39,8 +39,7 @@ class FineTuning:
     least_windows: int = 128
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "checks", "max_windows", "least_windows"):
-            at_least(name, getattr(self, name), 1)
+        expect_training(self, "steps", "batch_size", "checks", "max_windows", "least_windows")
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Forecaster(Predictor):
         self.train = find_way(train, [name for name, value in asked.items() if value is not None], quantiles)
         self.follows_table, lookback = lookback is None, LOOKBACK if lookback is None else lookback
         model, training = model or "ffnet_ts", training or Training()
-        expect_options(horizon=horizon, lookback=lookback, seed=seed, quantiles=quantiles)
+        expect_options(way=self.train, horizon=horizon, lookback=lookback, seed=seed, quantiles=quantiles)
         self._horizon, self.lookback = horizon and int(horizon), int(lookback)
         self.levels = expect_levels(levels)
         self.extra_quantiles = tuple(quantiles)
@@ -197,7 +197,10 @@ class Forecaster(Predictor):
 
     def _predict_alone(self, table: Any) -> Any:
         """The forecast of each series alone by the packaged network, or by the one that was loaded or fine-tuned."""
-        series, layout = (self._tuned.series, self._tuned.layout) if table is None else self._read(table)
+        return self.forecast_alone(*((self._tuned.series, self._tuned.layout) if table is None else self._read(table)))
+
+    def forecast_alone(self, series: Series, layout: Layout) -> Any:
+        """The same for series that were read, as a table in their layout."""
         history = history_of(series, self.known)
         known = known_values(series, self.known, len(history), self.horizon) if self.known else None
         return forecast_series(
@@ -216,7 +219,7 @@ class Forecaster(Predictor):
         """Forecast the series of long pandas tables, such as the parts of a large one, a few series at a time.
 
         The rows of a series are together; each series is forecast alone, after its own last date. Yields tables with a
-        column `error`, in which a series that can't be forecast has its error. Warnings are left out.
+        column `error`, in which a series that can't be forecast has its error. Each warning comes once, at the end.
         """
         if self._state is not None:
             raise InputError("stream after training from scratch, expected the packaged or a fine-tuned network")
@@ -348,7 +351,11 @@ class Forecaster(Predictor):
         """The same with the known columns and their future."""
         series, layout = read_frame(table, time=self.time)
         series = add_missing_rows(series) if self.fill_gaps else series
+        self.decide_horizon(series)
+        return series, layout
+
+    def decide_horizon(self, series: Series) -> None:
+        """Take the horizon from the first series, unless it is set."""
         if self._horizon is None:
             future = len(series) - len(history_of(series, self.known))
             self._horizon = future or Frequency.of(series).default_horizon(len(series))
-        return series, layout

@@ -1,13 +1,22 @@
 """The options of a forecaster: what they can be."""
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from ..data.series.frames import bounds_of
-from ..errors import InputError, expect_seed
+from ..errors import InputError, expect_integer, expect_seed
 
 TRAIN = ("finetune", "scratch")
+
+LONGEST_WINDOW = 2**20
+"""Maximum lookback, and maximum horizon from scratch, in steps."""
+
+LONGEST_HORIZON = {"finetune": 10_000, "scratch": LONGEST_WINDOW}
+"""In steps, by the way of training; beyond 10,000 steps a forecast of the packaged network only extends itself."""
+
+MOST_TRAINING = 1_000_000
+"""Maximum number of each count in the settings of a training: steps, windows and so on."""
 
 
 def find_way(train: str | None, scratch: Sequence[str], quantiles: Sequence[float]) -> str:
@@ -32,11 +41,14 @@ def expect_levels(levels: Any) -> tuple[float, ...]:
     return listed
 
 
-def expect_options(*, horizon: Any, lookback: Any, seed: Any, quantiles: Sequence[Any]) -> None:
-    """Raise InputError that names the first of the other options that can't be; horizon: None if not yet known."""
-    for name, steps in (("horizon", 1 if horizon is None else horizon), ("lookback", lookback)):
-        if not isinstance(steps, Integral) or steps < 1:
-            raise InputError(f"{name} {steps!r}, expected an integer, at least 1")
+def expect_options(*, way: str, horizon: Any, lookback: Any, seed: Any, quantiles: Sequence[Any]) -> None:
+    """Raise InputError that names the first of the other options that can't be.
+
+    way: the way of training; horizon: None if not yet known.
+    """
+    if horizon is not None:
+        expect_integer("horizon", horizon, 1, LONGEST_HORIZON[way])
+    expect_integer("lookback", lookback, 1, LONGEST_WINDOW)
     expect_seed("seed", seed)
     if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
         raise InputError(f"quantiles {quantiles!r}, expected numbers between 0 and 1, such as (0.1, 0.9)")
@@ -48,3 +60,9 @@ def expect_names(known: Any) -> tuple[str, ...]:
     if listed is None or not all(isinstance(name, str) for name in listed) or len(set(listed)) < len(listed):
         raise InputError(f"known {known!r}, expected distinct names of columns, such as ('price', 'holiday')")
     return listed
+
+
+def expect_training(settings: Any, *names: str) -> None:
+    """Raise InputError that names the first of these counts in the settings of a training that can't be."""
+    for name in names:
+        expect_integer(name, getattr(settings, name), 1, MOST_TRAINING)

@@ -19,9 +19,10 @@ from ..models.ffnet_ts.zero import FFNetTSZero
 from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.metadata import Finite, Label, Positive, read_as
 from .fitted import Fitted
+from .forecaster_options import LONGEST_WINDOW
 from .predictor import Network
 
-Steps = Annotated[int, Field(ge=1, le=2**20)]
+Steps = Annotated[int, Field(ge=1, le=LONGEST_WINDOW)]
 
 
 class KeptScaling(TypedDict):

@@ -20,10 +20,11 @@ from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missi
 from ..data.series.splits import split_windows
 from ..data.series.tables import Series
 from ..data.series.windows import SeriesData
-from ..errors import InputError, at_least
+from ..errors import InputError
 from ..models.tasks import FORECASTING
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
+from .forecaster_options import expect_training
 
 ONE_AT_A_TIME = threading.RLock()
 """Held during training, because the random number generator and Lightning's log are global to the process."""
@@ -45,8 +46,7 @@ class Training:
     max_windows: int = 1024
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "checks", "max_windows"):
-            at_least(name, getattr(self, name), 1)
+        expect_training(self, "steps", "batch_size", "checks", "max_windows")
 
 
 def windows_of(measured: Series, training: Training, *, lookback: int, horizon: int, seed: int) -> SeriesData:

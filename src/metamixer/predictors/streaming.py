@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..data.series.dates import import_pandas
 from ..data.series.frames import LONG, bounds_of
+from ..data.series.large import LargeTable, whole_series
+from ..data.series.tally import WarningTally
 from ..errors import InputError, first_line
+from ..models.ffnet_ts.zero import QUANTILES
 
 if TYPE_CHECKING:
     import pandas
@@ -17,11 +22,8 @@ if TYPE_CHECKING:
 
 IDENTIFIER, TIME, VALUE = LONG
 
-CHUNK = 64
+CHUNK = 256
 """Series that are forecast at once."""
-
-GATHERED = 32_768
-"""Minimum number of rows that are read before they are forecast, if there are so many."""
 
 
 @dataclass(frozen=True)
@@ -42,32 +44,37 @@ def stream_forecasts(forecaster: "Forecaster", tables: "Iterable[pandas.DataFram
 
     tables: the rows of a series are together; it may continue in the next table. Yields the forecasts of at most
     `CHUNK` series, with a column `error`: the error of a series that can't be forecast, which has one row, else None.
+    Each warning comes once, after the last table.
     """
     pandas = import_pandas()
     names = forecast_columns_of(forecaster)
-    for table in whole_series(tables):
-        for frames in alike(table):
-            found = forecast_each(forecaster.predict, frames)
+    tally = WarningTally()
+
+    def predict(table: "pandas.DataFrame") -> Any:
+        with tally.part():
+            return forecaster.predict(table)
+
+    for table in whole_series(expect_long_frame(table, number) for number, table in enumerate(tables, 1)):
+        for some_series in alike(table):
+            found = forecast_each(predict, some_series)
             parts = [pandas.DataFrame([each.row]) if isinstance(each, Failed) else each for each in found]
             yield pandas.concat(parts, ignore_index=True).reindex(columns=names)
+    tally.warn()
 
 
-def whole_series(tables: Iterable[Any]) -> "Iterator[pandas.DataFrame]":
-    """The rows of long tables in larger ones, none of which ends within a series."""
-    pandas = import_pandas()
-    held: list[pandas.DataFrame] = []
-    for number, table in enumerate(tables, 1):
-        held.append(expect_long_frame(table, number))
-        if sum(map(len, held)) < GATHERED:
-            continue
-        gathered = pandas.concat(held, ignore_index=True)
-        last = gathered[IDENTIFIER].ne(gathered[IDENTIFIER].iloc[-1]).to_numpy()
-        ended = len(gathered) - int(last[::-1].argmax()) if last.any() else 0
-        held = [gathered.iloc[ended:]]
-        if ended:
-            yield expect_together(gathered.iloc[:ended])
-    if any(map(len, held)):
-        yield expect_together(pandas.concat(held, ignore_index=True))
+def forecast_large(forecaster: "Forecaster", table: LargeTable) -> "Iterator[pandas.DataFrame]":
+    """Forecast a large table, a few series at a time, as the whole table would be.
+
+    Each warning comes once, after the last series.
+    """
+    table = table.with_missing_rows() if forecaster.fill_gaps else table
+    forecaster.decide_horizon(table.axis)
+    tally = WarningTally()
+    for series in table.blocks(len(QUANTILES) * forecaster.horizon):
+        with tally.part():
+            found = forecaster.forecast_alone(series, table.layout)
+        yield found
+    tally.warn()
 
 
 def expect_long_frame(table: Any, number: int) -> "pandas.DataFrame":
@@ -81,24 +88,11 @@ def expect_long_frame(table: Any, number: int) -> "pandas.DataFrame":
     if nameless.any():
         row = int(nameless.argmax()) + 1
         raise InputError(f"table {number}, column {IDENTIFIER!r}, row {row}: no value, expected the name of a series")
-    return table[list(LONG)]
+    return table[list(LONG)].reset_index(drop=True)
 
 
-def expect_together(table: "pandas.DataFrame") -> "pandas.DataFrame":
-    """The table; raises InputError for a series whose rows are interrupted by those of others."""
-    names = table[IDENTIFIER]
-    first = table.loc[names.ne(names.shift()).to_numpy(), IDENTIFIER]
-    again = first.duplicated().to_numpy()
-    if again.any():
-        raise InputError(
-            f"series {str(first.to_numpy()[again][0])!r}: rows of other series between its own, expected the rows of "
-            f"a series together: sort the table by {IDENTIFIER}"
-        )
-    return table
-
-
-def alike(table: "pandas.DataFrame", done: Container[str] = ()) -> "Iterator[dict[Any, pandas.DataFrame]]":
-    """The series that aren't done, by name, in chunks of the same dates: theirs is one frequency and one future."""
+def alike(table: "pandas.DataFrame", done: Container[str] = ()) -> "Iterator[pandas.DataFrame]":
+    """The series that aren't done, in chunks of the same dates: theirs is one frequency and one future."""
     dates = import_pandas().util.hash_pandas_object(table[TIME], index=False).to_numpy()
     groups: dict[tuple[int, int], list[Any]] = {}
     rows = table.groupby(IDENTIFIER, sort=True, observed=True).indices
@@ -107,21 +101,27 @@ def alike(table: "pandas.DataFrame", done: Container[str] = ()) -> "Iterator[dic
             groups.setdefault((len(where), int(dates[where].sum())), []).append(name)
     for names in groups.values():
         for start in range(0, len(names), CHUNK):
-            yield {name: table.iloc[rows[name]] for name in names[start : start + CHUNK]}
+            yield table.iloc[np.concatenate([rows[name] for name in names[start : start + CHUNK]])]
 
 
-def forecast_each(predict: "Callable[[pandas.DataFrame], Any]", frames: "dict[Any, pandas.DataFrame]") -> Iterator[Any]:
-    """What `predict` returns for series of the same dates, and a `Failed` for each that can't be forecast."""
+def forecast_each(predict: "Callable[[pandas.DataFrame], Any]", table: "pandas.DataFrame") -> Iterator[Any]:
+    """What `predict` returns for series of the same dates, and a `Failed` for each that can't be forecast.
+
+    To find these, series that can't be forecast together are forecast in two halves.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):
-            yield predict(import_pandas().concat(frames.values(), ignore_index=True))
+            found = predict(table)
     except Exception as error:
-        if len(frames) > 1:
-            for name, frame in frames.items():
-                yield from forecast_each(predict, {name: frame})
+        count = table[IDENTIFIER].nunique()
+        if count > 1:
+            half = count // 2 * (len(table) // count)
+            yield from forecast_each(predict, table.iloc[:half])
+            yield from forecast_each(predict, table.iloc[half:])
             return
         said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {first_line(error)}"
-        yield Failed(next(iter(frames.values()))[IDENTIFIER].tolist()[0], said)
+        found = Failed(table[IDENTIFIER].tolist()[0], said)
+    yield found
 
 
 def forecast_columns_of(forecaster: "Forecaster") -> Sequence[str]:

@@ -11,24 +11,26 @@ from torch import Tensor
 
 from ..checkpoints.ours import load_checkpoint
 from ..checkpoints.packaged import packaged_weights
-from ..data.series.dates import some
+from ..data.series.dates import MOST_NAMED, some
 from ..data.series.frames import Layout, bounds_of, read_frame, refuse_names_of_bounds, write_frame
 from ..data.series.frequency import DAY, Frequency
 from ..data.series.missing import warn_of_ended, warn_of_sentinels
 from ..data.series.tables import Series
-from ..errors import InputError, InputWarning
+from ..data.series.tally import SeriesWarning
+from ..errors import InputError, InputWarning, counted, expect_integer
 from ..inference.quantiles import NORMAL, SCORES, from_deciles
 from ..inference.rolling import ZeroShot
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
+from .forecaster_options import LONGEST_HORIZON
 from .known import forecast_with_known
 
 PACKAGED = "ffnet_ts_zero"
 
-MOST_STEPS = 10_000
-"""The longest horizon; beyond it a forecast only extends itself."""
-
 GUESS = 0.1
 """Assumed std of a constant series' future, as a fraction of its value (of 1 for zeros)."""
+
+LARGEST = 1e300
+"""Maximum absolute value, which leaves room for sums and forecasts."""
 
 FEW = 8
 """The minimum number of values for a useful forecast."""
@@ -154,12 +156,13 @@ def quantile(deciles: np.ndarray, level: float) -> np.ndarray:
 
 
 def refuse_unusable(series: Series, horizon: int) -> None:
-    """Raise InputError for a series without values or a horizon that is too long."""
-    if horizon > MOST_STEPS:
-        raise InputError(f"horizon {horizon}, expected at most {MOST_STEPS} steps")
+    """Raise InputError for a series without values, a value that is too large, or a horizon that is too long."""
+    expect_integer("horizon", horizon, 1, LONGEST_HORIZON["finetune"])
     empty = np.isnan(series.values).all(axis=0)
     if empty.any():
         raise InputError(f"{series.variable(int(empty.argmax()))}: no value, expected numbers: leave it out")
+    for row, column in np.argwhere(np.abs(series.values) > LARGEST)[:1]:
+        raise InputError(f"{series.place(row, column)}: {series.values[row, column]:g}, expected at most {LARGEST:g}")
 
 
 def warn_of_unhelpful(series: Series, used: np.ndarray) -> None:
@@ -173,20 +176,14 @@ def warn_of_unhelpful(series: Series, used: np.ndarray) -> None:
 def warn_of_little(series: Series) -> None:
     """Warn of series with very few values and of constant ones."""
     known = (~np.isnan(series.values)).sum(axis=0)
-    if known.min() < FEW:
-        column = int(known.argmin())
-        warnings.warn(
-            f"{series.variable(column)}: {known[column]} values, expected at least {FEW} for a useful forecast",
-            InputWarning,
-            stacklevel=3,
-        )
-    constant = np.nanmax(series.values, axis=0) == np.nanmin(series.values, axis=0)
-    if constant.any():
-        column = int(constant.argmax())
-        warnings.warn(
-            f"{series.variable(column)} ({int(constant.sum())} such series): "
-            f"{np.nanmax(series.values[:, column]):g} at every date; its forecast repeats it, and its intervals "
-            f"assume a std of {GUESS:.0%} of the value",
-            InputWarning,
-            stacklevel=3,
-        )
+    few = np.flatnonzero(known < FEW)
+    if len(few):
+        found = [f"{series.variable(i)} has {counted(known[i], 'value')}" for i in few[:MOST_NAMED]]
+        useful = f"expected at least {FEW} for a useful forecast"
+        warnings.warn(SeriesWarning(found, len(few), useful), stacklevel=3)
+    highest, lowest = np.nanmax(series.values, axis=0), np.nanmin(series.values, axis=0)
+    constant = np.flatnonzero(highest == lowest)
+    if len(constant):
+        found = [f"{series.variable(i)} is {highest[i]:g} at every date" for i in constant[:MOST_NAMED]]
+        repeated = f"the forecast repeats the value, and intervals assume a std of {GUESS:.0%} of it"
+        warnings.warn(SeriesWarning(found, len(constant), repeated), stacklevel=3)

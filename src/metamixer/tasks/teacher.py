@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from ..checkpoints.source import OURS, load_network
 from ..data.images.class_names import match_classes
-from ..data.preprocessing import Preprocessing
+from ..data.preprocessing import LARGEST_SIDE, Preprocessing
 from ..deployment.formats import is_exported
 from ..deployment.runtime import Runtime
-from ..errors import InputError, at_least, first_line
+from ..errors import InputError, expect_integer, first_line
 from ..models import create_model
 from ..models.registry import expect_classifier
 from ..models.tasks import CLASSIFICATION
@@ -53,7 +53,7 @@ class Teacher(nn.Module):
         if not isinstance(model, str | nn.Module):
             raise InputError(f"teacher {model!r}, expected a name, a file or a module")
         if size is not None:
-            at_least("teacher.size", size, 1)
+            expect_integer("teacher.size", size, 1, LARGEST_SIDE)
         self.name = model if isinstance(model, str) else type(model).__name__
         network, info = named_teacher(model) if isinstance(model, str) else (model, {})
         self.model = network.eval().requires_grad_(False)

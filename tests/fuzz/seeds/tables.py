@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from metamixer.data.series.frames import read_frame
-from metamixer.data.series.parts import comes_in_parts, parts_of
+from metamixer.data.series.large import LargeTable
 from metamixer.data.series.tables import find_table, read_table
 from metamixer.errors import naming
 from metamixer.tasks.confusion import read_confusion
@@ -28,19 +28,22 @@ def make(folder: Path) -> list[Kind]:
     wide.to_csv(folder / "semicolons.csv", index=False, sep=";", decimal=",")
     for name in ("long.csv", "parts.csv"):
         long.to_csv(folder / name, index=False)
-    (folder / "packed.csv.gz").write_bytes(gzip.compress(wide.to_csv(index=False).encode()))
+    for name, table in (("packed.csv.gz", wide), ("parts.csv.gz", long)):
+        (folder / name).write_bytes(gzip.compress(table.to_csv(index=False).encode()))
     (folder / "metrics.csv").write_text("epoch,step,val/top1,train/loss\n0,1,,2.5\n0,1,0.5,\n")
     (folder / "confusion.csv").write_text("class,a,b\na,3,1\nb,0,5\n")
     tables = [Kind(name, read) for name in ("wide.csv", "semicolons.csv", "packed.csv.gz")]
-    tables.append(Kind("parts.csv", read_in_parts))
+    tables += [Kind(name, read_in_parts) for name in ("parts.csv", "parts.csv.gz")]
     logs = [Kind("metrics.csv", read_log), Kind("confusion.csv", read_confusion)]
     if not find_spec("pyarrow") or not find_spec("fsspec"):
         return [*tables, *logs, Kind("long.csv", read)]
     wide.to_parquet(folder / "wide.parquet")
-    long.to_parquet(folder / "long.parquet")
+    for name in ("long.parquet", "parts.parquet"):
+        long.to_parquet(folder / name)
     read_both = each_of(read, read_in_job)
     long_tables = [Kind(f"long.{suffix}", read_both) for suffix in ("csv", "parquet")]
-    return [*tables, *logs, Kind("wide.parquet", read), *long_tables, *jobs(folder)]
+    tables += [Kind("wide.parquet", read), Kind("parts.parquet", read_in_parts)]
+    return [*tables, *logs, *long_tables, *jobs(folder)]
 
 
 def read(path: Path) -> None:
@@ -51,9 +54,10 @@ def read(path: Path) -> None:
 
 def read_in_parts(path: Path) -> None:
     """As `metamixer forecast` does with a large table."""
-    if comes_in_parts(path, large=1):
-        for _ in parts_of(path):
-            pass
+    with naming(path):
+        if table := LargeTable.find(path, large=1):
+            for _ in table.with_missing_rows().blocks(1):
+                pass
 
 
 def read_in_job(path: Path) -> None:

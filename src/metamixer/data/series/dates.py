@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +61,10 @@ def is_written_date(column: "pandas.Series") -> bool:
     )
 
 
-def some(names: Sequence[Any]) -> str:
-    """The first few names, and the number of the others."""
-    more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+def some(names: Sequence[Any], count: int | None = None) -> str:
+    """The first few names, and the number of the others; count: of all, if `names` are only the first."""
+    others = (len(names) if count is None else count) - len(names[:MOST_NAMED])
+    more = [f"{others:,} more"] if others else []
     return ", ".join([*map(str, names[:MOST_NAMED]), *more])
 
 
@@ -81,7 +82,11 @@ class Dates:
 
     @classmethod
     def of(cls, column: "pandas.Series", name: Any) -> "Dates":
-        """Parse a column; raises InputError that names the first invalid date."""
+        """Parse a column, whose index numbers the rows from 0; raises InputError that names the first invalid date."""
+        codes, first = distinct(column)
+        if len(first) < len(column):  # a long table, which repeats its dates: each is parsed once
+            once = cls.of(column.iloc[first], name)
+            return replace(once, times=once.times[codes])
         utc = utc_dates(column, name)
         local = local_dates(column, utc)
         times = (utc.dt.tz_convert(None) if local is None else local).to_numpy()
@@ -91,21 +96,33 @@ class Dates:
         return cls(times, "UTC" if text and local is None else None, False)
 
 
+def distinct(column: "pandas.Series") -> tuple[np.ndarray, np.ndarray]:
+    """The number of each row's value among the distinct ones, and the row where each of these is first."""
+    try:
+        codes, _ = import_pandas().factorize(column, use_na_sentinel=False)
+    except TypeError:  # of unhashable values, which are no dates
+        codes = np.arange(len(column))
+    return codes, np.unique(codes, return_index=True)[1]
+
+
 def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
     """Parse dates as UTC; raises InputError that names the first invalid date."""
     pandas = import_pandas()
     if pandas.api.types.is_numeric_dtype(column):
-        raise InputError(f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a date such as 2016-07-01 00:00")
+        raise invalid_date(column, name, 0)
     result = pandas.to_datetime(column, errors="coerce", utc=True, dayfirst=days_first(column))
     if result.isna().any():  # pandas uses the format of the first row; others may differ
         mixed = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
         result = min(result, mixed, key=lambda dates: int(dates.isna().sum()))
     if result.isna().any():
-        row = int(result.isna().to_numpy().argmax())
-        raise InputError(
-            f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a date such as 2016-07-01 00:00"
-        )
+        raise invalid_date(column, name, int(result.isna().to_numpy().argmax()))
     return result
+
+
+def invalid_date(column: "pandas.Series", name: Any, i: int) -> InputError:
+    """The error about a value of a column, whose index numbers the rows from 0."""
+    value = shown(column.iloc[i])
+    return InputError(f"column {name!r}, row {column.index[i] + 1}: {value}, expected a date such as 2016-07-01 00:00")
 
 
 def days_first(column: "pandas.Series") -> bool:
@@ -174,7 +191,7 @@ def is_time(name: Any, time: str | None) -> bool:
 
 def expect_same_dates(index: "pandas.Index", column: "pandas.Series", name: Any) -> None:
     """Raise InputError at the first row whose index and column of the same name have different dates."""
-    ours, theirs = (Dates.of(values, name).times for values in (index.to_series(), column))
+    ours, theirs = (Dates.of(values, name).times for values in (index.to_series(range(len(index))), column))
     for row in np.flatnonzero(ours != theirs)[:1]:
         raise InputError(
             f"index {name!r}, row {row + 1}: {stamp(ours[row])}, expected {stamp(theirs[row])}, as in the column "

@@ -110,23 +110,37 @@ def pivot(frame: Any) -> Series:
     identifier, time, value = LONG
     if len(frame) == 0:
         raise InputError("table of 0 rows, expected series")
-    nameless = frame[identifier].isna().to_numpy()
-    if nameless.any():
-        raise InputError(
-            f"column {identifier!r}, row {int(nameless.argmax()) + 1}: no value, expected the name of a series"
-        )
+    expect_named(frame)
     warn_of_unused([str(name) for name in frame.columns if name not in LONG])
     names = frame[identifier].astype(type_of_names(frame[identifier])).to_numpy()
     dated = Dates.of(frame[time], time)
     table = pandas.DataFrame({identifier: names, time: dated.times, value: numbers(frame[value], value)})
-    repeated = table.duplicated([identifier, time]).to_numpy()
-    if repeated.any():
-        row = int(repeated.argmax())
-        name, when = str(names[row]), stamp(table[time].to_numpy()[row])
-        raise InputError(f"column {time!r}, row {row + 1}: series {name!r} has {when} twice, expected every date once")
+    expect_once(frame, table[[identifier, time]], dated.times)
     wide = table.pivot(index=time, columns=identifier, values=value).sort_index()
     values, series = wide.to_numpy(dtype=np.float64), tuple(map(str, wide.columns))
     return LongSeries(wide.index.to_numpy(), values, series, time, zone=dated.zone, local=dated.local)
+
+
+def expect_named(frame: "pandas.DataFrame") -> None:
+    """Raise InputError for a row of a long table without the name of a series; its index numbers the rows from 0."""
+    nameless = frame[IDENTIFIER].isna().to_numpy()
+    if nameless.any():
+        row = frame.index[int(nameless.argmax())] + 1
+        raise InputError(f"column {IDENTIFIER!r}, row {row}: no value, expected the name of a series")
+
+
+def expect_once(frame: "pandas.DataFrame", places: Any, times: np.ndarray) -> None:
+    """Raise InputError for a series of a long table with two values at a date.
+
+    places: the rows' series and dates, as a pandas table or as numbers; times: the rows' parsed dates.
+    """
+    repeated = places.duplicated().to_numpy()
+    if repeated.any():
+        i = int(repeated.argmax())
+        name, row = str(frame[IDENTIFIER].iloc[i]), frame.index[i] + 1
+        raise InputError(
+            f"column {LONG[1]!r}, row {row}: series {name!r} has {stamp(times[i])} twice, expected every date once"
+        )
 
 
 def warn_of_unused(columns: Sequence[str]) -> None:

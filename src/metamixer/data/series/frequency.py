@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import InputError
+from ...errors import InputError, counted
 from .dates import import_pandas, stamp
 from .tables import Series
 
@@ -50,7 +50,7 @@ class Frequency:
         """Infer the frequency; raises InputError that names the row at which it breaks."""
         times = series.times
         if len(times) < 3:
-            raise InputError(f"table of {len(times)} dates, expected at least 3 to find the frequency")
+            raise InputError(f"table of {counted(len(times), 'date')}, expected at least 3 to find the frequency")
         steps = np.diff(times)
         refuse_disorder(series)
         pandas = import_pandas()

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...errors import InputError, InputWarning
-from .dates import some, stamp
+from ...errors import InputError, InputWarning, counted
+from .dates import stamp
 from .frequency import Frequency, calendar_dates, usual_step
 from .tables import LongSeries, Series
 
@@ -34,8 +34,7 @@ def fill_gaps(series: Series) -> Series:
     values[known] = series.values
     added = dates[~known]
     warnings.warn(
-        f"{len(added)} missing {'row' if len(added) == 1 else 'rows'} of {some(series.names)} added without values, "
-        f"the first at {stamp(added[0])}",
+        f"{counted(len(added), 'missing row')} added without values, the first at {stamp(added[0])}",
         InputWarning,
         stacklevel=4,
     )

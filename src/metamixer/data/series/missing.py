@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...errors import InputError, InputWarning
-from .dates import some, stamp
+from ...errors import InputError, InputWarning, counted
+from .dates import MOST_NAMED, some, stamp
 from .tables import Series
+from .tally import SeriesWarning
 
 SENTINELS = (-9999.0, -999.0, -99999.0, 99999.0)
 """Numbers that often mark a missing value."""
@@ -78,26 +79,28 @@ def warn_of_ended(series: Series) -> None:
     """Warn of series that end before the last date, after which every forecast begins."""
     known = ~np.isnan(series.values)
     last = len(series) - 1 - known[::-1].argmax(axis=0)
-    ended = [
-        f"{series.variable(i)} ends at {stamp(series.times[last[i]])}"
-        for i in np.flatnonzero(known.any(axis=0) & (last < len(series) - 1))
-    ]
-    if ended:
+    ended = np.flatnonzero(known.any(axis=0) & (last < len(series) - 1))
+    if len(ended):
+        found = [f"{series.variable(i)} ends at {stamp(series.times[last[i]])}" for i in ended[:MOST_NAMED]]
         begin = f"all forecasts begin after {stamp(series.times[-1])}, the last date of the table"
-        warnings.warn(f"{some(ended)}; {begin}", InputWarning, stacklevel=3)
+        warnings.warn(SeriesWarning(found, len(ended), begin), stacklevel=3)
 
 
 def warn_of_sentinels(series: Series) -> None:
     """Warn of numbers such as -9999 that may mean a missing value."""
-    found = sentinels(series.values)
-    for row, column in np.argwhere(found)[:1]:
-        warnings.warn(
-            f"{series.place(row, column)}: {series.values[row, column]:g} ({found.sum()} such values in the table) "
-            "looks like a missing value but is used as a number; if it is one, leave it empty "
-            "or pass --missing_values to `forecast`",
-            InputWarning,
-            stacklevel=3,
+    marks = sentinels(series.values)
+    columns = np.flatnonzero(marks.any(axis=0))
+    if len(columns):
+        rows, counts = marks.argmax(axis=0), marks.sum(axis=0)
+        found = [
+            f"{series.place(rows[i], i)}: {series.values[rows[i], i]:g} ({counted(counts[i], 'such value')})"
+            for i in columns[:MOST_NAMED]
+        ]
+        use = (
+            "used as a number, although it looks like a missing value: if it is one, leave it empty or pass "
+            "--missing_values to `forecast`"
         )
+        warnings.warn(SeriesWarning(found, len(columns), use), stacklevel=3)
 
 
 def sentinels(values: np.ndarray) -> np.ndarray:

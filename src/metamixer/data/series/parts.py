@@ -1,81 +1,141 @@
-"""Large long tables, a part at a time: memory doesn't grow with the table."""
+"""Files of long tables, read some rows at a time."""
 
+import gzip
+import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
-from ...errors import InputError, first_line
-from .dates import import_pandas
+from .dates import import_pandas, own_dates
 from .frames import LONG
-from .tables import SAMPLE, separators_of
+from .tables import SAMPLE, readable, refuse_declared, refuse_unpacked, separators_of
 
 if TYPE_CHECKING:
     import pandas
-
-LARGE = 64 * 2**20
-"""Size in bytes from which a table is read in parts."""
+    from pyarrow.parquet import ParquetFile
 
 ROWS = 100_000
 """Rows of a part."""
 
+GZIP_SIZE = 4
+"""Bytes at the end of a gzip file that hold the size of its content, modulo 2^32."""
+
 IDENTIFIER, TIME, _ = LONG
 
 
-def comes_in_parts(path: Path, large: int | None = None) -> bool:
-    """Whether a table is large and long, and its series, forecast one by one, have the forecast of the whole table.
+@dataclass(frozen=True)
+class TextFile:
+    """A CSV file, which may be gzipped."""
 
-    They do if the rows of each are together and all end at the same date. Only CSV that isn't packed. large: size in
-    bytes from which a table is large, `LARGE` by default.
+    path: Path
+
+    @property
+    def packed(self) -> bool:
+        return self.path.suffix == ".gz"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content, as a packed file declares them."""
+        size = self.path.stat().st_size
+        if not self.packed or size < GZIP_SIZE:
+            return size
+        with self.path.open("rb") as file:
+            file.seek(-GZIP_SIZE, io.SEEK_END)
+            return max(size, int.from_bytes(file.read(), "little"))
+
+    def columns(self) -> list[str]:
+        """The names in the first line."""
+        with self._content() as file:
+            header = file.read(SAMPLE).partition(b"\n")[0]
+        separator, _ = separators_of(header)
+        return header.decode("utf-8-sig", errors="replace").replace('"', "").strip().split(separator)
+
+    def parts(self, columns: Sequence[str]) -> "Iterator[pandas.DataFrame]":
+        """These columns, `ROWS` rows at a time; names of series are text."""
+        with self._content() as file:
+            separator, decimal = separators_of(file.read(SAMPLE))
+        how = {"sep": separator, "decimal": decimal, "encoding_errors": "replace", "dtype": {IDENTIFIER: str}}
+        with (
+            self._content() as file,
+            import_pandas().read_csv(file, usecols=list(columns), chunksize=ROWS, **how) as parts,
+        ):
+            yield from parts
+
+    def _content(self) -> IO[bytes]:
+        return io.BufferedReader(Unpacked(self.path)) if self.packed else self.path.open("rb")
+
+
+class Unpacked(io.RawIOBase):
+    """The content of a gzip file; raises InputError beyond a limit."""
+
+    def __init__(self, path: Path):
+        self.path, self.count = path, 0
+        self.file = gzip.open(path)  # noqa: SIM115  closed by close()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self.file.readinto(buffer)
+        self.count += count
+        refuse_unpacked(self.path, self.count)
+        return count
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+@dataclass(frozen=True)
+class ParquetTable:
+    """A Parquet file whose row groups have a usual size in memory."""
+
+    path: Path
+
+    @property
+    def size(self) -> int:
+        """Bytes before compression, as the metadata declares them."""
+        with self._opened() as file:
+            groups = range(file.num_row_groups)
+            stored = sum(file.metadata.row_group(group).total_byte_size for group in groups)
+            return max(8 * len(LONG) * file.metadata.num_rows, stored)
+
+    def columns(self) -> list[str]:
+        with self._opened() as file:
+            return file.schema_arrow.names
+
+    def parts(self, columns: Sequence[str]) -> "Iterator[pandas.DataFrame]":
+        """These columns, at most `ROWS` rows at a time."""
+        first = 0
+        with self._opened() as file:
+            for group in range(file.num_row_groups):
+                about = file.metadata.row_group(group)
+                refuse_declared(self.path, rows=about.num_rows, columns=len(LONG), stored=about.total_byte_size)
+            for batch in file.iter_batches(ROWS, columns=list(columns)):
+                part = batch.to_pandas(ignore_metadata=True)  # which may put a column into the index
+                part.index = import_pandas().RangeIndex(first, first + len(part))
+                first += len(part)
+                kinds = {name: part[name].dtype for name in columns}
+                texts = {name: kind.categories.dtype for name, kind in kinds.items() if hasattr(kind, "categories")}
+                part = part.astype(texts)[list(columns)]
+                yield part.assign(**{TIME: own_dates(part[TIME])})
+
+    def _opened(self) -> "ParquetFile":
+        from pyarrow.parquet import ParquetFile
+
+        return ParquetFile(self.path)
+
+
+def table_file(path: Path) -> TextFile | ParquetTable:
+    """The file, by its name."""
+    return ParquetTable(path) if path.suffix == ".parquet" else TextFile(path)
+
+
+def parts_of(path: Path, columns: Sequence[str] = LONG) -> "Iterator[pandas.DataFrame]":
+    """These columns of a long table, at most `ROWS` rows at a time; the index numbers the rows.
+
+    Raises InputError for a file that can't be read.
     """
-    if path.suffix in (".parquet", ".gz") or path.stat().st_size < (LARGE if large is None else large):
-        return False
-    with path.open("rb") as file:
-        header = file.read(SAMPLE).partition(b"\n")[0]
-    separator = _how(path)["sep"]
-    names = header.decode("utf-8-sig", errors="replace").replace('"', "").strip().split(separator)
-    return all(names.count(name) == 1 for name in LONG) and _are_together(path)
-
-
-def parts_of(
-    path: Path, *, columns: Sequence[str] = LONG, missing_values: Sequence[float] = ()
-) -> "Iterator[pandas.DataFrame]":
-    """These columns of a long CSV, `ROWS` rows at a time; missing_values: numbers that mark missing values."""
-    types = {IDENTIFIER: str}
-    try:
-        with import_pandas().read_csv(
-            path, usecols=list(columns), dtype=types, chunksize=ROWS, encoding_errors="replace", **_how(path)
-        ) as parts:
-            for part in parts:
-                yield part.replace(list(missing_values), np.nan) if missing_values else part
-    except Exception as error:  # pandas raises errors of its own
-        raise InputError(f"{path}: not a readable table ({first_line(error)})") from None
-
-
-def _how(path: Path) -> dict[str, str]:
-    """The separators of a table, as keywords of pandas."""
-    with path.open("rb") as file:
-        separator, decimal = separators_of(file.read(SAMPLE))
-    return {"sep": separator, "decimal": decimal}
-
-
-def _are_together(path: Path) -> bool:
-    """Whether the rows of each series are together, and all series have the same last date."""
-    seen: set[int] = set()
-    name, date, last = None, None, None
-    for part in parts_of(path, columns=(IDENTIFIER, TIME)):
-        if part[IDENTIFIER].isna().any():
-            return False
-        names, dates = part[IDENTIFIER].to_numpy(object), part[TIME].to_numpy(object)
-        for row in [*np.flatnonzero(names[1:] != names[:-1]).tolist(), len(names) - 1]:
-            begins = names[row] != name
-            if begins and name is not None:
-                if last not in (None, date):
-                    return False
-                last = date
-            if begins and hash(names[row]) in seen:
-                return False
-            seen.add(hash(names[row]))
-            name, date = names[row], dates[row]
-    return last in (None, date)
+    with readable(path):
+        yield from table_file(path).parts(columns)

@@ -4,7 +4,8 @@ import gzip
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -109,7 +110,7 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
     """Read a CSV (may be gzipped) or Parquet file; missing_values: numbers that mark missing values."""
     import_pandas()
     path = find_table(path)
-    try:
+    with readable(path):
         frame = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
         if (frame.columns[:1] == ["Unnamed: 0"]).any() and counts_rows(
             frame.iloc[:, 0]
@@ -118,23 +119,52 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
         if IDENTIFIER in frame and path.suffix != ".parquet":
             frame[IDENTIFIER] = identifiers(frame[IDENTIFIER])
         return frame.replace(list(missing_values), np.nan) if missing_values else frame
-    except ImportError:
-        raise InputError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow") from None
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Make one InputError of whatever goes wrong while a table is read."""
+    try:
+        yield
     except InputError:
         raise
+    except ImportError:
+        raise InputError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow") from None
     except Exception as error:  # pandas, Arrow and zlib raise errors of their own
         raise InputError(f"{path}: not a readable table ({first_line(error)})") from None
 
 
+def most_bytes(path: Path) -> int:
+    """Maximum size of a table in memory, by that of its file."""
+    return max(SMALL_TABLE, TIMES * path.stat().st_size)
+
+
+def refuse_unpacked(path: Path, count: int) -> None:
+    """Raise InputError for too many bytes of a table that was packed."""
+    if count > most_bytes(path):
+        raise InputError(f"{path}: more than {most_bytes(path)} bytes when unpacked, expected fewer: unpack it before")
+
+
+def refuse_declared(path: Path, *, rows: int, columns: int, stored: int) -> None:
+    """Raise InputError for numbers, as a Parquet file's metadata counts them, without a usual ratio to its size.
+
+    stored: bytes before compression.
+    """
+    declared, most = max(8 * rows * columns, stored), most_bytes(path)
+    if declared > most or columns > MAX_COLUMNS:
+        raise InputError(
+            f"{path}: {rows} rows and {columns} columns by its metadata, {declared} bytes, "
+            f"expected at most {most} in a file of this size, and {MAX_COLUMNS} columns"
+        )
+
+
 def _read_csv(path: Path) -> "pandas.DataFrame":
     """A text table, unpacked up to a limit where it is packed."""
-    most = max(SMALL_TABLE, TIMES * path.stat().st_size)
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        content = file.read(most + 1)
+        content = file.read(most_bytes(path) + 1)
     if content.startswith(EXCEL):
         raise InputError(f"{path}: an Excel file, expected CSV or Parquet: save it as CSV first")
-    if len(content) > most:
-        raise InputError(f"{path}: more than {most} bytes when unpacked, expected fewer: unpack it before")
+    refuse_unpacked(path, len(content))
     separator, decimal = separators_of(content[:SAMPLE])
     if content[: content.find(b"\n")].count(separator.encode()) > MAX_COLUMNS:
         raise InputError(f"{path}: more than {MAX_COLUMNS} columns, expected fewer: a long table takes more series")
@@ -151,20 +181,12 @@ def separators_of(sample: bytes) -> tuple[str, str]:
 
 
 def _read_parquet(path: Path) -> "pandas.DataFrame":
-    """A Parquet file whose numbers, as its metadata counts them, have a usual ratio to its size."""
+    """A Parquet file of a usual size in memory."""
     from pyarrow.parquet import ParquetFile
 
     about = ParquetFile(path).metadata
-    declared = max(
-        8 * about.num_rows * about.num_columns,
-        sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups)),
-    )
-    most = max(SMALL_TABLE, TIMES * path.stat().st_size)
-    if declared > most or about.num_columns > MAX_COLUMNS:
-        raise InputError(
-            f"{path}: {about.num_rows} rows and {about.num_columns} columns by its metadata, {declared} bytes, "
-            f"expected at most {most} in a file of this size, and {MAX_COLUMNS} columns"
-        )
+    stored = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+    refuse_declared(path, rows=about.num_rows, columns=about.num_columns, stored=stored)
     return import_pandas().read_parquet(path)
 
 
@@ -196,15 +218,19 @@ def to_series(frame: "pandas.DataFrame", *, time: str | None = None) -> Series:
 
 
 def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
-    """Convert a column to float64 with NaN for missing values; raises InputError that names the first non-number."""
+    """Convert a column to float64 with NaN for missing values; raises InputError that names the first non-number.
+
+    The index numbers the rows, from 0.
+    """
     pandas = import_pandas()
     if getattr(column.dtype, "kind", "O") in "mM":
         raise InputError(
-            f"column {name!r}, row 1: {shown(column.iloc[0])}, expected a number: a table has one column of dates"
+            f"column {name!r}, row {column.index[0] + 1}: {shown(column.iloc[0])}, expected a number: a table has one "
+            "column of dates"
         )
     result = pandas.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     wrong = (np.isnan(result) & column.notna().to_numpy()) | np.isinf(result)
     if wrong.any():
         row = int(wrong.argmax())
-        raise InputError(f"column {name!r}, row {row + 1}: {shown(column.iloc[row])}, expected a number")
+        raise InputError(f"column {name!r}, row {column.index[row] + 1}: {shown(column.iloc[row])}, expected a number")
     return result
