@@ -166,7 +166,7 @@ def test_predict_takes_an_exported_file_and_a_backend(checkpoint, labelled, tmp_
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--format", "pdf"], "format 'pdf', expected one of onnx"),
+        (["--format", "pdf"], "format 'pdf', expected one of onnx, openvino, coreml, executorch, litert, torch, hub"),
         (["--format", "torch", "--model", "resnet18"], "a checkpoint of ffnet_nano, expected resnet18"),
         (["--format", "onnx", "--precision", "bf16"], "precision 'bf16', expected one of fp32, fp16, int8"),
         (["--format", "onnx", "--out", "net.pdf"], "expected a name that ends in .onnx"),

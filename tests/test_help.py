@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 import metamixer
 from metamixer.cli import main
@@ -44,6 +45,14 @@ def test_help_fits_on_a_screen_and_begins_with_examples(words, capsys):
     assert max(map(len, lines)) <= 110
     assert any(line.startswith("  metamixer ") for line in lines)
     assert "--help all" in "\n".join(lines)
+
+
+def test_evaluation_has_no_options_of_training(capsys):
+    for name in ("validate", "test"):
+        assert main([name, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "--config digits" in text and "the checkpoint to evaluate" in text
+        assert not any(option in text for option in ("--resume", "--trainer.max_epochs", "to continue"))
 
 
 def test_every_option_is_told_and_every_usual_one_is_there():
@@ -147,9 +156,35 @@ class TestUpscale:
         with Image.open("b.png") as image:
             assert image.size == (60, 40)
 
-    def test_keeps_the_format(self, capsys):
-        assert main(["upscale", "a.png", "--out", "b.webp"]) == 2
-        assert "out 'b.webp', expected a name that ends in .png: an image keeps its format" in capsys.readouterr().err
+    def test_writes_the_format_that_out_names(self):
+        for name, form in (("b.webp", "WEBP"), ("b.jpg", "JPEG"), ("b.tif", "TIFF")):
+            assert main(["upscale", "a.png", "--out", name]) == 0
+            with Image.open(name) as image:
+                assert (image.format, image.size) == (form, (60, 40))
+
+    def test_keeps_the_orientation_in_another_format(self, capsys):
+        exif = Image.Exif()
+        exif.update({ExifTags.Base.Orientation: 6, ExifTags.Base.ImageWidth: 30})
+        picture("RGB").save("turned.jpg", exif=exif)
+        for name in ("b.png", "b.webp", "b.tif"):
+            assert main(["upscale", "turned.jpg", "--out", name]) == 0
+            with Image.open(name) as image:
+                assert ImageOps.exif_transpose(image).size == (40, 60)
+        assert main(["upscale", "turned.jpg", "--out", "b.bmp"]) == 2
+        assert "b.bmp: BMP has no EXIF orientation, expected a name that ends in .png" in capsys.readouterr().err
+
+    def test_refuses_a_format_that_cannot_represent_the_image(self, capsys):
+        picture("RGBA").save("clear.png")
+        Image.fromarray(np.full((20, 30), 4096, np.uint16)).save("deep.png")
+        for words, said in (
+            (["a.png", "--out", "b.txt"], "out 'b.txt', expected a name that ends in one of .png, .jpg, .jpeg, .webp"),
+            (["clear.png", "--out", "b.jpg"], "b.jpg: JPEG has no transparency, expected a name that ends in .png"),
+            (["deep.png", "--out", "b.webp"], "b.webp: an image of 16 bits, expected a name that ends in .png"),
+            (["a.png", "clear.png", "--out", "b.jpg"], "out 'b.jpg', expected a folder for the results of several"),
+        ):
+            assert main(["upscale", *words]) == 2
+            assert said in capsys.readouterr().err
+        assert not [*Path().glob("b.*")]
 
     def test_has_a_default_and_says_what_is_next(self, capsys):
         for name in ("a_upscaled.png", "a_upscaled_2.png"):

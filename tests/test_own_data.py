@@ -227,6 +227,8 @@ def test_a_short_training_warns_and_is_resumed(tmp_path, capfd):
     assert f"resuming the run in {out}, 2 epochs in all" in capfd.readouterr().out
     assert torch.load(out / "last.ckpt", weights_only=True)["epoch"] == 1  # the second one
     assert (out / "split.json").read_text() == split
+    assert main(["train", str(data), "--out", str(out), "--resume", "--epochs", "1"]) == 2
+    assert f"epochs 1, expected at least 2, which the run in {out} has already" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

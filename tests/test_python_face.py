@@ -1,8 +1,10 @@
 """What users see of the package in Python: names, `load`, the inputs that every predictor takes, and its results."""
 
 import ast
+import copy
 import io
 import json
+import pickle
 import subprocess
 import sys
 from email.message import Message
@@ -19,6 +21,7 @@ from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.data.images import given
 from metamixer.data.points.clouds import Cloud, read_cloud
 from metamixer.errors import InputError
+from metamixer.predictors.detections import Detections
 from metamixer.system import web
 from tables import NAMES, wide
 from test_predictors import CASES, PICTURE
@@ -121,7 +124,12 @@ def test_every_image_predictor_takes_every_kind_of_image(task, predictors, tmp_p
         found = list(predictor(several))
         assert len(found) == 2
         np.testing.assert_allclose(as_numbers(found[1]), as_numbers(results[0]), atol=1e-3)
-    for bad, message in ((3, "image of type int"), ([], "no images, expected at least one")):
+    for bad, message in (
+        (3, "image of type int"),
+        (file.getvalue(), "image of type bytes"),
+        (file, "image of type BytesIO"),
+        ([], "no images, expected at least one"),
+    ):
         with pytest.raises(InputError, match=message):
             predictor(bad)
 
@@ -148,6 +156,26 @@ def test_results_are_drawn_written_and_described(task, predictors, tmp_path):
         result.save(tmp_path / "result.xyz")
 
 
+@pytest.mark.parametrize("kind", [pytest.param(task, id=task) for task in CASES] + ["array", "tensor"])
+def test_results_survive_pickling_and_copying(kind, predictors):
+    pixels = np.asarray(PICTURE)
+    if kind in ("array", "tensor"):
+        restored = predictors["restoration"]
+        result = restored(pixels if kind == "array" else torch.from_numpy(pixels.copy()).permute(2, 0, 1))
+    else:
+        result = predictors[kind](CASES[kind].input())
+    for same in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
+        assert type(same) is type(result) and repr(same) == repr(result)
+        assert same.to_dict() == result.to_dict() and same.draw().size == result.draw().size
+
+
+def test_an_image_is_saved_as_pillow_does(predictors, tmp_path):
+    large = predictors["super_resolution"](PICTURE)
+    assert large.save(tmp_path / "large.gif") == tmp_path / "large.gif"
+    file = io.BytesIO()
+    assert large.save(file, format="PNG") is None and Image.open(file).size == large.size
+
+
 def test_results_have_named_fields(predictors, tmp_path):
     top = predictors["classification"](PICTURE)
     assert top.top(1) == [(top.label, top.probability)] and top.shape == (3,)
@@ -156,6 +184,13 @@ def test_results_have_named_fields(predictors, tmp_path):
     assert both.shape == (2, 3) and both[1].label == top.label and both.argmax(1).shape == (2,)
     found = predictors["detection"](PICTURE)
     assert found.boxes is found["boxes"] and len(found.names) == len(found.scores) == len(found.masks)
+    many = Detections(
+        {**{key: value[:1].expand(7, *value.shape[1:]) for key, value in found.items()}},
+        classes=found.classes,
+        category_ids=found.category_ids,
+        picture=PICTURE,
+    )
+    assert str(many).count(found.names[0]) == 5 and str(many).endswith(", 2 more")
     labels = predictors["segmentation"](PICTURE)
     assert labels.shape == (48, 64) and sum(labels.areas().values()) == labels.size
     assert np.asarray(Image.open(labels.save(tmp_path / "labels.png"))).tolist() == labels.tolist()

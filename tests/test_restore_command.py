@@ -115,7 +115,7 @@ class TestRestore:
             (("a.png", "--scale", "7"), "scale 7, expected one of 1, 2, 3, 4"),
             (("a.png", "--memory", "0"), "memory 0 MiB, expected at least"),
             (("a.png", "--out", "a.png"), "a.png: is"),
-            (("a.png", "--out", "b.webp"), "out 'b.webp', expected a name that ends in .png"),
+            (("a.png", "--out", "b.txt"), "out 'b.txt', expected a name that ends in one of .png"),
             (("a.png", "--max_pixels", "100"), "more than 100 pixels"),
             (("a.png", "--backend", "bogus"), "backend 'bogus', expected one of auto"),
             (("a.png", "--checkpoint", "absent.safetensors"), "absent.safetensors: no such file"),

@@ -132,6 +132,8 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
             ["--data.augmentation.scale", "[1, 0.1]"],
             "augmentation.scale 1.0, 0.1, expected two numbers above 0, the smaller one first",
         ),
+        (["--data.rot", "a"], "error: data.rot: ImageData has no such option; did you mean --data.root?"),
+        (["--trainer.max_epochs", "x"], "error: trainer.max_epochs 'x', expected a whole number"),
         (["--data.augmentation.hflip", "2"], "augmentation.hflip 2.0, expected a probability"),
         (["--out", "{root}/weights.pth/run"], "{root}/weights.pth/run: can't be read or written (Not a directory)"),
     ],

@@ -130,13 +130,15 @@ def card_of(
         "```python",
         "import metamixer",
         "",
-        f'predictor = metamixer.load("FOLDER")  # or hf-hub:OWNER/NAME; metamixer {TASKS[info["task"]].command}',
+        'predictor = metamixer.load("FOLDER")  # or "hf-hub:OWNER/NAME"',
         *(
             ["", "import timm", "", 'network = timm.create_model("local-dir:FOLDER", pretrained=True)']
             if is_classifier
             else []
         ),
         "```",
+        "",
+        f"On the command line: `metamixer {TASKS[info['task']].command} INPUT --checkpoint FOLDER`.",
     ]
     return "\n".join(lines)
 

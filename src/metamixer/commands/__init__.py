@@ -66,17 +66,17 @@ COMMANDS: dict[str, Command] = {
     ),
     "fit": Command(
         "train from a recipe, a YAML file",
-        ("fit --config recipes/classification/digits.yaml", "fit --config recipes/classification/digits.yaml --resume"),
+        ("fit --config digits", "fit --config digits --resume"),
         ("config", "out", "resume", "data", "model", "trainer.max_epochs", "trainer.accelerator", "seed_everything"),
     ),
     "validate": Command(
         "evaluate a checkpoint on the validation split",
-        ("validate --config recipes/classification/digits.yaml --out runs/digits",),
+        ("validate --config digits --out runs/digits",),
         ("config", "out", "ckpt_path", "data", "model", "trainer.accelerator"),
     ),
     "test": Command(
         "evaluate a checkpoint on the test split",
-        ("test --config recipes/classification/digits.yaml --out runs/digits",),
+        ("test --config digits --out runs/digits",),
         ("config", "out", "ckpt_path", "data", "model", "trainer.accelerator"),
     ),
     "distil": Command(

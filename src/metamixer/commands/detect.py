@@ -86,7 +86,7 @@ def detect(
         output.end(
             found,
             wrote=[Path(out, TABLE), f"{counted(len(found), 'picture')} in {out}"],
-            then="" if checkpoint else OWN_CLASSES,
+            then="--score_threshold NUMBER sets the minimum score of an object" if checkpoint else OWN_CLASSES,
         )
 
     with bomb_guard(max_pixels):

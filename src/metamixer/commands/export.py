@@ -12,6 +12,9 @@ from .progress import working
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
+HUB = "hub"
+"""The format that is a folder in the layout of the Hugging Face Hub, not a file of a runtime."""
+
 
 def export(
     source: str,
@@ -57,14 +60,14 @@ def export(
         json: file for the report as JSON; "-" for standard output, without other lines.
         overwrite: replace existing files.
     """
-    if format == "hub":
+    if format == HUB:
         export_hub(source, out, model=model, pretrained=pretrained, json=json, overwrite=overwrite)
         return
     from torch import nn
 
     from ..checkpoints.source import load_network
     from ..deployment.exporting import export as export_network
-    from ..deployment.formats import find_format, import_form
+    from ..deployment.formats import FORMATS, import_form
     from ..deployment.quantization import Quantization
     from ..deployment.samples import example_of, image_preprocessing, read_samples
     from ..deployment.targets import check_out
@@ -73,7 +76,9 @@ def export(
     if int8 and precision not in (None, "int8"):
         raise InputError(f"precision {precision!r} with --int8, expected one of the two")
     precision, shape = "int8" if int8 else precision, tuple(shape) if shape else None
-    kind = find_format(format)
+    if format not in FORMATS:
+        raise InputError(f"format {format!r}, expected one of {', '.join([*FORMATS, HUB])}")
+    kind = FORMATS[format]
     import_form(format, kind.module, kind.packages)
     only_int8 = {"calibration": calibration, "validation": validation, "max_drop": max_drop, "mixed": mixed or None}
     _check_precision(precision, only_int8)

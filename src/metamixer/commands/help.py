@@ -15,10 +15,11 @@ from . import COMMANDS, TRAINING
 WIDTH = 100
 
 TRAINING_OPTIONS: dict[str, str] = {
-    "--config FILE": "the recipe, a YAML file; several are merged, and later options override it",
+    "--config RECIPE": "the name of a packaged recipe, such as digits, or a YAML file; several are merged, and later "
+    "options override them",
     "--out FOLDER": "folder for checkpoints, logs and the configuration (default: the recipe's, or runs/latest)",
-    "--resume": "fit: continue from last.ckpt in --out",
-    "--ckpt_path FILE": "the checkpoint to evaluate or to continue from (validate, test: default best.ckpt in --out)",
+    "--resume": "continue from last.ckpt in --out",
+    "--ckpt_path FILE": "the checkpoint to continue from",
     "--model.model NAME": "the network, see `metamixer models`",
     "--model.initial FILE": "weights to start from",
     "--data.root FOLDER": "folder of the data",
@@ -29,7 +30,17 @@ TRAINING_OPTIONS: dict[str, str] = {
     "--overwrite": "replace an existing JSON file",
     "--seed_everything N": "seed of the initialization; --data.seed seeds everything else",
 }
-"""The common options of `fit`, `validate` and `test`."""
+"""The common options of `fit`."""
+
+ONLY_FIT = ("--resume", "--trainer.max_epochs N")
+"""Those that `validate` and `test` don't need."""
+
+EVALUATION = {
+    "--out FOLDER": "the run folder (default: the recipe's, or runs/latest)",
+    "--ckpt_path FILE": "the checkpoint to evaluate (default: best.ckpt in --out)",
+    "--model.initial FILE": "weights to evaluate without a checkpoint",
+}
+"""Those that mean something else there."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,13 @@ class Option:
             return self.about
         value = " ".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
         return f"{self.about.removesuffix('.')} (default: {value})"
+
+
+def training_options(command: str) -> dict[str, str]:
+    """The common options of `fit`, `validate` or `test`."""
+    if command == "fit":
+        return TRAINING_OPTIONS
+    return {name: EVALUATION.get(name, about) for name, about in TRAINING_OPTIONS.items() if name not in ONLY_FIT}
 
 
 def function_of(command: str) -> Callable[..., object]:
@@ -113,7 +131,7 @@ def short_help(command: str) -> str:
     about = COMMANDS[command]
     examples = [f"  metamixer {example}" for example in about.examples]
     if command in TRAINING:
-        usage, lines = "--config RECIPE [options]", _listed(TRAINING_OPTIONS.items())
+        usage, lines = "--config RECIPE [options]", _listed(training_options(command).items())
         rest = "every other key of a recipe"
     else:
         options = options_of(command)
@@ -148,7 +166,7 @@ def completing_parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         command = commands.add_parser(name)
         if name in TRAINING:
-            for option in TRAINING_OPTIONS:
+            for option in training_options(name):
                 command.add_argument(option.split()[0])
             continue
         for option in options_of(name):

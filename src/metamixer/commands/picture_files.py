@@ -20,11 +20,14 @@ Job = tuple[Path, Path, Path | None]
 
 def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[Job]:
     """The files of each image; raises InputError if two are the same, or one exists or is an input."""
+    from ..data.images.lossless import SUFFIXES
     from ..system.files import check_targets
 
     if is_file_name(out, images):
         jobs = {out: Path(images[0])}
         check_suffix(jobs[out], out)
+    elif out.suffix.lower() in SUFFIXES and not out.is_dir():
+        raise InputError(f"out {str(out)!r}, expected a folder for the results of several images")
     else:
         jobs = _in_folder(images, out)
     comparisons = comparisons_of(jobs) if compare else {}
@@ -47,12 +50,11 @@ def is_file_name(out: Path, images: Sequence[str]) -> bool:
 
 
 def check_suffix(source: Path, target: Path) -> None:
-    """Raise InputError if a result's suffix is of another format; an image keeps its format."""
-    same = [{".jpg", ".jpeg"}, {".tif", ".tiff"}, {source.suffix.lower()}]
-    if not any({source.suffix.lower(), target.suffix.lower()} <= suffixes for suffixes in same):
-        raise InputError(
-            f"out {str(target)!r}, expected a name that ends in {source.suffix}: an image keeps its format"
-        )
+    """Raise InputError unless a result's suffix is of an image format, or the source's own."""
+    from ..data.images.lossless import SUFFIXES
+
+    if target.suffix.lower() not in (*SUFFIXES, source.suffix.lower()):
+        raise InputError(f"out {str(target)!r}, expected a name that ends in one of {', '.join(SUFFIXES)}")
 
 
 def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
@@ -89,15 +91,17 @@ def process_file(
     comparison: Path | None = None,
     on_tile: Callable[[int, int], object] | None = None,
 ) -> dict[str, Any]:
-    """Read an image, process it and write the result; return the result's fields besides its pixels.
+    """Read an image, process it and write the result in the format of its name.
 
-    Raises InputError that names the faulty file.
+    Returns the result's fields besides its pixels. Raises InputError that names the faulty file.
     """
-    from ..data.images.lossless import check_side, read_picture, write_picture_file
+    from ..data.images.lossless import check_side, in_format_of, read_picture, write_picture_file
     from ..predictors.image_types import changed_file
     from ..system.files import write_picture
 
     picture = read_picture(source)
+    if target.suffix.lower() != source.suffix.lower():
+        picture = in_format_of(picture, target)
     check_side(picture, target, scale=predictor.scale)
     treatment = predictor.treatment(picture, on_tile=on_tile)
     result = changed_file(picture, treatment.change, scale=predictor.scale)

@@ -34,7 +34,8 @@ def points(
         checkpoint: a checkpoint of a training run or its deploy form, or a published one, which needs --model.
         out: folder for a labeled copy of each cloud, a picture of it, and counts.csv; default: labeled, or labeled_2
             if that exists.
-        model: a name from `metamixer models`; default: the packaged network.
+        model: a name from `metamixer models`; default: the packaged network, for street scans with the
+            intensity of a lidar.
         votes: number of rotated and scaled views of a cloud that vote, 1 to 13.
         fragments: predict every point instead of one per voxel; slower.
         json: file for the result as JSON; "-" for standard output, without other lines.

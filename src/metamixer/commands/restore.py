@@ -40,8 +40,8 @@ def restore(
             clean image.
         scale: 2, 3 or 4: restore and enlarge in one network, of which none is in the package; default: the
             checkpoint's, or 1.
-        out: file for one image, or folder for several; default: NAME_restored.SUFFIX for one image, the folder
-            restored for several, with _2 added if that exists.
+        out: file for one image, in the format of its name, or folder for several; default: NAME_restored.SUFFIX for
+            one image, the folder restored for several, with _2 added if that exists.
         model: a name from `metamixer models`; default: ffnet_restore, which is in the package.
         checkpoint: a checkpoint of a training run, or an exported file.
         compare: also write NAME_compare.jpg with before and after side by side.

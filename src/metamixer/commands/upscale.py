@@ -47,8 +47,8 @@ def upscale(
     Args:
         images: image files, folders and https URLs.
         scale: 2, 3 or 4; default: the checkpoint's, or 2.
-        out: file for one image, or folder for several; default: NAME_upscaled.SUFFIX for one image, the folder
-            upscaled for several, with _2 added if that exists.
+        out: file for one image, in the format of its name, or folder for several; default: NAME_upscaled.SUFFIX for
+            one image, the folder upscaled for several, with _2 added if that exists.
         model: a name from `metamixer models`; default: ffnet_sr_nano, which is in the package.
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         weights: clean or photo, which enlarges neither noise nor JPEG blocks; default: photo for JPEG and lossy WebP

@@ -9,6 +9,7 @@ from torch import Tensor
 from ..data.images.given import name_of
 from ..data.images.reading import Picture, read_image
 from ..drawing.legend import beside, legend, stacked
+from ..errors import counted
 from .results import MOST_SHOWN, TensorResult
 
 BAR = (70, 110, 180)
@@ -66,7 +67,7 @@ class Classifications(TensorResult):
     @classmethod
     def of(cls, probabilities: Tensor, classes: Sequence[str], pictures: Sequence[Picture]) -> "Classifications":
         return cls.holding(
-            probabilities, classes=list(classes), pictures=list(pictures), source=f"{len(pictures)} images"
+            probabilities, classes=list(classes), pictures=list(pictures), source=counted(len(pictures), "image")
         )
 
     def __getitem__(self, key):

@@ -10,6 +10,7 @@ from ..data.detection.coco_json import encode_mask
 from ..data.images.given import name_of
 from ..data.images.reading import Picture, read_image
 from ..drawing.objects import draw_objects
+from ..errors import counted
 from .results import MOST_SHOWN, Result
 
 
@@ -70,8 +71,10 @@ class Detections(Result, dict[str, Tensor]):
 
     def __str__(self) -> str:
         named = zip(self.names, self.scores.tolist(), strict=True)
-        return ", ".join(f"{name} {score:.2f}" for name, score in named) or "nothing found"
+        shown = [f"{name} {score:.2f}" for name, score in named]
+        more = [f"{len(shown) - MOST_SHOWN} more"] if len(shown) > MOST_SHOWN else []
+        return ", ".join(shown[:MOST_SHOWN] + more) or "nothing found"
 
     def __repr__(self) -> str:
         named = ", ".join(self.names[:MOST_SHOWN]) + (", ..." if len(self.names) > MOST_SHOWN else "")
-        return f"Detections({self.source}: {len(self.names)} objects{': ' if named else ''}{named})"
+        return f"Detections({self.source}: {counted(len(self.names), 'object')}{': ' if named else ''}{named})"

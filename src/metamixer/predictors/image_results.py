@@ -1,6 +1,6 @@
 """Results that are images, of the same type as the input: an array, a tensor or a Pillow image."""
 
-from dataclasses import replace
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,21 +8,10 @@ import numpy as np
 from PIL import Image
 
 from ..data.images.given import as_array, picture_of
-from ..data.images.lossless import FORMATS, PictureFile, metadata_of, write_picture_file
+from ..data.images.lossless import FORMATS, SUFFIXES, PictureFile, in_format_of, metadata_of, write_picture_file
 from ..errors import InputError
 from ..system.files import written_whole
 from .results import ArrayResult, Result, TensorResult
-
-SUFFIXES = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-}
-"""Pillow's format by the suffix of a file's name."""
 
 
 class ImageResult(Result):
@@ -84,18 +73,40 @@ class PillowImage(ImageResult, Image.Image):
         image = file.preview() if file.is_deep_colour else file.image()
         return cls.of(image, file=file, **about)
 
+    def __getstate__(self):
+        return Image.Image.__getstate__(self), {name: vars(self)[name] for name in self.fields() if name in vars(self)}
+
+    def __setstate__(self, state) -> None:
+        pixels, fields = state
+        Image.Image.__setstate__(self, pixels)
+        vars(self).update(fields)
+
+    @classmethod
+    def fields(cls) -> list[str]:
+        """The names of the attributes that a plain Pillow image doesn't have."""
+        return [name for base in cls.__mro__ if issubclass(base, Result) for name in get_annotations(base)]
+
     @property
     def image(self) -> Image.Image:
         return self
 
-    def save(self, fp, format: str | None = None, **options):
-        """Save as Pillow does, with the metadata of the input; an image from a file also keeps its depth."""
-        if self.file is None or format or options or not isinstance(fp, str | Path):
-            return Image.Image.save(self, fp, format, **{**metadata_of(self), **options})
+    def save(self, fp, format: str | None = None, **options) -> Path | None:
+        """Save as Pillow does, with the metadata of the input; an image from a file also keeps its depth.
+
+        Returns the path; None for an open file. Raises InputError for an unknown suffix.
+        """
+        if not isinstance(fp, str | Path):
+            Image.Image.save(self, fp, format, **{**metadata_of(self), **options})
+            return None
         path = Path(fp)
+        if self.file is None or format or options:
+            if format is None and path.suffix.lower() not in Image.registered_extensions():
+                raise InputError(f"{path}: expected a name that ends in one of {', '.join(SUFFIXES)}")
+            Image.Image.save(self, path, format, **{**metadata_of(self), **options})
+            return path
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{path}: expected a name that ends in one of {', '.join(SUFFIXES)}")
-        write_picture_file(replace(self.file, format=SUFFIXES[path.suffix.lower()]), path)
+        write_picture_file(in_format_of(self.file, path), path)
         return path
 
     def show(self, *title, **options) -> None:

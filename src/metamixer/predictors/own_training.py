@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..errors import counted
 from ..models.tasks import TASKS, TaskSpec
 from ..training.own_data.training import fit, go_on
 from .loading import load
@@ -52,7 +53,9 @@ class Trained:
 
     def __str__(self) -> str:
         figure = f"{self.task.metric} {self.task.in_units(self.metric)}"
-        return f"{figure} on the validation split ({self.val_items} items); best weights in {self.checkpoint}"
+        return (
+            f"{figure} on the validation split ({counted(self.val_items, 'item')}); best weights in {self.checkpoint}"
+        )
 
 
 def train(

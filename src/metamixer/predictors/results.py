@@ -1,5 +1,6 @@
 """The results of predictors: plain values (tensors, arrays, dictionaries, images) that can be saved and drawn."""
 
+import copy
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -76,6 +77,9 @@ class TensorResult(Result, Tensor):
         vars(result).update(fields)
         return result
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.holding(copy.deepcopy(self.plain(), memo), **copy.deepcopy(vars(self), memo))
+
     def plain(self) -> Tensor:
         """The values as a plain tensor."""
         return self.as_subclass(Tensor)
@@ -90,6 +94,18 @@ class ArrayResult(Result, np.ndarray):
         result = np.asarray(values).view(cls)
         vars(result).update(fields)
         return result
+
+    def __reduce__(self):
+        rebuild, arguments, values = super().__reduce__()
+        return rebuild, arguments, (values, vars(self))
+
+    def __setstate__(self, state) -> None:
+        values, fields = state
+        super().__setstate__(values)
+        vars(self).update(fields)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.holding(self.view(np.ndarray).copy(), **copy.deepcopy(vars(self), memo))
 
     def line(self) -> str:
         """A one-line summary."""

@@ -24,7 +24,9 @@ def check_recipes(arguments: Sequence[str]) -> None:
     """Raise InputError that names the recipe which isn't YAML of a usual size, or holds no settings."""
     for path in map(Path, recipes_in(arguments)):
         if not path.is_file():
-            raise InputError(f"{path}: no such file, expected a recipe{nearest_recipe(path.name)}")
+            raise InputError(
+                f"{path}: no such recipe, expected a YAML file or a name such as digits{nearest_recipe(path.name)}"
+            )
         recipe = read_yaml(path, expected="a recipe")
         if not isinstance(recipe, dict) or not all(isinstance(key, str) for key in recipe):
             raise InputError(f"{path}: holds {type(recipe).__name__}, expected settings such as model, data, trainer")
@@ -42,7 +44,8 @@ def naming_recipes(arguments: Sequence[str]) -> Iterator[None]:
     except InputError as error:
         recipes = ", ".join(recipes_in(arguments))
         named = str(error).partition(": ")[0]
-        typed = any(value in str(error) for value in typed_values(arguments))
+        option = f"--{str(error).split(maxsplit=1)[0].rstrip(':')}"
+        typed = option in in_two_words(arguments) or any(value in str(error) for value in typed_values(arguments))
         if not recipes or typed or named.startswith("--") or "/" in named or os.path.exists(named):
             raise
         raise InputError(f"{recipes}: {error}") from None

@@ -30,5 +30,6 @@ def expect_colour(mode: str, *, name: str) -> None:
     """Raise InputError for a gray Pillow mode."""
     if is_grey(mode):
         raise InputError(
-            f"{name}: a gray image (mode {mode}), expected color; grey_images=true accepts it as three equal channels"
+            f"{name}: a gray image (mode {mode}), expected color; --grey_images (grey_images=True in Python, "
+            "data.grey_images: true in a recipe) accepts it as three equal channels"
         )

@@ -17,6 +17,20 @@ from .orientation import find_turn
 FORMATS = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "TIFF": {}, "BMP": {}}
 """Supported formats, by Pillow's names, with the options for writing."""
 
+SUFFIXES = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+"""The format of a file's name."""
+
+OPAQUE = ("JPEG", "BMP")
+"""Formats without transparency."""
+
 LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500}
 """Maximum side in pixels of a format."""
 
@@ -37,6 +51,9 @@ HIGHEST_DPI = 65_535
 
 BITS_PER_SAMPLE = 258
 """TIFF tag."""
+
+LAYOUT = frozenset((256, 257, BITS_PER_SAMPLE, 259, 262, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339))
+"""TIFF tags that describe how the pixels are stored."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +129,32 @@ def read_picture(path: Path) -> PictureFile:
     bands = bands.reshape(*bands.shape[:2], -1)
     count = bands.shape[2]
     return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], **about)
+
+
+def in_format_of(picture: PictureFile, path: Path) -> PictureFile:
+    """The image in the format of a file's name; raises InputError if that format can't represent it."""
+    form = SUFFIXES.get(path.suffix.lower(), picture.format)
+    if form == picture.format:
+        return picture
+    if picture.alpha is not None and form in OPAQUE:
+        raise InputError(f"{path}: {form} has no transparency, expected a name that ends in .png")
+    deep = picture.colour.dtype == np.uint16
+    if deep and form != "PNG" and (picture.is_deep_colour or form != "TIFF"):
+        raise InputError(f"{path}: an image of 16 bits, expected a name that ends in .png")
+    if form == "BMP" and find_turn(picture.exif or b"") is not None:
+        raise InputError(f"{path}: BMP has no EXIF orientation, expected a name that ends in .png")
+    return replace(picture, format=form, exif=_without_layout(picture.exif) if form == "TIFF" else picture.exif)
+
+
+def _without_layout(exif: bytes | None) -> bytes | None:
+    """EXIF data without the tags of a TIFF file's own layout, which some cameras write too."""
+    if exif is None:
+        return None
+    tags = Image.Exif()
+    tags.load(exif)
+    for tag in LAYOUT.intersection(tags):
+        del tags[tag]
+    return tags.tobytes()
 
 
 def metadata_of(image: Image.Image) -> dict[str, object]:

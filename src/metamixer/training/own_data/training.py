@@ -21,6 +21,7 @@ from ...checkpoints.reached import write_data
 from ...errors import InputError, InputWarning, at_least, counted, expect_seed, printable
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
+from ...system.weight_files import read_torch_file
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
@@ -153,6 +154,8 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     data = understand(path, seed)
     if kind != data.data_class:
         raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
+    if epochs is not None and epochs < (done := read_torch_file(last).get("epoch", 0) + 1):
+        raise InputError(f"epochs {epochs}, expected at least {done}, which the run in {out} has already")
     epochs = epochs or planned
     print(printable(f"{path}: {data.understood}"))
     print(printable(f"resuming the run in {out}, {counted(epochs, 'epoch')} in all"), flush=True)
