@@ -76,9 +76,7 @@ def forecast(
             where they lower the loss on its last rows; only without training.
     """
     from ..data.series.tables import find_table, read_table
-    from ..drawing.figures import check_figure_name
-    from ..predictors.forecast_plot import draw_forecast
-    from ..predictors.forecaster import Forecaster
+    from ..predictors.forecaster_options import TRAIN
     from ..system.allocator import keep_freed_memory
 
     if engine:
@@ -90,21 +88,17 @@ def forecast(
         forecast_tables(engine, [table], out, horizon=horizon, overwrite=overwrite, **how)
         return
     out = out or (None if json == "-" else free_name("forecast.csv", overwrite=overwrite))
-    for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
-        if name and Path(name).suffix != suffix:
-            raise InputError(f"{what} {name!r}, expected a name that ends in {suffix}")
-    if plot:
-        check_figure_name(plot)
-    targets = [Path(name) for name in (out, plot, save) if name]
+    targets = expect_targets(out=out, plot=plot, save=save)
     source = find_table(table)
     check_targets(targets, sources=[source, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
     output = Output(json, sources=[source], results=targets, overwrite=overwrite)
     keep_freed_memory()
     settings = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive, "known": known}
+    place = {"device": device, "fill_gaps": fill_gaps}
     chosen = "" if horizon or checkpoint else " (chosen by the dates; --horizon sets another)"
     whole = checkpoint, backend, plot, save, json, steps, lookback, train not in (None, "none"), known
     if out and not any(whole):
-        forecaster = Forecaster(horizon, **settings, seed=seed, device=device, fill_gaps=fill_gaps)
+        forecaster = new_forecaster("none", horizon, **settings, **place, seed=seed)
         with naming(source):
             rows = forecast_parts(forecaster, source, Path(out), missing_values=missing_values)
         if rows:
@@ -114,35 +108,85 @@ def forecast(
             return
     frame = read_table(table, missing_values=missing_values)
     if checkpoint:
-        way = "checkpoint"
         refuse_without_training(f"checkpoint {checkpoint}", train=None if train == "none" else train, steps=steps)
-        place = {"horizon": horizon, "lookback": lookback, "device": device, "backend": backend}
-        given = {name: value for name, value in settings.items() if value not in (None, False, (), [])}
-        forecaster = Forecaster.load(checkpoint, **place, **given)
-        forecaster.fill_gaps = fill_gaps
-        with naming(source):
-            result = forecaster.predict(frame)
+        way, then = "checkpoint", "add --json - to print the forecast for other programs"
+        forecaster = loaded_forecaster(checkpoint, horizon, lookback, backend, **settings, **place)
     else:
-        if backend is not None:
-            raise InputError(f"backend {backend!r} without --checkpoint, expected none: only a checkpoint uses one")
-        way = train or ("none" if (lookback, steps, save) == (None, None, None) else "scratch")
-        if way == "none":
-            refuse_without_training("train none", lookback=lookback, steps=steps, save=save)
-        how = {**how_to_train(way, lookback, steps), "seed": seed, "device": device, "fill_gaps": fill_gaps}
-        forecaster = Forecaster(horizon, **settings, **how)
-        with naming(source):
-            result = forecaster.predict(frame) if way == "none" else learn(forecaster, frame, output)
+        way = way_of_training(train, backend=backend, lookback=lookback, steps=steps, save=save)
+        then = "add --train finetune to learn from the table, with a backtest" if way == "none" else ""
+        forecaster = new_forecaster(way, horizon, lookback, steps, **settings, **place, seed=seed)
+    with naming(source):
+        result = learn(forecaster, frame, output) if way in TRAIN else forecaster.predict(frame)
+    write_forecast(forecaster, frame, result, out=out, save=save, plot=plot)
+    by = f"{forecaster.column}, without training: " if way == "none" else ""
+    output.say(f"{by}{forecaster.horizon} steps{chosen}, {len(result)} rows")
+    rows = json_format.loads(result.to_json(orient="records", date_format="iso")) if json else []
+    output.end(rows, wrote=targets, then=then if plot else "add --plot forecast.png to draw it")
+
+
+def expect_targets(*, out: str | None, plot: str | None, save: str | None) -> list[Path]:
+    """The files to write; raises InputError for a name with a wrong ending."""
+    from ..drawing.figures import check_figure_name
+
+    for what, name, suffix in (("out", out, ".csv"), ("save", save, ".safetensors")):
+        if name and Path(name).suffix != suffix:
+            raise InputError(f"{what} {name!r}, expected a name that ends in {suffix}")
+    if plot:
+        check_figure_name(plot)
+    return [Path(name) for name in (out, plot, save) if name]
+
+
+def loaded_forecaster(
+    checkpoint: str,
+    horizon: int | None,
+    lookback: int | None,
+    backend: str | None,
+    *,
+    device: str,
+    fill_gaps: bool,
+    **settings: Any,
+) -> "Forecaster":
+    """The forecaster of a checkpoint; settings that aren't given are its own."""
+    from ..predictors.forecaster import Forecaster
+
+    given = {name: value for name, value in settings.items() if value not in (None, False, (), [])}
+    place = {"horizon": horizon, "lookback": lookback, "device": device, "backend": backend}
+    forecaster = Forecaster.load(checkpoint, **place, **given)
+    forecaster.fill_gaps = fill_gaps
+    return forecaster
+
+
+def new_forecaster(
+    way: str, horizon: int | None, lookback: int | None = None, steps: int | None = None, **settings: Any
+) -> "Forecaster":
+    """A forecaster that is trained in this way, or not."""
+    from ..predictors.forecaster import Forecaster
+
+    return Forecaster(horizon, **settings, **how_to_train(way, lookback, steps))
+
+
+def way_of_training(train: str | None, *, backend: str | None, **scratch: object) -> str:
+    """The way without a checkpoint: as asked, else from scratch if one of its options is given, else none."""
+    if backend is not None:
+        raise InputError(f"backend {backend!r} without --checkpoint, expected none: only a checkpoint uses one")
+    way = train or ("none" if all(value is None for value in scratch.values()) else "scratch")
+    if way == "none":
+        refuse_without_training("train none", **scratch)
+    return way
+
+
+def write_forecast(
+    forecaster: "Forecaster", table: Any, result: Any, *, out: str | None, save: str | None, plot: str | None
+) -> None:
+    """Write the files that are asked for."""
+    from ..predictors.forecast_plot import draw_forecast
+
     if out:
         write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))
     if save:
         forecaster.save(save)
     if plot:
-        draw_forecast(frame, result, forecaster, Path(plot))
-    by = f"{forecaster.column}, without training: " if way == "none" else ""
-    output.say(f"{by}{forecaster.horizon} steps{chosen}, {len(result)} rows")
-    rows = json_format.loads(result.to_json(orient="records", date_format="iso")) if json else []
-    then = "add --train finetune to learn from the table, with a backtest" if way == "none" else ""
-    output.end(rows, wrote=targets, then=then if plot else "add --plot forecast.png to draw it")
+        draw_forecast(table, result, forecaster, Path(plot))
 
 
 def refuse_without_training(what: str, **options: object) -> None:
