@@ -86,8 +86,8 @@ class TableWindows:
         past = known[starts] - known[np.maximum(starts - CONTEXT, 0)]
         future = known[starts + horizon] - known[starts]
         rows, columns = np.nonzero((past >= 2) & (future >= 1))
-        seasons = torch.tensor([*seasons, *[0] * (KNOWN_SEASONS - len(seasons))])
-        return cls(values, horizon, seasons, np.stack([columns, starts[rows]], axis=1))
+        periods = torch.tensor([*seasons, *[0] * (KNOWN_SEASONS - len(seasons))])
+        return cls(values, horizon, periods, np.stack([columns, starts[rows]], axis=1))
 
     def __len__(self) -> int:
         return len(self.places)

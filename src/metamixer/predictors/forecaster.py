@@ -324,9 +324,14 @@ class Forecaster(Predictor):
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
             if wanted not in (None, args[what]):
                 raise InputError(f"{what} {wanted}, expected {args[what]}, the network's")
-        horizon, lookback, _ = (args.pop(name) for name in ("horizon", "lookback", "variables"))
-        levels = tuple(fitted.quantiles)
-        forecaster = cls(horizon, lookback=lookback, levels=levels, model=info["model"], model_args=args)
+        own = {name: args.pop(name) for name in ("horizon", "lookback", "variables")}
+        forecaster = cls(
+            own["horizon"],
+            lookback=own["lookback"],
+            levels=tuple(fitted.quantiles),
+            model=info["model"],
+            model_args=args,
+        )
         forecaster.hold(network)
         forecaster.time = None if fitted.layout.long else fitted.layout.time
         forecaster._state = fitted
