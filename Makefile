@@ -22,7 +22,7 @@ demo: $(INSTALLED)  ## train on handwritten digits, test, fuse, draw, enlarge a 
 	$(BIN)/metamixer draw runs/digits/best.ckpt --out runs/digits/sheet.png --overwrite
 	$(BIN)/python examples/enlarge_photograph.py
 
-test: lint  ## lint, then run all tests in two processes of one thread each: 13 minutes on two CPU cores
+test: lint  ## lint, then run all tests in two processes of one thread each: 11 minutes on two CPU cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 1200 --durations 15 $(LONGEST) $(filter-out $(LONGEST),$(wildcard tests/test_*.py))
 
 fuzz: $(INSTALLED)  ## 10,000 mutated files through every reader: an hour or two; make fuzz SEED=7

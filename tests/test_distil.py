@@ -270,5 +270,5 @@ def test_the_text_of_a_file_is_no_teacher(tmp_path, capsys):
 def test_numbers_of_views_and_pixels_are_judged():
     with pytest.raises(InputError, match=r"views\.count 1000000000, expected at most 10000"):
         Views(count=10**9)
-    with pytest.raises(InputError, match=r"teacher\.size 0, expected at least 1"):
+    with pytest.raises(InputError, match=r"teacher\.size 0, expected an integer from 1 to 16384"):
         Teacher(nn.Identity(), size=0)
