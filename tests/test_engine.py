@@ -442,6 +442,7 @@ def test_parts_hold_typed_columns(upscaling, pictures, tmp_path):
         (["--engine", "dask"], "engine 'dask', expected local, ray, or ray:ACTORS such as ray:4"),
         (["--engine", "local:2"], "engine 'local:2', expected local, ray, or ray:ACTORS such as ray:4"),
         (["--engine", "ray:0"], "engine 'ray:0', expected local, ray, or ray:ACTORS such as ray:4"),
+        (["--engine", "ray:" + "9" * 5000], "expected local, ray, or ray:ACTORS such as ray:4"),
         (["--engine", "ray", "--compare"], "compare True with --engine ray, expected it without --engine"),
     ],
 )

@@ -1,12 +1,13 @@
 """What commands do with `--engine`: the same predictions of very many inputs, by one process or by many machines."""
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from ..errors import InputError, printable
+from ..errors import InputError, printable, shown
 
 PACKAGES = {"local": ("pyarrow", "fsspec"), "ray": ("ray", "pyarrow", "fsspec")}
 """What the engines need, all in the extra `ray`."""
@@ -44,9 +45,9 @@ def forecast_tables(
 
 def expect_engine(engine: str, out: str | None) -> None:
     """Raise InputError where there is no such engine, or no folder for its results."""
-    name, _, actors = engine.partition(":")
-    if engine != "local" and (name != "ray" or (":" in engine and not (actors.isdecimal() and int(actors) > 0))):
-        raise InputError(f"engine {engine!r}, expected local, ray, or ray:ACTORS such as ray:4")
+    if not re.fullmatch("local|ray(:[1-9][0-9]{0,4})?", engine):
+        raise InputError(f"engine {shown(engine)}, expected local, ray, or ray:ACTORS such as ray:4")
+    name = engine.partition(":")[0]
     missing = [package for package in PACKAGES[name] if find_spec(package) is None]
     if missing:
         raise InputError(f"--engine {name} needs {', '.join(missing)}: pip install 'metamixer[ray]'")
