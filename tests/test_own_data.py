@@ -343,3 +343,11 @@ def test_recipes_are_found_by_name(tmp_path):
     assert nearest_recipe("digit") == "; did you mean digits?" and nearest_recipe("wxyz") == ""
     with pytest.raises(InputError, match="config 'own_data', expected one of detection/own_data, points/own_data"):
         find_recipe("own_data")
+
+
+@pytest.mark.parametrize("command", ["train", "distil"])
+@pytest.mark.parametrize("epochs", [0, 10**20])
+def test_epochs_out_of_range_are_refused(command, epochs, tmp_path, capsys):
+    teacher = ["--teacher", "test_vit"] if command == "distil" else []
+    assert main([command, str(tmp_path), *teacher, "--epochs", str(epochs)]) == 2
+    assert capsys.readouterr().err == f"metamixer: error: epochs {epochs}, expected an integer from 1 to 1000000\n"

@@ -13,6 +13,9 @@ DIVERGED = 3
 """Exit code of the command line for a diverged training."""
 
 
+MOST_EPOCHS = 1_000_000
+"""Epochs of a training."""
+
 MOST_VALUES = 2**28
 """Values of a network's largest input: a GiB in float32."""
 

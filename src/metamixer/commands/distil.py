@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ..errors import InputError, at_least
+from ..errors import MOST_EPOCHS, InputError, expect_integer
 from .output import Output
 from .training import training_result
 
@@ -68,7 +68,7 @@ def distil(
 
     if learn not in LEARN:
         raise InputError(f"learn {learn!r}, expected one of {', '.join(LEARN)}")
-    at_least("epochs", epochs, 1)
+    expect_integer("epochs", epochs, 1, MOST_EPOCHS)
     output = Output(json, overwrite=overwrite)
     out = out or f"runs/{Path(os.path.realpath(folder)).name}_distilled"
     root = split_folder(folder, "train")

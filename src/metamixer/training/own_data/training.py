@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
 from ...checkpoints.reached import write_data
-from ...errors import InputError, InputWarning, at_least, counted, expect_seed, printable
+from ...errors import MOST_EPOCHS, InputError, InputWarning, counted, expect_integer, expect_seed, printable
 from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
 from ...system.weight_files import read_torch_file
@@ -110,7 +110,7 @@ def fit(
     """Inspect the data, print what was found, and train; shared by `metamixer train` and `metamixer.train`."""
     expect_length(minutes)
     if epochs is not None:
-        at_least("epochs", epochs, 1)
+        expect_integer("epochs", epochs, 1, MOST_EPOCHS)
     expect_seed("seed", seed)
     data, out = understand(path, seed), Path(out)
     start = find_start(data, initial)
