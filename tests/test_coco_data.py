@@ -244,6 +244,7 @@ def test_boxes_are_clipped_to_the_image(tmp_path):
             "annotation 100: image_id 5, expected the id of one of its 4 images",
         ),
         (lambda told: told["images"][1].update(file_name="gone.png"), "image 11: .*gone.png: no such file"),
+        (lambda told: told["images"][1].update(file_name=f"{'x' * 300}.png"), "image 11: .*x.png: no such file"),
         (
             lambda told: told["annotations"][0].update(category_id=[1]),
             r"annotation 100: category_id \[1\], expected a whole number",

@@ -166,6 +166,12 @@ def masks_and_json(root):
     (root / "all.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
 
 
+def a_long_name(root):
+    root.mkdir()
+    images = [{"id": 1, "file_name": f"{'x' * 300}.png", "width": 9, "height": 9}]
+    (root / "all.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+
+
 def no_labels(root):
     root.mkdir()
     for i in range(2):
@@ -180,6 +186,7 @@ def no_labels(root):
         (one_image, "images of class 'blue': found 1, expected at least 2"),
         (corrupt, "0.png: not a readable image"),
         (masks_and_json, "images with a COCO JSON file and images with masks"),
+        (a_long_name, "x.png not found, expected it in "),
         (no_labels, "0.npz: has no labels, expected one per point"),
         (lambda root: None, "no such file or folder, expected data to train on"),
     ],

@@ -5,6 +5,7 @@ Unusable objects (`coco_faults.find_fault`) are dropped, with one warning that c
 """
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -190,7 +191,7 @@ def _refuse_malformed(annotation: Mapping, path: Path, image: Path) -> None:
 
 def _image(image: Mapping, path: Path, folder: Path, objects: Sequence[CocoObject]) -> CocoImage:
     file = folder / image["file_name"]
-    if not file.is_file():
+    if not os.path.isfile(file):  # unlike Path.is_file, False for a name that is too long
         raise InputError(f"{path}: image {image['id']}: {file}: no such file")
     return CocoImage(image["id"], file, (image["height"], image["width"]), tuple(objects))
 

@@ -1,6 +1,7 @@
 """Images with a COCO JSON file: objects with boxes and masks."""
 
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def folder_of_images(root: Path, json_file: Path, content: dict[str, Any]) -> Pa
         raise InputError(f"{json_file}: no images, expected some")
     stem = json_file.stem.removeprefix("instances_")
     places = [json_file.parent, root, root / "images", root / stem, json_file.parent / stem, root / "images" / stem]
-    found = next((place for place in places if (place / names[0]).is_file()), None)
+    found = next((place for place in places if os.path.isfile(place / names[0])), None)
     if found is None:
         raise InputError(f"{json_file}: image {names[0]} not found, expected it in {root} or {root / 'images'}")
     return found
