@@ -92,6 +92,22 @@ KINDS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("told", "names", "ignored"),
+    [
+        ("classes: [low, high]", {0: "low", 1: "high"}, []),
+        ("classes: {1: high, 7: far}\nignored: [0]", {1: "high", 7: "far"}, [0]),
+    ],
+)
+def test_clouds_get_the_names_of_their_yaml_file(told, names, ignored, tmp_path):
+    root = write_clouds(tmp_path / "data")
+    (root / "clouds.yaml").write_text(told)
+    (tmp_path / "run").mkdir()
+    prepared = understand(root).prepare(tmp_path / "run")
+    written = yaml.safe_load(Path(prepared["description"]).read_text())
+    assert (written["classes"], written["ignored"]) == (names, ignored)
+
+
 @pytest.mark.parametrize("task", KINDS)
 def test_a_folder_is_understood_and_divided(task, tmp_path):
     write, said = KINDS[task]
@@ -172,6 +188,11 @@ def a_long_name(root):
     (root / "all.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
 
 
+def nameless_label(root):
+    write_clouds(root)
+    (root / "clouds.yaml").write_text("classes: [low]")
+
+
 def no_labels(root):
     root.mkdir()
     for i in range(2):
@@ -187,6 +208,7 @@ def no_labels(root):
         (corrupt, "0.png: not a readable image"),
         (masks_and_json, "images with a COCO JSON file and images with masks"),
         (a_long_name, "x.png not found, expected it in "),
+        (nameless_label, "clouds.yaml: no name of label 1, expected one for each label in the clouds"),
         (no_labels, "0.npz: has no labels, expected one per point"),
         (lambda root: None, "no such file or folder, expected data to train on"),
     ],

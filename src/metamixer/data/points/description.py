@@ -33,8 +33,15 @@ def read_description(path: Path) -> CloudDescription:
     missing = [key for key in ("classes", "train", "val") if content.get(key, []) in ([], {}, "")]
     if missing:
         raise InputError(f"{path}: no {', '.join(missing)}, expected classes, train and val")
+    classes, ignored = labels_of(content, path)
+    splits = {key: _files(content[key], key, path=path) for key in SPLITS if content.get(key)}
+    return CloudDescription(classes, ignored, splits)
+
+
+def labels_of(content: Mapping[str, Any], path: Path) -> tuple[dict[int, str], tuple[int, ...]]:
+    """The names of the labels and the ignored labels in the YAML file's content."""
     classes = _classes(content["classes"], path)
-    ignored = content.get("ignored", [])
+    ignored = content.get("ignored") or []
     if not isinstance(ignored, list) or not all(map(_is_label, ignored)):
         raise InputError(f"{path}: ignored: {ignored!r}, expected a list of whole numbers such as [0, 1]")
     both = [label for label in (IGNORED_POINT, *ignored) if label in classes]
@@ -42,8 +49,15 @@ def read_description(path: Path) -> CloudDescription:
         raise InputError(
             f"{path}: label {both[0]} in classes and ignored, expected it in one ({IGNORED_POINT} is always ignored)"
         )
-    splits = {key: _files(content[key], key, path=path) for key in SPLITS if content.get(key)}
-    return CloudDescription(classes, (IGNORED_POINT, *ignored), splits)
+    return classes, (IGNORED_POINT, *ignored)
+
+
+def read_labels(path: Path) -> tuple[dict[int, str], tuple[int, ...]]:
+    """The same of a YAML file that may lack `train` and `val`; raises InputError if `classes` is missing or invalid."""
+    content = _read(path)
+    if not content.get("classes"):
+        raise InputError(f"{path}: no classes, expected a list of names, or a mapping from labels to names")
+    return labels_of(content, path)
 
 
 def _read(path: Path) -> dict[Any, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 import yaml
 
 from ...data.points.clouds import find_clouds, read_cloud
+from ...data.points.description import read_labels
 from ...errors import InputError
 from ...models.tasks import POINTS
 from ...system.files import write_text
@@ -17,6 +18,17 @@ SUFFIXES = (".ply", ".las", ".laz", ".npz")
 def has_clouds(folder: Path) -> bool:
     """Whether a folder contains point clouds, at any depth."""
     return any(file.suffix.lower() in SUFFIXES or file.name == "coord.npy" for file in folder.rglob("*"))
+
+
+def named_labels(file: Path, labels: set[int]) -> tuple[dict[int, str], list[int]]:
+    """The names of the labels and the ignored ones, as a YAML file in the folder says, else the numbers as names."""
+    if not file.exists():
+        return {label: str(label) for label in sorted(labels)}, []
+    names, ignored = read_labels(file)
+    unknown = sorted(labels - {*names, *ignored})
+    if unknown:
+        raise InputError(f"{file}: no name of label {unknown[0]}, expected one for each label in the clouds")
+    return names, [label for label in ignored if label >= 0]
 
 
 def understand_clouds(folder: Path, seed: int) -> OwnData:
@@ -33,7 +45,7 @@ def understand_clouds(folder: Path, seed: int) -> OwnData:
         labels |= set(np.unique(cloud.labels[cloud.labels >= 0]).tolist())
         coloured &= cloud.colours is not None
         points.append(len(cloud))
-    names = {int(label): str(label) for label in sorted(labels)}
+    names, ignored = named_labels(folder / "clouds.yaml", labels)
     if len(names) < 2:
         raise InputError(f"{folder}: one class in all clouds ({named([*names.values()])}), expected at least two")
     features = ["position", "colour"] if coloured else ["position"]
@@ -42,7 +54,7 @@ def understand_clouds(folder: Path, seed: int) -> OwnData:
     def prepare(out: Path) -> dict:
         parts = {kind: [str(path.resolve()) for path in part] for kind, part in (("train", train), ("val", val))}
         root = write_split(out, parts)
-        write_text(root / "clouds.yaml", yaml.safe_dump({"classes": names, **parts}))
+        write_text(root / "clouds.yaml", yaml.safe_dump({"classes": names, "ignored": ignored, **parts}))
         return {
             "description": str(root / "clouds.yaml"),
             "preprocessing": {"grid_size": 0.1, "features": features},
