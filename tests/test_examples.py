@@ -4,6 +4,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import pytest
+
+from metamixer.errors import InputWarning
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -23,3 +27,12 @@ def test_classify_photograph(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", ["classify_photograph.py", "--out", str(tmp_path / "rocket.jpg")])
     runpy.run_path(str(EXAMPLES / "classify_photograph.py"), run_name="__main__")
     assert capfd.readouterr().out.startswith("missile ") and (tmp_path / "rocket.jpg").is_file()
+
+
+def test_label_points(tmp_path, monkeypatch, capfd):
+    options = ["--out", str(tmp_path / "farm.png"), "--farms", "3", "--minutes", "0.01"]
+    monkeypatch.setattr(sys, "argv", ["label_points.py", *options])
+    with pytest.warns(InputWarning, match="only 1 training step, expected a weak network"):
+        runpy.run_path(str(EXAMPLES / "label_points.py"), run_name="__main__")
+    said = capfd.readouterr().out
+    assert "of 5 classes" in said and " of an unseen farm: " in said and (tmp_path / "farm.png").is_file()
