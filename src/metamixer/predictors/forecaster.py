@@ -1,38 +1,34 @@
 """A forecaster with the usual interface of forecasting tools: a table in, a table of forecasts out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..data.series.frames import Layout, last_window, read_frame, refuse_names_of_bounds, same_variables, write_frame
+from ..data.series.frames import Layout, read_frame, refuse_names_of_bounds
 from ..data.series.frequency import Frequency
 from ..data.series.gaps import fill_gaps as add_missing_rows
 from ..data.series.given import NamedTable, tables_of
-from ..data.series.missing import warn_of_sentinels
 from ..data.series.splits import LOOKBACK, lookback_for
 from ..data.series.tables import Series
 from ..errors import InputError
-from ..models.ffnet_ts.zero import FFNetTSZero
 from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.device import find_device
+from .alone import NOT_FITTED, Alone
 from .backtest import Backtest
 from .fine_tuning import FineTuned, FineTuning
-from .fitted import Fitted, Table, Tuned
+from .fitted import Fitted
 from .forecast import Forecast
-from .forecaster_backtest import backtest_fitted, backtest_tuned
-from .forecaster_options import Training, expect_levels, expect_names, expect_options, find_way
-from .intervals import interval_margins
-from .kept_forecaster import fitted_of, read_alone, read_kept, write_alone, write_fitted
-from .known import history_of, known_values
+from .forecaster_options import Training, Wanted, expect_levels, expect_names, expect_options, find_way
+from .kept_forecaster import fitted_of, read_alone, read_kept
+from .known import history_of
 from .predictor import Network, Predictor
 from .streaming import stream_forecasts
 from .table_tuning import tune
-from .zero_shot import PACKAGED, forecast_series, packaged_network
+from .together import Together
+from .zero_shot import packaged_network
 
 
 class Forecaster(Predictor):
@@ -100,8 +96,7 @@ class Forecaster(Predictor):
         self.known = expect_names(known)
         self.device = find_device(device)
         self.network: Network | None = None
-        self._state: Fitted | None = None
-        self._tuned: Tuned | None = None
+        self.way: Alone | Together = Alone()
 
     @property
     def horizon(self) -> int:
@@ -111,26 +106,31 @@ class Forecaster(Predictor):
         return self._horizon
 
     @property
+    def wanted(self) -> Wanted:
+        """What is asked of a forecast."""
+        return Wanted(
+            self.horizon, self.levels, self.extra_quantiles, self.positive, self.known, self.time, self.device
+        )
+
+    @property
     def fitted(self) -> Fitted:
-        """The state after `fit` or `load`; raises InputError before."""
-        if self._state is None:
-            raise InputError("not fitted: call fit() or load() first, or pass a table to predict()")
-        return self._state
+        """The state after training from scratch, or after `load`; raises InputError before."""
+        return self.way.fitted
 
     @property
     def column(self) -> str:
         """The forecast's column in a long table: the network's name."""
-        return self.model if self._state else PACKAGED
+        return self.way.column
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the series."""
-        return self._tuned.series.names if self._tuned else self.fitted.names
+        return self.way.names
 
     @property
     def tuned(self) -> FineTuned | None:
         """The losses of fine-tuning and whether it was kept; None without fine-tuning."""
-        return self._tuned.result if self._tuned else None
+        return self.way.tuned
 
     @property
     def quantiles(self) -> Mapping[float, list]:
@@ -148,34 +148,37 @@ class Forecaster(Predictor):
 
     def _fine_tune(self, measured: Series, layout: Layout) -> "Forecaster":
         """Fine-tune the packaged network, or the one that was loaded, on each series alone."""
-        network, settings = self.network or packaged_network(), self.fine_tuning
-        self._tuned = tune(
-            network, measured, layout, horizon=self.horizon, settings=settings, seed=self.seed, device=self.device
-        )
-        self.network, self._state = self._tuned.network, None
+        how = {"horizon": self.horizon, "settings": self.fine_tuning, "seed": self.seed, "device": self.device}
+        tuned = tune(self.network or packaged_network(), measured, layout, **how)
+        self.network, self.way = tuned.network, Alone(tuned.network, tuned)
         return self
 
     def _train(self, measured: Series, layout: Layout) -> "Forecaster":
         """Train a network from scratch on all series together."""
-        from .scratch import train_network, train_on_all_rows, validation_errors, windows_of  # imports Lightning
+        from .scratch import train_on_table  # imports Lightning
 
-        frequency = Frequency.of(measured)
         if self.follows_table:
-            self.lookback = lookback_for(len(measured), self.horizon, frequency.season)
-        data = windows_of(measured, self.training, lookback=self.lookback, horizon=self.horizon, seed=self.seed)
-        how = {"model": self.model, "model_args": self.model_args, "seed": self.seed, "device": self.device}
-        tested, steps = train_network(data, self.training, **how)
-        self._hold_here(tested)
-        errors = validation_errors(data, self.forecast_windows, self.training.max_windows) if self.levels else None
-        quantiles = interval_margins(errors, self.levels, measured.names) if self.levels else {}
-        table = Table(data.series, measured, data.borders, self.network)
-        self._hold_here(train_on_all_rows(data, replace(self.training, steps=steps), **how))
-        self._state = Fitted(measured.names, data.scaling, layout, quantiles, frequency, table)
+            self.lookback = lookback_for(len(measured), self.horizon, Frequency.of(measured).season)
+        network, fitted = train_on_table(
+            measured,
+            layout,
+            self.training,
+            lookback=self.lookback,
+            horizon=self.horizon,
+            levels=self.levels,
+            forecast_windows=self.forecast_windows,
+            seed=self.seed,
+            device=self.device,
+            model=self.model,
+            model_args=self.model_args,
+        )
+        self._hold_together(network, fitted)
+        self.to(str(self.device))
         return self
 
-    def _hold_here(self, network: nn.Module) -> None:
+    def _hold_together(self, network: Network, fitted: Fitted) -> None:
         self.hold(network)
-        self.network.to(self.device)
+        self.way = Together(self.network, fitted, self.lookback, self.model, self.model_args, self.forecast_windows)
 
     def predict(self, table: Any = None) -> Any:
         """Forecast the next `horizon` steps after a table, by default that of `fit`, as a table of the same layout.
@@ -183,38 +186,11 @@ class Forecaster(Predictor):
         With levels there are also columns that end in -lo-80, -hi-80 and so on. Raises InputError that names the
         column and row of invalid input.
         """
-        if self._state is None and (table is not None or self._tuned):
-            return self._predict_alone(table)
-        fitted = self.fitted
-        series, layout = fitted.history() if table is None else self.read_history(table)
-        series = same_variables(series, fitted.names)
-        frequency = self.frequency_of(series)
-        window = last_window(series, self.lookback)
-        warn_of_sentinels(window)
-        forecast = fitted.scaling.invert(self.forecast_windows(fitted.scaling.apply(window.values)[None])[0])
-        columns = fitted.columns(forecast, positive=self.positive)
-        times = frequency.after(window.times[-1], self.horizon)
-        return write_frame(times, columns, fitted.names, layout, model=self.model)
+        return self.predict_series(*(self.way.history() if table is None else self._read(table)))
 
-    def _predict_alone(self, table: Any) -> Any:
-        """The forecast of each series alone by the packaged network, or by the one that was loaded or fine-tuned."""
-        return self.forecast_alone(*((self._tuned.series, self._tuned.layout) if table is None else self._read(table)))
-
-    def forecast_alone(self, series: Series, layout: Layout) -> Any:
-        """The same for series that were read, as a table in their layout."""
-        history = history_of(series, self.known)
-        known = known_values(series, self.known, len(history), self.horizon) if self.known else None
-        return forecast_series(
-            history,
-            layout,
-            self.horizon,
-            known=known,
-            levels=self.levels,
-            quantiles=self.extra_quantiles,
-            positive=self.positive,
-            device=str(self.device),
-            network=self.network,
-        )
+    def predict_series(self, series: Series, layout: Layout) -> Any:
+        """The same for a table that was read, its known columns among the series."""
+        return self.way.forecast(series, layout, self.wanted)
 
     def stream(self, tables: Iterable[Any]) -> Iterator[Any]:
         """Forecast the series of long pandas tables, such as the parts of a large one, a few series at a time.
@@ -222,7 +198,7 @@ class Forecaster(Predictor):
         The rows of a series are together; each series is forecast alone, after its own last date. Yields tables with a
         column `error`, in which a series that can't be forecast has its error. Each warning comes once, at the end.
         """
-        if self._state is not None:
+        if isinstance(self.way, Together):
             raise InputError("stream after training from scratch, expected the packaged or a fine-tuned network")
         return stream_forecasts(self, tables)
 
@@ -238,29 +214,21 @@ class Forecaster(Predictor):
 
     def backtest(self) -> Backtest:
         """Compare the errors on the last rows, of the network before it saw them, with zero-shot and seasonal-naive."""
-        settings = {"horizon": self.horizon, "device": self.device, "max_windows": self.training.max_windows}
-        if self._tuned:
-            return backtest_tuned(self._tuned, **settings)
-        fitted = self._state
-        if fitted is None or fitted.table is None:
-            raise InputError("backtest needs a fitted table: call fit() first")
-        season = self.frequency_of(fitted.table.series).season
-        forecast = partial(self.forecast_windows, network=fitted.table.network)
-        return backtest_fitted(fitted, forecast, lookback=self.lookback, season=season, **settings)
+        return self.way.backtest(self.wanted, self.training.max_windows)
 
     def frequency_of(self, series: Series) -> Frequency:
         """The frequency of `fit`, or of the series; raises InputError that names the first row that breaks it."""
-        frequency = (self._state.frequency if self._state else None) or Frequency.of(series)
-        frequency.check(series.rows(-self.lookback))
-        return frequency
+        return self.way.frequency_of(series)
 
     def to(self, device: str) -> None:
         self.device = find_device(device)
         if self.network is not None:
             super().to(device)
 
-    def example(self) -> Tensor:
-        """A window of noise."""
+    def example(self) -> Tensor | None:
+        """A window of noise for a network of one table; the other networks take several tensors."""
+        if isinstance(self.way, Alone):
+            return None
         return torch.randn(1, self.lookback, len(self.names), generator=torch.Generator().manual_seed(0))
 
     @torch.inference_mode()
@@ -277,13 +245,9 @@ class Forecaster(Predictor):
         """Write everything that prediction needs to one .safetensors file."""
         if Path(path).suffix != ".safetensors":
             raise InputError(f"{path}: expected a name that ends in .safetensors")
-        if self._state is None and isinstance(self.network, FFNetTSZero):
-            wanted = {"horizon": self.horizon, "levels": list(self.levels), "time": self.time}
-            write_alone(path, self.network, wanted, model=PACKAGED)
-            return
-        fitted = self.fitted
-        args = {"lookback": self.lookback, "horizon": self.horizon, **self.model_args}
-        write_fitted(path, self.network, fitted, model=self.model, model_args=args)
+        if self.network is None:
+            raise InputError(NOT_FITTED)
+        self.way.write(path, self.wanted)
 
     @classmethod
     def load(cls, source: str | Path | None = None, *, path: str | Path | None = None, **settings) -> Self:
@@ -332,9 +296,8 @@ class Forecaster(Predictor):
             model=info["model"],
             model_args=args,
         )
-        forecaster.hold(network)
         forecaster.time = None if fitted.layout.long else fitted.layout.time
-        forecaster._state = fitted
+        forecaster._hold_together(network, fitted)
         return forecaster
 
     @classmethod
@@ -346,6 +309,7 @@ class Forecaster(Predictor):
         settings = {key: value for key, value in wanted.items() if key != "horizon"}
         forecaster = cls(horizon or wanted.get("horizon"), **settings)
         forecaster.network = forecaster.run = network
+        forecaster.way = Alone(network)
         return forecaster
 
     def read_history(self, table: Any) -> tuple[Series, Layout]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+import torch
+
 from ..data.series.frames import bounds_of
 from ..errors import InputError, expect_integer, expect_seed
 
@@ -18,6 +20,19 @@ LONGEST_HORIZON = {"finetune": 10_000, "scratch": LONGEST_WINDOW}
 
 MOST_TRAINING = 1_000_000
 """Maximum number of each count in the settings of a training: steps, windows and so on."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a forecast; the fields are those of `Forecaster`."""
+
+    horizon: int
+    levels: tuple[float, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    positive: bool = False
+    known: tuple[str, ...] = ()
+    time: str | None = None
+    device: torch.device = torch.device("cpu")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from ..data.series.frames import Layout
 from ..data.series.frequency import Frequency
 from ..data.series.windows import Scaling
 from ..errors import InputError, first_line
-from ..models.ffnet_ts.zero import FFNetTSZero
 from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.metadata import Finite, Label, Positive, read_as
 from .fitted import Fitted
@@ -118,19 +117,28 @@ def write_fitted(
     path: str | Path, network: Network, fitted: Fitted, *, model: str, model_args: Mapping[str, Any]
 ) -> None:
     """Write a fitted forecaster; raises InputError for the network of an exported file."""
-    if not isinstance(network, nn.Module):
-        raise InputError(
-            f"{path}: the forecaster is from an exported file, expected one from a checkpoint: an exported "
-            "file has no weights to save"
-        )
+    expect_weights(path, network)
     args = {"variables": len(fitted.names), **model_args}
     info = network_info(model, args, task=FORECASTING.name, preprocessing=keep(fitted))
     save_network(network, {**info, "fused": True}, path)
 
 
-def write_alone(path: str | Path, network: FFNetTSZero, wanted: KeptAlone, *, model: str) -> None:
-    """Write a network that forecasts each series alone, and the settings of the forecast."""
+def write_alone(path: str | Path, network: Network, wanted: KeptAlone, *, model: str) -> None:
+    """Write a network that forecasts each series alone, and the settings of the forecast.
+
+    Raises InputError for the network of an exported file.
+    """
+    expect_weights(path, network)
     save_network(network, network_info(model, network.settings, task=ZERO_SHOT.name, preprocessing=wanted), path)
+
+
+def expect_weights(path: str | Path, network: Network) -> None:
+    """Raise InputError for the network of an exported file."""
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"{path}: the forecaster is from an exported file, expected one from a checkpoint: an exported "
+            "file has no weights to save"
+        )
 
 
 def fitted_of(kept: KeptForecaster) -> Fitted:

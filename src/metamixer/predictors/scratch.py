@@ -1,8 +1,10 @@
 """Train a forecasting network from scratch on one table."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,22 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
 from ..checkpoints.ours import load_checkpoint
-from ..data.series.frames import refuse_constant
+from ..data.series.frames import Layout, refuse_constant
+from ..data.series.frequency import Frequency
 from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
 from ..data.series.series_data import SeriesData
 from ..data.series.splits import split_windows
 from ..data.series.tables import Series
 from ..errors import InputError
 from ..models.tasks import FORECASTING
+from ..ops.fusion import fuse
 from ..tasks import Forecasting, Optimization
 from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
+from .fitted import Fitted, Table
 from .forecaster_options import Training
+from .intervals import interval_margins
 from .one_at_a_time import ONE_AT_A_TIME
+from .together import ForecastWindows
 
 
 def windows_of(measured: Series, training: Training, *, lookback: int, horizon: int, seed: int) -> SeriesData:
@@ -44,6 +51,35 @@ def windows_of(measured: Series, training: Training, *, lookback: int, horizon: 
         max_val_windows=training.max_windows,
         seed=seed,
     )
+
+
+def train_on_table(
+    measured: Series,
+    layout: Layout,
+    training: Training,
+    *,
+    lookback: int,
+    horizon: int,
+    levels: Sequence[float],
+    forecast_windows: ForecastWindows,
+    seed: int,
+    **how,
+) -> tuple[nn.Module, Fitted]:
+    """The network of all rows, and what it needs, with the network that was trained without the last rows.
+
+    levels: coverage in percent of the intervals; how: the device, the model's name and its keywords.
+    """
+    data = windows_of(measured, training, lookback=lookback, horizon=horizon, seed=seed)
+    network, steps = train_network(data, training, seed=seed, **how)
+    tested = fuse(network).to(how["device"])
+    quantiles = {}
+    if levels:
+        forecast = partial(forecast_windows, network=tested)
+        errors = validation_errors(data, forecast, training.max_windows)
+        quantiles = interval_margins(errors, levels, measured.names)
+    table = Table(data.series, measured, data.borders, tested)
+    final = train_on_all_rows(data, replace(training, steps=steps), seed=seed, **how)
+    return final, Fitted(measured.names, data.scaling, layout, quantiles, Frequency.of(measured), table)
 
 
 def train_network(

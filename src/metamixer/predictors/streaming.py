@@ -72,7 +72,7 @@ def forecast_large(forecaster: "Forecaster", table: LargeTable) -> "Iterator[pan
     tally = WarningTally()
     for series in table.blocks(len(QUANTILES) * forecaster.horizon):
         with tally.part():
-            found = forecaster.forecast_alone(series, table.layout)
+            found = forecaster.predict_series(series, table.layout)
         yield found
     tally.warn()
 
