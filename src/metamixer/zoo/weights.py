@@ -178,7 +178,7 @@ WEIGHTS: tuple[Weights, ...] = (
     _restorer("ffnet_restore", "59c2a9c232fb346c576442083e985e1da31e44d6e03a7d179443b295259f123b"),
     _restorer(
         "ffnet_restore_gray",
-        "98c89275a5e3ff32170f0774a375f86bb72dede18c80914661be27de2be4d819",
+        "3615de86ed74b62c1c5bba663dc4846fcf746af3a93a597a82dab332d7d0bfa4",
         29.63,
         31.08,
         channels=1,

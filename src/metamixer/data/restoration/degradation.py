@@ -154,6 +154,7 @@ def reduced(pixels: np.ndarray, scale: int, random: np.random.Generator) -> np.n
 
 _ANY_NOISE = OneOf([Noise((0, 55)), CameraNoise()], [0.7, 0.3])
 _ANY_JPEG = OneOf([Jpeg((5, 45)), Jpeg((40, 95))], [0.7, 0.3])
+_PHOTOGRAPH_NOISE = OneOf([CameraNoise((0, 6), (0, 12)), _ANY_NOISE], [0.75, 0.25])
 _TWICE = InOrder([sometimes(Jpeg((40, 95)), 0.3), Jpeg((30, 95))])
 
 DEGRADATIONS: dict[str, Degradation] = {
@@ -165,8 +166,8 @@ DEGRADATIONS: dict[str, Degradation] = {
         large=sometimes(Blur((0.2, 1.0)), 0.5),
         small=InOrder(
             [
-                Shuffled([sometimes(CameraNoise((0, 6), (0, 12)), 0.5), sometimes(Jpeg((60, 95)), 0.2)]),
-                sometimes(Jpeg((30, 95)), 0.85),
+                Shuffled([sometimes(_PHOTOGRAPH_NOISE, 0.5), sometimes(Jpeg((60, 95)), 0.2)]),
+                sometimes(OneOf([Jpeg((30, 95)), Jpeg((8, 40))], [0.85, 0.15]), 0.85),
             ]
         ),
     ),
