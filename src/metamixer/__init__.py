@@ -1,14 +1,14 @@
 """Query-key-value mixers and the FFNet family (arXiv 2406.02021)."""
 
 import sys as _sys
+import typing as _typing
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from .errors import InputError as InputError
 from .moved import ImportedAfter as _ImportedAfter
 from .moved import MovedModules as _MovedModules
 
-if _TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table below
+if _typing.TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table below
     from .checkpoints.ours import load_checkpoint as load_checkpoint
     from .checkpoints.published import load_published as load_published
     from .deployment.fastest import deploy as deploy
@@ -60,18 +60,20 @@ if "timm" in _sys.modules:
     _import_module(".models", __name__)
 
 
-def __getattr__(name: str):
-    if name == "__version__":
-        return _import_module(".system.version", __name__).package_version()
-    if name in _WHERE:
-        return getattr(_import_module(f".{_WHERE[name]}", __name__), name)
-    module = f"{__name__}.{name}"
-    try:
-        return _import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not _typing.TYPE_CHECKING:  # type checkers would take every name for known
+
+    def __getattr__(name: str):
+        if name == "__version__":
+            return _import_module(".system.version", __name__).package_version()
+        if name in _WHERE:
+            return getattr(_import_module(f".{_WHERE[name]}", __name__), name)
+        module = f"{__name__}.{name}"
+        try:
+            return _import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -18,8 +18,8 @@ class DataModule(L.LightningDataModule, ABC):
     collate, collate_evaluation: items -> a batch, in training and in evaluation.
     """
 
-    collate: ClassVar[Callable[[Sequence[Any]], Any]] = staticmethod(default_collate)
-    collate_evaluation: ClassVar[Callable[[Sequence[Any]], Any]] = staticmethod(default_collate)
+    collate: ClassVar[Callable[[Any], Any]] = staticmethod(default_collate)
+    collate_evaluation: ClassVar[Callable[[Any], Any]] = staticmethod(default_collate)
 
     def __init__(self, loading: Loading):
         super().__init__()

@@ -59,8 +59,6 @@ class Forecaster(Predictor):
     """
 
     task = FORECASTING.name
-    device = torch.device("cpu")
-    """The device, also for training; set before there is a network."""
 
     def __init__(
         self,
@@ -94,7 +92,7 @@ class Forecaster(Predictor):
         self.training, self.fine_tuning = training, fine_tuning
         self.positive, self.fill_gaps, self.seed = positive, fill_gaps, seed
         self.known = expect_names(known)
-        self.device = find_device(device)
+        self._device = find_device(device)
         self.network: Network | None = None
         self.way: Alone | Together = Alone()
 
@@ -220,8 +218,13 @@ class Forecaster(Predictor):
         """The frequency of `fit`, or of the series; raises InputError that names the first row that breaks it."""
         return self.way.frequency_of(series)
 
+    @property
+    def device(self) -> torch.device:
+        """The device, also for training."""
+        return self._device
+
     def to(self, device: str) -> None:
-        self.device = find_device(device)
+        self._device = find_device(device)
         if self.network is not None:
             super().to(device)
 

@@ -23,8 +23,11 @@ class Restored(ImageResult):
 class RestoredArray(Restored, ImageArray):
     """A restored array."""
 
-    line = Restored.__str__
-    __str__ = ImageArray.__str__
+    def line(self) -> str:
+        return Restored.__str__(self)
+
+    def __str__(self) -> str:
+        return ImageArray.__str__(self)
 
 
 class RestoredTensor(Restored, ImageTensor):

@@ -68,7 +68,7 @@ class Result:
 class TensorResult(Result, Tensor):
     """A result that is a tensor; operations on it return plain tensors."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
     def holding(cls, values: Tensor, **fields: Any) -> Self:

@@ -14,8 +14,11 @@ class Upscaled(ImageResult):
 class UpscaledArray(Upscaled, ImageArray):
     """An enlarged array."""
 
-    line = Upscaled.__str__
-    __str__ = ImageArray.__str__
+    def line(self) -> str:
+        return Upscaled.__str__(self)
+
+    def __str__(self) -> str:
+        return ImageArray.__str__(self)
 
 
 class UpscaledTensor(Upscaled, ImageTensor):

@@ -26,6 +26,10 @@ class DistilledClassification(Classification):
         feature_weight: weight of the features' loss beside the logits'.
     """
 
+    distillation: Distillation
+    outputs: OutputCache
+    """The teacher's outputs, from `setup` on."""
+
     def __init__(
         self,
         model: str = "ffnet_nano",
@@ -61,7 +65,6 @@ class DistilledClassification(Classification):
         self.cache = cache
         self.stages = list(stages)
         self.feature_weight = feature_weight
-        self.outputs: OutputCache | None = None
         self.matching = self._matching(widths[1:])
 
     def setup(self, stage: str) -> None:

@@ -77,7 +77,6 @@ class UnlabelledDistillationData(DistillationData):
     """
 
     labelled = False
-    classes = None
 
     def __init__(
         self,
@@ -101,6 +100,11 @@ class UnlabelledDistillationData(DistillationData):
         if holdout < 2:
             raise InputError(f"data.holdout {holdout}, expected at least 2: the rest is trained on")
         self.holdout = holdout
+
+    @property
+    def classes(self) -> None:
+        """None: there are no labels."""
+        return None
 
     def names(self) -> list[str]:
         return [str(path.relative_to(self.root)) for path in self._paths("train")]
