@@ -250,9 +250,10 @@ def test_training_ends_with_the_figure_the_path_and_the_next_command(tmp_path, c
 def test_a_short_training_warns_and_is_resumed(tmp_path, capfd):
     data, out = write_classes(tmp_path / "data", count=5, side=40), tmp_path / "run"
     with pytest.warns(InputWarning, match="only 1 training step, expected a weak network; increase --minutes or"):
-        metamixer.train(data, out=out, epochs=1)
+        metamixer.train(data, out=out, epochs=1, resume="auto")
     split = (out / "split.json").read_text()
-    assert main(["train", str(data), "--out", str(out), "--resume", "--epochs", "2"]) == 0
+    again = ["train", str(data), "--out", str(out), "--initial", "scratch", "--epochs", "2", "--resume", "auto"]
+    assert main(again) == 0
     assert f"resuming the run in {out}, 2 epochs in all" in capfd.readouterr().out
     assert torch.load(out / "last.ckpt", weights_only=True)["epoch"] == 1  # the second one
     assert (out / "split.json").read_text() == split

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from functools import partialmethod
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 
 import metamixer
 from metamixer.cli import main
-from metamixer.errors import InputWarning
+from metamixer.errors import InputError, InputWarning
+from metamixer.predictors import own_table
 from metamixer.predictors.fine_tuning import FineTuning
 from metamixer.predictors.own_table import fine_tunes
+from metamixer.predictors.own_training import Plan, plan
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.training import find_start
 from tables import wide, write_table
@@ -76,3 +79,104 @@ def test_a_table_with_gaps_trains_on_a_filled_copy(tmp_path):
     copy = pandas.read_csv(settings["path"])
     assert len(copy) == 240 and not copy.isna().any(axis=None)
     assert (settings["horizon"], settings["lookback"], sum(settings["split"])) == (18, 96, 240)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def killed(*given, **options):
+    raise Killed
+
+
+@pytest.fixture
+def tuned(tmp_path, monkeypatch):
+    """A function that fine-tunes in a folder on a table of weekly spikes, on which a few steps help."""
+    table = tmp_path / "sales.csv"
+    frame = wide(300, names=("load",))
+    frame["load"] = (np.arange(300) % 7 == 0) * 5 + np.random.default_rng(0).normal(0, 0.1, 300)
+    frame.to_csv(table, index=False)
+
+    def train(out, *, steps=2, **options):
+        monkeypatch.setattr(own_table, "fitting_steps", lambda *about, **more: (steps, 0.0))
+        return metamixer.train(table, out=tmp_path / out, **options)
+
+    return train
+
+
+def files(out):
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file() and path.name != ".lock"}
+
+
+def test_a_fine_tuning_killed_again_and_again_gives_the_same_result(tuned, tmp_path, monkeypatch, capsys):
+    assert tuned("whole", seed=5, resume="auto").tuned.kept
+    for place in ("Forecaster.fit", "Forecaster.save", "write_data"):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(f"{own_table.__name__}.{place}", killed)
+            tuned("run", seed=5, resume="auto")
+        assert (tmp_path / "run" / "best.safetensors").exists() == (place == "write_data")
+    again = tuned("run", steps=1, resume="auto")  # as timed on a slower machine
+    assert f"repeating the run in {tmp_path / 'run'}: fine-tuning ffnet_ts_zero, 2 steps" in capsys.readouterr().out
+    assert again.tuned.steps == 2 and files(tmp_path / "run") == files(tmp_path / "whole")
+    assert not (tmp_path / "run" / "earlier_run_1").exists()
+
+
+def test_a_fine_tuned_start_is_kept_for_resuming(tuned, tmp_path, monkeypatch):
+    tuned("whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    tuned("whole", initial=str(tmp_path / "whole" / "best.safetensors"))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(own_table.Forecaster, "fit", killed)
+        tuned("run", initial=str(tmp_path / "run" / "best.safetensors"))  # which is moved to earlier_run_1
+    tuned("run", resume=True)
+    assert files(tmp_path / "run")["best.safetensors"] == files(tmp_path / "whole")["best.safetensors"]
+
+
+def test_an_interrupted_fine_tuning_says_how_to_resume(tuned, tmp_path, monkeypatch, capsys):
+    def interrupted(*given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(own_table.Forecaster, "fit", interrupted)
+    assert main(["train", str(tmp_path / "sales.csv"), "--out", str(tmp_path / "run"), "--resume", "auto"]) == 130
+    assert capsys.readouterr().err.endswith("metamixer: interrupted: continue with --resume\n")
+    assert (tmp_path / "run" / "fine_tuning.yaml").is_file()
+
+
+SETTINGS = "{table: a, steps: 3, seed: 0, initial: null}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "message"),
+    [
+        (None, {}, "run/recipe.yaml: no such file, expected a run of metamixer train"),
+        (SETTINGS, {}, "sales.csv: not the table that the run in .*run started with, expected it unchanged"),
+        (SETTINGS, {"epochs": 3}, "epochs 3 with resume, expected none: the run in .*run fine-tunes on a table"),
+        (SETTINGS, {"initial": "scratch"}, "initial scratch with resume, expected none"),
+        (
+            "{table: a, steps: 0, seed: 0, initial: null}",
+            {},
+            r"run/fine_tuning.yaml.steps 0, expected .* or equal to 1",
+        ),
+        ("[]", {}, "run/fine_tuning.yaml"),
+    ],
+)
+def test_what_cannot_be_repeated_is_one_line(settings, options, message, tmp_path):
+    table = write_table(tmp_path / "data") / "sales.csv"
+    (tmp_path / "run").mkdir()
+    if settings:
+        (tmp_path / "run" / "fine_tuning.yaml").write_text(settings)
+    with pytest.raises(InputError, match=message):
+        metamixer.train(table, out=tmp_path / "run", resume=True, **options)
+
+
+def test_auto_resumes_only_a_run_as_the_options_ask_for(tmp_path):
+    data, out = write_table(tmp_path / "data"), tmp_path / "run"
+    out.mkdir()
+    (out / "fine_tuning.yaml").write_text(SETTINGS)
+    plans = {
+        options: plan(data, out, initial=options[0], epochs=options[1], resume="auto")
+        for options in ((None, None), (None, 2), ("scratch", None))
+    }
+    assert list(plans.values()) == [Plan(True, True), Plan(False, False), Plan(False, False)]
+    with pytest.raises(InputError, match="resume 'yes', expected True, False or 'auto'"):
+        plan(data, out, initial=None, epochs=None, resume="yes")

@@ -145,9 +145,11 @@ def _call(command: str, words: list[str]) -> None:
             required = option.default is Parameter.empty
             default = {"required": True} if required else {"default": option.default}
             parser.add_argument(f"--{option.name}", type=option.kind, **default)
-    flags = {f"--{option.name}" for option in options if isinstance(option.default, bool)}
+    for option in options:
+        if isinstance(option.default, bool):
+            words = _with_values(words, {f"--{option.name}"}, (*BOOLEANS, *option.words))
     try:
-        values = parser.parse_args(_in_one_word(_with_values(words, flags), lists))
+        values = parser.parse_args(_in_one_word(words, lists))
     except ArgumentError as error:
         usages = {option.name: option.usage for option in options}
         raise InputError(f"{_plain(error, command, usages)}; see metamixer {command} --help") from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, get_args
 
 from . import COMMANDS, TRAINING
 
@@ -57,6 +57,11 @@ class Option:
     def is_flag(self) -> bool:
         """Whether the option takes no value."""
         return self.default is False
+
+    @property
+    def words(self) -> list[str]:
+        """The words that it takes as a value, such as auto in `bool | Literal["auto"]`."""
+        return [word for part in get_args(self.kind) for word in get_args(part)]
 
     @property
     def usage(self) -> str:

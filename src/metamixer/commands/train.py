@@ -1,6 +1,7 @@
 """metamixer train"""
 
 from contextlib import nullcontext
+from typing import Literal
 
 from .output import Output
 from .progress import working
@@ -14,7 +15,7 @@ def train(
     epochs: int | None = None,
     initial: str | None = None,
     seed: int = 0,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     json: str | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -29,17 +30,17 @@ def train(
         initial: a checkpoint of metamixer to start from, or scratch for a random initialization; default: the packaged
             weights for the task, if there are any.
         seed: random seed, also of the split.
-        resume: continue the run in --out with its own settings; --epochs may extend it.
+        resume: continue the run in --out with its own settings; --epochs may extend it. --resume auto: if there is one,
+            else start. The fine-tuning on a table takes less than a minute; it is repeated, with the same result.
         json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
         overwrite: replace an existing JSON file.
     """
     from ..predictors import own_training
-    from ..predictors.own_table import fine_tunes
 
-    how = {"minutes": minutes, "epochs": epochs, "initial": initial, "seed": seed, "resume": resume}
-    output = Output(json, overwrite=overwrite)
-    tunes = fine_tunes(data, initial, epochs=epochs, resume=resume)  # other trainings have Lightning's progress bar
+    output, folder = Output(json, overwrite=overwrite), own_training.run_folder(data, out)
+    how = {"initial": initial, "epochs": epochs, "resume": resume}
+    tunes = own_training.plan(data, folder, **how).fine_tunes  # other trainings have Lightning's progress bar
     with output.alone(), working("fine-tuning") if tunes else nullcontext():
-        trained = own_training.train(data, out=out, **how)
+        trained = own_training.train(data, out=folder, minutes=minutes, seed=seed, **how)
     output.say(trained)
     output.end(trained.to_dict(), then=trained.next_command)

@@ -1,41 +1,30 @@
 """`train` on a table of series: the packaged forecaster is fine-tuned, and tested on the last rows."""
 
-import copy
 import json
 import shlex
-import time
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..checkpoints.ours import read_checkpoint
 from ..checkpoints.reached import write_data
-from ..data.series.splits import borders_of_any
-from ..data.series.tables import Series, read_table
-from ..errors import InputWarning, counted, expect_seed, naming, printable
+from ..errors import InputError, counted, expect_seed, naming, printable
 from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.files import write_text
 from ..training.own_data.kinds import TABLE, kind_of
-from ..training.own_data.tables import horizon_for, one_table
+from ..training.own_data.tables import one_table
 from ..training.own_data.training import SCRATCH, expect_length, removed_where_it_fails
-from ..training.own_data.understood import named
-from ..training.run_folder import keep_earlier_run, locked
+from ..training.run_folder import INITIAL, TUNING, keep_earlier_run, locked
 from .backtest import Backtest
-from .fine_tuning import FineTuned, FineTuning, TableWindows, training_steps
+from .fine_tuning import FineTuned
 from .forecaster import Forecaster
-from .zero_shot import PACKAGED, packaged_network
+from .table_to_tune import TableToTune, fitting_steps, read_to_tune
+from .tuning_run import TuningRun, digest, read_tuning_run
+from .zero_shot import PACKAGED
 
 FILE = "best.safetensors"
-
-TRIAL_STEPS = 2
-"""Steps to time before a training."""
-
-OTHER_WORK = 12
-"""Time of validation and backtest, in training steps."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +75,9 @@ class TunedOnTable:
         return f"{self.tuned}\n{self.backtest}\n{self.figure}; the forecaster is in {self.checkpoint}"
 
 
-def fine_tunes(path: str | Path, initial: str | None, *, epochs: int | None = None, resume: bool = False) -> bool:
+def fine_tunes(path: str | Path, initial: str | None, *, epochs: int | None = None) -> bool:
     """Whether `train` fine-tunes a forecaster of each series alone: a table without another network to start from."""
-    if resume or epochs is not None or initial == SCRATCH or kind_of(path) is not TABLE:
+    if epochs is not None or initial == SCRATCH or kind_of(path) is not TABLE:
         return False
     return initial is None or read_checkpoint(initial)[1].get("task") == ZERO_SHOT.name
 
@@ -99,60 +88,50 @@ def tune_on_table(
     """Fine-tune, test on the last rows, and write the forecaster to the run folder."""
     expect_length(minutes)
     expect_seed("seed", seed)
-    table = one_table(Path(path))
-    frame = read_table(table)
-    with naming(table):
-        series = series_of(frame)
-        settings = {"horizon": horizon_for(series)} if initial is None else {}
-        forecaster = Forecaster.load(initial or PACKAGED, seed=seed, **settings)
-        forecaster.read_history(frame)  # warns of missing rows, and decides the horizon if no file does
-    _, first_tested, rows = borders = borders_of_any(len(series), forecaster.horizon)
+    data = read_to_tune(one_table(Path(path)), initial, seed)
     with removed_where_it_fails(out), locked(out):
-        about = understood(series, rows - first_tested, forecaster.horizon)
-        print(printable(f"{table}: {about}"), flush=True)
-        steps, seconds = fitting_steps(series, forecaster.horizon, borders[0], seconds=60 * minutes)
-        forecaster.fine_tuning = replace(forecaster.fine_tuning, steps=steps)
+        print(printable(f"{data.path}: {data}"), flush=True)
+        steps, seconds = fitting_steps(data, seconds=60 * minutes)
         begun = f"fine-tuning {initial or PACKAGED}: {counted(steps, 'step')}, about {seconds:.0f} s"
         print(printable(f"{begun}; the run is in {out}"), flush=True)
-        with naming(table):
-            forecaster.fit(frame)
-            tested = forecaster.backtest()
         keep_earlier_run(out)
-        parts = dict(zip(("train", "validation", "test"), np.diff([0, *borders]).tolist(), strict=True))
-        write_text(out / "split.json", json.dumps({"rows": rows, **parts}))
-        forecaster.save(out / FILE)
-        found = TunedOnTable(table, out / FILE, forecaster.tuned, tested, rows - first_tested)
-        write_data(out, table, about, figure=found.figure)
+        if initial is not None:
+            data.forecaster.save(out / INITIAL)
+        TuningRun(digest(data.path), steps, seed, initial).write(out)
+        return tuned(data, steps, out)
+
+
+def tune_again(path: str | Path, out: Path, *, epochs: int | None, initial: str | None) -> TunedOnTable:
+    """Repeat the fine-tuning of the run in `out` with its own settings, which gives the same forecaster."""
+    if (kind := kind_of(path)) is not TABLE:
+        raise InputError(f"{out}: a run on {TABLE.what}, expected one on {kind.what}, which {path} is")
+    for name, value in {"epochs": epochs, "initial": initial}.items():
+        if value is not None:
+            raise InputError(f"{name} {value} with resume, expected none: the run in {out} fine-tunes on a table")
+    table = one_table(Path(path))
+    with locked(out):
+        run = read_tuning_run(out / TUNING)
+        run.expect_table(table, out)
+        data = read_to_tune(table, run.initial and str(out / INITIAL), run.seed)
+        print(printable(f"{table}: {data}"))
+        begun = f"repeating the run in {out}: fine-tuning {run.initial or PACKAGED}, {counted(run.steps, 'step')}"
+        print(printable(begun), flush=True)
+        return tuned(data, run.steps, out)
+
+
+def tuned(data: TableToTune, steps: int, out: Path) -> TunedOnTable:
+    """Fine-tune and test, and write the forecaster and the description of the data to the run folder."""
+    forecaster = data.forecaster
+    forecaster.fine_tuning = replace(forecaster.fine_tuning, steps=steps)
+    try:
+        with naming(data.path):
+            forecaster.fit(data.frame)
+            tested = forecaster.backtest()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("continue with --resume") from None
+    parts = dict(zip(("train", "validation", "test"), np.diff([0, *data.borders]).tolist(), strict=True))
+    write_text(out / "split.json", json.dumps({"rows": len(data.series), **parts}))
+    forecaster.save(out / FILE)
+    found = TunedOnTable(data.path, out / FILE, forecaster.tuned, tested, data.held_out)
+    write_data(out, data.path, str(data), figure=found.figure)
     return found
-
-
-def series_of(frame: Any) -> Series:
-    """The series of a table with missing rows added, without warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InputWarning)
-        return Forecaster().read_history(frame)[0]
-
-
-def understood(series: Series, held_out: int, horizon: int) -> str:
-    """What was found in a table, and what will be done."""
-    return (
-        f"{len(series)} dates of {counted(len(series.names), 'series', 'series')} ({named(series.names)}), the last "
-        f"{held_out} held out for the backtest; trains a forecaster of {counted(horizon, 'step')}"
-    )
-
-
-def fitting_steps(series: Series, horizon: int, trained: int, *, seconds: float) -> tuple[int, float]:
-    """The number of steps that fit into the time, at most the usual one, and the estimated time in seconds.
-
-    trained: rows of the training part.
-    """
-    network, usual = copy.deepcopy(packaged_network()), FineTuning().steps
-    windows = TableWindows.between(series.values, 0, trained, min(horizon, network.horizon), ())
-    if not len(windows):
-        return usual, 0.0
-    begun = time.monotonic()
-    for _ in training_steps(network, windows, FineTuning(steps=TRIAL_STEPS), 0, torch.device("cpu")):
-        pass
-    step = (time.monotonic() - begun) / TRIAL_STEPS
-    steps = min(max(int((seconds / step - OTHER_WORK) / 2), 1), usual)
-    return steps, step * (2 * steps + OTHER_WORK)

@@ -4,13 +4,14 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ..errors import counted
+from ..errors import InputError, counted
 from ..models.tasks import TASKS, TaskSpec
 from ..training.own_data.training import fit, go_on
+from ..training.run_folder import TUNING
 from .loading import load
-from .own_table import TunedOnTable, fine_tunes, tune_on_table
+from .own_table import TunedOnTable, fine_tunes, tune_again, tune_on_table
 from .predictor import Predictor
 
 
@@ -66,7 +67,7 @@ def train(
     epochs: int | None = None,
     initial: str | None = None,
     seed: int = 0,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
 ) -> Trained | TunedOnTable:
     """Train on a folder of your own data: `train("flowers", minutes=5).predictor("rose.jpg")`.
 
@@ -81,15 +82,47 @@ def train(
         initial: a checkpoint of metamixer to start from, or "scratch" for a random initialization; None: the packaged
             weights for the task, if there are any.
         seed: random seed, also of the split.
-        resume: continue the run in `out` with its own settings; `epochs` may extend it.
+        resume: continue the run in `out` with its own settings; `epochs` may extend it. "auto": if there is one, else
+            start. The fine-tuning on a table takes less than a minute; it is repeated, with the same result.
 
     Raises InputError that names the unusable file, folder or option.
     """
-    out = Path("runs", Path(os.path.realpath(data)).stem) if out is None else Path(out)
-    if resume:
-        run = go_on(data, out, epochs=epochs, initial=initial)
-    elif fine_tunes(data, initial, epochs=epochs):
+    out = run_folder(data, out)
+    how = plan(data, out, initial=initial, epochs=epochs, resume=resume)
+    if how.resumes and resume == "auto":
+        initial = None  # the same command may have started the run
+    if how.fine_tunes and how.resumes:
+        return tune_again(data, out, epochs=epochs, initial=initial)
+    if how.fine_tunes:
         return tune_on_table(data, out, minutes=minutes, initial=initial, seed=seed)
+    if how.resumes:
+        run = go_on(data, out, epochs=epochs, initial=initial)
     else:
         run = fit(data, out, minutes=minutes, epochs=epochs, initial=initial, seed=seed)
     return Trained(run.data.task, run.checkpoint, run.metric, run.data.val_items, run.epochs)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `train` does: fine-tune on a table or train otherwise, and resume a run or start one."""
+
+    fine_tunes: bool
+    resumes: bool
+
+
+def plan(
+    data: str | Path, out: Path, *, initial: str | None, epochs: int | None, resume: bool | Literal["auto"]
+) -> Plan:
+    """What the options mean for the run folder `out`; with "auto", only a run as they ask for is resumed."""
+    if resume not in (True, False, "auto"):
+        raise InputError(f"resume {resume!r}, expected True, False or 'auto'")
+    if resume is True:
+        return Plan((out / TUNING).is_file(), True)
+    tunes = fine_tunes(data, initial, epochs=epochs)
+    needed = (TUNING,) if tunes else ("recipe.yaml", "last.ckpt")
+    return Plan(tunes, resume == "auto" and all((out / name).is_file() for name in needed))
+
+
+def run_folder(data: str | Path, out: str | Path | None) -> Path:
+    """The folder of a run: by default runs/NAME, after the data."""
+    return Path("runs", Path(os.path.realpath(data)).stem) if out is None else Path(out)

@@ -20,6 +20,9 @@ from ..system.files import held, written_whole
 CHECKPOINTS = ("best.ckpt", "best.safetensors", "last.ckpt")
 """Files of weights in the folder of a run; best.safetensors is a fine-tuned forecaster."""
 
+TUNING, INITIAL = "fine_tuning.yaml", "initial.safetensors"
+"""What fine-tuning on a table starts from: its settings, and its initial weights unless they are the packaged ones."""
+
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
@@ -67,7 +70,8 @@ class SaveConfigInRun(SaveConfigCallback):
 
 def keep_earlier_run(out: Path, *, logs: Container[Path] = ()) -> None:
     """Move the files of an earlier run into `earlier_run_N`; logs: folders of the new run, which stay."""
-    earlier = [out / name for name in (*CHECKPOINTS, "config.yaml", DATA) if (out / name).is_file()]
+    names = (TUNING, INITIAL, *CHECKPOINTS, "config.yaml", DATA)
+    earlier = [out / name for name in names if (out / name).is_file()]
     earlier += [path for path in out.glob("logs/version_*") if path.resolve() not in logs]
     if not earlier:
         return

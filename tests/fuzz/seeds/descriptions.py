@@ -15,6 +15,7 @@ from metamixer.data.detection.coco_json import encode_mask, read_coco
 from metamixer.data.points.description import read_description
 from metamixer.data.segmentation.label_maps import read_classes
 from metamixer.deployment.fastest import read_trials
+from metamixer.predictors.tuning_run import digest, read_tuning_run
 from metamixer.training.horizon import expand_horizon
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.recipe_checks import check_recipes
@@ -58,6 +59,7 @@ CLASSES = {"classes": [{"name": "a", "colour": [1, 2, 3]}, {"name": "b", "colour
 CLOUDS = {"classes": {1: "a", 2: "b"}, "ignored": [0], "train": ["a.ply"], "val": "b.ply"}
 RECIPE = {"model": {"class_path": "Classification"}, "trainer": {"max_epochs": 1}, "data": "DigitsData"}
 CONFIG = {"data": {"class_path": "DigitsData", "init_args": {"batch_size": 8, "num_workers": 0}}}
+TUNING = {"table": "1f" * 32, "steps": 60, "seed": 0, "initial": "runs/a/best.safetensors"}
 TRIALS = {"a1": {"backend": "onnxruntime", "precision": "fp32"}, "b2": {"backend": "eager", "precision": "fp32"}}
 
 DATA = {"data": "flowers", "about": "10 images in 2 classes (blue, red), 2 held out for validation"}
@@ -71,7 +73,7 @@ def make(folder: Path) -> list[Kind]:
     coco = {"info": {}, "images": IMAGES, "annotations": ANNOTATIONS, "categories": CATEGORIES}
     for name, content in {"coco": coco, "trials": TRIALS, "data": DATA}.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
-    described = {"classes": CLASSES, "clouds": CLOUDS, "recipe": RECIPE, "config": CONFIG}
+    described = {"classes": CLASSES, "clouds": CLOUDS, "recipe": RECIPE, "config": CONFIG, "tuning": TUNING}
     for name, content in described.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
     return [
@@ -80,6 +82,7 @@ def make(folder: Path) -> list[Kind]:
         Kind("clouds.yaml", read_description),
         Kind("recipe.yaml", read_recipe),
         Kind("config.yaml", load_data),
+        Kind("tuning.yaml", each_of(digest, read_tuning_run)),
         Kind("trials.json", read_kept_trials),
         Kind("data.json", data_of),
     ]

@@ -25,7 +25,7 @@ from ...system.weight_files import read_torch_file
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
-from ..run_folder import CHECKPOINTS
+from ..run_folder import CHECKPOINTS, TUNING
 from .kinds import understand
 from .understood import OwnData
 
@@ -167,13 +167,13 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
 
 @contextmanager
 def removed_where_it_fails(out: Path) -> Iterator[None]:
-    """Remove a new run folder if an error leaves no checkpoint in it."""
+    """Remove a new run folder if an error leaves nothing to resume in it."""
     was_there = out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        if not was_there and not any((out / name).exists() for name in CHECKPOINTS):
+        if not was_there and not any((out / name).exists() for name in (*CHECKPOINTS, TUNING)):
             shutil.rmtree(out, ignore_errors=True)
         raise
 
