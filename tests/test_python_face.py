@@ -76,16 +76,35 @@ def test_importing_is_light_and_timm_still_gets_our_networks():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def seen_by_checkers(module):
+    """Name -> module of the imports of a module under its first `if`, that for type checkers."""
+    block = next(node for node in ast.parse(Path(module.__file__).read_text()).body if isinstance(node, ast.If))
+    return {name.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for name in node.names}
+
+
 def test_type_checkers_see_what_is_there():
-    tree = ast.parse(Path(metamixer.__file__).read_text())
-    block = next(node for node in tree.body if isinstance(node, ast.If))
-    seen = {name.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    seen = seen_by_checkers(metamixer)
+    assert seen_by_checkers(metamixer.data) == metamixer.data._MODULES
     assert seen == metamixer._WHERE and {*seen, "InputError", "__version__"} == set(metamixer.__all__)
     assert set(metamixer.__all__) <= set(dir(metamixer))
     for name in metamixer.__all__:
         assert getattr(metamixer, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'bogus'"):
         metamixer.bogus  # noqa: B018
+
+
+def test_type_checkers_report_names_that_are_not_there():
+    """They take every name of a module for known if it defines `__getattr__` at its top level."""
+    for path in Path(metamixer.__file__).parent.rglob("*.py"):
+        defined = [name for node in ast.parse(path.read_text()).body for name in names_defined(node)]
+        assert "__getattr__" not in defined, path
+
+
+def names_defined(node):
+    """What a statement defines, a function or variables, but not within other statements."""
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [node.name] if isinstance(node, ast.FunctionDef) else []
 
 
 def test_load_gives_the_predictor_of_the_task(predictors):

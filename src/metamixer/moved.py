@@ -2,7 +2,6 @@
 
 import sys
 import warnings
-from collections.abc import Callable
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -115,8 +114,11 @@ class MovedModules(MetaPathFinder, Loader):
         sys.modules[old] = import_module(MOVED[old])
 
 
-def moved_names(module: str) -> Callable[[str], Any]:
-    """A module's `__getattr__`, which finds the names that 0.1.0 had in it."""
+def find_moved_names(module: str) -> None:
+    """Give a module a `__getattr__` that finds the names that 0.1.0 had in it.
+
+    Type checkers would take every name of a module that defines `__getattr__` for known.
+    """
     beside = module if hasattr(sys.modules[module], "__path__") else module.rpartition(".")[0]
     now = {
         name: place if place.startswith("metamixer.") else f"{beside}.{place}"
@@ -130,7 +132,7 @@ def moved_names(module: str) -> Callable[[str], Any]:
         warnings.warn(f"{module}.{name} is {now[name]}.{name} now", DeprecationWarning, stacklevel=2)
         return getattr(import_module(now[name]), name)
 
-    return find
+    vars(sys.modules[module])["__getattr__"] = find
 
 
 class ImportedAfter(MetaPathFinder):

@@ -1,6 +1,32 @@
 """Data modules, one file per kind of data; independent of the networks."""
 
+import typing as _typing
 from importlib import import_module as _import_module
+
+if _typing.TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table below
+    from .detection.coco import CocoData as CocoData
+    from .detection.transforms import DetectionAugmentation as DetectionAugmentation
+    from .detection.transforms import DetectionPreprocessing as DetectionPreprocessing
+    from .images.corrupted import CorruptedImageData as CorruptedImageData
+    from .images.distillation import DistillationData as DistillationData
+    from .images.distillation import UnlabelledDistillationData as UnlabelledDistillationData
+    from .images.labelled import DigitsData as DigitsData
+    from .images.labelled import ImageData as ImageData
+    from .images.views import Views as Views
+    from .points.augmentation import PointAugmentation as PointAugmentation
+    from .points.benchmarks import S3DISData as S3DISData
+    from .points.benchmarks import ScanNetData as ScanNetData
+    from .points.benchmarks import SemanticKITTIData as SemanticKITTIData
+    from .points.scenes import CloudData as CloudData
+    from .points.voxelization import PointPreprocessing as PointPreprocessing
+    from .preprocessing import Augmentation as Augmentation
+    from .preprocessing import Preprocessing as Preprocessing
+    from .restoration.pairs import RestorationData as RestorationData
+    from .segmentation.pixels import SegmentationData as SegmentationData
+    from .segmentation.transforms import SegmentationAugmentation as SegmentationAugmentation
+    from .segmentation.transforms import SegmentationPreprocessing as SegmentationPreprocessing
+    from .series.series_data import SeriesData as SeriesData
+    from .super_resolution.pairs import SuperResolutionData as SuperResolutionData
 
 _MODULES = {
     "Augmentation": "preprocessing",
@@ -31,13 +57,15 @@ _MODULES = {
 """
 
 
-def __getattr__(name: str):
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(_import_module(f".{_MODULES[name]}", __name__), name)
+if not _typing.TYPE_CHECKING:  # type checkers would take every name for known
+
+    def __getattr__(name: str):
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(_import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def import_all() -> None:
     """Import every class, so that a recipe can name it without a path."""
-    for name in _MODULES:
-        __getattr__(name)
+    for module in _MODULES.values():
+        _import_module(f".{module}", __name__)

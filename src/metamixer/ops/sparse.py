@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..moved import moved_names
+from ..moved import find_moved_names
 
 COORDINATE_BITS = 17
 MARGIN = 8
@@ -257,4 +257,4 @@ def find_neighbors(keys: Tensor, order: Tensor, *, kernel_size: int) -> Neighbor
     return NeighborMap(kernel_size, tuple(pairs))
 
 
-__getattr__ = moved_names(__name__)  # where 0.1.0 had them
+find_moved_names(__name__)  # where 0.1.0 had them

@@ -13,7 +13,7 @@ from ..data.images.reading import Picture, read_image
 from ..data.preprocessing import Preprocessing
 from ..errors import InputError
 from ..models.tasks import CLASSIFICATION
-from ..moved import moved_names
+from ..moved import find_moved_names
 from .classification import Classification, Classifications
 from .predictor import Network, Predictor, preprocessing_of
 
@@ -99,4 +99,4 @@ class Classifier(Predictor):
             yield from (each.top(k) for each in self(pictures[start : start + batch_size]))
 
 
-__getattr__ = moved_names(__name__)  # names that 0.1.0 had here
+find_moved_names(__name__)  # names that 0.1.0 had here

@@ -1,5 +1,5 @@
 """Training from recipes: the command line, the run folder, and the plots of a run."""
 
-from ..moved import moved_names as _moved_names
+from ..moved import find_moved_names as _find_moved_names
 
-__getattr__ = _moved_names(__name__)
+_find_moved_names(__name__)

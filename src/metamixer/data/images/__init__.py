@@ -1,5 +1,5 @@
 """Images: reading, labels, splits."""
 
-from ...moved import moved_names as _moved_names
+from ...moved import find_moved_names as _find_moved_names
 
-__getattr__ = _moved_names(__name__)
+_find_moved_names(__name__)
