@@ -95,9 +95,9 @@ def filter_places(height: int, width: int, kernel: int, stride: int, padding: in
     """Where each of a filter's weights stands in its matrix, (kernel², positions * positions of the result), and the
     result's size.
     """
-    out_size = tuple((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
-    y, x, out_y, out_x = torch.meshgrid(*map(torch.arange, (height, width, *out_size)), indexing="ij")
+    out_height, out_width = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
+    y, x, out_y, out_x = torch.meshgrid(*map(torch.arange, (height, width, out_height, out_width)), indexing="ij")
     row, column = y - out_y * stride + padding, x - out_x * stride + padding
     inside = (row >= 0) & (row < kernel) & (column >= 0) & (column < kernel)
     place = torch.where(inside, row * kernel + column, kernel**2).flatten()
-    return F.one_hot(place, kernel**2 + 1)[:, :-1].T.float().contiguous(), out_size
+    return F.one_hot(place, kernel**2 + 1)[:, :-1].T.float().contiguous(), (out_height, out_width)

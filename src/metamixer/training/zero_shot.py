@@ -250,7 +250,9 @@ class EndAsked:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m metamixer.training.zero_shot", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m metamixer.training.zero_shot", description="Train the zero-shot forecaster on synthetic series."
+    )
     parser.add_argument("recipe", type=Path, help="the recipe, a .yaml file")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, weights and log")
     parser.add_argument("--start", type=Path, help="weights of an earlier training to start from")

@@ -89,9 +89,11 @@ class Patches(Dataset):
         small = small[top : top + side, left : left + side]
         large = large[top * scale : (top + side) * scale, left * scale : (left + side) * scale]
         quarter_turns, flip = int(torch.randint(4, ())), int(torch.randint(2, ()))
-        return tuple(
-            as_tensor(np.rot90(patch[:, :: 1 - 2 * flip], quarter_turns)).float() / 255 for patch in (small, large)
-        )
+
+        def turned(patch: np.ndarray) -> Tensor:
+            return as_tensor(np.rot90(patch[:, :: 1 - 2 * flip], quarter_turns)).float() / 255
+
+        return turned(small), turned(large)
 
     def read_ahead(self, *, threads: int) -> None:
         """Fill the cache of decoded images."""

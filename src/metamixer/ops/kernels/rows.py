@@ -7,6 +7,8 @@ are neighbors in memory too. (`windows` multiplies on tensor cores, which needs 
 Long rows are cut into segments of SEGMENT columns. Rows are counted over the batch: r is row r % H of image r // H.
 """
 
+# pyright: reportGeneralTypeIssues=false
+# (Triton annotates `static_range`, over which its compiler iterates, as something that can't be iterated over.)
 import triton
 import triton.language as tl
 

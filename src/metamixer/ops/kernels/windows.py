@@ -9,6 +9,8 @@ of the matrix is windows^T times the output's gradient.
 M counts (image, tile); K counts pixels of a window, row by row; N counts pixels of a tile.
 """
 
+# pyright: reportGeneralTypeIssues=false
+# (Triton annotates `static_range`, over which its compiler iterates, as something that can't be iterated over.)
 import triton
 import triton.language as tl
 
