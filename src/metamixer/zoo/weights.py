@@ -175,12 +175,12 @@ WEIGHTS: tuple[Weights, ...] = (
     _nano_upscaler(4, 0.8, 31.34, "70706e85de95d06adc9ead1159483955872e0aa8a7002d283a4a2e8a80b14e62"),
     _upscaler("ffnet_sr_light", "FFNetSR_light_DIV2K_2.pth", 7, "DIV2K", 38.23),
     _upscaler("ffnet_sr", "FFNetSR_DF2K_2.pth", 10, "DF2K", 38.32),
-    _restorer("ffnet_restore", "59c2a9c232fb346c576442083e985e1da31e44d6e03a7d179443b295259f123b"),
+    _restorer("ffnet_restore", "3e359a981b32a34c12763d82af1b5b4bdc118795a71166cb4f68bba93727259a"),
     _restorer(
         "ffnet_restore_gray",
         "3615de86ed74b62c1c5bba663dc4846fcf746af3a93a597a82dab332d7d0bfa4",
-        29.63,
-        31.08,
+        30.03,
+        31.38,
         channels=1,
     ),
     Weights(
