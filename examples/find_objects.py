@@ -54,12 +54,10 @@ def leaf() -> Layers:
     y = 0.62 * np.sin(np.pi * (x + 0.8) / 1.8) ** 0.8 * (1 - 0.35 * x) * (1 + 0.06 * (np.arange(30) % 2))
     stem = [(-1.1, 0.03), (-1.1, -0.03)]
     outline = np.concatenate([np.c_[x, y], np.c_[x, -y][::-1], stem[::-1]])
-    veins = [
-        (np.array([(at, 0), (at + 0.3, side * 0.33), (at + 0.05, 0)]), 1.3)
-        for at, side in product((-0.5, -0.2, 0.1, 0.4), (-1, 1))
-    ]
-    half = np.c_[x, y * 0.96]
-    return [(outline, 0.9), (half, 1.08), *veins, (np.array([(-1.1, 0.03), (-1.1, -0.03), (0.9, 0)]), 1.4)]
+    half, rib = np.c_[x, y * 0.96], np.array([*stem, (0.9, 0)])
+    starts = product((-0.5, -0.2, 0.1, 0.4), (-0.33, 0.33))
+    veins = [(np.array([(at, 0), (at + 0.3, end), (at + 0.05, 0)]), 1.3) for at, end in starts]
+    return [(outline, 0.9), (half, 1.08), *veins, (rib, 1.4)]
 
 
 def screw() -> Layers:
@@ -132,17 +130,9 @@ def write_coco(folder: Path, seeds: Iterable[int]) -> Path:
         images.append({"id": seed, "file_name": name, "width": WIDTH, "height": HEIGHT})
         for kind, outline in table.objects:
             low, high = outline.min(axis=0), outline.max(axis=0)
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": seed,
-                    "category_id": CLASSES.index(kind) + 1,
-                    "iscrowd": 0,
-                    "bbox": [*low, *(high - low)],
-                    "area": float(np.prod(high - low)),
-                    "segmentation": [outline.ravel().tolist()],
-                }
-            )
+            place = {"bbox": [*low, *(high - low)], "area": np.prod(high - low), "segmentation": [[*outline.ravel()]]}
+            numbers = {"id": len(objects) + 1, "image_id": seed, "category_id": CLASSES.index(kind) + 1}
+            objects.append({**numbers, **place, "iscrowd": 0})
     categories = [{"id": number, "name": name} for number, name in enumerate(CLASSES, 1)]
     (folder / "coco.json").write_text(json.dumps({"images": images, "annotations": objects, "categories": categories}))
     return folder
@@ -162,15 +152,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/table.jpg"), help="file for the picture")
     parser.add_argument("--images", type=int, default=60, help="number of tables to train and validate on")
     parser.add_argument("--minutes", type=float, default=6, help="length of the training")
+    parser.add_argument("--unseen", type=int, default=20, help="number of other tables to measure on")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tables = write_coco(Path(folder, "tables"), range(options.images))
-        unseen = write_coco(Path(folder, "unseen"), range(10_000, 10_020))
+        unseen = write_coco(Path(folder, "unseen"), range(10_000, 10_000 + options.unseen))
         run = metamixer.train(tables, out=Path(folder, "run"), minutes=options.minutes)
         figures = measure(run.predictor, unseen)
         write_picture(options.out, run.predictor(unseen / "10000.jpg", score_threshold=0.5).draw())
     boxes, masks = (float(figures[name]) for name in ("box_ap50", "mask_ap50"))
-    print(f"AP50 of boxes {boxes:.2f}, of masks {masks:.2f} on 20 unseen tables: {options.out}")
+    print(f"AP50 of boxes {boxes:.2f}, of masks {masks:.2f} on {options.unseen} unseen tables: {options.out}")
 
 
 if __name__ == "__main__":
