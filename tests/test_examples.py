@@ -39,7 +39,7 @@ def test_label_points(tmp_path, monkeypatch, capfd):
 
 
 def test_find_objects(tmp_path, monkeypatch, capfd):
-    options = ["--out", str(tmp_path / "table.jpg"), "--images", "4", "--unseen", "1", "--minutes", "0.01"]
+    options = ["--out", str(tmp_path / "table.jpg"), "--images", "4", "--unseen", "1", "--epochs", "1"]
     monkeypatch.setattr(sys, "argv", ["find_objects.py", *options])
     with pytest.warns(InputWarning, match="only 1 training step, expected a weak network"):
         runpy.run_path(str(EXAMPLES / "find_objects.py"), run_name="__main__")
