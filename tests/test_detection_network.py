@@ -2,6 +2,7 @@
 
 import copy
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -100,6 +101,16 @@ def test_detections_are_the_published_ones(golden, published):
     painted = paste_masks(found["masks"], found["boxes"], SIZES[1]).flatten(1).sum(dim=1)
     matched = same.any(dim=1)
     assert (painted[same[matched].int().argmax(dim=1)] - areas[matched]).abs().max() <= 2
+
+
+def test_proposal_count_limits_the_regions_and_is_twice_as_large_in_training():
+    network = CascadeMaskRCNN(**SMALL, proposal_count=7)
+    target = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long), "masks": torch.zeros(0, 96, 128)}
+    with torch.no_grad(), mock.patch.object(network.cascade, "detect", wraps=network.cascade.detect) as detect:
+        network.eval()([torch.randn(3, 96, 128)])
+    with torch.no_grad(), mock.patch.object(network.cascade, "losses", wraps=network.cascade.losses) as losses:
+        network.train()([torch.randn(3, 96, 128)], [target])
+    assert [len(used.call_args.args[1][0]) for used in (detect, losses)] == [7, 14]
 
 
 @pytest.mark.parametrize("variant", ["ffnet_2", "ffnet_3", "ffnet_4"])

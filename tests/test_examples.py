@@ -36,3 +36,13 @@ def test_label_points(tmp_path, monkeypatch, capfd):
         runpy.run_path(str(EXAMPLES / "label_points.py"), run_name="__main__")
     said = capfd.readouterr().out
     assert "of 5 classes" in said and " of an unseen farm: " in said and (tmp_path / "farm.png").is_file()
+
+
+def test_find_objects(tmp_path, monkeypatch, capfd):
+    options = ["--out", str(tmp_path / "table.jpg"), "--images", "4", "--unseen", "1", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", ["find_objects.py", *options])
+    with pytest.warns(InputWarning, match="only 1 training step, expected a weak network"):
+        runpy.run_path(str(EXAMPLES / "find_objects.py"), run_name="__main__")
+    said = capfd.readouterr().out
+    assert "4 classes (coin, button, leaf, screw), 1 held out" in said and "on 1 unseen tables: " in said
+    assert (tmp_path / "table.jpg").is_file()

@@ -150,11 +150,11 @@ class Upscalers:
             found = found_in(source) if kind == "clean" else ""
             because = "lossy file, " if kind == "photo" else f"lossless file, {found}"
             kind = "photo" if found else kind
-        first = "" if kind == "clean" or self.scale in photo_scales() else ": restored, then enlarged"
+        first = "" if kind == "clean" else ": restored, then enlarged"
         return kind, f"{because}{kind} weights{first}"
 
     def load(self, kind: str) -> "ImageToImage | RestoreThenUpscale":
-        """The network of a kind, loaded once; for photographs two, where none restores and enlarges."""
+        """The networks of a kind, loaded once; for photographs two, which are better than one for mild JPEG."""
         if kind not in self.loaded:
             self.loaded[kind] = self._photo() if kind == "photo" else self._clean()
         return self.loaded[kind]
@@ -164,12 +164,10 @@ class Upscalers:
 
         return Upscaler.load(**self.load_arguments)
 
-    def _photo(self) -> "ImageToImage | RestoreThenUpscale":
+    def _photo(self) -> "RestoreThenUpscale":
         from ..predictors.restore_then_upscale import RestoreThenUpscale
         from ..predictors.restorer import Restorer
 
-        if self.scale in photo_scales():
-            return Restorer.load(**{**self.load_arguments, "scale": self.scale})
         return RestoreThenUpscale(Restorer.load(**{**self.load_arguments, "scale": 1}), self._clean())
 
 
@@ -182,12 +180,3 @@ def found_in(source: Path) -> str:
     pixels = read_picture(source).colour
     found = estimate(pixels, white=FULL[pixels.dtype.name])
     return f"{found}, " if found.strength >= SPOILED else ""
-
-
-def photo_scales() -> list[int]:
-    """The scales of the photo weights for color images, above 1."""
-    from ..zoo.networks import RESTORATION
-    from ..zoo.weights import weights_for
-
-    known = (weights.arguments for weights in weights_for(RESTORATION) if weights.arguments.get("in_chans", 3) == 3)
-    return sorted({arguments.get("scale", 1) for arguments in known} - {1})

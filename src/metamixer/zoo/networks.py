@@ -91,6 +91,8 @@ OTHER_SIZES: dict[str, Network] = {
     "ffnet_sr_nano_x3": Network(SUPER_RESOLUTION, 175_963, 11_320_426_496, (256, 256)),
     "ffnet_sr_nano_x4": Network(SUPER_RESOLUTION, 188_080, 12_113_149_952, (256, 256)),
     "ffnet_restore_gray": Network(RESTORATION, 276_548, 4_441_767_936, (256, 256)),
+    "ffnet_restore_x2": Network(RESTORATION, 306_544, 4_932_501_504, (256, 256)),
+    "ffnet_restore_x4": Network(RESTORATION, 389_632, 6_291_456_000, (256, 256)),
     "ffnet_ts_zero": Network(ZERO_SHOT, 1_230_480),
     "ffnet_3d_nano_semantickitti": Network(POINTS, 1_745_555),
 }

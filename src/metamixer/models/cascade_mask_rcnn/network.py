@@ -20,9 +20,6 @@ from .cascade import STAGES, Cascade, Detections, Target
 from .proposals import ProposalNetwork
 from .pyramid import Pyramid
 
-PROPOSALS = 1000
-TRAINING_PROPOSALS = 2000
-
 PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
     (r"^pyramid\.fpn\.inner_blocks\.(\d)\.0\.", r"neck.lateral_convs.\1.conv."),
     (r"^pyramid\.fpn\.layer_blocks\.(\d)\.0\.", r"neck.fpn_convs.\1.conv."),
@@ -58,6 +55,7 @@ class CascadeMaskRCNN(nn.Module):
         mixers: token mixers of the backbone's stages, if it is ours; None: its own.
         channels: of the pyramid and the heads; hidden_dim: of the box heads' hidden layer.
         anchor_scale: side of the square anchor in strides of its level; objects of a few pixels need a smaller one.
+        proposal_count: regions per image to search for objects; training samples from twice as many.
         proposal_samples, region_samples: anchors, and regions of each stage, sampled per image for training.
     """
 
@@ -71,13 +69,19 @@ class CascadeMaskRCNN(nn.Module):
         channels: int = 256,
         hidden_dim: int = 1024,
         anchor_scale: float = ANCHOR_SCALE,
+        proposal_count: int = 1000,
         proposal_samples: int = 256,
         region_samples: int = 512,
     ):
         super().__init__()
-        for name, value in (("num_classes", num_classes), ("anchor_scale", anchor_scale)):
+        for name, value in (
+            ("num_classes", num_classes),
+            ("anchor_scale", anchor_scale),
+            ("proposal_count", proposal_count),
+        ):
             at_least(name, value, 1)
         self.num_classes = num_classes
+        self.proposal_count = proposal_count
         backbone_args = {"feature_norms": True, "mixers": mixers, **(backbone_args or {})}
         self.pyramid = Pyramid(build_backbone(backbone, **backbone_args), channels)
         self.proposals = ProposalNetwork(channels, anchor_scale=anchor_scale, samples=proposal_samples)
@@ -95,9 +99,10 @@ class CascadeMaskRCNN(nn.Module):
         anchors = self.proposals.anchors(levels)
         maps = self.proposals(levels)
         if targets is None:
-            return self.cascade.detect(levels, self.proposals.propose(maps, anchors, sizes, count=PROPOSALS), sizes)
+            regions = self.proposals.propose(maps, anchors, sizes, count=self.proposal_count)
+            return self.cascade.detect(levels, regions, sizes)
         check_targets(targets, sizes, self.num_classes)
-        regions = self.proposals.propose(maps, anchors, sizes, count=TRAINING_PROPOSALS)
+        regions = self.proposals.propose(maps, anchors, sizes, count=2 * self.proposal_count)
         return self.proposals.losses(maps, anchors, sizes, targets) | self.cascade.losses(
             levels, regions, sizes, targets
         )

@@ -31,7 +31,7 @@ from .understood import OwnData
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     CLASSIFICATION.name: ("ffnet_nano", {}),
-    DETECTION.name: ("cascade_mask_rcnn_ffnet_nano", {"region_samples": 64, "anchor_scale": 4}),
+    DETECTION.name: ("cascade_mask_rcnn_ffnet_nano", {"proposal_count": 200, "region_samples": 32, "anchor_scale": 4}),
     SEGMENTATION.name: ("ffnet_head_ffnet_nano", {}),
     SUPER_RESOLUTION.name: ("ffnet_sr_nano", {}),
     FORECASTING.name: ("ffnet_ts", {}),
