@@ -144,7 +144,7 @@ def main() -> None:
     file = options.out.with_suffix(".json")
     rows = json.loads(file.read_text())["rows"] if file.is_file() else {}
     for name in options.only or measures:
-        rows[name] = {**measures[name](), "machine": describe_machine()}
+        rows[name] = {**rows.get(name, {}), **measures[name](), "machine": describe_machine()}
         write(rows, options.out)
 
 
