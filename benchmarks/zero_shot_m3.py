@@ -1,26 +1,29 @@
 """Compare the zero-shot forecaster with statsforecast's automatic models on M3: accuracy and time, on one core.
 
-    python benchmarks/zero_shot_m3.py M3.rda [WEIGHTS] [--every 10] [--models AutoETS AutoTheta] [--out FILE.json]
+    python benchmarks/zero_shot_m3.py M3.rda --models AutoETS AutoTheta AutoARIMA
 
 M3.rda is from R's package Mcomp (github.com/robjhyndman/Mcomp, data/M3.rda). Needs `pip install rdata statsforecast`.
 The forecaster wasn't trained on M3. MASE and weighted quantile loss (0.1 to 0.9) are means over the series, both in
-units of the seasonal-naive error within the series. `--every N` evaluates every Nth series, for slow models.
+units of the seasonal-naive error within the series. `--every N` evaluates every Nth series, for slow models. Writes
+benchmarks/results/zero_shot_m3.{json,md}.
 """
 
 import argparse
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from trainings import FOLDER, write_results
 
 from metamixer.checkpoints.ours import load_checkpoint
 from metamixer.checkpoints.packaged import packaged_weights
 from metamixer.inference.rolling import ZeroShot
 from metamixer.models.ffnet_ts.zero import QUANTILES
+from metamixer.system.machine import describe_machine
 
+RESULTS = FOLDER / "results/zero_shot_m3"
 SEASONS = {"yearly": 1, "quarterly": 4, "monthly": 12}
 LEVELS = np.array(QUANTILES)[:, None]
 INTERVALS = (20, 40, 60, 80)
@@ -76,13 +79,30 @@ def statistical(competition: Competition, name: str) -> np.ndarray:
     return np.array(deciles)
 
 
+def write(results: dict[str, dict[str, float]], *, every: int) -> None:
+    """Write the results as JSON and as a table."""
+    lines = [
+        f"M3, {'every series' if every == 1 else f'one series in {every}'}; `ffnet_ts_zero` hasn't seen them. MASE and "
+        "weighted quantile loss in units of the seasonal-naive error within the series, lower is better.",
+        f"Measured on: {describe_machine()}, one thread; seconds include the fitting of the statistical models.",
+        "",
+        "| series | model | MASE | quantile loss | coverage of the 80 % interval | seconds |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {name.partition('/')[0]}, {row['series']} | {name.partition('/')[2]} | {row['mase']:.3f} | "
+            f"{row['quantile_loss']:.3f} | {100 * row['coverage']:.0f} % | {row['seconds']:.2f} |"
+            for name, row in results.items()
+        ),
+    ]
+    write_results(RESULTS, lines, {"every": every, "rows": results})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="M3.rda")
     parser.add_argument("weights", type=Path, nargs="?", help="safetensors file; default: the packaged weights")
     parser.add_argument("--every", type=int, default=1, help="evaluate every Nth series")
     parser.add_argument("--models", nargs="*", default=[], help="models of statsforecast, such as AutoETS")
-    parser.add_argument("--out", type=Path, help="JSON file of the results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     forecaster = ZeroShot(load_checkpoint(options.weights or packaged_weights("ffnet_ts_zero"))[0])
@@ -104,8 +124,7 @@ def main() -> None:
             print(
                 f"{frequency:10} {name:14}", "  ".join(f"{key} {value:.3f}" for key, value in row.items()), flush=True
             )
-    if options.out:
-        options.out.write_text(json.dumps(results, indent=1) + "\n")
+    write(results, every=options.every)
 
 
 if __name__ == "__main__":
