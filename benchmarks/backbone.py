@@ -144,7 +144,9 @@ def main() -> None:
     file = options.out.with_suffix(".json")
     rows = json.loads(file.read_text())["rows"] if file.is_file() else {}
     for name in options.only or measures:
-        rows[name] = {**rows.get(name, {}), **measures[name](), "machine": describe_machine()}
+        earlier = rows.get(name, {})  # other seeds, maybe of another machine
+        machines = dict.fromkeys([*earlier.get("machine", "").split("; "), describe_machine()])
+        rows[name] = {**earlier, **measures[name](), "machine": "; ".join(filter(None, machines))}
         write(rows, options.out)
 
 

@@ -25,16 +25,18 @@ from metamixer.data.super_resolution.quality import psnr
 from metamixer.data.super_resolution.resizing import crop_to_multiple, imresize
 from metamixer.errors import InputError
 from metamixer.system.machine import describe_machine
+from metamixer.zoo.weights import weights_for
 
 RESULTS = Path(__file__).parent / "results/photograph_enlarging"
-NETWORKS_MULTIPLE = 2
+MULTIPLE = 2
 """The small images have even sides, as restorers at half the resolution take them."""
 
 
 def ways_of(scale: int, checkpoint: str | None) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Name -> function of a small image, uint8."""
     clean, restorer, one = Upscaler.load(scale=scale), Restorer.load(strength=1.0), None
-    if checkpoint or scale in (2, 4):
+    packaged = [weights.arguments.get("scale", 1) for weights in weights_for("restoration")]
+    if checkpoint or scale in packaged:
         one = Restorer.load(checkpoint, scale=scale, strength=1.0)
     ways = {
         "bicubic": lambda small: imresize(small, scale),
@@ -66,7 +68,7 @@ def measure(files: list[Path], scale: int, spoil: Callable, ways: dict) -> dict[
     """Way -> mean PSNR in dB over a set."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number, file in enumerate(files):
-        large = crop_to_multiple(read_pixels(file), NETWORKS_MULTIPLE * scale)
+        large = crop_to_multiple(read_pixels(file), MULTIPLE * scale)
         small = spoil(large, scale=scale, random=np.random.default_rng(number))
         small = (small * 255).round().clip(0, 255).astype(np.uint8)
         for name, enlarge in ways.items():
