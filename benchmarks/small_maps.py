@@ -1,5 +1,5 @@
 """Time of a training step of ffnet_nano, and of single layers, on one thread, with depthwise convolutions of small maps
-as matrix products and without.
+as matrix products and without, in float32 and under autocast to bfloat16.
 
     python benchmarks/small_maps.py
 
@@ -24,17 +24,19 @@ from metamixer.system.machine import describe_machine
 from metamixer.training.command_line import use_fast_settings
 
 RESULTS = Path(__file__).parent / "results/small_maps"
+PRECISIONS = {"float32": False, "bfloat16": True}
+"""Name -> autocast to bfloat16."""
 SIZES = (48, 64, 80, 96)
 LAYERS = (
     *((7, 1, 64, size) for size in (4, 7, 8, 10, 14)),
     *((3, 1, 64, size) for size in (2, 3, 4, 7)),
     *((7, 2, 64, size) for size in (8, 14, 20, 24, 28)),
-    *((3, 2, 64, size) for size in (4, 8, 10, 14)),
+    *((3, 2, 64, size) for size in (4, 8, 10, 14, 24)),
 )
 """Kernel, stride, channels and side of the map."""
 
 
-def step_of(network: nn.Module, *, size: int, batch: int) -> Callable[[], None]:
+def step_of(network: nn.Module, *, size: int, batch: int, autocast: bool) -> Callable[[], None]:
     """A training step with AdamW."""
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
     images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
@@ -42,16 +44,25 @@ def step_of(network: nn.Module, *, size: int, batch: int) -> Callable[[], None]:
 
     def step() -> None:
         optimizer.zero_grad()
-        F.cross_entropy(network(images), labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = F.cross_entropy(network(images), labels)
+        loss.backward()
         optimizer.step()
 
     return step
 
 
-def pass_of(conv: nn.Conv2d, *, size: int, batch: int) -> Callable[[], None]:
+def pass_of(conv: nn.Conv2d, *, size: int, batch: int, autocast: bool) -> Callable[[], None]:
     """The forward and backward pass of a layer."""
-    x = torch.randn(batch, conv.in_channels, size, size).contiguous(memory_format=torch.channels_last).requires_grad_()
-    return lambda: conv(x).sum().backward()
+    x = torch.randn(batch, conv.in_channels, size, size, dtype=torch.bfloat16 if autocast else torch.float32)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+
+    def both() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = conv(x).sum()
+        loss.backward()
+
+    return both
 
 
 def seconds(actions: Sequence[Callable[[], None]], rounds: int) -> list[float]:
@@ -71,28 +82,46 @@ def layer(kernel: int, stride: int, channels: int, *, matrices: bool) -> nn.Conv
     conv = nn.Conv2d(channels, filters, kernel, stride, kernel // 2, groups=channels, bias=False)
     if matrices:
         use_matrices(conv)
-        conv._pays = lambda x: True
+        conv._pays = lambda size, dtype: True
     return conv
 
 
 def network_table(batch: int, rounds: int) -> dict[str, list[float]]:
-    """Size -> images per second of processor time with oneDNN's and with matrices."""
+    """Size -> images per second of processor time: in each precision, with oneDNN's and with matrices."""
     plain = create_model("ffnet_nano", num_classes=100).to(memory_format=torch.channels_last)
     forms = (plain, use_matrices(copy.deepcopy(plain)))
-    return {
-        f"{size} px": [batch / s for s in seconds([step_of(form, size=size, batch=batch) for form in forms], rounds)]
-        for size in SIZES
-    }
+
+    def steps(size: int) -> list[Callable[[], None]]:
+        settings = [(form, autocast) for autocast in PRECISIONS.values() for form in forms]
+        return [step_of(form, size=size, batch=batch, autocast=autocast) for form, autocast in settings]
+
+    return {f"{size} px": [batch / s for s in seconds(steps(size), rounds)] for size in SIZES}
 
 
 def layer_table(batch: int, rounds: int) -> dict[str, list[float]]:
-    """Layer -> milliseconds with oneDNN's and with matrices."""
+    """Layer -> milliseconds: in each precision, with oneDNN's and with matrices."""
     found = {}
     for kernel, stride, channels, size in LAYERS:
         forms = [layer(kernel, stride, channels, matrices=matrices) for matrices in (False, True)]
+        passes = [
+            pass_of(form, size=size, batch=batch, autocast=autocast)
+            for autocast in PRECISIONS.values()
+            for form in forms
+        ]
         title = f"{kernel}x{kernel} at stride {stride}, {channels} channels of {size}x{size}"
-        found[title] = [1e3 * s for s in seconds([pass_of(form, size=size, batch=batch) for form in forms], rounds)]
+        found[title] = [1e3 * s for s in seconds(passes, rounds)]
     return found
+
+
+def table(title: str, rows: dict[str, list[float]], ratio: Callable[[float, float], float], digits: int) -> list[str]:
+    """Markdown: in each precision oneDNN's, ours, and how many times as fast ours is."""
+    head = " | ".join(f"{name}: oneDNN | matrices | ratio" for name in PRECISIONS)
+    lines = [f"| {title} | {head} |", "|---" * (1 + 3 * len(PRECISIONS)) + "|"]
+    for name, numbers in rows.items():
+        pairs = zip(numbers[::2], numbers[1::2], strict=True)
+        cells = [f"{plain:.{digits}f} | {ours:.{digits}f} | {ratio(plain, ours):.2f}" for plain, ours in pairs]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> None:
@@ -103,20 +132,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     use_fast_settings()
-    networks, layers = (table(options.batch, options.rounds) for table in (network_table, layer_table))
+    networks, layers = (measure(options.batch, options.rounds) for measure in (network_table, layer_table))
     lines = [
         f"`ffnet_nano`, training, batch {options.batch}, one thread, images per second of processor time "
-        f"({describe_machine()}).",
+        f"({describe_machine()}); bfloat16 is autocast.",
         "",
-        "| size | oneDNN | matrices | ratio |",
-        "|---|---|---|---|",
-        *(f"| {size} | {plain:.0f} | {ours:.0f} | {ours / plain:.2f} |" for size, (plain, ours) in networks.items()),
+        *table("size", networks, lambda plain, ours: ours / plain, digits=0),
         "",
         "Depthwise convolutions alone, forward and backward, milliseconds; with a stride, two filters per channel.",
         "",
-        "| layer | oneDNN | matrices | ratio |",
-        "|---|---|---|---|",
-        *(f"| {name} | {plain:.1f} | {ours:.1f} | {plain / ours:.2f} |" for name, (plain, ours) in layers.items()),
+        *table("layer", layers, lambda plain, ours: plain / ours, digits=1),
     ]
     write_results(options.out, lines, {"networks": networks, "layers": layers})
 

@@ -26,7 +26,7 @@ def test_small_maps_give_the_same_results_and_gradients(size, kernel, stride, fi
     matrix = use_matrices(copy.deepcopy(conv))
     assert type(matrix) is MatrixConv2d
     x = torch.randn(3, 6, *size).to(memory_format=torch.channels_last)
-    assert matrix._pays(x)
+    assert matrix._pays(size, torch.float32)
     inputs = [x.clone().requires_grad_() for _ in range(2)]
     outputs = [layer(given) for layer, given in zip((conv, matrix), inputs, strict=True)]
     torch.testing.assert_close(outputs[1], outputs[0])
@@ -52,11 +52,54 @@ def test_other_convolutions_stay_as_they_are(layer):
     assert type(use_matrices(layer)) is nn.Conv2d
 
 
-def test_larger_maps_and_inference_stay_with_the_library():
+def test_larger_maps_stay_with_the_library():
     conv = use_matrices(nn.Conv2d(4, 4, 3, padding=1, groups=4))
-    assert not conv._pays(torch.randn(1, 4, 8, 8))
+    assert not conv._pays((8, 8), torch.float32)
     strided = use_matrices(nn.Conv2d(4, 8, 7, stride=2, padding=3, groups=4))
-    assert strided._pays(torch.randn(1, 4, 24, 24))
-    assert not strided._pays(torch.randn(1, 4, 26, 26))
+    assert strided._pays((24, 24), torch.float32)
+    assert not strided._pays((26, 26), torch.float32)
+    assert not strided._pays((8, 8), torch.float64)
+
+
+def test_inference_stays_with_the_library():
+    conv = use_matrices(nn.Conv2d(4, 4, 3, padding=1, groups=4))
+    x = torch.randn(1, 4, 2, 2)
+    assert conv._trains_on_cpu(x)
     with torch.no_grad():
-        assert not conv._pays(torch.randn(1, 4, 2, 2))
+        assert not conv._trains_on_cpu(x)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "small"), [(6, 7, 1, True), (13, 7, 1, False), (16, 3, 2, True), (30, 7, 2, False)]
+)
+def test_under_autocast_a_convolution_and_its_gradients_are_near_the_exact_ones(size, kernel, stride, small):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(6, 6 * stride, kernel, stride, kernel // 2, groups=6)
+    matrix = use_matrices(copy.deepcopy(conv))
+    assert matrix._pays((size, size), torch.bfloat16) == small
+    x = torch.randn(3, 6, size, size).contiguous(memory_format=torch.channels_last)
+    inputs = [x.clone().requires_grad_() for _ in range(2)]
+    exact = conv(inputs[0])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = matrix(inputs[1])
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), exact, rtol=0.02, atol=0.05)
+    direction = torch.randn_like(exact)
+    exact.backward(direction)
+    found.backward(direction.bfloat16())
+    for given, expected in [(inputs[1], inputs[0]), *zip(matrix.parameters(), conv.parameters(), strict=True)]:
+        scale = expected.grad.abs().max()
+        torch.testing.assert_close(given.grad / scale, expected.grad / scale, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_result_is_channels_last_as_the_input(dtype):
+    """Else every layer behind it would work in the slower layout."""
+    conv = use_matrices(nn.Conv2d(6, 6, 7, padding=3, groups=6))
+    x = torch.randn(3, 6, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        y = conv(x)
+    assert y.dtype == dtype
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    (grad,) = torch.autograd.grad(y.sum(), x)
+    assert grad.is_contiguous(memory_format=torch.channels_last)
