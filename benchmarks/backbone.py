@@ -144,9 +144,10 @@ def main() -> None:
     file = options.out.with_suffix(".json")
     rows = json.loads(file.read_text())["rows"] if file.is_file() else {}
     for name in options.only or measures:
-        earlier = rows.get(name, {})  # other seeds, maybe of another machine
-        machines = dict.fromkeys([*earlier.get("machine", "").split("; "), describe_machine()])
-        rows[name] = {**earlier, **measures[name](), "machine": "; ".join(filter(None, machines))}
+        found, earlier = measures[name](), rows.get(name, {})
+        kept = {key: value for key, value in earlier.items() if key not in found and key != "machine"}  # other seeds
+        machines = dict.fromkeys([*(earlier["machine"].split("; ") if kept else []), describe_machine()])
+        rows[name] = {**kept, **found, "machine": "; ".join(machines)}
         write(rows, options.out)
 
 
