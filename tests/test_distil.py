@@ -242,6 +242,14 @@ def test_folders_of_classes_without_a_split_are_divided(folder):
         data.names()
 
 
+def test_splits_of_other_classes_are_refused(folder):
+    (folder / "train/red").rename(folder / "train/green")
+    with pytest.raises(
+        InputError, match=r"class 'green' .* of the training split has no images in the validation split"
+    ):
+        DistillationData(str(folder)).names()
+
+
 def test_the_student_starts_from_packaged_weights():
     assert _start("ffnet_nano", None) == "ffnet_nano.mini_imagenet"
     assert _start("ffnet_nano", "runs/mine.ckpt") == "runs/mine.ckpt"

@@ -199,7 +199,7 @@ def weights_of(network: nn.Module) -> Iterable[Any]:
 def named_teacher(name: str) -> tuple[nn.Module, Mapping[str, Any]]:
     """What `build_teacher` gives; its InputErrors name the teacher. The student's initialization stays what it is."""
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             return build_teacher(name)
     except InputError as error:
         if str(error).startswith(("teacher ", f"{name}: ")):

@@ -48,8 +48,8 @@ class DistillationData(ImageData):
         self.crops: np.ndarray | None = None
 
     def training_images(self) -> Dataset:
-        """The training split as Pillow images."""
-        return self._read("train", unchanged)
+        """The training split as Pillow images; raises InputError if its classes differ from the validation split's."""
+        return self._training_split(unchanged)
 
     def names(self) -> list[str]:
         """The training images' file names below the root."""
