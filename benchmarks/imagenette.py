@@ -4,9 +4,8 @@ epochs.
     python benchmarks/imagenette.py --data imagenette_96
 
 Trains the networks without a result with `imagenette.yaml`, then `imagenette_finish.yaml` (about 90 minutes per network
-on one core), or from the packaged weights with `imagenette_fine_tuned.yaml`, and adds them to
-benchmarks/results/imagenette.{json,md}. `--data` is the unpacked folder with train/ and
-val/.
+on one core), or from the packaged weights with `imagenette_fine_tuned.yaml` or `imagenette_fine_tuned_distilled.yaml`,
+and adds them to benchmarks/results/imagenette.{json,md}. `--data` is the unpacked folder with train/ and val/.
 """
 
 import argparse
@@ -50,6 +49,9 @@ CONTENDERS: dict[str, Contender] = {
     "ffnet_nano, from ffnet_nano.mini_imagenet": Contender(
         "ffnet_nano", {}, ("imagenette_fine_tuned",), "ffnet_nano_fine_tuned"
     ),
+    "ffnet_nano, from ffnet_nano.mini_imagenet, distilled": Contender(
+        "ffnet_nano", {}, ("imagenette_fine_tuned_distilled",), "ffnet_nano_fine_tuned_distilled"
+    ),
 }
 
 
@@ -83,7 +85,8 @@ def write(rows: dict[str, dict], out: Path) -> None:
     """Write the results as JSON and as a table."""
     lines = [
         f"Imagenette, {SIZE} px, recipes `imagenette.yaml` (or `imagenette_distilled.yaml`), then "
-        "`imagenette_finish.yaml`, or `imagenette_fine_tuned.yaml` alone, seed 0.",
+        "`imagenette_finish.yaml`, or `imagenette_fine_tuned.yaml` (or `imagenette_fine_tuned_distilled.yaml`) alone, "
+        "seed 0.",
         "",
         "| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | CPU minutes | wall minutes | "
         "measured on |",

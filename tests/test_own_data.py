@@ -19,8 +19,10 @@ from metamixer.models.tasks import TASKS
 from metamixer.predictors import own_training
 from metamixer.predictors.own_training import Trained
 from metamixer.tasks.detection import Detection
+from metamixer.training.own_data import training
 from metamixer.training.own_data.kinds import understand
-from metamixer.training.own_data.training import find_start, naming_originals, recipe_of
+from metamixer.training.own_data.start import find_start
+from metamixer.training.own_data.training import naming_originals, recipe_of
 from metamixer.training.own_data.understood import split
 from metamixer.training.recipes import find_recipe, name_of, nearest_recipe, recipe_names, with_recipes
 from tables import write_table
@@ -351,6 +353,16 @@ def test_a_detector_starts_on_the_packaged_backbone(tmp_path):
     ours = detector.network.pyramid.backbone.model.state_dict()
     stem = [name for name in packaged if name.startswith("stem.")]
     assert stem and all(torch.equal(ours[name], packaged[name]) for name in stem)
+
+
+@pytest.mark.parametrize(("able", "precision"), [(True, {"precision": "bf16-mixed"}), (False, {})])
+def test_images_train_in_bfloat16_where_the_processor_computes_it(able, precision, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "computes_bfloat16", lambda: able)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    data = understand(write_classes(tmp_path / "data"), 0)
+    recipe = recipe_of(data, find_start(data, None), tmp_path / "run", seed=0)
+    assert recipe["trainer"] == {"log_every_n_steps": 1, **precision}
+    assert training.precision_named(recipe) == (", in bfloat16" if able else "")
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e308])

@@ -18,7 +18,7 @@ from metamixer.predictors.fine_tuning import FineTuning
 from metamixer.predictors.own_table import fine_tunes
 from metamixer.predictors.own_training import Plan, plan
 from metamixer.training.own_data.kinds import understand
-from metamixer.training.own_data.training import find_start
+from metamixer.training.own_data.start import find_start
 from tables import wide, write_table
 
 

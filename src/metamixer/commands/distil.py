@@ -132,7 +132,7 @@ def distil(
 
 def _start(model: str, initial: str | None) -> str | None:
     """The weights that the student starts from; None for a random initialization."""
-    from ..training.own_data.training import SCRATCH
+    from ..training.own_data.start import SCRATCH
 
     if initial is not None:
         return None if initial == SCRATCH else initial

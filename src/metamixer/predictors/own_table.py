@@ -14,8 +14,9 @@ from ..errors import InputError, counted, expect_seed, naming, printable
 from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.files import write_text
 from ..training.own_data.kinds import TABLE, kind_of
+from ..training.own_data.start import SCRATCH
 from ..training.own_data.tables import one_table
-from ..training.own_data.training import SCRATCH, expect_length, removed_where_it_fails
+from ..training.own_data.training import expect_length, removed_where_it_fails
 from ..training.run_folder import INITIAL, TUNING, keep_earlier_run, locked
 from .backtest import Backtest
 from .fine_tuning import FineTuned

@@ -11,42 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from ...checkpoints.ours import is_trainable, read_checkpoint
-from ...checkpoints.packaged import packaged_names, packaged_weights
 from ...checkpoints.reached import write_data
 from ...errors import MOST_EPOCHS, InputError, InputWarning, counted, expect_integer, expect_seed, printable
-from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
+from ...models.tasks import CLASSIFICATION, DETECTION, SEGMENTATION, SUPER_RESOLUTION
 from ...system.files import write_text
+from ...system.machine import computes_bfloat16
 from ...system.weight_files import read_torch_file
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
 from ..run_folder import CHECKPOINTS, TUNING
 from .kinds import understand
+from .start import Start, find_start
 from .understood import OwnData
 
-NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
-    CLASSIFICATION.name: ("ffnet_nano", {}),
-    DETECTION.name: ("cascade_mask_rcnn_ffnet_nano", {"proposal_count": 200, "region_samples": 32, "anchor_scale": 4}),
-    SEGMENTATION.name: ("ffnet_head_ffnet_nano", {}),
-    SUPER_RESOLUTION.name: ("ffnet_sr_nano", {}),
-    FORECASTING.name: ("ffnet_ts", {}),
-    POINTS.name: ("ffnet_3d_nano", {}),
-}
-"""A task's network and its keywords, unless training starts from weights."""
-
-ON_BACKBONE = (DETECTION.name, SEGMENTATION.name)
-"""Tasks whose network has a backbone with weights in the package, from which it starts if it has none of its own."""
-
-SCRATCH = "scratch"
-"""Value of `initial` for a random initialization."""
-
-DATAS_OWN = ("num_classes", "in_chans", "variables", "lookback", "horizon", "scale")
-"""Keywords of networks that follow from the data."""
+FASTER_IN_BFLOAT16 = (CLASSIFICATION.name, DETECTION.name, SEGMENTATION.name, SUPER_RESOLUTION.name)
+"""Tasks that train 1.2 to 3 times as fast with autocast to bfloat16 where the processor has instructions for it."""
 
 MOST_MINUTES = 60 * 24 * 365
 
@@ -62,21 +47,6 @@ FEW_STEPS = 100
 
 SMALL = 500
 """Below this number of items, worker processes take longer to start than they save."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """A network and its initial weights; file: None for a random initialization, except of a pretrained backbone."""
-
-    model: str
-    model_args: Mapping[str, Any]
-    file: Path | None = None
-    pretrained_backbone: bool = False
-
-    def __str__(self) -> str:
-        if self.pretrained_backbone:
-            return f"{self.model} on a pretrained backbone"
-        return f"{self.model} from {self.file.name}" if self.file else f"{self.model} from scratch"
 
 
 @dataclass(frozen=True)
@@ -119,7 +89,7 @@ def fit(
         recipe = recipe_of(data, start, out, seed=seed)
         length = "" if epochs else f", up to about {minutes:g} min"
         epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
-        begun = f"training {start}: {counted(epochs, 'epoch')}{length}; the run is in {out}"
+        begun = f"training {start}: {counted(epochs, 'epoch')}{length}{precision_named(recipe)}; the run is in {out}"
         print(printable(begun), flush=True)
         steps = epochs * steps_per_epoch(data, recipe)
         if steps < FEW_STEPS:
@@ -190,37 +160,6 @@ def naming_originals(folder: Path) -> Iterator[None]:
         raise
 
 
-def find_start(data: OwnData, initial: str | None) -> Start:
-    """The requested weights, else the packaged weights for the task or its backbone, else an initialization."""
-    network, arguments = NETWORKS[data.task.name]
-    if initial == SCRATCH:
-        return Start(network, arguments)
-    if initial is not None:
-        start = start_of(Path(initial), data)
-        if start is None:
-            raise InputError(
-                f"initial {initial}, expected {SCRATCH} or an unfused checkpoint for {data.task.name} with the inputs "
-                "of this data"
-            )
-        return start
-    files = [packaged_weights(name) for name in packaged_names()]
-    fitting = (start_of(file, data) for file in files)
-    scratch = Start(network, arguments, pretrained_backbone=data.task.name in ON_BACKBONE)
-    return next((start for start in fitting if start), scratch)
-
-
-def start_of(file: Path, data: OwnData) -> Start | None:
-    """One of our checkpoints as the start of a training; None if fused, or for another task or other inputs."""
-    state, info = read_checkpoint(file)
-    if info.get("task") != data.task.name or not is_trainable(state, info):
-        return None
-    own = {**data.model, **data.model.get("model_args", {})}
-    fixed = ("in_chans", "variables", "lookback", "horizon", "scale")
-    if any(own[key] != info["model_args"][key] for key in fixed if key in own and key in info["model_args"]):
-        return None
-    return Start(info["model"], {k: v for k, v in info["model_args"].items() if k not in DATAS_OWN}, file)
-
-
 def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str, Any]:
     """The recipe for `metamixer fit`, without the number of epochs."""
     arguments = data.prepare(out)
@@ -242,8 +181,20 @@ def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str,
         "out": str(out),
         "model": {"class_path": data.model_class, "init_args": model},
         "data": {"class_path": data.data_class, "init_args": {**arguments, "seed": seed}},
-        "trainer": {"log_every_n_steps": 1, **data.trainer},
+        "trainer": {"log_every_n_steps": 1, **fastest_precision(data), **data.trainer},
     }
+
+
+def fastest_precision(data: OwnData) -> dict[str, str]:
+    """Lightning's keyword for the precision in which the data's task trains fastest here."""
+    cuda = torch.cuda.is_available()
+    here = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else computes_bfloat16()
+    return {"precision": "bf16-mixed"} if here and data.task.name in FASTER_IN_BFLOAT16 else {}
+
+
+def precision_named(recipe: Mapping[str, Any]) -> str:
+    """For the line that announces a training."""
+    return ", in bfloat16" if "precision" in recipe["trainer"] else ""
 
 
 def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) -> int:
