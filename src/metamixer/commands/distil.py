@@ -72,6 +72,7 @@ def distil(
     from ..data.images.distillation import DistillationData, has_classes
     from ..system.files import write_text
     from ..training.command_line import run
+    from ..training.own_data.training import fastest_precision, precision_named
     from ..training.recipe_checks import unnamed
 
     if learn not in LEARN:
@@ -111,13 +112,15 @@ def distil(
         "trainer": {
             "max_epochs": epochs,
             "log_every_n_steps": 1,
+            **fastest_precision("classification"),
             "callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}],
         },
     }
     what = f"images in {counted(len(classes), 'class', 'classes')}" if classes else "images without labels"
     goes_on = resume and Path(out, "last.ckpt").is_file()
     begin = "its last checkpoint" if goes_on else start or "a random initialization"
-    output.say(f"{folder}: {what}; {teacher} teaches {model} from {begin}; the run is in {out}")
+    begun = f"{teacher} teaches {model} from {begin}{precision_named(recipe)}"
+    output.say(f"{folder}: {what}; {begun}; the run is in {out}")
     with TemporaryDirectory() as place:  # the run's own copy is OUT/config.yaml
         path = Path(place, "recipe.yaml")
         write_text(path, yaml.safe_dump(recipe, sort_keys=False))
