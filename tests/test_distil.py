@@ -11,7 +11,8 @@ from torch import nn
 
 from metamixer import load_checkpoint
 from metamixer.cli import _call, main
-from metamixer.data.images.distillation import DistillationData, UnlabelledDistillationData
+from metamixer.commands.distil import _start
+from metamixer.data.images.distillation import DistillationData, UnlabelledDistillationData, has_classes
 from metamixer.data.images.outputs import OutputCache
 from metamixer.data.images.views import ViewedImages, Views
 from metamixer.data.preprocessing import Preprocessing
@@ -50,6 +51,25 @@ def two_classes():
     return timm.create_model("test_resnet", num_classes=2)
 
 
+def gray():
+    return timm.create_model("test_resnet", num_classes=2, in_chans=1)
+
+
+def no_module():
+    return 5
+
+
+def broken():
+    raise OSError("no weights\nhere")
+
+
+class Maps(nn.Module):
+    """Gives images, as a network of another task."""
+
+    def forward(self, images):
+        return images
+
+
 def no_features():
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
 
@@ -70,7 +90,8 @@ def folder(tmp_path):
 
 def distil(folder, out, *options, teacher="test_distil:Counting"):
     small = ["--epochs", "2", "--views", "1", "--size", "32", "--batch_size", "4", "--num_workers", "0"]
-    return main(["distil", str(folder), "--teacher", teacher, "--out", str(out), *small, *options])
+    shallow = ["--initial", "scratch"]
+    return main(["distil", str(folder), "--teacher", teacher, "--out", str(out), *small, *shallow, *options])
 
 
 def test_outputs_are_computed_once_and_kept(folder, tmp_path, capfd):
@@ -97,10 +118,12 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(folder, tmp_path
             raise KeyboardInterrupt
         return original(self, batch, batch_idx)
 
+    options += ["--resume", "auto"]
     with monkeypatch.context() as patch:
         patch.setattr(DistilledClassification, "training_step", interrupted)
         assert distil(folder, tmp_path / "stopped", *options) == 130
-    assert distil(folder, tmp_path / "stopped", *options, "--resume") == 0
+    assert distil(folder, tmp_path / "stopped", *options) == 0
+    assert "test_distil:Counting teaches ffnet_nano from its last checkpoint" in capsys.readouterr().out
     whole, resumed = (torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "stopped"))
     for key in ("state_dict", "current_model_state"):
         assert any(name.startswith("matching") for name in whole[key])
@@ -126,13 +149,23 @@ def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path, caps
     assert distil(folder, tmp_path / "second", teacher=str(tmp_path / "first/last.ckpt")) == 0
     about = json.loads((tmp_path / "second/teacher/about.json").read_text())
     assert about["teacher.size"] == 32, "a file tells the size of its images"
+    assert distil(folder, tmp_path / "third", "--unlabeled", teacher=str(tmp_path / "first")) == 0
+    _, info = load_checkpoint(tmp_path / "third/last.ckpt")
+    assert info["classes"] == ["blue", "red"], "a student of unlabeled images has its teacher's classes"
 
 
 @pytest.mark.parametrize(
     ("teacher", "options", "message"),
     [
         ("test_distil:three_classes", [], "teacher test_distil:three_classes: data of 2 classes, expected 3"),
-        ("test_distil:no_features", ["--learn", "both"], r"teacher.stages \[-1\], expected none: test_distil:no_feat"),
+        ("test_distil:no_features", ["--learn", "both"], "teacher test_distil:no_features: gives no features"),
+        ("test_distil:gray", [], r"gray: fails on an image of 3 channels and 64 px \(.*\), expected logits$"),
+        ("test_distil:no_module", [], "'test_distil:no_module': returns int, expected a PyTorch module"),
+        ("test_distil:broken", [], "'test_distil:broken': no weights, expected a function that returns a module$"),
+        ("test_distil:Maps", [], r"Maps: gives \[1, 3, 64, 64\] for an image, expected \[1, classes\]"),
+        ("no_such_module:net", [], "No module named .* a file in this folder needs PYTHONPATH=."),
+        ("ffnet_sr_nano_x2", [], "its task is super_resolution, expected an image classifier"),
+        ("test_distil:two_classes", ["--model", "ffnet_ts"], "'ffnet_ts': its task is forecasting, expected an image"),
         (
             "test_distil:two_classes",
             ["--learn", "both", "--stages", "7"],
@@ -141,7 +174,7 @@ def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path, caps
         (
             "test_distil:two_classes",
             ["--learn", "both", "--teacher_stages", "9"],
-            r"two_classes: fails .* with stages \[9\]",
+            r"two_classes: fails .* the features of stages \[9\]",
         ),
         ("test_distil:two_classes", ["--learn", "both", "--stages", "2", "3"], r"stages \[2, 3\], expected as many as"),
         ("test_distil:two_classes", ["--learn", "all"], "learn 'all', expected one of logits, features, both"),
@@ -151,7 +184,7 @@ def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path, caps
 )
 def test_a_teacher_that_does_not_go_with_the_data_is_named(teacher, options, message, folder, tmp_path):
     with pytest.raises(InputError, match=message):
-        small = ["--epochs", "1", "--size", "32", "--batch_size", "4", "--num_workers", "0"]
+        small = ["--epochs", "1", "--size", "32", "--batch_size", "4", "--num_workers", "0", "--initial", "scratch"]
         _call("distil", [str(folder), "--teacher", teacher, "--out", str(tmp_path / "run"), *small, *options])
 
 
@@ -177,9 +210,63 @@ def test_a_cache_of_another_teacher_or_split_is_refused(folder, tmp_path, capsys
     assert "a cache for images 16, expected one for 15" in capsys.readouterr().err
 
 
+def test_a_cache_of_other_weights_or_pixels_by_the_same_names_is_refused(folder, tmp_path):
+    about = {**Teacher(two_classes()).about(), **DistillationData(str(folder)).about()}
+    crops = Views(count=1).draw(16)
+    OutputCache(tmp_path / "cache", about, crops)
+    with torch.no_grad():
+        trained = two_classes()
+        next(trained.parameters()).add_(1e-3)
+    with pytest.raises(InputError, match=r"a cache for teacher.weights '\w{16}', expected one for '\w{16}'"):
+        OutputCache(tmp_path / "cache", {**about, **Teacher(trained).about()}, crops)
+    Image.new("RGB", (9, 9)).save(folder / "train/red/0.png")
+    with pytest.raises(InputError, match=r"a cache for image bytes \d+, expected one for \d+, or a new folder"):
+        OutputCache(tmp_path / "cache", {**about, **DistillationData(str(folder)).about()}, crops)
+    before = {key: about[key] for key in about if key not in ("image bytes", "teacher.weights")}
+    OutputCache(tmp_path / "before", before, crops)
+    OutputCache(tmp_path / "before", about, crops)  # earlier caches don't tell these, and are right
+
+
+def test_folders_of_classes_without_a_split_are_divided(folder):
+    data = DistillationData(str(folder / "train"))
+    train, val = data.names(), [data.evaluation_dataset("val").filename(index) for index in range(2)]
+    assert data.classes == ["blue", "red"]
+    assert (len(train), len(data.evaluation_dataset("val"))) == (14, 2)
+    assert {name.rsplit("/")[-2] for name in train} == {name.rsplit("/")[-2] for name in val} == {"blue", "red"}
+    assert not set(train) & set(val)
+    assert has_classes(folder) and has_classes(folder / "train") and not has_classes(folder / "train/red")
+    for image in (folder / "train/red").iterdir():
+        image.unlink()
+    Image.new("RGB", (8, 8)).save(folder / "train/red/0.png")
+    with pytest.raises(InputError, match="red: 1 image, expected at least 2"):
+        data.names()
+
+
+def test_splits_of_other_classes_are_refused(folder):
+    (folder / "train/red").rename(folder / "train/green")
+    with pytest.raises(
+        InputError, match=r"class 'green' .* of the training split has no images in the validation split"
+    ):
+        DistillationData(str(folder)).names()
+
+
+def test_the_student_starts_from_packaged_weights():
+    assert _start("ffnet_nano", None) == "ffnet_nano.mini_imagenet"
+    assert _start("ffnet_nano", "runs/mine.ckpt") == "runs/mine.ckpt"
+    assert _start("ffnet_nano", "scratch") is _start("resnet18", None) is _start("ffnet_1", None) is None
+
+
+def test_a_teacher_leaves_the_random_numbers_as_they_are():
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    Teacher("test_distil:two_classes")
+    assert torch.rand(1) == expected
+
+
 def test_grey_images_need_a_grey_teacher():
     teacher = Teacher(Counting())
-    with pytest.raises(InputError, match="teacher Counting: of 3 channels, expected 1, the images'"):
+    with pytest.raises(InputError, match="teacher Counting: for images of 3 channels, expected 1, as the student's"):
         teacher.match(["blue", "red"], 1)
 
 
@@ -264,7 +351,7 @@ def test_the_text_of_a_file_is_no_teacher(tmp_path, capsys):
     words = ["distil", str(tmp_path / "images"), "--teacher", str(tmp_path / "teacher.txt")]
     assert main([*words, "--out", str(tmp_path / "run"), "--epochs", "1", "--num_workers", "0"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"metamixer: error: teacher '{tmp_path}/teacher.txt': ") and error.count("\n") == 1
+    assert error.startswith(f"metamixer: error: {tmp_path}/teacher.txt: not a readable") and error.count("\n") == 1
 
 
 def test_numbers_of_views_and_pixels_are_judged():

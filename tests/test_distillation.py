@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -68,6 +69,19 @@ def test_an_unavailable_teacher_is_named(model, message, monkeypatch):
     monkeypatch.setattr("timm.create_model", no_network)
     with pytest.raises(InputError, match=message):
         Teacher(model)
+
+
+def test_a_packaged_teacher_is_matched_by_the_names_of_its_classes():
+    teacher = Teacher("ffnet_nano")
+    teacher.match(["n03417042", "n01532829"], 3)
+    assert [name.partition(",")[0] for name in teacher.chosen_names()] == ["garbage truck", "house finch"]
+
+
+@pytest.mark.parametrize(("name", "size"), [("test_resnet", None), ("vit_tiny_patch16_224", 224)])
+def test_a_teacher_by_name_has_the_students_size_unless_it_takes_one_only(name, size, monkeypatch):
+    build = timm.create_model
+    monkeypatch.setattr("timm.create_model", lambda name, **pretrained: build(name))
+    assert Teacher(name).size == size
 
 
 def test_the_teacher_has_its_own_normalization_and_size_and_is_frozen():

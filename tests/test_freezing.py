@@ -1,9 +1,13 @@
 """Fine-tuning callbacks: what is frozen stays bit for bit the same, everything else learns."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning import Callback, Trainer
+from torch import nn
 
+from metamixer import create_model
 from metamixer.data import DigitsData, Preprocessing
 from metamixer.errors import InputError
 from metamixer.tasks import Classification, FrozenStages, HeadFirst, Optimization
@@ -66,3 +70,32 @@ def test_both_together():
 def test_the_last_stage_must_learn(stages):
     with pytest.raises(InputError, match=rf"FrozenStages.stages {stages}, expected 1 to 3"):
         trained(FrozenStages(stages))
+
+
+DEEP = {"backbone_args": {"depths": (1, 1, 1, 1), "dims": (8, 16, 32, 64), "stem_dim": 8}}
+"""Keywords of small networks on a backbone."""
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [("ffnet_head_ffnet_nano", "backbone.model."), ("cascade_mask_rcnn_ffnet_nano", "pyramid.backbone.model.")],
+)
+def test_segmenters_and_detectors_freeze_parts_of_their_backbone(name, backbone):
+    task = SimpleNamespace(network=create_model(name, num_classes=3, **DEEP))
+    FrozenStages(2).setup(None, task, "fit")
+    still = {key for key, parameter in task.network.named_parameters() if not parameter.requires_grad}
+    assert {key.removeprefix(backbone).split(".")[0] for key in still} == {"stem", "stages"}
+    assert {key.removeprefix(f"{backbone}stages.")[0] for key in still if ".stages." in key} == {"0", "1"}
+    first = HeadFirst(1)
+    for epoch in (0, 1):
+        first.on_train_epoch_start(SimpleNamespace(current_epoch=epoch), task)
+        learns = {key for key, parameter in task.network.named_parameters() if parameter.requires_grad}
+        in_backbone = {key for key in learns if key.startswith(backbone)}
+        assert learns - in_backbone, "the rest always learns"
+        assert bool(in_backbone) == (epoch == 1)
+        assert not learns & still
+
+
+def test_a_network_without_stages_is_named():
+    with pytest.raises(InputError, match="Linear: no backbone with stages, expected one"):
+        FrozenStages().setup(None, SimpleNamespace(network=nn.Linear(2, 2)), "fit")

@@ -4,8 +4,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
-from ..errors import MOST_EPOCHS, InputError, expect_integer
+from ..errors import MOST_EPOCHS, InputError, counted, expect_integer
+from ..zoo.weights import find_weights
 from .output import Output
 from .training import training_result
 
@@ -20,6 +22,7 @@ def distil(
     model: str = "ffnet_nano",
     initial: str | None = None,
     learn: str = "logits",
+    unlabeled: bool = False,
     stages: Sequence[int] = (3,),
     teacher_stages: Sequence[int] = (-1,),
     teacher_size: int | None = None,
@@ -30,23 +33,28 @@ def distil(
     batch_size: int = 64,
     lr: float = 2e-3,
     num_workers: int = 1,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     json: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Train a small classifier on a larger one's outputs for your images, which are computed once.
 
     Args:
-        folder: train/CLASS/IMAGE and val/CLASS/IMAGE; any other folder is used as images without labels.
-        teacher: a timm network's name, package.module:function, a checkpoint of `fit` or a file of `metamixer export`.
+        folder: a folder of images for each class, directly or in each of train and val; any other folder is used as
+            images without labels.
+        teacher: the name of a network of metamixer or timm, package.module:function, a checkpoint of `fit` or its run
+            folder, or a file of `metamixer export`.
         out: folder for checkpoints, logs and the configuration, with which `metamixer fit` repeats the run; default:
             runs/NAME_distilled.
         model: the student, a network of metamixer or timm.
-        initial: a checkpoint that the student starts from; its class layer is new.
+        initial: a checkpoint that the student starts from, or scratch for a random initialization; default: the
+            student's packaged weights, if there are any. The class layer is new.
         learn: logits, features or both; images without labels need the logits.
+        unlabeled: use the images without labels, whatever their folders are.
         stages: the student's stages that learn features, from 0.
         teacher_stages: the teacher's stages that they learn, in the same order; -1 is the last.
-        teacher_size: side of the teacher's images in pixels; default: its file's, else the student's.
+        teacher_size: side of the teacher's images in pixels; default: its file's, or the only one it takes, else
+            the student's.
         size: side of the student's images in pixels.
         views: fixed crops of each image, each of which the teacher sees once.
         cache: folder for the teacher's outputs, for other runs with these images; default: OUT/teacher.
@@ -54,16 +62,17 @@ def distil(
         batch_size: images per batch.
         lr: the maximum learning rate.
         num_workers: processes that load images.
-        resume: continue from the last checkpoint in OUT.
+        resume: continue from the last checkpoint in OUT. --resume auto: if there is one, else start.
         json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
         overwrite: replace an existing JSON file.
     """
     import yaml
 
     from ..checkpoints.ours import read_checkpoint
-    from ..data.images.splits import split_folder
+    from ..data.images.distillation import DistillationData, has_classes
     from ..system.files import write_text
     from ..training.command_line import run
+    from ..training.own_data.training import fastest_precision, precision_named
     from ..training.recipe_checks import unnamed
 
     if learn not in LEARN:
@@ -71,18 +80,19 @@ def distil(
     expect_integer("epochs", epochs, 1, MOST_EPOCHS)
     output = Output(json, overwrite=overwrite)
     out = out or f"runs/{Path(os.path.realpath(folder)).name}_distilled"
-    root = split_folder(folder, "train")
-    labelled = root != Path(folder)
+    labelled = has_classes(folder) and not unlabeled
     if not labelled and learn == "features":
-        raise InputError(f"learn 'features', expected logits or both: {folder} has no train/CLASS/IMAGE, so no labels")
+        raise InputError(f"learn 'features', expected logits or both: {folder} is used without labels")
+    classes = DistillationData(folder).classes if labelled else None
+    start = _start(model, initial)
     data = _data(folder, labelled=labelled, views=views, size=size, batch_size=batch_size, num_workers=num_workers)
     features = learn != "logits"
     teacher_args = {"model": teacher, "size": teacher_size, "stages": list(teacher_stages) if features else []}
     student = {
         "model": model,
-        "num_classes": sum(path.is_dir() for path in root.iterdir()) if labelled else None,
-        "initial": initial,
-        "new_classifier": initial is not None,
+        "num_classes": classes and len(classes),
+        "initial": start,
+        "new_classifier": start is not None,
         "cache": cache or str(Path(out, "teacher")),
         "stages": list(stages) if features else [],
         "optimization": {"lr": lr, "warmup_epochs": min(2.0, epochs / 10)},
@@ -102,9 +112,15 @@ def distil(
         "trainer": {
             "max_epochs": epochs,
             "log_every_n_steps": 1,
+            **fastest_precision("classification"),
             "callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}],
         },
     }
+    what = f"images in {counted(len(classes), 'class', 'classes')}" if classes else "images without labels"
+    goes_on = resume and Path(out, "last.ckpt").is_file()
+    begin = "its last checkpoint" if goes_on else start or "a random initialization"
+    begun = f"{teacher} teaches {model} from {begin}{precision_named(recipe)}"
+    output.say(f"{folder}: {what}; {begun}; the run is in {out}")
     with TemporaryDirectory() as place:  # the run's own copy is OUT/config.yaml
         path = Path(place, "recipe.yaml")
         write_text(path, yaml.safe_dump(recipe, sort_keys=False))
@@ -115,6 +131,16 @@ def distil(
         _, info = read_checkpoint(best)
         then = f"predict IMAGES --checkpoint {best}" if info.get("classes") else f"train FOLDER --initial {best}"
         output.end({**training_result(trained), "teacher": teacher}, wrote=[best], then=f"metamixer {then}")
+
+
+def _start(model: str, initial: str | None) -> str | None:
+    """The weights that the student starts from; None for a random initialization."""
+    from ..training.own_data.start import SCRATCH
+
+    if initial is not None:
+        return None if initial == SCRATCH else initial
+    weights = find_weights(model)
+    return weights.name if weights and weights.packaged else None
 
 
 def _data(folder: str, *, labelled: bool, views: int, size: int, batch_size: int, num_workers: int) -> dict:

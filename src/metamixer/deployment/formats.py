@@ -67,6 +67,14 @@ def load_exported(path: str | Path) -> Runtime:
     )
 
 
+def files_of(path: str | Path) -> list[Path]:
+    """All files of an exported network: the one at `path`, or those in it, and those next to it."""
+    path = Path(path)
+    sides = next((format.sides for format in FORMATS.values() if format.suffix == path.suffix), ())
+    main = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return [*main, *(path.with_suffix(side) for side in sides)]
+
+
 def import_form(name: str, module: str, packages: tuple[str, ...]) -> ModuleType:
     """Import the module of a format or backend; raises InputError with the install command if packages are missing."""
     missing = missing_packages(packages)

@@ -112,9 +112,7 @@ def expect_classifier(name: str) -> None:
     """Raise InputError for a network of this package for another task."""
     task = _TASKS.get(name, CLASSIFICATION)
     if task is not CLASSIFICATION:
-        raise InputError(
-            f"model {name!r}: its task is {task.name}, expected an image classifier, or a checkpoint of `fit`"
-        )
+        raise InputError(f"model {name!r}: its task is {task.name}, expected an image classifier")
 
 
 def _nearest(name: str) -> str:

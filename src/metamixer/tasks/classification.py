@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from ..data.images.class_names import keep_classes, match_classes
 from ..errors import InputError
+from ..models.registry import expect_classifier
 from ..models.tasks import CLASSIFICATION
 from .distillation import Distillation
 from .optimization.recipe import Optimization
@@ -55,6 +56,7 @@ class Classification(Task):
         train_sizes: Sequence[int] = (),
         compile: bool = False,
     ):
+        expect_classifier(model)
         args = {**(model_args or {}), "num_classes": num_classes}
         super().__init__(model, args, optimization, initial=initial, new_classifier=new_classifier, compile=compile)
         self.num_classes = num_classes

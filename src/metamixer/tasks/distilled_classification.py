@@ -98,6 +98,11 @@ class DistilledClassification(Classification):
         named = [(f"matching.{name}", parameter) for name, parameter in self.matching.named_parameters()]
         return [{"params": named, "lr": self.optimization.lr, "weight_decay": 0.0}]
 
+    def data_info(self) -> dict[str, Any]:
+        """Of images without labels, the classes are the teacher's."""
+        info = super().data_info()
+        return {**info, "classes": info["classes"] or self.distillation.teacher.chosen_names()}
+
     def evaluate(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """(images, labels) -> logits and labels; of images without labels the teacher's."""
         images, labels = batch

@@ -8,11 +8,11 @@ from .optimization.parameter_groups import block_numbers
 
 
 class FrozenStages(L.Callback):
-    """Keep the stem and the first stages as they are, norm statistics included.
+    """Keep the stem and the first stages of a classifier, or of a detector's or segmenter's backbone, as they are, norm
+    statistics included.
 
     Args:
-        stages: the number of stages, 1 for the first alone; of any network that tells its stages by timm's
-            `group_matcher`.
+        stages: the number of stages, 1 for the first alone.
     """
 
     def __init__(self, stages: int = 1):
@@ -22,7 +22,7 @@ class FrozenStages(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit":
             return
-        network = pl_module.network
+        network = backbone_of(pl_module.network)
         stage_of = {name: number for name, (number, _) in block_numbers(network).items()}
         if not 0 < self.stages <= max(stage_of.values(), default=-1):
             raise InputError(
@@ -41,10 +41,12 @@ class FrozenStages(L.Callback):
 
 
 class HeadFirst(L.Callback):
-    """Train the classifier alone at first, so that its random weights don't spoil the others (Kumar et al., 2022).
+    """Train a classifier's last layer, or all of a detector or segmenter but its backbone, alone at first.
+
+    So its random weights don't spoil the pretrained ones (Kumar et al., 2022).
 
     Args:
-        epochs: in which only the classifier learns.
+        epochs: in which only these learn.
     """
 
     def __init__(self, epochs: int = 2):
@@ -55,13 +57,31 @@ class HeadFirst(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         network = pl_module.network
         if self.waiting is None:
-            head = {id(parameter) for parameter in network.get_classifier().parameters()}
-            self.waiting = [p for p in network.parameters() if p.requires_grad and id(p) not in head]
+            self.waiting = [parameter for parameter in below_head(network) if parameter.requires_grad]
         learn = trainer.current_epoch >= self.epochs
         for parameter in self.waiting:
             parameter.requires_grad_(learn)
         network.train()
         hold_statistics(network)
+
+
+def backbone_of(network: nn.Module) -> nn.Module:
+    """A classifier itself, the backbone of another network: the part that has stages, by timm's `group_matcher`.
+
+    Raises InputError if there is none.
+    """
+    parts = (module for module in network.modules() if hasattr(module, "group_matcher"))
+    backbone = next(parts, None)
+    if backbone is None:
+        raise InputError(f"{type(network).__name__}: no backbone with stages, expected one for freezing parts of it")
+    return backbone
+
+
+def below_head(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters of a classifier but for its last layer, or of another network's backbone."""
+    backbone = backbone_of(network)
+    head = set(network.get_classifier().parameters()) if backbone is network else set()
+    return [parameter for parameter in backbone.parameters() if parameter not in head]
 
 
 def hold_statistics(network: nn.Module) -> None:

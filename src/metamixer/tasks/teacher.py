@@ -1,6 +1,8 @@
 """A frozen classifier that teaches a student: any timm network, module or file."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
@@ -10,14 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..checkpoints.source import OURS, load_network
+from ..checkpoints.hub import HUB
+from ..checkpoints.source import is_name, load_network
 from ..data.images.class_names import match_classes
 from ..data.preprocessing import LARGEST_SIDE, Preprocessing
-from ..deployment.formats import is_exported
+from ..deployment.formats import files_of
 from ..deployment.runtime import Runtime
-from ..errors import InputError, expect_integer, first_line
-from ..models import create_model
-from ..models.registry import expect_classifier
+from ..errors import InputError, counted, expect_integer, first_line
 from ..models.tasks import CLASSIFICATION
 
 SIDE = 64
@@ -28,9 +29,10 @@ class Teacher(nn.Module):
     """A frozen classifier that receives the student's batches in its own normalization and size.
 
     Args:
-        model: a module, a timm name (pretrained weights are loaded), a "package.module:function" that returns a module,
-            or a file: a checkpoint of `fit` or a classifier of `metamixer export`.
-        size: side of the teacher's images in pixels; None: that of the file, else the student's.
+        model: a module, a name of metamixer or timm (pretrained weights are loaded), a "package.module:function" that
+            returns a module, or a file: a checkpoint of `fit`, its run folder, or a classifier of `metamixer export`.
+        size: side of the teacher's images in pixels; None: that of the file or of a network of fixed size, else the
+            student's.
         mean: of the teacher's normalization; None: that of the file or timm model, else ImageNet's.
         std: likewise.
         classes: the teacher's indices of the student's classes, in the student's order; None: the same classes.
@@ -67,7 +69,8 @@ class Teacher(nn.Module):
         self.stages = list(stages)
         if self.stages and not hasattr(self.model, "forward_intermediates"):
             raise InputError(
-                f"teacher.stages {self.stages}, expected none: {self.name} gives no features (no forward_intermediates)"
+                f"teacher {self.name}: gives no features (it has no forward_intermediates), expected another teacher, "
+                "or to learn logits alone"
             )
 
     def __deepcopy__(self, memo: dict) -> "Teacher":
@@ -99,34 +102,48 @@ class Teacher(nn.Module):
 
     def widths(self) -> list[int]:
         """The number of logits and the channels of each stage, from a blank image; raises InputError if the network
-        can't process it.
+        can't process it, or gives something else.
         """
         side = self.size or SIDE
         blank = torch.zeros(1, len(self.mean), side, side, device=next(self.buffers(), torch.empty(0)).device)
+        asked = f"logits and the features of stages {self.stages}" if self.stages else "logits"
         try:
-            return [output.shape[1] for output in self.outputs(blank, Preprocessing(mean=self.mean, std=self.std))]
-        except (RuntimeError, IndexError, AssertionError) as error:
+            outputs = self.outputs(blank, Preprocessing(mean=self.mean, std=self.std))
+        except Exception as error:  # a network of somebody's own
             raise InputError(
-                f"teacher {self.name}: fails on an image of {len(self.mean)} channels and {side} px with stages "
-                f"{self.stages} ({first_line(error)}), expected logits and these stages' features"
+                f"teacher {self.name}: fails on an image of {counted(len(self.mean), 'channel')} and {side} px "
+                f"({first_line(error)}), expected {asked}"
             ) from None
+        if outputs[0].ndim != 2:
+            raise InputError(f"teacher {self.name}: gives {list(outputs[0].shape)} for an image, expected [1, classes]")
+        return [output.shape[1] for output in outputs]
 
     def match(self, classes: Sequence[str] | None, channels: int) -> None:
         """Select the outputs of the data's classes by name, unless `classes` already does; raises InputError if one is
         missing, or if the images have another number of channels.
         """
         if channels != len(self.mean):
-            raise InputError(f"teacher {self.name}: of {len(self.mean)} channels, expected {channels}, the images'")
+            raise InputError(
+                f"teacher {self.name}: for images of {counted(len(self.mean), 'channel')}, expected {channels}, as the "
+                "student's have"
+            )
         if self.classes is None and classes is not None:
             try:
                 self.classes = match_classes(classes, self.class_names, self.widths()[0])
             except InputError as error:
                 raise InputError(f"teacher {self.name}: {error}") from None
 
+    def chosen_names(self) -> list[str] | None:
+        """The names of the classes of its logits; None if it has none."""
+        if not self.class_names or self.classes is None:
+            return self.class_names or None
+        return [self.class_names[index] for index in self.classes]
+
     def about(self) -> dict[str, Any]:
         """Everything that its output for an image depends on, as plain values."""
         keys = ("size", "mean", "std", "classes", "stages")
-        return {"teacher": self.name, **{f"teacher.{key}": getattr(self, key) for key in keys}}
+        about = {"teacher": self.name, **{f"teacher.{key}": getattr(self, key) for key in keys}}
+        return {**about, "teacher.weights": fingerprint(self.model)}
 
     def _seen(self, images: Tensor, student: Preprocessing) -> Tensor:
         """The student's images in the teacher's normalization and size."""
@@ -153,19 +170,37 @@ def pooled(features: Tensor) -> Tensor:
 class Exported(nn.Module):
     """An exported file as a module, for batches of any size."""
 
-    def __init__(self, runtime: Runtime):
+    def __init__(self, runtime: Runtime, path: str | Path):
         super().__init__()
         self.runtime = runtime
+        self.path = path
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, C, H, W) -> logits (B, classes)."""
         return self.runtime.any_batch(images.float())
 
 
+def fingerprint(network: nn.Module) -> str:
+    """A digest of a network's weights, by which other weights of the same name are recognized."""
+    digest = hashlib.sha256()
+    for part in weights_of(network):
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def weights_of(network: nn.Module) -> Iterable[Any]:
+    """The bytes of a network's weights: its tensors', or its file's."""
+    if isinstance(network, Exported):
+        return (path.read_bytes() for path in files_of(network.path))
+    tensors = (tensor.detach().cpu().contiguous().reshape(-1) for tensor in network.state_dict().values())
+    return (tensor.view(torch.uint8).numpy() for tensor in tensors)
+
+
 def named_teacher(name: str) -> tuple[nn.Module, Mapping[str, Any]]:
-    """What `build_teacher` gives; its InputErrors name the teacher."""
+    """What `build_teacher` gives; its InputErrors name the teacher. The student's initialization stays what it is."""
     try:
-        return build_teacher(name)
+        with torch.random.fork_rng(devices=[]):
+            return build_teacher(name)
     except InputError as error:
         if str(error).startswith(("teacher ", f"{name}: ")):
             raise
@@ -173,17 +208,29 @@ def named_teacher(name: str) -> tuple[nn.Module, Mapping[str, Any]]:
 
 
 def build_teacher(name: str) -> tuple[nn.Module, Mapping[str, Any]]:
-    """A module and what its file says about it (`network_info`), from a file, the name of a classifier with published
-    weights, or "package.module:function".
+    """A module and what is known about it (`network_info`), from "package.module:function" or whatever `load_network`
+    takes for a classifier.
     """
-    if is_exported(name) or Path(name).suffix in OURS:
-        network, info = load_network(name, task=CLASSIFICATION.name)
-        return (network if isinstance(network, nn.Module) else Exported(network)), info
-    if ":" not in name:
-        expect_classifier(name)
-        return create_model(name, pretrained=True), {}
+    if ":" in name and not name.startswith(HUB) and not os.path.exists(name):
+        return called(name), {}
+    network, info = load_network(name, task=CLASSIFICATION.name)
+    if not isinstance(network, nn.Module):
+        return Exported(network, name), info
+    if is_name(name) and not getattr(network, "pretrained_cfg", {}).get("fixed_input_size"):
+        info = {**info, "preprocessing": {**(info["preprocessing"] or {}), "size": None}}
+    return network, info
+
+
+def called(name: str) -> nn.Module:
+    """The module that a "package.module:function" returns."""
     module, function = name.split(":", 1)
     try:
-        return getattr(import_module(module), function)(), {}
-    except (ImportError, AttributeError, OSError) as error:
-        raise InputError(f"teacher {name!r}: {first_line(error)}, expected a function that returns a module") from None
+        network = getattr(import_module(module), function)()
+    except Exception as error:  # code of somebody's own
+        where = "; a file in this folder needs PYTHONPATH=." if isinstance(error, ModuleNotFoundError) else ""
+        raise InputError(
+            f"teacher {name!r}: {first_line(error)}, expected a function that returns a module{where}"
+        ) from None
+    if not isinstance(network, nn.Module):
+        raise InputError(f"teacher {name!r}: returns {type(network).__name__}, expected a PyTorch module")
+    return network

@@ -1,6 +1,7 @@
 """Images for a student and its teacher: with labels in folders of classes, or without."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from torch.utils.data import Dataset
 from ...errors import InputError
 from ..preprocessing import Preprocessing, Transform
 from .labelled import ImageData
-from .reading import images_below, read_image
+from .reading import IMAGE_SUFFIXES, images_below, read_image
+from .splits import split_folder
 from .views import ViewedImages, Views
 
 
@@ -20,8 +22,9 @@ class DistillationData(ImageData):
     """Labelled images that training sees in a few fixed crops each; evaluation sees them as ever.
 
     Args:
-        root: folder of the data set, with train/CLASS/IMAGE and val/CLASS/IMAGE.
+        root: folder of the data set, with CLASS/IMAGE, or train/CLASS/IMAGE and val/CLASS/IMAGE.
         views: the crops.
+        holdout: without folders of splits, the validation split is one of every so many images of each class.
     """
 
     labelled = True
@@ -31,23 +34,33 @@ class DistillationData(ImageData):
         root: str = ".",
         *,
         views: Views = Views(),
+        holdout: int = 5,
         batch_size: int = 128,
         num_workers: int = 2,
         preprocessing: Preprocessing = Preprocessing(),
         seed: int = 0,
     ):
         super().__init__(root, batch_size=batch_size, num_workers=num_workers, preprocessing=preprocessing, seed=seed)
+        if holdout < 2:
+            raise InputError(f"data.holdout {holdout}, expected at least 2: the rest is trained on")
+        self.holdout = holdout
         self.views = views
         self.crops: np.ndarray | None = None
 
     def training_images(self) -> Dataset:
-        """The training split as Pillow images."""
-        return self._read("train", unchanged)
+        """The training split as Pillow images; raises InputError if its classes differ from the validation split's."""
+        return self._training_split(unchanged)
 
     def names(self) -> list[str]:
         """The training images' file names below the root."""
         images = self.training_images()
         return [str(images.reader.filename(index)) for index in range(len(images))]
+
+    def size_on_disk(self) -> int:
+        """The size of the training images' files; 0 of a data set without files."""
+        images = self.training_images()
+        files = (images.filename(index) for index in range(len(images)))
+        return sum(os.path.getsize(file) for file in files if os.path.isfile(file))
 
     def draw_crops(self) -> np.ndarray:
         """The crops of all views, by the seed."""
@@ -59,6 +72,7 @@ class DistillationData(ImageData):
         return {
             "images": len(names),
             "files": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16],
+            "image bytes": self.size_on_disk(),
             "views": self.views.as_dict(),
             "preprocessing": self.preprocessing.as_dict(),
         }
@@ -66,6 +80,13 @@ class DistillationData(ImageData):
     def training_dataset(self) -> Dataset:
         crops = self.crops if self.crops is not None else self.draw_crops()
         return ViewedImages(self.training_images(), crops, count=self.views.count, preprocessing=self.preprocessing)
+
+    def _read(self, split: str, transform: Transform) -> Dataset:
+        if split_folder(self.root, "train") != Path(self.root):
+            return super()._read(split, transform)
+        images = super()._read("val", transform)  # without folders of splits, all
+        images.reader.samples = divided(images.reader.samples, self.holdout, train=split == "train")
+        return images
 
 
 class UnlabelledDistillationData(DistillationData):
@@ -92,14 +113,12 @@ class UnlabelledDistillationData(DistillationData):
         super().__init__(
             root,
             views=views,
+            holdout=holdout,
             batch_size=batch_size,
             num_workers=num_workers,
             preprocessing=preprocessing,
             seed=seed,
         )
-        if holdout < 2:
-            raise InputError(f"data.holdout {holdout}, expected at least 2: the rest is trained on")
-        self.holdout = holdout
 
     @property
     def classes(self) -> None:
@@ -108,6 +127,9 @@ class UnlabelledDistillationData(DistillationData):
 
     def names(self) -> list[str]:
         return [str(path.relative_to(self.root)) for path in self._paths("train")]
+
+    def size_on_disk(self) -> int:
+        return sum(path.stat().st_size for path in self._paths("train"))
 
     def _paths(self, split: str) -> list[Path]:
         paths = images_below(self.root)
@@ -133,6 +155,27 @@ class ImageFiles(Dataset):
     def __getitem__(self, index: int):
         path = self.paths[index]
         return self.transform(read_image(path, mode=self.mode, name=str(path))), 0
+
+
+def has_classes(folder: str | Path) -> bool:
+    """Whether the images in a folder, or in its training split, are in one folder per class, at least two."""
+    root = split_folder(folder, "train")
+    inside = [path for path in root.iterdir() if not path.name.startswith(".")]
+    loose = any(path.suffix.lower() in IMAGE_SUFFIXES for path in inside)
+    folders = sum(path.is_dir() for path in inside)
+    return not loose and folders >= (1 if root != Path(folder) else 2)
+
+
+def divided(samples: Sequence[tuple[str, int]], holdout: int, *, train: bool) -> list[tuple[str, int]]:
+    """The training or the validation samples (path, class): of each class, one of every `holdout` is validated."""
+    of_class: dict[int, list[tuple[str, int]]] = {}
+    for sample in samples:
+        of_class.setdefault(sample[1], []).append(sample)
+    for each in of_class.values():
+        if len(each) < 2:
+            raise InputError(f"{Path(each[0][0]).parent}: 1 image, expected at least 2, one of them for validation")
+    held = {path for each in of_class.values() for path, _ in each[min(holdout, len(each)) - 1 :: holdout]}
+    return [sample for sample in samples if (sample[0] in held) != train]
 
 
 def unchanged(image: Image.Image) -> Image.Image:

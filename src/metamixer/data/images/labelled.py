@@ -82,7 +82,10 @@ class ImageData(DataModule):
 
     def training_dataset(self) -> Dataset:
         """The training split with augmentation; raises InputError if its classes differ from the validation split's."""
-        images = self._read("train", self.preprocessing.training_transform(self.augmentation))
+        return self._training_split(self.preprocessing.training_transform(self.augmentation))
+
+    def _training_split(self, transform: Transform) -> Dataset:
+        images = self._read("train", transform)
         names = class_names(getattr(images, "reader", None))
         if names and self.classes:
             expect_same_classes(names, self.classes)

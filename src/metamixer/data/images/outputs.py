@@ -17,6 +17,9 @@ ABOUT = "about.json"
 CROPS = "crops.npy"
 KNOWN = "known.npy"
 
+NEW = ("image bytes", "teacher.weights")
+"""What earlier caches don't tell."""
+
 
 class OutputCache:
     """Arrays (views, width) in float16, one an output, in a folder with the crops they belong to.
@@ -109,7 +112,7 @@ class OutputCache:
                 f"{path}: can't be read ({first_line(error)}), expected what a cache's outputs depend on"
             ) from None
         for key, value in json.loads(json.dumps(self.about)).items():
-            if found.get(key) != value:
+            if found.get(key) != value and (key in found or key not in NEW):
                 raise InputError(
                     f"{self.folder}: a cache for {key} {found.get(key)!r}, expected one for {value!r}, or a new folder"
                 )
