@@ -14,11 +14,11 @@ INTERPRETED = False
 """
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
-LARGEST_KERNEL = (9, 65)
-"""Rows and columns; windows of larger kernels don't fit in shared memory."""
+LARGEST_FOR_WINDOWS = (9, 65)
+"""Rows and columns of a kernel; windows of larger ones don't fit in shared memory."""
 
-WIDEST_ROWS = 9
-"""Columns of a kernel for channels-last images; more pixels of a row don't fit in registers."""
+LARGEST_FOR_ROWS = (65, 31)
+"""Rows and columns of a kernel for channels-last images; more pixels of a row don't fit in registers."""
 
 FEWEST_POSITIONS = 2**13
 """Minimum positions of a batch for the kernels; fewer leave most of a GPU idle. Not measured."""
@@ -36,12 +36,17 @@ def available() -> bool:
 
 def takes(x: Tensor, kernel: tuple[int, int]) -> bool:
     """Whether to use the kernels for an input (B, C, H, W) and a kernel size; the only place of this decision."""
-    if any(size > largest for size, largest in zip(kernel, LARGEST_KERNEL, strict=True)):
+    if not fits(kernel, LARGEST_FOR_WINDOWS) and not fits(kernel, LARGEST_FOR_ROWS):
         return False
     if INTERPRETED:
         return x.device.type == "cpu"
     positions = x.shape[0] * x.shape[2] * x.shape[3]
     return x.is_cuda and x.dtype in TYPES and positions >= FEWEST_POSITIONS and x.numel() < MOST_ELEMENTS
+
+
+def fits(kernel: tuple[int, int], largest: tuple[int, int]) -> bool:
+    """Whether a kernel is at most as large."""
+    return kernel[0] <= largest[0] and kernel[1] <= largest[1]
 
 
 def is_channels_last(x: Tensor) -> bool:

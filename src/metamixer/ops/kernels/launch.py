@@ -22,8 +22,9 @@ def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, *, epilogue, other: Tensor | None = None, flip: bool = False
 ) -> Tensor:
     """epilogue(conv(x) + bias, other), (B, C, H, W); weight: (C, kh, kw); flip: the transposed convolution."""
-    batch, channels, height, width = x.shape
-    found = cut(height, width, tuple(weight.shape[1:]))
+    batch, channels, height, width = sizes(x)
+    kernel = sizes(weight)[1:]
+    found = cut(height, width, kernel)
     out = torch.empty_like(x)
     other = x if other is None else other
     grid, loops = programs(batch * found.tiles, channels, PROGRAMS)
@@ -31,28 +32,29 @@ def convolve(
         x, weight.contiguous(), x if bias is None else bias, other, out,
         batch, channels, height, width, loops,
         *x.stride()[:2], *other.stride()[:2], *out.stride()[:2],
-        **constants(found, tuple(weight.shape[1:]), x), FLIP=flip, BIAS=bias is not None, EPILOGUE=epilogue.value,
+        **constants(found, kernel, x), FLIP=flip, BIAS=bias is not None, EPILOGUE=epilogue.value,
     )  # fmt: skip
     return out
 
 
 def moments(x: Tensor, weight: Tensor) -> Tensor:
     """Sums of conv(x) and its square over batch and positions, (2, C); weight: (C, kh, kw)."""
-    batch, channels, height, width = x.shape
-    found = cut(height, width, tuple(weight.shape[1:]))
+    batch, channels, height, width = sizes(x)
+    kernel = sizes(weight)[1:]
+    found = cut(height, width, kernel)
     grid, loops = programs(batch * found.tiles, channels, 2 * PARTS)
     parts = x.new_empty(2, *grid, dtype=wide(x))
     run(windows.moments, (*grid, 1))(
         x, weight.contiguous(), parts,
         batch, channels, height, width, loops, *x.stride()[:2],
-        **constants(found, tuple(weight.shape[1:]), x),
+        **constants(found, kernel, x),
     )  # fmt: skip
     return parts.sum(1, dtype=torch.float64).to(parts.dtype)
 
 
 def correlate(x: Tensor, grad: Tensor, kernel: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Gradients of the weight (C, kh, kw) and bias (C,) of a convolution of x with output gradient `grad`."""
-    batch, channels, height, width = x.shape
+    batch, channels, height, width = sizes(x)
     found = cut(height, width, kernel)
     chunk = min(CHUNK, found.k)
     grid, loops = programs(batch * found.tiles, channels, max(PARTS * chunk // found.k, 1))
@@ -63,10 +65,10 @@ def correlate(x: Tensor, grad: Tensor, kernel: tuple[int, int]) -> tuple[Tensor,
         *x.stride()[:2], *grad.stride()[:2], **constants(found, kernel, x),
     )  # fmt: skip
     weight = x.new_empty(channels, *kernel, dtype=wide(x))
-    sizes = constants(found, kernel, x)
+    numbers = constants(found, kernel, x)
     run(windows.gather_taps, (kernel[0] * kernel[1], channels, 1))(
         products, weight, grid[0], WINDOW_ROWS=found.window_rows,
-        **{name: sizes[name] for name in ("KH", "KW", "TOP", "LEFT", "WINDOW_COLUMNS", "ROWS", "COLUMNS", "N", "K",
+        **{name: numbers[name] for name in ("KH", "KW", "TOP", "LEFT", "WINDOW_COLUMNS", "ROWS", "COLUMNS", "N", "K",
         "SUM")},
         num_warps=1,
     )  # fmt: skip
@@ -75,14 +77,15 @@ def correlate(x: Tensor, grad: Tensor, kernel: tuple[int, int]) -> tuple[Tensor,
 
 def convolve_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, value_bias: Tensor) -> Tensor:
     """conv(gelu(conv(x) + key_bias)) + value_bias, for images that are their own window."""
-    batch, channels, height, width = x.shape
-    found = cut(height, width, tuple(key.shape[1:]))
+    batch, channels, height, width = sizes(x)
+    kernel = sizes(key)[1:]
+    found = cut(height, width, kernel)
     out = torch.empty_like(x)
     grid, loops = programs(batch, channels, PROGRAMS)
     run(windows.convolve_twice, (*grid, 1))(
         x, key.contiguous(), key_bias, value.contiguous(), value_bias, out,
         batch, height, width, loops, *x.stride()[:2], *out.stride()[:2],
-        KH=key.shape[1], KW=key.shape[2], WINDOW=height * width, COLUMNS=width, M=M, K=found.k,
+        KH=kernel[0], KW=kernel[1], WINDOW=height * width, COLUMNS=width, M=M, K=found.k,
         PRECISION=precision(x), SUM=sum_type(x), num_warps=WARPS,
     )  # fmt: skip
     return out
@@ -96,6 +99,11 @@ def fits_twice(height: int, width: int, kernel: tuple[int, int]) -> bool:
 def run(kernel, grid: tuple[int, int, int]):
     """The kernel with its grid, wrapped for torch.compile except in Triton's interpreter."""
     return kernel[grid] if INTERPRETED else wrap_triton(kernel)[grid]
+
+
+def sizes(x: Tensor) -> tuple[int, ...]:
+    """The shape; under torch.compile only the batch may be unknown, because the kernels are compiled for the others."""
+    return x.shape[0], *map(int, x.shape[1:])
 
 
 def programs(tiles: int, channels: int, wanted: int) -> tuple[tuple[int, int], int]:
