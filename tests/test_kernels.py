@@ -4,11 +4,13 @@ import copy
 import functools
 import importlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pytest
 import timm
@@ -24,6 +26,7 @@ from metamixer.mixer import FFNifiedAttention
 from metamixer.models import create_model
 from metamixer.ops import SERIES, accelerate, fused, kernels
 from metamixer.ops.small_maps import use_matrices
+from metamixer.tasks import Classification
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton isn't made for this platform"
@@ -259,6 +262,78 @@ def test_the_mixer_is_one_kernel_without_gradients(operators, monkeypatch):
     with torch.no_grad():
         torch.testing.assert_close(mixer(x), expected)
     assert calls
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel"), [((2, 2, 7, 7), (7, 7)), ((3, 1, 13, 29), (3, 3)), ((1, 2, 31, 5), (3, 5))]
+)
+def test_two_convolutions_in_one_kernel(operators, shape, kernel):
+    """The whole image at once, and tiles of odd images with their margins."""
+    x, key, bias = (value.detach() for value in example(*shape, kernel))
+    value, offset = key.flip(2), bias.flip(0)
+    expected = reference(reference(x, key, bias, gelu=True), value, offset)
+    torch.testing.assert_close(operators.depthwise_twice(x, key, bias, value, offset), expected)
+
+
+def test_two_kernels_where_margins_would_cost_more(operators):
+    assert operators.launch.pays_twice(56, 56, (3, 3))
+    assert not operators.launch.pays_twice(16, 16, (7, 7))
+    assert not operators.launch.pays_twice(56, 56, (31, 31))
+
+
+@pytest.fixture
+def table(operators, tmp_path, monkeypatch):
+    """A function that lets `measured` read times (convolve, correlate, PyTorch) of 3x3 kernels at 9x9."""
+
+    def write(convolve, correlate, theirs, gpu="none"):
+        numbers = dict(operators.launch.NUMBERS, M=16)
+        times = {"convolve": convolve, "correlate": correlate}
+        form = {name: {"ms": ms, "numbers": numbers} for name, ms in times.items()}
+        row = {"kernel": [3, 3], "image": [9, 9], "windows": form, "PyTorch": {"windows": theirs}}
+        file = tmp_path / "kernels.json"
+        file.write_text(json.dumps({"gpu": gpu, "sizes": [row]}))
+        monkeypatch.setenv(kernels.measured.TABLE, str(file))
+        kernels.measured.load()
+
+    yield write
+    monkeypatch.undo()
+    kernels.measured.load()
+
+
+def test_a_table_says_for_which_sizes_the_kernels_pay(table):
+    table(convolve=1.0, correlate=2.0, theirs=4.5)
+    assert kernels.measured.pays("windows", (3, 3), (9, 9))
+    table(convolve=1.0, correlate=2.0, theirs=3.5)
+    assert not kernels.measured.pays("windows", (3, 3), (9, 9))
+    assert kernels.measured.pays("windows", (3, 3), (9, 10))
+    table(convolve=1.0, correlate=2.0, theirs=3.5, gpu="another")
+    assert kernels.measured.pays("windows", (3, 3), (9, 9))
+
+
+def test_a_table_says_how_kernels_are_launched(operators, table, monkeypatch):
+    table(convolve=1.0, correlate=2.0, theirs=4.5)
+    compiled, run = [], operators.launch.run
+    monkeypatch.setattr(
+        operators.launch,
+        "run",
+        lambda kernel, grid: (
+            lambda *sizes, **constants: compiled.append(constants) or run(kernel, grid)(*sizes, **constants)
+        ),
+    )
+    for size in (9, 8):
+        x, weight, bias = example(20, 1, size, size, (3, 3))
+        torch.testing.assert_close(operators.depthwise(x, weight, bias), reference(x, weight, bias))
+    assert [constants["M"] for constants in compiled] == [16, 64]
+
+
+def test_fit_takes_the_kernels_on_request(operators, monkeypatch):
+    task = Classification("ffnet_nano", 3, model_args={name: SMALL[name] for name in ("depths", "dims", "stem_dim")})
+    task.trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    task.configure_model()
+    assert "DepthwiseConv2d" not in {type(module).__name__ for module in task.network.modules()}
+    monkeypatch.setenv(kernels.SWITCH, "fit")
+    task.configure_model()
+    assert "DepthwiseConv2d" in {type(module).__name__ for module in task.network.modules()}
 
 
 def test_autocast_checkpointing_and_compile(operators):

@@ -5,6 +5,7 @@
 computed as before.
 """
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -24,6 +25,7 @@ FORMS: dict[type[nn.Module], Callable[[nn.Module], type[nn.Module] | None]] = {}
 def accelerate(model: nn.Module) -> nn.Module:
     """Make a network use the kernels, in place: ours, timm's ConvNeXt, RepLKNet and others with depthwise layers."""
     if kernels.available():
+        kernels.measured.load(always=os.environ.get(kernels.SWITCH) == "always")
         for module in model.modules():
             choose = FORMS.get(type(module))
             form = choose(module) if choose else None
@@ -207,16 +209,13 @@ def key_gelu_value(key: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
     images = as_images(x)
     alone = not torch.is_grad_enabled() and not key.training and not kernels.is_channels_last(images)
     if alone and kernels.takes(images, (1, 1)):
-        from .kernels.launch import fits_twice
+        from .kernels.launch import pays_twice
         from .kernels.operators import depthwise_twice
 
         (first, shift), (second, offset) = key.merged(x), value.merged(x)
-        if (
-            shift is not None
-            and offset is not None
-            and first.shape == second.shape
-            and fits_twice(*images.shape[2:], tuple(first.shape[2:]))
-        ):
+        size, same = tuple(first.shape[2:]), first.shape == second.shape
+        biased = shift is not None and offset is not None
+        if biased and same and kernels.takes(images, size) and pays_twice(*images.shape[2:], size):
             return depthwise_twice(images, first, shift, second, offset).view(x.shape)
     return value(key(x, gelu=True))
 

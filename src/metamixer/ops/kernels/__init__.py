@@ -6,8 +6,12 @@ import os
 import torch
 from torch import Tensor
 
+from . import measured
+
 SWITCH = "METAMIXER_KERNELS"
-"""Environment variable; with `off`, `accelerate` changes nothing."""
+"""Environment variable. off: `accelerate` changes nothing; fit: `fit` accelerates its networks too; always: for every
+supported size, even if PyTorch was measured to be faster.
+"""
 
 INTERPRETED = False
 """Run kernels in Triton's interpreter on the CPU; tests set it and `TRITON_INTERPRET=1` before importing the operators.
@@ -34,6 +38,11 @@ def available() -> bool:
     return INTERPRETED or torch.cuda.is_available()
 
 
+def used_by_fit() -> bool:
+    """Whether `fit` accelerates its networks; on request only, as no measured training was faster."""
+    return os.environ.get(SWITCH) == "fit"
+
+
 def takes(x: Tensor, kernel: tuple[int, int]) -> bool:
     """Whether to use the kernels for an input (B, C, H, W) and a kernel size; the only place of this decision."""
     if not fits(kernel, LARGEST_FOR_WINDOWS) and not fits(kernel, LARGEST_FOR_ROWS):
@@ -41,7 +50,14 @@ def takes(x: Tensor, kernel: tuple[int, int]) -> bool:
     if INTERPRETED:
         return x.device.type == "cpu"
     positions = x.shape[0] * x.shape[2] * x.shape[3]
-    return x.is_cuda and x.dtype in TYPES and positions >= FEWEST_POSITIONS and x.numel() < MOST_ELEMENTS
+    large = positions >= FEWEST_POSITIONS and x.numel() < MOST_ELEMENTS
+    return x.is_cuda and x.dtype in TYPES and large and measured.pays(form_for(x, kernel), kernel, x.shape[2:])
+
+
+def form_for(x: Tensor, kernel: tuple[int, int]) -> str:
+    """Which kernels compute a depthwise convolution of x: `rows` of channels-last images, or `windows`."""
+    last = is_channels_last(x) or not fits(kernel, LARGEST_FOR_WINDOWS)
+    return "rows" if last and fits(kernel, LARGEST_FOR_ROWS) else "windows"
 
 
 def fits(kernel: tuple[int, int], largest: tuple[int, int]) -> bool:

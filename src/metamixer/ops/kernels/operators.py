@@ -11,7 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from . import INTERPRETED, LARGEST_FOR_ROWS, LARGEST_FOR_WINDOWS, fits, is_channels_last, launch, launch_rows, windows
+from . import INTERPRETED, form_for, is_channels_last, launch, launch_rows, windows
 
 operator = torch.library.custom_op if INTERPRETED else torch.library.triton_op
 """torch.compile inlines the kernels of a triton_op and launches them itself."""
@@ -152,9 +152,8 @@ def _computed_in(x: Tensor, kernel: tuple[int, int] = (1, 1)) -> Tensor:
     """x in autocast's type for convolutions, in a memory layout whose kernels take this kernel size."""
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
-    if fits(kernel, LARGEST_FOR_ROWS) and (is_channels_last(x) or not fits(kernel, LARGEST_FOR_WINDOWS)):
-        return x.contiguous(memory_format=torch.channels_last)
-    return by_rows(x)
+    last = form_for(x, kernel) == "rows"
+    return x.contiguous(memory_format=torch.channels_last) if last else by_rows(x)
 
 
 def kernels_for(x: Tensor) -> ModuleType:
