@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from ...errors import InputError
+
 TABLE = "METAMIXER_KERNELS_TABLE"
 """Environment variable: a file that `benchmarks/kernels.py` wrote."""
 
@@ -29,7 +31,10 @@ def load(*, always: bool = False) -> None:
 
     always: every size pays.
     """
-    path = Path(os.environ.get(TABLE) or Path(__file__).with_name("measured.json"))
+    named = os.environ.get(TABLE)
+    path = Path(named or Path(__file__).with_name("measured.json"))
+    if named and not path.is_file():
+        raise InputError(f"{TABLE} {named}: no such file, expected one that benchmarks/kernels.py wrote")
     content = json.loads(path.read_text()) if path.is_file() else {}
     PAYS.clear()
     LAUNCHES.clear()
