@@ -7,7 +7,7 @@ SLOW := ray resume training export_command predictors conformance kernels recipe
 LONGEST := $(SLOW:%=tests/test_%.py)
 DIGITS := recipes/classification/digits.yaml --out runs/digits
 
-.PHONY: help setup demo test fuzz audit lint format types kill-campaign two-processes two-nodes minute-one gpu-dry timm-suite clean
+.PHONY: help setup demo test fuzz audit lint format types kill-campaign two-processes two-nodes minute-one gpu-dry gpu-data timm-suite clean
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -52,6 +52,9 @@ two-nodes: $(INSTALLED)  ## train over two torchrun agents on this machine, one 
 
 gpu-dry: $(INSTALLED)  ## run all parts of benchmarks/gpu_all.sh on the CPU with small networks: make gpu-dry DATA=FOLDER
 	folder=$$(mktemp -d) && PATH=$(BIN):$$PATH DRY=1 LIMIT=3600 DATA=$(DATA) OMP_NUM_THREADS=1 bash benchmarks/gpu_all.sh $$folder && rm -r $$folder
+
+gpu-data: $(INSTALLED)  ## pack mini-ImageNet for gpu_all.sh into runs/gpu_data: make gpu-data DATA=/data/mini_imagenet
+	$(BIN)/python benchmarks/gpu_data.py $(DATA) --out runs/gpu_data/mini_imagenet.tar.gz
 
 minute-one: $(INSTALLED)  ## install the wheel into a fresh environment and run examples/minute_one.py there without the network
 	folder=$$(mktemp -d) && OMP_NUM_THREADS=1 $(BIN)/python tests/minute_one_from_wheel.py $$folder && rm -r $$folder

@@ -5,8 +5,9 @@ clouds.
     python benchmarks/gpu.py --parts images --backend auto
 
 Equality is checked in float32 without TF32. Images per second are for 256 px and bfloat16, each network in a form of
-`metamixer.deploy`, in turn. `--backend auto` uses the faster of eager and compiled; compiling takes minutes. Writes
-benchmarks/results/gpu.{json,md}, or `--out`. `--device cpu --quick` is a dry run of everything on small networks.
+`metamixer.deploy`, in turn. `--backend auto` uses the faster of eager and compiled; compiling takes minutes. Point
+clouds are timed with our convolution and with PyTorch's recorded operators. Writes benchmarks/results/gpu.{json,md}, or
+`--out`, also when it is stopped. `--device cpu --quick` is a dry run of everything on small networks.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import timm
 import torch
@@ -22,7 +24,8 @@ from torch import Tensor, nn
 from trainings import write_results
 
 from metamixer import create_model, deploy, list_models
-from metamixer.ops.sparse import SparseVoxels, VoxelGrid
+from metamixer.ops import submanifold
+from metamixer.ops.sparse import NeighborMap, SparseVoxels, VoxelGrid
 
 RESULTS = Path(__file__).parent / "results/gpu"
 PEERS = ("convnext_tiny", "swin_tiny_patch4_window7_224", "caformer_s18", "repvit_m1_5", "fastvit_sa12")
@@ -45,10 +48,9 @@ def networks(task: str, quick: bool) -> list[str]:
     return [name for name in list_models(task) if not quick or "nano" in name]
 
 
-def equality(options: argparse.Namespace) -> dict[str, float]:
+def equality(options: argparse.Namespace, found: dict[str, float]) -> None:
     """Network -> largest difference from the CPU's output, as a fraction of the largest output."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    found = {}
     for task, shape in IMAGES.items():
         for name in networks(task, options.quick):
             found[name] = difference(create_model(name).eval(), torch.randn(shape), options.device)
@@ -63,7 +65,6 @@ def equality(options: argparse.Namespace) -> dict[str, float]:
             moved = SparseVoxels(features.to(options.device), VoxelGrid.of(cells.to(options.device)))
             actual = network.to(options.device)(moved).cpu()
         found[name] = relative_difference(actual, expected)
-    return found
 
 
 @torch.inference_mode()
@@ -77,10 +78,9 @@ def relative_difference(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).abs().max() / expected.abs().max())
 
 
-def images_a_second(options: argparse.Namespace) -> dict[str, dict]:
+def images_a_second(options: argparse.Namespace, found: dict[str, dict]) -> None:
     """Network and batch -> its form and its median images per second over interleaved rounds."""
     sizes = {name: globals()[name] for name in QUICK} | (QUICK if options.quick else {})
-    found = {}
     for batch in sizes["BATCHES"]:
         example = torch.randn(batch, 3, sizes["SIZE"], sizes["SIZE"], device=options.device)
         runtimes = {}
@@ -99,7 +99,6 @@ def images_a_second(options: argparse.Namespace) -> dict[str, dict]:
         for name, taken in seconds.items():
             speed = batch / statistics.median(taken)
             found[f"{name}, {batch}"] = {"form": runtimes[name].name, "images_a_second": speed}
-    return found
 
 
 def measure(action: Callable[[], object]) -> float:
@@ -117,7 +116,16 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def points(options: argparse.Namespace) -> dict[str, dict]:
+def recorded_convolution(x: Tensor, weight: Tensor, neighbors: NeighborMap) -> Tensor:
+    """Our submanifold convolution in operators that PyTorch records and differentiates one by one."""
+    total = submanifold._sum_type(submanifold._product(x, weight[len(weight) // 2]))
+    for i, rows, others in neighbors.both_ways():
+        product = submanifold._product(x.index_select(0, others), weight[i])
+        total = total.index_add(0, rows, submanifold._sum_type(product))
+    return total.to(x.dtype)
+
+
+def points(options: argparse.Namespace, found: dict[str, dict]) -> None:
     """Milliseconds and memory of the full ffnet_3d on 100,000 voxels, neighbor maps included."""
     cells = surface(500 if options.quick else VOXELS).to(options.device)
     network = create_model("ffnet_3d_nano" if options.quick else "ffnet_3d", num_classes=20).to(options.device)
@@ -131,15 +139,20 @@ def points(options: argparse.Namespace) -> dict[str, dict]:
             forward()
 
     actions = {"inference": infer, "training, forward and backward": lambda: forward().sum().backward()}
-    found = {}
     for title, action in actions.items():
         network.train(title != "inference")
-        action()
-        if options.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        taken = statistics.median(measure(action) for _ in range(7))
-        found[title] = {"milliseconds": 1e3 * taken, "gigabytes": torch.cuda.max_memory_allocated() / 1e9}
-    return found
+        found[title] = time_and_memory(action, options)
+        with patch.object(submanifold._SubmanifoldConvolution, "apply", recorded_convolution):
+            found[f"{title}, PyTorch's operators"] = time_and_memory(action, options)
+
+
+def time_and_memory(action: Callable[[], object], options: argparse.Namespace) -> dict[str, float]:
+    """Median milliseconds of a call, and peak memory."""
+    action()
+    if options.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    taken = statistics.median(measure(action) for _ in range(1 if options.quick else 7))
+    return {"milliseconds": 1e3 * taken, "gigabytes": torch.cuda.max_memory_allocated() / 1e9}
 
 
 TABLES: dict[str, Callable[[dict], list[str]]] = {
@@ -161,11 +174,12 @@ TABLES: dict[str, Callable[[dict], list[str]]] = {
 }
 """Part of the results -> its table as Markdown lines."""
 
-PARTS: dict[str, Callable[[argparse.Namespace], dict]] = {
+PARTS: dict[str, Callable[[argparse.Namespace, dict], None]] = {
     "equality": equality,
     "points": points,
     "images": images_a_second,
 }
+"""Part -> a function that adds its results to a dictionary."""
 
 
 def main() -> None:
@@ -180,9 +194,12 @@ def main() -> None:
     content = {"gpu": device}
     lines = [f"{device}, PyTorch {torch.__version__}."]
     for name in options.parts:
-        content[name] = PARTS[name](options)
-        lines += ["", *TABLES[name](content[name])]
-        write_results(options.out, lines, content)
+        content[name] = {}
+        try:
+            PARTS[name](options, content[name])
+        finally:  # of a part that is stopped, what it has
+            lines += ["", *TABLES[name](content[name])]
+            write_results(options.out, lines, content)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 # (default 520). Started again with the same FOLDER, it skips finished parts and resumes the trainings. Needs torch,
 # timm, Lightning and Triton, but no internet; a part whose packages or data are missing says so and ends.
 # The trainings read DATA (default runs/gpu_data), with the folders CamVid, super_resolution (T91, BSDS200, Set5) and
-# mini_imagenet; those without their folder are left out.
+# mini_imagenet (or mini_imagenet.tar.gz, from `make gpu-data`); those without their folder are left out.
 # `make gpu-dry` runs all parts on a CPU, the kernels in Triton's interpreter, with small networks and inputs.
 set -u
 cd "$(dirname "$0")/.." || exit
@@ -47,11 +47,17 @@ train() { # NAME SECONDS RECIPE OPTION...: a training that resumes
         --resume auto --trainer.enable_progress_bar false "$@"
 }
 
+if [ -e "$data/mini_imagenet.tar.gz" ] && [ ! -d "$data/mini_imagenet" ]; then
+    mkdir -p "$data/unpacked" && tar -xzf "$data/mini_imagenet.tar.gz" -C "$data/unpacked" &&
+        mv "$data/unpacked" "$data/mini_imagenet" # whole, if the script is stopped here
+fi
+
 if [ -n "$dry" ]; then
     device=cpu size=32 batch=2 ours=ffnet_nano others=(ffnet_nano test_convnext) quick=(--quick)
     rounds=(--rounds 1 --warmup 1)
     best=("timm's loop, fp32" "metamixer fit")
     all=("${best[@]}" "metamixer fit, kernels, bf16-mixed")
+    choices=("metamixer fit, channels-last" "metamixer fit, NCHW, bf16-mixed")
     fitting=(--trainer.accelerator cpu --trainer.precision 32 --trainer.max_epochs 1 --data.num_workers 0
         --trainer.limit_train_batches 1 --trainer.limit_val_batches 1 --data.batch_size 2)
     zero=(recipes/forecasting/ffnet_ts_zero.yaml --minutes 0.02 --device cpu)
@@ -63,19 +69,26 @@ else
     all=("plain PyTorch, fp32" "timm's loop, fp32" "metamixer fit" "${best[@]}"
         "metamixer fit --trainer.precision bf16-mixed" "metamixer fit, kernels, bf16-mixed"
         "metamixer fit, kernels, compile: true, bf16-mixed")
+    choices=("metamixer fit" "metamixer fit, channels-last" "metamixer fit --trainer.precision bf16-mixed"
+        "metamixer fit, NCHW, bf16-mixed" "metamixer fit, compile: true, bf16-mixed"
+        "metamixer fit, compile: reduce-overhead, bf16-mixed")
     fitting=()
     zero=(recipes/forecasting/ffnet_ts_zero_gpu.yaml --minutes 6 --device cuda)
 fi
 kernels() { TRITON_INTERPRET=${dry:+1} benchmark "$@" --device "$device"; }
 
 benchmark equality 60 gpu --parts equality --device "$device" "${quick[@]}"
-kernels token_mixer 100 token_mixer --shapes 2 --rounds 5
 kernels kernels 100 kernels --shapes 3 --seconds 85
+[ -e "$out/kernels.json" ] && export METAMIXER_KERNELS_TABLE="$out/kernels.json" # launched as measured from now on
+METAMIXER_KERNELS=always kernels token_mixer 100 token_mixer --shapes 2 --rounds 5
 benchmark training_ffnet_1 110 training_step --device "$device" --model "$ours" --size "$size" --batch "$batch" \
     "${rounds[@]}" --only "${all[@]}"
 benchmark training_all 150 training_step --device "$device" --model "${others[@]}" --size "$size" --batch "$batch" \
     "${rounds[@]}" --only "${best[@]}"
-benchmark inference 90 gpu --parts images points --device "$device" "${quick[@]}"
+benchmark inference 90 gpu --parts images --device "$device" "${quick[@]}"
+benchmark points 40 gpu --parts points --device "$device" "${quick[@]}"
+benchmark training_choices 70 training_step --device "$device" --model "$ours" --size "$size" --batch "$batch" \
+    "${rounds[@]}" --only "${choices[@]}"
 [ -d "$data/CamVid" ] && train camvid 300 segmentation/camvid_gpu --data.root "$data/CamVid" "${fitting[@]}"
 [ -d "$data/super_resolution" ] && train sr_light 300 super_resolution/291_images_light_x2 \
     --data.root "$data/super_resolution" "${fitting[@]}"

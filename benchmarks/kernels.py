@@ -3,16 +3,16 @@
     python benchmarks/kernels.py --seconds 200
 
 Shapes are those of ffnet_1's token mixers at 224 and 256 px, batch 128, bfloat16. All settings are compiled first, on
-all cores. Writes benchmarks/results/kernels.json after each shape. The limit is the time in which a large copy on the
-same GPU moves the bytes that the kernel must move: each input read once, each output written once. `--device cpu` is a
-dry run in Triton's interpreter.
+all cores. Writes benchmarks/results/kernels.json after each shape, the table that METAMIXER_KERNELS_TABLE can name. The
+limit is the time in which a large copy on the same GPU moves the bytes that the kernel must move: each input read once,
+each output written once. `--device cpu` is a dry run in Triton's interpreter.
 """
 
 import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -24,19 +24,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metamixer.ops.kernels.layout import cut
+from metamixer.ops.kernels.measured import gpu
+from metamixer.system.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 SHAPES = ((320, 14, 7), (640, 7, 7), (80, 56, 3), (160, 28, 3), (320, 16, 7), (640, 8, 7))
 """Channels, side of the image and kernel size."""
 BATCH = 128
 DRY_SHAPES, DRY_BATCH = ((2, 7, 3),), 4
-NUMBERS = {
-    "launch": ("M", "CHUNK", "WARPS", "PROGRAMS", "PARTS"),
-    "launch_rows": ("R", "CHANNELS", "WARPS", "LONGEST_SEGMENT", "PARTS"),
-}
-"""Module of the launches -> its numbers."""
+REQUIRED = {"convolve", "correlate"}
+"""Kernels without whose times nothing can be said of a form."""
+
 SETTINGS = {
-    "launch": (
+    "windows": (
         (64, 64, 4, 1024, 512),
         (64, 32, 4, 4096, 2048),
         (64, 16, 4, 4096, 2048),
@@ -44,7 +44,7 @@ SETTINGS = {
         (128, 32, 8, 2048, 1024),
         (32, 32, 4, 4096, 2048),
     ),
-    "launch_rows": (
+    "rows": (
         (8, 64, 4, 16, 1024),
         (8, 64, 8, 16, 1024),
         (4, 64, 4, 16, 2048),
@@ -53,58 +53,88 @@ SETTINGS = {
         (8, 128, 8, 8, 1024),
     ),
 }
-"""The same module -> values of these numbers to try in addition to its own."""
+"""Form of the kernels -> values of its `NUMBERS` to try in addition to its own."""
+
+Shape = tuple[int, int, int]
+Setting = tuple[tuple[str, int], ...]
 
 
-def module_of(name: str):
-    """The module that launches an action."""
+def launches(form: str):
+    """The module that launches a form of the kernels."""
     from metamixer.ops.kernels import launch, launch_rows
 
-    return launch_rows if name.endswith("rows") else launch
+    return {"windows": launch, "rows": launch_rows}[form]
 
 
-def actions(c: int, side: int, k: int, batch: int, device: str) -> dict[str, tuple]:
-    """Name -> (function, number of tensors that it must move)."""
-    from metamixer.ops.kernels import launch, launch_rows, windows
+def actions(shape: Shape, batch: int, device: str) -> dict[tuple[str, str], tuple[Callable[[], object], int]]:
+    """(form, kernel) -> (function, number of tensors that it must move)."""
+    from metamixer.ops.kernels import windows
 
+    c, side, k = shape
     torch.manual_seed(0)
     dtype = torch.bfloat16 if device == "cuda" else torch.float16
     x, grad = (torch.randn(batch, c, side, side, device=device, dtype=dtype) for _ in range(2))
     w = torch.randn(c, k, k, device=device, dtype=dtype) / k
     b = torch.randn(c, device=device)
-    found = {}
-    for suffix, form, arrange in (("", launch, channel_major), (", rows", launch_rows, channels_last)):
-        ours, theirs = arrange(x), arrange(grad)
+    found: dict[tuple[str, str], tuple[Callable[[], object], int]] = {}
+    for form, arrange in (("windows", channel_major), ("rows", channels_last)):
+        launch, ours, theirs = launches(form), arrange(x), arrange(grad)
+        derivative = partial(launch.convolve, ours, w, b, epilogue=windows.GELU_BACKWARD, other=theirs)
         found |= {
-            f"convolve{suffix}": (partial(form.convolve, ours, w, b, epilogue=windows.PLAIN), 2),
-            f"GELU backward{suffix}": (
-                partial(form.convolve, ours, w, b, epilogue=windows.GELU_BACKWARD, other=theirs),
-                3,
-            ),
-            f"moments{suffix}": (partial(form.moments, ours, w), 1),
-            f"correlate{suffix}": (partial(form.correlate, ours, theirs, (k, k)), 2),
+            (form, "convolve"): (partial(launch.convolve, ours, w, b, epilogue=windows.GELU), 2),
+            (form, "GELU backward"): (derivative, 3),
+            (form, "moments"): (partial(launch.moments, ours, w), 1),
+            (form, "correlate"): (partial(launch.correlate, ours, theirs, (k, k)), 2),
         }
-    found["twice"] = (partial(launch.convolve_twice, channel_major(x), w, b, w, b), 2)
-    return (
-        found if cut(side, side, (k, k)).whole else {name: action for name, action in found.items() if name != "twice"}
-    )
+    if launches("windows").pays_twice(side, side, (k, k)):
+        twice = partial(launches("windows").convolve_twice, channel_major(x), w, b, w, b)
+        found["windows", "convolve_twice"] = twice, 2
+    return found
 
 
-def references(c: int, side: int, k: int, batch: int, device: str) -> dict[str, Callable[[], object]]:
+def references(shape: Shape, batch: int, device: str) -> dict[str, Callable[[], object]]:
     """PyTorch's kernels on the same data."""
+    c, side, k = shape
     torch.manual_seed(0)
     x = torch.randn(batch, c, side, side, device=device, dtype=torch.bfloat16)
     w = torch.randn(c, 1, k, k, device=device, dtype=torch.bfloat16, requires_grad=True)
-    last = x.to(memory_format=torch.channels_last).requires_grad_()
-    first = x.clone().requires_grad_()
-    y, z = (F.conv2d(v, w, padding=k // 2, groups=c) for v in (first, last))
-    grad, grad_last = torch.randn_like(y), torch.randn_like(z)
-    return {
-        "cuDNN convolve, NCHW": lambda: F.conv2d(first, w, padding=k // 2, groups=c),
-        "cuDNN convolve, channels-last": lambda: F.conv2d(last, w, padding=k // 2, groups=c),
-        "cuDNN backward, NCHW": lambda: torch.autograd.grad(y, (first, w), grad, retain_graph=True),
-        "cuDNN backward, channels-last": lambda: torch.autograd.grad(z, (last, w), grad_last, retain_graph=True),
-    }
+    b = torch.randn(c, device=device, dtype=torch.bfloat16)
+
+    def convolve(x: Tensor) -> Tensor:
+        return F.gelu(F.conv2d(x, w, b, padding=k // 2, groups=c))
+
+    def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.var_mean(F.conv2d(x, w, padding=k // 2, groups=c), (0, 2, 3))
+
+    found = {}
+    for form, arrange in (("windows", torch.Tensor.clone), ("rows", channels_last)):
+        own = arrange(x).requires_grad_()
+        y = F.conv2d(own, w, padding=k // 2, groups=c)
+        grad = torch.randn_like(y)
+        found |= {
+            f"{form}: convolution": lambda own=own: F.conv2d(own, w, padding=k // 2, groups=c),
+            f"{form}: its backward": lambda y=y, own=own, grad=grad: torch.autograd.grad(
+                y, (own, w), grad, retain_graph=True
+            ),
+            f"{form}: convolution and GELU": without_gradients(convolve, own),
+            f"{form}: moments": without_gradients(moments, own),
+        }
+        if device == "cuda":
+            found |= {
+                f"{form}: convolution and GELU, compiled": without_gradients(torch.compile(convolve), own),
+                f"{form}: moments, compiled": without_gradients(torch.compile(moments), own),
+            }
+    return found
+
+
+def without_gradients(function: Callable[[Tensor], object], x: Tensor) -> Callable[[], object]:
+    """A call that records nothing for a backward pass."""
+
+    def call() -> object:
+        with torch.no_grad():
+            return function(x)
+
+    return call
 
 
 def channel_major(x: Tensor) -> Tensor:
@@ -115,28 +145,26 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def settings(name: str, c: int, side: int, k: int) -> Iterator[dict[str, int]]:
-    """Candidates for the numbers of a launch; its current numbers come first."""
-    module = module_of(name)
-    key = module.__name__.rpartition(".")[2]
-    yield {number: getattr(module, number) for number in NUMBERS[key]}
-    found = cut(side, side, (k, k))
-    candidates = (dict(zip(NUMBERS[key], values, strict=True)) for values in SETTINGS[key])
-    yield from (numbers for numbers in candidates if numbers.get("CHUNK", 0) <= found.k)
+def settings(form: str, name: str, shape: Shape) -> list[Setting]:
+    """Candidates for the numbers of a launch; the default ones come first."""
+    own = launches(form).NUMBERS
+    candidates = [own, *(dict(zip(own, values, strict=True)) for values in SETTINGS[form])]
+    largest = cut(shape[1], shape[1], (shape[2], shape[2])).k
+    fitting = [numbers for numbers in candidates if numbers is own or numbers.get("CHUNK", 0) <= largest]
+    return list(dict.fromkeys(tuple(numbers.items()) for numbers in fitting))
 
 
-def take(name: str, setting: tuple) -> None:
-    """Put a setting into the module that launches an action."""
-    for number, value in setting:
-        setattr(module_of(name), number, value)
+def take(form: str, setting: Setting) -> None:
+    """Launch a form of the kernels in this way from now on."""
+    launches(form).NUMBERS = dict(setting)
 
 
-def compile_one(job: tuple) -> str:
+def compile_one(job: tuple[str, str, Shape, Setting]) -> str:
     """Run one setting on a small batch, so that the compiled kernel is cached on disk; return the error or ""."""
-    name, shape, setting = job
-    take(name, setting)
+    form, name, shape, setting = job
+    take(form, setting)
     try:
-        actions(*shape, batch=8, device="cuda")[name][0]()
+        actions(shape, batch=8, device="cuda")[form, name][0]()
         torch.cuda.synchronize()
         return ""
     except Exception as error:  # such as too much shared memory; this setting is skipped
@@ -169,65 +197,59 @@ def main() -> None:
         interpret()
     end = time.time() + options.seconds
     rate = copy_rate(options.device)
-    content = {
-        "gpu": "none" if dry else torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "copy_bytes_a_second": rate,
-        "shapes": {},
-    }
+    content = {"gpu": gpu(), "torch": torch.__version__, "copy_bytes_a_second": rate, "sizes": []}
     shapes = (DRY_SHAPES if dry else SHAPES)[: options.shapes]
-    jobs = {
-        (name, shape): list(dict.fromkeys(tuple(choice.items()) for choice in settings(name, *shape)))[
-            : 1 if dry else 9
-        ]
+    jobs = [
+        (form, name, shape, setting)
         for shape in shapes
-        for name in actions(16, *shape[1:], batch=2, device=options.device)
-    }
-    flat = [(name, shape, setting) for (name, shape), choices in jobs.items() for setting in choices]
-    print(f"{len(flat)} settings", flush=True)
-    refused = {} if dry else compile_all(flat)
+        for form, name in actions((16, *shape[1:]), batch=2, device=options.device)
+        for setting in settings(form, name, shape)[: 2 if dry else None]
+    ]
+    print(f"{len(jobs)} settings", flush=True)
+    refused = {} if dry else compile_all(jobs)
     print(f"compiled, {end - time.time():.0f} s left; refused {len(refused)}: {set(refused.values())}", flush=True)
     for shape in shapes:
         if time.time() > end:
             break
-        content["shapes"][str(shape)] = measure(shape, jobs, refused, rate, end, options.device)
+        chosen = [job for job in jobs if job[2] == shape and job not in refused]
+        content["sizes"].append(measure(shape, chosen, rate, end, options.device))
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+        write_text(options.out.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
 
 
-def measure(
-    shape: tuple[int, int, int], jobs: dict, refused: dict[tuple, str], rate: float, end: float, device: str
-) -> dict:
-    """Times of all kernels on one shape."""
-    c, side, _ = shape
+def measure(shape: Shape, jobs: list[tuple], rate: float, end: float, device: str) -> dict:
+    """A row of the table that `metamixer.ops.kernels.measured` reads: times of all kernels on one shape."""
+    c, side, k = shape
     batch = BATCH if device == "cuda" else DRY_BATCH
-    ours = actions(*shape, batch=batch, device=device)
-    tensor_bytes = 2 * batch * c * side * side
-    found = {}
-    for name, (action, tensors) in ours.items():
-        limit = tensors * tensor_bytes / rate * 1e3
-        taken = {}
-        for setting in jobs[name, shape]:
-            if (name, shape, setting) not in refused and (time.time() < end or not taken):
-                take(name, setting)
-                taken[setting] = graph_milliseconds(action, rep=8)
-        chosen, best = jobs[name, shape][0], min(taken, key=taken.get)
-        take(name, chosen)
-        ordered = sorted(taken.items(), key=lambda item: item[1])
-        found[name] = {
-            "limit_ms": limit,
-            "chosen_ms": taken.get(chosen),
-            "ms": {str(dict(setting)): ms for setting, ms in ordered},
-        }
-        print(
-            f"{shape} {name:20s} limit {limit:.4f} chosen {taken.get(chosen, -1):.4f} best {taken[best]:.4f} "
-            f"{list(dict(best).values())}",
-            flush=True,
-        )
-    for name, action in references(*shape, batch=batch, device=device).items():
-        found[name] = {"ms": bench_milliseconds(action)}
-        print(f"{shape} {name} {found[name]['ms']:.4f}", flush=True)
-    return found
+    row: dict = {"kernel": [k, k], "image": [side, side], "channels": c, "batch": batch, "windows": {}, "rows": {}}
+    for (form, name), (action, tensors) in actions(shape, batch=batch, device=device).items():
+        limit = tensors * 2 * batch * c * side * side / rate * 1e3
+        found = fastest(action, form, [job[3] for job in jobs if job[:2] == (form, name)], end)
+        if found:
+            row[form][name] = {"limit_ms": limit, "fraction_of_limit": limit / found["ms"], **found}
+            print(f"{shape} {form} {name}: {found['ms']:.4f} ms, {limit / found['ms']:.0%} of the limit", flush=True)
+    times = {}
+    for name, action in references(shape, batch=batch, device=device).items():
+        if time.time() < end or "compiled" not in name:
+            times[name] = bench_milliseconds(action)
+            print(f"{shape} PyTorch {name}: {times[name]:.4f} ms", flush=True)
+    both = {form: times[f"{form}: convolution"] + times[f"{form}: its backward"] for form in SETTINGS}
+    return row | {"PyTorch": {form: ms for form, ms in both.items() if REQUIRED.issubset(row[form])}, "others": times}
+
+
+def fastest(action: Callable[[], object], form: str, tried: list[Setting], end: float) -> dict:
+    """Milliseconds of the fastest setting and of all; empty if none could be compiled."""
+    default, taken = launches(form).NUMBERS, {}
+    for setting in tried:
+        if time.time() < end or not taken:
+            take(form, setting)
+            taken[setting] = graph_milliseconds(action, rep=8)
+    launches(form).NUMBERS = default
+    if not taken:
+        return {}
+    best = min(taken, key=taken.get)
+    every = sorted((ms, list(dict(setting).values())) for setting, ms in taken.items())
+    return {"ms": taken[best], "numbers": dict(best), "default_ms": taken.get(tuple(default.items())), "every": every}
 
 
 if __name__ == "__main__":

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import torch
 import triton
-import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from metamixer.ops.kernels import launch, launch_rows, rows, windows
-from metamixer.ops.kernels.layout import cut
+from metamixer.ops.kernels.layout import cut, cut_twice
 
 SHAPES = ((14, 7), (7, 7), (56, 3), (28, 3))
 """Side of the image and kernel size of ffnet_1's token mixers at 224 px."""
+CHANNELS = 320
 FLOATS = {"bias", "key_bias", "value_bias", "grad_sums", "products"}
 POINTERS = FLOATS | {"x", "weight", "grad", "other", "out", "key", "value"}
 CONVOLVE = {"FLIP": False, "BIAS": True, "EPILOGUE": 1}
@@ -38,19 +38,14 @@ KERNELS = {
 
 def constants(kernel, side: int, k: int) -> dict:
     """The constants that the launches pass to a kernel for bfloat16."""
+    x = torch.empty(1, CHANNELS, side, side, device="meta", dtype=torch.bfloat16)
     if kernel.fn.__module__ == rows.__name__:
-        channels = 320
-        x = torch.empty(1, channels, side, side, device="meta", dtype=torch.bfloat16)
-        return launch_rows.constants(x, (k, k)) | {"BLOCKS": -(-channels // launch_rows.CHANNELS)}
+        numbers = launch_rows.NUMBERS
+        return launch_rows.constants(x, (k, k), numbers) | {"BLOCKS": -(-CHANNELS // numbers["CHANNELS"])}
+    if kernel is windows.convolve_twice:
+        return launch.constants_twice(cut_twice(side, side, (k, k)), (k, k), x, launch.NUMBERS)
     found = cut(side, side, (k, k))
-    return {
-        "KH": k, "KW": k, "TILES_Y": found.tiles_y, "TILES_X": found.tiles_x, "TOP": found.top, "LEFT": found.left,
-        "WINDOW": found.window_rows * found.window_columns, "WINDOW_ROWS": found.window_rows,
-        "WINDOW_COLUMNS": found.window_columns, "ROWS": found.rows, "COLUMNS": found.columns, "M": launch.M,
-        "N": found.n,
-        "K": found.k, "CHUNK": min(launch.CHUNK, found.k), "CLIP_Y": found.tiles_y > 1, "CLIP_X": found.tiles_x > 1,
-        "PRECISION": "ieee", "SUM": tl.float32, "num_warps": launch.WARPS,
-    }  # fmt: skip
+    return launch.constants(found, (k, k), x, launch.NUMBERS) | {"WINDOW_ROWS": found.window_rows}
 
 
 def compile_kernel(kernel, numbers: dict, capability: int) -> str:
@@ -93,7 +88,7 @@ def main() -> None:
     options = parser.parse_args()
     for side, k in SHAPES[1:2] if options.quick else SHAPES:
         for kernel in KERNELS:
-            if kernel is not windows.convolve_twice or cut(side, side, (k, k)).whole:
+            if kernel is not windows.convolve_twice or cut_twice(side, side, (k, k)):
                 name = f"{kernel.fn.__module__.rpartition('.')[2]}.{kernel.fn.__name__}"
                 print(
                     f"{k}x{k} at {side}x{side} {name}: "

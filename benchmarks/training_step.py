@@ -8,7 +8,8 @@
 Each contender runs in a separate process, because the allocator's setting applies to a process, and takes its steps in
 turn; the steps before (`--warmup`) run side by side, since compiling takes minutes. All contenders of a network have
 the same initial weights and batches, so that their losses can be compared. Writes
-benchmarks/results/training_step_MODEL_INSTRUCTIONS.{json,md}, with avx512, avx2 or cuda for INSTRUCTIONS.
+benchmarks/results/training_step_MODEL_INSTRUCTIONS.{json,md}, with avx512, avx2 or cuda for INSTRUCTIONS; when it is
+stopped, the rounds so far, and exits with 1.
 """
 
 import argparse
@@ -101,13 +102,18 @@ def fit(
     pipe: Connection,
     *,
     precision: str = "32-true",
-    compile: bool = False,
+    compile: bool | str = False,
     kernels: bool = False,
+    layout: torch.memory_format | None = None,
 ) -> None:
-    """`metamixer fit`: the task and the Trainer, with the settings of the command; kernels: with `ops.accelerate`."""
+    """`metamixer fit`: the task and the Trainer, with the settings of the command; kernels: with `ops.accelerate`.
+
+    layout: another than the one that `fit` chooses.
+    """
     import lightning as L
     from torch.utils.data import DataLoader
 
+    import metamixer.tasks.task
     from metamixer.ops import accelerate
     from metamixer.tasks import Classification, Optimization
     from metamixer.training.command_line import use_fast_settings
@@ -141,6 +147,8 @@ def fit(
     )
     if kernels:
         accelerate(task.network)
+    if layout:
+        metamixer.tasks.task.fastest_layout = lambda device, precision: layout
     trainer = L.Trainer(
         max_epochs=1,
         precision=precision,
@@ -163,6 +171,12 @@ CONTENDERS: dict[str, tuple[Callable, dict]] = {
     "metamixer fit --trainer.precision bf16-mixed": (fit, {"precision": "bf16-mixed"}),
     "metamixer fit, compile: true": (fit, {"compile": True}),
     "metamixer fit, compile: true, bf16-mixed": (fit, {"precision": "bf16-mixed", "compile": True}),
+    "metamixer fit, channels-last": (fit, {"layout": torch.channels_last}),
+    "metamixer fit, NCHW, bf16-mixed": (fit, {"precision": "bf16-mixed", "layout": torch.contiguous_format}),
+    "metamixer fit, compile: reduce-overhead, bf16-mixed": (
+        fit,
+        {"precision": "bf16-mixed", "compile": "reduce-overhead"},
+    ),
     "metamixer fit, kernels, bf16-mixed": (fit, {"precision": "bf16-mixed", "kernels": True}),
     "metamixer fit, kernels, compile: true, bf16-mixed": (
         fit,
@@ -223,14 +237,16 @@ def measure(contenders: dict[str, tuple[str, argparse.Namespace]], warmup: int, 
         context.Process(target=contend, args=(contender, options, theirs), daemon=True).start()
         theirs.close()
     steps: dict[str, list[tuple[float, float, int]]] = {title: [] for title in pipes}
-    for index in range(warmup + rounds):
-        groups = [list(pipes)] if index < warmup else [[title] for title in pipes]
-        for titles in groups:
-            take_turn({title: pipes[title] for title in titles}, steps)
-        pipes = {title: pipe for title, pipe in pipes.items() if len(steps[title]) > index}
+    with suppress(KeyboardInterrupt):  # the rounds so far count
+        for index in range(warmup + rounds):
+            groups = [list(pipes)] if index < warmup else [[title] for title in pipes]
+            for titles in groups:
+                take_turn({title: pipes[title] for title in titles}, steps)
+            pipes = {title: pipe for title, pipe in pipes.items() if len(steps[title]) > index}
     for pipe in pipes.values():
-        pipe.send(False)
-    return {title: summary(steps[title], warmup) for title in pipes}
+        with suppress(OSError):
+            pipe.send(False)
+    return {title: summary(steps[title], warmup) for title in pipes if len(steps[title]) > warmup}
 
 
 def take_turn(pipes: dict[str, Connection], steps: dict[str, list]) -> None:
@@ -296,7 +312,8 @@ def describe_device(options: argparse.Namespace) -> str:
 
 def ratio(other: dict, row: dict) -> float:
     """Speedup over another contender: the median over the rounds."""
-    return statistics.median(theirs / ours for theirs, ours in zip(other["seconds"], row["seconds"], strict=True))
+    pairs = zip(other["seconds"], row["seconds"], strict=False)  # a stopped round may have only one of them
+    return statistics.median(theirs / ours for theirs, ours in pairs)
 
 
 def main() -> None:
@@ -326,7 +343,10 @@ def main() -> None:
         for model in options.model
         for title in options.only
     }
-    write(measure(contenders, options.warmup, options.rounds), options)
+    rows = measure(contenders, options.warmup, options.rounds)
+    write(rows, options)
+    if not rows or any(len(row["seconds"]) < options.rounds for row in rows.values()):
+        raise SystemExit("stopped before the last round")
 
 
 if __name__ == "__main__":

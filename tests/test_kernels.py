@@ -4,22 +4,29 @@ import copy
 import functools
 import importlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import lightning as L
+import numpy as np
 import pytest
 import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn import functional as F
 
 from metamixer.mixer import FFNifiedAttention
 from metamixer.models import create_model
-from metamixer.ops import accelerate, fused, kernels
+from metamixer.ops import SERIES, accelerate, fused, kernels
+from metamixer.ops.small_maps import use_matrices
+from metamixer.tasks import Classification
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton isn't made for this platform"
@@ -31,8 +38,22 @@ def operators():
     """The operators, run by the interpreter that `conftest.py` selects before Triton is imported."""
     patch = pytest.MonkeyPatch()
     patch.setattr(kernels, "INTERPRETED", True)
+    multiply_bfloat16(patch)
     yield importlib.import_module("metamixer.ops.kernels.operators")
     patch.undo()
+
+
+def multiply_bfloat16(patch):
+    """Let the interpreter multiply bfloat16 matrices, whose bits it takes for integers."""
+    from triton import language as tl
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    def widened(x):
+        bits = x.data.astype(np.uint32) << 16
+        return TensorHandle(bits.view(np.float32), tl.float32) if x.dtype.scalar == tl.bfloat16 else x
+
+    dot = InterpreterBuilder.create_dot
+    patch.setattr(InterpreterBuilder, "create_dot", lambda self, a, b, *rest: dot(self, widened(a), widened(b), *rest))
 
 
 def reference(x, weight, bias=None, *, gelu=False):
@@ -128,11 +149,12 @@ def test_moments_and_their_gradients_are_those_of_the_convolutions(operators, sh
     st.integers(1, 11),
     st.sampled_from([1, 3, 5, 7]),
     st.sampled_from([1, 3, 5, 9]),
+    st.sampled_from([torch.contiguous_format, torch.channels_last]),
 )
-def test_any_size(batch, channels, height, width, rows, columns):
+def test_any_size(batch, channels, height, width, rows, columns, layout):
     from metamixer.ops.kernels import operators
 
-    inputs = example(batch, channels, height, width, (rows, columns))
+    inputs = laid_out(example(batch, channels, height, width, (rows, columns)), layout)
     actual, expected = operators.depthwise(*inputs), reference(*inputs)
     torch.testing.assert_close(actual, expected)
     for ours, theirs in zip(
@@ -141,11 +163,12 @@ def test_any_size(batch, channels, height, width, rows, columns):
         torch.testing.assert_close(ours, theirs)
 
 
-# Triton's interpreter multiplies bfloat16 as integers. `benchmarks/token_mixer.py` checks this type, on a
-# GPU.
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
-def test_every_type(operators, dtype, tolerance):
-    x, weight, bias = example(1, 2, 14, 14, (7, 7), dtype)
+@pytest.mark.parametrize(
+    ("shape", "layout"), [((1, 2, 14, 14), torch.contiguous_format), ((1, 2, 3, 5), torch.channels_last)]
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)])
+def test_every_type(operators, dtype, tolerance, shape, layout):
+    x, weight, bias = laid_out(example(*shape, (7, 7), dtype), layout)
     bias = bias.float()
     actual = operators.depthwise(x, weight, bias, gelu=True)
     wide = [value.detach().double().requires_grad_() for value in (x, weight, bias)]
@@ -196,13 +219,13 @@ def test_operators_keep_pytorchs_rules(operators):
 
 @pytest.fixture
 def pair():
-    """A small FFNet with all kinds of layers, and its accelerated copy."""
+    """A small FFNet with all kinds of layers, and its accelerated copy, prepared as `fit` does."""
     torch.manual_seed(0)
     network = create_model("ffnet_nano", **SMALL, layer_scale=0.5).double()
     for parameter in network.parameters():
         if parameter.ndim == 4:
             nn.init.normal_(parameter, std=0.3)
-    return network, accelerate(copy.deepcopy(network))
+    return network, accelerate(use_matrices(copy.deepcopy(network)))
 
 
 def test_a_network_trains_as_before(pair):
@@ -239,6 +262,78 @@ def test_the_mixer_is_one_kernel_without_gradients(operators, monkeypatch):
     with torch.no_grad():
         torch.testing.assert_close(mixer(x), expected)
     assert calls
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel"), [((2, 2, 7, 7), (7, 7)), ((3, 1, 13, 29), (3, 3)), ((1, 2, 31, 5), (3, 5))]
+)
+def test_two_convolutions_in_one_kernel(operators, shape, kernel):
+    """The whole image at once, and tiles of odd images with their margins."""
+    x, key, bias = (value.detach() for value in example(*shape, kernel))
+    value, offset = key.flip(2), bias.flip(0)
+    expected = reference(reference(x, key, bias, gelu=True), value, offset)
+    torch.testing.assert_close(operators.depthwise_twice(x, key, bias, value, offset), expected)
+
+
+def test_two_kernels_where_margins_would_cost_more(operators):
+    assert operators.launch.pays_twice(56, 56, (3, 3))
+    assert not operators.launch.pays_twice(16, 16, (7, 7))
+    assert not operators.launch.pays_twice(56, 56, (31, 31))
+
+
+@pytest.fixture
+def table(operators, tmp_path, monkeypatch):
+    """A function that lets `measured` read times (convolve, correlate, PyTorch) of 3x3 kernels at 9x9."""
+
+    def write(convolve, correlate, theirs, gpu="none"):
+        numbers = dict(operators.launch.NUMBERS, M=16)
+        times = {"convolve": convolve, "correlate": correlate}
+        form = {name: {"ms": ms, "numbers": numbers} for name, ms in times.items()}
+        row = {"kernel": [3, 3], "image": [9, 9], "windows": form, "PyTorch": {"windows": theirs}}
+        file = tmp_path / "kernels.json"
+        file.write_text(json.dumps({"gpu": gpu, "sizes": [row]}))
+        monkeypatch.setenv(kernels.measured.TABLE, str(file))
+        kernels.measured.load()
+
+    yield write
+    monkeypatch.undo()
+    kernels.measured.load()
+
+
+def test_a_table_says_for_which_sizes_the_kernels_pay(table):
+    table(convolve=1.0, correlate=2.0, theirs=4.5)
+    assert kernels.measured.pays("windows", (3, 3), (9, 9))
+    table(convolve=1.0, correlate=2.0, theirs=3.5)
+    assert not kernels.measured.pays("windows", (3, 3), (9, 9))
+    assert kernels.measured.pays("windows", (3, 3), (9, 10))
+    table(convolve=1.0, correlate=2.0, theirs=3.5, gpu="another")
+    assert kernels.measured.pays("windows", (3, 3), (9, 9))
+
+
+def test_a_table_says_how_kernels_are_launched(operators, table, monkeypatch):
+    table(convolve=1.0, correlate=2.0, theirs=4.5)
+    compiled, run = [], operators.launch.run
+    monkeypatch.setattr(
+        operators.launch,
+        "run",
+        lambda kernel, grid: (
+            lambda *sizes, **constants: compiled.append(constants) or run(kernel, grid)(*sizes, **constants)
+        ),
+    )
+    for size in (9, 8):
+        x, weight, bias = example(20, 1, size, size, (3, 3))
+        torch.testing.assert_close(operators.depthwise(x, weight, bias), reference(x, weight, bias))
+    assert [constants["M"] for constants in compiled] == [16, 64]
+
+
+def test_fit_takes_the_kernels_on_request(operators, monkeypatch):
+    task = Classification("ffnet_nano", 3, model_args={name: SMALL[name] for name in ("depths", "dims", "stem_dim")})
+    task.trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    task.configure_model()
+    assert "DepthwiseConv2d" not in {type(module).__name__ for module in task.network.modules()}
+    monkeypatch.setenv(kernels.SWITCH, "fit")
+    task.configure_model()
+    assert "DepthwiseConv2d" in {type(module).__name__ for module in task.network.modules()}
 
 
 def test_autocast_checkpointing_and_compile(operators):
@@ -292,12 +387,69 @@ def test_the_same_bits_every_time(operators):
     assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
 
 
+def test_gradients_are_shared_among_processes(operators, tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        mixer = FFNifiedAttention(2, 3).double()
+        shared = nn.parallel.DistributedDataParallel(accelerate(copy.deepcopy(mixer)))
+        x = torch.randn(2, 2, 4, 5, dtype=torch.float64)
+        expect_same_training(shared, mixer, x)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def expect_same_training(fast, plain, x):
+    """Outputs and gradients of both modules agree."""
+    actual, expected = fast(x), plain(x)
+    torch.testing.assert_close(actual, expected)
+    for y in (actual, expected):
+        y.square().sum().backward()
+    for ours, theirs in zip(fast.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-9)
+
+
 def test_timms_networks_take_the_kernels():
-    network = timm.create_model("convnext_atto", depths=(1, 1, 1, 1), dims=(4, 4, 4, 4), num_classes=3).eval()
+    network = timm.create_model("convnext_atto", depths=(1, 1, 1, 1), dims=(4, 4, 4, 4), num_classes=3).double()
     fast = accelerate(copy.deepcopy(network))
-    assert "DepthwiseConv2d" in {type(module).__name__ for module in fast.modules()}
-    x = torch.randn(1, 3, 32, 32)
-    torch.testing.assert_close(fast(x), network(x), rtol=1e-4, atol=1e-5)
+    assert [type(block.conv_dw).__name__ for stage in fast.stages for block in stage.blocks] == ["DepthwiseConv2d"] * 4
+    expect_same_training(fast, network, torch.randn(2, 3, 32, 32, dtype=torch.float64))
+
+
+class ReparamLargeKernelConv(nn.Module):
+    """The layer of RepLKNet, as its authors write it: a 31x31 and a 5x5 branch, each with its norm."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.lkb_origin, self.small_conv = (
+            nn.Sequential(
+                nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=False),
+                nn.BatchNorm2d(channels),
+            )
+            for size in (31, 5)
+        )
+
+    def forward(self, x):
+        return self.lkb_origin(x) + self.small_conv(x)
+
+
+def test_replknet_takes_the_kernels():
+    layer = ReparamLargeKernelConv(2).double()
+    fast = accelerate(copy.deepcopy(layer))
+    assert {type(branch[0]).__name__ for branch in fast.children()} == {"DepthwiseConv2d"}
+    assert kernels.takes(torch.empty(1, 2, 56, 56), fast.lkb_origin[0].kernel_size)
+    expect_same_training(fast, layer, torch.randn(2, 2, 2, 1, dtype=torch.float64))
+
+
+def test_series_take_the_kernels(operators):
+    mixer = FFNifiedAttention(2, 51, SERIES).double()
+    fast = accelerate(copy.deepcopy(mixer))
+    assert type(fast.key).__name__ == "ParallelDepthwiseNorm"
+    x = torch.randn(2, 2, 20, dtype=torch.float64)
+    expect_same_training(fast, mixer, x)
+    with torch.no_grad():
+        deployed = accelerate(fused(mixer.eval()))
+        assert type(deployed.key).__name__ == "DepthwiseConv1d"
+        torch.testing.assert_close(deployed(x), mixer(x))
 
 
 def test_switched_off_nothing_changes(monkeypatch):
@@ -323,3 +475,21 @@ def test_the_kernels_compile_without_a_gpu():
     assert found.returncode == 0, found.stderr
     assert "windows.convolve" in found.stdout
     assert "rows.convolve" in found.stdout
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_only_the_batch_may_be_unknown(operators, monkeypatch, layout):
+    """torch.compile may leave any size unknown; what a kernel is compiled for must be numbers."""
+    x, weight = torch.empty(8, 6, 14, 15).to(memory_format=layout), torch.empty(6, 7, 7)
+    form = operators.kernels_for(x)
+    launched = []
+    monkeypatch.setattr(
+        form, "run", lambda kernel, grid: lambda *sizes, **constants: launched.append((grid, constants))
+    )
+    with FakeTensorMode(shape_env=ShapeEnv()) as mode:
+        x, weight = mode.from_tensor(x), mode.from_tensor(weight)
+        form.convolve(x, weight, None, epilogue=operators.windows.PLAIN)
+        form.moments(x, weight)
+        form.correlate(x, x, (7, 7))
+    assert isinstance(launched[0][0][0], torch.SymInt)  # the grid grows with the batch
+    assert not any(isinstance(value, torch.SymInt) for _, constants in launched for value in constants.values())

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 
 import metamixer
 from metamixer.tasks.optimization.detection import DetectionOptimization
@@ -41,6 +42,27 @@ def test_norms_biases_and_layer_scales_decay_in_no_task(recipe, network):
     for name, parameter in network.named_parameters():
         exempt = name.endswith((".bias", ".scale.gamma")) or parameter.ndim == 1
         assert decay[id(parameter)] == (0 if exempt else 0.05), name
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_adamw_is_fused_and_lets_gradients_be_clipped(recipe):
+    network = torch.nn.Linear(2, 1, bias=False)
+    optimizer = recipe.optimizer(network)
+    assert optimizer.param_groups[0]["fused"]
+    network.weight.grad = torch.tensor([[3.0, 4.0]])
+    MixedPrecision("bf16-mixed", "cpu").clip_gradients(optimizer, 1.0)
+    torch.testing.assert_close(network.weight.grad, torch.tensor([[0.6, 0.8]]))
+
+
+def test_float16s_loss_scale_is_divided_out_once():
+    network = torch.nn.Linear(2, 1, bias=False)
+    before = network.weight.detach().clone()
+    optimizer = Optimization(lr=0.5, weight_decay=0.0).optimizer(network)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    scaler.scale(3 * network.weight.sum()).backward()
+    scaler.step(optimizer)
+    torch.testing.assert_close(network.weight.grad, torch.full((1, 2), 3.0))
+    torch.testing.assert_close(network.weight, before - 0.5)
 
 
 def test_rates_of_layers_are_timms(network):

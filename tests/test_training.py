@@ -233,3 +233,11 @@ def test_a_waiting_process_ends_with_the_status_of_the_other(code, error):
 ])  # fmt: skip
 def test_images_are_laid_out_as_is_fastest_on_the_device(device, precision, layout):
     assert fastest_layout(torch.device(device), precision) == layout
+
+
+@pytest.mark.parametrize(("compile", "modes"), [(False, []), (True, [None]), ("reduce-overhead", ["reduce-overhead"])])
+def test_a_network_is_compiled_on_request(compile, modes, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, mode: asked.append(mode))
+    Classification("ffnet_nano", 2, compile=compile)
+    assert asked == modes

@@ -5,6 +5,7 @@
 computed as before.
 """
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -14,14 +15,17 @@ from torch.nn import functional as F
 from . import kernels
 from .folding import centered
 from .operators import ConvNorm, ParallelConv, same_padding
+from .series import BatchNorm1d, Conv1d
+from .small_maps import MatrixConv2d
 
 FORMS: dict[type[nn.Module], Callable[[nn.Module], type[nn.Module] | None]] = {}
 """Class -> a function that returns the accelerated form of one of its modules, or None."""
 
 
 def accelerate(model: nn.Module) -> nn.Module:
-    """Make a network use the kernels, in place; for our networks, timm's ConvNeXt and others with depthwise layers."""
+    """Make a network use the kernels, in place: ours, timm's ConvNeXt, RepLKNet and others with depthwise layers."""
     if kernels.available():
+        kernels.measured.load(always=os.environ.get(kernels.SWITCH) == "always")
         for module in model.modules():
             choose = FORMS.get(type(module))
             form = choose(module) if choose else None
@@ -43,13 +47,12 @@ def form_of(kind: type[nn.Module], fits: Callable[[nn.Module], bool] = lambda mo
 
 def is_depthwise(conv: nn.Module) -> bool:
     """Whether it has one filter of odd size per channel, zero padding, and keeps the size."""
-    if not isinstance(conv, nn.Conv2d) or conv.padding_mode != "zeros":
+    if not isinstance(conv, nn.Conv1d | nn.Conv2d) or conv.padding_mode != "zeros":
         return False
     one_each = conv.groups == conv.in_channels == conv.out_channels and conv.groups > 1
-    odd = all(size % 2 == 1 for size in conv.kernel_size) and conv.kernel_size != (1, 1)
-    return (
-        one_each and odd and conv.stride == conv.dilation == (1, 1) and conv.padding == same_padding(conv.kernel_size)
-    )
+    odd = all(size % 2 == 1 for size in conv.kernel_size) and max(conv.kernel_size) > 1
+    dense = set(conv.stride + conv.dilation) == {1}
+    return one_each and odd and dense and conv.padding == same_padding(conv.kernel_size)
 
 
 def is_pointwise(conv: nn.Conv2d) -> bool:
@@ -59,12 +62,8 @@ def is_pointwise(conv: nn.Conv2d) -> bool:
 
 def keeps_statistics(norm: nn.Module) -> bool:
     """Whether it is a batch norm with weights and an exponential moving average of its statistics."""
-    return (
-        type(norm) in (nn.BatchNorm2d, RowsBatchNorm2d)
-        and norm.affine
-        and norm.track_running_stats
-        and norm.momentum is not None
-    )
+    plain = type(norm) in (nn.BatchNorm2d, RowsBatchNorm2d, nn.BatchNorm1d, BatchNorm1d)
+    return plain and norm.affine and norm.track_running_stats and norm.momentum is not None
 
 
 def is_depthwise_norm(module: nn.Module) -> bool:
@@ -73,20 +72,41 @@ def is_depthwise_norm(module: nn.Module) -> bool:
     return plain and is_depthwise(module.conv) and module.conv.bias is None and keeps_statistics(module.norm)
 
 
-@form_of(nn.Conv2d, is_depthwise)
-class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution in one kernel, optionally with GELU."""
+def as_images(x: Tensor) -> Tensor:
+    """Series or weights (B, C, N) as images of one row (B, C, 1, N); images as they are."""
+    return x.unsqueeze(2) if x.ndim == 3 else x
+
+
+def takes(x: Tensor, conv: nn.Module) -> bool:
+    """Whether the kernels compute a depthwise convolution of x."""
+    return kernels.takes(as_images(x), (1, 1, *conv.kernel_size)[-2:])
+
+
+class Depthwise(nn.Module):
+    """What turns a convolution of PyTorch into one computed by the kernels, optionally with GELU."""
 
     def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
-        """x: (B, C, H, W) -> the same shape."""
-        if kernels.takes(x, self.kernel_size):
-            return convolved(x, self.weight, self.bias, gelu=gelu)
+        """x: (B, C, H, W) or (B, C, N) -> the same shape."""
+        if takes(x, self):
+            return convolved(x, *self.merged(x), gelu=gelu)
         y = super().forward(x)
         return F.gelu(y) if gelu else y
 
     def merged(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Weight (C, 1, kh, kw) and bias (C,)."""
-        return self.weight, self.bias
+        return as_images(self.weight), self.bias
+
+
+@form_of(MatrixConv2d, is_depthwise)
+@form_of(nn.Conv2d, is_depthwise)
+class DepthwiseConv2d(Depthwise, nn.Conv2d):
+    """A depthwise convolution of images in one kernel."""
+
+
+@form_of(Conv1d, is_depthwise)
+@form_of(nn.Conv1d, is_depthwise)
+class DepthwiseConv1d(Depthwise, Conv1d):
+    """A depthwise convolution of series in one kernel."""
 
 
 @form_of(nn.Conv2d, is_pointwise)
@@ -124,8 +144,8 @@ class DepthwiseConvNorm(ConvNorm):
     """norm(conv(x)) as one convolution, with the batch's statistics folded into its weights."""
 
     def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
-        """x: (B, C, H, W) -> the same shape."""
-        if kernels.takes(x, self.conv.kernel_size):
+        """x: (B, C, H, W) or (B, C, N) -> the same shape."""
+        if takes(x, self.conv):
             return convolved(x, *self.merged(x), gelu=gelu)
         y = super().forward(x)
         return F.gelu(y) if gelu else y
@@ -140,8 +160,8 @@ class ParallelDepthwiseNorm(ParallelConv):
     """Parallel depthwise convolutions with norms, as one convolution."""
 
     def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
-        """x: (B, C, H, W) -> the same shape."""
-        if kernels.takes(x, self.branches[0].conv.kernel_size):
+        """x: (B, C, H, W) or (B, C, N) -> the same shape."""
+        if takes(x, self.branches[0].conv):
             return convolved(x, *self.merged(x), gelu=gelu)
         y = super().forward(x)
         return F.gelu(y) if gelu else y
@@ -155,7 +175,7 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool) -> 
     """Depthwise convolution; imports the operators, which need Triton, on first use."""
     from .kernels.operators import depthwise
 
-    return depthwise(x, weight, bias, gelu=gelu)
+    return depthwise(as_images(x), weight, bias, gelu=gelu).view(x.shape)
 
 
 def merge_branches(branches: list[ConvNorm], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,9 +183,10 @@ def merge_branches(branches: list[ConvNorm], x: Tensor) -> tuple[Tensor, Tensor]
     from .kernels.operators import merged, moments
 
     norms = [branch.norm for branch in branches]
-    weights = torch.stack([centered(branch.conv.weight, branches[0].conv.kernel_size)[:, 0] for branch in branches])
+    size = branches[0].conv.kernel_size
+    weights = torch.stack([as_images(centered(branch.conv.weight, size))[:, 0] for branch in branches])
     if norms[0].training:
-        means, variances = moments(x, [branch.conv.weight[:, 0] for branch in branches])
+        means, variances = moments(as_images(x), [as_images(branch.conv.weight)[:, 0] for branch in branches])
         update_statistics(norms, means.detach(), variances.detach(), count=x.numel() // x.shape[1])
     else:
         means, variances = [norm.running_mean for norm in norms], [norm.running_var for norm in norms]
@@ -185,21 +206,19 @@ def key_gelu_value(key: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
     """value(gelu(key(x))): one kernel without gradients, else GELU is part of the key's kernel."""
     if not (isinstance(key, FUSING) and isinstance(value, FUSING)):
         return value(F.gelu(key(x)))
-    alone = not torch.is_grad_enabled() and not key.training and not kernels.is_channels_last(x)
-    if alone and kernels.takes(x, (1, 1)):
-        from .kernels.launch import fits_twice
+    images = as_images(x)
+    alone = not torch.is_grad_enabled() and not key.training and not kernels.is_channels_last(images)
+    if alone and kernels.takes(images, (1, 1)):
+        from .kernels.launch import pays_twice
         from .kernels.operators import depthwise_twice
 
         (first, shift), (second, offset) = key.merged(x), value.merged(x)
-        if (
-            shift is not None
-            and offset is not None
-            and first.shape == second.shape
-            and fits_twice(*x.shape[2:], tuple(first.shape[2:]))
-        ):
-            return depthwise_twice(x, first, shift, second, offset)
+        size, same = tuple(first.shape[2:]), first.shape == second.shape
+        biased = shift is not None and offset is not None
+        if biased and same and kernels.takes(images, size) and pays_twice(*images.shape[2:], size):
+            return depthwise_twice(images, first, shift, second, offset).view(x.shape)
     return value(key(x, gelu=True))
 
 
-FUSING = (DepthwiseConv2d, DepthwiseConvNorm, ParallelDepthwiseNorm)
+FUSING = (Depthwise, DepthwiseConvNorm, ParallelDepthwiseNorm)
 """Modules that compute GELU in their own kernel."""

@@ -16,7 +16,7 @@ from ..models.registry import expect_classifier
 from ..models.tasks import CLASSIFICATION
 from .distillation import Distillation
 from .optimization.recipe import Optimization
-from .task import Task
+from .task import Compile, Task
 
 
 class Classification(Task):
@@ -34,7 +34,7 @@ class Classification(Task):
         cutmix: strength of CutMix; 0 for none.
         distillation: a teacher and its weight in the loss; none: labels only.
         train_sizes: image sides in pixels, each for an equal part of the training; empty: always the data's own.
-        compile: compile the network with torch.compile.
+        compile: compile the network with torch.compile; reduce-overhead: also capture CUDA graphs.
     """
 
     spec = CLASSIFICATION
@@ -54,7 +54,7 @@ class Classification(Task):
         cutmix: float = 1.0,
         distillation: Distillation | None = None,
         train_sizes: Sequence[int] = (),
-        compile: bool = False,
+        compile: Compile = False,
     ):
         expect_classifier(model)
         args = {**(model_args or {}), "num_classes": num_classes}

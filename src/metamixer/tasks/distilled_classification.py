@@ -12,6 +12,7 @@ from ..errors import InputError
 from .classification import Classification
 from .distillation import Distillation, FeatureMatching
 from .optimization.recipe import Optimization
+from .task import Compile
 from .teacher import pooled
 
 
@@ -45,7 +46,7 @@ class DistilledClassification(Classification):
         optimization: Optimization = Optimization(),
         label_smoothing: float = 0.1,
         train_sizes: Sequence[int] = (),
-        compile: bool = False,
+        compile: Compile = False,
     ):
         widths = distillation.teacher.widths()
         super().__init__(

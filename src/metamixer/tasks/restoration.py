@@ -6,6 +6,7 @@ from ..errors import InputError
 from ..models.tasks import RESTORATION
 from .optimization.recipe import Optimization
 from .super_resolution import SuperResolution
+from .task import Compile
 
 
 class Restoration(SuperResolution):
@@ -17,7 +18,7 @@ class Restoration(SuperResolution):
         initial: a checkpoint to start from.
         initial_head: False to initialize stem and head anew, for a checkpoint of other channels or another scale.
         frequency_weight: weight of the frequency loss, which is added to L1.
-        compile: compile the network with torch.compile.
+        compile: compile the network with torch.compile; reduce-overhead: also capture CUDA graphs.
     """
 
     spec = RESTORATION
@@ -35,7 +36,7 @@ class Restoration(SuperResolution):
             "adam", lr=2e-3, min_lr=1e-5, weight_decay=0.0, warmup_epochs=0, betas=(0.9, 0.99)
         ),
         frequency_weight: float = 0.0,
-        compile: bool = False,
+        compile: Compile = False,
     ):
         super().__init__(
             model,

@@ -12,7 +12,7 @@ from ..data.super_resolution.quality import psnr, ssim, to_pixels
 from ..errors import InputError
 from ..models.tasks import SUPER_RESOLUTION
 from .optimization.recipe import Optimization
-from .task import Task
+from .task import Compile, Task
 
 
 def frequency_loss(actual: Tensor, target: Tensor, *, weight: float = 0.02) -> Tensor:
@@ -30,7 +30,7 @@ class SuperResolution(Task):
         initial: a checkpoint to start from, ours or a published one.
         initial_head: False to initialize the head anew, for a checkpoint of another scale.
         frequency_weight: weight of the frequency loss, which is added to L1.
-        compile: compile the network with torch.compile.
+        compile: compile the network with torch.compile; reduce-overhead: also capture CUDA graphs.
     """
 
     spec = SUPER_RESOLUTION
@@ -48,7 +48,7 @@ class SuperResolution(Task):
             "adam", lr=1e-3, min_lr=1e-5, weight_decay=0.0, warmup_epochs=0, betas=(0.9, 0.99)
         ),
         frequency_weight: float = 0.02,
-        compile: bool = False,
+        compile: Compile = False,
     ):
         args = {"scale": scale, **(model_args or {})}
         super().__init__(model, args, optimization, initial=initial, new_classifier=not initial_head, compile=compile)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import lightning as L
 import torch
@@ -20,12 +20,16 @@ from ..data.loading import seed_generators, seed_of
 from ..errors import DivergenceError, InputError
 from ..models import create_model
 from ..models.tasks import TaskSpec
+from ..ops import accelerate, kernels
 from ..ops.small_maps import use_matrices
 from .optimization.parameter_groups import Groups, regroup
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 NUMBERED = {"classes": "class", "category_ids": "category id"}
 """Per-class lists that checkpoints and data have in common: the key, and its name in messages."""
+
+Compile = bool | Literal["reduce-overhead"]
+"""Whether to compile a network, or a mode of torch.compile: `reduce-overhead` also captures CUDA graphs."""
 
 FULL_PRECISION = ("32-true", "64-true")
 """Lightning's precisions without a half type."""
@@ -78,7 +82,7 @@ class Task(L.LightningModule, ABC):
         start: Mapping[str, Any] = NOTHING,
         initial: str | None = None,
         new_classifier: bool = False,
-        compile: bool = False,
+        compile: Compile = False,
     ):
         super().__init__()
         self.model_name = model
@@ -88,13 +92,15 @@ class Task(L.LightningModule, ABC):
         self.network.to(memory_format=self.layout)
         self.loaded_info = load_initial(self.network, initial, new_classifier=new_classifier) if initial else {}
         if compile:
-            self.network.compile()
+            self.network.compile(mode=None if compile is True else compile)
 
     def configure_model(self) -> None:
         """Arrange an image network as is fastest on the device; Lightning calls this before the optimizer exists."""
         if self.layout != torch.preserve_format:
             self.layout = fastest_layout(self.trainer.strategy.root_device, self.trainer.precision)
             self.network.to(memory_format=self.layout)
+        if kernels.used_by_fit():
+            accelerate(self.network)
 
     @abstractmethod
     def measure(self, split: str, batch: Any) -> None:

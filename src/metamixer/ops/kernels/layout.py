@@ -7,6 +7,9 @@ from functools import lru_cache
 MOST_PIXELS, MOST_WINDOW = 64, 256
 """Maximum pixels of a tile and of its window, whose matrix must fit in shared memory."""
 
+MOST_TWICE = 3 * 2**13
+"""Maximum elements of the matrices of two convolutions in one kernel: 96 KiB in float32."""
+
 SIDES = (1, 2, 4, 7, 8, 14, 16, 28, 32, 64)
 """Candidate sides of tiles; 7, 14 and 28 divide the feature maps of 224 px networks."""
 
@@ -42,11 +45,6 @@ class Cut:
         """Rows of the matrix: pixels of a window, padded with zeros to a power of two."""
         return power_of_two(self.window_rows * self.window_columns)
 
-    @property
-    def whole(self) -> bool:
-        """Whether the image is one tile and its own window."""
-        return self.tiles == 1 and (self.rows, self.columns) == (self.window_rows, self.window_columns)
-
 
 def power_of_two(number: int) -> int:
     """The next power of two, at least 16, as tensor cores require."""
@@ -55,14 +53,46 @@ def power_of_two(number: int) -> int:
 
 @lru_cache(maxsize=1024)
 def cut(height: int, width: int, kernel: tuple[int, int]) -> Cut:
-    """The cut of an image with the least cost: pixels read, products and tiles."""
-    candidates = [
-        found
-        for rows in sides(height)
-        for columns in sides(width)
-        if (found := make(height, width, rows, columns, kernel))
-    ]
-    return min(candidates, key=lambda found: found.tiles * (found.k + found.n + found.k * found.n / 128 + OVERHEAD))
+    """The cut of an image with the least cost."""
+    return min(cuts(height, width, kernel), key=cost)
+
+
+def cuts(height: int, width: int, kernel: tuple[int, int]) -> list[Cut]:
+    """All cuts whose matrix isn't too large."""
+    made = (make(height, width, rows, columns, kernel) for rows in sides(height) for columns in sides(width))
+    return [found for found in made if found]
+
+
+def cost(found: Cut) -> float:
+    """Pixels read and written, products, and tiles."""
+    return found.tiles * (found.k + found.n + found.k * found.n / 128 + OVERHEAD)
+
+
+@lru_cache(maxsize=1024)
+def cut_twice(height: int, width: int, kernel: tuple[int, int]) -> tuple[Cut, Cut] | None:
+    """Cuts for two convolutions in one kernel; None if it costs more than one kernel after the other.
+
+    The second's window is the first's tile. A window's margins are computed again for each tile.
+    """
+    inner = cuts(height, width, kernel)
+    pairs = [(outer, found) for found in inner if (outer := around(found, kernel))]
+    best = min(pairs, key=cost_twice, default=None)
+    return best if best and cost_twice(best) < 2 * min(map(cost, inner)) else None
+
+
+def cost_twice(pair: tuple[Cut, Cut]) -> float:
+    """The cost of a pair, as of a single cut."""
+    outer, inner = pair
+    return inner.tiles * (outer.k + inner.n + (outer.k + inner.n) * inner.k / 128 + OVERHEAD)
+
+
+def around(inner: Cut, kernel: tuple[int, int]) -> Cut | None:
+    """The cut whose tiles are another's windows, or None if the matrices of both would be too large."""
+    top, left = (kernel[0] // 2) * (inner.tiles_y > 1), (kernel[1] // 2) * (inner.tiles_x > 1)
+    rows, columns = inner.window_rows + 2 * top, inner.window_columns + 2 * left
+    outer = Cut(inner.window_rows, inner.window_columns, rows, columns, top, left, inner.tiles_y, inner.tiles_x)
+    fits = rows * columns <= MOST_WINDOW and inner.k * (outer.k + inner.n) <= MOST_TWICE
+    return outer if fits else None
 
 
 def sides(length: int) -> Iterator[int]:

@@ -11,7 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from . import INTERPRETED, WIDEST_ROWS, is_channels_last, launch, launch_rows, windows
+from . import INTERPRETED, form_for, is_channels_last, launch, launch_rows, windows
 
 operator = torch.library.custom_op if INTERPRETED else torch.library.triton_op
 """torch.compile inlines the kernels of a triton_op and launches them itself."""
@@ -35,7 +35,7 @@ def _depthwise_backward(
     if gelu:
         grad = form.convolve(x, weight, bias, epilogue=windows.GELU_BACKWARD, other=grad)
     grad_x = form.convolve(grad, weight, None, epilogue=windows.PLAIN, flip=True)
-    return _like(grad_x, x), *form.correlate(x, grad, tuple(weight.shape[1:]))
+    return _like(grad_x, x), *form.correlate(x, grad, launch.sizes(weight)[1:])
 
 
 @_depthwise_backward.register_fake
@@ -78,7 +78,7 @@ def _moments_backward(grad: Tensor, x: Tensor, weights: Sequence[Tensor]) -> tup
         grad_z = form.convolve(x, (weight * slope[:, None, None]).to(x.dtype), shift, epilogue=windows.PLAIN)
         epilogue = windows.PLAIN if grad_x is None else windows.ADD
         grad_x = form.convolve(grad_z, weight, None, epilogue=epilogue, other=grad_x, flip=True)
-        grad_weights.append(form.correlate(x, grad_z, tuple(weight.shape[1:]))[0])
+        grad_weights.append(form.correlate(x, grad_z, launch.sizes(weight)[1:])[0])
     return _like(grad_x, x), grad_weights
 
 
@@ -113,13 +113,13 @@ def _(x, key, key_bias, value, value_bias):
 
 def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
     """A depthwise convolution that keeps the size, optionally with GELU; x: (B, C, H, W), weight: (C, 1, odd, odd)."""
-    x = _computed_in(x, weight.shape[3])
+    x = _computed_in(x, tuple(weight.shape[2:]))
     return torch.ops.metamixer.depthwise(x, weight.squeeze(1).to(x.dtype), bias, gelu)
 
 
 def moments(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Mean and variance over batch and positions of n depthwise convolutions, (n, C) each; a weight is (C, kh, kw)."""
-    x = _computed_in(x, max(weight.shape[2] for weight in weights))
+    x = _computed_in(x, (max(weight.shape[1] for weight in weights), max(weight.shape[2] for weight in weights)))
     total, squares = torch.ops.metamixer.moments(x, [weight.to(x.dtype) for weight in weights]) / (
         x.numel() // x.shape[1]
     )
@@ -148,11 +148,12 @@ def merged(
     return weight[:, None], bias
 
 
-def _computed_in(x: Tensor, kernel_columns: int = 1) -> Tensor:
-    """x in autocast's type for convolutions, in a memory layout that the kernels take."""
+def _computed_in(x: Tensor, kernel: tuple[int, int] = (1, 1)) -> Tensor:
+    """x in autocast's type for convolutions, in a memory layout whose kernels take this kernel size."""
     if torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
-    return x if is_channels_last(x) and kernel_columns <= WIDEST_ROWS else by_rows(x)
+    last = form_for(x, kernel) == "rows"
+    return x.contiguous(memory_format=torch.channels_last) if last else by_rows(x)
 
 
 def kernels_for(x: Tensor) -> ModuleType:

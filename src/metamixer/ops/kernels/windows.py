@@ -257,27 +257,45 @@ def gather_taps(
 @triton.jit
 def convolve_twice(
     x, key, key_bias, value, value_bias, out, B, H, W, LOOPS, x_b, x_c, out_b, out_c,
-    KH: tl.constexpr, KW: tl.constexpr, WINDOW: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr, K:
-    tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
+    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr,
+    OUTER_TOP: tl.constexpr, OUTER_LEFT: tl.constexpr, OUTER: tl.constexpr, OUTER_COLUMNS: tl.constexpr,
+    TOP: tl.constexpr, LEFT: tl.constexpr, WINDOW_ROWS: tl.constexpr, WINDOW_COLUMNS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+    OUTER_K: tl.constexpr, CHUNK: tl.constexpr, CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr,
+    PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
-    """out = conv(gelu(conv(x) + key_bias)) + value_bias, for images that are their own window.
+    """out = conv(gelu(conv(x) + key_bias)) + value_bias; grid: (parts of M, channels).
 
-    grid: (parts of M, channels). Intermediate results stay on the chip, like the scores in FlashAttention.
+    Intermediate results, a window for each tile, stay on the chip, like the scores in FlashAttention. From the image to
+    this window is one matrix product, from the window to the tile another.
     """
     c = tl.program_id(1).to(tl.int64)
-    k = tl.arange(0, K)
-    keys = load_matrix(key + c * KH * KW, k, k, KH, KW, 0, 0, WINDOW, COLUMNS, WINDOW // COLUMNS, COLUMNS, False)
-    values = load_matrix(value + c * KH * KW, k, k, KH, KW, 0, 0, WINDOW, COLUMNS, WINDOW // COLUMNS, COLUMNS, False)
+    n, k = tl.arange(0, N), tl.arange(0, K)
+    window: tl.constexpr = WINDOW_ROWS * WINDOW_COLUMNS
+    keys = load_matrices(
+        key + c * KH * KW, k, KH, KW, OUTER_TOP, OUTER_LEFT, OUTER, OUTER_COLUMNS, WINDOW_ROWS, WINDOW_COLUMNS, False,
+        OUTER_K, CHUNK,
+    )  # fmt: skip
+    values = load_matrix(value + c * KH * KW, k, n, KH, KW, TOP, LEFT, window, WINDOW_COLUMNS, ROWS, COLUMNS, False)
     key_shift, value_shift = tl.load(key_bias + c).to(SUM), tl.load(value_bias + c).to(SUM)
+    tiles: tl.constexpr = TILES_Y * TILES_X
     for loop in range(LOOPS):
         start = (tl.program_id(0) * LOOPS + loop) * M
-        image = tl.arange(0, M)
-        mask = (start + image < B)[:, None] & (k < H * W)[None, :]
-        pixels = tl.load(
-            x + start.to(tl.int64) * x_b + c * x_c + (image * x_b)[:, None] + k[None, :], mask=mask, other=0.0
-        )
-        scores = tl.dot(pixels, keys, out_dtype=SUM, input_precision=PRECISION) + key_shift
-        weights = tl.where(mask, gelu(scores), 0.0).to(x.dtype.element_ty)
+        m = start + tl.arange(0, M)
+        first = start // tiles
+        image, top, left = place(m, first, TILES_Y, TILES_X, ROWS, COLUMNS)
+        inside = m < B * tiles
+        base = first.to(tl.int64)
+        scores = tl.zeros((M, K), SUM)
+        for chunk in tl.static_range(OUTER_K // CHUNK):
+            pixels = load_pixels(
+                x + base * x_b + c * x_c, image, top - TOP - OUTER_TOP, left - LEFT - OUTER_LEFT,
+                chunk * CHUNK + tl.arange(0, CHUNK), H, W, x_b, inside, OUTER, OUTER_COLUMNS, CLIP_Y, CLIP_X,
+            )  # fmt: skip
+            scores = tl.dot(pixels, keys[chunk], scores, input_precision=PRECISION, out_dtype=SUM)
+        real = pixels_inside(top - TOP, left - LEFT, k, H, W, inside, window, WINDOW_COLUMNS, CLIP_Y, CLIP_X)
+        weights = tl.where(real, gelu(scores + key_shift), 0.0).to(x.dtype.element_ty)
         answers = tl.dot(weights, values, out_dtype=SUM, input_precision=PRECISION) + value_shift
-        entries = out + start.to(tl.int64) * out_b + c * out_c + (image * out_b)[:, None] + k[None, :]
+        mask = pixels_inside(top, left, n, H, W, inside, ROWS * COLUMNS, COLUMNS, CLIP_Y, CLIP_X)
+        entries = out + base * out_b + c * out_c + offsets(image, top, left, n, out_b, W, COLUMNS)
         tl.store(entries, answers.to(out.dtype.element_ty), mask=mask)

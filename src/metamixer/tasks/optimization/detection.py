@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ...errors import InputError, above_zero, at_least
+from .adamw import adamw
 from .parameter_groups import Groups, layer_numbers, names_of_groups, no_decay, parameter_groups
 
 BACKBONE = "pyramid.backbone.model"
@@ -55,7 +56,7 @@ class DetectionOptimization:
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """AdamW without weight decay of norms, biases and layer scales."""
-        return AdamW(self.groups(network), lr=self.lr)
+        return adamw(self.groups(network), lr=self.lr)
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
         """Linear warmup from a thousandth of the rate, then a factor of 0.1 at each milestone."""

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from ...errors import above_zero, at_least, from_zero_to_one
+from .adamw import adamw
 from .parameter_groups import Groups, parameter_groups
 
 BLOCKS = ("encoder.", "decoder.")
@@ -48,7 +49,7 @@ class PointOptimization:
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """AdamW without weight decay of norms, biases and layer scales; the authors' decays everything."""
-        return AdamW(self.groups(network), lr=self.lr)
+        return adamw(self.groups(network), lr=self.lr)
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> OneCycleLR:
         """One cycle over all steps."""

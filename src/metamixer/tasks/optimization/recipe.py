@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ...errors import InputError, above_zero, at_least
+from .adamw import adamw
 from .parameter_groups import Groups, parameter_groups
 
 
@@ -84,12 +85,10 @@ class Optimization:
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """The optimizer, without weight decay of norms, biases and layer scales."""
-        # Without it, PyTorch on a CPU updates the tensors one by one.
-        on_cpu = next(network.parameters()).device.type == "cpu"
-        options = {"fused": True} if self.name == "adamw" and on_cpu else {}
-        if self.betas:
-            options["betas"] = self.betas
-        return create_optimizer_v2(self.groups(network), opt=self.name, lr=self.lr, weight_decay=0.0, **options)
+        options = {"lr": self.lr, "weight_decay": 0.0} | ({"betas": self.betas} if self.betas else {})
+        if self.name == "adamw":
+            return adamw(self.groups(network), **options)
+        return create_optimizer_v2(self.groups(network), opt=self.name, **options)
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
         """The schedule over `steps` steps: factors of `lr`."""

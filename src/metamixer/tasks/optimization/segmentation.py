@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ...errors import above_zero, at_least
+from .adamw import adamw
 from .parameter_groups import Groups, layer_numbers, names_of_groups, parameter_groups
 
 BACKBONE = "backbone.model"
@@ -53,8 +54,7 @@ class SegmentationOptimization:
 
     def optimizer(self, network: nn.Module) -> Optimizer:
         """AdamW without weight decay of norms, biases and layer scales."""
-        # Without `fused`, PyTorch on a CPU updates the tensors one by one.
-        return AdamW(self.groups(network), lr=self.lr, fused=next(network.parameters()).device.type == "cpu")
+        return adamw(self.groups(network), lr=self.lr)
 
     def scheduler(self, optimizer: Optimizer, *, steps: int, steps_per_epoch: float) -> LambdaLR:
         """Linear warmup from a millionth of the rate, times the polynomial decay."""
