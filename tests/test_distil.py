@@ -137,7 +137,9 @@ def test_images_without_labels_learn_the_teacher_s(folder, tmp_path, capsys):
     assert info["classes"] is None
     best = tmp_path / "run/best.ckpt"
     wrote = f"wrote {best}, {tmp_path}/run.json\n"
-    assert capsys.readouterr().out.endswith(f"{wrote}next: metamixer train FOLDER --initial {best}\n")
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{folder}/train/red: 8 images without labels; test_distil:Counting teaches ffnet_nano ")
+    assert printed.endswith(f"{wrote}next: metamixer train FOLDER --initial {best}\n")
     result = json.loads((tmp_path / "run.json").read_text())
     assert (result["checkpoint"], result["epochs"]) == (str(best), 2)
     assert result["teacher"] == "test_distil:Counting"
@@ -191,7 +193,10 @@ def test_a_teacher_that_does_not_go_with_the_data_is_named(teacher, options, mes
 def test_folders_that_teach_nothing(tmp_path, folder, capsys):
     (tmp_path / "empty").mkdir()
     assert distil(tmp_path / "empty", tmp_path / "run") == 2
-    assert "empty: no images in this folder" in capsys.readouterr().err
+    assert capsys.readouterr() == (
+        "",
+        f"metamixer: error: {tmp_path}/empty: no images in this folder, expected files such as *.jpg or *.png\n",
+    )
     assert distil(tmp_path / "absent", tmp_path / "run") == 2
     assert "absent: no such folder" in capsys.readouterr().err
     assert distil(folder / "train/red", tmp_path / "run", "--learn", "features") == 2

@@ -70,6 +70,7 @@ def distil(
 
     from ..checkpoints.ours import read_checkpoint
     from ..data.images.distillation import DistillationData, has_classes
+    from ..data.images.reading import images_below
     from ..system.files import write_text
     from ..training.command_line import run
     from ..training.own_data.training import fastest_precision, precision_named
@@ -116,7 +117,10 @@ def distil(
             "callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}],
         },
     }
-    what = f"images in {counted(len(classes), 'class', 'classes')}" if classes else "images without labels"
+    if classes:
+        what = f"images in {counted(len(classes), 'class', 'classes')}"
+    else:
+        what = f"{counted(len(images_below(folder)), 'image')} without labels"
     goes_on = resume and Path(out, "last.ckpt").is_file()
     begin = "its last checkpoint" if goes_on else start or "a random initialization"
     begun = f"{teacher} teaches {model} from {begin}{precision_named(recipe)}"
