@@ -99,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders with one folder per set")
     parser.add_argument("--sets", nargs="+", default=["Set5"], help="names of sets")
-    parser.add_argument("--scales", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--scales", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument("--checkpoint", help="a training run's network instead of the packaged ones; prints only")
     options = parser.parse_args()
     folders = {

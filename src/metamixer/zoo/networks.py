@@ -87,11 +87,13 @@ for `ffnet_3d`, ScanNet v2, ScanNet200 and S3DIS (section 4.5).
 """
 
 OTHER_SIZES: dict[str, Network] = {
+    "ffnet_nano.mini_imagenet": Network(CLASSIFICATION, 1_223_876, 47_105_536, (96, 96)),
     "ffnet_3.in1k_384": Network(CLASSIFICATION, 48_302_216, 22_828_062_720, (384, 384)),
     "ffnet_sr_nano_x3": Network(SUPER_RESOLUTION, 175_963, 11_320_426_496, (256, 256)),
     "ffnet_sr_nano_x4": Network(SUPER_RESOLUTION, 188_080, 12_113_149_952, (256, 256)),
     "ffnet_restore_gray": Network(RESTORATION, 276_548, 4_441_767_936, (256, 256)),
     "ffnet_restore_x2": Network(RESTORATION, 306_544, 4_932_501_504, (256, 256)),
+    "ffnet_restore_x3": Network(RESTORATION, 341_164, 5_498_732_544, (256, 256)),
     "ffnet_restore_x4": Network(RESTORATION, 389_632, 6_291_456_000, (256, 256)),
     "ffnet_ts_zero": Network(ZERO_SHOT, 1_230_480),
     "ffnet_3d_nano_semantickitti": Network(POINTS, 1_745_555),

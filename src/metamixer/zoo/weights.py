@@ -118,7 +118,7 @@ def _restorer(name: str, sha256: str, *psnr: float, channels: int = 3, scale: in
         name,
         "ffnet_restore",
         f"{name}.safetensors",
-        0.8 if scale == 4 else 0.6,
+        {3: 0.7, 4: 0.8}.get(scale, 0.6),
         "291 images" if channels == 3 else "691 images",
         figures=psnr,
         measured="benchmarks/restoration.py" if scale == 1 else "benchmarks/photograph_enlarging.py",
@@ -184,6 +184,7 @@ WEIGHTS: tuple[Weights, ...] = (
         channels=1,
     ),
     _restorer("ffnet_restore_x2", "bd8285b14e2e01db0ac87c9ed7acc3c91eff3897f53c82cd5dc7d5cc8d8c7d8a", scale=2),
+    _restorer("ffnet_restore_x3", "f6bbe4334a477a0ca4d55f12555e3cfcf1c66cab55a1f0cfc92d42c5605c1d0c", scale=3),
     _restorer("ffnet_restore_x4", "a088afa05f34abb782e32bcc454ed8565f7241aecaa07e8911dda45d0828c23a", scale=4),
     Weights(
         "ffnet_ts_zero",
