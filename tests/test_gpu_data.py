@@ -57,5 +57,5 @@ def test_a_smaller_archive_has_a_lower_quality(pack):
 
 
 def test_no_quality_may_be_low_enough(pack):
-    with pytest.raises(InputError, match="--mebibytes 0.001, expected at least"):
+    with pytest.raises(InputError, match=r"--mebibytes 0\.001, expected at least"):
         pack(0.001)
