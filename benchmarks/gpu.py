@@ -23,8 +23,8 @@ from sparse_convolution import VOXELS, surface
 from torch import Tensor, nn
 from trainings import write_results
 
-from metamixer import create_model, deploy, list_models
-from metamixer.ops import submanifold
+from metamixer import create_model, deploy, fuse, list_models
+from metamixer.ops import accelerate, submanifold
 from metamixer.ops.sparse import NeighborMap, SparseVoxels, VoxelGrid
 
 RESULTS = Path(__file__).parent / "results/gpu"
@@ -39,6 +39,9 @@ QUICK = {
     "ROUNDS": 1,
     "PRECISION": "fp32",
 }
+LAYOUTS = {"windows": torch.contiguous_format, "rows": torch.channels_last}
+"""Form of our kernels -> the memory layout that chooses it."""
+
 IMAGES = {"classification": (2, 3, 128, 160), "segmentation": (1, 3, 128, 160), "super_resolution": (1, 3, 48, 64)}
 """Task -> shape of its input."""
 
@@ -78,6 +81,20 @@ def relative_difference(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).abs().max() / expected.abs().max())
 
 
+class Kernels:
+    """A fused network with our kernels (`metamixer.ops.accelerate`), in the layout of one of their forms."""
+
+    name = "fused, bf16"
+
+    def __init__(self, network: str, form: str, device: str):
+        self.place = {"dtype": torch.bfloat16, "memory_format": LAYOUTS[form]}
+        self.network = accelerate(fuse(create_model(network).eval())).to(device, **self.place)
+
+    @torch.inference_mode()
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.network(x.to(**self.place))
+
+
 def images_a_second(options: argparse.Namespace, found: dict[str, dict]) -> None:
     """Network and batch -> its form and its median images per second over interleaved rounds."""
     sizes = {name: globals()[name] for name in QUICK} | (QUICK if options.quick else {})
@@ -92,6 +109,8 @@ def images_a_second(options: argparse.Namespace, found: dict[str, dict]) -> None
                 network, example, precision=sizes["PRECISION"], backend=options.backend, cache=False
             )
             runtimes[name](example)
+        for name in sizes["OURS"]:
+            runtimes |= {f"{name}, kernels of {form}": Kernels(name, form, options.device) for form in LAYOUTS}
         seconds = {name: [] for name in runtimes}
         for _ in range(sizes["ROUNDS"]):
             for name, runtime in runtimes.items():

@@ -70,8 +70,8 @@ else
         "metamixer fit --trainer.precision bf16-mixed" "metamixer fit, kernels, bf16-mixed"
         "metamixer fit, kernels, compile: true, bf16-mixed")
     choices=("metamixer fit" "metamixer fit, channels-last" "metamixer fit --trainer.precision bf16-mixed"
-        "metamixer fit, NCHW, bf16-mixed" "metamixer fit, compile: true, bf16-mixed"
-        "metamixer fit, compile: reduce-overhead, bf16-mixed")
+        "metamixer fit, NCHW, bf16-mixed" "metamixer fit, benchmark: true, bf16-mixed"
+        "metamixer fit, compile: true, bf16-mixed" "metamixer fit, compile: reduce-overhead, bf16-mixed")
     fitting=()
     zero=(recipes/forecasting/ffnet_ts_zero_gpu.yaml --minutes 6 --device cuda)
 fi

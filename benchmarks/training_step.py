@@ -105,10 +105,11 @@ def fit(
     compile: bool | str = False,
     kernels: bool = False,
     layout: torch.memory_format | None = None,
+    benchmark: bool = False,
 ) -> None:
     """`metamixer fit`: the task and the Trainer, with the settings of the command; kernels: with `ops.accelerate`.
 
-    layout: another than the one that `fit` chooses.
+    layout: another than the one that `fit` chooses; benchmark: cuDNN tries its algorithms.
     """
     import lightning as L
     from torch.utils.data import DataLoader
@@ -152,6 +153,7 @@ def fit(
     trainer = L.Trainer(
         max_epochs=1,
         precision=precision,
+        benchmark=benchmark,
         accelerator=options.device,
         callbacks=[Turns()],
         logger=False,
@@ -173,6 +175,7 @@ CONTENDERS: dict[str, tuple[Callable, dict]] = {
     "metamixer fit, compile: true, bf16-mixed": (fit, {"precision": "bf16-mixed", "compile": True}),
     "metamixer fit, channels-last": (fit, {"layout": torch.channels_last}),
     "metamixer fit, NCHW, bf16-mixed": (fit, {"precision": "bf16-mixed", "layout": torch.contiguous_format}),
+    "metamixer fit, benchmark: true, bf16-mixed": (fit, {"precision": "bf16-mixed", "benchmark": True}),
     "metamixer fit, compile: reduce-overhead, bf16-mixed": (
         fit,
         {"precision": "bf16-mixed", "compile": "reduce-overhead"},

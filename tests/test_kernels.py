@@ -215,6 +215,10 @@ def test_operators_keep_pytorchs_rules(operators):
         torch.ops.metamixer.depthwise, (x, weight.detach()[:, 0].requires_grad_(), bias, True), test_utils=tests
     )
     torch.library.opcheck(torch.ops.metamixer.moments, (x, [weight.detach()[:, 0].requires_grad_()]), test_utils=tests)
+    x, taps, bias = x.detach(), weight.detach()[:, 0], bias.detach()
+    torch.library.opcheck(
+        torch.ops.metamixer.depthwise_twice, (x, taps, bias, taps, bias), test_utils=("test_schema", "test_faketensor")
+    )
 
 
 @pytest.fixture
