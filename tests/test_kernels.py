@@ -26,6 +26,7 @@ from metamixer.mixer import FFNifiedAttention
 from metamixer.models import create_model
 from metamixer.ops import SERIES, accelerate, fused, kernels
 from metamixer.ops.small_maps import use_matrices
+from metamixer.ops.synchronized import synchronize_norms
 from metamixer.tasks import Classification
 
 pytestmark = pytest.mark.skipif(
@@ -400,6 +401,14 @@ def test_gradients_are_shared_among_processes(operators, tmp_path):
         expect_same_training(shared, mixer, x)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_synchronized_norms_stay_so(operators, monkeypatch):
+    """The kernels know the statistics of this process only."""
+    monkeypatch.setattr(operators, "moments", None)
+    mixer = FFNifiedAttention(2, 7).double()
+    fast = synchronize_norms(accelerate(copy.deepcopy(mixer)))
+    expect_same_training(fast, mixer, torch.randn(2, 2, 4, 5, dtype=torch.float64))
 
 
 def expect_same_training(fast, plain, x):

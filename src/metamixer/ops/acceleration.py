@@ -145,7 +145,7 @@ class DepthwiseConvNorm(ConvNorm):
 
     def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
         """x: (B, C, H, W) or (B, C, N) -> the same shape."""
-        if takes(x, self.conv):
+        if takes(x, self.conv) and is_depthwise_norm(self):  # the norm may be synchronized since
             return convolved(x, *self.merged(x), gelu=gelu)
         y = super().forward(x)
         return F.gelu(y) if gelu else y
@@ -161,7 +161,7 @@ class ParallelDepthwiseNorm(ParallelConv):
 
     def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
         """x: (B, C, H, W) or (B, C, N) -> the same shape."""
-        if takes(x, self.branches[0].conv):
+        if takes(x, self.branches[0].conv) and all(map(is_depthwise_norm, self.branches)):
             return convolved(x, *self.merged(x), gelu=gelu)
         y = super().forward(x)
         return F.gelu(y) if gelu else y
