@@ -15,6 +15,7 @@ from metamixer.data.detection.coco_json import encode_mask, read_coco
 from metamixer.data.points.description import read_description
 from metamixer.data.segmentation.label_maps import read_classes
 from metamixer.deployment.fastest import read_trials
+from metamixer.ops.kernels.measured import gpu, read_sizes
 from metamixer.predictors.tuning_run import digest, read_tuning_run
 from metamixer.training.horizon import expand_horizon
 from metamixer.training.own_data.kinds import understand
@@ -62,6 +63,17 @@ CONFIG = {"data": {"class_path": "DigitsData", "init_args": {"batch_size": 8, "n
 TUNING = {"table": "1f" * 32, "steps": 60, "seed": 0, "initial": "runs/a/best.safetensors"}
 TRIALS = {"a1": {"backend": "onnxruntime", "precision": "fp32"}, "b2": {"backend": "eager", "precision": "fp32"}}
 
+KERNELS = {
+    "gpu": gpu(),
+    "sizes": [
+        {
+            "kernel": [7, 7],
+            "image": [8, 8],
+            "PyTorch": {"windows": 1.5},
+            "windows": {name: {"ms": 0.1, "numbers": {"num_warps": 4}} for name in ("convolve", "correlate")},
+        }
+    ],
+}
 DATA = {"data": "flowers", "about": "10 images in 2 classes (blue, red), 2 held out for validation"}
 
 
@@ -71,7 +83,7 @@ def make(folder: Path) -> list[Kind]:
     for image in IMAGES:
         Image.new("RGB", (image["width"], image["height"])).save(pictures / image["file_name"])
     coco = {"info": {}, "images": IMAGES, "annotations": ANNOTATIONS, "categories": CATEGORIES}
-    for name, content in {"coco": coco, "trials": TRIALS, "data": DATA}.items():
+    for name, content in {"coco": coco, "trials": TRIALS, "data": DATA, "kernels": KERNELS}.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     described = {"classes": CLASSES, "clouds": CLOUDS, "recipe": RECIPE, "config": CONFIG, "tuning": TUNING}
     for name, content in described.items():
@@ -85,6 +97,7 @@ def make(folder: Path) -> list[Kind]:
         Kind("tuning.yaml", each_of(digest, read_tuning_run)),
         Kind("trials.json", read_kept_trials),
         Kind("data.json", data_of),
+        Kind("kernels.json", read_sizes),
     ]
 
 

@@ -13,6 +13,7 @@ from metamixer.data.preprocessing import Preprocessing
 from metamixer.deployment.exporting import export
 from metamixer.errors import naming
 from metamixer.predictors.classifier import Classifier
+from metamixer.tasks.teacher import Exported, fingerprint
 
 from ..kinds import Kind
 
@@ -39,5 +40,7 @@ def make(folder: Path) -> list[Kind]:
 def run(path: Path) -> None:
     path = path.with_suffix(".xml") if path.suffix == ".bin" else path
     network, info = load_network(path, None, "classification")
+    if not isinstance(network, nn.Module):
+        fingerprint(Exported(network, path))
     with naming(path):
         Classifier.of(network, info)([Image.new("RGB", (32, 32))])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ...errors import InputError
+from ...errors import InputError, first_line
 
 TABLE = "METAMIXER_KERNELS_TABLE"
 """Environment variable: a file that `benchmarks/kernels.py` wrote."""
@@ -35,16 +35,37 @@ def load(*, always: bool = False) -> None:
     path = Path(named or Path(__file__).with_name("measured.json"))
     if named and not path.is_file():
         raise InputError(f"{TABLE} {named}: no such file, expected one that benchmarks/kernels.py wrote")
-    content = json.loads(path.read_text()) if path.is_file() else {}
+    sizes = read_sizes(path) if path.is_file() else []
     PAYS.clear()
     LAUNCHES.clear()
-    for row in content["sizes"] if content.get("gpu") == gpu() else ():
-        size = (*row["kernel"], *row["image"])
-        for form, theirs in row["PyTorch"].items():
-            ours = {name: found["ms"] for name, found in row[form].items()}
-            total = 2 * ours["convolve"] + ours["correlate"]  # forward, and both gradients
-            PAYS[form, size] = always or total < theirs
-            LAUNCHES.update({(form, name, size): found["numbers"] for name, found in row[form].items()})
+    for form, size, times, theirs, numbers in sizes:
+        total = 2 * times["convolve"] + times["correlate"]  # forward, and both gradients
+        PAYS[form, size] = always or total < theirs
+        LAUNCHES.update({(form, name, size): each for name, each in numbers.items()})
+
+
+def read_sizes(path: Path) -> list[tuple[str, Size, dict[str, float], float, dict[str, dict[str, int]]]]:
+    """Form, size, milliseconds of each kernel and of PyTorch, and each kernel's numbers; none of another GPU.
+
+    Raises InputError that names the file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            (
+                form,
+                (*map(int, (*row["kernel"], *row["image"])),),
+                {name: float(row[form][name]["ms"]) for name in ("convolve", "correlate")},
+                float(theirs),
+                {name: {key: int(value) for key, value in each["numbers"].items()} for name, each in row[form].items()},
+            )
+            for row in (content["sizes"] if content["gpu"] == gpu() else ())
+            for form, theirs in row["PyTorch"].items()
+        ]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise InputError(
+            f"{path}: can't be read ({first_line(error)}), expected a table that benchmarks/kernels.py wrote"
+        ) from None
 
 
 def gpu() -> str:
