@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+STRIDED = 1.0 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 1.75
+"""In float32, largest side of a strided convolution's result over the kernel's: oneDNN's gradients need AVX-512."""
+
 LARGEST: dict[torch.dtype, tuple[Callable[[int], float], Callable[[int], float]]] = {
-    torch.float32: (lambda kernel: kernel, lambda kernel: 1.75 * kernel),
+    torch.float32: (lambda kernel: kernel, lambda kernel: STRIDED * kernel),
     torch.bfloat16: (lambda kernel: 2 * kernel - 4, lambda kernel: 12),
 }
 """Kernel size -> largest side of the map at stride 1, and of a strided convolution's result, for which matrices pay:
