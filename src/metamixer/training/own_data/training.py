@@ -31,7 +31,7 @@ from .start import Start, find_start
 from .understood import OwnData
 
 FASTER_IN_BFLOAT16 = (CLASSIFICATION.name, DETECTION.name, SEGMENTATION.name, SUPER_RESOLUTION.name)
-"""Tasks that train 1.2 to 3 times as fast with autocast to bfloat16 where the processor has instructions for it."""
+"""Tasks that train faster with autocast to bfloat16 where the processor has instructions for it."""
 
 MOST_MINUTES = 60 * 24 * 365
 
