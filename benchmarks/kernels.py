@@ -45,12 +45,12 @@ SETTINGS = {
         (32, 32, 4, 4096, 2048),
     ),
     "rows": (
-        (8, 64, 4, 16, 1024),
-        (8, 64, 8, 16, 1024),
-        (4, 64, 4, 16, 2048),
-        (16, 32, 8, 16, 1024),
-        (8, 32, 4, 8, 2048),
-        (8, 128, 8, 8, 1024),
+        (8, 64, 4, 16, 1024, 8),
+        (8, 64, 8, 16, 1024, 16),
+        (4, 64, 4, 16, 2048, 16),
+        (16, 32, 8, 16, 1024, 32),
+        (8, 32, 4, 8, 2048, 32),
+        (8, 128, 8, 8, 1024, 8),
     ),
 }
 """Form of the kernels -> values of its `NUMBERS` to try in addition to its own."""
@@ -83,12 +83,11 @@ def actions(shape: Shape, batch: int, device: str) -> dict[tuple[str, str], tupl
         found |= {
             (form, "convolve"): (partial(launch.convolve, ours, w, b, epilogue=windows.GELU), 2),
             (form, "GELU backward"): (derivative, 3),
-            (form, "moments"): (partial(launch.moments, ours, w), 1),
+            (form, "moments"): (partial(launch.moments, ours, [w]), 1),
             (form, "correlate"): (partial(launch.correlate, ours, theirs, (k, k)), 2),
         }
-    if launches("windows").pays_twice(side, side, (k, k)):
-        twice = partial(launches("windows").convolve_twice, channel_major(x), w, b, w, b)
-        found["windows", "convolve_twice"] = twice, 2
+        if launch.pays_twice(side, side, (k, k)):
+            found[form, "convolve_twice"] = partial(launch.convolve_twice, ours, w, b, w, b), 2
     return found
 
 

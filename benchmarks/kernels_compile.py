@@ -32,8 +32,11 @@ KERNELS = {
     rows.convolve: (CONVOLVE, {"out"}),
     rows.moments: ({}, set()),
     rows.correlate: ({}, set()),
+    rows.convolve_twice: ({}, {"out"}),
 }
 """Kernel -> its own constants, and the outputs with the type of the input."""
+TWICE = {windows.convolve_twice: launch.pays_twice, rows.convolve_twice: launch_rows.pays_twice}
+"""Kernel -> whether it is used for a size."""
 
 
 def constants(kernel, side: int, k: int) -> dict:
@@ -41,7 +44,8 @@ def constants(kernel, side: int, k: int) -> dict:
     x = torch.empty(1, CHANNELS, side, side, device="meta", dtype=torch.bfloat16)
     if kernel.fn.__module__ == rows.__name__:
         numbers = launch_rows.NUMBERS
-        return launch_rows.constants(x, (k, k), numbers) | {"BLOCKS": -(-CHANNELS // numbers["CHANNELS"])}
+        own = {"BLOCKS": -(-CHANNELS // numbers["CHANNELS"]), "KERNELS": launch_rows.in_a_row([(k, k), (3, 3)])}
+        return launch_rows.constants_twice(x, (k, k), numbers) | launch_rows.constants(x, (k, k), numbers) | own
     if kernel is windows.convolve_twice:
         return launch.constants_twice(cut_twice(side, side, (k, k)), (k, k), x, launch.NUMBERS)
     found = cut(side, side, (k, k))
@@ -88,7 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     for side, k in SHAPES[1:2] if options.quick else SHAPES:
         for kernel in KERNELS:
-            if kernel is not windows.convolve_twice or cut_twice(side, side, (k, k)):
+            if kernel not in TWICE or TWICE[kernel](side, side, (k, k)):
                 name = f"{kernel.fn.__module__.rpartition('.')[2]}.{kernel.fn.__name__}"
                 print(
                     f"{k}x{k} at {side}x{side} {name}: "

@@ -17,8 +17,9 @@ from metamixer.data.images.outputs import OutputCache
 from metamixer.data.images.views import ViewedImages, Views
 from metamixer.data.preprocessing import Preprocessing
 from metamixer.errors import InputError
-from metamixer.tasks.distillation import Distillation, FeatureMatching, Teacher
-from metamixer.tasks.distilled_classification import DistilledClassification
+from metamixer.tasks import distilled_classification
+from metamixer.tasks.distillation import Distillation, FeatureMatching, Teacher, mixed_logits
+from metamixer.tasks.distilled_classification import DistilledClassification, mixed_images
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -336,6 +337,32 @@ def test_features_that_a_projection_explains_cost_nothing():
         explained = 3 * matching.projections[0](student)
     assert matching([student], [explained]).item() == pytest.approx(0, abs=1e-6)
     assert matching([student], [teacher]) > 0.1
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(1.0, 0.0), (0.0, 1.0)])
+def test_outputs_are_mixed_as_the_images_are(mixup, cutmix):
+    shades = torch.rand(5, 1)
+    images, shares = mixed_images(shades[:, :, None, None].expand(5, 1, 8, 8).clone(), mixup, cutmix)
+    assert shares.shape == (4, 5), "the last image has no partner"
+    assert (shares > 0).sum() > 4
+    torch.testing.assert_close(images.mean(dim=(2, 3)), shares @ shades)
+    logits = torch.randn(5, 3)
+    mixed = mixed_logits(logits, shares, tau=2.0)
+    torch.testing.assert_close((mixed / 2).softmax(dim=1), shares @ (logits / 2).softmax(dim=1))
+    assert mixed_logits(torch.tensor([[1000.0, 0.0]]), torch.ones(1, 1), tau=1.0).isfinite().all()
+
+
+def test_one_image_cannot_be_mixed():
+    with pytest.raises(InputError, match="a training batch of 1 image, expected at least 2"):
+        mixed_images(torch.rand(1, 3, 8, 8), 0.0, 1.0)
+
+
+def test_a_student_learns_from_mixed_crops(folder, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(distilled_classification, "mixed_logits", lambda *x: seen.append(x[1]) or mixed_logits(*x))
+    assert distil(folder, tmp_path / "run", "--learn", "both", "--cutmix", "1.0") == 0
+    assert len(seen) == 8
+    assert all(torch.allclose(shares.sum(dim=1), torch.ones(4)) for shares in seen)
 
 
 def test_images_without_labels_take_the_teacher_alone(folder):

@@ -191,9 +191,10 @@ def test_operators_keep_pytorchs_rules(operators):
     )
 
 
-def test_the_mixer_is_one_kernel_without_gradients(operators, monkeypatch):
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_mixer_is_one_kernel_without_gradients(operators, monkeypatch, layout):
     mixer = accelerate(fused(FFNifiedAttention(2, 3).double().eval()))
-    x = torch.randn(2, 2, 8, 8, dtype=torch.float64)
+    x = torch.randn(2, 2, 8, 8, dtype=torch.float64).contiguous(memory_format=layout)
     expected = mixer.value(F.gelu(mixer.key(mixer.query(x))))
     calls = []
     twice = operators.depthwise_twice
@@ -204,11 +205,19 @@ def test_the_mixer_is_one_kernel_without_gradients(operators, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("shape", "kernel"), [((2, 2, 7, 7), (7, 7)), ((3, 1, 13, 29), (3, 3)), ((1, 2, 31, 5), (3, 5))]
+    ("shape", "kernel", "layout"),
+    [
+        ((2, 2, 7, 7), (7, 7), torch.contiguous_format),
+        ((3, 1, 13, 29), (3, 3), torch.contiguous_format),
+        ((1, 2, 31, 5), (3, 5), torch.contiguous_format),
+        ((3, 2, 5, 4), (3, 3), torch.channels_last),
+        ((1, 33, 19, 2), (3, 3), torch.channels_last),  # two strips, and two blocks of channels
+        ((2, 2, 2, 19), (5, 3), torch.channels_last),  # two segments of a row
+    ],
 )
-def test_two_convolutions_in_one_kernel(operators, shape, kernel):
-    """The whole image at once, and tiles of odd images with their margins."""
-    x, key, bias = (value.detach() for value in example(*shape, kernel))
+def test_two_convolutions_in_one_kernel(operators, shape, kernel, layout):
+    """The whole image at once, and parts of odd images with their margins."""
+    x, key, bias = (value.detach() for value in laid_out(example(*shape, kernel), layout))
     value, offset = key.flip(2), bias.flip(0)
     expected = reference(reference(x, key, bias, gelu=True), value, offset)
     torch.testing.assert_close(operators.depthwise_twice(x, key, bias, value, offset), expected)
@@ -218,6 +227,8 @@ def test_two_kernels_where_margins_would_cost_more(operators):
     assert operators.launch.pays_twice(56, 56, (3, 3))
     assert not operators.launch.pays_twice(16, 16, (7, 7))
     assert not operators.launch.pays_twice(56, 56, (31, 31))
+    assert operators.launch_rows.pays_twice(56, 56, (3, 3))
+    assert not operators.launch_rows.pays_twice(14, 14, (7, 7))
 
 
 @pytest.fixture
@@ -323,7 +334,7 @@ def test_only_the_batch_may_be_unknown(operators, monkeypatch, layout):
     with FakeTensorMode(shape_env=ShapeEnv()) as mode:
         x, weight = mode.from_tensor(x), mode.from_tensor(weight)
         form.convolve(x, weight, None, epilogue=operators.windows.PLAIN)
-        form.moments(x, weight)
+        form.moments(x, [weight, weight[:, 2:5, 2:5]])
         form.correlate(x, x, (7, 7))
     assert isinstance(launched[0][0][0], torch.SymInt)  # the grid grows with the batch
     assert not any(isinstance(value, torch.SymInt) for _, constants in launched for value in constants.values())

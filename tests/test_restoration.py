@@ -25,6 +25,8 @@ from metamixer.data.restoration.degradation import (
 from metamixer.data.restoration.pairs import DegradedImages, DegradedPatches
 from metamixer.errors import InputError
 from metamixer.models.ffnet_sr import receptive_field
+from metamixer.tasks import Restoration
+from metamixer.tasks.restoration import psnr_loss
 from metamixer.training import command_line
 
 SMALL = {"dim": 8, "depth": 2}
@@ -299,3 +301,21 @@ class TestTraining:
             fit(root, "--data.channels=3")
         with pytest.raises(InputError, match=r"model\.scale 1, expected 2, the data's"):
             fit(root, "--data.scale=2")
+
+
+def test_the_psnr_loss_weighs_every_patch_alike():
+    target = torch.rand(2, 1, 8, 8)
+    coarse, fine = 0.1 * torch.randn(1, 8, 8), 0.01 * torch.randn(1, 8, 8)
+    both = psnr_loss(target + torch.stack([coarse, fine]), target)
+    psnrs = [-10 * (error.square().mean() + 1e-5).log10() for error in (coarse, fine)]
+    torch.testing.assert_close(both, -sum(psnrs) / 20)
+    actual = (target + torch.stack([coarse, fine])).requires_grad_()
+    psnr_loss(actual, target).backward()
+    large, small = actual.grad.flatten(1).norm(dim=1)
+    assert small > 5 * large, "a tenth of the error gives ten times the gradient"
+    assert psnr_loss(target, target) == pytest.approx(-5), "a perfect patch is finite"
+
+
+def test_an_unknown_loss_is_named():
+    with pytest.raises(InputError, match="loss 'l3', expected l1 or psnr"):
+        Restoration(model_args=SMALL, loss="l3")

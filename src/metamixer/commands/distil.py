@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from ..errors import MOST_EPOCHS, InputError, counted, expect_integer
+from ..errors import MOST_EPOCHS, InputError, counted, expect_integer, from_zero_to_one
 from ..zoo.weights import find_weights
 from .output import Output
 from .training import training_result
@@ -28,6 +28,7 @@ def distil(
     teacher_size: int | None = None,
     size: int = 96,
     views: int = 4,
+    cutmix: float = 0.0,
     cache: str | None = None,
     epochs: int = 30,
     batch_size: int = 64,
@@ -57,6 +58,7 @@ def distil(
             the student's.
         size: side of the student's images in pixels.
         views: fixed crops of each image, each of which the teacher sees once.
+        cutmix: strength of CutMix of crops, whose outputs are mixed alike; against overfitting. 0 for none.
         cache: folder for the teacher's outputs, for other runs with these images; default: OUT/teacher.
         epochs: number of epochs.
         batch_size: images per batch.
@@ -79,6 +81,7 @@ def distil(
     if learn not in LEARN:
         raise InputError(f"learn {learn!r}, expected one of {', '.join(LEARN)}")
     expect_integer("epochs", epochs, 1, MOST_EPOCHS)
+    from_zero_to_one("cutmix", cutmix)
     output = Output(json, overwrite=overwrite)
     out = out or f"runs/{Path(os.path.realpath(folder)).name}_distilled"
     labelled = has_classes(folder) and not unlabeled
@@ -94,6 +97,7 @@ def distil(
         "num_classes": classes and len(classes),
         "initial": start,
         "new_classifier": start is not None,
+        "cutmix": cutmix,
         "cache": cache or str(Path(out, "teacher")),
         "stages": list(stages) if features else [],
         "optimization": {"lr": lr, "warmup_epochs": min(2.0, epochs / 10)},

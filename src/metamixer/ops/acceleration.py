@@ -207,15 +207,14 @@ def key_gelu_value(key: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
     if not (isinstance(key, FUSING) and isinstance(value, FUSING)):
         return value(F.gelu(key(x)))
     images = as_images(x)
-    alone = not torch.is_grad_enabled() and not key.training and not kernels.is_channels_last(images)
+    alone = not torch.is_grad_enabled() and not key.training
     if alone and kernels.takes(images, (1, 1)):
-        from .kernels.launch import pays_twice
-        from .kernels.operators import depthwise_twice
+        from .kernels.operators import depthwise_twice, pays_twice
 
         (first, shift), (second, offset) = key.merged(x), value.merged(x)
         size, same = tuple(first.shape[2:]), first.shape == second.shape
         biased = shift is not None and offset is not None
-        if biased and same and kernels.takes(images, size) and pays_twice(*images.shape[2:], size):
+        if biased and same and kernels.takes(images, size) and pays_twice(images, size):
             return depthwise_twice(images, first, shift, second, offset).view(x.shape)
     return value(key(x, gelu=True))
 

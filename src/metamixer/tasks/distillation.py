@@ -34,6 +34,14 @@ class Distillation:
         return (1 - self.alpha) * label_loss + self.alpha * MATCHES[self.kind](logits, teacher_logits, self.tau)
 
 
+def mixed_logits(logits: Tensor, shares: Tensor, tau: float) -> Tensor:
+    """Logits whose probabilities at temperature `tau` are mixtures of those of `logits`; logits: (B, classes), shares:
+    (mixed, B), the share of every image in each mixed image.
+    """
+    probabilities = shares @ (logits / tau).softmax(dim=1)
+    return tau * probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
 def hard_loss(logits: Tensor, teacher_logits: Tensor, tau: float = 1.0) -> Tensor:
     """Cross-entropy with the teacher's prediction, which doesn't depend on the temperature."""
     return F.cross_entropy(logits, teacher_logits.argmax(dim=1))

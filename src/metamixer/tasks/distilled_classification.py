@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from timm.data import Mixup
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -10,10 +12,22 @@ from ..data.images.distillation import DistillationData
 from ..data.images.outputs import OutputCache
 from ..errors import InputError
 from .classification import Classification
-from .distillation import Distillation, FeatureMatching
+from .distillation import Distillation, FeatureMatching, mixed_logits
 from .optimization.recipe import Optimization
 from .task import Compile
 from .teacher import pooled
+
+
+def mixed_images(images: Tensor, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
+    """Pairs of images (B, C, H, W), mixed, and the share of every image in each of them, (mixed, B); of an odd number
+    of images, the last is in none.
+    """
+    even = len(images) // 2 * 2
+    if not even:
+        raise InputError("a training batch of 1 image, expected at least 2 for mixup and CutMix: --data.batch_size 2")
+    itself = torch.arange(even, device=images.device)
+    mixing = Mixup(mixup, cutmix, label_smoothing=0.0, num_classes=len(images))
+    return mixing(images[:even], itself)
 
 
 class DistilledClassification(Classification):
@@ -25,6 +39,8 @@ class DistilledClassification(Classification):
         cache: folder for the teacher's outputs; a later run with the same teacher, images and crops reads them.
         stages: the student's stages that learn the teacher's `stages`, in the same order.
         feature_weight: weight of the features' loss beside the logits'.
+        mixup, cutmix: strengths of mixup and CutMix of crops, whose outputs, labels and features are mixed alike; 0 for
+            none.
     """
 
     distillation: Distillation
@@ -45,6 +61,8 @@ class DistilledClassification(Classification):
         new_classifier: bool = False,
         optimization: Optimization = Optimization(),
         label_smoothing: float = 0.1,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
         train_sizes: Sequence[int] = (),
         compile: Compile = False,
     ):
@@ -63,6 +81,7 @@ class DistilledClassification(Classification):
             train_sizes=train_sizes,
             compile=compile,
         )
+        self.mix_strengths = (mixup, cutmix)
         self.cache = cache
         self.stages = list(stages)
         self.feature_weight = feature_weight
@@ -85,8 +104,14 @@ class DistilledClassification(Classification):
         teacher_logits, *teacher_features = self.outputs(
             views, lambda places: self.distillation.teacher.outputs(images[places], preprocessing)
         )
+        targets = F.one_hot(labels, self.num_classes).float()
+        if any(self.mix_strengths):
+            images, shares = mixed_images(images, *self.mix_strengths)
+            targets = shares @ targets
+            teacher_logits = mixed_logits(teacher_logits, shares, self.distillation.tau)
+            teacher_features = [shares @ features for features in teacher_features]
         logits, features = self._with_features(self._resized(images))
-        label_loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        label_loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         loss = self.distillation.loss(label_loss, logits, teacher_logits) if self.distillation.alpha else label_loss
         if self.matching is None:
             return self.log_loss(loss, batch_size=len(images))

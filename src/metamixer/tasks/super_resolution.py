@@ -1,6 +1,6 @@
 """Super-resolution: loss and metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,8 @@ class SuperResolution(Task):
 
     spec = SUPER_RESOLUTION
     layout = torch.channels_last
+    pixel_loss: Callable[[Tensor, Tensor], Tensor] = staticmethod(F.l1_loss)
+    """(actual, target), (B, C, H, W) each -> scalar."""
 
     def __init__(
         self,
@@ -69,7 +71,9 @@ class SuperResolution(Task):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         small, large = batch
         enlarged = self(small)
-        loss = F.l1_loss(enlarged, large) + frequency_loss(enlarged, large, weight=self.frequency_weight)
+        loss = self.pixel_loss(enlarged, large)
+        if self.frequency_weight:
+            loss = loss + frequency_loss(enlarged, large, weight=self.frequency_weight)
         return self.log_loss(loss, batch_size=len(small))
 
     def data_info(self) -> dict[str, Any]:

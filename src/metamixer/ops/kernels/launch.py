@@ -1,6 +1,6 @@
 """Launching the kernels of `windows`: tiles per program, and memory for results."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import triton
@@ -38,8 +38,13 @@ def convolve(
     return out
 
 
-def moments(x: Tensor, weight: Tensor) -> Tensor:
-    """Sums of conv(x) and its square over batch and positions, (2, C); weight: (C, kh, kw)."""
+def moments(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Sums of n convolutions of x and of their squares over batch and positions, (2, n, C); a weight is (C, kh, kw)."""
+    return torch.stack([moments_of_one(x, weight) for weight in weights], dim=1)
+
+
+def moments_of_one(x: Tensor, weight: Tensor) -> Tensor:
+    """`moments` of a single convolution, (2, C)."""
     batch, channels, height, width = sizes(x)
     kernel = sizes(weight)[1:]
     found, numbers = cut(height, width, kernel), chosen("moments", kernel, x)

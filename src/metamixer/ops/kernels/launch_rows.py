@@ -1,6 +1,7 @@
-"""Launching the kernels of `rows` for channels-last images: `convolve`, `moments` and `correlate` as in `launch`."""
+"""Launching the kernels of `rows` for channels-last images, by functions like those of `launch`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import torch
 import triton
@@ -9,12 +10,18 @@ from torch import Tensor
 from . import measured, rows
 from .launch import run, sizes, sum_type, wide
 
-NUMBERS = {"R": 8, "CHANNELS": 32, "WARPS": 4, "SEGMENT": 16, "PARTS": 1024}
+NUMBERS = {"R": 8, "CHANNELS": 32, "WARPS": 4, "SEGMENT": 16, "PARTS": 1024, "DOWN": 16}
 """How a kernel is launched unless `measured` knows better; not measured on a GPU.
 
 R, CHANNELS, WARPS: rows and channels at a time, warps of a program: two channels per thread.
 SEGMENT: most columns of the output at a time; a thread keeps their sums in registers.
 PARTS: programs among which a sum over a batch is divided; each writes a partial sum.
+DOWN: most rows of a strip, which one program of `convolve_twice` computes.
+"""
+
+MOST_PRODUCTS = 14
+"""Products per element read or written for which an H200 takes as long as for moving a bfloat16 element, by its data
+sheet (4.8 TB/s, 67 TFLOP/s).
 """
 
 WIDE = 15
@@ -36,22 +43,25 @@ def convolve(
         triton.cdiv(channels, compiled["CHANNELS"]),
     )
     run(rows.convolve, grid)(
-        x, weight.permute(1, 2, 0).contiguous(), x if bias is None else bias, other, out,
+        x, taps(weight), x if bias is None else bias, other, out,
         batch, channels, height, width, *steps(x), *steps(other),
         **compiled, FLIP=flip, BIAS=bias is not None, EPILOGUE=epilogue.value,
     )  # fmt: skip
     return out
 
 
-def moments(x: Tensor, weight: Tensor) -> Tensor:
-    """Sums of conv(x) and its square over batch and positions, (2, C); weight: (C, kh, kw)."""
-    channels, kernel = sizes(x)[1], sizes(weight)[1:]
-    numbers = chosen("moments", kernel, x)
-    compiled = constants(x, kernel, numbers)
+def moments(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Sums of n convolutions of x and of their squares over batch and positions, (2, n, C); a weight is (C, kh, kw)."""
+    channels, kernels = sizes(x)[1], [sizes(weight)[1:] for weight in weights]
+    largest = max(kernels, key=lambda kernel: kernel[1])
+    numbers = chosen("moments", largest, x)
+    compiled = constants(x, largest, numbers)
+    del compiled["KH"], compiled["KW"]
     grid, loops = programs(x, compiled, triton.cdiv(channels, compiled["CHANNELS"]), numbers["PARTS"])
-    parts = x.new_empty(grid[0] * grid[1], 2, channels, dtype=wide(x))
+    parts = x.new_empty(grid[0] * grid[1], 2, len(weights), channels, dtype=wide(x))
     run(rows.moments, grid)(
-        x, weight.permute(1, 2, 0).contiguous(), parts, *sizes(x), loops, *steps(x), **compiled
+        x, torch.cat([taps(weight) for weight in weights]), parts, *sizes(x), loops, *steps(x),
+        **compiled, KERNELS=in_a_row(kernels),
     )  # fmt: skip
     return parts.sum(0, dtype=torch.float64).to(parts.dtype)
 
@@ -68,6 +78,30 @@ def correlate(x: Tensor, grad: Tensor, kernel: tuple[int, int]) -> tuple[Tensor,
         x, grad, products, sums, *sizes(x), loops, *steps(x), *steps(grad), **compiled, BLOCKS=blocks
     )
     return products.sum(0).permute(2, 0, 1).contiguous(), sums.sum(0)
+
+
+def convolve_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, value_bias: Tensor) -> Tensor:
+    """conv(gelu(conv(x) + key_bias)) + value_bias."""
+    batch, channels, height, width = sizes(x)
+    kernel = sizes(key)[1:]
+    compiled = constants_twice(x, kernel, chosen("convolve_twice", kernel, x))
+    strips = triton.cdiv(height, compiled["DOWN"])
+    out = torch.empty_like(x)
+    grid = (
+        triton.cdiv(batch * strips, compiled["R"]),
+        triton.cdiv(width, compiled["SEGMENT"]),
+        triton.cdiv(channels, compiled["CHANNELS"]),
+    )
+    run(rows.convolve_twice, grid)(
+        x, taps(key), key_bias, taps(value), value_bias, out, batch, channels, height, width, strips, *steps(x),
+        **compiled,
+    )  # fmt: skip
+    return out
+
+
+def pays_twice(height: int, width: int, kernel: tuple[int, int]) -> bool:
+    """Whether one kernel for two convolutions should take less time than two, because those wait for memory."""
+    return kernel[0] * kernel[1] <= MOST_PRODUCTS
 
 
 def chosen(name: str, kernel: tuple[int, ...], x: Tensor) -> Mapping[str, int]:
@@ -88,6 +122,17 @@ def steps(x: Tensor) -> tuple[int, int, int]:
     return x.stride(0), x.stride(2), x.stride(3)
 
 
+def taps(weight: Tensor) -> Tensor:
+    """(C, kh, kw) -> (kh * kw, C)."""
+    return weight.flatten(1).t().contiguous()
+
+
+def in_a_row(kernels: Sequence[tuple[int, ...]]) -> tuple[tuple[int, int, int], ...]:
+    """Rows and columns of each kernel, and the number of taps before its own."""
+    before = accumulate((rows * columns for rows, columns in kernels), initial=0)
+    return tuple((*kernel, start) for kernel, start in zip(kernels, before, strict=False))
+
+
 def constants(x: Tensor, kernel: tuple[int, ...], numbers: Mapping[str, int]) -> dict:
     """The compile-time constants of a kernel."""
     width, rows_each = sizes(x)[3], numbers["R"]
@@ -97,3 +142,10 @@ def constants(x: Tensor, kernel: tuple[int, ...], numbers: Mapping[str, int]) ->
         "CHANNELS": numbers["CHANNELS"], "SEGMENT": triton.cdiv(width, segments), "WHOLE": segments == 1,
         "SUM": sum_type(x), "num_warps": numbers["WARPS"],
     }  # fmt: skip
+
+
+def constants_twice(x: Tensor, kernel: tuple[int, ...], numbers: Mapping[str, int]) -> dict:
+    """The compile-time constants of `convolve_twice`: half the rows at a time, whose intermediate results are kept."""
+    height, found = sizes(x)[2], constants(x, kernel, numbers)
+    strips = triton.cdiv(height, numbers["DOWN"])
+    return found | {"R": max(1, found["R"] // 2), "DOWN": triton.cdiv(height, strips)}

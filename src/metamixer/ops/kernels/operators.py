@@ -62,7 +62,7 @@ _depthwise.register_autograd(_depthwise_gradients, setup_context=_keep_depthwise
 
 @operator("metamixer::moments", mutates_args=())
 def _moments(x: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    return torch.stack([kernels_for(x).moments(x, weight) for weight in weights], dim=1)
+    return kernels_for(x).moments(x, weights)
 
 
 @_moments.register_fake
@@ -103,7 +103,7 @@ _moments.register_autograd(_moments_gradients, setup_context=_keep_moments)
 
 @operator("metamixer::depthwise_twice", mutates_args=())
 def _depthwise_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, value_bias: Tensor) -> Tensor:
-    return launch.convolve_twice(x, key, key_bias, value, value_bias)
+    return kernels_for(x).convolve_twice(x, key, key_bias, value, value_bias)
 
 
 @_depthwise_twice.register_fake
@@ -128,7 +128,7 @@ def moments(x: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 def depthwise_twice(x: Tensor, key: Tensor, key_bias: Tensor, value: Tensor, value_bias: Tensor) -> Tensor:
     """value(gelu(key(x))) of two depthwise convolutions in one kernel, for inference; weights: (C, 1, kh, kw)."""
-    x = by_rows(_computed_in(x))
+    x = _computed_in(x, tuple(key.shape[2:]))
     key, value = key.squeeze(1).to(x.dtype), value.squeeze(1).to(x.dtype)
     return torch.ops.metamixer.depthwise_twice(x, key, key_bias, value, value_bias)
 
@@ -146,6 +146,12 @@ def merged(
         weight = weight + scale[:, None, None] * conv
         bias = bias + norm.bias - mean * scale
     return weight[:, None], bias
+
+
+def pays_twice(x: Tensor, kernel: tuple[int, int]) -> bool:
+    """Whether `depthwise_twice` should be faster than two kernels, in the layout that they would use."""
+    form = launch_rows if form_for(x, kernel) == "rows" else launch
+    return form.pays_twice(*x.shape[2:], kernel)
 
 
 def _computed_in(x: Tensor, kernel: tuple[int, int] = (1, 1)) -> Tensor:

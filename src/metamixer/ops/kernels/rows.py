@@ -38,6 +38,26 @@ def load_row(
 
 
 @triton.jit
+def add_row(
+    sums, pixels, taps, c, C,
+    KW: tl.constexpr, SEGMENT: tl.constexpr, WHOLE: tl.constexpr, FLIP: tl.constexpr, SUM: tl.constexpr,
+):  # fmt: skip
+    """The sums of SEGMENT columns after a row of the kernel; pixels: a tuple of SEGMENT + 2 * (KW // 2) columns."""
+    weights = ()
+    for dx in tl.static_range(KW):
+        tap = -dx if FLIP else dx
+        weights = weights + (tl.load(taps + tap * C + c, mask=c < C, other=0.0).to(SUM)[None, :],)
+    previous, sums = sums, ()
+    for i in tl.static_range(SEGMENT):
+        total = previous[i]
+        for dx in tl.static_range(KW):
+            if not (WHOLE and (i + dx < KW // 2 or i + dx >= SEGMENT + KW // 2)):
+                total += pixels[i + dx] * weights[dx]
+        sums = sums + (total,)
+    return sums
+
+
+@triton.jit
 def convolved_row(
     x, weight, start, c, image, y, first, inside, C, H, W, x_b, x_y, x_x,
     KH: tl.constexpr, KW: tl.constexpr, SEGMENT: tl.constexpr, WHOLE: tl.constexpr, FLIP: tl.constexpr,
@@ -52,17 +72,8 @@ def convolved_row(
             x, c, image, y + (dy - KH // 2), first, inside, H, W, x_b, x_y, x_x,
             SEGMENT + 2 * (KW // 2), WHOLE, KW // 2, SUM,
         )  # fmt: skip
-        taps = ()
-        for dx in tl.static_range(KW):
-            tap = (KH * KW - 1 - dy * KW - dx) if FLIP else dy * KW + dx
-            taps = taps + (tl.load(weight + tap * C + c, mask=c < C, other=0.0).to(SUM)[None, :],)
-        previous, sums = sums, ()
-        for i in tl.static_range(SEGMENT):
-            total = previous[i]
-            for dx in tl.static_range(KW):
-                if not (WHOLE and (i + dx < KW // 2 or i + dx >= SEGMENT + KW // 2)):
-                    total += pixels[i + dx] * taps[dx]
-            sums = sums + (total,)
+        first_tap = weight + (KH * KW - 1 - dy * KW if FLIP else dy * KW) * C
+        sums = add_row(sums, pixels, first_tap, c, C, KW, SEGMENT, WHOLE, FLIP, SUM)
     return sums
 
 
@@ -101,30 +112,98 @@ def convolve(
 @triton.jit
 def moments(
     x, weight, out, B, C, H, W, LOOPS, x_b, x_y, x_x,
-    KH: tl.constexpr, KW: tl.constexpr, R: tl.constexpr, CHANNELS: tl.constexpr, SEGMENT: tl.constexpr,
-    WHOLE: tl.constexpr, SUM: tl.constexpr,
+    KERNELS: tl.constexpr, R: tl.constexpr, CHANNELS: tl.constexpr, SEGMENT: tl.constexpr, WHOLE: tl.constexpr,
+    SUM: tl.constexpr,
 ):  # fmt: skip
-    """out[part, :, c] = sums of conv(x) and of its square; grid: (parts of the rows, segments, blocks of channels)."""
+    """out[part, :, n, c] = sums of the n-th convolution of x and of its square, for parallel convolutions.
+
+    KERNELS: (rows, columns, taps before it) of each; weight: (taps of all, C).
+    grid: (parts of the rows, segments, blocks of channels); a program's convolutions read the same pixels, so that only
+    the first reads them from memory.
+    """
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
     first = tl.program_id(1) * SEGMENT
     start = tl.zeros((R, CHANNELS), SUM)
-    total = tl.zeros((R, CHANNELS), SUM)
-    squares = tl.zeros((R, CHANNELS), SUM)
+    totals, squares = (), ()
+    for _ in tl.static_range(len(KERNELS)):
+        totals, squares = totals + (start,), squares + (start,)
     for loop in range(LOOPS):
         r = (tl.program_id(0) * LOOPS + loop) * R + tl.arange(0, R)
         inside = (r < B * H)[:, None] & (c < C)[None, :]
-        sums = convolved_row(
-            x, weight, start, c, (r // H).to(tl.int64), r % H, first, inside, C, H, W,
-            x_b, x_y, x_x, KH, KW, SEGMENT, WHOLE, False, SUM,
-        )  # fmt: skip
-        for i in tl.static_range(SEGMENT):
-            z = tl.where(inside if WHOLE else inside & (first + i < W), sums[i], 0.0)
-            total += z
-            squares += z * z
+        totals_before, totals, squares_before, squares = totals, (), squares, ()
+        for n in tl.static_range(len(KERNELS)):
+            sums = convolved_row(
+                x, weight + KERNELS[n][2] * C, start, c, (r // H).to(tl.int64), r % H, first, inside, C, H, W,
+                x_b, x_y, x_x, KERNELS[n][0], KERNELS[n][1], SEGMENT, WHOLE, False, SUM,
+            )  # fmt: skip
+            total, square = totals_before[n], squares_before[n]
+            for i in tl.static_range(SEGMENT):
+                z = tl.where(inside if WHOLE else inside & (first + i < W), sums[i], 0.0)
+                total += z
+                square += z * z
+            totals, squares = totals + (total,), squares + (square,)
     part = tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)
-    entries = out + part * 2 * C + c
-    tl.store(entries, tl.sum(total, 0), mask=c < C)
-    tl.store(entries + C, tl.sum(squares, 0), mask=c < C)
+    for n in tl.static_range(len(KERNELS)):
+        entries = out + (part * 2 * len(KERNELS) + n) * C + c
+        tl.store(entries, tl.sum(totals[n], 0), mask=c < C)
+        tl.store(entries + len(KERNELS) * C, tl.sum(squares[n], 0), mask=c < C)
+
+
+@triton.jit
+def convolve_twice(
+    x, key, key_bias, value, value_bias, out, B, C, H, W, STRIPS, x_b, x_y, x_x,
+    KH: tl.constexpr, KW: tl.constexpr, R: tl.constexpr, CHANNELS: tl.constexpr, SEGMENT: tl.constexpr,
+    WHOLE: tl.constexpr, DOWN: tl.constexpr, SUM: tl.constexpr,
+):  # fmt: skip
+    """out = conv(gelu(conv(x) + key_bias)) + value_bias; grid: (parts of R strips, segments, blocks of channels).
+
+    A strip is DOWN rows of an image. A program goes down its strips and keeps the last KH rows of intermediate results
+    in registers.
+    """
+    c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
+    margin: tl.constexpr = 0 if WHOLE else KW // 2
+    width: tl.constexpr = SEGMENT + 2 * margin
+    first = tl.program_id(1) * SEGMENT - margin
+    strip = tl.program_id(0) * R + tl.arange(0, R)
+    image, top = (strip // STRIPS).to(tl.int64), strip % STRIPS * DOWN
+    inside = (strip < B * STRIPS)[:, None] & (c < C)[None, :]
+    zeros = tl.zeros((R, CHANNELS), SUM)
+    key_start = zeros + tl.load(key_bias + c, mask=c < C, other=0.0).to(SUM)[None, :]
+    value_start = zeros + tl.load(value_bias + c, mask=c < C, other=0.0).to(SUM)[None, :]
+    scores = ()
+    for _ in tl.static_range(KH * width):
+        scores = scores + (zeros,)
+    for step in range(DOWN + KH - 1):
+        y = top + step - KH // 2
+        keys = convolved_row(
+            x, key, key_start, c, image, y, first, inside, C, H, W, x_b, x_y, x_x, KH, KW, width, WHOLE, False, SUM
+        )
+        previous, scores = scores, ()
+        for i in tl.static_range(width, KH * width):
+            scores = scores + (previous[i],)
+        real = inside & ((y >= 0) & (y < H))[:, None]
+        for i in tl.static_range(width):
+            here = real if WHOLE else real & (first + i >= 0) & (first + i < W)
+            score = tl.where(here, gelu(keys[i]), 0.0).to(x.dtype.element_ty)  # as a tensor in memory is rounded
+            scores = scores + (score.to(SUM),)
+        answers = ()
+        for _ in tl.static_range(SEGMENT):
+            answers = answers + (value_start,)
+        for dy in tl.static_range(KH):
+            row = ()
+            for i in tl.static_range(SEGMENT + 2 * (KW // 2)):
+                if WHOLE and (i < KW // 2 or i >= SEGMENT + KW // 2):
+                    row = row + (0.0,)
+                else:
+                    row = row + (scores[dy * width + i - KW // 2 + margin],)
+            answers = add_row(answers, row, value + dy * KW * C, c, C, KW, SEGMENT, WHOLE, False, SUM)
+        below = y - KH // 2
+        entries = out + (image * x_b + below * x_y)[:, None] + c[None, :]
+        mask = inside & ((below >= top) & (below < H))[:, None]
+        for i in tl.static_range(SEGMENT):
+            column = first + margin + i
+            here = mask if WHOLE else mask & (column < W)
+            tl.store(entries + column * x_x, answers[i].to(out.dtype.element_ty), mask=here)
 
 
 @triton.jit
