@@ -1,4 +1,4 @@
-"""Every task in a minute or two, on sample data of installed packages: `python examples/minute_one.py`.
+"""Six tasks in a minute or two, on sample data of installed packages: `python examples/minute_one.py`.
 
 Needs scikit-image and scikit-learn (`pip install 'metamixer[demo,forecasting]'`), but no downloads. Tasks without
 packaged weights are skipped.

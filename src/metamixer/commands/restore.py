@@ -38,8 +38,7 @@ def restore(
         images: image files, folders and https URLs.
         strength: 0 (unchanged) to 1 (fully restored); default: by an estimate of noise and JPEG quality, 0 for a
             clean image.
-        scale: 2, 3 or 4: restore and enlarge in one network, of which none is in the package; default: the
-            checkpoint's, or 1.
+        scale: 2, 3 or 4: restore and enlarge in one network, which is in the package; default: the checkpoint's, or 1.
         out: file for one image, in the format of its name, or folder for several; default: NAME_restored.SUFFIX for
             one image, the folder restored for several, with _2 added if that exists.
         model: a name from `metamixer models`; default: ffnet_restore, which is in the package.
