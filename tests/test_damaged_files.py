@@ -191,7 +191,7 @@ def test_a_teachers_outputs_are_judged(name, content, tmp_path):
     np.save(tmp_path / CROPS, np.zeros((2, 4), np.float32))
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=rf"{name}: "):
-        OutputCache(tmp_path, {}, np.zeros((2, 4), np.float32))
+        OutputCache(tmp_path, {}, np.zeros((2, 4), np.float32), [3])
     assert (tmp_path / name).read_bytes() == content
 
 

@@ -98,7 +98,7 @@ def distil(folder, out, *options, teacher="test_distil:Counting"):
 def test_outputs_are_computed_once_and_kept(folder, tmp_path, capfd):
     Counting.seen = 0
     assert distil(folder, tmp_path / "run", "--learn", "both") == 0
-    probes = 2  # blank images that tell the number of outputs
+    probes = 3  # blank images that tell the number of outputs
     assert Counting.seen == 16 + probes
     assert np.load(tmp_path / "run/teacher/known.npy").all()
     options = ["--learn", "both", "--cache", str(tmp_path / "run/teacher")]
@@ -219,18 +219,18 @@ def test_a_cache_of_another_teacher_or_split_is_refused(folder, tmp_path, capsys
 def test_a_cache_of_other_weights_or_pixels_by_the_same_names_is_refused(folder, tmp_path):
     about = {**Teacher(two_classes()).about(), **DistillationData(str(folder)).about()}
     crops = Views(count=1).draw(16)
-    OutputCache(tmp_path / "cache", about, crops)
+    OutputCache(tmp_path / "cache", about, crops, [2])
     with torch.no_grad():
         trained = two_classes()
         next(trained.parameters()).add_(1e-3)
     with pytest.raises(InputError, match=r"a cache for teacher.weights '\w{16}', expected one for '\w{16}'"):
-        OutputCache(tmp_path / "cache", {**about, **Teacher(trained).about()}, crops)
+        OutputCache(tmp_path / "cache", {**about, **Teacher(trained).about()}, crops, [2])
     Image.new("RGB", (9, 9)).save(folder / "train/red/0.png")
     with pytest.raises(InputError, match=r"a cache for image bytes \d+, expected one for \d+, or a new folder"):
-        OutputCache(tmp_path / "cache", {**about, **DistillationData(str(folder)).about()}, crops)
+        OutputCache(tmp_path / "cache", {**about, **DistillationData(str(folder)).about()}, crops, [2])
     before = {key: about[key] for key in about if key not in ("image bytes", "teacher.weights")}
-    OutputCache(tmp_path / "before", before, crops)
-    OutputCache(tmp_path / "before", about, crops)  # earlier caches don't tell these, and are right
+    OutputCache(tmp_path / "before", before, crops, [2])
+    OutputCache(tmp_path / "before", about, crops, [2])  # earlier caches don't tell these, and are right
 
 
 def test_folders_of_classes_without_a_split_are_divided(folder):
@@ -278,17 +278,39 @@ def test_grey_images_need_a_grey_teacher():
 
 def test_a_spoiled_cache_is_named(tmp_path):
     crops = Views(count=1).draw(3)
-    OutputCache(tmp_path, {"teacher": "a"}, crops)
+    OutputCache(tmp_path, {"teacher": "a"}, crops, [2])
     (tmp_path / "known.npy").write_bytes(b"no array")
     with pytest.raises(InputError, match=r"known.npy: can't be read \(.*\), expected an array"):
-        OutputCache(tmp_path, {"teacher": "a"}, crops)
+        OutputCache(tmp_path, {"teacher": "a"}, crops, [2])
     (tmp_path / "about.json").write_text("{")
     with pytest.raises(InputError, match=r"about.json: can't be read"):
-        OutputCache(tmp_path, {"teacher": "a"}, crops)
+        OutputCache(tmp_path, {"teacher": "a"}, crops, [2])
+
+
+def test_outputs_that_cannot_be_kept_are_refused(tmp_path):
+    crops = Views(count=1).draw(3)
+    cache = OutputCache(tmp_path, {}, crops, [2, 4])
+    for wrong in (1e5, float("nan")):
+        with pytest.raises(
+            InputError, match=r"the teacher's outputs reach (1e\+05|nan), expected finite ones up to 65504"
+        ):
+            cache(torch.tensor([1]), lambda places, wrong=wrong: [torch.full((1, 2), wrong), torch.zeros(1, 4)])
+    assert not cache.known.any()
+    cache(torch.tensor([1]), lambda places: [torch.ones(1, 2), torch.zeros(1, 4)])
+    (tmp_path / "output_1.npy").unlink()
+    with pytest.raises(InputError, match=r"no output_1.npy for the views that are known: remove the folder"):
+        OutputCache(tmp_path, {}, crops, [2, 4])
+
+
+def test_processes_share_a_cache(tmp_path):
+    crops = Views(count=1).draw(3)
+    one, other = (OutputCache(tmp_path, {}, crops, [2]) for _ in range(2))
+    one(torch.tensor([0, 2]), lambda places: [torch.tensor([[1.0, 2.0], [3.0, 4.0]])])
+    assert torch.equal(other(torch.tensor([2]), None)[0], torch.tensor([[3.0, 4.0]]))
 
 
 def test_outputs_belong_to_their_views(tmp_path):
-    cache = OutputCache(tmp_path, {}, Views(count=2).draw(4))
+    cache = OutputCache(tmp_path, {}, Views(count=2).draw(4), [2])
     asked = []
 
     def compute(places):
@@ -299,7 +321,7 @@ def test_outputs_belong_to_their_views(tmp_path):
     second = cache(torch.tensor([3, 6, 0]), compute)[0]
     assert asked == [[0, 1, 2], [2]]
     assert torch.equal(second[:2], first[[2, 0]])
-    reopened = OutputCache(tmp_path, {}, Views(count=2).draw(4))
+    reopened = OutputCache(tmp_path, {}, Views(count=2).draw(4), [2])
     assert torch.equal(reopened(torch.tensor([0, 1, 3, 6]), compute)[0][1:], first[[1, 2, 0]])
 
 
@@ -341,6 +363,7 @@ def test_features_that_a_projection_explains_cost_nothing():
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(1.0, 0.0), (0.0, 1.0)])
 def test_outputs_are_mixed_as_the_images_are(mixup, cutmix):
+    np.random.seed(0)
     shades = torch.rand(5, 1)
     images, shares = mixed_images(shades[:, :, None, None].expand(5, 1, 8, 8).clone(), mixup, cutmix)
     assert shares.shape == (4, 5), "the last image has no partner"
@@ -350,6 +373,15 @@ def test_outputs_are_mixed_as_the_images_are(mixup, cutmix):
     mixed = mixed_logits(logits, shares, tau=2.0)
     torch.testing.assert_close((mixed / 2).softmax(dim=1), shares @ (logits / 2).softmax(dim=1))
     assert mixed_logits(torch.tensor([[1000.0, 0.0]]), torch.ones(1, 1), tau=1.0).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_outputs_are_mixed_in_float32(dtype):
+    shares, logits = torch.tensor([[0.3, 0.7]]), torch.tensor([[30.0, 0.0], [0.0, -30.0]])
+    exact = mixed_logits(logits, shares, tau=1.0)
+    with torch.autocast("cpu", dtype):
+        torch.testing.assert_close(mixed_logits(logits, shares, tau=1.0), exact, rtol=0, atol=0)
+    assert exact.isfinite().all()
 
 
 def test_one_image_cannot_be_mixed():
@@ -384,6 +416,32 @@ def test_the_text_of_a_file_is_no_teacher(tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "run"), "--epochs", "1", "--num_workers", "0"]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"metamixer: error: {tmp_path}/teacher.txt: not a readable") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ratio": (0.0, 1.0)}, "views.ratio 0.0, 1.0, expected numbers above 0"),
+        ({"scale": (-1.0, 1.0)}, "views.scale -1.0, 1.0, expected numbers above 0"),
+        ({"hflip": 3.0}, r"views.hflip 3.0, expected"),
+    ],
+)
+def test_views_are_judged(settings, message):
+    with pytest.raises(InputError, match=message):
+        Views(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"std": (0.0, 1.0, 1.0)}, r"std \[0.0, 1.0, 1.0\], expected values above 0"),
+        ({"classes": [-1, 0]}, r"teacher.classes \[-1, 0\], expected indices from 0"),
+        ({"classes": [0, 7]}, r"teacher Counting: 2 classes, expected more: teacher.classes has 7"),
+    ],
+)
+def test_teachers_settings_are_judged(settings, message):
+    with pytest.raises(InputError, match=message):
+        Teacher(Counting(), **settings)(torch.zeros(1, 3, 8, 8), Preprocessing())
 
 
 def test_numbers_of_views_and_pixels_are_judged():

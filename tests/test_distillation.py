@@ -1,5 +1,7 @@
 """Distillation: the losses equal the published ones."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import timm
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 
 from metamixer.data.preprocessing import Preprocessing
 from metamixer.errors import InputError
+from metamixer.tasks import Classification
 from metamixer.tasks.distillation import Distillation, Teacher
 from published_weights import GOLDEN, image
 
@@ -99,3 +102,14 @@ def test_a_teacher_with_more_classes_predicts_those_of_the_student():
     teacher = Teacher(nn.Flatten(), classes=[2, 0], mean=(0.0,), std=(1.0,))
     images = torch.rand(2, 3, 1, 1)
     assert torch.equal(teacher(images, Preprocessing(mean=(0.0,) * 3, std=(1.0,) * 3)), images.flatten(1)[:, [2, 0]])
+
+
+def test_a_teacher_is_matched_by_the_names_of_its_classes_with_random_crops_too(shallow):
+    teacher = Teacher(nn.Sequential(nn.Flatten(), nn.LazyLinear(2)))
+    teacher.class_names = ["red", "blue"]
+    task = Classification("ffnet_nano", 2, distillation=Distillation(teacher))
+    task._trainer = SimpleNamespace(
+        datamodule=SimpleNamespace(classes=["blue", "red"], preprocessing=Preprocessing(size=32)),
+    )
+    task.setup("fit")
+    assert teacher.classes == [1, 0]

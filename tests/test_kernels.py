@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn import functional as F
 
+from metamixer.errors import InputError
 from metamixer.mixer import FFNifiedAttention
 from metamixer.ops import accelerate, fused, kernels
 
@@ -274,6 +275,23 @@ def test_a_table_says_how_kernels_are_launched(operators, table, monkeypatch):
         x, weight, bias = example(20, 1, size, size, (3, 3))
         torch.testing.assert_close(operators.depthwise(x, weight, bias), reference(x, weight, bias))
     assert [constants["M"] for constants in compiled] == [16, 64]
+
+
+@pytest.mark.parametrize("wrong", [{"M": 0}, {"M": 48}, {"PROGRAMS": 2**30}, {"M": "many"}])
+def test_a_table_with_impossible_numbers_is_named(operators, table, tmp_path, wrong):
+    table(convolve=1.0, correlate=2.0, theirs=4.5)
+    content = json.loads((tmp_path / "kernels.json").read_text())
+    content["sizes"][0]["windows"]["convolve"]["numbers"] |= wrong
+    (tmp_path / "kernels.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"kernels.json: can't be read .*, expected a table"):
+        kernels.measured.load()
+
+
+def test_numbers_that_a_table_lacks_are_the_default(operators, table):
+    table(convolve=1.0, correlate=2.0, theirs=4.5)
+    del kernels.measured.LAUNCHES["windows", "convolve", (3, 3, 9, 9)]["WARPS"]
+    launch = kernels.measured.launch("windows", "convolve", (3, 3), (9, 9), operators.launch.NUMBERS)
+    assert launch == dict(operators.launch.NUMBERS, M=16)
 
 
 def test_channels_last_images_stay_so_and_train_as_before(operators):

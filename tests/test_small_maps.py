@@ -103,3 +103,11 @@ def test_the_result_is_channels_last_as_the_input(dtype):
     assert y.is_contiguous(memory_format=torch.channels_last)
     (grad,) = torch.autograd.grad(y.sum(), x)
     assert grad.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_second_derivative_is_refused_instead_of_wrong():
+    layer = MatrixConv2d(2, 2, 7, padding=3, groups=2)
+    x = torch.randn(1, 2, 6, 6, requires_grad=True)
+    (grad,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.square().sum().backward()

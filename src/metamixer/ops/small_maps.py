@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 STRIDED = 1.0 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 1.75
@@ -84,6 +85,7 @@ class MatrixConvolution(torch.autograd.Function):
         return from_channels(rows @ matrices, (batch, len(weight), *out_size))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         rows, matrices, places = ctx.saved_tensors
         shape, weight_shape = ctx.shapes

@@ -19,6 +19,13 @@ from .optimization.recipe import Optimization
 from .task import Compile, Task
 
 
+def paired(batch: Tensor) -> Tensor:
+    """The batch, without the last image if their number is odd; raises InputError for a single image."""
+    if len(batch) < 2:
+        raise InputError("a training batch of 1 image, expected at least 2 for mixup and CutMix: a larger batch_size")
+    return batch[: len(batch) // 2 * 2]
+
+
 class Classification(Task):
     """Train and evaluate any image classifier of metamixer or timm.
 
@@ -85,6 +92,13 @@ class Classification(Task):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self.expect_classes(self.num_classes)
+            self._match_teacher()
+
+    def _match_teacher(self) -> None:
+        """Select the teacher's outputs of the data's classes, where both name theirs."""
+        data = self.trainer.datamodule
+        if self.distillation is not None and self.distillation.teacher.class_names and hasattr(data, "classes"):
+            self.distillation.teacher.match(data.classes, data.preprocessing.in_chans)
 
     def match_data(self) -> None:
         """Find the data's classes among the checkpoint's; raises InputError if they aren't."""
@@ -100,12 +114,7 @@ class Classification(Task):
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         if self.mixing is not None:
-            even = len(images) // 2 * 2
-            if not even:
-                raise InputError(
-                    "a training batch of 1 image, expected at least 2 for mixup and CutMix: --data.batch_size 2"
-                )
-            images, targets = self.mixing(images[:even], labels[:even])
+            images, targets = self.mixing(paired(images), paired(labels))
         else:
             targets = labels
         logits = self(self._resized(images))

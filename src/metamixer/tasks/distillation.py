@@ -34,11 +34,15 @@ class Distillation:
         return (1 - self.alpha) * label_loss + self.alpha * MATCHES[self.kind](logits, teacher_logits, self.tau)
 
 
+def mixed(values: Tensor, shares: Tensor) -> Tensor:
+    """Mixtures in float32, under autocast too; values: (B, N), shares: (mixed, B), of every image in each mixed one."""
+    with torch.autocast(values.device.type, enabled=False):
+        return shares.float() @ values.float()
+
+
 def mixed_logits(logits: Tensor, shares: Tensor, tau: float) -> Tensor:
-    """Logits whose probabilities at temperature `tau` are mixtures of those of `logits`; logits: (B, classes), shares:
-    (mixed, B), the share of every image in each mixed image.
-    """
-    probabilities = shares @ (logits / tau).softmax(dim=1)
+    """Logits (mixed, classes) whose probabilities at temperature `tau` are mixtures of those of `logits`."""
+    probabilities = mixed((logits.float() / tau).softmax(dim=1), shares)
     return tau * probabilities.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from ..data.images.distillation import DistillationData
 from ..data.images.outputs import OutputCache
-from ..errors import InputError
-from .classification import Classification
-from .distillation import Distillation, FeatureMatching, mixed_logits
+from ..errors import InputError, at_least
+from .classification import Classification, paired
+from .distillation import Distillation, FeatureMatching, mixed, mixed_logits
 from .optimization.recipe import Optimization
 from .task import Compile
 from .teacher import pooled
@@ -22,12 +22,9 @@ def mixed_images(images: Tensor, mixup: float, cutmix: float) -> tuple[Tensor, T
     """Pairs of images (B, C, H, W), mixed, and the share of every image in each of them, (mixed, B); of an odd number
     of images, the last is in none.
     """
-    even = len(images) // 2 * 2
-    if not even:
-        raise InputError("a training batch of 1 image, expected at least 2 for mixup and CutMix: --data.batch_size 2")
-    itself = torch.arange(even, device=images.device)
     mixing = Mixup(mixup, cutmix, label_smoothing=0.0, num_classes=len(images))
-    return mixing(images[:even], itself)
+    pairs = paired(images)
+    return mixing(pairs, torch.arange(len(pairs), device=images.device))
 
 
 class DistilledClassification(Classification):
@@ -66,6 +63,8 @@ class DistilledClassification(Classification):
         train_sizes: Sequence[int] = (),
         compile: Compile = False,
     ):
+        at_least("model.mixup", mixup, 0)
+        at_least("model.cutmix", cutmix, 0)
         widths = distillation.teacher.widths()
         super().__init__(
             model,
@@ -91,11 +90,9 @@ class DistilledClassification(Classification):
         super().setup(stage)
         if stage == "fit":
             data = self.trainer.datamodule
-            self._expect_labels(data)
-            classes = data.classes if self.distillation.alpha else None
-            self.distillation.teacher.match(classes, data.preprocessing.in_chans)
             about = {**self.distillation.teacher.about(), **data.about()}
-            self.outputs = OutputCache(self.cache, about, data.draw_crops())
+            widths = self.distillation.teacher.widths()
+            self.outputs = OutputCache(self.cache, about, data.draw_crops(), widths)
             data.crops = self.outputs.crops
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
@@ -107,9 +104,9 @@ class DistilledClassification(Classification):
         targets = F.one_hot(labels, self.num_classes).float()
         if any(self.mix_strengths):
             images, shares = mixed_images(images, *self.mix_strengths)
-            targets = shares @ targets
+            targets = mixed(targets, shares)
             teacher_logits = mixed_logits(teacher_logits, shares, self.distillation.tau)
-            teacher_features = [shares @ features for features in teacher_features]
+            teacher_features = [mixed(features, shares) for features in teacher_features]
         logits, features = self._with_features(self._resized(images))
         label_loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
         loss = self.distillation.loss(label_loss, logits, teacher_logits) if self.distillation.alpha else label_loss
@@ -117,6 +114,14 @@ class DistilledClassification(Classification):
             return self.log_loss(loss, batch_size=len(images))
         parts = {"logits": loss, "features": self.feature_weight * self.matching(features, teacher_features)}
         return self.log_loss(sum(parts.values()), batch_size=len(images), parts=parts)
+
+    def on_validation_start(self) -> None:
+        super().on_validation_start()
+        self.distillation.teacher.to(self.device)
+
+    def on_test_start(self) -> None:
+        super().on_test_start()
+        self.distillation.teacher.to(self.device)
 
     def extra_groups(self) -> list[dict[str, Any]]:
         if self.matching is None:
@@ -135,6 +140,12 @@ class DistilledClassification(Classification):
         if not getattr(self.trainer.datamodule, "labelled", True):
             labels = self.distillation.teacher(images, self.trainer.datamodule.preprocessing).argmax(dim=1)
         return super().evaluate((images, labels))
+
+    def _match_teacher(self) -> None:
+        """Select the teacher's outputs of the data's classes, if the logits are learned at all."""
+        data = self.trainer.datamodule
+        self._expect_labels(data)
+        self.distillation.teacher.match(data.classes if self.distillation.alpha else None, data.preprocessing.in_chans)
 
     def _expect_labels(self, data: DistillationData) -> None:
         if not data.labelled and self.distillation.alpha != 1:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ..checkpoints.hub import HUB
 from ..checkpoints.source import is_name, load_network
 from ..data.images.class_names import match_classes
-from ..data.preprocessing import LARGEST_SIDE, Preprocessing
+from ..data.preprocessing import LARGEST_SIDE, Preprocessing, expect_statistics
 from ..deployment.formats import files_of
 from ..deployment.runtime import Runtime
 from ..errors import InputError, counted, expect_integer, first_line
@@ -64,7 +64,10 @@ class Teacher(nn.Module):
         self.size = size or (info.get("preprocessing") or {}).get("size")
         self.mean = tuple(mean or own.get("mean", Preprocessing.mean))
         self.std = tuple(std or own.get("std", Preprocessing.std))
+        expect_statistics(self.mean, self.std, (1, 3))
         self.classes = list(classes) if classes is not None else None
+        if any(index < 0 for index in self.classes or ()):
+            raise InputError(f"teacher.classes {self.classes}, expected indices from 0")
         self.bfloat16 = bfloat16
         self.stages = list(stages)
         if self.stages and not hasattr(self.model, "forward_intermediates"):
@@ -159,7 +162,14 @@ class Teacher(nn.Module):
         return torch.autocast(images.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
 
     def _chosen(self, logits: Tensor) -> Tensor:
-        return logits if self.classes is None else logits[:, self.classes]
+        if self.classes is None:
+            return logits
+        if max(self.classes) >= logits.shape[1]:
+            raise InputError(
+                f"teacher {self.name}: {counted(logits.shape[1], 'class', 'classes')}, expected more: teacher.classes "
+                f"has {max(self.classes)}"
+            )
+        return logits[:, self.classes]
 
 
 def pooled(features: Tensor) -> Tensor:

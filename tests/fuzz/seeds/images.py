@@ -116,5 +116,5 @@ def read_outputs(path: Path, name: str, seeds: Path) -> None:
     cache.mkdir()
     for each in (ABOUT, CROPS, "output_0.npy"):
         (cache / each).write_bytes((path if each == name else seeds / each).read_bytes())
-    outputs = OutputCache(cache, {"teacher": "a", "views": 2}, np.zeros((2, 4), np.float32))
+    outputs = OutputCache(cache, {"teacher": "a", "views": 2}, np.zeros((2, 4), np.float32), [3])
     outputs(torch.arange(2), lambda views: [torch.ones(len(views), 3)])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError, first_line
-from ...system.files import write_text
+from ...system.files import alone, write_text
 from ..arrays import read_array
 
 ABOUT = "about.json"
@@ -28,20 +28,27 @@ class OutputCache:
         folder: where the files are, or will be.
         about: what the outputs depend on: the teacher, the images, the crops. A folder of others is an InputError.
         crops: of each view, written where the folder is new.
+        widths: of the outputs.
     """
 
-    def __init__(self, folder: str | Path, about: Mapping[str, Any], crops: np.ndarray):
+    def __init__(self, folder: str | Path, about: Mapping[str, Any], crops: np.ndarray, widths: Sequence[int]):
         self.folder = Path(folder)
         self.about = dict(about)
-        if not (self.folder / ABOUT).is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            np.save(self.folder / CROPS, crops)
-            write_text(self.folder / ABOUT, json.dumps(self.about, indent=1))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with alone(self.folder / "files"):  # each process of a distributed training comes here
+            if not (self.folder / ABOUT).is_file():
+                np.save(self.folder / CROPS, crops)
+                write_text(self.folder / ABOUT, json.dumps(self.about, indent=1))
         self._expect_same()
         self.crops = self._read_crops(crops)
         self.known = self._array(KNOWN, (len(self.crops),), np.bool_)
-        self.outputs: list[np.ndarray] = []
-        self._open([self._width(path) for path in self._files()])
+        names = [f"output_{number}.npy" for number in range(len(widths))]
+        missing = [name for name in names if not (self.folder / name).is_file()]
+        if missing and self.known.any():
+            raise InputError(f"{self.folder}: no {missing[0]} for the views that are known: remove the folder")
+        self.outputs = [
+            self._array(name, (len(self.crops), width), np.float16) for name, width in zip(names, widths, strict=True)
+        ]
 
     def __deepcopy__(self, memo: dict) -> "OutputCache":
         """Itself: two copies would write the same files."""
@@ -55,18 +62,10 @@ class OutputCache:
         new = np.flatnonzero(~self.known[numbers])
         if len(new):
             computed = compute(torch.from_numpy(new))
-            self._open([output.shape[1] for output in computed])
             for array, output in zip(self.outputs, computed, strict=True):
-                array[numbers[new]] = output.cpu().numpy()
+                array[numbers[new]] = finite_halves(output)
             self.known[numbers[new]] = True
         return [torch.from_numpy(array[numbers]).to(views.device, torch.float32) for array in self.outputs]
-
-    def _open(self, widths: Sequence[int]) -> None:
-        if len(self.outputs) < len(widths):  # of a run that was stopped between them, some are there
-            self.outputs = [
-                self._array(f"output_{number}.npy", (len(self.crops), width), np.float16)
-                for number, width in enumerate(widths)
-            ]
 
     def _read_crops(self, given: np.ndarray) -> np.ndarray:
         path = self.folder / CROPS
@@ -77,22 +76,12 @@ class OutputCache:
             )
         return crops
 
-    def _width(self, path: Path) -> int:
-        array = map_array(path)
-        if array.ndim != 2:
-            raise InputError(f"{path}: shape {list(array.shape)}, expected (views, width): remove the folder")
-        return array.shape[1]
-
-    def _files(self) -> list[Path]:
-        """Those of outputs that are there."""
-        numbers = {path: path.stem.removeprefix("output_") for path in self.folder.glob("output_*.npy")}
-        return sorted((path for path in numbers if numbers[path].isdecimal()), key=lambda path: int(numbers[path]))
-
     def _array(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         """A file's array, mapped into memory; a new one is of zeros, which take no space on disk."""
         path = self.folder / name
-        if not path.is_file():
-            return np.lib.format.open_memmap(path, "w+", dtype, shape)
+        with alone(self.folder / "files"):
+            if not path.is_file():
+                return np.lib.format.open_memmap(path, "w+", dtype, shape)
         map_array(path)  # "r+" would lengthen a file that is too short
         array = map_array(path, "r+")
         if array.shape != shape or array.dtype != dtype:
@@ -116,6 +105,16 @@ class OutputCache:
                 raise InputError(
                     f"{self.folder}: a cache for {key} {found.get(key)!r}, expected one for {value!r}, or a new folder"
                 )
+
+
+def finite_halves(output: Tensor) -> np.ndarray:
+    """Outputs in float16; raises InputError for those it can't represent."""
+    halves = output.to(torch.float16).cpu().numpy()
+    if not np.isfinite(halves).all():
+        raise InputError(
+            f"the teacher's outputs reach {output.abs().max().item():.3g}, expected finite ones up to 65504"
+        )
+    return halves
 
 
 def map_array(path: Path, mode: str = "r") -> np.ndarray:

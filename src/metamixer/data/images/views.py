@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as F
 
-from ...errors import InputError, at_least, rising
+from ...errors import InputError, above_zero, at_least, from_zero_to_one, rising
 from ..chance import uniform
 from ..preprocessing import Kept, Preprocessing
 
@@ -37,8 +37,10 @@ class Views(Kept):
         at_least("views.count", self.count, 1)
         if self.count > MOST_VIEWS:
             raise InputError(f"views.count {self.count}, expected at most {MOST_VIEWS}")
-        rising("views.scale", self.scale)
-        rising("views.ratio", self.ratio)
+        for name in ("scale", "ratio"):
+            above_zero(f"views.{name}", *getattr(self, name))
+            rising(f"views.{name}", getattr(self, name))
+        from_zero_to_one("views.hflip", self.hflip)
 
     def draw(self, images: int) -> np.ndarray:
         """(images * count, 5) float32: left, upper, right, lower as fractions of the image, and 1 for mirrored."""

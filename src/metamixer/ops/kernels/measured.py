@@ -16,6 +16,11 @@ from ...errors import InputError, first_line
 TABLE = "METAMIXER_KERNELS_TABLE"
 """Environment variable: a file that `benchmarks/kernels.py` wrote."""
 
+MOST = 2**20
+"""Maximum of a launch's numbers."""
+
+POWERS_OF_TWO = ("M", "CHUNK", "R", "CHANNELS", "WARPS")
+
 Size = tuple[int, ...]
 """Rows and columns of the kernel and of the images."""
 
@@ -57,7 +62,7 @@ def read_sizes(path: Path) -> list[tuple[str, Size, dict[str, float], float, dic
                 (*map(int, (*row["kernel"], *row["image"])),),
                 {name: float(row[form][name]["ms"]) for name in ("convolve", "correlate")},
                 float(theirs),
-                {name: {key: int(value) for key, value in each["numbers"].items()} for name, each in row[form].items()},
+                {name: launch_numbers(each["numbers"]) for name, each in row[form].items()},
             )
             for row in (content["sizes"] if content["gpu"] == gpu() else ())
             for form, theirs in row["PyTorch"].items()
@@ -66,6 +71,15 @@ def read_sizes(path: Path) -> list[tuple[str, Size, dict[str, float], float, dic
         raise InputError(
             f"{path}: can't be read ({first_line(error)}), expected a table that benchmarks/kernels.py wrote"
         ) from None
+
+
+def launch_numbers(row: Mapping[str, object]) -> dict[str, int]:
+    """The numbers of a launch; raises ValueError for what no kernel can be launched with."""
+    numbers = {key: int(value) for key, value in row.items()}
+    for key, value in numbers.items():
+        if not 1 <= value <= MOST or (key in POWERS_OF_TWO and value & (value - 1)):
+            raise ValueError(f"{key} {value}")
+    return numbers
 
 
 def gpu() -> str:
@@ -80,4 +94,4 @@ def pays(form: str, kernel: tuple[int, int], image: tuple[int, int]) -> bool:
 
 def launch(form: str, name: str, kernel: Size, image: Size, default: Mapping[str, int]) -> Mapping[str, int]:
     """The numbers with which a kernel is launched."""
-    return LAUNCHES.get((form, name, (*kernel, *image)), default)
+    return {**default, **LAUNCHES.get((form, name, (*kernel, *image)), {})}
