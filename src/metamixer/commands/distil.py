@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import MOST_EPOCHS, InputError, counted, expect_integer, from_zero_to_one
 from ..zoo.weights import find_weights
@@ -68,15 +68,10 @@ def distil(
         json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
         overwrite: replace an existing JSON file.
     """
-    import yaml
-
     from ..checkpoints.ours import read_checkpoint
     from ..data.images.distillation import DistillationData, has_classes
     from ..data.images.reading import images_below
-    from ..system.files import write_text
-    from ..training.command_line import run
-    from ..training.own_data.training import fastest_precision, precision_named
-    from ..training.recipe_checks import unnamed
+    from ..training.own_data.training import precision_named
 
     if learn not in LEARN:
         raise InputError(f"learn {learn!r}, expected one of {', '.join(LEARN)}")
@@ -89,9 +84,7 @@ def distil(
         raise InputError(f"learn 'features', expected logits or both: {folder} is used without labels")
     classes = DistillationData(folder).classes if labelled else None
     start = _start(model, initial)
-    data = _data(folder, labelled=labelled, views=views, size=size, batch_size=batch_size, num_workers=num_workers)
-    features = learn != "logits"
-    teacher_args = {"model": teacher, "size": teacher_size, "stages": list(teacher_stages) if features else []}
+    stages = (stages, teacher_stages) if learn != "logits" else ((), ())
     student = {
         "model": model,
         "num_classes": classes and len(classes),
@@ -99,28 +92,12 @@ def distil(
         "new_classifier": start is not None,
         "cutmix": cutmix,
         "cache": cache or str(Path(out, "teacher")),
-        "stages": list(stages) if features else [],
+        "stages": list(stages[0]),
         "optimization": {"lr": lr, "warmup_epochs": min(2.0, epochs / 10)},
-        "distillation": {
-            "class_path": "Distillation",
-            "init_args": {
-                "kind": "divergence",
-                "alpha": {"features": 0.0}.get(learn, 0.7 if labelled else 1.0),
-                "teacher": {"class_path": "Teacher", "init_args": teacher_args},
-            },
-        },
+        "distillation": _distillation(teacher, teacher_size, stages[1], learn=learn, labelled=labelled),
     }
-    recipe = {
-        "out": out,
-        "model": {"class_path": "DistilledClassification", "init_args": student},
-        "data": data,
-        "trainer": {
-            "max_epochs": epochs,
-            "log_every_n_steps": 1,
-            **fastest_precision("classification"),
-            "callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}],
-        },
-    }
+    data = _data(folder, labelled=labelled, views=views, size=size, batch_size=batch_size, num_workers=num_workers)
+    recipe = _recipe(out, student, data, epochs)
     if classes:
         what = f"images in {counted(len(classes), 'class', 'classes')}"
     else:
@@ -129,16 +106,27 @@ def distil(
     begin = "its last checkpoint" if goes_on else start or "a random initialization"
     begun = f"{teacher} teaches {model} from {begin}{precision_named(recipe)}"
     output.say(f"{folder}: {what}; {begun}; the run is in {out}")
-    with TemporaryDirectory() as place:  # the run's own copy is OUT/config.yaml
-        path = Path(place, "recipe.yaml")
-        write_text(path, yaml.safe_dump(recipe, sort_keys=False))
-        with unnamed(path), output.alone():
-            trained = run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
+    trained = _fit(recipe, output, resume=resume)
     best = Path(out, "best.ckpt")
     if trained.trainer.is_global_zero and best.is_file():
         _, info = read_checkpoint(best)
         then = f"predict IMAGES --checkpoint {best}" if info.get("classes") else f"train FOLDER --initial {best}"
         output.end({**training_result(trained), "teacher": teacher}, wrote=[best], then=f"metamixer {then}")
+
+
+def _fit(recipe: dict, output: Output, *, resume: bool | Literal["auto"]) -> Any:
+    """Train a recipe, whose copy in the run's folder is the one to keep."""
+    import yaml
+
+    from ..system.files import write_text
+    from ..training.command_line import run
+    from ..training.recipe_checks import unnamed
+
+    with TemporaryDirectory() as place:
+        path = Path(place, "recipe.yaml")
+        write_text(path, yaml.safe_dump(recipe, sort_keys=False))
+        with unnamed(path), output.alone():
+            return run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
 
 
 def _start(model: str, initial: str | None) -> str | None:
@@ -149,6 +137,36 @@ def _start(model: str, initial: str | None) -> str | None:
         return None if initial == SCRATCH else initial
     weights = find_weights(model)
     return weights.name if weights and weights.packaged else None
+
+
+def _recipe(out: str, student: dict, data: dict, epochs: int) -> dict:
+    """The recipe for `metamixer fit`."""
+    from ..training.own_data.training import fastest_precision
+
+    return {
+        "out": out,
+        "model": {"class_path": "DistilledClassification", "init_args": student},
+        "data": data,
+        "trainer": {
+            "max_epochs": epochs,
+            "log_every_n_steps": 1,
+            **fastest_precision("classification"),
+            "callbacks": [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}],
+        },
+    }
+
+
+def _distillation(teacher: str, size: int | None, stages: Sequence[int], *, learn: str, labelled: bool) -> dict:
+    """The recipe's teacher and its weight beside the labels."""
+    args = {"model": teacher, "size": size, "stages": list(stages)}
+    return {
+        "class_path": "Distillation",
+        "init_args": {
+            "kind": "divergence",
+            "alpha": {"features": 0.0}.get(learn, 0.7 if labelled else 1.0),
+            "teacher": {"class_path": "Teacher", "init_args": args},
+        },
+    }
 
 
 def _data(folder: str, *, labelled: bool, views: int, size: int, batch_size: int, num_workers: int) -> dict:

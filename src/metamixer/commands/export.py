@@ -1,6 +1,7 @@
 """metamixer export"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,10 @@ from .output import Output
 from .progress import working
 
 if TYPE_CHECKING:
+    from torch import nn
     from torch.utils.data import Dataset
+
+    from ..deployment.quantization import Quantization
 
 HUB = "hub"
 """The format that is a folder in the layout of the Hugging Face Hub, not a file of a runtime."""
@@ -63,12 +67,8 @@ def export(
     if format == HUB:
         export_hub(source, out, model=model, pretrained=pretrained, json=json, overwrite=overwrite)
         return
-    from torch import nn
-
-    from ..checkpoints.source import load_network
     from ..deployment.exporting import export as export_network
     from ..deployment.formats import FORMATS, import_form
-    from ..deployment.quantization import Quantization
     from ..deployment.samples import example_of, image_preprocessing, read_samples
     from ..deployment.targets import check_out
     from ..models.tasks import TASKS
@@ -80,14 +80,36 @@ def export(
         raise InputError(f"format {format!r}, expected one of {', '.join([*FORMATS, HUB])}")
     kind = FORMATS[format]
     import_form(format, kind.module, kind.packages)
-    only_int8 = {"calibration": calibration, "validation": validation, "max_drop": max_drop, "mixed": mixed or None}
-    _check_precision(precision, only_int8)
+    limits = {"max_drop": max_drop, "mixed": mixed or None}
+    _check_precision(precision, {"calibration": calibration, "validation": validation, **limits})
     _check_sizes(samples=samples, size=size, shape=shape)
     if not Path(source).name:
         raise InputError(f"source {source!r}, expected a checkpoint or a network's name")
     target = Path(out or free_name(Path(source).with_suffix(kind.suffix).name, overwrite=overwrite))
     output = Output(json, sources=[Path(source)], overwrite=overwrite)
     check_out(target, kind, sources=[Path(source)], overwrite=overwrite)
+    network, info = exportable(source, model, pretrained=pretrained)
+    info = _with_side(info, size=size, shape=shape)
+    example = example_of(network, info, size=size, shape=shape)
+    read = partial(read_samples, preprocessing=image_preprocessing(info), example=example, limit=samples)
+    how = {"format": format, "precision": precision, "dynamic": dynamic, "overwrite": overwrite}
+    if precision == "int8" and calibration:
+        how["quantization"] = _quantization(info, lambda: read(calibration), validation, limits)
+    inputs = read(images) if images else None
+    with working(f"writing and verifying {target.name}"):
+        report = export_network(network, target, info=info, example=example, samples=inputs, **how)
+    output.say(report)
+    command = TASKS[info["task"]].command
+    output.end(report.to_dict(), wrote=[target], then=f"metamixer {command} INPUT --checkpoint {target}")
+
+
+def exportable(source: str, model: str | None, *, pretrained: bool) -> tuple["nn.Module", dict]:
+    """A network with one input and one output tensor, and its description; raises InputError for others."""
+    from torch import nn
+
+    from ..checkpoints.source import load_network
+    from ..models.tasks import TASKS
+
     network, info = load_network(source, model, pretrained=pretrained)
     if not isinstance(network, nn.Module):
         raise InputError(
@@ -95,33 +117,19 @@ def export(
         )
     if not TASKS[info["task"]].exportable:
         raise InputError(f"{source}: a network for {info['task']}, expected one with one input and one output tensor")
-    info = _with_side(info, size=size, shape=shape)
-    example = example_of(network, info, size=size, shape=shape)
-    quantization = None
-    if precision == "int8" and calibration:
-        dataset, classes = labelled_images(validation, info)
-        _check_limits({"max_drop": max_drop, "mixed": mixed or None}, info, measured=dataset is not None)
-        inputs = read_samples(calibration, image_preprocessing(info), example, limit=samples)
-        quantization = Quantization(
-            inputs, dataset, classes, Quantization.max_drop if max_drop is None else max_drop, mixed
-        )
-    inputs = read_samples(images, image_preprocessing(info), example, limit=samples) if images else None
-    with working(f"writing and verifying {target.name}"):
-        report = export_network(
-            network,
-            target,
-            format=format,
-            info=info,
-            example=example,
-            precision=precision,
-            dynamic=dynamic,
-            samples=inputs,
-            quantization=quantization,
-            overwrite=overwrite,
-        )
-    output.say(report)
-    command = TASKS[info["task"]].command
-    output.end(report.to_dict(), wrote=[target], then=f"metamixer {command} INPUT --checkpoint {target}")
+    return network, info
+
+
+def _quantization(
+    info: Mapping[str, Any], read: Callable[[], Any], validation: str | None, limits: Mapping[str, Any]
+) -> "Quantization":
+    """How to quantize, with the samples that `read` gives; the data to measure on is judged first."""
+    from ..deployment.quantization import Quantization
+
+    dataset, classes = labelled_images(validation, info)
+    _check_limits(limits, info, measured=dataset is not None)
+    chosen = {name: value for name, value in limits.items() if value is not None}
+    return Quantization(read(), dataset, classes, **chosen)
 
 
 def export_hub(

@@ -1,6 +1,9 @@
 """Labeled point clouds."""
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -31,6 +34,21 @@ def named_labels(file: Path, labels: set[int]) -> tuple[dict[int, str], list[int
     return names, [label for label in ignored if label >= 0]
 
 
+def prepare_clouds(
+    out: Path, *, parts: Mapping[str, Sequence[Path]], about: Mapping[str, Any], features: Sequence[str]
+) -> dict:
+    """Write the clouds.yaml of a split, with what is known `about` its labels, and return the data's options."""
+    paths = {kind: [str(path.resolve()) for path in part] for kind, part in parts.items()}
+    root = write_split(out, paths)
+    write_text(root / "clouds.yaml", yaml.safe_dump({**about, **paths}))
+    return {
+        "description": str(root / "clouds.yaml"),
+        "preprocessing": {"grid_size": 0.1, "features": list(features)},
+        "augmentation": {"mix": 0.0, "crop": 20000},
+        "batch_size": min(2, len(parts["train"])),
+    }
+
+
 def understand_clouds(folder: Path, seed: int) -> OwnData:
     paths = find_clouds([str(folder)])
     at_least_two(len(paths), f"{folder}: clouds")
@@ -51,17 +69,8 @@ def understand_clouds(folder: Path, seed: int) -> OwnData:
     features = ["position", "colour"] if coloured else ["position"]
     train, val = split(paths, seed)
 
-    def prepare(out: Path) -> dict:
-        parts = {kind: [str(path.resolve()) for path in part] for kind, part in (("train", train), ("val", val))}
-        root = write_split(out, parts)
-        write_text(root / "clouds.yaml", yaml.safe_dump({"classes": names, "ignored": ignored, **parts}))
-        return {
-            "description": str(root / "clouds.yaml"),
-            "preprocessing": {"grid_size": 0.1, "features": features},
-            "augmentation": {"mix": 0.0, "crop": 20000},
-            "batch_size": min(2, len(train)),
-        }
-
+    about = {"classes": names, "ignored": ignored}
+    prepare = partial(prepare_clouds, parts={"train": train, "val": val}, about=about, features=features)
     return OwnData(
         POINTS,
         f"{len(paths)} clouds with {sum(points):,} points of {len(names)} classes, {len(val)} held out for "

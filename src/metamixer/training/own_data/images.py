@@ -80,28 +80,26 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
     how = f"{val_count} more for validation" if parts else f"{held} held out for validation"
     side = fitting_side(sizes)
 
-    def prepare(out: Path) -> dict:
-        about = {
-            "batch_size": min(32, len(images) if parts else len(images) - held),
-            "preprocessing": {"size": side, "crop_pct": 1.0},
-            "augmentation": {
-                "scale": [0.35, 1.0],
-                "color_jitter": 0.0,
-                "auto_augment": "rand-m6-mstd0.5-inc1",
-                "random_erasing": 0.1,
-            },
-        }
-        return {**about, "root": str(folder if parts else divide(classes, out, seed))}
-
+    train_count = len(images) if parts else len(images) - held
+    about = {
+        "batch_size": min(32, train_count),
+        "preprocessing": {"size": side, "crop_pct": 1.0},
+        "augmentation": {
+            "scale": [0.35, 1.0],
+            "color_jitter": 0.0,
+            "auto_augment": "rand-m6-mstd0.5-inc1",
+            "random_erasing": 0.1,
+        },
+    }
     return OwnData(
         CLASSIFICATION,
         f"{what}, {how}; trains a classifier on {side}x{side} pixels",
-        len(images) if parts else len(images) - held,
+        train_count,
         val_count or held,
         "Classification",
         {"num_classes": len(names), "mixup": 0.0, "cutmix": 0.0, "optimization": {"lr": 2e-3, "warmup_epochs": 1}},
         "ImageData",
-        prepare,
+        lambda out: {**about, "root": str(folder if parts else divide(classes, out, seed))},
     )
 
 

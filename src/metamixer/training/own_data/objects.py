@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,33 @@ def folder_of_images(root: Path, json_file: Path, content: dict[str, Any]) -> Pa
     return found
 
 
+def prepare_objects(
+    out: Path, *, folder: Path, files: tuple[Path, Path | None], content: dict[str, Any], split: dict[str, list[int]]
+) -> dict:
+    """Write the COCO files of a split, unless there is one for validation, and return the data's options.
+
+    files: the COCO file to train with, and the one to validate with; content: the first's; split: its images.
+    """
+    first, other = files
+    images = folder_of_images(folder, first, content)
+    if other:
+        places = {"train": (images, first), "val": (folder_of_images(folder, other, load_coco(other)), other)}
+    else:
+        places = {kind: (images, path) for kind, path in divide(content, out, split).items()}
+    named_places = {
+        f"{kind}_{what}": str(path.resolve())
+        for kind, both in places.items()
+        for what, path in zip(("images", "annotations"), both, strict=True)
+    }
+    return {
+        "preprocessing": {"short_side": 256, "long_side": 384},
+        "augmentation": {"short_sides": [224, 256], "long_side": 384, "crop_probability": 0.0},
+        "batch_size": min(2, len(split["train"])),
+        "root": str(folder),
+        **named_places,
+    }
+
+
 def understand_objects(folder: Path, seed: int) -> OwnData:
     files = coco_files(folder)
     by_split = {
@@ -64,27 +92,13 @@ def understand_objects(folder: Path, seed: int) -> OwnData:
     train, val = split_by_classes(content, seed)
     val_count = len(load_coco(by_split["val"])["images"]) if divided else len(val)
 
-    def prepare(out: Path) -> dict:
-        sizes = {
-            "preprocessing": {"short_side": 256, "long_side": 384},
-            "augmentation": {"short_sides": [224, 256], "long_side": 384, "crop_probability": 0.0},
-            "batch_size": min(2, len(train)),
-        }
-        if divided:
-            other = load_coco(by_split["val"])
-            places = {
-                "train": (images, first),
-                "val": (folder_of_images(folder, by_split["val"], other), by_split["val"]),
-            }
-        else:
-            places = {kind: (images, path) for kind, path in divide(content, out, {"train": train, "val": val}).items()}
-        named_places = {
-            f"{kind}_{what}": str(path.resolve())
-            for kind, both in places.items()
-            for what, path in zip(("images", "annotations"), both, strict=True)
-        }
-        return {**sizes, "root": str(folder), **named_places}
-
+    prepare = partial(
+        prepare_objects,
+        folder=folder,
+        files=(first, by_split["val"] if divided else None),
+        content=content,
+        split={"train": train, "val": val},
+    )
     how = f"{val_count} more for validation" if divided else f"{len(val)} held out for validation"
     return OwnData(
         DETECTION,

@@ -1,6 +1,7 @@
 """Images with masks: one class per pixel."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,36 @@ def classes_in(masks: Sequence[Path], numbers: Sequence[set[int]]) -> list[int]:
     return sorted(found - {IGNORED_PIXEL} if len(found) > 2 else found)
 
 
+def prepare_masks(
+    out: Path,
+    *,
+    parts: Mapping[str, Sequence[tuple[Path, Path]]],
+    described: Path | None,
+    numbers: Sequence[int],
+    augmentation: Mapping[str, list[int]],
+) -> dict:
+    """Write links to each split's images and masks, and classes.yaml: `described`, or by the masks' values.
+
+    Returns the data's options.
+    """
+    root = write_split(out, {kind: [str(image) for image, _ in part] for kind, part in parts.items()})
+    for kind, part in parts.items():
+        for image, mask in part:
+            place(image, root / kind / image.name)
+            place(mask, root / f"{kind}_labels" / f"{image.stem}.png")
+    if described:
+        place(described, root / "classes.yaml")
+    else:
+        entries = [
+            {"name": str(number), "colour": list(distinct_colours(i + 1)[i]), "value": number}
+            for i, number in enumerate(numbers)
+        ]
+        ignored = [] if IGNORED_PIXEL in numbers else [IGNORED_PIXEL]
+        write_text(root / "classes.yaml", yaml.safe_dump({"classes": entries, "ignore_index": ignored}))
+    batch_size = min(8, len(parts["train"]))
+    return {"root": str(root), "batch_size": batch_size, "grey_images": True, "augmentation": dict(augmentation)}
+
+
 def understand_masks(folder: Path, seed: int) -> OwnData:
     images, masks = mask_folders(folder)
     pairs = pair_files(images, masks)
@@ -79,29 +110,13 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
     train, val = ([pairs[i] for i in part] for part in split)
     side = max(32, min(256, min(min(size) for size in sizes)) // 32 * 32)
 
-    def prepare(out: Path) -> dict:
-        parts = {"train": train, "val": val}
-        root = write_split(out, {kind: [str(image) for image, _ in part] for kind, part in parts.items()})
-        for kind, part in parts.items():
-            for image, mask in part:
-                place(image, root / kind / image.name)
-                place(mask, root / f"{kind}_labels" / f"{image.stem}.png")
-        if described.is_file():
-            place(described, root / "classes.yaml")
-        else:
-            entries = [
-                {"name": str(number), "colour": list(distinct_colours(i + 1)[i]), "value": number}
-                for i, number in enumerate(numbers)
-            ]
-            ignored = [] if IGNORED_PIXEL in numbers else [IGNORED_PIXEL]
-            write_text(root / "classes.yaml", yaml.safe_dump({"classes": entries, "ignore_index": ignored}))
-        return {
-            "root": str(root),
-            "batch_size": min(8, len(train)),
-            "grey_images": True,
-            "augmentation": {"crop": [side, side]},
-        }
-
+    prepare = partial(
+        prepare_masks,
+        parts={"train": train, "val": val},
+        described=described if described.is_file() else None,
+        numbers=numbers,
+        augmentation={"crop": [side, side]},
+    )
     return OwnData(
         SEGMENTATION,
         f"{len(pairs)} images with masks of {len(names)} classes ({named(names)}), {len(val)} held out for "
