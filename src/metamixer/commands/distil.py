@@ -84,7 +84,7 @@ def distil(
         raise InputError(f"learn 'features', expected logits or both: {folder} is used without labels")
     classes = DistillationData(folder).classes if labelled else None
     start = _start(model, initial)
-    stages = (stages, teacher_stages) if learn != "logits" else ((), ())
+    learners, teachers = (stages, teacher_stages) if learn != "logits" else ((), ())
     student = {
         "model": model,
         "num_classes": classes and len(classes),
@@ -92,9 +92,9 @@ def distil(
         "new_classifier": start is not None,
         "cutmix": cutmix,
         "cache": cache or str(Path(out, "teacher")),
-        "stages": list(stages[0]),
+        "stages": list(learners),
         "optimization": {"lr": lr, "warmup_epochs": min(2.0, epochs / 10)},
-        "distillation": _distillation(teacher, teacher_size, stages[1], learn=learn, labelled=labelled),
+        "distillation": _distillation(teacher, teacher_size, teachers, learn=learn, labelled=labelled),
     }
     data = _data(folder, labelled=labelled, views=views, size=size, batch_size=batch_size, num_workers=num_workers)
     recipe = _recipe(out, student, data, epochs)

@@ -148,4 +148,5 @@ def constants_twice(x: Tensor, kernel: tuple[int, ...], numbers: Mapping[str, in
     """The compile-time constants of `convolve_twice`: half the rows at a time, whose intermediate results are kept."""
     height, found = sizes(x)[2], constants(x, kernel, numbers)
     strips = triton.cdiv(height, numbers["DOWN"])
-    return found | {"R": max(1, found["R"] // 2), "DOWN": triton.cdiv(height, strips)}
+    margin = 0 if found["WHOLE"] else kernel[1] // 2
+    return found | {"R": max(1, found["R"] // 2), "MARGIN": margin, "DOWN": triton.cdiv(height, strips)}

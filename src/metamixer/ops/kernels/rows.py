@@ -153,17 +153,16 @@ def moments(
 def convolve_twice(
     x, key, key_bias, value, value_bias, out, B, C, H, W, STRIPS, x_b, x_y, x_x,
     KH: tl.constexpr, KW: tl.constexpr, R: tl.constexpr, CHANNELS: tl.constexpr, SEGMENT: tl.constexpr,
-    WHOLE: tl.constexpr, DOWN: tl.constexpr, SUM: tl.constexpr,
+    WHOLE: tl.constexpr, MARGIN: tl.constexpr, DOWN: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
     """out = conv(gelu(conv(x) + key_bias)) + value_bias; grid: (parts of R strips, segments, blocks of channels).
 
     A strip is DOWN rows of an image. A program goes down its strips and keeps the last KH rows of intermediate results
-    in registers.
+    in registers. MARGIN: columns of them on either side of a segment; none if it is a whole row.
     """
     c = tl.program_id(2) * CHANNELS + tl.arange(0, CHANNELS)
-    margin: tl.constexpr = 0 if WHOLE else KW // 2
-    width: tl.constexpr = SEGMENT + 2 * margin
-    first = tl.program_id(1) * SEGMENT - margin
+    width: tl.constexpr = SEGMENT + 2 * MARGIN
+    first = tl.program_id(1) * SEGMENT - MARGIN
     strip = tl.program_id(0) * R + tl.arange(0, R)
     image, top = (strip // STRIPS).to(tl.int64), strip % STRIPS * DOWN
     inside = (strip < B * STRIPS)[:, None] & (c < C)[None, :]
@@ -195,13 +194,13 @@ def convolve_twice(
                 if WHOLE and (i < KW // 2 or i >= SEGMENT + KW // 2):
                     row = row + (0.0,)
                 else:
-                    row = row + (scores[dy * width + i - KW // 2 + margin],)
+                    row = row + (scores[dy * width + i - KW // 2 + MARGIN],)
             answers = add_row(answers, row, value + dy * KW * C, c, C, KW, SEGMENT, WHOLE, False, SUM)
         below = y - KH // 2
         entries = out + (image * x_b + below * x_y)[:, None] + c[None, :]
         mask = inside & ((below >= top) & (below < H))[:, None]
         for i in tl.static_range(SEGMENT):
-            column = first + margin + i
+            column = first + MARGIN + i
             here = mask if WHOLE else mask & (column < W)
             tl.store(entries + column * x_x, answers[i].to(out.dtype.element_ty), mask=here)
 
