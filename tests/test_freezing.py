@@ -89,7 +89,10 @@ def test_segmenters_and_detectors_freeze_parts_of_their_backbone(name, backbone)
     first = HeadFirst(1)
     for epoch in (0, 1):
         first.on_train_epoch_start(SimpleNamespace(current_epoch=epoch), task)
-        learns = {key for key, parameter in task.network.named_parameters() if parameter.requires_grad}
+        for parameter in task.network.parameters():
+            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+        first.on_before_optimizer_step(None, task, None)
+        learns = {key for key, parameter in task.network.named_parameters() if parameter.grad is not None}
         in_backbone = {key for key in learns if key.startswith(backbone)}
         assert learns - in_backbone, "the rest always learns"
         assert bool(in_backbone) == (epoch == 1)

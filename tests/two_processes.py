@@ -58,7 +58,7 @@ def measured(out):
 
 
 def one_of_32_equals_two_of_16(folder):
-    """A network without batch statistics, with augmentation; items draw the same in both."""
+    """A network without batch statistics, with augmentation, whose head learns alone at first; items draw the same."""
     recipe = write_recipe(
         folder / "even.yaml",
         **{
@@ -73,8 +73,8 @@ def one_of_32_equals_two_of_16(folder):
             "model.init_args.optimization": {"name": "sgd", "lr": 0.1, "warmup_epochs": 0},
             "model.init_args.mixup": 0,
             "model.init_args.cutmix": 0,
-            "trainer.max_epochs": 1,
-            "trainer.callbacks": [],
+            "trainer.max_epochs": 2,
+            "trainer.callbacks": [{"class_path": "HeadFirst", "init_args": {"epochs": 1}}],
         },
     )
     run("fit", recipe, folder / "one", "--data.batch_size", "32")

@@ -1,6 +1,9 @@
 """Callbacks for fine-tuning on few images: parts of the network that don't learn, always or at first."""
 
+from collections.abc import Sequence
+
 import lightning as L
+import torch
 from torch import nn
 
 from ..errors import InputError, at_least
@@ -43,7 +46,8 @@ class FrozenStages(L.Callback):
 class HeadFirst(L.Callback):
     """Train a classifier's last layer, or all of a detector or segmenter but its backbone, alone at first.
 
-    So its random weights don't spoil the pretrained ones (Kumar et al., 2022).
+    So its random weights don't spoil the pretrained ones (Kumar et al., 2022). The others get gradients, as distributed
+    training expects of parameters that learn later, and lose them before each step.
 
     Args:
         epochs: in which only these learn.
@@ -52,17 +56,19 @@ class HeadFirst(L.Callback):
     def __init__(self, epochs: int = 2):
         at_least("epochs", epochs, 1)
         self.epochs = epochs
-        self.waiting: list[nn.Parameter] | None = None
+        self.waiting: list[nn.Parameter] = []
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         network = pl_module.network
-        if self.waiting is None:
-            self.waiting = [parameter for parameter in below_head(network) if parameter.requires_grad]
-        learn = trainer.current_epoch >= self.epochs
-        for parameter in self.waiting:
-            parameter.requires_grad_(learn)
+        self.waiting = below_head(network) if trainer.current_epoch < self.epochs else []
         network.train()
-        hold_statistics(network)
+        hold_statistics(network, waiting=self.waiting)
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        for parameter in self.waiting:
+            parameter.grad = None  # optimizers leave such parameters as they are
 
 
 def backbone_of(network: nn.Module) -> nn.Module:
@@ -84,9 +90,11 @@ def below_head(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in backbone.parameters() if parameter not in head]
 
 
-def hold_statistics(network: nn.Module) -> None:
-    """Put norms whose parameters don't learn into evaluation mode, so that their statistics stay."""
+def hold_statistics(network: nn.Module, waiting: Sequence[nn.Parameter] = ()) -> None:
+    """Put norms whose parameters don't learn, or are waiting, into evaluation mode, so that their statistics stay."""
+    still = set(waiting)
     for module in network.modules():
         parameters = list(module.parameters(recurse=False))
-        if hasattr(module, "running_mean") and parameters and not any(p.requires_grad for p in parameters):
+        learn = any(parameter.requires_grad and parameter not in still for parameter in parameters)
+        if hasattr(module, "running_mean") and parameters and not learn:
             module.eval()
