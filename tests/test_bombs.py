@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import multiprocessing
 import struct
 import zipfile
 from pathlib import Path
@@ -67,6 +68,32 @@ def test_one_process_decodes_a_batch(tmp_path):
     first = las.WORKER.process
     read_cloud(path)
     assert las.WORKER.process is first
+
+
+def read_in_fork(path, answers):
+    answers.put((len(read_cloud(path)), las.WORKER.process.pid))
+    las.WORKER.end()
+
+
+def test_forks_decode_with_processes_of_their_own(tmp_path):
+    """As workers of a data loader do, also if a thread was reading when they were forked."""
+    path = laz(tmp_path)
+    read_cloud(path)
+    own = las.WORKER.process
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+    readers = [fork.Process(target=read_in_fork, args=(path, answers), daemon=True) for _ in range(2)]
+    with las.WORKER.lock:
+        for reader in readers:
+            reader.start()
+    for reader in readers:
+        reader.join(60)
+        reader.kill()
+    assert [reader.exitcode for reader in readers] == [0, 0]
+    (points, first), (others, second) = answers.get(), answers.get()
+    assert points == others == 40 and len({own.pid, first, second}) == 3
+    assert las.WORKER.process is own and own.poll() is None
+    assert len(read_cloud(path)) == 40
 
 
 def npy(header):

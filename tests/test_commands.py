@@ -16,10 +16,11 @@ from PIL import Image
 import metamixer
 from metamixer.checkpoints.ours import load_checkpoint, load_initial, network_info, save_network
 from metamixer.cli import main
+from metamixer.commands.batch import Batch
 from metamixer.commands.forecast import forecast
 from metamixer.commands.models import models
 from metamixer.data import Preprocessing
-from metamixer.errors import first_line
+from metamixer.errors import InputError, first_line
 from metamixer.predictors.classifier import Classifier
 from metamixer.zoo.networks import METRICS
 from random_statistics import randomize
@@ -191,6 +192,19 @@ def test_a_training_may_start_from_a_published_file_by_its_url(monkeypatch):
     assert asked == ["https://host/ffnet.pth.tar"]
 
 
+@pytest.mark.parametrize("name", ["ours.safetensors", "published.pth"])
+def test_a_training_starts_from_finite_weights(name, tmp_path):
+    network = metamixer.create_model("ffnet_nano")
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[0] = float("nan")
+    if name == "published.pth":
+        torch.save(network.state_dict(), tmp_path / name)
+    else:
+        save_network(network, network_info("ffnet_nano", {}, task="classification"), tmp_path / name)
+    with pytest.raises(InputError, match=rf"{name}: \S+ holds values that are NaN or infinite, expected"):
+        load_initial(network, tmp_path / name, new_classifier=True)
+
+
 def test_models_lists_the_papers_table(capsys):
     assert main(["models"]) == 0
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]}
@@ -274,6 +288,13 @@ def test_a_closed_pipe_ends_a_command_silently():
     command = [sys.executable, "-m", "metamixer", "models"]
     result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     assert (result.returncode, result.stderr) == (141, "")
+
+
+def test_a_closed_pipe_is_no_fault_of_a_file():
+    batch = Batch(2, "out")
+    with pytest.raises(BrokenPipeError), batch, batch.file(Path("a.png")):
+        raise BrokenPipeError
+    assert batch.failures == []
 
 
 def test_a_truncated_image_is_named_and_the_others_classified(checkpoint, pictures, tmp_path, capsys):

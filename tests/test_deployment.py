@@ -2,6 +2,7 @@
 
 import functools
 import json
+import multiprocessing
 import shutil
 from pathlib import Path
 
@@ -164,6 +165,29 @@ def test_an_onnx_file_contains_no_path_of_this_machine(onnx_file):
 def test_a_runtime_refuses_what_does_not_fit(x, said, onnx_file):
     with pytest.raises(InputError, match=said):
         metamixer.load_exported(onnx_file)(x)
+
+
+def test_a_fork_loads_a_file_again(onnx_file):
+    """It can't share the process that runs the file."""
+    loaded, x = metamixer.load_exported(onnx_file), torch.rand(1, 3, SIZE, SIZE)
+    loaded(x)
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+
+    def ask():
+        try:
+            loaded(x)
+        except InputError as error:
+            answers.put(str(error))
+        answers.put(metamixer.load_exported(onnx_file)(x).shape)
+
+    asking = fork.Process(target=ask, daemon=True)
+    asking.start()
+    asking.join(60)
+    asking.kill()
+    assert asking.exitcode == 0
+    assert "net.onnx: its process has ended, or is that of another process; load the file again" in answers.get()
+    assert answers.get() == loaded(x).shape
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in FORMATS if name != "coreml"])

@@ -109,6 +109,24 @@ def test_outputs_are_computed_once_and_kept(folder, tmp_path, capfd):
     assert not [name for name, _ in network.named_parameters() if "matching" in name], "the projection is dropped"
 
 
+def test_outputs_of_a_run_that_fails_at_once_are_kept(folder, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(DistilledClassification, "log_loss", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            distil(folder, tmp_path / "run")
+    assert np.load(tmp_path / "run/teacher/known.npy").sum() == 4
+    Counting.seen = 0
+    assert distil(folder, tmp_path / "run") == 0
+    assert Counting.seen == 12 + 2
+
+
+def test_a_run_that_fails_before_its_teacher_saw_an_image_leaves_no_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(DistilledClassification, "training_step", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        distil(folder, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(folder, tmp_path, monkeypatch, capsys):
     options = ["--learn", "both", "--cache", str(tmp_path / "cache")]
     assert distil(folder, tmp_path / "whole", *options) == 0

@@ -310,7 +310,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 def test_a_job_reads_from_the_web_and_writes_to_an_object_store(upscaling, pictures, website, tmp_path):
-    """Without a disk on the way; started again, it finds there what is done."""
+    """Started again, it finds there what is done."""
     pytest.importorskip("aiohttp", reason="fsspec's HTTP needs aiohttp")
     (tmp_path / "list.txt").write_text(f"{website}/0.png\n{website}/none.png\n")
     work = replace(upscaling, inputs=[f"{website}/", str(tmp_path / "list.txt")])
@@ -360,6 +360,19 @@ def test_results_go_into_an_object_store():
         assert file.read() == b"text"
     folder.remove("a")
     assert not folder.exists("a/b.txt")
+
+
+@pytest.mark.parametrize("url", ["memory://unfinished", "{tmp_path}"])
+def test_an_error_leaves_a_file_as_it_was(url, tmp_path):
+    folder = Folder(url.format(tmp_path=tmp_path))
+    folder.write("a/old.txt", b"old")
+    for name in ("a/old.txt", "a/new.txt"):
+        with pytest.raises(RuntimeError), folder.writing(name) as file:
+            file.write(b"half")
+            raise RuntimeError
+    assert folder.names("a") == ["a/old.txt"]
+    with folder.reading("a/old.txt") as file:
+        assert file.read() == b"old"
 
 
 def test_what_is_not_there_is_said_at_once(upscaling, tmp_path):

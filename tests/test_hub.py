@@ -1,6 +1,7 @@
 """`export --format hub`: a folder that timm, segmentation_models_pytorch and `metamixer.load` open."""
 
 import json
+from pathlib import Path
 
 import pytest
 import segmentation_models_pytorch
@@ -59,6 +60,19 @@ def test_metamixer_loads_the_folder(folder, network):
     assert type(classifier).__name__ == "Classifier" and classifier.classes == CLASSES
     with torch.no_grad():
         torch.testing.assert_close(classifier.run(X), network(X), rtol=1e-4, atol=1e-4)
+
+
+def test_the_present_folder_is_a_target_and_files_beside_it_stay(tmp_path, monkeypatch):
+    save_small_upscaler(tmp_path / "x2.safetensors")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / ".hub.part").mkdir()
+    (tmp_path / ".hub.part" / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path / "hub")
+    command = ["export", "../x2.safetensors", "--format", "hub", "--overwrite", "--out"]
+    for out in (".", str(tmp_path / "hub")):
+        assert main([*command, out]) == 0
+        assert sorted(path.name for path in Path().iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert (tmp_path / ".hub.part" / "mine.txt").read_text() == "mine"
 
 
 def test_other_tasks_have_the_layout_too(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -281,6 +282,20 @@ def test_what_cannot_be_resumed_is_one_line(recipe, options, message, tmp_path, 
     assert main(["train", str(data), "--out", str(out), "--resume", *options]) == 2
     said = capsys.readouterr().err
     assert message in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("fitting", [1, 9, 19, 29, 97, 99])
+def test_fitting_epochs_are_validated_about_ten_times(fitting, monkeypatch):
+    clock = training.StepClock()
+    clock.times = [0.0, 1.0]
+    trial = SimpleNamespace(trainer=SimpleNamespace(callbacks=[clock], num_training_batches=1))
+    monkeypatch.setattr(training, "run_recipe", lambda *_: trial)
+    data = SimpleNamespace(items=8, val_items=0, most_epochs=100, task=TASKS["classification"])
+    recipe = {"model": {}, "data": {"init_args": {}}, "trainer": {}}
+    epochs = training.fitting_epochs(data, recipe, seconds=fitting + 0.5)
+    assert 0.9 * fitting <= epochs <= fitting
+    every = training.with_epochs(data, recipe, epochs)["trainer"]["check_val_every_n_epoch"]
+    assert epochs % every == 0 and min(epochs, 10) <= epochs // every < 20
 
 
 def test_large_images_start_from_the_packaged_upscaler(tmp_path):

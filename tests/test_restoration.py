@@ -23,6 +23,7 @@ from metamixer.data.restoration.degradation import (
     unchanged,
 )
 from metamixer.data.restoration.pairs import DegradedImages, DegradedPatches
+from metamixer.data.super_resolution.quality import ssim, to_pixels
 from metamixer.errors import InputError
 from metamixer.models.ffnet_sr import receptive_field
 from metamixer.tasks import Restoration
@@ -174,6 +175,9 @@ class TestPairs:
         [
             ({"channels": 4}, "channels 4, expected 1 or 3"),
             ({"patch_size": 33, "scale": 2}, "patch_size 33, expected a multiple of the scale, 2"),
+            ({"scale": 0}, "scale 0, expected at least 1"),
+            ({"patches_per_epoch": 0}, "patches_per_epoch 0, expected at least 1"),
+            ({"val_degradations": []}, r"data\.val_degradations is empty, expected names"),
             ({"degradation": "fog"}, r"data\.degradation 'fog', expected one of noise_or_jpeg"),
             ({"val_degradations": ["fog"]}, r"data\.val_degradations 'fog', expected one of"),
         ],
@@ -185,10 +189,14 @@ class TestPairs:
     def test_names_missing_folders_and_small_images(self, root):
         with pytest.raises(InputError, match=r"data\.train is empty"):
             RestorationData().train_dataloader()
-        Image.fromarray(scene(1, 9)).save(root / "clean" / "c.png")
-        images = DegradedImages(files(root), [Degradation(unchanged)], scale=1, channels=3, multiple=2)
-        with pytest.raises(InputError, match=r"c\.png: expected at least 2 pixels a side"):
-            images[2]
+        images = DegradedImages([root / "small.png"], [Degradation(unchanged)], scale=1, channels=3, multiple=2)
+        for side in (1, 4, 13):
+            Image.fromarray(scene(side, 19)).save(root / "small.png")
+            with pytest.raises(InputError, match=rf"small\.png: 19x{side} pixels, expected at least 14 a side"):
+                images[0]
+        Image.fromarray(scene(14, 19)).save(root / "small.png")
+        degraded, clean = images[0]
+        assert ssim(to_pixels(degraded), clean.permute(1, 2, 0).numpy(), border=1) == pytest.approx(1)
 
 
 class TestNetwork:

@@ -95,6 +95,17 @@ def test_the_loss_is_the_weighted_mean_over_labeled_pixels():
     assert learner.loss(logits, torch.full_like(labels, IGNORED_PIXEL)) == 0
 
 
+def test_the_loss_is_a_mean_where_all_weights_are_small():
+    learner, logits = task(class_weights=[0.0, 0.1, 0.3]), torch.randn(1, 3, 4, 6)
+    labels = torch.full((1, 4, 6), IGNORED_PIXEL)
+    labels[0, 0, 0] = 1
+    torch.testing.assert_close(
+        learner.loss(logits, labels), F.cross_entropy(logits, labels, ignore_index=IGNORED_PIXEL)
+    )
+    labels[0, 0, 0] = 0
+    assert learner.loss(logits, labels) == 0
+
+
 def test_metrics_follow_their_definition():
     predicted, labels = torch.randint(0, 3, (2, 20, 20)), torch.randint(0, 3, (2, 20, 20))
     labels[0, :5] = IGNORED_PIXEL

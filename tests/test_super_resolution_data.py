@@ -155,6 +155,11 @@ class TestPairs:
         least = noise(15, 15, 1)
         assert ssim(least, least, border=2) == pytest.approx(1)
 
+    @pytest.mark.parametrize(("option", "value"), [("scale", 0), ("patches_per_epoch", -1)])
+    def test_refuses_settings_without_patches(self, option, value):
+        with pytest.raises(InputError, match=f"{option} {value}, expected at least 1"):
+            SuperResolutionData(**{option: value})
+
     def test_pairs_are_of_pixels_as_stored(self, root):
         exif = Image.Exif()
         exif[0x0112] = 6

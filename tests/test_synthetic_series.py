@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from metamixer.data.series.synthetic import FAMILIES, Chance, mixture, synthetic_batch
+from metamixer.errors import DIVERGED, USAGE_ERROR, DivergenceError
 from metamixer.models import create_model
-from metamixer.training.zero_shot import Recipe, ZeroShotTraining, orthogonal, quantile_loss
+from metamixer.training import zero_shot
+from metamixer.training.zero_shot import Recipe, ZeroShotTraining, main, orthogonal, quantile_loss, read_recipe
 
 TINY = Recipe(network={"depth": 1, "dim": 16}, windows=((64, 16, 8), (64, 32, 4)), warmup=1, drawn=2)
 
@@ -75,7 +76,46 @@ def test_a_training_run_starts_from_other_weights(tmp_path):
 @pytest.mark.parametrize("name", ["ffnet_ts_zero", "ffnet_ts_zero_gpu"])
 def test_the_recipes_name_a_network_and_windows_that_fit_it(name):
     path = Path(__file__).parents[1] / "recipes/forecasting" / f"{name}.yaml"
-    recipe = Recipe(**yaml.safe_load(path.read_text()))
+    recipe = read_recipe(path)
     with torch.device("meta"):
         network = create_model("ffnet_ts_zero", **recipe.network)
     assert all(context <= network.context and horizon <= network.horizon for context, horizon, _ in recipe.windows)
+
+
+def test_a_training_without_finite_gradients_ends(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(zero_shot, "MOST_SKIPPED", 3)
+    losses = iter([1.0, *[float("nan")] * 2, 1.0, *[float("nan")] * 3])
+    monkeypatch.setattr(zero_shot, "quantile_loss", lambda forecast, *_: forecast.mean() * next(losses))
+    training = ZeroShotTraining(TINY, tmp_path / "run")
+    for _ in range(6):
+        training.update(0.5)
+    with pytest.raises(DivergenceError, match=r"training loss is nan at step 6, .* in one of 3 steps"):
+        training.update(0.5)
+    assert all(weight.isfinite().all() for weight in training.network.parameters())
+    losses = iter([float("nan")] * 3)
+    monkeypatch.setattr(zero_shot, "EndAsked", bool)  # leaves the signals alone
+    (tmp_path / "tiny.yaml").write_text("network: {depth: 1, dim: 16}\nwindows: [[64, 16, 8]]")
+    assert main([str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "again"), "--minutes", "9"]) == DIVERGED
+    assert capsys.readouterr().err.startswith("metamixer: error: training loss is nan at step 2")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "tiny.yaml: can't be read (No such file or directory), expected a recipe"),
+        ("rate: 1", "tiny.yaml: recipe.rate 1, expected no such key"),
+        ("precision: half", "tiny.yaml: recipe.precision 'half', expected 'float32' or 'bfloat16'"),
+        ("windows: [[64, 16, 0]]", "tiny.yaml: recipe.windows.0.2 0, expected greater than 0"),
+        ("network: {deep: 3}", "unexpected keyword argument 'deep'"),
+        ("[1]", "tiny.yaml: recipe [1], expected a dictionary"),
+        ("a: b: c", "tiny.yaml: not readable as YAML"),
+    ],
+)
+def test_a_recipe_that_is_none_is_one_line(text, message, tmp_path, capsys):
+    path = tmp_path / "tiny.yaml"
+    if text is not None:
+        path.write_text(text)
+    assert main([str(path), "--out", str(tmp_path / "run"), "--minutes", "1"]) == USAGE_ERROR
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 import zipfile
 from functools import partial
@@ -190,6 +191,13 @@ class TestMirror:
         assert [path.read_bytes() for path in paths] == [b"weights"]
         kept = paths.pop().with_name("file.pth.sha256").read_text()
         assert kept == f"{hashlib.sha256(b'weights').hexdigest()}  file.pth\n"
+
+    @pytest.mark.parametrize("mirror", ["http://a b", "http://host:port", "http://[1"])
+    def test_a_mirror_that_is_no_url_is_named(self, mirror, tmp_path, monkeypatch):
+        monkeypatch.setenv("METAMIXER_WEIGHTS", mirror)
+        monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+        with pytest.raises(InputError, match=rf"{re.escape(mirror)}/file.pth: can't be .* METAMIXER_WEIGHTS"):
+            download(self.URL)
 
     def test_says_what_to_do_where_nothing_is_to_be_had(self, release):
         with pytest.raises(InputError, match=r"file.pth: can't be downloaded .* METAMIXER_WEIGHTS"):

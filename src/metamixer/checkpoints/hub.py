@@ -1,9 +1,9 @@
 """Folders in the layout of the Hugging Face Hub: config.json, model.safetensors and a model card."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import timm
@@ -13,7 +13,7 @@ from torch import nn
 
 from ..errors import InputError, first_line
 from ..models.tasks import CLASSIFICATION, TASKS
-from ..system.files import write_text, written_whole
+from ..system.files import PART, write_text, written_whole
 from ..zoo.networks import METRICS
 from ..zoo.weights import DATA, Weights
 from .ours import save_network
@@ -65,10 +65,10 @@ def write_hub_folder(
     if info.get("fused"):
         raise InputError(f"{folder}: a deploy form, expected the checkpoint it was fused from")
     folder = Path(folder)
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    place = folder if folder.is_dir() else folder.absolute().parent
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=PART, dir=place) as temporary:
+        part = Path(temporary)
         save_network(network, dict(info), part / WEIGHTS)
         write_text(part / CONFIG, json.dumps(config_of(network, info, part / CONFIG), indent=2))
         write_text(part / CARD, card_of(network, info, weights, reached))
@@ -78,8 +78,6 @@ def write_hub_folder(
         files = sorted(part.iterdir())
         for file in files:
             file.replace(folder / file.name)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return [folder / file.name for file in files]
 
 

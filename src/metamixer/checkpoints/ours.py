@@ -143,6 +143,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
         classifiers = tuple(f"{name}." for name in ([named] if isinstance(named, str) else named))
         own = network.state_dict()
         state = {key: own[key] if key.startswith(classifiers) else value for key, value in state.items()}
+    expect_finite(state, path)
     _load_exactly(network, state, path)
     return {**info, "classes": None} if new_classifier else info
 

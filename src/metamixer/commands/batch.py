@@ -78,6 +78,8 @@ class Batch:
         """Record the errors of one file, so that the others are processed."""
         try:
             yield
+        except BrokenPipeError:  # standard output is closed: no fault of the file
+            raise
         except InputError as error:
             self.failures.append(str(error) if str(error).startswith(str(path)) else f"{path}: {error}")
         except Exception as error:  # a library's failure on one file must not stop the others

@@ -2,6 +2,7 @@
 
 import weakref
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class ForeignFile:
     def __init__(self, path: Path, script: str, library: str, *, size: int):
         self.path, self.library, self.size = path, library, size
         self.worker = Worker(script)
+        self.ready: Popen | None = None
         weakref.finalize(self, self.worker.close)
 
     def read(self, about: dict[str, Any], *parts: bytes) -> dict[str, Any]:
@@ -45,9 +47,12 @@ class ForeignFile:
             raise self._failed(answer)
         if answer[0]["inputs"] != 1:
             raise InputError(f"{self.path}: {answer[0]['inputs']} inputs, expected 1")
+        self.ready = self.worker.process
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """The output for a float32 input; raises InputError where the library fails."""
+        """The output for a float32 input; raises InputError where the library fails, or has failed before."""
+        if self.worker.process is not self.ready:
+            raise InputError(f"{self.path}: its process has ended, or is that of another process; load the file again")
         memory = MEMORY + TIMES_INPUT * x.nbytes
         answer = self._ask({"shape": x.shape, "memory": memory}, x.tobytes(), seconds=SECONDS + x.nbytes / INPUT_SPEED)
         if answer is None or "error" in answer[0]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import fsspec
@@ -64,15 +65,21 @@ class Folder:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Any]:
-        """Give a file that gets its name when all went well; an object store has it from the file's end on."""
+        """Give a file that gets its name when all went well.
+
+        An object store gets it then: most of fsspec's files keep what was written before an error when they are closed.
+        """
         filesystem, path = self.filesystem, self.path(name)
         if self.local:
             with written_whole(Path(path)) as part, part.open("wb") as file:
                 yield file
         else:
-            filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-            with filesystem.open(path, "wb") as file:
-                yield file
+            with TemporaryDirectory() as place:
+                part = Path(place, "part")
+                with part.open("wb") as file:
+                    yield file
+                filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+                filesystem.put_file(str(part), path)
 
     def write(self, name: str, content: bytes) -> None:
         with self.writing(name) as file:

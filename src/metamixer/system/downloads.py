@@ -2,23 +2,19 @@
 
 import hashlib
 import os
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urldefrag, urlparse
 
 from ..errors import InputError
 from .files import written_whole
-from .web import cause_of
+from .web import cause_of, is_url
 
 RELEASE = "https://github.com/ysj9909/FFNet/releases/download/v1.0"
 """The authors' release of FFNet."""
 
 MIRROR = "METAMIXER_WEIGHTS"
 """Environment variable with a folder or base URL of the release's files, for machines without internet access."""
-
-
-def is_url(source: object) -> bool:
-    """Whether a source is an HTTP or HTTPS URL."""
-    return str(source).startswith(("http://", "https://"))
 
 
 def download(url: str) -> Path:
@@ -67,7 +63,7 @@ def _fetch(url: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(path))  # under a temporary name until complete
-    except OSError as error:
+    except (OSError, HTTPException, ValueError) as error:
         raise InputError(
             f"{url}: can't be downloaded ({cause_of(error)}); download the file yourself and give its path, or set the "
             f"environment variable {MIRROR} to its folder"

@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import InputError, first_line
-from .downloads import download, forget, is_url
+from .downloads import download, forget
 from .files import expect_file
+from .web import is_url
 
 Source = str | Path | Mapping[str, Tensor]
 

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -23,26 +24,41 @@ PATIENCE = 10
 Message = tuple[dict[str, Any], list[bytes]]
 
 
+WORKERS: "weakref.WeakSet[Worker]" = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a fork: a lock may be held by a thread that only its parent has."""
+    for worker in WORKERS:
+        worker.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
 class Worker:
-    """A process that runs `script`, started when it is asked and again after it failed; any thread may ask."""
+    """A process that runs `script`, started when it is asked and again after it failed; any thread may ask.
+
+    A fork, such as a worker of a data loader, starts a process of its own.
+    """
 
     def __init__(self, script: str):
         self.script = script
-        self.process: subprocess.Popen | None = None
+        self.processes: dict[int, subprocess.Popen] = {}  # by the process that started it: pipes can't be shared
         self.lock = threading.Lock()
+        WORKERS.add(self)
         atexit.register(self.end)
+
+    @property
+    def process(self) -> subprocess.Popen | None:
+        """The process that this one has started."""
+        return self.processes.get(os.getpid())
 
     def ask(self, about: dict[str, Any], *parts: bytes, seconds: float) -> Message | None:
         """Its answer; None where it ended or took too long: so much CPU time, or `PATIENCE` times that of waiting."""
         with self.lock:
-            if self.process is None:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-I", __file__, self.script],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                )
-            process = self.process
+            process = self.process or self._start()
             alarm = threading.Timer(PATIENCE * seconds, process.kill)
             alarm.daemon = True
             alarm.start()
@@ -56,16 +72,25 @@ class Worker:
                 alarm.cancel()
 
     def end(self) -> None:
-        """Stop the process."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.communicate()
-            self.process = None
+        """Stop the process, unless another one started it."""
+        process = self.processes.pop(os.getpid(), None)
+        if process is not None:
+            process.kill()
+            process.communicate()
 
     def close(self) -> None:
         """Stop the process for good."""
         self.end()
         atexit.unregister(self.end)
+
+    def _start(self) -> subprocess.Popen:
+        process = self.processes[os.getpid()] = subprocess.Popen(
+            [sys.executable, "-I", __file__, self.script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        return process
 
 
 def send(stream: BinaryIO, about: dict[str, Any], *parts: bytes) -> None:

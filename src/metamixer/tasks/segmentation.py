@@ -85,7 +85,7 @@ class Segmentation(Task):
         pixels = F.cross_entropy(logits, labels, self.class_weights, ignore_index=IGNORED_PIXEL, reduction="sum")
         counted = labels[labels != IGNORED_PIXEL]
         weight = counted.numel() if self.class_weights is None else self.class_weights[counted].sum()
-        return pixels / max(weight, 1)
+        return pixels / (weight if weight > 0 else 1)
 
     def data_info(self) -> dict[str, Any]:
         classes = getattr(self.trainer.datamodule, "pixel_classes", None)

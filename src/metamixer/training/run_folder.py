@@ -14,6 +14,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..checkpoints.reached import DATA
+from ..data.images.outputs import KNOWN, map_array
 from ..errors import printable
 from ..system.files import held, written_whole
 
@@ -84,7 +85,8 @@ def keep_earlier_run(out: Path, *, logs: Container[Path] = ()) -> None:
 
 
 def drop_empty_run(out: Path) -> None:
-    """Remove the folder of a new run that failed before its first checkpoint or log entry."""
+    """Remove the folder of a new run that failed before its first checkpoint, log entry or output of a teacher."""
     logs = (path.read_text().strip() for path in out.glob("logs/*/metrics.csv"))
-    if out.is_dir() and not any(out.rglob("*.ckpt")) and not any(logs):
+    taught = (map_array(path).any() for path in out.rglob(KNOWN))  # computed for hours, and read by the next run
+    if out.is_dir() and not any(out.rglob("*.ckpt")) and not any(logs) and not any(taught):
         shutil.rmtree(out)

@@ -11,25 +11,32 @@ import argparse
 import json
 import os
 import signal
+import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from math import cos, pi
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
-import yaml
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from ..checkpoints.ours import load_checkpoint, network_info, save_network
 from ..data.series.synthetic import SeriesBatch, synthetic_batch
+from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, naming, printable
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 from ..models.tasks import ZERO_SHOT
+from ..system.metadata import STRICT, Keywords, Positive, read_as
+from ..system.yaml_files import read_yaml
 
 FAR = 30.0
 """Distance from the forecast, in units of the naive error, at which the loss of a series saturates."""
+
+MOST_SKIPPED = 100
+"""Steps in a row without a finite gradient, after which a training ends."""
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -43,16 +50,18 @@ class Recipe:
     averaged weights; clip: norm of the gradient; precision: of the blocks; drawn: batches generated at once.
     """
 
-    network: Mapping[str, Any] = field(default_factory=dict)
-    windows: Sequence[tuple[int, int, int]] = ((512, 128, 96), (128, 32, 384))
+    __pydantic_config__ = STRICT
+
+    network: Keywords = field(default_factory=dict)
+    windows: Sequence[tuple[PositiveInt, PositiveInt, PositiveInt]] = ((512, 128, 96), (128, 32, 384))
     lr: float = 0.01
     adam_lr: float = 2e-3
     weight_decay: float = 0.05
-    warmup: int = 100
+    warmup: PositiveInt = 100
     average: float = 0.998
-    clip: float = 1.0
-    precision: str = "float32"
-    drawn: int = 1
+    clip: Positive = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    drawn: PositiveInt = 1
     seed: int = 0
 
 
@@ -126,7 +135,7 @@ class ZeroShotTraining:
             torch.optim.AdamW(others, lr=recipe.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
         ]
         self.averaged = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.skipped = 0, 0.0, 0
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             self._resume()
@@ -149,13 +158,22 @@ class ZeroShotTraining:
         return self.draws[kind][1].rows(slice(part * rows, (part + 1) * rows))
 
     def update(self, progress: float) -> tuple[Tensor, int]:
-        """One optimizer step at a fraction `progress` of the training; returns the loss and the number of series."""
+        """One optimizer step at a fraction `progress` of the training; returns the loss and the number of series.
+
+        A step whose gradient isn't finite is skipped; raises DivergenceError after `MOST_SKIPPED` in a row.
+        """
         batch = self.batch()
         forecast, unit = self.network.forecast(batch.context, batch.season, batch.future.shape[1])
         loss = quantile_loss(forecast, batch.future, unit)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        if torch.isfinite(norm):
+        self.skipped = 0 if torch.isfinite(norm) else self.skipped + 1
+        if self.skipped == MOST_SKIPPED:
+            raise DivergenceError(
+                f"training loss is {loss.item()} at step {self.step}, expected a finite gradient in one of "
+                f"{MOST_SKIPPED} steps; stopped; try lower learning rates (lr, adam_lr)"
+            )
+        if not self.skipped:
             rate = min(1, (self.step + 1) / self.recipe.warmup) * (0.5 + 0.5 * cos(pi * min(progress, 1)))
             for optimizer, lr in zip(self.optimizers, (self.recipe.lr, self.recipe.adam_lr), strict=True):
                 for group in optimizer.param_groups:
@@ -248,8 +266,16 @@ class EndAsked:
         return self.asked
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a file; raises InputError that names the file and the setting."""
+    recipe = read_as(Recipe, read_yaml(path, expected="a recipe"), f"{path}: recipe")
+    with naming(f"{path}: recipe.network"), torch.device("meta"):
+        FFNetTSZero(**recipe.network)
+    return recipe
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; errors print one line on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m metamixer.training.zero_shot", description="Train the zero-shot forecaster on synthetic series."
     )
@@ -262,11 +288,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--checkpoint-seconds", type=float, default=120, help="seconds between checkpoints (default: %(default)s)"
     )
     options = parser.parse_args(arguments)
-    recipe = Recipe(**yaml.safe_load(options.recipe.read_text()))
-    ZeroShotTraining(recipe, options.out, device=options.device, start=options.start).run(
-        options.minutes, every=options.checkpoint_seconds
-    )
+    try:
+        recipe = read_recipe(options.recipe)
+        training = ZeroShotTraining(recipe, options.out, device=options.device, start=options.start)
+        training.run(options.minutes, every=options.checkpoint_seconds)
+    except (InputError, DivergenceError) as error:
+        print(f"metamixer: error: {printable(error)}", file=sys.stderr)
+        return USAGE_ERROR if isinstance(error, InputError) else DIVERGED
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,7 +13,7 @@ from ...errors import InputError
 from ..images.reading import images_below
 from ..loading import Loading, read_ahead
 from ..module import DataModule
-from ..super_resolution.pairs import as_tensor, mirrored_up_to, read_pixels
+from ..super_resolution.pairs import as_tensor, expect_measurable, expect_patches, mirrored_up_to, read_pixels
 from ..super_resolution.resizing import crop_to_multiple
 from .degradation import DEGRADATIONS, Degradation
 
@@ -81,9 +81,9 @@ class DegradedImages(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         degradation = self.degradations[index // len(self.files)]
         file = self.files[index % len(self.files)]
-        clean = crop_to_multiple(read_pixels(file, mode=MODES[self.channels]), self.scale * self.multiple)
-        if 0 in clean.shape:
-            raise InputError(f"{file}: expected at least {self.scale * self.multiple} pixels a side")
+        pixels, multiple = read_pixels(file, mode=MODES[self.channels]), self.scale * self.multiple
+        expect_measurable(pixels, file, self.scale, multiple=multiple)
+        clean = crop_to_multiple(pixels, multiple)
         random = np.random.default_rng(index)
         degraded = degradation(clean.astype(np.float32) / 255, scale=self.scale, random=random)
         return as_tensor(degraded), as_tensor(clean)
@@ -129,8 +129,9 @@ class RestorationData(DataModule):
         super().__init__(Loading(batch_size, num_workers, seed, evaluation_batch_size=1, evaluation_workers=0))
         if channels not in MODES:
             raise InputError(f"channels {channels}, expected 1 or 3")
-        if patch_size < scale or patch_size % scale:
-            raise InputError(f"patch_size {patch_size}, expected a multiple of the scale, {scale}")
+        expect_patches(scale, patch_size, patches_per_epoch)
+        if not val_degradations:
+            raise InputError("data.val_degradations is empty, expected names of degradations")
         self.root, self.scale, self.channels = Path(root), scale, channels
         self.folders = {"train": train, "val": val, "test": test or val}
         self.degradation = find_degradation("degradation", degradation)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...errors import InputError
+from ...errors import InputError, at_least
 from ..images.decoding import decoding
 from ..images.reading import images_below, is_grey, read_image
 from ..loading import Loading, read_ahead
@@ -55,13 +55,7 @@ class ImagePairs(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         small, large = self.pair(index)
-        height, width = large.shape[:2]
-        least = least_side(self.scale)
-        if min(height, width) < least:
-            raise InputError(
-                f"{self.files[index]}: {width}x{height} pixels, expected at least {least} a side for SSIM at "
-                f"x{self.scale}"
-            )
+        expect_measurable(large, self.files[index], self.scale)
         return as_tensor(small).expand(3, -1, -1).float() / 255, as_tensor(large)
 
 
@@ -145,8 +139,7 @@ class SuperResolutionData(DataModule):
         seed: int = 0,
     ):
         super().__init__(Loading(batch_size, num_workers, seed, evaluation_batch_size=1, evaluation_workers=0))
-        if patch_size < scale or patch_size % scale:
-            raise InputError(f"patch_size {patch_size}, expected a multiple of the scale, {scale}")
+        expect_patches(scale, patch_size, patches_per_epoch)
         self.root = Path(root)
         self.scale = scale
         self.folders = {
@@ -180,6 +173,25 @@ class SuperResolutionData(DataModule):
     def evaluation_dataset(self, split: str) -> ImagePairs:
         """The whole images of a split."""
         return self.pairs(split)
+
+
+def expect_patches(scale: int, patch_size: int, patches_per_epoch: int) -> None:
+    """Raise InputError for settings of which no patches can be made."""
+    at_least("scale", scale, 1)
+    at_least("patches_per_epoch", patches_per_epoch, 1)
+    if patch_size < scale or patch_size % scale:
+        raise InputError(f"patch_size {patch_size}, expected a multiple of the scale, {scale}")
+
+
+def expect_measurable(image: np.ndarray, file: Path, scale: int, *, multiple: int = 1) -> None:
+    """Raise InputError that names the file if its image, (H, W, C), is too small for the metrics.
+
+    multiple: to which its sides will be cropped.
+    """
+    height, width = image.shape[:2]
+    least = -(-least_side(scale) // multiple) * multiple
+    if min(height, width) < least:
+        raise InputError(f"{file}: {width}x{height} pixels, expected at least {least} a side for SSIM at x{scale}")
 
 
 def find_small_files(folder: str | Path, large: Sequence[tuple[str | Path, Path]], *, scale: int) -> list[Path]:

@@ -198,7 +198,9 @@ def precision_named(recipe: Mapping[str, Any]) -> str:
 
 
 def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) -> int:
-    """The number of epochs that fit into the time, estimated from a few steps; from 1 to `data.most_epochs`."""
+    """The number of epochs that fit into the time, estimated from a few steps; from 1 to `data.most_epochs`, and such
+    that validations have equal intervals.
+    """
     clock = {"class_path": f"{StepClock.__module__}.{StepClock.__name__}"}
     with tempfile.TemporaryDirectory() as folder:
         trainer = {
@@ -215,7 +217,13 @@ def fitting_epochs(data: OwnData, recipe: Mapping[str, Any], *, seconds: float) 
             cli = run_recipe({**recipe, "out": folder, "trainer": trainer}, Path(folder, "trial.yaml"))
     step = next(callback.seconds for callback in cli.trainer.callbacks if isinstance(callback, StepClock))
     epoch = step * cli.trainer.num_training_batches * (1 + VALIDATION_COST * data.val_items / max(data.items, 1))
-    return int(min(max(seconds / max(epoch, 1e-6), 1), data.most_epochs))
+    epochs = int(min(max(seconds / max(epoch, 1e-6), 1), data.most_epochs))
+    return epochs - epochs % a_tenth(epochs)
+
+
+def a_tenth(epochs: int) -> int:
+    """Epochs from one of ten validations to the next."""
+    return max(epochs // 10, 1)
 
 
 def steps_per_epoch(data: OwnData, recipe: Mapping[str, Any]) -> int:
@@ -224,8 +232,11 @@ def steps_per_epoch(data: OwnData, recipe: Mapping[str, Any]) -> int:
 
 
 def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """The recipe with the number of epochs, and about ten validations, the last one at the end."""
-    every = next(step for step in range(max(epochs // 10, 1), 0, -1) if epochs % step == 0)
+    """The recipe with the number of epochs, and validations at equal intervals, the last one at the end.
+
+    About ten for a number of `fitting_epochs`; up to one for each epoch if the user's number has no larger divisor.
+    """
+    every = next(step for step in range(a_tenth(epochs), 0, -1) if epochs % step == 0)
     lengths = {"max_epochs": epochs, "check_val_every_n_epoch": every}
     trainer = {**recipe["trainer"], **lengths, "enable_model_summary": False}
     if epochs * steps_per_epoch(data, recipe) >= MANY_STEPS:
