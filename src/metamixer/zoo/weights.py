@@ -139,7 +139,7 @@ WEIGHTS: tuple[Weights, ...] = (
         figures=(55.7,),
         measured="benchmarks/backbone.py",
         packaged=True,
-        sha256="e8b35a91de120d251c0f1b6073ac40bfc74e131e0e62bc56f08ef25e3751dcbb",
+        sha256="8bcfa4f7c1145fe9b295ae537ee14a86c7382129fcd57fcd6244b5419720b71e",
     ),
     _imagenet("ffnet_1.in1k", "ffnet_1.pth.tar", 55, 81.3),
     _imagenet("ffnet_1.distilled_in1k", "ffnet_1_distillation.pth.tar", 55, 82.1),
