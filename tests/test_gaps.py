@@ -39,8 +39,11 @@ def test_missing_rows_are_added_without_values(frequency, layout):
         lambda table: table.drop(index=range(5, 35)),  # more rows missing than there are
         lambda table: table.assign(date=table["date"] + pandas.to_timedelta(np.arange(40) ** 2, "min")),
         lambda table: table.iloc[[0, 2, 1, *range(4, 40)]],
+        lambda table: table.assign(
+            date=table["date"][0] + pandas.to_timedelta([*range(39), 10**15], "us")  # 30 years, 8 PB of dates
+        ),
     ],
-    ids=["whole", "mostly missing", "irregular", "disordered"],
+    ids=["whole", "mostly missing", "irregular", "disordered", "a far date"],
 )
 def test_other_tables_are_unchanged(change):
     series, _ = read_frame(change(wide(40)))
