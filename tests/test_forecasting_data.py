@@ -74,7 +74,9 @@ def test_scaling_is_fitted_on_the_training_rows_and_inverted():
     np.testing.assert_allclose(scaled.mean(dim=0), 0, atol=1e-5)
     np.testing.assert_allclose(scaled.std(dim=0, correction=0), 1, atol=1e-5)
     np.testing.assert_allclose(scaling.invert(scaled), values, rtol=1e-5, atol=1e-5)
-    assert Scaling.of(np.ones((5, 2))).std == (1.0, 1.0)
+    for constant in (1.0, 0.1):  # NumPy's std of 1,000 times 0.1 is 1e-17
+        assert Scaling.of(np.full((1000, 2), constant)).std == (1.0, 1.0)
+        assert Scaling.of_measured(np.full((1000, 2), constant)).std == (1.0, 1.0)
 
 
 class TestSeriesData:
