@@ -279,6 +279,19 @@ class TestFrames:
             same_variables(to_series(wide()[["price", "date", "wind", "load"]]), NAMES).values, series.values
         )
 
+    def test_many_columns_are_not_each_compared_with_each(self):
+        class Name(str):
+            compared = 0
+            __hash__ = str.__hash__
+
+            def __eq__(self, other):
+                Name.compared += 1
+                return str.__eq__(self, other)
+
+        series = Series(np.empty(0, "datetime64[us]"), np.empty((0, 400)), tuple(Name(i) for i in range(400)))
+        same_variables(series, [Name(i) for i in range(400)])
+        assert Name.compared < 4000
+
     def test_warns_of_sentinels(self, recwarn):
         warn_of_sentinels(to_series(wide()))
         assert not recwarn.list

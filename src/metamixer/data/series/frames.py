@@ -1,6 +1,7 @@
 """Conversion of pandas and polars tables, wide or long, to series, and of forecasts to tables of the same layout."""
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -55,10 +56,9 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
         raise InputError("table of type LazyFrame, expected a DataFrame: call collect()")
     if library not in ("pandas", "polars") or not hasattr(frame, "columns"):
         raise InputError(f"table of type {type(frame).__name__}, expected a pandas or polars DataFrame")
-    names = [str(name) for name in frame.columns]
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise InputError(f"column {repeated!r} occurs {names.count(repeated)} times, expected every name once")
+    for name, count in Counter(map(str, frame.columns)).items():
+        if count > 1:
+            raise InputError(f"column {name!r} occurs {count} times, expected every name once")
     table = from_polars(frame) if library == "polars" else index_to_columns(frame, time)
     long = set(LONG) <= set(table.columns)
     time = LONG[1] if long else time_column(table, time)
@@ -221,16 +221,17 @@ def refuse_constant(series: Series) -> None:
 
 def same_variables(series: Series, names: Sequence[str]) -> Series:
     """Reorder the columns as `names`; raises InputError if they differ."""
+    places, wanted = {name: i for i, name in enumerate(series.names)}, set(names)
     missing, extra = (
-        [name for name in names if name not in series.names],
-        [name for name in series.names if name not in names],
+        [name for name in names if name not in places],
+        [name for name in series.names if name not in wanted],
     )
     if missing or extra:
         raise InputError(
             f"series {', '.join(missing) or 'none'} missing, {', '.join(extra) or 'none'} unknown, expected "
             f"{', '.join(names)}, as in the training table"
         )
-    order = [series.names.index(name) for name in names]
+    order = [places[name] for name in names]
     return replace(series, values=series.values[:, order], names=tuple(names))
 
 
