@@ -1,5 +1,7 @@
 """Conversion of pandas and polars tables, wide or long, to series, and of forecasts to tables of the same layout."""
 
+import json
+import math
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -193,6 +195,15 @@ def to_polars(table: "pandas.DataFrame", layout: Layout) -> Any:
         name: table[name].to_list() if table[name].dtype.kind == "O" else table[name].to_numpy() for name in table
     }
     return polars.DataFrame({**columns, layout.time: stamps.cast(polars.Date) if layout.days else stamps})
+
+
+def plain_rows(table: "pandas.DataFrame") -> list[dict[str, Any]]:
+    """The rows of a pandas table in plain values: dates in ISO format, numbers unrounded, None for missing ones."""
+    rows = json.loads(table.to_json(orient="records", date_format="iso"))  # which rounds to 10 decimals
+    for name in table.columns[[kind.kind == "f" for kind in table.dtypes]]:
+        for row, value in zip(rows, table[name].tolist(), strict=True):
+            row[str(name)] = value if math.isfinite(value) else None
+    return rows
 
 
 def refuse_names_of_bounds(names: Sequence[str], levels: Sequence[float]) -> None:
