@@ -178,6 +178,9 @@ def test_names_of_series_are_kept_as_a_file_spells_them(tmp_path):
         table = to_long(wide(40, names=spelt))
         table.to_csv(tmp_path / "table.csv", index=False)
         assert read_table(tmp_path / "table.csv")["unique_id"].unique().tolist() == read
+    table.assign(unique_id=0, y=0.0).to_csv(tmp_path / "table.csv", index=False)
+    table = read_table(tmp_path / "table.csv", missing_values=[0])
+    assert (table["unique_id"] == 0).all() and table["y"].isna().all()
     (tmp_path / "blank.csv").write_text("unique_id,ds,y\na,2020-01-01,1\n,2020-01-02,2\n")
     with pytest.raises(InputError, match="column 'unique_id', row 2: no value, expected the name of a series"):
         read_frame(read_table(tmp_path / "blank.csv"))
