@@ -76,6 +76,8 @@ def test_a_forecaster_fine_tunes_saves_and_loads(tmp_path):
     forecaster.save(tmp_path / "tuned.safetensors")
     loaded = Forecaster.load(tmp_path / "tuned.safetensors")
     assert (loaded.horizon, loaded.levels) == (8, (80,))
+    with pytest.raises(InputError, match="horizon 0, expected an integer from 1"):
+        Forecaster.load(tmp_path / "tuned.safetensors", horizon=0)
     columns = [name for name in forecast.columns if not name.endswith("-q-25")]
     pandas.testing.assert_frame_equal(loaded.predict(frame), forecast[columns])
 
