@@ -94,6 +94,10 @@ def test_a_short_table_is_forecast_without_fine_tuning():
         forecaster = Forecaster(4).fit(table(sawtooth(40)))
     assert not forecaster.tuned.kept
     assert len(forecaster.predict()) == 4
+    with pytest.warns(InputWarning, match="too few to fine-tune on"):
+        shorter = Forecaster(4).fit(table(sawtooth(11)))
+    with pytest.raises(InputError, match="table of 11 dates, expected at least 12 for a backtest, three horizons"):
+        shorter.backtest()
 
 
 @pytest.mark.parametrize(

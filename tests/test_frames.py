@@ -95,6 +95,12 @@ class TestFrames:
         with pytest.raises(InputError, match="expected a pandas or polars DataFrame"):
             read_frame(frame)
 
+    def test_refuses_names_of_several_levels(self):
+        table = wide().set_index("date")
+        table.columns = pandas.MultiIndex.from_product([["north"], NAMES])
+        with pytest.raises(InputError, match="table with 2 levels of column names, expected one level"):
+            read_frame(table)
+
     @pytest.mark.parametrize(
         ("change", "columns"),
         [

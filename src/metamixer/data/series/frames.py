@@ -58,6 +58,8 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
         raise InputError("table of type LazyFrame, expected a DataFrame: call collect()")
     if library not in ("pandas", "polars") or not hasattr(frame, "columns"):
         raise InputError(f"table of type {type(frame).__name__}, expected a pandas or polars DataFrame")
+    if (levels := getattr(frame.columns, "nlevels", 1)) > 1:
+        raise InputError(f"table with {levels} levels of column names, expected one level")
     for name, count in Counter(map(str, frame.columns)).items():
         if count > 1:
             raise InputError(f"column {name!r} occurs {count} times, expected every name once")
