@@ -67,6 +67,20 @@ def test_split_of_more_rows_than_there_are():
         split_rows(100, (80, 20, 20))
 
 
+@pytest.mark.parametrize(
+    "split", [(0.7, 0.1, 0.5), (0.5, 0.1, 0.1), (-0.1, 0.6, 0.5), (80, -10, 20), (80, 20), (0, 0, 0)]
+)
+def test_a_split_is_fractions_of_the_whole_or_rows(split):
+    with pytest.raises(InputError, match=r"split \[.*\], expected three fractions that add up to 1, or three numbers"):
+        split_rows(100, split)
+
+
+@pytest.mark.parametrize("option", ["lookback", "horizon", "max_val_windows"])
+def test_windows_have_steps(option):
+    with pytest.raises(InputError, match=f"{option} 0, expected at least 1"):
+        SeriesData("table.csv", **{option: 0})
+
+
 def test_scaling_is_fitted_on_the_training_rows_and_inverted():
     values = wide()[list(NAMES)].to_numpy()
     scaling = Scaling.of(values)
