@@ -74,6 +74,11 @@ class TestFrames:
         assert written["date"].dtype == polars.Date
         assert written["date"].equals(frame["date"])
 
+    def test_several_values_in_a_row_of_polars_are_refused(self):
+        table = polars.DataFrame({"date": ["2024-01-01"], "load": [{"low": 1.0, "high": 2.0}]})
+        with pytest.raises(InputError, match=r"column 'load' of type Struct.*, expected one value in a row"):
+            read_frame(table)
+
     @pytest.mark.parametrize("library", ["pandas", "polars"])
     def test_numbers_that_name_series_come_back_as_numbers(self, library):
         table = to_long(wide(rows=60))

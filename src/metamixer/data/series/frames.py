@@ -101,7 +101,11 @@ def index_to_columns(frame: "pandas.DataFrame", time: str | None) -> "pandas.Dat
 def from_polars(frame: Any) -> "pandas.DataFrame":
     """Convert to pandas without Arrow, which polars' own conversion needs."""
     pandas = import_pandas()
-    columns = {name: pandas.Series(frame[name].to_numpy()) for name in frame.columns}
+    arrays = {name: frame[name].to_numpy() for name in frame.columns}
+    for name, array in arrays.items():
+        if array.ndim > 1:
+            raise InputError(f"column {name!r} of type {frame.schema[name]}, expected one value in a row")
+    columns = {name: pandas.Series(array) for name, array in arrays.items()}
     for name, kind in frame.schema.items():
         if getattr(kind, "time_zone", None):
             columns[name] = columns[name].dt.tz_localize("UTC").dt.tz_convert(kind.time_zone)
