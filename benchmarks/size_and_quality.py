@@ -14,7 +14,7 @@ from pathlib import Path
 
 from restoration import PUBLISHED
 
-from metamixer.drawing.figures import pyplot, save_figure
+from metamixer.drawing.figures import new_figure, save_figure
 from metamixer.zoo.networks import NETWORKS, OTHER_SIZES
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +76,8 @@ PANELS = {
 
 def draw(path: Path) -> None:
     """A panel per task: parameters across, PSNR up; the measured points filled."""
-    figure, panels = pyplot().subplots(1, len(PANELS), figsize=(12, 3.8), layout="constrained")
+    figure = new_figure(figsize=(12, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(PANELS))
     for axes, (title, points) in zip(panels, PANELS.items(), strict=True):
         for point in points():
             ours = point.name.startswith("ffnet")

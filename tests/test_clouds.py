@@ -139,6 +139,7 @@ def test_arrays_and_folders(tmp_path):
         "color": np.full((3, 3), 255),
         "normal": np.eye(3),
         "segment": LABELS[:, None],
+        "file": LABELS,
     }.items():
         np.save(room / f"{name}.npy", array)
     cloud = read_cloud(room)
@@ -154,7 +155,9 @@ def test_arrays_and_folders(tmp_path):
         find_clouds([str(tmp_path / "empty.ply")])
     room.rename(tmp_path / "room.ply")
     write_labelled(tmp_path / "room.ply", tmp_path / "d.npz", LABELS)
-    assert set(np.load(tmp_path / "d.npz")) == {"coord", "color", "normal", "segment", "prediction"}
+    with np.load(tmp_path / "d.npz") as written:
+        assert set(written) == {"coord", "color", "normal", "segment", "file", "prediction"}
+        np.testing.assert_array_equal(written["file"], LABELS)
 
 
 def npz(**arrays):

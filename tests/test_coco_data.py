@@ -360,3 +360,9 @@ def test_all_splits_must_agree_on_the_categories(split, categories, data, tmp_pa
 def test_a_test_split_has_images_and_a_json(tmp_path):
     with pytest.raises(InputError, match="test_images test2017, test_annotations None, expected both or none"):
         CocoData(test_images="test2017")
+
+
+def test_a_limit_leaves_an_image():
+    for limit in (0, -1):
+        with pytest.raises(InputError, match=f"limit {limit}, expected at least 1"):
+            CocoData(limit=limit)

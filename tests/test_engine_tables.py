@@ -52,6 +52,20 @@ def test_each_series_of_a_long_table_is_forecast_as_alone(kind, tmp_path):
     assert len(pandas.read_parquet(tmp_path / "out" / PREDICTIONS)) == len(results)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_numbers_that_mark_missing_values_are_missing_in_every_kind_of_file(kind, tmp_path):
+    table = long_table(1)
+    path = tmp_path / f"table.{kind}"
+    marked = table.assign(y=table["y"].mask(table["ds"].dt.day == 20, -9999))
+    marked.to_parquet(path) if kind == "parquet" else marked.to_csv(path, index=False)
+    results, _ = run(Tables.of([str(path)], horizon=3, missing_values=[-9999]), tmp_path / "out")
+    expected = Forecaster(3).predict(
+        table.assign(y=table["y"].mask(table["ds"].dt.day == 20))[table.unique_id == "000"]
+    )
+    forecast = results[results.unique_id == "000"]
+    np.testing.assert_allclose(forecast["ffnet_ts_zero"], expected["ffnet_ts_zero"], rtol=1e-5)
+
+
 def test_a_text_in_a_series_costs_no_other_series(tmp_path):
     table = long_table(3).astype({"y": str})
     table.loc[table.index[table.unique_id == "001"][2], "y"] = "many"

@@ -76,6 +76,8 @@ def test_a_forecaster_fine_tunes_saves_and_loads(tmp_path):
     forecaster.save(tmp_path / "tuned.safetensors")
     loaded = Forecaster.load(tmp_path / "tuned.safetensors")
     assert (loaded.horizon, loaded.levels) == (8, (80,))
+    with pytest.raises(InputError, match="horizon 0, expected an integer from 1"):
+        Forecaster.load(tmp_path / "tuned.safetensors", horizon=0)
     columns = [name for name in forecast.columns if not name.endswith("-q-25")]
     pandas.testing.assert_frame_equal(loaded.predict(frame), forecast[columns])
 
@@ -92,6 +94,10 @@ def test_a_short_table_is_forecast_without_fine_tuning():
         forecaster = Forecaster(4).fit(table(sawtooth(40)))
     assert not forecaster.tuned.kept
     assert len(forecaster.predict()) == 4
+    with pytest.warns(InputWarning, match="too few to fine-tune on"):
+        shorter = Forecaster(4).fit(table(sawtooth(11)))
+    with pytest.raises(InputError, match="table of 11 dates, expected at least 12 for a backtest, three horizons"):
+        shorter.backtest()
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_a_backtest_ignores_filled_values():
     assert margins.isfinite().all()
 
 
-def test_a_series_without_values_to_validate_on_has_no_interval_and_one_without_any_no_error():
+def test_a_series_without_values_to_validate_on_has_no_interval_and_one_without_any_no_error(tmp_path):
     gaps = wide(LONG_ENOUGH)
     gaps.loc[320:359, "wind"] = gaps.loc[360:, "price"] = np.nan
     with pytest.warns(UserWarning, match=r"series 'wind' \(1 such series\): no value in the calibration rows"):
@@ -176,6 +176,9 @@ def test_a_series_without_values_to_validate_on_has_no_interval_and_one_without_
     forecast = forecaster.predict()
     assert forecast[["wind-lo-50", "wind-hi-50"]].isna().all(axis=None)
     assert forecast[["load-lo-50", "load-hi-50", "wind", "price"]].notna().all(axis=None)
+    forecaster.save(tmp_path / "forecaster.safetensors")
+    kept = Forecaster.load(tmp_path / "forecaster.safetensors").predict(wide(LONG_ENOUGH))
+    assert kept[["wind-lo-50", "wind-hi-50"]].isna().all(axis=None) and kept["load-lo-50"].notna().all()
     report = forecaster.backtest()
     assert np.isfinite([*report.mae[:2], report.skill, report.coverage[50]]).all()
     assert re.search(r"^price +no values$", str(report), re.MULTILINE)

@@ -67,6 +67,20 @@ def test_split_of_more_rows_than_there_are():
         split_rows(100, (80, 20, 20))
 
 
+@pytest.mark.parametrize(
+    "split", [(0.7, 0.1, 0.5), (0.5, 0.1, 0.1), (-0.1, 0.6, 0.5), (80, -10, 20), (80, 20), (0, 0, 0)]
+)
+def test_a_split_is_fractions_of_the_whole_or_rows(split):
+    with pytest.raises(InputError, match=r"split \[.*\], expected three fractions that add up to 1, or three numbers"):
+        split_rows(100, split)
+
+
+@pytest.mark.parametrize("option", ["lookback", "horizon", "max_val_windows"])
+def test_windows_have_steps(option):
+    with pytest.raises(InputError, match=f"{option} 0, expected at least 1"):
+        SeriesData("table.csv", **{option: 0})
+
+
 def test_scaling_is_fitted_on_the_training_rows_and_inverted():
     values = wide()[list(NAMES)].to_numpy()
     scaling = Scaling.of(values)
@@ -74,7 +88,9 @@ def test_scaling_is_fitted_on_the_training_rows_and_inverted():
     np.testing.assert_allclose(scaled.mean(dim=0), 0, atol=1e-5)
     np.testing.assert_allclose(scaled.std(dim=0, correction=0), 1, atol=1e-5)
     np.testing.assert_allclose(scaling.invert(scaled), values, rtol=1e-5, atol=1e-5)
-    assert Scaling.of(np.ones((5, 2))).std == (1.0, 1.0)
+    for constant in (1.0, 0.1):  # NumPy's std of 1,000 times 0.1 is 1e-17
+        assert Scaling.of(np.full((1000, 2), constant)).std == (1.0, 1.0)
+        assert Scaling.of_measured(np.full((1000, 2), constant)).std == (1.0, 1.0)
 
 
 class TestSeriesData:
@@ -176,6 +192,9 @@ def test_names_of_series_are_kept_as_a_file_spells_them(tmp_path):
         table = to_long(wide(40, names=spelt))
         table.to_csv(tmp_path / "table.csv", index=False)
         assert read_table(tmp_path / "table.csv")["unique_id"].unique().tolist() == read
+    table.assign(unique_id=0, y=0.0).to_csv(tmp_path / "table.csv", index=False)
+    table = read_table(tmp_path / "table.csv", missing_values=[0])
+    assert (table["unique_id"] == 0).all() and table["y"].isna().all()
     (tmp_path / "blank.csv").write_text("unique_id,ds,y\na,2020-01-01,1\n,2020-01-02,2\n")
     with pytest.raises(InputError, match="column 'unique_id', row 2: no value, expected the name of a series"):
         read_frame(read_table(tmp_path / "blank.csv"))

@@ -74,6 +74,11 @@ class TestFrames:
         assert written["date"].dtype == polars.Date
         assert written["date"].equals(frame["date"])
 
+    def test_several_values_in_a_row_of_polars_are_refused(self):
+        table = polars.DataFrame({"date": ["2024-01-01"], "load": [{"low": 1.0, "high": 2.0}]})
+        with pytest.raises(InputError, match=r"column 'load' of type Struct.*, expected one value in a row"):
+            read_frame(table)
+
     @pytest.mark.parametrize("library", ["pandas", "polars"])
     def test_numbers_that_name_series_come_back_as_numbers(self, library):
         table = to_long(wide(rows=60))
@@ -94,6 +99,12 @@ class TestFrames:
     def test_refuses_what_is_no_table(self, frame):
         with pytest.raises(InputError, match="expected a pandas or polars DataFrame"):
             read_frame(frame)
+
+    def test_refuses_names_of_several_levels(self):
+        table = wide().set_index("date")
+        table.columns = pandas.MultiIndex.from_product([["north"], NAMES])
+        with pytest.raises(InputError, match="table with 2 levels of column names, expected one level"):
+            read_frame(table)
 
     @pytest.mark.parametrize(
         ("change", "columns"),
@@ -278,6 +289,19 @@ class TestFrames:
         assert np.array_equal(
             same_variables(to_series(wide()[["price", "date", "wind", "load"]]), NAMES).values, series.values
         )
+
+    def test_many_columns_are_not_each_compared_with_each(self):
+        class Name(str):
+            compared = 0
+            __hash__ = str.__hash__
+
+            def __eq__(self, other):
+                Name.compared += 1
+                return str.__eq__(self, other)
+
+        series = Series(np.empty(0, "datetime64[us]"), np.empty((0, 400)), tuple(Name(i) for i in range(400)))
+        same_variables(series, [Name(i) for i in range(400)])
+        assert Name.compared < 4000
 
     def test_warns_of_sentinels(self, recwarn):
         warn_of_sentinels(to_series(wide()))

@@ -2,16 +2,19 @@
 
 import warnings
 
+import matplotlib
 import numpy as np
 import pandas
+import polars
 import pytest
+from matplotlib import pyplot
 
 from metamixer.cli import main
 from metamixer.data.series.frames import read_frame
 from metamixer.data.series.frequency import Frequency
 from metamixer.data.series.gaps import fill_gaps
 from metamixer.errors import InputError, InputWarning
-from metamixer.predictors.forecast_plot import bands_of, draw_forecast, forecast_figure
+from metamixer.predictors.forecast_plot import bands_of, draw_forecast, forecast_figure, forecast_of_last_rows
 from metamixer.predictors.forecaster import Forecaster
 from tables import to_long, wide
 
@@ -39,8 +42,11 @@ def test_missing_rows_are_added_without_values(frequency, layout):
         lambda table: table.drop(index=range(5, 35)),  # more rows missing than there are
         lambda table: table.assign(date=table["date"] + pandas.to_timedelta(np.arange(40) ** 2, "min")),
         lambda table: table.iloc[[0, 2, 1, *range(4, 40)]],
+        lambda table: table.assign(
+            date=table["date"][0] + pandas.to_timedelta([*range(39), 10**15], "us")  # 30 years, 8 PB of dates
+        ),
     ],
-    ids=["whole", "mostly missing", "irregular", "disordered"],
+    ids=["whole", "mostly missing", "irregular", "disordered", "a far date"],
 )
 def test_other_tables_are_unchanged(change):
     series, _ = read_frame(change(wide(40)))
@@ -66,6 +72,28 @@ def test_a_plot_of_a_table_with_gaps(tmp_path):
         warnings.simplefilter("error", InputWarning)
         draw_forecast(table, forecast, forecaster, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("frame", [pandas.DataFrame, polars.DataFrame])
+def test_a_forecast_draws_and_describes_itself_and_leaves_pyplot_and_small_numbers_alone(frame, monkeypatch):
+    def needs_arrow(frame):
+        raise ModuleNotFoundError("pyarrow")
+
+    monkeypatch.setattr(polars.DataFrame, "to_pandas", needs_arrow)
+    backend = matplotlib.get_backend()
+    forecast = Forecaster(4)(frame({"date": wide(60, "D")["date"], "load": 1e-12 * wide(60, "D")["load"]}))
+    assert forecast.draw().width > 100 and str(forecast) == "4 steps, 4 rows"
+    assert pyplot.get_fignums() == [] and matplotlib.get_backend() == backend
+    assert [row["load"] for row in forecast.to_dict()["rows"]] == list(forecast["load"])
+
+
+def test_the_last_rows_of_a_long_table_are_the_latest_however_dates_are_written():
+    table = to_long(wide(60, "D", start="2024-01-01"))
+    written, forecaster = table.assign(ds=table["ds"].dt.strftime("%d.%m.%Y")), Forecaster(4)
+    dates, forecast = forecast_of_last_rows(*forecaster.read_history(written), forecaster)
+    assert (dates == np.arange("2024-02-26", "2024-03-01", dtype="datetime64[D]")).all()
+    known = table[table["ds"] < "2024-02-26"]
+    np.testing.assert_allclose(forecast["ffnet_ts_zero"], forecaster.predict(known)["ffnet_ts_zero"], rtol=1e-5)
 
 
 def test_a_plot_has_a_band_for_each_interval_and_pair_of_quantiles():

@@ -30,7 +30,7 @@ FORECASTER = {
     "preprocessing": {
         "names": ["a", "b"],
         "time": "date",
-        "scaling": {"mean": [0.0, 1.0], "std": [1.0, 2.0]},
+        "scaling": {"mean": [0.0, 1e17], "std": [1.0, 2.0]},  # a series may have any unit
         "layout": {"long": False, "time": "date"},
         "frequency": "h",
     },

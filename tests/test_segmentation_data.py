@@ -210,6 +210,11 @@ def test_a_correct_palette_and_an_allowed_grayscale_image_are_accepted(root):
         ("classes: [{name: a, colour: [1, 2]}, {name: b, colour: [1, 2, 3]}]", "classes.yaml: ValueError"),
         ("classes: [{name: a, colour: [1, 2, 3]}]", "classes.yaml: 1 classes"),
         (
+            "classes: [{name: a, colour: [0.5, 0.2, 0.1]}]",
+            "classes.yaml: ValueError value 0.5, which is no",
+        ),
+        ("classes: [{name: a, colour: [1, 2, 3], value: 1.7}]", "classes.yaml: ValueError value 1.7, which is no"),
+        (
             "classes: [{name: a, colour: [1, 2, 3]}, {name: b, colour: [1, 2, 3]}]\nignore_index: 1",
             r"values \[1\] twice",
         ),

@@ -19,6 +19,10 @@ def test_a_batch_is_a_function_of_seed_and_step():
     assert not torch.equal(one.future, other.future)
 
 
+def test_the_largest_seed_has_series():
+    assert synthetic_batch(2, 64, 16, seed=2**32 - 1, step=0).future.isfinite().all()
+
+
 def test_futures_are_complete_and_contexts_end_in_a_value():
     batch = synthetic_batch(256, 128, 32, seed=0, step=0)
     assert torch.isfinite(batch.future).all()

@@ -54,9 +54,10 @@ def draw_pareto(results: Sequence[Result], out: Path) -> None:
 
     Networks without a published accuracy at the timed size are left out.
     """
-    from ..drawing.figures import pyplot, save_figure
+    from ..drawing.figures import new_figure, save_figure
 
-    figure, axes = pyplot().subplots(figsize=(8, 5), layout="constrained")
+    figure = new_figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
     fastest = fastest_forms(results)
     forms = {result.entry: f"{result.entry.backend} {result.entry.precision}" for result in fastest}
     same = len(set(forms.values())) == 1

@@ -1,6 +1,5 @@
 """metamixer forecast"""
 
-import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,6 +74,7 @@ def forecast(
         known: columns of a wide table that are known in the future; its last rows hold only them. Used for a series
             where they lower the loss on its last rows; only without training.
     """
+    from ..data.series.frames import plain_rows
     from ..data.series.tables import find_table, read_table
     from ..predictors.forecaster_options import TRAIN
     from ..system.allocator import keep_freed_memory
@@ -120,8 +120,9 @@ def forecast(
     write_forecast(forecaster, frame, result, out=out, save=save, plot=plot)
     by = f"{forecaster.column}, without training: " if way == "none" else ""
     output.say(f"{by}{forecaster.horizon} steps{chosen}, {len(result)} rows")
-    rows = json_format.loads(result.to_json(orient="records", date_format="iso")) if json else []
-    output.end(rows, wrote=targets, then=then if plot else "add --plot forecast.png to draw it")
+    output.end(
+        plain_rows(result) if json else [], wrote=targets, then=then if plot else "add --plot forecast.png to draw it"
+    )
 
 
 def expect_targets(*, out: str | None, plot: str | None, save: str | None) -> list[Path]:

@@ -2,13 +2,14 @@
 
 import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import InputError, first_line
-from ..system.files import refuse_special
+from ..system.files import refuse_special, written_whole
 
 MOST, TIMES = 256 * 2**20, 50
 """Bytes that the arrays of an NPZ may have: so many, or so many times the file's own."""
@@ -46,6 +47,14 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             f"{path}: not a readable NPZ file ({name[:80]}: {first_line(error)}): truncated, or another kind of file"
         ) from None
     return arrays
+
+
+def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a compressed .npz file atomically; unlike in NumPy's own function, an array may be named `file`."""
+    with written_whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
 
 
 def _read_npy(file: BinaryIO, size: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Figures with matplotlib, imported only for drawing."""
+"""Figures with matplotlib, imported only for drawing, without pyplot, whose backend and figures are the user's."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..system.files import written_whole
@@ -10,23 +10,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def pyplot():
-    """matplotlib.pyplot for drawing to files, without math text, because names may contain dollar signs."""
+def new_figure(**options: Any) -> "Figure":
+    """An empty figure; options: of matplotlib's `Figure`."""
     try:
-        import matplotlib
+        from matplotlib.figure import Figure
     except ImportError:
         raise InputError("drawing needs matplotlib: pip install 'metamixer[demo]'") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot
-
-    matplotlib.rcParams["text.parse_math"] = False
-    return matplotlib.pyplot
+    return Figure(**options)
 
 
 def check_figure_name(path: str | Path) -> None:
     """Raise InputError for a suffix that matplotlib doesn't support."""
-    known = pyplot().gcf().canvas.get_supported_filetypes()
-    pyplot().close()
+    known = new_figure().canvas.get_supported_filetypes()
     if Path(path).suffix[1:].lower() not in known:
         raise InputError(
             f"{path}: expected a name that ends in one of {', '.join(sorted(f'.{name}' for name in known))}"
@@ -34,7 +29,15 @@ def check_figure_name(path: str | Path) -> None:
 
 
 def save_figure(figure: "Figure", path: str | Path) -> None:
-    """Write a figure atomically, in the format of its suffix, and close it."""
+    """Write a figure atomically, in the format of its suffix."""
     with written_whole(path) as part:
-        figure.savefig(part, dpi=110, format=Path(path).suffix[1:].lower())
-    pyplot().close(figure)
+        write_figure(figure, part, Path(path).suffix[1:].lower())
+
+
+def write_figure(figure: "Figure", file: Path | IO[bytes], form: str) -> None:
+    """Write a figure in a format such as png, without math text: names may contain dollar signs."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    figure.savefig(file, dpi=110, format=form)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow
 import pyarrow.compute as compute
 import pyarrow.csv as csv
 
+from ..data.series.dates import import_pandas
 from ..data.series.frames import LONG
 from ..errors import InputError, first_line
 from ..predictors.streaming import Failed, alike, forecast_columns_of, forecast_each
@@ -101,7 +101,8 @@ class Tables:
 
         def predict(frame: "pandas.DataFrame") -> pyarrow.Table:
             if self.missing_values:
-                frame = frame.assign(**{VALUE: frame[VALUE].replace(list(self.missing_values), np.nan)})
+                values = import_pandas().to_numeric(frame[VALUE], errors="coerce")  # text, of a CSV file
+                frame = frame.assign(**{VALUE: frame[VALUE].mask(values.isin(self.missing_values))})
             forecast = forecaster.predict(frame).assign(error=None)
             return pyarrow.Table.from_pandas(forecast, preserve_index=False).select(columns.names).cast(columns)
 

@@ -1,15 +1,17 @@
 """The result of a forecaster: a table of future values, with its history."""
 
 import io
-import json
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..drawing.figures import save_figure
-from ..system.files import write_text
+from ..data.series.frames import from_polars, plain_rows
+from ..drawing.figures import save_figure, write_figure
+from ..errors import InputError
+from ..system.files import write_text, written_whole
 from .results import Result
 
 if TYPE_CHECKING:
@@ -37,35 +39,38 @@ class Forecast(Result):
     @cached_property
     def pandas(self) -> Any:
         """The forecast as a pandas table."""
-        return self.frame.to_pandas() if hasattr(self.frame, "to_pandas") else self.frame
+        return from_polars(self.frame) if hasattr(self.frame, "to_pandas") else self.frame
 
     def draw(self) -> Image.Image:
         """A plot of the last rows of each series, the forecast and the intervals."""
         file = io.BytesIO()
-        figure = self._figure()
-        figure.savefig(file, dpi=110, format="png")
+        write_figure(self._figure(), file, "png")
         return Image.open(file)
 
     def _figure(self):
         from .forecast_plot import forecast_figure
 
-        history = self.table.to_pandas() if hasattr(self.table, "to_pandas") else self.table
-        return forecast_figure(history, self.pandas, self.forecaster)
+        return forecast_figure(self.table, self.pandas, self.forecaster)
 
     def writers(self):
         def draw(path: Path) -> None:
             save_figure(self._figure(), path)
 
+        def write_parquet(path: Path) -> None:
+            if find_spec("pyarrow") is None:
+                raise InputError(f"{path}: writing Parquet needs pyarrow: pip install pyarrow")
+            with written_whole(path) as part:
+                self.pandas.to_parquet(part)
+
         return {
             ".csv": lambda path: write_text(path, self.pandas.to_csv(index=False).rstrip("\n")),
-            ".parquet": self.pandas.to_parquet,
+            ".parquet": write_parquet,
             ".json": super().writers()[".json"],
             **dict.fromkeys((".png", ".jpg", ".pdf", ".svg"), draw),
         }
 
     def to_dict(self) -> dict[str, Any]:
-        rows = json.loads(self.pandas.to_json(orient="records", date_format="iso"))
-        return {"table": self.source, "horizon": self.horizon, "rows": rows}
+        return {"table": self.source, "horizon": self.horizon, "rows": plain_rows(self.pandas)}
 
     def __str__(self) -> str:
         return f"{self.horizon} steps, {len(self.pandas)} rows"

@@ -1,17 +1,20 @@
 """Plot of a forecast: the last rows of each series, the forecast, and the intervals."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.series.frames import LONG
-from ..drawing.figures import pyplot, save_figure
+from ..data.series.frames import LONG, Layout
+from ..data.series.tables import Series
+from ..drawing.figures import new_figure, save_figure
 from ..errors import InputError
 from .forecaster import Forecaster
 
 if TYPE_CHECKING:
+    import pandas
     from matplotlib.figure import Figure
 
 MOST_SERIES = 12
@@ -23,7 +26,7 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
 
 
 def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figure":
-    """Draw the series of a pandas table with their forecast from `Forecaster.predict`.
+    """Draw the series of a table with their forecast from `Forecaster.predict`, a pandas table.
 
     A dashed line is a backtest: the forecast of the last rows, which `fit` holds out, from the rows before them. Only
     the first 12 series are drawn; the title says so.
@@ -31,15 +34,14 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
     with warnings.catch_warnings(action="ignore"):  # `predict` has warned of missing rows
         history, layout = forecaster.read_history(table)
     times = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)
-    backtest = forecast_of_last_rows(table, forecaster, long=layout.long)
+    backtest = forecast_of_last_rows(history, layout, forecaster)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
     clock = "UTC" if layout.zone and not layout.local else ""
     names, forecast, bands = history.names[:MOST_SERIES], forecast.rename(columns=str), bands_of(forecaster)
     columns = 1 if len(names) == 1 else 2
     rows = -(-len(names) // columns)
-    figure, axes = pyplot().subplots(
-        rows, columns, figsize=(6.5 * columns, 2.1 * rows + 0.6), squeeze=False, layout="constrained"
-    )
+    figure = new_figure(figsize=(6.5 * columns, 2.1 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[len(names) :]:
         axis.axis("off")
     for axis, name in zip(axes.flat, names, strict=False):
@@ -69,22 +71,19 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
     return figure
 
 
-def forecast_of_last_rows(table: Any, forecaster: Forecaster, *, long: bool) -> tuple[np.ndarray, Any] | None:
-    """Dates and forecast of a table's last `horizon` rows from the rows before them; None if there are too few."""
-    if long:
-        table = table.sort_values(LONG[1], kind="stable")
-        before = table[table.groupby(LONG[0]).cumcount(ascending=False) >= forecaster.horizon]
-    else:
-        before = table.iloc[: -forecaster.horizon]
+def forecast_of_last_rows(
+    history: Series, layout: Layout, forecaster: Forecaster
+) -> tuple[np.ndarray, "pandas.DataFrame"] | None:
+    """Dates and forecast of the last `horizon` rows from the rows before them; None if there are too few."""
+    before = history.rows(0, max(len(history) - forecaster.horizon, 0))
     if len(before) < forecaster.horizon:
         return None
     try:
         with warnings.catch_warnings(action="ignore"):
-            history, _ = forecaster.read_history(before)
-            dates = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)
-            return dates, forecaster.predict(before).rename(columns=str)
+            forecast = forecaster.predict_series(before, replace(layout, library="pandas"))
     except InputError:  # too few rows, or a gap that only `fit` fills
         return None
+    return history.times[len(before) :], forecast.rename(columns=str)
 
 
 def bands_of(forecaster: Forecaster) -> list[tuple[str, str, str]]:
@@ -98,7 +97,9 @@ def bands_of(forecaster: Forecaster) -> list[tuple[str, str, str]]:
 
 def _shades(count: int) -> list[tuple[float, ...]]:
     """Blues for intervals, the lightest first, for the widest."""
-    blues = pyplot().get_cmap("Blues")
+    from matplotlib import colormaps
+
+    blues = colormaps["Blues"]
     return [blues(0.2 + 0.35 * i / max(count - 1, 1)) for i in range(count)]
 
 

@@ -310,7 +310,7 @@ class Forecaster(Predictor):
         if lookback is not None:
             raise InputError(f"lookback {lookback}, expected none: this network uses the whole past of a series")
         settings = {key: value for key, value in wanted.items() if key != "horizon"}
-        forecaster = cls(horizon or wanted.get("horizon"), **settings)
+        forecaster = cls(wanted.get("horizon") if horizon is None else horizon, **settings)
         forecaster.network = forecaster.run = network
         forecaster.way = Alone(network)
         return forecaster

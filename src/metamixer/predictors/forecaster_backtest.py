@@ -8,6 +8,7 @@ from torch import Tensor
 from ..data.series.frequency import Frequency
 from ..data.series.tables import Series
 from ..data.series.windows import Scaling
+from ..errors import InputError
 from ..models.ffnet_ts.zero import FFNetTSZero
 from .backtest import Backtest, backtest
 from .fine_tuning import CONTEXT
@@ -46,6 +47,9 @@ def backtest_fitted(
 def backtest_tuned(tuned: Tuned, *, horizon: int, device: torch.device, max_windows: int) -> Backtest:
     """The backtest of the fine-tuned network, without intervals: it forecasts quantiles, not margins."""
     series = tuned.series
+    if len(series) - tuned.borders[1] < horizon:
+        needed = f"at least {3 * horizon} for a backtest, three horizons"
+        raise InputError(f"table of {len(series)} dates, expected {needed}")
     scaling = Scaling.of_measured(series.values[: tuned.borders[0]])
     values = scaling.apply(series.values)
     return backtest(

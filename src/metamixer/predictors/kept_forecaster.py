@@ -1,5 +1,6 @@
 """What a file keeps of a forecaster beside its network: the schema, and what must fit together."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -47,13 +48,13 @@ class KeptLayout(TypedDict):
 
 
 class KeptForecaster(TypedDict):
-    """quantiles: margins (horizon, series) by level in percent."""
+    """quantiles: margins (horizon, series) by level in percent, None for a series without any."""
 
     names: Annotated[list[Label], Field(min_length=1)]
     time: str
     scaling: KeptScaling
     layout: NotRequired[KeptLayout]
-    quantiles: NotRequired[dict[str, list[list[Finite]]]]
+    quantiles: NotRequired[dict[str, list[list[Finite | None]]]]
     frequency: NotRequired[Annotated[str, StringConstraints(max_length=40)]]
 
 
@@ -108,7 +109,10 @@ def keep(fitted: Fitted) -> dict[str, Any]:
         "time": fitted.layout.time,
         "scaling": asdict(fitted.scaling),
         "layout": asdict(fitted.layout),
-        "quantiles": {f"{level:g}": quantile for level, quantile in fitted.quantiles.items()},
+        "quantiles": {
+            f"{level:g}": [[None if math.isnan(margin) else margin for margin in row] for row in quantile]
+            for level, quantile in fitted.quantiles.items()
+        },
     }
     return kept if fitted.frequency is None else {**kept, "frequency": fitted.frequency.name}
 
@@ -147,7 +151,10 @@ def fitted_of(kept: KeptForecaster) -> Fitted:
         tuple(kept["names"]),
         Scaling(**{key: tuple(values) for key, values in kept["scaling"].items()}),
         Layout(**kept.get("layout", {"time": kept["time"]})),
-        {float(level): values for level, values in kept.get("quantiles", {}).items()},
+        {
+            float(level): [[math.nan if margin is None else margin for margin in row] for row in values]
+            for level, values in kept.get("quantiles", {}).items()
+        },
         Frequency(kept["frequency"]) if "frequency" in kept else None,
     )
 

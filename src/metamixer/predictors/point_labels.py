@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..data.arrays import write_arrays
 from ..data.points.clouds import PREDICTION, Cloud, kind_of, write_labelled
 from ..drawing.clouds import draw_cloud
 from ..errors import InputError
-from ..system.files import written_whole
 from .results import MOST_SHOWN, ArrayResult
 from .segmentation import count_labels
 
@@ -50,8 +50,7 @@ class PointLabels(ArrayResult):
                 raise InputError(f"{self.file}: no such file, expected the labeled cloud")
             write_labelled(self.file, path, labels)
             return
-        with written_whole(path) as part, part.open("wb") as file:
-            np.savez_compressed(file, **self.cloud.arrays(), **{PREDICTION: labels.astype(np.int32)})
+        write_arrays(path, {**self.cloud.arrays(), PREDICTION: labels.astype(np.int32)})
 
     def to_dict(self) -> dict[str, Any]:
         classes = {name: {"points": n, "share": n / len(self)} for name, n in self.counts().items()}

@@ -19,7 +19,7 @@ T = TypeVar("T")
 MAX_JSON = 16 * 2**20
 """Bytes of JSON in a file of weights: names of classes and series, margins of intervals."""
 MAX_VALUES, MAX_LEVELS, MAX_TEXT, MAX_NUMBER = 1_000_000, 12, 4_096, 2**53
-"""Of plain values: how many, how deep, how long, how large."""
+"""Of plain values: how many, how deep, how long, how large a whole number."""
 MAX_WIDTH, MAX_DEPTH = 2**20, 400
 """The largest whole number among a network's keywords, and the most blocks that it may ask for."""
 
@@ -32,7 +32,7 @@ def plain(value: Any, *, level: int = 0) -> Any:
         if len(value) > MAX_TEXT:
             raise ValueError(f"texts of at most {MAX_TEXT} letters")
     elif isinstance(value, int | float):
-        if not -MAX_NUMBER <= value <= MAX_NUMBER:
+        if abs(value) > MAX_NUMBER if isinstance(value, int) else not math.isfinite(value):
             raise ValueError("finite numbers")
     elif isinstance(value, list | tuple | dict):
         if len(value) > MAX_VALUES:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, IterableDataset
 from ..checkpoints.ours import expect_task, load_checkpoint
 from ..data import import_all
 from ..data.preprocessing import Preprocessing
-from ..drawing.figures import check_figure_name, pyplot, save_figure
+from ..drawing.figures import check_figure_name, new_figure, save_figure
 from ..errors import InputError
 from ..models.tasks import CLASSIFICATION
 from ..ops.fusion import fuse
@@ -37,7 +37,7 @@ def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0")
     probabilities = predict_probabilities(network, images)
     kernels = mixer_kernels(network, block)
 
-    figure = pyplot().figure(figsize=(12, 14), layout="constrained")
+    figure = new_figure(figsize=(12, 14), layout="constrained")
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=(4.2, 3.4, 3.6))
     names = info["classes"] or [str(index) for index in range(probabilities.shape[1])]
     preprocessing = Preprocessing.from_dict(info["preprocessing"])

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from ...errors import InputError
+from ...errors import InputError, at_least
 from ..images.reading import read_image
 from ..loading import Loading
 from ..module import DataModule
@@ -129,6 +129,8 @@ class CocoData(DataModule):
         seed: int = 0,
     ):
         super().__init__(Loading(batch_size, num_workers, seed))
+        if limit is not None:
+            at_least("limit", limit, 1)
         if (test_images is None) != (test_annotations is None):
             raise InputError(f"test_images {test_images}, test_annotations {test_annotations}, expected both or none")
         self.files = {

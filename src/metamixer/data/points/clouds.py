@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...system.files import refuse_special, written_whole
-from ..arrays import read_array, read_arrays
+from ..arrays import read_array, read_arrays, write_arrays
 from .las import read_las, write_las
 from .ply import read_ply, write_ply
 from .units import LIMITS, as_colours, as_share, outside
@@ -244,8 +244,7 @@ def write_labelled(source: str | Path, out: str | Path, labels: np.ndarray) -> N
             write_las(source, part, labels, name=PREDICTION, compress=Path(out).suffix.lower() == ".laz")
     else:
         arrays = read_arrays(source) if kind == ".npz" else _unnamed_arrays(source)
-        with written_whole(out) as part, part.open("wb") as file:
-            np.savez_compressed(file, **{**arrays, PREDICTION: labels.astype(np.int32)})
+        write_arrays(out, {**arrays, PREDICTION: labels.astype(np.int32)})
 
 
 def _folder_arrays(source: Path) -> dict[str, np.ndarray]:

@@ -1,8 +1,10 @@
 """Pixel classes, described by a YAML file, and label PNGs."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -48,11 +50,11 @@ def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
     try:
         content = read_yaml(path, expected="a list of classes")
         entries = content["classes"]
-        values = tuple(int(entry.get("value", i)) for i, entry in enumerate(entries))
+        values = tuple(_whole(entry.get("value", i)) for i, entry in enumerate(entries))
         names = tuple(str(entry["name"]) for entry in entries)
         colours = tuple(_colour(entry["colour"]) for entry in entries)
         ignored = content.get("ignore_index", IGNORED_PIXEL)
-        ignored = tuple(int(value) for value in (ignored if isinstance(ignored, list) else [ignored]))
+        ignored = tuple(_whole(value) for value in (ignored if isinstance(ignored, list) else [ignored]))
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -60,9 +62,8 @@ def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
         raise InputError(
             f"{path}: {type(error).__name__} {said}, expected classes: [{{name, colour: [r, g, b]}}, ...], ignore_index"
         ) from None
-    repeated = {
-        value for value in (*values, *ignored) if (*values, *ignored).count(value) > 1 or not 0 <= value < 2**16
-    }
+    counts = Counter((*values, *ignored))
+    repeated = {value for value, count in counts.items() if count > 1 or not 0 <= value < 2**16}
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{path}: class {twice!r} twice, expected different names")
@@ -75,10 +76,16 @@ def read_classes(name: str, root: str | Path = ".") -> PixelClasses:
 
 
 def _colour(value: Sequence[int]) -> tuple[int, int, int]:
-    red, green, blue = (int(part) for part in value)
+    red, green, blue = map(_whole, value)
     if not all(0 <= part <= 255 for part in (red, green, blue)):
         raise ValueError(f"colour {value}")
     return red, green, blue
+
+
+def _whole(value: Any) -> int:
+    if int(value) != float(value):
+        raise ValueError(f"value {value}, which is no whole number")
+    return int(value)
 
 
 def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) -> np.ndarray:

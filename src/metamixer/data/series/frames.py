@@ -1,6 +1,9 @@
 """Conversion of pandas and polars tables, wide or long, to series, and of forecasts to tables of the same layout."""
 
+import json
+import math
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -55,10 +58,11 @@ def read_frame(frame: Any, *, time: str | None = None) -> tuple[Series, Layout]:
         raise InputError("table of type LazyFrame, expected a DataFrame: call collect()")
     if library not in ("pandas", "polars") or not hasattr(frame, "columns"):
         raise InputError(f"table of type {type(frame).__name__}, expected a pandas or polars DataFrame")
-    names = [str(name) for name in frame.columns]
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise InputError(f"column {repeated!r} occurs {names.count(repeated)} times, expected every name once")
+    if (levels := getattr(frame.columns, "nlevels", 1)) > 1:
+        raise InputError(f"table with {levels} levels of column names, expected one level")
+    for name, count in Counter(map(str, frame.columns)).items():
+        if count > 1:
+            raise InputError(f"column {name!r} occurs {count} times, expected every name once")
     table = from_polars(frame) if library == "polars" else index_to_columns(frame, time)
     long = set(LONG) <= set(table.columns)
     time = LONG[1] if long else time_column(table, time)
@@ -97,7 +101,11 @@ def index_to_columns(frame: "pandas.DataFrame", time: str | None) -> "pandas.Dat
 def from_polars(frame: Any) -> "pandas.DataFrame":
     """Convert to pandas without Arrow, which polars' own conversion needs."""
     pandas = import_pandas()
-    columns = {name: pandas.Series(frame[name].to_numpy()) for name in frame.columns}
+    arrays = {name: frame[name].to_numpy() for name in frame.columns}
+    for name, array in arrays.items():
+        if array.ndim > 1:
+            raise InputError(f"column {name!r} of type {frame.schema[name]}, expected one value in a row")
+    columns = {name: pandas.Series(array) for name, array in arrays.items()}
     for name, kind in frame.schema.items():
         if getattr(kind, "time_zone", None):
             columns[name] = columns[name].dt.tz_localize("UTC").dt.tz_convert(kind.time_zone)
@@ -195,6 +203,15 @@ def to_polars(table: "pandas.DataFrame", layout: Layout) -> Any:
     return polars.DataFrame({**columns, layout.time: stamps.cast(polars.Date) if layout.days else stamps})
 
 
+def plain_rows(table: "pandas.DataFrame") -> list[dict[str, Any]]:
+    """The rows of a pandas table in plain values: dates in ISO format, numbers unrounded, None for missing ones."""
+    rows = json.loads(table.to_json(orient="records", date_format="iso"))  # which rounds to 10 decimals
+    for name in table.columns[[kind.kind == "f" for kind in table.dtypes]]:
+        for row, value in zip(rows, table[name].tolist(), strict=True):
+            row[str(name)] = value if math.isfinite(value) else None
+    return rows
+
+
 def refuse_names_of_bounds(names: Sequence[str], levels: Sequence[float]) -> None:
     """Raise InputError if a column has the name of an interval bound of another column."""
     bounds = {f"{name}{suffix}" for name in names for level in levels for suffix in bounds_of(level)}
@@ -221,16 +238,17 @@ def refuse_constant(series: Series) -> None:
 
 def same_variables(series: Series, names: Sequence[str]) -> Series:
     """Reorder the columns as `names`; raises InputError if they differ."""
+    places, wanted = {name: i for i, name in enumerate(series.names)}, set(names)
     missing, extra = (
-        [name for name in names if name not in series.names],
-        [name for name in series.names if name not in names],
+        [name for name in names if name not in places],
+        [name for name in series.names if name not in wanted],
     )
     if missing or extra:
         raise InputError(
             f"series {', '.join(missing) or 'none'} missing, {', '.join(extra) or 'none'} unknown, expected "
             f"{', '.join(names)}, as in the training table"
         )
-    order = [series.names.index(name) for name in names]
+    order = [places[name] for name in names]
     return replace(series, values=series.values[:, order], names=tuple(names))
 
 

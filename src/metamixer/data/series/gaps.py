@@ -48,9 +48,10 @@ def full_dates(series: Series) -> np.ndarray | None:
     times = series.times
     if len(times) < 3 or (np.diff(times) <= np.timedelta64(0)).any() or is_regular(series):
         return None
+    most = int((1 + MOST_ADDED) * len(times))
     found = calendar_dates(times)
-    dates = found[1] if found else steps_of(times)
-    return None if dates is None or len(dates) > (1 + MOST_ADDED) * len(times) else dates.astype(times.dtype)
+    dates = found[1] if found else steps_of(times, most)
+    return None if dates is None or len(dates) > most else dates.astype(times.dtype)
 
 
 def is_regular(series: Series) -> bool:
@@ -62,9 +63,10 @@ def is_regular(series: Series) -> bool:
     return True
 
 
-def steps_of(times: np.ndarray) -> np.ndarray | None:
-    """Dates at the usual step, if they include all of these."""
+def steps_of(times: np.ndarray, most: int) -> np.ndarray | None:
+    """Dates at the usual step, if they include all of these and are at most `most`."""
     step = usual_step(times)
     if step is None or ((times - times[0]) % step != np.timedelta64(0)).any():
         return None
-    return times[0] + np.arange((times[-1] - times[0]) // step + 1) * step
+    count = (times[-1] - times[0]) // step + 1
+    return None if count > most else times[0] + np.arange(count) * step

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ...errors import InputError, naming
+from ...errors import InputError, at_least, naming
 from ..loading import Loading
 from ..module import DataModule
 from .frequency import refuse_backward
@@ -47,6 +47,9 @@ class SeriesData(DataModule):
         seed: int = 0,
     ):
         super().__init__(Loading(batch_size, num_workers, seed, keep_last=True))  # every window counts
+        for name, value in {"lookback": lookback, "horizon": horizon, "max_val_windows": max_val_windows}.items():
+            if value is not None:
+                at_least(name, value, 1)
         self.path = path
         self.lookback = lookback
         self.horizon = horizon
@@ -110,6 +113,8 @@ class SeriesData(DataModule):
 
 def split_rows(rows: int, split: Sequence[float]) -> tuple[int, int, int]:
     """The ends of three parts, from row counts or fractions, rounded like the Time-Series-Library."""
+    if len(split) != 3 or min(split) < 0 or (max(split) <= 1 and abs(sum(split) - 1) > 1e-6):
+        raise InputError(f"split {list(split)}, expected three fractions that add up to 1, or three numbers of rows")
     train, val, test = split
     if max(split) <= 1:
         train, test = int(rows * train), int(rows * test)

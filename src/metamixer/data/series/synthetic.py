@@ -33,7 +33,7 @@ def synthetic_batch(
     rows: int, context: int, horizon: int, *, seed: int, step: int, device: torch.device | str = "cpu"
 ) -> SeriesBatch:
     """Batch number `step` of the stream of `seed`: `rows` series of `context` steps and their next `horizon`."""
-    chance = Chance((seed * 1_000_003 + step) * 7919 + context, rows, device)
+    chance = Chance(((seed * 1_000_003 + step) * 7919 + context) % 2**64, rows, device)
     length = context + horizon
     period, season = periods(chance, context)
     series = mixture(chance, length, FAMILIES, period)

@@ -118,7 +118,12 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
             frame = frame.iloc[:, 1:]
         if IDENTIFIER in frame and path.suffix != ".parquet":
             frame[IDENTIFIER] = identifiers(frame[IDENTIFIER])
-        return frame.replace(list(missing_values), np.nan) if missing_values else frame
+        if not missing_values:
+            return frame
+        marked = frame.replace(list(missing_values), np.nan)
+        if IDENTIFIER in frame:  # a series may be named by such a number
+            marked[IDENTIFIER] = frame[IDENTIFIER]
+        return marked
 
 
 @contextmanager

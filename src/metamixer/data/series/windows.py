@@ -22,8 +22,8 @@ class Scaling:
     @classmethod
     def of(cls, values: np.ndarray) -> "Scaling":
         """Compute mean and std; values: (rows, variables)."""
-        std = values.std(axis=0)
-        return cls(tuple(values.mean(axis=0).tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
+        varies = np.ptp(values, axis=0) > 0  # the std of a constant such as 0.1 is rounded, not 0
+        return cls(tuple(values.mean(axis=0).tolist()), tuple(np.where(varies, values.std(axis=0), 1.0).tolist()))
 
     @classmethod
     def of_measured(cls, values: np.ndarray) -> "Scaling":
@@ -31,7 +31,7 @@ class Scaling:
         columns = [column[~np.isnan(column)] for column in values.T]
         return cls(
             tuple(float(column.mean()) if len(column) else 0.0 for column in columns),
-            tuple(float(column.std()) or 1.0 if len(column) else 1.0 for column in columns),
+            tuple(float(column.std()) if len(column) and np.ptp(column) > 0 else 1.0 for column in columns),
         )
 
     def apply(self, values: np.ndarray) -> Tensor:

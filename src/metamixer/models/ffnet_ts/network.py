@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from ...errors import InputError
+from ...errors import InputError, at_least
 from ...mixer import MixerBlock, Mixers, mixer_of_each, token_mixer
 from ...ops import SERIES, ConvNorm
 from ..ffnet.parts import Stage
@@ -85,11 +85,18 @@ class FFNetTS(nn.Module):
             )
         if head not in HEADS:
             raise InputError(f"head {head!r}, expected one of {', '.join(HEADS)}")
-        if lookback < patch_size or patch_size < patch_stride:
+        if not lookback >= patch_size >= patch_stride >= 1:
             raise InputError(
                 f"lookback {lookback}, patch_size {patch_size}, patch_stride {patch_stride}: "
-                "expected them in descending order"
+                "expected them in descending order, at least 1"
             )
+        if not depths or any(size % 2 == 0 for size in (*kernel_sizes, *parallel_kernel_sizes)):
+            raise InputError(
+                f"depths {depths}, kernel_sizes {kernel_sizes}, parallel_kernel_sizes {parallel_kernel_sizes}: "
+                "expected at least one stage, and odd kernels"
+            )
+        at_least("variables", variables, 1)
+        at_least("horizon", horizon, 1)
         self.variables, self.lookback, self.horizon = variables, lookback, horizon
         self.patch_overlap = patch_size - patch_stride
         factory = {"device": device, "dtype": dtype}
