@@ -178,7 +178,7 @@ WEIGHTS: tuple[Weights, ...] = (
     _restorer("ffnet_restore", "3e359a981b32a34c12763d82af1b5b4bdc118795a71166cb4f68bba93727259a"),
     _restorer(
         "ffnet_restore_gray",
-        "fa38f8f72c2ae8196f1f123493a4ddc8110551799a66cd8b5266e33decfd1ee7",
+        "4fd3d369f6a00b36457ccc2baf27adfe10d72103dfc99d4b41029f98ac19f659",
         30.21,
         31.58,
         channels=1,
