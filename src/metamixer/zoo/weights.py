@@ -179,8 +179,8 @@ WEIGHTS: tuple[Weights, ...] = (
     _restorer(
         "ffnet_restore_gray",
         "4fd3d369f6a00b36457ccc2baf27adfe10d72103dfc99d4b41029f98ac19f659",
-        30.21,
-        31.58,
+        30.27,
+        31.63,
         channels=1,
     ),
     _restorer("ffnet_restore_x2", "bd8285b14e2e01db0ac87c9ed7acc3c91eff3897f53c82cd5dc7d5cc8d8c7d8a", scale=2),
