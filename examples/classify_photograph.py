@@ -2,7 +2,7 @@
 
     python examples/classify_photograph.py --out runs/rocket.jpg
 
-The photograph is a part of scikit-image's rocket, by SpaceX in the public domain, which needs no download.
+The photograph is scikit-image's rocket, by SpaceX in the public domain, which needs no download.
 """
 
 import argparse
@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/rocket.jpg"), help="file for the picture")
     options = parser.parse_args()
-    found = Classifier.load()(Image.fromarray(data.rocket()[90:427, 150:487]))
+    found = Classifier.load()(Image.fromarray(data.rocket()))
     write_picture(options.out, found.draw())
     print(f"{found}: {options.out}")
 
