@@ -183,9 +183,9 @@ WEIGHTS: tuple[Weights, ...] = (
         31.63,
         channels=1,
     ),
-    _restorer("ffnet_restore_x2", "bd8285b14e2e01db0ac87c9ed7acc3c91eff3897f53c82cd5dc7d5cc8d8c7d8a", scale=2),
-    _restorer("ffnet_restore_x3", "f6bbe4334a477a0ca4d55f12555e3cfcf1c66cab55a1f0cfc92d42c5605c1d0c", scale=3),
-    _restorer("ffnet_restore_x4", "a088afa05f34abb782e32bcc454ed8565f7241aecaa07e8911dda45d0828c23a", scale=4),
+    _restorer("ffnet_restore_x2", "e09a4d2ac486801442f69c2f37f8a7e32ce42a55dadb991a2fa04711cd62ea58", 32.93, scale=2),
+    _restorer("ffnet_restore_x3", "f6bbe4334a477a0ca4d55f12555e3cfcf1c66cab55a1f0cfc92d42c5605c1d0c", 30.05, scale=3),
+    _restorer("ffnet_restore_x4", "a088afa05f34abb782e32bcc454ed8565f7241aecaa07e8911dda45d0828c23a", 28.24, scale=4),
     Weights(
         "ffnet_ts_zero",
         "ffnet_ts_zero",
