@@ -117,7 +117,7 @@ def test_outputs_of_a_run_that_fails_at_once_are_kept(folder, tmp_path, monkeypa
     assert np.load(tmp_path / "run/teacher/known.npy").sum() == 4
     Counting.seen = 0
     assert distil(folder, tmp_path / "run") == 0
-    assert Counting.seen == 12 + 2
+    assert Counting.seen == 12 + 3
 
 
 def test_a_run_that_fails_before_its_teacher_saw_an_image_leaves_no_folder(folder, tmp_path, monkeypatch):

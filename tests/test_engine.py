@@ -362,6 +362,16 @@ def test_results_go_into_an_object_store():
     assert not folder.exists("a/b.txt")
 
 
+def test_a_file_that_is_being_written_is_not_among_the_names(tmp_path):
+    """A killed node leaves one, which the next attempt at its shard once read as a result."""
+    folder = Folder(str(tmp_path))
+    folder.write("predictions/00003/a.parquet", b"whole")
+    with folder.writing("predictions/00003/b.parquet"):
+        assert len(list((tmp_path / "predictions/00003").iterdir())) == 2
+        assert folder.names("predictions") == ["predictions/00003/a.parquet"]
+    assert folder.names("predictions") == ["predictions/00003/a.parquet", "predictions/00003/b.parquet"]
+
+
 @pytest.mark.parametrize("url", ["memory://unfinished", "{tmp_path}"])
 def test_an_error_leaves_a_file_as_it_was(url, tmp_path):
     folder = Folder(url.format(tmp_path=tmp_path))

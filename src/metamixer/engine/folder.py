@@ -11,7 +11,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from ..errors import InputError, first_line
-from ..system.files import refuse_special, written_whole
+from ..system.files import is_part, refuse_special, written_whole
 
 
 def open_url(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -48,11 +48,14 @@ class Folder:
         return f"{open_url(self.url)[1].rstrip('/')}/{name}"
 
     def names(self, below: str) -> list[str]:
-        """The files in one of its folders and below it, in order; none where there is no such folder."""
+        """The whole files in one of its folders and below it, in order; none where there is no such folder.
+
+        One that another process is writing, or was writing when it was killed, isn't among them.
+        """
         filesystem = self.filesystem
         filesystem.invalidate_cache()
         start = len(self.path(""))
-        return sorted(found[start:] for found in filesystem.find(self.path(below)))
+        return sorted(found[start:] for found in filesystem.find(self.path(below)) if not is_part(found))
 
     def exists(self, name: str) -> bool:
         self.filesystem.invalidate_cache()

@@ -58,6 +58,12 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         ) from None
 
 
+def is_part(path: str) -> bool:
+    """Whether a path is that of an unfinished file."""
+    name = path.replace("\\", "/").rpartition("/")[2]
+    return name.startswith(PART) and name.endswith(".part")
+
+
 def _new_part(folder: Path) -> tuple[Path, int]:
     """A new file under a name that nobody can foresee, and a descriptor that holds its lock while it is written."""
     while True:
