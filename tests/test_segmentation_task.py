@@ -17,6 +17,8 @@ from metamixer.errors import InputError
 from metamixer.predictors.segmenter import Segmenter
 from metamixer.tasks import Segmentation, SegmentationOptimization
 from metamixer.tasks.confusion import class_ious, segmentation_measures
+from metamixer.tasks.lovasz import lovasz_softmax
+from metamixer.tasks.segmentation import overlap_loss
 
 
 @pytest.fixture
@@ -104,6 +106,23 @@ def test_the_loss_is_a_mean_where_all_weights_are_small():
     )
     labels[0, 0, 0] = 0
     assert learner.loss(logits, labels) == 0
+
+
+def test_the_overlap_loss_is_lovasz_of_the_nearest_labels(root):
+    logits, labels = torch.randn(2, 3, 4, 6), torch.randint(0, 3, (2, 4, 6))
+    labels[0, :2] = IGNORED_PIXEL
+    expected = lovasz_softmax(logits.movedim(1, -1).flatten(0, 2), labels.flatten(), ignore_index=IGNORED_PIXEL)
+    finer = labels.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
+    torch.testing.assert_close(overlap_loss(logits, finer), expected)
+    right = 20 * F.one_hot(labels.clamp(max=2), 3).movedim(-1, 1).float()
+    assert overlap_loss(right, finer) < 1e-6
+    learner, run = task(lovasz_weight=0.5), trainer(root, max_epochs=1, limit_val_batches=0)
+    run.fit(learner, data(root))
+    logged = run.callback_metrics
+    torch.testing.assert_close(logged["train/loss"], logged["train/pixels"] + logged["train/overlap"])
+    assert 0 < logged["train/overlap"] <= 0.5
+    with pytest.raises(InputError, match=r"model\.lovasz_weight -1, expected at least 0"):
+        task(lovasz_weight=-1)
 
 
 def test_metrics_follow_their_definition():

@@ -9,10 +9,11 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from ..data.segmentation.label_maps import IGNORED_PIXEL
-from ..errors import InputError, above_zero
+from ..errors import InputError, above_zero, at_least
 from ..inference.sliding import probabilities
 from ..models.tasks import SEGMENTATION
 from .confusion import class_ious, segmentation_measures
+from .lovasz import lovasz_softmax
 from .optimization.segmentation import SegmentationOptimization
 from .task import Task, backbone_start
 
@@ -29,7 +30,9 @@ class Segmentation(Task):
             class count, unless `new_classifier`.
         pretrained_backbone: start the backbone from its own weights, published or packaged.
         auxiliary_weight: weight of the auxiliary head's loss, if there is such a head.
-        class_weights: weight of each class in the loss; None: all equal.
+        class_weights: weight of each class in the cross-entropy; None: all equal.
+        lovasz_weight: weight of the Lovász loss beside the cross-entropy; it stands for the mean IoU, in which small
+            and thin objects count as much as large ones. 0 for none.
         scales, flip: test-time augmentation: `test` averages over these scales of the image, and over its mirror image.
     """
 
@@ -48,17 +51,20 @@ class Segmentation(Task):
         optimization: SegmentationOptimization = SegmentationOptimization(),
         auxiliary_weight: float = 0.4,
         class_weights: Sequence[float] | None = None,
+        lovasz_weight: float = 0.0,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
     ):
         if class_weights is not None and len(class_weights) != num_classes:
             raise InputError(f"class_weights of {len(class_weights)} numbers, expected {num_classes}, one per class")
+        at_least("model.lovasz_weight", lovasz_weight, 0)
         above_zero("model.scales", *scales)
         args = {**(model_args or {}), "num_classes": num_classes}
         start = backbone_start(args, pretrained=pretrained_backbone)
         super().__init__(model, args, optimization, start=start, initial=initial, new_classifier=new_classifier)
         self.num_classes = num_classes
         self.auxiliary_weight = auxiliary_weight
+        self.lovasz_weight = lovasz_weight
         self.views = {"val": {}, "test": {"scales": tuple(scales), "flip": flip}}
         self.measures = nn.ModuleDict(
             {split: MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED_PIXEL) for split in self.views}
@@ -77,7 +83,10 @@ class Segmentation(Task):
         images, labels = batch
         main, *auxiliary = self.network.forward_heads(images.contiguous(memory_format=self.layout))
         loss = self.loss(main, labels) + sum(self.auxiliary_weight * self.loss(logits, labels) for logits in auxiliary)
-        return self.log_loss(loss, batch_size=len(images))
+        if not self.lovasz_weight:
+            return self.log_loss(loss, batch_size=len(images))
+        parts = {"pixels": loss, "overlap": self.lovasz_weight * overlap_loss(main, labels)}
+        return self.log_loss(sum(parts.values()), batch_size=len(images), parts=parts)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """logits: (B, classes, h, w), labels: (B, H, W) -> mean over the batch's labeled pixels, 0 without any."""
@@ -105,3 +114,12 @@ class Segmentation(Task):
             {f"{split}/{name}": value for name, value in segmentation_measures(counts).items()}, prog_bar=True
         )
         self.log_ious(split, dict(zip(map(str, names), class_ious(counts), strict=True)))
+
+
+def overlap_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Lovász-softmax of logits (B, classes, h, w) and the nearest of labels (B, H, W).
+
+    At the logits' size: it sorts the pixels by each class, which at the labels' would take longer than the network.
+    """
+    nearest = F.interpolate(labels[:, None].float(), logits.shape[2:], mode="nearest-exact").long()
+    return lovasz_softmax(logits.movedim(1, -1).flatten(0, 2), nearest.flatten(), ignore_index=IGNORED_PIXEL)
