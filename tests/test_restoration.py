@@ -27,7 +27,7 @@ from metamixer.data.super_resolution.quality import ssim, to_pixels
 from metamixer.errors import InputError
 from metamixer.models.ffnet_sr import receptive_field
 from metamixer.tasks import Restoration
-from metamixer.tasks.restoration import psnr_loss
+from metamixer.tasks.super_resolution import psnr_loss
 from metamixer.training import command_line
 
 SMALL = {"dim": 8, "depth": 2}

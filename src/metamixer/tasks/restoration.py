@@ -1,28 +1,12 @@
 """Restoration: the losses and metrics of super-resolution, on degraded photographs."""
 
-from collections.abc import Callable
 from typing import Any
-
-from torch import Tensor
-from torch.nn import functional as F
 
 from ..errors import InputError
 from ..models.tasks import RESTORATION
 from .optimization.recipe import Optimization
 from .super_resolution import SuperResolution
 from .task import Compile
-
-
-def psnr_loss(actual: Tensor, target: Tensor) -> Tensor:
-    """Mean of log10 of each patch's squared error, a tenth of the negative PSNR in dB (as NAFNet is trained, section 5
-    of Chen et al. 2022); (B, C, H, W) each. Patches above 50 dB, clean ones among them, hardly count.
-    """
-    errors = (actual - target).float().square().mean(dim=(1, 2, 3))
-    return (errors + 1e-5).log10().mean()
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "psnr": psnr_loss}
-"""`Restoration(loss=...)` -> (actual, target) -> scalar."""
 
 
 class Restoration(SuperResolution):
@@ -56,8 +40,6 @@ class Restoration(SuperResolution):
         frequency_weight: float = 0.0,
         compile: Compile = False,
     ):
-        if loss not in LOSSES:
-            raise InputError(f"loss {loss!r}, expected {' or '.join(LOSSES)}")
         super().__init__(
             model,
             scale,
@@ -65,10 +47,10 @@ class Restoration(SuperResolution):
             initial=initial,
             initial_head=initial_head,
             optimization=optimization,
+            loss=loss,
             frequency_weight=frequency_weight,
             compile=compile,
         )
-        self.pixel_loss = LOSSES[loss]
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

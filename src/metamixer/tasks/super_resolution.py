@@ -21,22 +21,34 @@ def frequency_loss(actual: Tensor, target: Tensor, *, weight: float = 0.02) -> T
     return weight * F.l1_loss(*spectra)
 
 
+def psnr_loss(actual: Tensor, target: Tensor) -> Tensor:
+    """Mean of log10 of each patch's squared error, a tenth of the negative PSNR in dB (as NAFNet is trained, section 5
+    of Chen et al. 2022); (B, C, H, W) each. Patches above 50 dB, clean ones among them, hardly count.
+    """
+    errors = (actual - target).float().square().mean(dim=(1, 2, 3))
+    return (errors + 1e-5).log10().mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "psnr": psnr_loss}
+"""Name -> (actual, target) -> scalar."""
+
+
 class SuperResolution(Task):
-    """Train and evaluate an upscaling network: L1 plus the frequency loss (paper, super-resolution settings).
+    """Train and evaluate an upscaling network; by default with L1 plus the frequency loss (paper, super-resolution
+    settings).
 
     Args:
         model, model_args: name and keywords for `metamixer.create_model`.
         scale: must be the data's.
         initial: a checkpoint to start from, ours or a published one.
         initial_head: False to initialize the head anew, for a checkpoint of another scale.
-        frequency_weight: weight of the frequency loss, which is added to L1.
+        loss: l1, or psnr: every patch's PSNR counts the same, however hard it is.
+        frequency_weight: weight of the frequency loss, which is added.
         compile: compile the network with torch.compile; reduce-overhead: also capture CUDA graphs.
     """
 
     spec = SUPER_RESOLUTION
     layout = torch.channels_last
-    pixel_loss: Callable[[Tensor, Tensor], Tensor] = staticmethod(F.l1_loss)
-    """(actual, target), (B, C, H, W) each -> scalar."""
 
     def __init__(
         self,
@@ -49,11 +61,15 @@ class SuperResolution(Task):
         optimization: Optimization = Optimization(
             "adam", lr=1e-3, min_lr=1e-5, weight_decay=0.0, warmup_epochs=0, betas=(0.9, 0.99)
         ),
+        loss: str = "l1",
         frequency_weight: float = 0.02,
         compile: Compile = False,
     ):
+        if loss not in LOSSES:
+            raise InputError(f"model.loss {loss!r}, expected {' or '.join(LOSSES)}")
         args = {"scale": scale, **(model_args or {})}
         super().__init__(model, args, optimization, initial=initial, new_classifier=not initial_head, compile=compile)
+        self.pixel_loss = LOSSES[loss]
         self.frequency_weight = frequency_weight
         self.measures = nn.ModuleDict(
             {split: nn.ModuleDict({"psnr": MeanMetric(), "ssim": MeanMetric()}) for split in ("val", "test")}
