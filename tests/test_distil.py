@@ -109,6 +109,13 @@ def test_outputs_are_computed_once_and_kept(folder, tmp_path, capfd):
     assert not [name for name, _ in network.named_parameters() if "matching" in name], "the projection is dropped"
 
 
+def test_several_stages_learn_the_teachers_last_ones(folder, tmp_path):
+    stages = ["--stages", "2", "3", "--teacher_stages", "-2", "-1"]
+    assert distil(folder, tmp_path / "run", "--learn", "both", *stages, teacher="test_distil:two_classes") == 0
+    widths = [np.load(tmp_path / f"run/teacher/output_{number}.npy").shape[-1] for number in (1, 2)]
+    assert widths == [stage["num_chs"] for stage in two_classes().feature_info[-2:]]
+
+
 def test_outputs_of_a_run_that_fails_at_once_are_kept(folder, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr(DistilledClassification, "log_loss", lambda *_, **__: 1 / 0)
