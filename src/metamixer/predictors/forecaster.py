@@ -13,7 +13,7 @@ from ..data.series.gaps import fill_gaps as add_missing_rows
 from ..data.series.given import NamedTable, tables_of
 from ..data.series.splits import LOOKBACK, lookback_for
 from ..data.series.tables import Series
-from ..errors import InputError
+from ..errors import InputError, at_least
 from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.device import find_device
 from .alone import NOT_FITTED, Alone
@@ -240,6 +240,7 @@ class Forecaster(Predictor):
 
         network: another one than that of `predict`.
         """
+        at_least("batch_size", batch_size, 1)
         run = network or self.run
         with self.computing():
             return torch.cat([run(batch.to(self.device)).float().cpu() for batch in windows.split(batch_size)])
