@@ -1,5 +1,6 @@
 """Reading and writing point clouds: no data is lost, bad files are named in one line, no file is half written."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -276,9 +277,20 @@ def test_every_point_has_a_voxel():
     assert preprocessing.inputs(cloud).shape == (500, preprocessing.in_chans)
     assert (grid.cells >= 0).all() and len(np.unique(grid.cells, axis=0)) == len(grid.starts)
     assert (grid.cells[grid.pick(0)][grid.rows] == grid.cells).all()
-    fragments = grid.fragments()
+    fragments = list(grid.fragments())
     assert set(np.concatenate(fragments)) == set(range(500))
     assert all(len(np.unique(grid.cells[pick], axis=0)) == len(pick) for pick in fragments)
+
+
+def test_fragments_take_the_memory_of_one():
+    line = np.arange(10_000.0)[:, None] * (1, 0, 0)
+    crowded = np.concatenate([line, np.zeros((300, 3))])
+    grid = PointPreprocessing(1.0, ("position",)).grid(Cloud(crowded))
+    tracemalloc.start()
+    assert sum(1 for _ in grid.fragments()) == 301
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * grid.starts.nbytes
 
 
 def test_preprocessing_refuses_missing_features():
