@@ -247,7 +247,9 @@ def test_a_cache_of_other_weights_or_pixels_by_the_same_names_is_refused(folder,
     Image.new("RGB", (9, 9)).save(folder / "train/red/0.png")
     with pytest.raises(InputError, match=r"a cache for image bytes \d+, expected one for \d+, or a new folder"):
         OutputCache(tmp_path / "cache", {**about, **DistillationData(str(folder)).about()}, crops, [2])
-    before = {key: about[key] for key in about if key not in ("image bytes", "teacher.weights")}
+    with pytest.raises(InputError, match=r"a cache for teacher.bfloat16 False, expected one for True"):
+        OutputCache(tmp_path / "cache", {**about, **Teacher(two_classes(), bfloat16=True).about()}, crops, [2])
+    before = {key: about[key] for key in about if key not in ("image bytes", "teacher.weights", "teacher.bfloat16")}
     OutputCache(tmp_path / "before", before, crops, [2])
     OutputCache(tmp_path / "before", about, crops, [2])  # earlier caches don't tell these, and are right
 
