@@ -21,7 +21,7 @@ from metamixer.deployment.exporting import export, with_preprocessing
 from metamixer.deployment.formats import FORMATS, missing_packages
 from metamixer.deployment.program import Normalize
 from metamixer.deployment.quantization import Quantization
-from metamixer.deployment.runtime import in_batches
+from metamixer.deployment.runtime import Runtime, in_batches
 from metamixer.deployment.targets import MANIFEST, written_together
 from metamixer.errors import InputError
 from random_statistics import randomize
@@ -125,6 +125,16 @@ def test_batches_of_other_sizes_are_padded_and_cropped():
     x = torch.rand(21, 3)
     assert torch.equal(in_batches(double, x, (1, 2, 4, 8, 16)), 2 * x)
     assert taken == [16, 8]
+
+
+def test_a_fixed_batch_is_padded_only_where_there_is_room():
+    class Fixed(Runtime):
+        def run(self, x):
+            return x
+
+    assert Fixed((4, 3, None, None)).any_batch(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
+    with pytest.raises(InputError, match=r"fixed batch for an input of 16777216x3x96x96, expected at most"):
+        Fixed((2**24, 3, None, None)).any_batch(torch.zeros(1, 3, 96, 96))
 
 
 @needs["coreml"]

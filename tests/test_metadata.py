@@ -114,6 +114,8 @@ def test_weights_are_finite(networks, tmp_path):
     [
         "[" * 100_000,
         '{"precision": "fp32", "shape": [0], "description_version": 1}',
+        '{"precision": "fp32", "shape": [2147483647, 3, 96, 96], "description_version": 1}',
+        '{"precision": "fp32", "shape": [1, 1, 1, 1, 1, 1, 1, 1, 1], "description_version": 1}',
         '{"precision": 5, "description_version": 1}',
         '{"precision": "fp32", "more": 1, "description_version": 1}',
         '{"precision": "fp32", "network": [], "description_version": 1}',
