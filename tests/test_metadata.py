@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from metamixer.checkpoints.ours import save_network
+from metamixer.data.detection.transforms import DetectionPreprocessing
 from metamixer.data.preprocessing import Preprocessing
+from metamixer.data.segmentation.transforms import SegmentationPreprocessing
 from metamixer.deployment.description import Description
 from metamixer.errors import InputError
 from metamixer.models import create_model
 from metamixer.predictors.classifier import Classifier
 from metamixer.predictors.forecaster import Forecaster
+from metamixer.predictors.segmenter import Segmenter
 
 CLASSIFIER = {
     "model": "ffnet_nano",
@@ -75,6 +78,13 @@ def test_a_good_file_loads(networks, kind, tmp_path):
         ("classifier", "preprocessing.std", [-1.0, 1.0, 1.0], "expected values above 0"),
         ("classifier", "preprocessing.std", [NAN, 1.0, 1.0], "finite numbers"),
         ("classifier", "preprocessing.size", 10**9, "at most 16384 pixels"),
+        (
+            "classifier",
+            "preprocessing.size",
+            12_000,
+            "size and crop_pct for an input of 3x13333x13333, expected at most",
+        ),
+        ("classifier", "preprocessing.crop_pct", 5e-324, "size and crop_pct for an input of"),
         ("classifier", "preprocessing.size", "x", "preprocessing.size 'x'"),
         ("classifier", "preprocessing.more", 1, "preprocessing.more 1"),
         ("forecaster", "preprocessing.scaling.std", [-1.0, 1.0], r"std\.0 -1.0, expected greater than 0"),
@@ -99,6 +109,28 @@ def test_what_a_file_says_is_judged(networks, kind, place, value, message, tmp_p
     save_network(networks[kind], info, tmp_path / "bad.safetensors")
     with pytest.raises(InputError, match=rf"bad\.safetensors: .*{message}"):
         predictor.load(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize("kind", [SegmentationPreprocessing, DetectionPreprocessing])
+def test_images_are_not_enlarged_beyond_memory(kind):
+    assert kind.from_dict({"short_side": 1024, "long_side": 80_000}).long_side == 80_000
+    with pytest.raises(InputError, match="for an input of 3x1000000x10000000, expected at most"):
+        kind.from_dict({"short_side": 10**6, "long_side": 10**7})
+
+
+def test_a_batch_has_room_in_memory(networks):
+    """Of the largest images, it is one."""
+    network = networks["classifier"]
+    classifier = Classifier(network, Preprocessing(size=9000, crop_pct=1.0), ["a", "b", "c"])
+    assert [*classifier.batches(["a", "b"], 32)] == [["a"], ["b"]]
+    small = Classifier(network, Preprocessing(size=32), ["a", "b", "c"])
+    assert [*small.batches(["a", "b", "c"], 2)] == [["a", "b"], ["c"]]
+
+
+def test_a_backend_is_not_built_for_a_window_without_room():
+    segmenter = Segmenter(torch.nn.Identity(), SegmentationPreprocessing(window=10**7), ["a"], [(0, 0, 0)])
+    with pytest.raises(InputError, match="window for an input of 1x3x10000000x10000000, expected at most"):
+        segmenter.example()
 
 
 def test_weights_are_finite(networks, tmp_path):

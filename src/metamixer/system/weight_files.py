@@ -141,7 +141,9 @@ def _expect_uncompressed(path: Path, file: Path | IO[bytes]) -> None:
     with ZipFile(file) as archive:
         unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > size:
-        raise InputError(f"{path}: {unpacked:,} bytes of tensors in {size:,} bytes, expected no compression: not loaded")
+        raise InputError(
+            f"{path}: {unpacked:,} bytes of tensors in {size:,} bytes, expected no compression: not loaded"
+        )
     if not isinstance(file, Path):
         file.seek(0)
 
