@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 
+import metamixer
 from metamixer.checkpoints.ours import save_network
+from metamixer.cli import main
 from metamixer.data.detection.transforms import DetectionPreprocessing
 from metamixer.data.preprocessing import Preprocessing
 from metamixer.data.segmentation.transforms import SegmentationPreprocessing
@@ -109,6 +111,19 @@ def test_what_a_file_says_is_judged(networks, kind, place, value, message, tmp_p
     save_network(networks[kind], info, tmp_path / "bad.safetensors")
     with pytest.raises(InputError, match=rf"bad\.safetensors: .*{message}"):
         predictor.load(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize("task", [None, "translation"])
+def test_a_file_of_no_known_task_is_one_line(networks, task, tmp_path, capsys):
+    path = tmp_path / "odd.safetensors"
+    save_network(networks["classifier"], {**CLASSIFIER, "task": task}, path)
+    said = f"odd.safetensors: task {task!r}, expected one of classification, detection, "
+    with pytest.raises(InputError, match=said):
+        metamixer.load(path)
+    for command, format, out in (("fuse", None, "a.safetensors"), ("export", "torch", "a.pt2"), ("export", "hub", "a")):
+        words = [command, str(path), "--out", str(tmp_path / out)]
+        assert main([*words, "--format", format] if format else words) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", [SegmentationPreprocessing, DetectionPreprocessing])
