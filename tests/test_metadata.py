@@ -17,6 +17,7 @@ from metamixer.models import create_model
 from metamixer.predictors.classifier import Classifier
 from metamixer.predictors.forecaster import Forecaster
 from metamixer.predictors.segmenter import Segmenter
+from metamixer.predictors.upscaler import Upscaler
 
 CLASSIFIER = {
     "model": "ffnet_nano",
@@ -154,6 +155,18 @@ def test_weights_are_finite(networks, tmp_path):
     save_network(network, CLASSIFIER, tmp_path / "nan.safetensors")
     with pytest.raises(InputError, match=r"nan\.safetensors: .*bias holds values that are NaN"):
         Classifier.load(tmp_path / "nan.safetensors")
+
+
+def test_published_weights_are_finite_too(tmp_path):
+    state = create_model("ffnet_sr_nano", scale=2).state_dict()
+    name = next(iter(state))
+    state[name].view(-1)[0] = NAN
+    torch.save({"params": state}, tmp_path / "nan.pth")
+    said = rf"nan\.pth: .*{name} holds values that are NaN"
+    with pytest.raises(InputError, match=said):
+        Upscaler.load(tmp_path / "nan.pth", model="ffnet_sr_nano")
+    with pytest.raises(InputError, match=said):
+        metamixer.load_published(create_model("ffnet_sr_nano", scale=2), tmp_path / "nan.pth")
 
 
 @pytest.mark.parametrize(
