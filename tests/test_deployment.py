@@ -210,6 +210,14 @@ def test_a_truncated_file_is_refused(name, exported, tmp_path):
         metamixer.load_exported(cut)
 
 
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in FORMATS])
+def test_a_folder_with_the_name_of_a_file_is_refused(name, tmp_path):
+    folder = tmp_path / f"net{FORMATS[name].suffix}"
+    folder.mkdir()
+    with pytest.raises(InputError, match=rf"net{FORMATS[name].suffix}: "):
+        metamixer.load_exported(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -97,6 +97,7 @@ def test_a_good_file_loads(networks, kind, tmp_path):
         ("forecaster", "preprocessing.layout.zone", "../../etc/passwd", "zone"),
         ("forecaster", "preprocessing.layout.unit", "parsec", "unit 'parsec'"),
         ("forecaster", "preprocessing.quantiles", {"80": [[1.0, 1.0]]}, "quantiles.80 of 1 steps, expected 12"),
+        ("forecaster", "preprocessing.quantiles", {"8²": [[1.0, 1.0]] * 12}, "quantiles '8²', expected percents"),
         ("forecaster", "model_args.horizon", 2**40, "numbers of at most"),
         ("forecaster", "preprocessing.names", ["a"], "names of 1 series, expected 2"),
     ],
