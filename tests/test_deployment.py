@@ -4,7 +4,11 @@ import functools
 import json
 import multiprocessing
 import shutil
+import sys
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -148,6 +152,27 @@ def test_a_core_ml_program_gets_batch_sizes_that_it_lists():
 
     x = torch.rand(21, 3)
     assert torch.equal(CoreMl(Fake(), Description("fp32", shape=(None, 3)))(x), 2 * x)
+
+
+def test_an_executorch_program_gets_batches_that_it_has_memory_for(monkeypatch):
+    """With stand-ins for its package, which the tests' environment doesn't have."""
+    for name in ("backends.xnnpack.partition.xnnpack_partitioner", "exir", "runtime"):
+        monkeypatch.setitem(sys.modules, f"executorch.{name}", MagicMock())
+    spec = find_spec("metamixer.deployment.runtimes.executorch")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    taken = []
+
+    def forward(inputs):
+        taken.append(len(inputs[0]))
+        return [2 * inputs[0]]
+
+    answers = {"metamixer": lambda _: [Description("fp32", shape=(None, 3)).to_json()], "forward": forward}
+    program = SimpleNamespace(method_names=[*answers], load_method=lambda name: SimpleNamespace(execute=answers[name]))
+    module.Engine.get.return_value.load_program.return_value = program
+    x = torch.rand(35, 3)
+    assert torch.equal(module.ExecuTorch(b"", Path("net.pte"))(x), 2 * x)
+    assert taken == [16, 16, 3]
 
 
 @needs["openvino"]
