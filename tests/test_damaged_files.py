@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import zipfile
 import zlib
 
 import numpy as np
@@ -58,6 +59,22 @@ def test_tensors_that_are_not_in_the_file_are_refused(kind, tmp_path):
     torch.save({"params": {"a": TENSORS[kind]}}, tmp_path / "odd.pt")
     with pytest.raises(InputError, match=r"odd\.pt: contains a tensor of .*: not loaded"):
         read_published(tmp_path / "odd.pt")
+
+
+def test_a_compressed_checkpoint_is_refused_before_pytorch_unpacks_it(tmp_path):
+    """Also inside an archive, whose own compression is allowed."""
+    torch.save({"a": torch.zeros(10**6)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for entry in plain.infolist():
+            bomb.writestr(entry.filename, plain.read(entry))
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w", zipfile.ZIP_DEFLATED) as outer:
+        outer.write(tmp_path / "bomb.pth", "weights.pth")
+    for name in ("bomb.pth", "outer.zip"):
+        with pytest.raises(InputError, match=rf"{name}: 4,000,\d+ bytes .*, expected no compression: not loaded"):
+            read_published(tmp_path / name)
 
 
 def test_a_small_tensor_may_repeat_what_the_file_holds_once(tmp_path):

@@ -4,7 +4,11 @@ import functools
 import json
 import multiprocessing
 import shutil
+import sys
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -21,7 +25,7 @@ from metamixer.deployment.exporting import export, with_preprocessing
 from metamixer.deployment.formats import FORMATS, missing_packages
 from metamixer.deployment.program import Normalize
 from metamixer.deployment.quantization import Quantization
-from metamixer.deployment.runtime import in_batches
+from metamixer.deployment.runtime import Runtime, in_batches
 from metamixer.deployment.targets import MANIFEST, written_together
 from metamixer.errors import InputError
 from random_statistics import randomize
@@ -127,6 +131,16 @@ def test_batches_of_other_sizes_are_padded_and_cropped():
     assert taken == [16, 8]
 
 
+def test_a_fixed_batch_is_padded_only_where_there_is_room():
+    class Fixed(Runtime):
+        def run(self, x):
+            return x
+
+    assert Fixed((4, 3, None, None)).any_batch(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
+    with pytest.raises(InputError, match=r"fixed batch for an input of 16777216x3x96x96, expected at most"):
+        Fixed((2**24, 3, None, None)).any_batch(torch.zeros(1, 3, 96, 96))
+
+
 @needs["coreml"]
 def test_a_core_ml_program_gets_batch_sizes_that_it_lists():
     from metamixer.deployment.runtimes.coreml import BATCHES, CoreMl
@@ -138,6 +152,27 @@ def test_a_core_ml_program_gets_batch_sizes_that_it_lists():
 
     x = torch.rand(21, 3)
     assert torch.equal(CoreMl(Fake(), Description("fp32", shape=(None, 3)))(x), 2 * x)
+
+
+def test_an_executorch_program_gets_batches_that_it_has_memory_for(monkeypatch):
+    """With stand-ins for its package, which the tests' environment doesn't have."""
+    for name in ("backends.xnnpack.partition.xnnpack_partitioner", "exir", "runtime"):
+        monkeypatch.setitem(sys.modules, f"executorch.{name}", MagicMock())
+    spec = find_spec("metamixer.deployment.runtimes.executorch")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    taken = []
+
+    def forward(inputs):
+        taken.append(len(inputs[0]))
+        return [2 * inputs[0]]
+
+    answers = {"metamixer": lambda _: [Description("fp32", shape=(None, 3)).to_json()], "forward": forward}
+    program = SimpleNamespace(method_names=[*answers], load_method=lambda name: SimpleNamespace(execute=answers[name]))
+    module.Engine.get.return_value.load_program.return_value = program
+    x = torch.rand(35, 3)
+    assert torch.equal(module.ExecuTorch(b"", Path("net.pte"))(x), 2 * x)
+    assert taken == [16, 16, 3]
 
 
 @needs["openvino"]
@@ -198,6 +233,14 @@ def test_a_truncated_file_is_refused(name, exported, tmp_path):
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     with pytest.raises(InputError, match=r"cut\."):
         metamixer.load_exported(cut)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs[name]) for name in FORMATS])
+def test_a_folder_with_the_name_of_a_file_is_refused(name, tmp_path):
+    folder = tmp_path / f"net{FORMATS[name].suffix}"
+    folder.mkdir()
+    with pytest.raises(InputError, match=rf"net{FORMATS[name].suffix}: "):
+        metamixer.load_exported(folder)
 
 
 @pytest.mark.parametrize(

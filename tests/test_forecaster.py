@@ -17,6 +17,7 @@ import metamixer
 from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.cli import main
 from metamixer.errors import InputError
+from metamixer.predictors.forecast import Forecast
 from metamixer.predictors.forecast_plot import draw_forecast
 from metamixer.predictors.forecaster import Forecaster, Training
 from metamixer.tasks import Forecasting, Optimization
@@ -126,6 +127,13 @@ def test_long_tables_come_back_long(table, library):
     assert list(forecast.columns) == ["unique_id", "ds", "ffnet_ts", "ffnet_ts-lo-80", "ffnet_ts-hi-80"]
     assert len(forecast) == 3 * 12
     assert sorted(set(forecast["unique_id"].to_list())) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("library", [pandas, polars])
+def test_no_cell_of_a_saved_forecast_is_a_formula(library, tmp_path):
+    frame = library.DataFrame({"unique_id": ["=1+1", "a"], "@y": [-1.0, 2.0]})
+    Forecast(frame, table=frame, forecaster=None).save(tmp_path / "forecast.csv")
+    assert (tmp_path / "forecast.csv").read_text() == "unique_id,'@y\n'=1+1,-1.0\na,2.0\n"
 
 
 def test_one_file_contains_everything(fitted, table, tmp_path):

@@ -10,6 +10,7 @@ from skimage import data as photographs
 
 import metamixer
 from metamixer.data.images import jpeg
+from metamixer.data.images.lossless import read_picture
 from metamixer.data.restoration.degradation import CameraNoise
 from metamixer.data.restoration.estimate import Estimate, estimate
 from metamixer.deployment.exporting import export
@@ -121,6 +122,22 @@ class TestTypes:
                     (300, 300),
                     b"profile",
                 )
+
+    @pytest.mark.parametrize("channels", [1, 3, 4])
+    def test_16_bits_are_saved_as_16_bits(self, restorer, channels, tmp_path):
+        pixels = noise(20, 30, channels, np.uint16)
+        restored = restorer(pixels)
+        for result in (restored, restorer(torch.from_numpy(pixels).permute(2, 0, 1))):
+            result.save(tmp_path / "a.png")
+            np.testing.assert_array_equal(np.dstack(read_picture(tmp_path / "a.png").bands()), restored)
+        with pytest.raises(InputError, match=r"a\.jpg: an image of 16 bits, expected a name that ends in \.png"):
+            restored.save(tmp_path / "a.jpg")
+
+    def test_options_that_would_cost_16_bits_are_refused(self, restorer, tmp_path):
+        restorer(noise(20, 30, 3, np.uint16)).save(tmp_path / "a.png")
+        with pytest.raises(InputError, match=r"b\.png: a format or options for color of 16 bits, expected none"):
+            restorer(tmp_path / "a.png").save(tmp_path / "b.png", optimize=True)
+        assert not (tmp_path / "b.png").exists()
 
     def test_all_types_agree(self, restorer):
         pixels = noise(20, 30, 3)

@@ -71,7 +71,7 @@ def export(
     from ..deployment.formats import FORMATS, import_form
     from ..deployment.samples import example_of, image_preprocessing, read_samples
     from ..deployment.targets import check_out
-    from ..models.tasks import TASKS
+    from ..models.tasks import task_row
 
     if int8 and precision not in (None, "int8"):
         raise InputError(f"precision {precision!r} with --int8, expected one of the two")
@@ -99,7 +99,7 @@ def export(
     with working(f"writing and verifying {target.name}"):
         report = export_network(network, target, info=info, example=example, samples=inputs, **how)
     output.say(report)
-    command = TASKS[info["task"]].command
+    command = task_row(info["task"], source).command
     output.end(report.to_dict(), wrote=[target], then=f"metamixer {command} INPUT --checkpoint {target}")
 
 
@@ -108,14 +108,14 @@ def exportable(source: str, model: str | None, *, pretrained: bool) -> tuple["nn
     from torch import nn
 
     from ..checkpoints.source import load_network
-    from ..models.tasks import TASKS
+    from ..models.tasks import task_row
 
     network, info = load_network(source, model, pretrained=pretrained)
     if not isinstance(network, nn.Module):
         raise InputError(
             f"{source}: an exported file, expected the checkpoint it was exported from, or a network's name"
         )
-    if not TASKS[info["task"]].exportable:
+    if not task_row(info["task"], source).exportable:
         raise InputError(f"{source}: a network for {info['task']}, expected one with one input and one output tensor")
     return network, info
 
@@ -141,6 +141,7 @@ def export_hub(
     from ..checkpoints.hub import BACKBONE, CARD, CONFIG, WEIGHTS, write_hub_folder
     from ..checkpoints.reached import reached
     from ..checkpoints.source import found_weights, is_name, load_network
+    from ..models.tasks import task_row
     from ..system.files import check_targets
     from ..zoo.weights import find_weights
 
@@ -152,8 +153,9 @@ def export_hub(
     network, info = load_network(source, model, pretrained=pretrained)
     if not isinstance(network, nn.Module):
         raise InputError(f"{source}: an exported file, expected the checkpoint it was exported from")
+    task = task_row(info["task"], source).name
     weights = find_weights(source) if is_name(source) else None
-    figure = None if is_name(source) else reached(Path(found_weights(source)), info["task"])
+    figure = None if is_name(source) else reached(Path(found_weights(source)), task)
     written = write_hub_folder(network, info, folder, weights=weights, reached=figure)
     output.end(
         {"folder": str(folder), "files": [path.name for path in written]},

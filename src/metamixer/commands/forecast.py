@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError, naming
-from ..system.files import check_targets, free_name, write_text
+from ..system.files import check_targets, free_name, plain_table, write_text
 from .engine import forecast_tables, refuse_with_engine
-from .forecast_parts import forecast_parts, plain_table
+from .forecast_parts import forecast_parts
 from .output import Output
 from .progress import working
 

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..system.files import plain_cell, written_whole
+from ..system.files import plain_table, written_whole
 from .progress import working
 
 if TYPE_CHECKING:
-    import pandas
-
     from ..predictors.forecaster import Forecaster
 
 
@@ -35,9 +33,3 @@ def forecast_parts(forecaster: "Forecaster", source: Path, out: Path, *, missing
             others = "; --engine local forecasts the other series" if table.count > 1 else ""
             raise InputError(f"{error}{others}") from None
     return rows
-
-
-def plain_table(table: "pandas.DataFrame") -> "pandas.DataFrame":
-    """The same without names that a spreadsheet takes for formulas."""
-    texts = [name for name in table.columns if not hasattr(table[name], "dt") and table[name].dtype.kind not in "iufM"]
-    return table.assign(**{name: table[name].map(plain_cell) for name in texts}).rename(columns=plain_cell)

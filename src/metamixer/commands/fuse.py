@@ -21,7 +21,7 @@ def fuse(checkpoint: str, *, out: str | None = None, json: str | None = None, ov
 
     from ..checkpoints.ours import load_checkpoint, save_network
     from ..deployment.samples import example_of
-    from ..models.tasks import TASKS
+    from ..models.tasks import task_row
     from ..ops.fusion import fuse as fuse_network
 
     out = out or free_name(f"{Path(checkpoint).stem}_fused.safetensors", overwrite=overwrite)
@@ -30,8 +30,8 @@ def fuse(checkpoint: str, *, out: str | None = None, json: str | None = None, ov
     check_targets([Path(out)], sources=[Path(checkpoint)], overwrite=overwrite)
     output = Output(json, sources=[Path(checkpoint)], overwrite=overwrite)
     network, info = load_checkpoint(checkpoint)
+    task, example = task_row(info["task"], checkpoint), example_of(network, info)
     fused = fuse_network(network)
-    task, example = TASKS[info["task"]], example_of(network, info)
     with torch.inference_mode():
         expected, actual = (task.outputs(net, example) for net in (network, fused))
     difference = ((actual - expected).abs().max() / expected.abs().max()).item()

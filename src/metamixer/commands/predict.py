@@ -95,9 +95,9 @@ def classify(
     classifier: "Classifier", paths: Sequence[Path], batch: Batch, *, batch_size: int
 ) -> Iterator[tuple[Path, "Classification"]]:
     """Each readable image with its result."""
-    for start in range(0, len(paths), batch_size):
+    for part in classifier.batches(paths, batch_size):
         images = {}
-        for path in paths[start : start + batch_size]:
+        for path in part:
             with batch.file(path):
                 images[path] = classifier.read(path)
         if images:

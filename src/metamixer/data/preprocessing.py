@@ -10,7 +10,7 @@ from timm.data import create_transform
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from ..errors import InputError, at_least
+from ..errors import MOST_VALUES, InputError, at_least, expect_room
 from ..system.metadata import STRICT, all_finite, read_as
 
 LARGEST_SIDE = 16_384
@@ -91,11 +91,18 @@ class Preprocessing(Kept):
             raise InputError(f"preprocessing.crop_pct {self.crop_pct}, expected more than 0")
         if self.size > LARGEST_SIDE:
             raise InputError(f"preprocessing.size {self.size}, expected at most {LARGEST_SIDE} pixels")
+        resized = max(self.size, round(min(self.size / self.crop_pct, MOST_VALUES)))  # before its center is cropped
+        expect_room("preprocessing.size and crop_pct", (self.in_chans, resized, resized))
 
     @property
     def in_chans(self) -> int:
         """The number of channels."""
         return len(self.mean)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the tensor."""
+        return self.in_chans, self.size, self.size
 
     @property
     def mode(self) -> str:
@@ -104,13 +111,13 @@ class Preprocessing(Kept):
 
     def transform(self) -> Transform:
         """Resize, center crop, normalize: Pillow image -> (C, size, size)."""
-        return create_transform(input_size=(self.in_chans, self.size, self.size), **self._shared())
+        return create_transform(input_size=self.shape, **self._shared())
 
     def training_transform(self, augmentation: "Augmentation") -> Transform:
         """The same with augmentation: Pillow image -> (C, size, size)."""
         try:
             return create_transform(
-                input_size=(self.in_chans, self.size, self.size),
+                input_size=self.shape,
                 is_training=True,
                 scale=augmentation.scale,
                 ratio=augmentation.ratio,

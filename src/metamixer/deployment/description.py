@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..errors import InputError, shown
+from ..errors import InputError, expect_room, shown
 from ..system.metadata import STRICT, Plain, read_as, read_json
 
 VERSION = 1
@@ -18,6 +18,9 @@ KEY = "metamixer"
 
 Shape = tuple[int | None, ...]
 """Sizes of a tensor; None for a free size."""
+
+MOST_DIMENSIONS = 8
+"""Of an input's shape."""
 
 NAMES = {4: ("batch", "channels", "height", "width"), 3: ("batch", "steps", "variables")}
 
@@ -35,8 +38,10 @@ class Description:
 
     def __post_init__(self):
         sizes = all(size is None or (isinstance(size, int) and 0 < size < 2**31) for size in self.shape)
-        if self.precision not in PRECISIONS or not sizes or not isinstance(self.network, dict):
+        known = self.precision in PRECISIONS and isinstance(self.network, dict)
+        if not known or not sizes or len(self.shape) > MOST_DIMENSIONS:
             raise InputError(f"description {shown(self)}, expected precision, shape and the network's info")
+        expect_room("shape", [size or 1 for size in self.shape])
 
     def to_json(self) -> str:
         """Serialize to JSON."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import InputError
+from ..system.files import expect_file
 from .runtime import Runtime
 
 
@@ -59,8 +60,8 @@ def load_exported(path: str | Path) -> Runtime:
     path = Path(path)
     for name, format in FORMATS.items():
         if path.suffix == format.suffix:
-            if not path.exists():
-                raise InputError(f"{path}: no such file")
+            if not (format.package and path.is_dir()):
+                expect_file(path)
             return import_form(name, format.module, format.packages).read(path)
     raise InputError(
         f"{path}: expected a name that ends in one of {', '.join(format.suffix for format in FORMATS.values())}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, expect_room
 from .description import Description, Shape, show_shape
 
 
@@ -33,8 +33,11 @@ class Runtime(ABC):
         return self.run(x)
 
     def any_batch(self, x: Tensor) -> Tensor:
-        """Run any batch size, even if the runtime's is fixed."""
-        return self(x) if self.shape[0] is None else in_batches(self, x, (self.shape[0],))
+        """Run any batch size, even if the runtime's is fixed; raises InputError if that has no room in memory."""
+        if self.shape[0] is None:
+            return self(x)
+        expect_room("fixed batch", (self.shape[0], *x.shape[1:]))
+        return in_batches(self, x, (self.shape[0],))
 
     @abstractmethod
     def run(self, x: Tensor) -> Tensor:

@@ -212,6 +212,13 @@ TASKS: dict[str, TaskSpec] = {
 }
 
 
+def task_row(task: str | None, source: object) -> TaskSpec:
+    """The row of the task that a file states; raises InputError that names the file if there is none."""
+    if task not in TASKS:
+        raise InputError(f"{source}: task {task!r}, expected one of {', '.join(TASKS)}")
+    return TASKS[task]
+
+
 def same_predictor(task: str, other: str) -> bool:
     """Whether both tasks have the same predictor."""
     return task == other or (task in TASKS and other in TASKS and TASKS[task].predictor == TASKS[other].predictor)

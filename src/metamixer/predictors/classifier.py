@@ -1,7 +1,8 @@
 """Image classification: images in, classes and probabilities out."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,13 @@ from ..data.images.class_names import imagenet_names
 from ..data.images.given import name_of, pictures_of
 from ..data.images.reading import Picture, read_image
 from ..data.preprocessing import Preprocessing
-from ..errors import InputError, at_least
+from ..errors import MOST_VALUES, InputError, at_least
 from ..models.tasks import CLASSIFICATION
 from ..moved import find_moved_names
 from .classification import Classification, Classifications
 from .predictor import Network, Predictor, preprocessing_of
+
+Item = TypeVar("Item")
 
 BATCH_SIZE = 32
 """Images per batch."""
@@ -54,7 +57,7 @@ class Classifier(Predictor):
     def example(self, *, batch_size: int = 1) -> Tensor:
         """Noise in the format of normalized images."""
         at_least("batch_size", batch_size, 1)
-        shape = (batch_size, self.preprocessing.in_chans, self.preprocessing.size, self.preprocessing.size)
+        shape = (min(batch_size, self._most_at_once()), *self.preprocessing.shape)
         return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
     def inputs(self, given: Any) -> Picture | list[Picture]:
@@ -76,9 +79,17 @@ class Classifier(Predictor):
         found = self.inputs(given)
         if not isinstance(found, list):
             return self.result(found)
-        batches = [found[start : start + batch_size] for start in range(0, len(found), batch_size)]
+        batches = self.batches(found, batch_size)
         rows = [self.probabilities([self.read(picture) for picture in batch]) for batch in batches]
         return Classifications.of(torch.cat(rows), self.classes, found)
+
+    def batches(self, items: Sequence[Item], batch_size: int) -> Iterator[Sequence[Item]]:
+        """The items in batches of `batch_size`, or of as many images as have room in memory."""
+        step = min(batch_size, self._most_at_once())
+        return (items[start : start + step] for start in range(0, len(items), step))
+
+    def _most_at_once(self) -> int:
+        return MOST_VALUES // math.prod(self.preprocessing.shape)
 
     def results(self, images: Mapping[Picture, Tensor]) -> Classifications:
         """Classify images that were read; images: image -> its output of `read`."""

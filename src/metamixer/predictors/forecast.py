@@ -11,7 +11,7 @@ from PIL import Image
 from ..data.series.frames import from_polars, plain_rows
 from ..drawing.figures import save_figure, write_figure
 from ..errors import InputError
-from ..system.files import write_text, written_whole
+from ..system.files import plain_table, write_text, written_whole
 from .results import Result
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Forecast(Result):
                 self.pandas.to_parquet(part)
 
         return {
-            ".csv": lambda path: write_text(path, self.pandas.to_csv(index=False).rstrip("\n")),
+            ".csv": lambda path: write_text(path, plain_table(self.pandas).to_csv(index=False).rstrip("\n")),
             ".parquet": write_parquet,
             ".json": super().writers()[".json"],
             **dict.fromkeys((".png", ".jpg", ".pdf", ".svg"), draw),

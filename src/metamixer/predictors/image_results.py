@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from ..data.images.given import as_array, picture_of
+from ..data.images.given import as_array, deep_file_of, picture_of
 from ..data.images.lossless import FORMATS, SUFFIXES, PictureFile, in_format_of, metadata_of, write_picture_file
 from ..errors import InputError
 from ..system.files import written_whole
@@ -22,14 +22,21 @@ class ImageResult(Result):
     @property
     def image(self) -> Image.Image:
         """The result as a Pillow image."""
-        pixels = self.view(np.ndarray) if isinstance(self, np.ndarray) else as_array(self.plain())
+        pixels = self._pixels()
         return picture_of(pixels.clip(0, 1) if pixels.dtype.kind == "f" else pixels)  # the network may exceed white
+
+    def _pixels(self) -> np.ndarray:
+        return self.view(np.ndarray) if isinstance(self, np.ndarray) else as_array(self.plain())
 
     def draw(self) -> Image.Image:
         return self.image
 
     def writers(self):
         def write(path: Path) -> None:
+            pixels = self._pixels()
+            if pixels.dtype.name == "uint16":
+                write_picture_file(in_format_of(deep_file_of(pixels), path), path)
+                return
             with written_whole(path) as part:
                 form = SUFFIXES[path.suffix.lower()]
                 self.image.save(part, format=form, **FORMATS[form])
@@ -93,12 +100,18 @@ class PillowImage(ImageResult, Image.Image):
     def save(self, fp, format: str | None = None, **options) -> Path | None:
         """Save as Pillow does, with the metadata of the input; an image from a file also keeps its depth.
 
-        Returns the path; None for an open file. Raises InputError for an unknown suffix.
+        Returns the path; None for an open file, which gets 8 bits of color. Raises InputError for an unknown suffix,
+        and for options that would cost the depth.
         """
         if not isinstance(fp, str | Path):
             Image.Image.save(self, fp, format, **{**metadata_of(self), **options})
             return None
         path = Path(fp)
+        if self.file is not None and self.file.is_deep_colour and (format or options):
+            raise InputError(
+                f"{path}: a format or options for color of 16 bits, expected none: Pillow would write 8 bits, as "
+                "RESULT.file.preview().save does"
+            )
         if self.file is None or format or options:
             if format is None and path.suffix.lower() not in Image.registered_extensions():
                 raise InputError(f"{path}: expected a name that ends in one of {', '.join(SUFFIXES)}")

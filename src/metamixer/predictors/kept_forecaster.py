@@ -96,7 +96,8 @@ def read_kept(info: Mapping[str, Any]) -> tuple[KeptForecaster, KeptArguments]:
     for level, margins in kept.get("quantiles", {}).items():
         if len(margins) != horizon or any(len(row) != series for row in margins):
             raise InputError(f"quantiles.{level} of {len(margins)} steps, expected {horizon} of {series} series each")
-        if not level.replace(".", "", 1).isdigit() or not 1 <= float(level) < 100:
+        digits = level.replace(".", "", 1)  # float takes none such as "²"
+        if not (digits.isascii() and digits.isdigit()) or not 1 <= float(level) < 100:
             raise InputError(f"quantiles {level!r}, expected percents from 1 to below 100")
     _expect_calendar(kept.get("frequency"), kept.get("layout", {}).get("zone"))
     return kept, arguments

@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..checkpoints.source import task_of_source
-from ..models.tasks import TASKS
+from ..models.tasks import task_row
 from .predictor import Predictor
 
 
@@ -20,6 +20,6 @@ def load(source: str | Path, *, model: str | None = None, **settings) -> Predict
 
     Raises InputError that names an unreadable or unsuitable source.
     """
-    module, name = TASKS[task_of_source(source, model)].predictor.split(".")
+    module, name = task_row(task_of_source(source, model), source).predictor.split(".")
     predictor = getattr(import_module(f".{module}", __package__), name)
     return predictor.load(source, model=model, **settings)

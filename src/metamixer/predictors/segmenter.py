@@ -15,6 +15,7 @@ from ..data.images.given import pictures_of
 from ..data.images.reading import Picture
 from ..data.segmentation.transforms import SegmentationPreprocessing
 from ..drawing.legend import distinct_colours
+from ..errors import expect_room
 from ..inference.sliding import check_window, label_map
 from ..models.tasks import SEGMENTATION
 from .predictor import Network, Predictor, class_names, preprocessing_of
@@ -61,6 +62,7 @@ class Segmenter(Predictor):
     def example(self) -> Tensor:
         """Noise in the size of a window."""
         side = self.preprocessing.window
+        expect_room("window", (1, 3, side, side))
         return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
 
     def use_windows(self, window: int | None, stride: int | None = None) -> None:

@@ -11,10 +11,14 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
 
 try:
     import fcntl
@@ -219,6 +223,12 @@ def plain_cell(cell: object) -> object:
     except ValueError:
         return f"'{cell}"
     return cell
+
+
+def plain_table(table: "pandas.DataFrame") -> "pandas.DataFrame":
+    """The same without text and names of columns that a spreadsheet takes for formulas."""
+    texts = [name for name in table.columns if not hasattr(table[name], "dt") and table[name].dtype.kind not in "iufM"]
+    return table.assign(**{name: table[name].map(plain_cell) for name in texts}).rename(columns=plain_cell)
 
 
 def write_picture(path: str | Path, picture: Image.Image) -> None:

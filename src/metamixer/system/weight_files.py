@@ -1,6 +1,7 @@
 """Files of weights: read without running code."""
 
 import argparse
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -74,6 +75,7 @@ def read_torch_file(path: Path) -> Mapping:
     expect_file(path)
     try:
         with torch.serialization.safe_globals([argparse.Namespace]), _unpacked(path) as file:
+            _expect_uncompressed(path, file)
             content = torch.load(file, map_location="cpu", weights_only=True)
     except InputError:
         raise
@@ -129,6 +131,21 @@ def _unpacked(path: Path) -> Iterator[Path | IO[bytes]]:
         shutil.copyfileobj(member, file)
         file.seek(0)
         yield file
+
+
+def _expect_uncompressed(path: Path, file: Path | IO[bytes]) -> None:
+    """Raise InputError for a compressed checkpoint: PyTorch writes none, but would unpack one of any size."""
+    if not is_zipfile(file):
+        return
+    size = file.stat().st_size if isinstance(file, Path) else file.seek(0, os.SEEK_END)
+    with ZipFile(file) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > size:
+        raise InputError(
+            f"{path}: {unpacked:,} bytes of tensors in {size:,} bytes, expected no compression: not loaded"
+        )
+    if not isinstance(file, Path):
+        file.seek(0)
 
 
 def expect_finite(state: Mapping[str, Tensor], name: object) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
-from ...errors import above_zero, from_zero_to_one, rising
+from ...errors import above_zero, expect_room, from_zero_to_one, rising
 from ..chance import choose, happens, uniform
 from ..preprocessing import Normalisation
 
@@ -29,6 +29,7 @@ class DetectionPreprocessing(Normalisation):
     def __post_init__(self):
         super().__post_init__()
         above_zero("preprocessing sides", self.short_side, self.long_side)
+        expect_room("preprocessing sides", (3, self.short_side, self.long_side))
 
     def __call__(self, image: Tensor) -> Tensor:
         """(3, H, W) uint8 -> (3, H', W'), resized and normalized."""

@@ -13,6 +13,7 @@ from ...errors import InputError
 from ...system.web import fetch, is_url
 from ..given import each_of
 from .decoding import decoding
+from .lossless import PictureFile
 from .reading import Picture, images_below
 
 EXPECTED = "a path, a URL, a Pillow image, an array (height, width, 3) or a tensor (3, height, width)"
@@ -68,9 +69,7 @@ def as_array(pixels: np.ndarray | Tensor) -> np.ndarray:
 
 def picture_of(pixels: np.ndarray) -> Image.Image:
     """A Pillow image of an array (H, W) or (H, W, 1, 3 or 4): uint8, uint16, bool, or floating point from 0 to 1."""
-    shape = pixels.shape
-    if pixels.ndim not in (2, 3) or 0 in shape or (pixels.ndim == 3 and shape[2] not in CHANNELS):
-        raise InputError(f"image of shape {list(shape)}, expected (height, width) or (height, width, 3), channels last")
+    _expect_image(pixels)
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     elif pixels.dtype == bool:
@@ -82,4 +81,17 @@ def picture_of(pixels: np.ndarray) -> Image.Image:
         pixels = (pixels * 255).round().astype(np.uint8)
     elif pixels.dtype != np.uint8:
         raise InputError(f"image of type {pixels.dtype}, expected uint8, uint16 or floating point")
-    return Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and shape[2] == 1 else np.ascontiguousarray(pixels))
+    gray = pixels.ndim == 3 and pixels.shape[2] == 1
+    return Image.fromarray(pixels[:, :, 0] if gray else np.ascontiguousarray(pixels))
+
+
+def deep_file_of(pixels: np.ndarray) -> PictureFile:
+    """The PNG file of 16 bits of an array (H, W) or (H, W, 1, 3 or 4) of uint16."""
+    _expect_image(pixels)
+    return PictureFile.of(pixels.astype(np.uint16, copy=False), format="PNG")
+
+
+def _expect_image(pixels: np.ndarray) -> None:
+    shape = pixels.shape
+    if pixels.ndim not in (2, 3) or 0 in shape or (pixels.ndim == 3 and shape[2] not in CHANNELS):
+        raise InputError(f"image of shape {list(shape)}, expected (height, width) or (height, width, 3), channels last")

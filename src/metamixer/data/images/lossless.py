@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -75,6 +76,13 @@ class PictureFile:
     quality: int | None = None
     lossless: bool = False
 
+    @classmethod
+    def of(cls, bands: np.ndarray, **about: Any) -> "PictureFile":
+        """From (H, W) or (H, W, 1 to 4), where the second or fourth band is alpha."""
+        bands = bands.reshape(*bands.shape[:2], -1)
+        count = bands.shape[2]
+        return cls(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], **about)
+
     def with_pixels(self, colour: np.ndarray, alpha: np.ndarray | None) -> "PictureFile":
         """A copy with other pixels."""
         return replace(self, colour=colour, alpha=alpha)
@@ -126,9 +134,7 @@ def read_picture(path: Path) -> PictureFile:
             **metadata_of(image),
         }
         bands = decode_deep_png(path) if is_deep_color_png(path) else np.asarray(image.convert(kept_mode(image)))
-    bands = bands.reshape(*bands.shape[:2], -1)
-    count = bands.shape[2]
-    return PictureFile(bands[:, :, : count - 1 + count % 2], None if count % 2 else bands[:, :, -1], **about)
+    return PictureFile.of(bands, **about)
 
 
 def in_format_of(picture: PictureFile, path: Path) -> PictureFile:

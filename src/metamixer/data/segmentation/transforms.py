@@ -9,7 +9,7 @@ from torch.nn import functional as nn_functional
 from torchvision.transforms.v2 import RandomPhotometricDistort
 from torchvision.transforms.v2 import functional as F
 
-from ...errors import above_zero, from_zero_to_one, rising
+from ...errors import above_zero, expect_room, from_zero_to_one, rising
 from ..chance import happens, uniform
 from ..preprocessing import Normalisation
 from .label_maps import IGNORED_PIXEL
@@ -34,6 +34,8 @@ class SegmentationPreprocessing(Normalisation):
         for name in ("short_side", "long_side", "window", "stride"):
             if getattr(self, name) is not None:
                 above_zero(f"preprocessing.{name}", getattr(self, name))
+        if self.short_side is not None:
+            expect_room("preprocessing.short_side and long_side", (3, self.short_side, self.long_side))
 
     def size(self, height: int, width: int, *, scale: float = 1.0) -> tuple[int, int]:
         """Height and width of the resized image."""

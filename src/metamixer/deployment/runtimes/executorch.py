@@ -15,10 +15,10 @@ from torch import Tensor
 from ...errors import InputError, first_line
 from ..description import KEY, Description
 from ..program import Program, capture
-from ..runtime import Runtime
+from ..runtime import Runtime, in_batches
 
-LARGEST_BATCH = 16
-"""The maximum batch, for which a program's memory is planned."""
+BATCHES = range(1, 17)
+"""Batch sizes of a program; memory is planned for the largest."""
 
 
 class ExecuTorch(Runtime):
@@ -34,18 +34,17 @@ class ExecuTorch(Runtime):
         self.lock = threading.Lock()
 
     def run(self, x: Tensor) -> Tensor:
-        """x: float32 -> float32; raises InputError for a batch larger than memory was planned for."""
-        if self.shape[0] is None and len(x) > LARGEST_BATCH:
-            raise InputError(
-                f"batch of {len(x)}, expected at most {LARGEST_BATCH}, for which the program's memory is planned"
-            )
+        """x: float32 -> float32; a batch larger than memory was planned for in parts."""
+        return in_batches(self._execute, x, BATCHES) if self.shape[0] is None else self._execute(x)
+
+    def _execute(self, x: Tensor) -> Tensor:
         with self.lock:
             return self.method.execute([x.contiguous()])[0].clone()
 
 
 def write(program: Program, path: Path) -> None:
-    """Write a program with a batch of up to `LARGEST_BATCH`, on XNNPACK with a fallback to portable kernels."""
-    free = {0: torch.export.Dim("batch", min=1, max=LARGEST_BATCH)} if program.dynamic else {}
+    """Write a program in the batch sizes of `BATCHES`, on XNNPACK with a fallback to portable kernels."""
+    free = {0: torch.export.Dim("batch", min=BATCHES[0], max=BATCHES[-1])} if program.dynamic else {}
     exported, shape = capture(program.computing(), program.example, free)
     lowered = to_edge_transform_and_lower(
         exported, partitioner=[XnnpackPartitioner()], constant_methods={KEY: program.text(shape)}
