@@ -1,5 +1,7 @@
 """What the benchmarks of super-resolution and restoration compute besides what they measure."""
 
+import io
+import json
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,24 @@ def test_the_kinds_of_layers_have_all_multiply_accumulates():
     assert macs.total() == measure(network, x).macs
     token, channel = (macs[kind] for kind in KINDS[:2])
     assert token == 2 * channel == 7 * 2 * 64 * 9 * 8 * 8
+
+
+def test_figures_are_published_for_some_sets_only():
+    from restoration import ONE_FOR_ALL, PER_LEVEL, SETS, published
+
+    tests = [{"set": name, "degradation": how} for name, hows in SETS.items() for how in hows]
+    assert {test["set"] for test in tests if not published(ONE_FOR_ALL, test)} == {"val_color"}
+    assert {test["set"] for test in tests if published(PER_LEVEL, test)} == {"Set12", "BSD68"}
+    assert published(PER_LEVEL, {"set": "Set12", "degradation": "noise_25"}) == "30.44"
+
+
+def test_a_restorer_s_speed_is_measured_when_asked(monkeypatch, capsys):
+    import restoration_speed
+
+    monkeypatch.setattr(restoration_speed, "HEIGHT", 12)
+    monkeypatch.setattr(restoration_speed, "WIDTH", 16)
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n\n"))
+    restoration_speed.run({})
+    ready, *runs = capsys.readouterr().out.splitlines()
+    assert ready == "ready" and len(runs) == 2
+    assert all(json.loads(run).keys() == {"seconds", "peak_gib"} for run in runs)
