@@ -241,6 +241,15 @@ class TestStrength:
         assert coarse.strength == 1 and coarse.estimate.quality == 30
         assert str(coarse) == f"noise {coarse.estimate.noise:.1f}, JPEG quality about 30, strength 1.00"
 
+    def test_clean_photographs_stay_as_they_are_by_the_packaged_weights(self):
+        """Details with some strength, by a little noise or an earlier JPEG file of quality 85; one without."""
+        restorer = Restorer.load()
+        for name, top, left in (("astronaut", 8, 8), ("chelsea", 80, 160), ("coins", 8, 8), ("brick", 8, 8)):
+            clean = getattr(photographs, name)()[top : top + 128, left : left + 128]
+            result = restorer(clean)
+            assert (result.strength > 0.3) == (name != "brick")
+            assert psnr(result, clean) >= 45
+
     @pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
     def test_refuses_other_values(self, restorer, checkpoint, strength):
         with pytest.raises(InputError, match=f"strength {strength}, expected 0 to 1"):
