@@ -211,6 +211,15 @@ class TestChannels:
         np.testing.assert_array_equal(both(picture("L")), gray(picture("L")))
         assert Restorer.load("ffnet_restore_gray").channels == 1
 
+    def test_the_network_for_gray_runs_in_the_backend_and_precision_asked_for(self, packaged):
+        gray = random(20, 30)
+        both, alone = (
+            Restorer.load(name, strength=1.0, backend="eager", precision="bf16")
+            for name in (None, "ffnet_restore_gray")
+        )
+        np.testing.assert_array_equal(both(gray), alone(gray))
+        assert not np.array_equal(both(gray), Restorer.load("ffnet_restore_gray", strength=1.0)(gray))
+
 
 class TestStrength:
     def test_0_is_the_identity(self, restorer):

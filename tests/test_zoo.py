@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import threading
 import zipfile
@@ -203,6 +204,17 @@ class TestMirror:
     def test_says_what_to_do_where_nothing_is_to_be_had(self, release):
         with pytest.raises(InputError, match=r"file.pth: can't be downloaded .* METAMIXER_WEIGHTS"):
             download(self.URL)
+
+
+def test_files_of_one_name_at_other_addresses_are_other_files(release):
+    folder, asked = release
+    server = os.environ["METAMIXER_WEIGHTS"]
+    for owner in ("one", "two"):
+        (folder / owner).mkdir()
+        (folder / owner / "file.pth").write_bytes(owner.encode())
+    contents = [download(f"{server}/{owner}/file.pth").read_bytes() for owner in ("one", "two", "one")]
+    assert contents == [b"one", b"two", b"one"]
+    assert asked == ["one/file.pth", "two/file.pth"]
 
 
 def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
