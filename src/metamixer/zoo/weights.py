@@ -187,9 +187,9 @@ WEIGHTS: tuple[Weights, ...] = (
     _upscaler("ffnet_sr", "FFNetSR_DF2K_2.pth", 10, "DF2K", 38.32),
     _restorer(
         "ffnet_restore",
-        "3e359a981b32a34c12763d82af1b5b4bdc118795a71166cb4f68bba93727259a",
-        33.70,
-        33.61,
+        "2f7acf1b2e91f8f3705ac8228a78611350d44cf2fca04f6dbb724e881f64d85e",
+        33.80,
+        33.74,
         tests=("val_color, noise of 25", "val_color, JPEG of quality 20"),
     ),
     _restorer(
