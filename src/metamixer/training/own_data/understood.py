@@ -66,7 +66,12 @@ def write_split(out: Path, parts: Mapping[str, Sequence[str]]) -> Path:
 
 
 def place(file: Path, target: Path) -> None:
-    """Add a file to the split: as a link, or as a copy if the system doesn't support links."""
+    """Add a file to the split: as a link, or as a copy if the system doesn't support links.
+
+    Raises InputError if the target exists: a copy would be written through a link, into the user's file.
+    """
+    if os.path.lexists(target):
+        raise InputError(f"{file}: {target} exists, expected different names of files")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.symlink(file.resolve(), target)
