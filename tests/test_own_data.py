@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -185,6 +187,38 @@ def test_a_file_of_the_split_is_never_written_twice(tmp_path):
     with pytest.raises(InputError, match=r"b\.png: .*one\.png exists, expected different names of files"):
         place(second, tmp_path / "split" / "one.png")
     assert first.read_text() == "a"
+
+
+def test_a_folder_split_of_the_user_is_never_removed(tmp_path, capsys):
+    data = write_classes(tmp_path / "flowers" / "split", count=2)
+    before = sorted(data.rglob("*"))
+    assert main(["train", str(data), "--out", str(data.parent), "--epochs", "1"]) == 2
+    assert f"out {data.parent}: {data} isn't from an earlier run, expected another folder" in capsys.readouterr().err
+    assert sorted(data.rglob("*")) == before
+    assert [path.name for path in data.parent.iterdir() if path.name != ".lock"] == ["split"]
+
+
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "a+")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_in_which_another_process_trains_stays_as_it_is(tmp_path, capsys):
+    data, out = write_classes(tmp_path / "data", count=2), tmp_path / "run"
+    (out / "split").mkdir(parents=True)
+    for name in ("split.json", "recipe.yaml"):
+        (out / name).write_text("of the other")
+    command = [sys.executable, "-c", HOLDER, str(out / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        assert main(["train", str(data), "--out", str(out), "--epochs", "1"]) == 2
+    assert "trains there, expected another folder, or that run to end first" in capsys.readouterr().err
+    assert {path.name for path in out.rglob("*")} == {".lock", "split", "split.json", "recipe.yaml"}
+    assert all((out / name).read_text() == "of the other" for name in ("split.json", "recipe.yaml"))
 
 
 def test_a_split_that_is_there_is_kept(tmp_path):
