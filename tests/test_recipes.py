@@ -140,7 +140,12 @@ def test_an_unknown_model_argument_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("given", "mode"), [({"monitor": "val/loss", "mode": "min"}, "min"), ({"monitor": "val/top5"}, "max")]
+    ("given", "mode"),
+    [
+        ({"monitor": "val/top5", "mode": "min"}, "min"),
+        ({"monitor": "val/top5"}, "max"),
+        ({"monitor": "val/loss"}, "min"),
+    ],
 )
 def test_a_recipe_may_choose_its_best_checkpoint_itself(given, mode, parse, tmp_path):
     recipe = yaml.safe_load((RECIPES / "classification" / "digits.yaml").read_text())
