@@ -13,8 +13,8 @@ from metamixer.errors import InputError
 from metamixer.tasks import Classification, FrozenStages, HeadFirst, Optimization
 
 
-def trained(*callbacks, epochs=2, **model_args):
-    """The states of a small network before training and after each epoch."""
+def trained(*callbacks, epochs=2, resumed=None, **model_args):
+    """The states of a small network before training and after each epoch; resumed: a checkpoint."""
     torch.manual_seed(0)
     args = {"depths": [1, 1, 1, 1], **model_args}
     optimization = Optimization(warmup_epochs=0)
@@ -36,7 +36,7 @@ def trained(*callbacks, epochs=2, **model_args):
         enable_model_summary=False,
         callbacks=[*callbacks, Keep()],
     )
-    trainer.fit(task, DigitsData(batch_size=8, preprocessing=Preprocessing(size=32, crop_pct=1.0)))
+    trainer.fit(task, DigitsData(batch_size=8, preprocessing=Preprocessing(size=32, crop_pct=1.0)), ckpt_path=resumed)
     return states
 
 
@@ -64,6 +64,20 @@ def test_both_together():
     moved = changed(second, third)
     assert not [key for key in moved if key.startswith(("stem.", "stages.0."))]
     assert [key for key in moved if key.startswith("stages.1.")]
+
+
+@pytest.mark.parametrize(
+    ("callback", "still"), [(HeadFirst, ("stem.", "stages.")), (FrozenStages, ("stem.", "stages.0."))]
+)
+def test_a_run_resumed_within_an_epoch_holds_the_same(callback, still, tmp_path):
+    class Save(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            trainer.save_checkpoint(tmp_path / f"{batch_idx}.ckpt")
+
+    first, whole = trained(callback(1), Save(), epochs=1)
+    *_, last = trained(callback(1), epochs=1, resumed=tmp_path / "0.ckpt")
+    assert changed(whole, last) == set(), "it ends as the unbroken one"
+    assert not [key for key in changed(first, last) if key.startswith(still)]
 
 
 @pytest.mark.parametrize("stages", [4, 9])

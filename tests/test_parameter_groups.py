@@ -79,6 +79,33 @@ def test_rates_of_layers_are_timms(network):
             assert group["lr"] == pytest.approx(timms[id(parameter)])
 
 
+def test_a_longer_training_goes_on_in_its_own_cycle():
+    network = torch.nn.Linear(2, 1)
+
+    def begin(steps):
+        optimizer = RECIPES["points"].optimizer(network)
+        return optimizer, RECIPES["points"].scheduler(optimizer, steps=steps, steps_per_epoch=4)
+
+    def rates(optimizer, schedule, steps):
+        found = []
+        for _ in range(steps):
+            optimizer.step()
+            schedule.step()
+            found.append([group["lr"] for group in optimizer.param_groups])
+        return found
+
+    expected = rates(*begin(8), 8)
+    optimizer, schedule = begin(4)
+    rates(optimizer, schedule, 4)
+    checkpoint = {"optimizer_states": [optimizer.state_dict()], "lr_schedulers": [schedule.state_dict()]}
+    groups = RECIPES["points"].groups(network)
+    regroup(checkpoint, names_of_groups(groups), groups)
+    optimizer, schedule = begin(8)
+    optimizer.load_state_dict(checkpoint["optimizer_states"][0])
+    schedule.load_state_dict(checkpoint["lr_schedulers"][0])
+    assert rates(optimizer, schedule, 4) == expected[4:]
+
+
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_an_optimizer_state_of_0_1_0_loads_into_the_current_groups(recipe, network):
     """Version 0.1.0's checkpoints have other groups, without names."""

@@ -17,6 +17,7 @@ from metamixer import create_model
 from metamixer.errors import InputError
 from metamixer.models.tasks import TASKS
 from metamixer.training import command_line
+from metamixer.training.horizon import expand_horizon
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 BENCHMARKS = RECIPES.parent / "benchmarks"
@@ -140,13 +141,33 @@ def test_an_unknown_model_argument_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("given", "mode"), [({"monitor": "val/loss", "mode": "min"}, "min"), ({"monitor": "val/top5"}, "max")]
+    ("given", "mode"),
+    [
+        ({"monitor": "val/top5", "mode": "min"}, "min"),
+        ({"monitor": "val/top5"}, "max"),
+        ({"monitor": "val/loss"}, "min"),
+    ],
 )
 def test_a_recipe_may_choose_its_best_checkpoint_itself(given, mode, parse, tmp_path):
     recipe = yaml.safe_load((RECIPES / "classification" / "digits.yaml").read_text())
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "checkpoint": given}))
     checkpoint = parse(tmp_path / "recipe.yaml").checkpoint
     assert (checkpoint.monitor, checkpoint.mode) == (given["monitor"], mode)
+
+
+def test_a_horizon_takes_the_settings_of_all_recipes_in_their_order(tmp_path):
+    common = {"out": "runs/mine", "at_horizon": {96: {"model.loss": "mae", "data.batch_size": 8}}}
+    recipes = (common, {"at_horizon": {96: {"data.batch_size": 16}}}, {"seed_everything": 1})
+    words = ["fit"]
+    for number, content in enumerate(recipes):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(yaml.safe_dump(content))
+        words += ["--config", str(path)]
+    expanded = expand_horizon([*words, "--horizon", "96"])
+    assert {"--out=runs/mine_96", "--model.loss=mae", "--data.batch_size=16"} < set(expanded)
+    (tmp_path / "0.yaml").write_text("at_horizon: 7")
+    with pytest.raises(InputError, match=r"0\.yaml: at_horizon 7, expected settings by horizon"):
+        expand_horizon([*words, "--horizon", "96"])
 
 
 def test_a_horizon_is_for_forecasting_alone(parse, tmp_path):

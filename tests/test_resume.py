@@ -109,11 +109,20 @@ two_processes.compare(Path({str(tmp_path)!r}))
     assert "the second process was started" in result.stdout, "both are done to the end"
 
 
-def test_early_stopping_takes_the_tasks_metric():
-    stop = EarlyStop(patience=2)
+@pytest.mark.parametrize(
+    ("given", "monitor", "mode"),
+    [
+        ({}, "val/top1", "max"),
+        ({"monitor": "val/top5"}, "val/top5", "max"),
+        ({"monitor": "val/loss"}, "val/loss", "min"),
+        ({"monitor": "val/loss", "mode": "max"}, "val/loss", "max"),
+    ],
+)
+def test_early_stopping_takes_the_metric_and_its_mode_from_the_task(given, monitor, mode):
+    stop = EarlyStop(**given, patience=2, min_delta=0.1)
     stop.setup(
         SimpleNamespace(val_check_interval=1.0, check_val_every_n_epoch=1), SimpleNamespace(spec=CLASSIFICATION), "fit"
     )
-    assert (stop.monitor, stop.mode) == ("val/top1", "max")
-    assert stop.best_score == -float("inf")
-    assert stop.state_key == EarlyStopping("val/top1", mode="max").state_key
+    expected = EarlyStopping(monitor, mode=mode, patience=2, min_delta=0.1)
+    for name in ("monitor", "mode", "best_score", "min_delta", "state_key"):
+        assert getattr(stop, name) == getattr(expected, name), name

@@ -12,6 +12,7 @@ from metamixer.data.super_resolution.pairs import ImagePairs, Patches
 from metamixer.data.super_resolution.quality import luma, psnr, ssim
 from metamixer.data.super_resolution.resizing import imresize
 from metamixer.errors import DivergenceError, InputError
+from metamixer.tasks import SuperResolution
 from metamixer.training import command_line
 
 
@@ -208,6 +209,18 @@ def fit(root, *extra, command="fit"):
     given = {argument.split("=")[0].removeprefix("--") for argument in extra}
     flags = [f"--{key}={value}" for key, value in arguments.items() if key not in given]
     return command_line.run([command, *flags, *extra])
+
+
+def test_a_perfect_image_leaves_the_mean_finite(monkeypatch):
+    task = SuperResolution("ffnet_sr_nano", model_args={"dim": 8, "depth": 1})
+    large = torch.full((2, 3, 32, 32), 200, dtype=torch.uint8)
+    enlarged = large / 255
+    enlarged[1] -= 5 / 255
+    monkeypatch.setattr(task, "forward", lambda small: enlarged)
+    monkeypatch.setattr(task, "log_dict", lambda *_, **__: None)
+    task.measure("val", (large[:, :, ::2, ::2] / 255, large))
+    other = psnr(*(image[1].permute(1, 2, 0).numpy() for image in (large - 5, large)), border=2)
+    assert task.measures["val"]["psnr"].compute().item() == pytest.approx((100 + other) / 2)
 
 
 @pytest.mark.filterwarnings("ignore")

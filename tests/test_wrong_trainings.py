@@ -203,6 +203,18 @@ def test_splits_of_different_classes_are_an_error(split, other, recipe, tmp_path
     assert f"no images in the {other} split" in error
 
 
+def test_a_test_split_without_one_of_the_classes_is_an_error(tmp_path):
+    root = image_folder(tmp_path / "images")
+    for split in ("train", "val"):
+        shutil.copytree(root / split / "light", root / split / "white")
+    shutil.copytree(root / "val", root / "test")
+    data = ImageData(str(root), test_split="test", num_workers=0)
+    assert [label for _, label in data.evaluation_dataset("test")] == [0] * 8 + [1] * 8 + [2] * 8
+    shutil.rmtree(root / "test" / "dark")  # its other classes would have the labels 0 and 1
+    with pytest.raises(InputError, match=r"class 'dark' \(1 such\) of the validation split has no images in the test "):
+        data.evaluation_dataset("test")
+
+
 def test_a_checkpoint_of_another_network_is_not_resumed(recipe, tmp_path, capsys):
     assert fit(recipe(), tmp_path / "run", "--trainer.max_epochs", "1") == 0
     assert fit(recipe(), tmp_path / "run", "--resume", "true", "--model.model_args.depths", "[1, 1, 2, 1]") == 2

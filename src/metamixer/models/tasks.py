@@ -50,6 +50,12 @@ class TaskSpec:
             return f"{100 * value:.1f} %"
         return " ".join(filter(None, [f"{value:.4g}", self.unit]))
 
+    def mode_of(self, metric: str) -> Literal["max", "min"]:
+        """Whether a metric is maximized or minimized: the task's as in its row, losses and errors minimized."""
+        if metric == self.monitor:
+            return self.mode
+        return "min" if metric.partition("/")[2] in ("loss", "mse", "mae") else "max"
+
 
 def example_image(default: int | None) -> Callable[[nn.Module, Info, int | None], Tensor]:
     """An image (1, C, side, side) in [0, 1]; side: as requested, the preprocessing's, or the default."""

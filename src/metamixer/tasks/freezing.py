@@ -39,6 +39,10 @@ class FrozenStages(L.Callback):
             if name in stem or stage_of.get(name, self.stages) < self.stages:
                 parameter.requires_grad_(False)
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A run that is resumed within an epoch doesn't start that epoch."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         hold_statistics(pl_module.network)
 
@@ -57,6 +61,10 @@ class HeadFirst(L.Callback):
         at_least("epochs", epochs, 1)
         self.epochs = epochs
         self.waiting: list[nn.Parameter] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A run that is resumed within an epoch doesn't start that epoch."""
+        self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         network = pl_module.network

@@ -8,8 +8,8 @@ class EarlyStop(EarlyStopping):
     """Stop a training whose metric has not improved for some validations.
 
     Args:
-        monitor: the metric; None: the task's, with its mode.
-        mode: "max" or "min"; None: the task's.
+        monitor: the metric; None: the task's.
+        mode: "max" or "min"; None: the metric's, "min" for losses and errors.
         patience: validations without improvement before the stop.
         min_delta: smallest change that counts as an improvement.
     """
@@ -24,9 +24,9 @@ class EarlyStop(EarlyStopping):
         spec = getattr(pl_module, "spec", None)
         if spec is not None:
             self.monitor = self.monitor or spec.monitor
-            if self.own_mode is None and self.monitor == spec.monitor and self.mode != spec.mode:
-                self.mode = spec.mode
-                self.best_score = -self.best_score
+            mode = self.own_mode or spec.mode_of(self.monitor)
+            if mode != self.mode:
+                self.mode, self.best_score, self.min_delta = mode, -self.best_score, -self.min_delta
         super().setup(trainer, pl_module, stage)
 
     @property

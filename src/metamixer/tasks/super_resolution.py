@@ -29,6 +29,9 @@ def psnr_loss(actual: Tensor, target: Tensor) -> Tensor:
     return (errors + 1e-5).log10().mean()
 
 
+MOST_DB = 100.0
+"""PSNR of a perfectly restored image in the mean, which its own, infinity, would make infinite."""
+
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "psnr": psnr_loss}
 """Name -> (actual, target) -> scalar."""
 
@@ -96,7 +99,7 @@ class SuperResolution(Task):
         return {}
 
     def measure(self, split: str, batch: Sequence[Tensor]) -> None:
-        """PSNR and SSIM on Y without a border of `scale` pixels, mean over the images, in float32."""
+        """PSNR (at most MOST_DB) and SSIM on Y without a border of `scale` pixels, mean over the images, in float32."""
         small, large = batch
         with torch.autocast(small.device.type, enabled=False):
             enlarged = self(small)
@@ -105,7 +108,8 @@ class SuperResolution(Task):
                 restored = restored.mean(dim=0, keepdim=True)
             pair = to_pixels(restored), original.permute(1, 2, 0).cpu().numpy()
             for name, measure in (("psnr", psnr), ("ssim", ssim)):
-                self.measures[split][name].update(measure(*pair, border=self.model_args["scale"]))
+                value = measure(*pair, border=self.model_args["scale"])
+                self.measures[split][name].update(min(value, MOST_DB))
         self.log_dict(
             {f"{split}/{name}": measure for name, measure in self.measures[split].items()},
             on_epoch=True,

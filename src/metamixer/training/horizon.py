@@ -12,9 +12,9 @@ from ..system.yaml_files import read_yaml
 
 
 def expand_horizon(arguments: list[str]) -> list[str]:
-    """Replace `--horizon N` by settings of model, data and --out, and those of the recipe's `at_horizon`.
+    """Replace `--horizon N` by settings of model, data and --out, and those of the recipes' `at_horizon`.
 
-    They are inserted right after the recipe, so that later options override them.
+    They are inserted right after the last recipe, so that later options override them.
     """
     arguments = list(in_two_words(arguments))
     recipes = [argument for flag, argument in pairwise(arguments) if flag == "--config"]
@@ -22,17 +22,15 @@ def expand_horizon(arguments: list[str]) -> list[str]:
     if not recipes or not horizons:
         return arguments
     horizon = horizons[-1]
+    out, changes = "runs/latest", {}
     for path in recipes:
         recipe = read_yaml(Path(path), expected="a recipe")
         if not isinstance(recipe, dict) or not horizon.isdigit():
             raise InputError(f"--horizon {horizon}, expected a number of steps and a recipe for forecasting")
         expect_forecasting(model_class(class_path(recipe)), f"--horizon {horizon}")
-    changes = recipe.get("at_horizon") or {}
-    changes = changes.get(int(horizon)) or {} if isinstance(changes, dict) else changes
-    if not isinstance(changes, dict):
-        raise InputError(f"{path}: at_horizon {shown(recipe['at_horizon'])}, expected settings by horizon")
+        out, changes = recipe.get("out", out), {**changes, **changes_at(int(horizon), recipe, path)}
     settings = {
-        "out": f"{recipe.get('out', 'runs/latest')}_{horizon}",
+        "out": f"{out}_{horizon}",
         "model.horizon": horizon,
         "data.horizon": horizon,
         **changes,
@@ -40,6 +38,15 @@ def expand_horizon(arguments: list[str]) -> list[str]:
     expanded = [f"--{key}={value}" for key, value in settings.items()]
     end = len(arguments) - arguments[::-1].index("--config") + 1
     return [*arguments[:end], *expanded, *arguments[end:]]
+
+
+def changes_at(horizon: int, recipe: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The settings that differ at a horizon; raises InputError that names the recipe's path."""
+    changes = recipe.get("at_horizon") or {}
+    changes = changes.get(horizon) or {} if isinstance(changes, dict) else changes
+    if not isinstance(changes, dict):
+        raise InputError(f"{path}: at_horizon {shown(recipe['at_horizon'])}, expected settings by horizon")
+    return changes
 
 
 def expect_forecasting(model: type | None, option: str) -> None:

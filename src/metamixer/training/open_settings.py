@@ -10,15 +10,14 @@ from ..models.tasks import TaskSpec
 
 
 def choose_monitor(checkpoint: Namespace, spec: TaskSpec) -> None:
-    """Fill in the task's metric and mode where the options of the best checkpoint name none."""
+    """Fill in the task's metric, and the metric's mode, where the options of the best checkpoint name none."""
     if checkpoint.monitor is None and checkpoint.mode not in (None, spec.mode):
         raise InputError(
             f"checkpoint.mode {checkpoint.mode!r} for {spec.monitor}, the task's metric, expected {spec.mode!r}, or "
             "another metric by checkpoint.monitor"
         )
-    monitor = checkpoint.monitor or spec.monitor
-    checkpoint.mode = checkpoint.mode or (spec.mode if monitor == spec.monitor else "max")
-    checkpoint.monitor = monitor
+    checkpoint.monitor = checkpoint.monitor or spec.monitor
+    checkpoint.mode = checkpoint.mode or spec.mode_of(checkpoint.monitor)
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:

@@ -88,12 +88,19 @@ class ImageData(DataModule):
         images = self._read("train", transform)
         names = class_names(getattr(images, "reader", None))
         if names and self.classes:
-            expect_same_classes(names, self.classes)
+            expect_same_classes({"training": names, "validation": self.classes})
         return images
 
     def evaluation_dataset(self, split: str) -> Dataset:
-        """A split ("train", "val" or "test"), preprocessed for evaluation."""
-        return self._read(split, self.preprocessing.transform())
+        """A split ("train", "val" or "test"), preprocessed for evaluation.
+
+        Raises InputError if the test split's classes differ from the validation split's.
+        """
+        images = self._read(split, self.preprocessing.transform())
+        names = class_names(getattr(images, "reader", None))
+        if split == "test" and names and self.classes:
+            expect_same_classes({"validation": self.classes, "test": names})
+        return images
 
     def _read(self, split: str, transform: Transform) -> Dataset:
         if split == "train" and not self.dataset:

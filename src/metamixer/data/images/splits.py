@@ -1,6 +1,7 @@
 """The splits of an image folder, and whether their classes match."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import permutations
 from pathlib import Path
 
 from ...errors import InputError
@@ -35,9 +36,12 @@ def expect_two_splits(root: str, train: str, val: str) -> None:
         )
 
 
-def expect_same_classes(train: Sequence[str], val: Sequence[str]) -> None:
-    """Raise InputError for a class in only one of the splits, because class indices would differ."""
-    for names, others, here, there in ((train, val, "training", "validation"), (val, train, "validation", "training")):
+def expect_same_classes(classes: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError for a class in only one of the splits, because class indices would differ.
+
+    classes: the name of each split -> its classes.
+    """
+    for (here, names), (there, others) in permutations(classes.items(), 2):
         lone = [name for name in names if name not in others]
         if lone:
             raise InputError(

@@ -117,10 +117,12 @@ def regroup(checkpoint: dict[str, Any], before: list[list[str]], groups: Groups)
 
 
 def _match_schedule(schedule: dict[str, Any], groups: list[Mapping[str, Any]]) -> None:
-    """Set the per-group lists of a schedule's state to the values of these groups."""
+    """Set the per-group lists of a schedule's state to the values of these groups, and leave its length open."""
     values = {
         "base_lrs": [group.get("initial_lr", group["lr"]) for group in groups],
         "_last_lr": [group["lr"] for group in groups],
         "lr_lambdas": [None] * len(groups),
     }
     schedule.update({key: value for key, value in values.items() if key in schedule})
+    for key in ("total_steps", "_schedule_phases"):  # of OneCycleLR: a resumed training may be longer
+        schedule.pop(key, None)

@@ -59,6 +59,7 @@ def classes_in(masks: Sequence[Path], numbers: Sequence[set[int]]) -> list[int]:
 def prepare_masks(
     out: Path,
     *,
+    folders: tuple[Path, Path],
     parts: Mapping[str, Sequence[tuple[Path, Path]]],
     described: Path | None,
     numbers: Sequence[int],
@@ -66,13 +67,13 @@ def prepare_masks(
 ) -> dict:
     """Write links to each split's images and masks, and classes.yaml: `described`, or by the masks' values.
 
-    Returns the data's options.
+    folders: of images and masks, below which their paths stay the same. Returns the data's options.
     """
     root = write_split(out, {kind: [str(image) for image, _ in part] for kind, part in parts.items()})
     for kind, part in parts.items():
         for image, mask in part:
-            place(image, root / kind / image.name)
-            place(mask, root / f"{kind}_labels" / f"{image.stem}.png")
+            for file, folder, split in zip((image, mask), folders, (kind, f"{kind}_labels"), strict=True):
+                place(file, root / split / file.relative_to(folder))
     if described:
         place(described, root / "classes.yaml")
     else:
@@ -86,9 +87,18 @@ def prepare_masks(
     return {"root": str(root), "batch_size": batch_size, "grey_images": True, "augmentation": dict(augmentation)}
 
 
+def expect_own_masks(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Raise InputError for images of one name, such as a.jpg and a.png, which have one mask."""
+    of_mask: dict[Path, Path] = {}
+    for image, mask in pairs:
+        if (other := of_mask.setdefault(mask, image)) != image:
+            raise InputError(f"{image}: has the mask of {other}, expected a mask of its own")
+
+
 def understand_masks(folder: Path, seed: int) -> OwnData:
     images, masks = mask_folders(folder)
     pairs = pair_files(images, masks)
+    expect_own_masks(pairs)
     at_least_two(len(pairs), f"{folder}: images with masks")
     sizes = expect_readable([image for image, _ in pairs])
     described = folder / "classes.yaml"
@@ -107,6 +117,7 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
 
     prepare = partial(
         prepare_masks,
+        folders=(images, masks),
         parts={"train": train, "val": val},
         described=described if described.is_file() else None,
         numbers=numbers,

@@ -6,7 +6,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
 
 from ...checkpoints.reached import write_data
 from ...errors import MOST_EPOCHS, InputError, InputWarning, counted, expect_integer, expect_seed, printable
@@ -25,7 +26,7 @@ from ...system.weight_files import read_torch_file
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
-from ..run_folder import CHECKPOINTS, TUNING
+from ..run_folder import CHECKPOINTS, TUNING, locked
 from .kinds import understand
 from .start import Start, find_start
 from .understood import OwnData
@@ -85,7 +86,7 @@ def fit(
     data, out = understand(path, seed), Path(out)
     start = find_start(data, initial)
     print(printable(f"{path}: {data.understood}"), flush=True)
-    with removed_where_it_fails(out), naming_originals(out / "split"):
+    with removed_where_it_fails(out), locked_by_the_first(out), naming_originals(out / "split"):
         recipe = recipe_of(data, start, out, seed=seed)
         length = "" if epochs else f", up to about {minutes:g} min"
         epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
@@ -146,6 +147,11 @@ def removed_where_it_fails(out: Path) -> Iterator[None]:
         if not was_there and not any((out / name).exists() for name in (*CHECKPOINTS, TUNING)):
             shutil.rmtree(out, ignore_errors=True)
         raise
+
+
+def locked_by_the_first(out: Path) -> AbstractContextManager[None]:
+    """Lock the run folder, in the first of several processes; `metamixer fit` does so again when it begins."""
+    return nullcontext() if rank_zero_only.rank else locked(out)
 
 
 @contextmanager

@@ -56,17 +56,27 @@ def split(items: Sequence[Item], seed: int) -> tuple[list[Item], list[Item]]:
 
 
 def write_split(out: Path, parts: Mapping[str, Sequence[str]]) -> Path:
-    """Write the files of each split to split.json in the run folder; returns a new, empty folder for the split."""
-    folder = out / "split"
+    """Write the files of each split to split.json in the run folder; returns a new, empty folder for the split.
+
+    Raises InputError for a folder `split` without a split.json, which is the user's.
+    """
+    folder, files_of = out / "split", out / "split.json"
+    if folder.exists() and not files_of.is_file():
+        raise InputError(f"out {out}: {folder} isn't from an earlier run, expected another folder for the run")
+    write_text(files_of, json.dumps({name: list(files) for name, files in parts.items()}, indent=1))
     if folder.is_dir():
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    write_text(out / "split.json", json.dumps({name: list(files) for name, files in parts.items()}, indent=1))
+    folder.mkdir()
     return folder
 
 
 def place(file: Path, target: Path) -> None:
-    """Add a file to the split: as a link, or as a copy if the system doesn't support links."""
+    """Add a file to the split: as a link, or as a copy if the system doesn't support links.
+
+    Raises InputError if the target exists: a copy would be written through a link, into the user's file.
+    """
+    if os.path.lexists(target):
+        raise InputError(f"{file}: {target} exists, expected different names of files")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.symlink(file.resolve(), target)
