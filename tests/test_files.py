@@ -92,6 +92,15 @@ def test_a_file_system_without_locks_can_be_written(no_locks, tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_file_system_without_locks_isnt_swept(no_locks, tmp_path):
+    """Nothing tells there what a living process writes."""
+    with written_whole(tmp_path / "a.txt") as part:
+        files.sweep.cache_clear()
+        write_text(tmp_path / "b.txt", "text")  # as another process would
+        assert part.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "b.txt"}
+
+
 def test_a_symlink_planted_as_a_part_file_is_not_followed(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_text("precious")
