@@ -118,8 +118,7 @@ def _lock(file: int | IO, *, wait: bool = False) -> bool:
 def alone(path: Path) -> Iterator[None]:
     """Let one thread of one process at a time read a file, change it and write it; the lock is `path` + `.lock`."""
     with _ALONE, open(f"{path}.lock", "a") as file:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        _lock(file, wait=True)
         yield
 
 
@@ -141,6 +140,8 @@ def held(folder: Path, *, use: tuple[str, str]) -> Iterator[None]:
                 f"out {folder}: {file.read().strip() or 'another process'} {use[0]} there, expected another folder, or "
                 f"that {use[1]} to end first"
             ) from None
+        except OSError:  # a file system without locks
+            pass
         file.truncate(0)
         print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
         yield
