@@ -80,6 +80,14 @@ class TestBacktest:
         assert report.verdict == said
         assert str(report).startswith("backtest on 1 window; ")
 
+    def test_a_series_that_one_forecast_has_no_error_of_is_left_out(self):
+        """As the naive error of a series with a value every second day, at a season of seven."""
+        errors = {"mae": (9.0, 0.5), "mse": (9.0, 0.5), "naive_mae": (np.nan, 1.0), "naive_mse": (np.nan, 1.0)}
+        for zero_shot, said in ((0.4, ", but 25% worse than zero-shot: use zero-shot"), (np.nan, "")):
+            report = Backtest(("x", "y"), 7, 1, **errors, coverage={}, zero_shot_mae=(np.nan, zero_shot))
+            assert report.skill == 0.5
+            assert report.verdict == f"50% better than seasonal-naive{said}"
+
 
 class TestIntervals:
     def test_coverage_equals_the_level(self):

@@ -74,6 +74,41 @@ with written_whole(Path({str(tmp_path)!r}, "a.txt")) as part:
     assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
 
 
+@pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK], ids=errno.errorcode.get)
+def no_locks(request, monkeypatch):
+    """A file system without locks."""
+
+    def fail(*_):
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr("fcntl.flock", fail)
+    monkeypatch.setattr("fcntl.lockf", fail)
+
+
+def test_a_file_system_without_locks_can_be_written(no_locks, tmp_path, monkeypatch):
+    names = iter(["0" * 16])  # a second part file would be the start of an endless loop
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: next(names))
+    write_text(tmp_path / "a.txt", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_system_without_locks_isnt_swept(no_locks, tmp_path):
+    """Nothing tells there what a living process writes."""
+    with written_whole(tmp_path / "a.txt") as part:
+        files.sweep.cache_clear()
+        write_text(tmp_path / "b.txt", "text")  # as another process would
+        assert part.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "b.txt"}
+
+
+def test_a_file_system_without_locks_holds_a_folder_and_keeps_the_cache_of_deploy(no_locks, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fastest.keep_trial("key", fastest.Form("eager", "fp32"))
+    assert list(fastest.read_trials()) == ["key"]
+    with files.held(tmp_path / "run", use=("trains", "run")):
+        assert (tmp_path / "run").is_dir()
+
+
 def test_a_symlink_planted_as_a_part_file_is_not_followed(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_text("precious")

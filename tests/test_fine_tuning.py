@@ -71,7 +71,7 @@ def test_it_is_kept_only_if_validation_says_so_and_the_packaged_network_stays():
 
 def test_a_forecaster_fine_tunes_saves_and_loads(tmp_path):
     frame = table(sawtooth())
-    forecaster = Forecaster(8, fine_tuning=QUICK, levels=(80,), quantiles=(0.25,)).fit(frame)
+    forecaster = Forecaster(8, fine_tuning=QUICK, levels=(80,), quantiles=(0.25,), positive=True).fit(frame)
     forecast = forecaster.predict()
     assert {"x0", "x0-lo-80", "x0-hi-80", "x0-q-25"} <= set(forecast.columns)
     pandas.testing.assert_frame_equal(forecast, forecaster.predict(frame))
@@ -80,8 +80,9 @@ def test_a_forecaster_fine_tunes_saves_and_loads(tmp_path):
     assert (loaded.horizon, loaded.levels) == (8, (80,))
     with pytest.raises(InputError, match="horizon 0, expected an integer from 1"):
         Forecaster.load(tmp_path / "tuned.safetensors", horizon=0)
-    columns = [name for name in forecast.columns if not name.endswith("-q-25")]
-    pandas.testing.assert_frame_equal(loaded.predict(frame), forecast[columns])
+    pandas.testing.assert_frame_equal(loaded.predict(frame), forecast)
+    other = Forecaster.load(tmp_path / "tuned.safetensors", quantiles=(), positive=False).predict(frame)
+    assert "x0-q-25" not in other and other["x0-lo-80"].min() < 0 == forecast["x0-lo-80"].min()
 
 
 def test_a_second_fit_forgets_the_first(tmp_path):

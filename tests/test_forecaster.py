@@ -150,6 +150,17 @@ def test_one_file_contains_everything(fitted, table, tmp_path):
         fitted.save(tmp_path / "forecaster.pt")
 
 
+def test_a_file_keeps_that_forecasts_are_positive(fitted, table, tmp_path):
+    fitted.save(tmp_path / "any.safetensors")
+    positive = Forecaster.load(tmp_path / "any.safetensors", positive=True)
+    positive.save(tmp_path / "positive.safetensors")
+    forecast = Forecaster.load(tmp_path / "positive.safetensors").predict(table)
+    np.testing.assert_array_equal(values(forecast), values(fitted.predict()).clip(min=0))
+    assert values(fitted.predict()).min() < 0
+    free = Forecaster.load(tmp_path / "positive.safetensors", positive=False).predict(table)
+    pandas.testing.assert_frame_equal(free, fitted.predict())
+
+
 def test_missing_values_are_filled_in_fit_and_refused_in_predict(table, fitted):
     gaps = table.copy()
     gaps.loc[[100, 101, 395], "wind"] = np.nan

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,8 @@ from house_scene import COLOURS, MODEL, NARROW, write_scene
 from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.cli import main
 from metamixer.data import SegmentationPreprocessing
+from metamixer.drawing.legend import distinct_colours
+from metamixer.errors import InputError
 from metamixer.predictors.segmenter import Segmenter
 from random_statistics import randomize
 
@@ -150,6 +153,13 @@ def test_segmenter_of_a_published_checkpoint_knows_its_classes(tmp_path):
         segmenter = Segmenter.load(model="upernet_ffnet_1", checkpoint=tmp_path / "published.pth")
     assert (len(segmenter.classes), segmenter.classes[0]) == (150, "wall")
     assert segmenter.preprocessing.short_side == 512
+
+
+@pytest.mark.parametrize("count", [256, 257])
+def test_more_classes_than_a_label_map_can_hold_are_refused(count):
+    names, preprocessing = [str(label) for label in range(count)], SegmentationPreprocessing()
+    with nullcontext() if count == 256 else pytest.raises(InputError, match="257 classes, expected at most 256"):
+        Segmenter(torch.nn.Identity(), preprocessing, names, distinct_colours(count))
 
 
 def test_fuse_writes_a_deploy_form_that_segments_the_same(checkpoint, root, capsys):

@@ -86,5 +86,11 @@ class Alone:
 
     def write(self, path: str | Path, wanted: Wanted) -> None:
         """Write the network and what was asked of it."""
-        kept = {"horizon": wanted.horizon, "levels": list(wanted.levels), "time": wanted.time}
+        kept = {
+            "horizon": wanted.horizon,
+            "levels": list(map(float, wanted.levels)),
+            "quantiles": list(map(float, wanted.quantiles)),
+            "positive": bool(wanted.positive),
+            "time": wanted.time,
+        }
         write_alone(path, self.network, kept, model=PACKAGED)

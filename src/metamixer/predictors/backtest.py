@@ -70,12 +70,12 @@ class Backtest:
 
     @property
     def skill(self) -> float:
-        """1 - MAE / naive MAE over all variables with values: 0.2 is 20 % better, below 0 is worse; NaN without any."""
+        """1 - MAE / naive MAE over all variables with both: 0.2 is 20 % better, below 0 is worse; NaN without any."""
         return self.skill_over(self.naive_mae)
 
     def skill_over(self, others: Sequence[float]) -> float:
         """`skill` over another forecast with these mean absolute errors."""
-        measured = [errors for errors in zip(self.mae, others, strict=True) if not math.isnan(errors[0])]
+        measured = [errors for errors in zip(self.mae, others, strict=True) if not any(map(math.isnan, errors))]
         if not measured:
             return math.nan
         ours, theirs = map(sum, zip(*measured, strict=True))
@@ -87,12 +87,12 @@ class Backtest:
         if math.isnan(self.skill):
             return "no values to compare with"
         percent = round(100 * self.skill)
-        zero_shot = round(100 * self.skill_over(self.zero_shot_mae)) if self.zero_shot_mae else 0
+        zero_shot = 100 * self.skill_over(self.zero_shot_mae) if self.zero_shot_mae else math.nan
         if percent == 0:
             return f"no better than {self.naive}: use {self.naive}"
         if percent < 0:
             return f"{-percent}% worse: use {self.naive}"
-        worse = f", but {-zero_shot}% worse than zero-shot: use zero-shot" if zero_shot < 0 else ""
+        worse = f", but {-zero_shot:.0f}% worse than zero-shot: use zero-shot" if zero_shot < -0.5 else ""
         return f"{percent}% better than {self.naive}{worse}"
 
     def __str__(self) -> str:

@@ -286,8 +286,9 @@ class Forecaster(Predictor):
         if info["task"] == ZERO_SHOT.name:
             wanted = {**read_alone(info), **settings}
             return cls._of_alone(network, wanted, horizon=horizon, lookback=lookback)
-        if settings:
-            raise InputError(f"{next(iter(settings))}, expected none: the forecaster was trained with its own")
+        refused = [name for name in settings if name != "positive"]
+        if refused:
+            raise InputError(f"{refused[0]}, expected none: the forecaster was trained with its own")
         kept, args = read_kept(info)
         fitted = fitted_of(kept)
         for what, wanted in (("horizon", horizon), ("lookback", lookback)):
@@ -300,6 +301,7 @@ class Forecaster(Predictor):
             levels=tuple(fitted.quantiles),
             model=info["model"],
             model_args=args,
+            **{"positive": kept.get("positive", False), **settings},
         )
         forecaster.time = None if fitted.layout.long else fitted.layout.time
         forecaster._hold_together(network, fitted)

@@ -55,6 +55,7 @@ class KeptForecaster(TypedDict):
     scaling: KeptScaling
     layout: NotRequired[KeptLayout]
     quantiles: NotRequired[dict[str, list[list[Finite | None]]]]
+    positive: NotRequired[bool]
     frequency: NotRequired[Annotated[str, StringConstraints(max_length=40)]]
 
 
@@ -75,6 +76,8 @@ class KeptAlone(TypedDict):
 
     horizon: NotRequired[Steps]
     levels: NotRequired[list[Annotated[float, Field(ge=1, lt=100)]]]
+    quantiles: NotRequired[list[Annotated[float, Field(gt=0, lt=1)]]]
+    positive: NotRequired[bool]
     time: NotRequired[str | None]
 
 
@@ -103,7 +106,7 @@ def read_kept(info: Mapping[str, Any]) -> tuple[KeptForecaster, KeptArguments]:
     return kept, arguments
 
 
-def keep(fitted: Fitted) -> dict[str, Any]:
+def keep(fitted: Fitted, *, positive: bool) -> dict[str, Any]:
     """The plain values that a file keeps."""
     kept = {
         "names": list(fitted.names),
@@ -114,17 +117,21 @@ def keep(fitted: Fitted) -> dict[str, Any]:
             f"{level:g}": [[None if math.isnan(margin) else margin for margin in row] for row in quantile]
             for level, quantile in fitted.quantiles.items()
         },
+        "positive": positive,
     }
     return kept if fitted.frequency is None else {**kept, "frequency": fitted.frequency.name}
 
 
 def write_fitted(
-    path: str | Path, network: Network, fitted: Fitted, *, model: str, model_args: Mapping[str, Any]
+    path: str | Path, network: Network, fitted: Fitted, *, model: str, model_args: Mapping[str, Any], positive: bool
 ) -> None:
-    """Write a fitted forecaster; raises InputError for the network of an exported file."""
+    """Write a fitted forecaster; raises InputError for the network of an exported file.
+
+    positive: clip forecasts and bounds at zero.
+    """
     expect_weights(path, network)
     args = {"variables": len(fitted.names), **model_args}
-    info = network_info(model, args, task=FORECASTING.name, preprocessing=keep(fitted))
+    info = network_info(model, args, task=FORECASTING.name, preprocessing=keep(fitted, positive=positive))
     save_network(network, {**info, "fused": True}, path)
 
 

@@ -16,7 +16,8 @@ def load(source: str | Path, *, model: str | None = None, **settings) -> Predict
             `hf-hub:OWNER/NAME`; or a network's name.
         model: the network's name, needed for published files.
         settings: device, backend, precision, and options of the predictor: `scale` and `memory` of an upscaler or
-            restorer; `strength` of a restorer; `horizon`, `levels`, `time` and `positive` of a zero-shot forecaster.
+            restorer; `strength` of a restorer; `positive` of a forecaster; `horizon`, `levels`, `quantiles` and `time`
+            of a zero-shot one.
 
     Raises InputError that names an unreadable or unsuitable source.
     """

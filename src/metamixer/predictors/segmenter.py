@@ -15,7 +15,7 @@ from ..data.images.given import pictures_of
 from ..data.images.reading import Picture
 from ..data.segmentation.transforms import SegmentationPreprocessing
 from ..drawing.legend import distinct_colours
-from ..errors import expect_room
+from ..errors import InputError, expect_room
 from ..inference.sliding import check_window, label_map
 from ..models.tasks import SEGMENTATION
 from .predictor import Network, Predictor, class_names, preprocessing_of
@@ -24,6 +24,8 @@ from .segmentation import Segmentation, count_labels
 WINDOW = 1024
 """Default side in pixels of the sliding window, unless the checkpoint defines it."""
 OVERLAP = 0.25
+MOST_CLASSES = 256
+"""A label map has a byte for each pixel."""
 
 
 class Segmenter(Predictor):
@@ -44,6 +46,8 @@ class Segmenter(Predictor):
         *,
         precision: str = "fp32",
     ):
+        if len(classes) > MOST_CLASSES:
+            raise InputError(f"{len(classes)} classes, expected at most {MOST_CLASSES}: a label map has 8 bits")
         super().__init__(network, precision=precision)
         self.classes = list(classes)
         self.colours = [tuple(colour) for colour in colours]

@@ -1,7 +1,6 @@
 """Atomic writing of files, checks of targets, and file names."""
 
 import csv
-import errno
 import os
 import secrets
 import socket
@@ -11,7 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from PIL import Image
 
@@ -73,9 +72,11 @@ def _new_part(folder: Path) -> tuple[Path, int]:
     while True:
         part = folder / f"{PART}{secrets.token_hex(8)}.part"  # short, so that a name of 255 bytes has one too
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-        if _lock(descriptor) and part.exists():
-            return part, descriptor
-        os.close(descriptor)  # another process swept it between these two lines
+        with suppress(BlockingIOError):
+            _lock(descriptor)
+            if part.exists():
+                return part, descriptor
+        os.close(descriptor)  # another process swept it before it was locked
 
 
 def _flush(path: Path) -> None:
@@ -89,26 +90,30 @@ def _flush(path: Path) -> None:
 
 @cache
 def sweep(folder: Path) -> None:
-    """Remove the unfinished files that dead processes left in a folder; once a process."""
+    """Remove the unfinished files that dead processes left in a folder; once a process.
+
+    They stay where there are no locks: nothing tells them from those that a process is writing.
+    """
     for part in folder.glob(f"{PART}*.part"):
         with suppress(OSError):
             descriptor = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
             try:
-                if fcntl and _lock(descriptor):
+                if _lock(descriptor):
                     part.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
-    """Take a file's lock, unless somebody has it; where the system has no locks, nobody has."""
-    try:
-        if fcntl:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+def _lock(file: int | IO, *, wait: bool = False) -> bool:
+    """Take a file's lock; False where there are no locks. Raises BlockingIOError if somebody has it, unless `wait`."""
+    if fcntl is None:
         return False
-    except OSError as error:  # a file system without locks
-        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:  # a file system without locks
+        return False
     return True
 
 
@@ -116,8 +121,7 @@ def _lock(descriptor: int) -> bool:
 def alone(path: Path) -> Iterator[None]:
     """Let one thread of one process at a time read a file, change it and write it; the lock is `path` + `.lock`."""
     with _ALONE, open(f"{path}.lock", "a") as file:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        _lock(file, wait=True)
         yield
 
 
@@ -139,6 +143,8 @@ def held(folder: Path, *, use: tuple[str, str]) -> Iterator[None]:
                 f"out {folder}: {file.read().strip() or 'another process'} {use[0]} there, expected another folder, or "
                 f"that {use[1]} to end first"
             ) from None
+        except OSError:  # a file system without locks
+            pass
         file.truncate(0)
         print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
         yield
