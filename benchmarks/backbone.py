@@ -9,46 +9,30 @@ One class of Imagenette, n03417042, is one of mini-ImageNet's: figures on Imagen
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from shared_class import SHARED, of_run, run_through, top1, without_shared
 from torch import Tensor, nn
 from torch.nn import functional as F
-from trainings import last_validation, train, write_results
+from trainings import train, write_results
 
 from metamixer import create_model, fuse, load_checkpoint
 from metamixer.checkpoints.packaged import packaged_weights
-from metamixer.data import ImageData, Preprocessing
 from metamixer.system.machine import describe_machine
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/classification/few_images.yaml"
 RESULTS = ROOT / "benchmarks/results/backbone"
 PACKAGED = "ffnet_nano.mini_imagenet"
-SHARED = "n03417042"
-"""Imagenette's class that mini-ImageNet has too."""
 DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
 """Weight decays of the linear probe, of which one is chosen on a tenth of the training images."""
 
 
-def run_through(function: Callable[[Tensor], Tensor], folder: Path, split: str, size: int) -> tuple[Tensor, Tensor]:
-    """Outputs and labels of a split, without augmentation."""
-    data = ImageData(str(folder), batch_size=100, num_workers=0, preprocessing=Preprocessing(size=size, crop_pct=1.0))
-    loader = torch.utils.data.DataLoader(data.evaluation_dataset(split), batch_size=100)
-    with torch.inference_mode():
-        pairs = [(function(images.contiguous(memory_format=torch.channels_last)), labels) for images, labels in loader]
-    return torch.cat([output for output, _ in pairs]), torch.cat([labels for _, labels in pairs])
-
-
-def top1(logits: Tensor, labels: Tensor) -> float:
-    """In percent."""
-    return round(100 * (logits.argmax(dim=1) == labels).float().mean().item(), 2)
-
-
 def mini_imagenet(network: nn.Module, folder: Path) -> dict[str, float]:
     """Top-1 among the 100 classes."""
-    return {"96 px": top1(*run_through(network, folder, "val", 96))}
+    return {"96 px": round(top1(*run_through(network, folder, "val", 96)), 2)}
 
 
 def linear_probe(network: nn.Module, folder: Path, size: int = 96) -> dict[str, float]:
@@ -63,19 +47,14 @@ def linear_probe(network: nn.Module, folder: Path, size: int = 96) -> dict[str, 
     held = torch.arange(len(x)) % 10 == 0
     by_decay = {decay: top1(fitted(x[~held], y[~held], decay)(x[held]), y[held]) for decay in DECAYS}
     logits = fitted(x, y, max(by_decay, key=by_decay.get))(x_val)
-    return {"all classes": top1(logits, y_val), f"without {SHARED}": without_shared(logits, y_val, folder)}
+    every, without = top1(logits, y_val), without_shared(logits, y_val, folder)
+    return {"all classes": round(every, 2), f"without {SHARED}": round(without, 2)}
 
 
 def random_probe(folder: Path) -> dict[str, float]:
     """The same with random weights, seed 0."""
     torch.manual_seed(0)
     return linear_probe(create_model("ffnet_nano").eval().to(memory_format=torch.channels_last), folder)
-
-
-def without_shared(logits: Tensor, labels: Tensor, folder: Path) -> float:
-    """Top-1 on the images of the other nine classes; all ten may be predicted."""
-    shared = sorted(path.name for path in (folder / "val").iterdir()).index(SHARED)
-    return top1(logits[labels != shared], labels[labels != shared])
 
 
 def fitted(x: Tensor, y: Tensor, decay: float) -> nn.Module:
@@ -118,7 +97,9 @@ def few_labels(weights: Path, folder: Path, runs: Path, seeds: Sequence[int]) ->
         for name, extra in (("pretrained", start), ("scratch", scratch)):
             run = runs / f"tenth_{name}_{seed}"
             cost = train(RECIPE, {**settings, **extra}, out=run)
-            rows[f"{name}, seed {seed}"] = round(100 * float(last_validation(run, "val/top1")["val/top1"]), 2)
+            every, without = of_run(run, data)
+            rows[f"{name}, seed {seed}"] = round(every, 2)
+            rows[f"{name}, seed {seed}, without {SHARED}"] = round(without, 2)
             rows[f"{name}, seed {seed}, CPU minutes"] = cost["cpu_minutes"]
     return rows
 

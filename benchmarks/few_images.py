@@ -12,7 +12,8 @@ import json
 import random
 from pathlib import Path
 
-from trainings import last_validation, train, write_results
+from shared_class import NOTE, SHARED, of_run
+from trainings import train, write_results
 
 from metamixer.system.machine import describe_machine
 
@@ -53,10 +54,11 @@ def subset(folder: Path, out: Path, images: int, seed: int) -> Path:
 
 
 def measure(way: str, images: int, seed: int, folder: Path, runs: Path) -> dict[str, float]:
-    """Top-1 in percent after the last epoch, and the CPU minutes."""
+    """Top-1 in percent after the last epoch, with and without the shared class, and the CPU minutes."""
     run = runs / f"{images}_{list(WAYS).index(way)}_{seed}"
+    data = subset(folder, runs / f"images_{images}_{seed}", images, seed)
     settings = {
-        "data.root": subset(folder, runs / f"images_{images}_{seed}", images, seed),
+        "data.root": data,
         "data.num_workers": 0,
         "data.seed": seed,
         "seed_everything": seed,
@@ -64,23 +66,27 @@ def measure(way: str, images: int, seed: int, folder: Path, runs: Path) -> dict[
         "trainer.check_val_every_n_epoch": EPOCHS[images],
     }
     cost = train(RECIPE, {**settings, **WAYS[way]}, out=run)
-    top1 = round(100 * float(last_validation(run, "val/top1")["val/top1"]), 1)
-    return {"top1": top1, "cpu_minutes": cost["cpu_minutes"]}
+    top1, without = of_run(run, data)
+    return {"top1": round(top1, 1), f"without_{SHARED}": round(without, 1), "cpu_minutes": cost["cpu_minutes"]}
 
 
 def table(rows: dict[str, dict]) -> list[str]:
     """One line for each number of images and way, with the results of all seeds."""
-    lines = ["| images | epochs | way | top-1, % by seed | mean | CPU minutes |", "|---|---|---|---|---|---|"]
+    lines = [f"| images | epochs | way | top-1, % by seed | mean | mean without {SHARED} | CPU minutes |"]
+    lines.append("|---|---|---|---|---|---|---|")
     for images, epochs in EPOCHS.items():
         for way in WAYS:
             found = rows.get(str(images), {}).get(way, {})
-            top1 = [found[seed]["top1"] for seed in sorted(found)]
-            minutes = [found[seed]["cpu_minutes"] for seed in sorted(found)]
-            shown = ", ".join(map(str, top1)) if top1 else "not run"
-            mean = f"{sum(top1) / len(top1):.1f}" if top1 else ""
-            spent = f"{sum(minutes) / len(minutes):.1f}" if top1 else ""
-            lines.append(f"| {images} | {epochs} | {way} | {shown} | {mean} | {spent} |")
+            shown = ", ".join(str(found[seed]["top1"]) for seed in sorted(found)) or "not run"
+            means = [mean(found, name) for name in ("top1", f"without_{SHARED}", "cpu_minutes")]
+            lines.append(f"| {images} | {epochs} | {way} | {shown} | {' | '.join(means)} |")
     return lines
+
+
+def mean(found: dict[str, dict], name: str) -> str:
+    """The mean over the seeds; empty if one of them lacks the figure."""
+    values = [row.get(name) for row in found.values()]
+    return f"{sum(values) / len(values):.1f}" if values and None not in values else ""
 
 
 def main() -> None:
@@ -99,7 +105,7 @@ def main() -> None:
             for way in (list(WAYS)[number] for number in options.ways):
                 found = measure(way, images, seed, options.imagenette, options.runs)
                 rows.setdefault(str(images), {}).setdefault(way, {})[str(seed)] = found
-                write_results(options.out, [*table(rows), "", describe_machine(), ""], {"rows": rows})
+                write_results(options.out, [*table(rows), "", NOTE, "", describe_machine(), ""], {"rows": rows})
 
 
 if __name__ == "__main__":

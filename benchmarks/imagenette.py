@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from shared_class import NOTE, SHARED, of_run
 from trainings import last_validation, train, write_results
 
 from metamixer import create_model
@@ -61,13 +62,15 @@ def settings_of(contender: Contender, data: Path, *, num_workers: int) -> dict[s
     return {"data.root": data, "data.num_workers": num_workers, "model.init_args.model": contender.model, **args}
 
 
-def result(contender: Contender, runs: Sequence[Path]) -> dict:
+def result(contender: Contender, runs: Sequence[Path], data: Path) -> dict:
     """A row of the table: the accuracy at the end of the last run, and the epochs and cost of all runs."""
-    found = [last_validation(run, "val/top1") for run in runs]
+    epochs = [int(last_validation(run, "val/top1")["epoch"]) + 1 for run in runs]
+    top1, without = of_run(runs[-1], data, SIZE)
     costs = [json.loads((run / "cost.json").read_text()) for run in runs]
     return {
-        "epochs": " + ".join(str(int(row["epoch"]) + 1) for row in found),
-        "top1": round(100 * float(found[-1]["val/top1"]), 2),
+        "epochs": " + ".join(map(str, epochs)),
+        "top1": round(top1, 2),
+        f"without_{SHARED}": round(without, 2),
         **size_of(contender),
         "machine": describe_accelerator() + describe_machine(),
         **{name: round(sum(cost[name] for cost in costs), 1) for name in costs[0]},
@@ -86,16 +89,17 @@ def write(rows: dict[str, dict], out: Path) -> None:
     lines = [
         f"Imagenette, {SIZE} px, recipes `imagenette.yaml` (or `imagenette_distilled.yaml`), then "
         "`imagenette_finish.yaml`, or `imagenette_fine_tuned.yaml` (or `imagenette_fine_tuned_distilled.yaml`) alone, "
-        "seed 0.",
+        f"seed 0. {NOTE}",
         "",
-        "| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | CPU minutes | wall minutes | "
-        "measured on |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | without {SHARED} | CPU minutes "
+        "| wall minutes | measured on |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for title, row in rows.items():
+        without = row.get(f"without_{SHARED}")
         lines.append(
             f"| {title} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M | {row['epochs']} | "
-            f"{row['top1']:.2f} % "
+            f"{row['top1']:.2f} % | {f'{without:.2f} %' if without else 'not evaluated'} "
             f"| {row['cpu_minutes']} | {row['wall_minutes']} | {row['machine']} |"
         )
     write_results(out, lines, {"rows": rows})
@@ -124,7 +128,7 @@ def main() -> None:
                 start = {"model.init_args.initial": before / "last.ckpt"} if before else {}
                 train(RECIPES / f"{recipe}.yaml", {**settings, **start}, out=run)
         if (runs[-1] / "done").is_file():
-            rows[title] = result(contender, runs)
+            rows[title] = result(contender, runs, options.data)
     write(rows, options.out)
 
 

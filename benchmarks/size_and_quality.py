@@ -2,9 +2,8 @@
 
     python benchmarks/size_and_quality.py
 
-Reads the measured figures from benchmarks/results/super_resolution.json, super_resolution_ablation.json and
-restoration.json; the others are those of the papers, and drawn hollow. Measures nothing. Writes
-docs/images/size_and_quality.png.
+Reads the measured figures from benchmarks/results/super_resolution.json and restoration.json; the others are those of
+the papers, and drawn hollow. Measures nothing. Writes docs/images/size_and_quality.png.
 """
 
 import argparse
@@ -12,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from restoration import PUBLISHED
+from restoration import ONE_FOR_ALL, PER_LEVEL
 
 from metamixer.drawing.figures import new_figure, save_figure
 from metamixer.zoo.networks import NETWORKS, OTHER_SIZES
@@ -41,8 +40,11 @@ PAPERS = (
 OURS_IN_THE_PAPER = {"ffnet_sr_light": 38.23, "ffnet_sr": 38.32}
 """Set5 at x2, of the networks whose weights the paper's authors published."""
 
-DNCNN = 0.56e6
-"""Parameters of DnCNN (Zhang et al. 2017)."""
+DNCNN, DNCNN_FOR_ALL = 0.56e6, 0.67e6
+"""Parameters of DnCNN-S, with 17 layers, and of DnCNN-B and DnCNN-3, with 20 (Zhang et al. 2017)."""
+
+LEAST_SPAN = 0.5
+"""Of a panel's PSNR in dB, so that small differences look small."""
 
 
 def results(name: str) -> dict:
@@ -58,19 +60,32 @@ def upscalers() -> list[Point]:
     return [*PAPERS, measured, *ours]
 
 
-def restorers(data: str, degradation: str) -> list[Point]:
-    """Gray networks on a set with one degradation."""
+def restorer(data: str, degradation: str) -> Point:
+    """Our gray network on a set with one degradation."""
     (row,) = (row for row in results("restoration")["rows"] if (row["set"], row["degradation"]) == (data, degradation))
+    return Point("ffnet_restore_gray", OTHER_SIZES["ffnet_restore_gray"].parameters, row["restored"])
+
+
+def denoisers() -> list[Point]:
+    """On Set12 with noise of 25."""
+    test = ("Set12", "noise_25")
     return [
-        Point("ffnet_restore_gray", OTHER_SIZES["ffnet_restore_gray"].parameters, row["restored"]),
-        Point("DnCNN", DNCNN, PUBLISHED[data, degradation], paper=True),
+        restorer(*test),
+        Point("DnCNN-S", DNCNN, PER_LEVEL[test], paper=True),
+        Point("DnCNN-B", DNCNN_FOR_ALL, ONE_FOR_ALL[test], paper=True),
     ]
+
+
+def deblockers() -> list[Point]:
+    """On Classic5 in JPEG of quality 20."""
+    test = ("Classic5", "jpeg_20")
+    return [restorer(*test), Point("DnCNN-3", DNCNN_FOR_ALL, ONE_FOR_ALL[test], paper=True)]
 
 
 PANELS = {
     "Upscaling: Set5, x2": upscalers,
-    "Noise of 25: Set12": lambda: restorers("Set12", "noise_25"),
-    "JPEG of quality 20: Classic5": lambda: restorers("Classic5", "jpeg_20"),
+    "Noise of 25: Set12": denoisers,
+    "JPEG of quality 20: Classic5": deblockers,
 }
 
 
@@ -89,10 +104,18 @@ def draw(path: Path) -> None:
             axes.annotate(label, place, textcoords="offset points", va="center", fontsize=8, **side)
             print(f"{title}: {label}, {place[0]:.2f} M, {point.psnr:.2f} dB")
         axes.set(title=title, xscale="log", xlim=(0.004, 15), xlabel="parameters (millions)", ylabel="PSNR (dB)")
+        axes.set_ylim(limits([point.psnr for point in points()]))
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.margins(y=0.15)
+        axes.yaxis.set_major_formatter("{x:.2f}")
         axes.grid(alpha=0.3)
     save_figure(figure, path)
+
+
+def limits(values: list[float]) -> tuple[float, float]:
+    """The range of an axis around the values, at least `LEAST_SPAN`."""
+    low, high = min(values), max(values)
+    half = max(1.3 * (high - low), LEAST_SPAN) / 2
+    return (low + high) / 2 - half, (low + high) / 2 + half
 
 
 def main() -> None:

@@ -14,15 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+import torch
 from trainings import cost, last_validation, train, write_results
 
 from metamixer import create_model
+from metamixer.bench.complexity import measure
 from metamixer.system.machine import computes_bfloat16, describe_machine
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes/super_resolution/291_images_x2.yaml"
 RESULTS = ROOT / "benchmarks/results/super_resolution_ablation"
 BATCH_SIZE, STEPS = 8, 500  # an epoch has the same number of steps as in the recipe
+SIDE = 64
+"""Of the small image whose multiply-accumulates are counted."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,12 @@ def write(rows: dict[str, dict], epochs: int, *, precision: str) -> None:
         "seeds and its 95 % interval.",
         f"Measured on: {describe_machine()}.",
         "",
-        "| token mixer | parameters | seeds | PSNR | SSIM | CPU minutes per run |",
-        "|---|---|---|---|---|---|",
+        f"| token mixer | parameters | MACs for {SIDE}x{SIDE} pixels | seeds | PSNR | SSIM | CPU minutes per run |",
+        "|---|---|---|---|---|---|---|",
         *(
-            f"| {MIXERS[name].title} | {row['parameters'] / 1e3:.0f} k | {len(row['psnr'])} | "
-            f"{with_interval(row['psnr'])} dB | {mean(row['ssim']):.4f} | {mean(row['cpu_minutes']):.1f} |"
+            f"| {MIXERS[name].title} | {row['parameters'] / 1e3:.0f} k | {row['macs'] / 1e6:.0f} M | "
+            f"{len(row['psnr'])} | {with_interval(row['psnr'])} dB | {mean(row['ssim']):.4f} | "
+            f"{mean(row['cpu_minutes']):.1f} |"
             for name, row in rows.items()
         ),
     ]
@@ -103,19 +108,26 @@ def main() -> None:
 def finished(runs: Path, seeds: list[int]) -> dict[str, dict]:
     """Results of the finished runs: values by seed."""
     rows = {}
-    for name, mixer in MIXERS.items():
+    for name in MIXERS:
         done = [folder for seed in seeds if ((folder := runs / f"{name}_{seed}") / "done").is_file()]
         if not done:
             continue
-        network = create_model("ffnet_sr_nano", mixers=name, expansion_ratio=mixer.ratio)
         last = [last_validation(folder, "val/psnr") for folder in done]
         rows[name] = {
             "psnr": [float(row["val/psnr"]) for row in last],
             "ssim": [float(row["val/ssim"]) for row in last],
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            **size_of(name),
             "cpu_minutes": [cost(folder)["cpu_minutes"] for folder in done],
         }
     return rows
+
+
+def size_of(name: str) -> dict[str, int]:
+    """Parameters of the network with a mixer, and multiply-accumulates for a small image of `SIDE` pixels a side."""
+    with torch.device("meta"):
+        network = create_model("ffnet_sr_nano", mixers=name, expansion_ratio=MIXERS[name].ratio)
+        size = measure(network, torch.empty(1, 3, SIDE, SIDE))
+    return {"parameters": size.params, "macs": size.macs}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Reading and writing point clouds: no data is lost, bad files are named in one line, no file is half written."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from metamixer.data.points.clouds import Cloud, find_clouds, read_cloud, write_labelled
 from metamixer.data.points.ply import read_ply
 from metamixer.data.points.voxelization import PointPreprocessing
+from metamixer.drawing.clouds import project
 from metamixer.errors import InputError
 
 POINTS = np.array([[0.0, 0, 0], [1.25, -2, 3], [0.5, 7, 100.125]])
@@ -276,9 +278,28 @@ def test_every_point_has_a_voxel():
     assert preprocessing.inputs(cloud).shape == (500, preprocessing.in_chans)
     assert (grid.cells >= 0).all() and len(np.unique(grid.cells, axis=0)) == len(grid.starts)
     assert (grid.cells[grid.pick(0)][grid.rows] == grid.cells).all()
-    fragments = grid.fragments()
+    fragments = list(grid.fragments())
     assert set(np.concatenate(fragments)) == set(range(500))
     assert all(len(np.unique(grid.cells[pick], axis=0)) == len(pick) for pick in fragments)
+
+
+def test_fragments_take_the_memory_of_one():
+    line = np.arange(10_000.0)[:, None] * (1, 0, 0)
+    crowded = np.concatenate([line, np.zeros((300, 3))])
+    grid = PointPreprocessing(1.0, ("position",)).grid(Cloud(crowded))
+    tracemalloc.start()
+    assert sum(1 for _ in grid.fragments()) == 301
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * grid.starts.nbytes
+
+
+def test_the_nearest_point_of_a_drawing_is_visible():
+    points = np.array([(0, 0, 0), (10, 6, 0), (5, 3, 1), (4.99, 3, 0)])
+    palette = np.array([(0, 0, 0), (0, 0, 0), (255, 0, 0), (0, 0, 255)], np.uint8)
+    pixels = np.asarray(project(points, np.arange(4), palette))
+    assert (pixels == palette[2]).all(axis=-1).sum() == 16, "all 4x4 pixels of the nearest"
+    assert (pixels == palette[3]).all(axis=-1).sum() == 4, "what it leaves of the point behind it"
 
 
 def test_preprocessing_refuses_missing_features():

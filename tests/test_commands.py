@@ -19,6 +19,7 @@ from metamixer.cli import main
 from metamixer.commands.batch import Batch
 from metamixer.commands.forecast import forecast
 from metamixer.commands.models import models
+from metamixer.commands.picture_files import plan
 from metamixer.data import Preprocessing
 from metamixer.errors import InputError, first_line
 from metamixer.predictors.classifier import Classifier
@@ -105,6 +106,19 @@ def test_predict_takes_several_images_and_fewer_classes(checkpoint, pictures, ca
         == 0
     )
     assert [len(result["classes"]) for result in json.loads(capsys.readouterr().out)] == [1, 1]
+
+
+def test_an_image_given_twice_is_classified_once(checkpoint, pictures, capsys):
+    options = ["--checkpoint", str(checkpoint), "--json", "-", "--batch-size", "1"]
+    assert main(["predict", str(pictures), str(pictures / "a.png"), *options]) == 0
+    images = [Path(result["image"]).name for result in json.loads(capsys.readouterr().out)]
+    assert images == ["a.png", "b.jpg"]
+
+
+def test_an_image_given_twice_is_processed_once(pictures, tmp_path):
+    given = [str(pictures), str(pictures / "a.png"), str(pictures / "below" / "b.jpg")]
+    jobs = plan(given, tmp_path / "out", compare=False, overwrite=False)
+    assert [target for _, target, _ in jobs] == [tmp_path / "out" / "a.png", tmp_path / "out" / "below" / "b.jpg"]
 
 
 def test_a_backend_is_chosen_for_the_batch_size_that_runs(checkpoint, pictures, monkeypatch):

@@ -1,6 +1,7 @@
 """`metamixer distil`: a student learns a teacher's outputs, which are computed once and belong to their crops."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,6 +108,13 @@ def test_outputs_are_computed_once_and_kept(folder, tmp_path, capfd):
     network, info = load_checkpoint(tmp_path / "run/last.ckpt")
     assert info["classes"] == ["blue", "red"]
     assert not [name for name, _ in network.named_parameters() if "matching" in name], "the projection is dropped"
+
+
+def test_several_stages_learn_the_teachers_last_ones(folder, tmp_path):
+    stages = ["--stages", "2", "3", "--teacher_stages", "-2", "-1"]
+    assert distil(folder, tmp_path / "run", "--learn", "both", *stages, teacher="test_distil:two_classes") == 0
+    widths = [np.load(tmp_path / f"run/teacher/output_{number}.npy").shape[-1] for number in (1, 2)]
+    assert widths == [stage["num_chs"] for stage in two_classes().feature_info[-2:]]
 
 
 def test_outputs_of_a_run_that_fails_at_once_are_kept(folder, tmp_path, monkeypatch, capsys):
@@ -246,7 +254,9 @@ def test_a_cache_of_other_weights_or_pixels_by_the_same_names_is_refused(folder,
     Image.new("RGB", (9, 9)).save(folder / "train/red/0.png")
     with pytest.raises(InputError, match=r"a cache for image bytes \d+, expected one for \d+, or a new folder"):
         OutputCache(tmp_path / "cache", {**about, **DistillationData(str(folder)).about()}, crops, [2])
-    before = {key: about[key] for key in about if key not in ("image bytes", "teacher.weights")}
+    with pytest.raises(InputError, match=r"a cache for teacher.bfloat16 False, expected one for True"):
+        OutputCache(tmp_path / "cache", {**about, **Teacher(two_classes(), bfloat16=True).about()}, crops, [2])
+    before = {key: about[key] for key in about if key not in ("image bytes", "teacher.weights", "teacher.bfloat16")}
     OutputCache(tmp_path / "before", before, crops, [2])
     OutputCache(tmp_path / "before", about, crops, [2])  # earlier caches don't tell these, and are right
 
@@ -421,6 +431,15 @@ def test_images_without_labels_take_the_teacher_alone(folder):
     with pytest.raises(InputError, match=r"distillation.alpha 0.5, expected 1: the images have no labels"):
         task._expect_labels(UnlabelledDistillationData(str(folder)))
     task._expect_labels(DistillationData(str(folder)))
+
+
+def test_a_student_of_images_without_labels_has_the_teachers_number_of_classes(folder, tmp_path):
+    distillation = Distillation(Teacher(Counting()), alpha=1)
+    task = DistilledClassification("ffnet_nano", 3, distillation=distillation, cache=str(tmp_path / "cache"))
+    task._trainer = SimpleNamespace(datamodule=UnlabelledDistillationData(str(folder)))
+    with pytest.raises(InputError, match=r"distillation\.teacher of 2 classes, expected 3"):
+        task.setup("fit")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_the_text_of_a_file_is_no_teacher(tmp_path, capsys):

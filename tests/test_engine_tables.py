@@ -66,6 +66,45 @@ def test_numbers_that_mark_missing_values_are_missing_in_every_kind_of_file(kind
     np.testing.assert_allclose(forecast["ffnet_ts_zero"], expected["ffnet_ts_zero"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "categories.parquet", "csv"])
+@pytest.mark.parametrize("written", ["%d/%m/%Y", "%m-%d-%Y", "%d/%m/%Y %H:%M"])
+def test_all_dates_of_a_file_tell_whether_the_day_is_first(written, kind, tmp_path):
+    results, _ = run(Tables.of([write_dates(tmp_path, kind, written, "45/45/2024")], horizon=2), tmp_path / "out")
+    found = {name: forecast["ds"].dt.strftime("%Y-%m-%d").tolist() for name, forecast in results.groupby("unique_id")}
+    assert found["short"] == ["2024-03-13", "2024-03-14"]
+    assert found["long"] == ["2024-03-21", "2024-03-22"]
+    assert "expected a date" in results[results.unique_id == "wrong"].error.item()
+
+
+def test_dates_of_both_orders_are_refused(tmp_path):
+    path = write_dates(tmp_path, "csv", "%d/%m/%Y", "12/31/2024")
+    message = r"table.csv: column 'ds': 13/03/2024 and 12/31/2024, expected the day before the month in all dates"
+    with pytest.raises(InputError, match=message):
+        run(Tables.of([path], horizon=2), tmp_path / "out")
+
+
+def test_dates_that_are_no_text_are_one_line(tmp_path):
+    dates = pyarrow.array([b"13/03/2024", b"\xff1/03/2024"]).view(pyarrow.string())
+    table = pyarrow.table({"unique_id": ["a", "a"], "ds": dates, "y": [1.0, 2.0]})
+    pyarrow.parquet.write_table(table, tmp_path / "table.parquet")
+    with pytest.raises(InputError, match=r"table.parquet: not a readable table \(Invalid UTF8"):
+        list(read_long(str(tmp_path / "table.parquet")))
+
+
+def write_dates(folder, kind, written, wrong):
+    """A long table of days in March: of a short series, whose dates have two readings, a long one, and a wrong one."""
+    days = pandas.date_range("2024-03-01", periods=20).strftime(written)
+    dates = {"short": days[:12], "long": days, "wrong": [wrong, *days[1:12]]}
+    rows = [(name, day, float(i)) for name, series in dates.items() for i, day in enumerate(series)]
+    table = pandas.DataFrame(rows, columns=["unique_id", "ds", "y"])
+    path = folder / f"table.{kind}"
+    if kind == "csv":
+        table.to_csv(path, index=False)
+    else:
+        table.astype({"ds": "category" if kind.startswith("categories") else str}).to_parquet(path)
+    return str(path)
+
+
 def test_a_text_in_a_series_costs_no_other_series(tmp_path):
     table = long_table(3).astype({"y": str})
     table.loc[table.index[table.unique_id == "001"][2], "y"] = "many"

@@ -1,5 +1,7 @@
 """Fine-tuning of the zero-shot forecaster on a table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas
 import pytest
@@ -80,6 +82,18 @@ def test_a_forecaster_fine_tunes_saves_and_loads(tmp_path):
         Forecaster.load(tmp_path / "tuned.safetensors", horizon=0)
     columns = [name for name in forecast.columns if not name.endswith("-q-25")]
     pandas.testing.assert_frame_equal(loaded.predict(frame), forecast[columns])
+
+
+def test_a_second_fit_forgets_the_first(tmp_path):
+    """Else the network of the backtest would have seen the rows held out."""
+    frame, helpful = table(sawtooth()), replace(QUICK, lr=1e-4, steps=2, checks=1)
+    forecaster = Forecaster(8, fine_tuning=helpful).fit(frame)
+    first = forecaster.predict()
+    assert forecaster.tuned.kept
+    pandas.testing.assert_frame_equal(forecaster.fit(frame).predict(), first)
+    forecaster.save(tmp_path / "tuned.safetensors")
+    loaded = Forecaster.load(tmp_path / "tuned.safetensors", fine_tuning=helpful)
+    assert loaded.fit(frame).tuned.before < forecaster.tuned.before  # from the loaded network
 
 
 def test_the_backtest_compares_with_zero_shot_and_naive():

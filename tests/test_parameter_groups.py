@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 
 import metamixer
+from metamixer.errors import InputError
 from metamixer.tasks.optimization.detection import DetectionOptimization
 from metamixer.tasks.optimization.parameter_groups import names_of_groups, regroup
 from metamixer.tasks.optimization.points import PointOptimization
@@ -106,3 +107,11 @@ def test_an_optimizer_state_of_0_1_0_loads_into_the_current_groups(recipe, netwo
     assert [group["param_names"] for group in optimizer.state_dict()["param_groups"]] == names_of_groups(
         recipe.groups(network)
     )
+
+
+def test_a_parameter_that_learns_only_since_resuming_is_named(network):
+    groups = Optimization().groups(network)
+    before = [[name for name in names if name != "head.fc.weight"] for names in names_of_groups(groups)]
+    state = {"state": {}, "param_groups": [{"params": list(range(len(names)))} for names in before]}
+    with pytest.raises(InputError, match=r"parameter head\.fc\.weight: frozen .* with --model\.initial"):
+        regroup({"optimizer_states": [state]}, before, groups)

@@ -70,4 +70,16 @@ def test_the_picture_shows_the_stored_figures(benchmarks):
     points = {point.name: point for panel in PANELS.values() for point in panel()}
     stored = json.loads((BENCHMARKS / "results/restoration.json").read_text())["rows"]
     assert points["ffnet_restore_gray"].psnr in [row["restored"] for row in stored]
-    assert not points["ffnet_sr_nano"].paper and points["ffnet_sr"].paper and points["DnCNN"].paper
+    assert not points["ffnet_sr_nano"].paper and points["ffnet_sr"].paper and points["DnCNN-3"].paper
+    assert points["DnCNN-3"].parameters > points["DnCNN-S"].parameters
+
+
+def test_the_axes_of_the_picture_show_whole_figures(benchmarks, tmp_path):
+    from size_and_quality import draw, limits
+
+    low, high = limits([31.627, 31.63])
+    assert high - low == pytest.approx(0.5) and low + high == pytest.approx(2 * 31.6285)
+    low, high = limits([36.6, 38.3])
+    assert low < 36.6 and high > 38.3
+    draw(tmp_path / "sizes.png")
+    assert Image.open(tmp_path / "sizes.png").width > 600

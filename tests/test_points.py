@@ -149,6 +149,12 @@ def test_json_is_the_result_in_python(clouds, tmp_path, capsys):
     assert sum(int(row["points"]) for row in rows) == found["points"]
 
 
+def test_a_cloud_given_twice_is_labeled_once(clouds, capsys):
+    files = [str(folder / "room0.npz") for folder in (clouds, clouds / ".." / clouds.name)]
+    assert label(clouds, capsys, *files) == (0, "")
+    assert {path.name for path in (clouds / "out").iterdir()} == {"room0.npz", "room0.jpg", "counts.csv"}
+
+
 def test_a_single_point_and_votes(tmp_path):
     save_checkpoint(tmp_path / "net.safetensors")
     segmenter = PointSegmenter.load(tmp_path / "net.safetensors")

@@ -114,6 +114,17 @@ def test_has_the_published_number_of_parameters():
     assert sum(parameter.numel() for parameter in network.parameters()) == 103_211_136
 
 
+def test_trains_on_a_scene_of_one_voxel_at_the_coarsest_stage():
+    network = create_model("ffnet_3d_nano", in_chans=4, num_classes=3)
+    coordinates = torch.tensor([[0, 0, 0], [1, 2, 3], [7, 7, 7]])
+    first, *_, last = (downsample[2].running_mean for downsample in network.downsamples)
+    logits = network(SparseVoxels.of(torch.randn(3, 4), coordinates, torch.zeros(3, dtype=torch.int64)))
+    logits.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+    assert first.any(), "three voxels change the statistics"
+    assert not last.any(), "one voxel doesn't"
+
+
 def test_only_the_norms_after_a_pooling_stay():
     network = FFNet3D(6, 5, **SMALL)
     norms = [module for module in fuse(network).modules() if isinstance(module, torch.nn.BatchNorm1d)]

@@ -20,6 +20,7 @@ from metamixer.data.points.clouds import Cloud
 from metamixer.deployment.exporting import export
 from metamixer.deployment.runtime import Runtime
 from metamixer.errors import InputError
+from metamixer.inference.rolling import ZeroShot
 from metamixer.ops import fusion
 from metamixer.ops.fusion import fuse
 from metamixer.predictors.forecaster import Forecaster
@@ -311,6 +312,29 @@ def test_a_name_is_loaded_with_its_initialization_where_that_is_asked_for():
     first, second = (load_network("ffnet_nano", pretrained=False) for _ in range(2))
     assert first[1]["task"] == "classification" and len(first[1]["classes"]) == 1000
     torch.testing.assert_close(first[0].state_dict(), second[0].state_dict())
+
+
+@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda load, size: load("classification")([PICTURE] * 2, batch_size=size),
+        lambda load, size: load("classification")(PICTURE, batch_size=size),
+        lambda load, size: list(load("classification").top([PICTURE] * 2, batch_size=size)),
+        lambda load, size: load("classification").deploy("eager", batch_size=size),
+        lambda load, size: load("forecasting").forecast_windows(torch.zeros(2, 48, 3), size),
+        lambda load, size: ZeroShot(torch.nn.Identity(), batch_size=size),
+    ],
+)
+def test_a_batch_holds_at_least_one_input(use, size, tmp_path):
+    def load(task):
+        case, path = CASES[task], tmp_path / "net.safetensors"
+        info = network_info(case.model, case.arguments, task=task, preprocessing=case.preprocessing)
+        save_network(network_of(task), {**info, "classes": list("abc")}, path)
+        return metamixer.load(path)
+
+    with pytest.raises(InputError, match=f"batch_size {size}, expected at least 1"):
+        use(load, size)
 
 
 def test_deploy_copies_a_network_once_for_all_backends(monkeypatch):

@@ -211,6 +211,15 @@ class TestChannels:
         np.testing.assert_array_equal(both(picture("L")), gray(picture("L")))
         assert Restorer.load("ffnet_restore_gray").channels == 1
 
+    def test_the_network_for_gray_runs_in_the_backend_and_precision_asked_for(self, packaged):
+        gray = random(20, 30)
+        both, alone = (
+            Restorer.load(name, strength=1.0, backend="eager", precision="bf16")
+            for name in (None, "ffnet_restore_gray")
+        )
+        np.testing.assert_array_equal(both(gray), alone(gray))
+        assert not np.array_equal(both(gray), Restorer.load("ffnet_restore_gray", strength=1.0)(gray))
+
 
 class TestStrength:
     def test_0_is_the_identity(self, restorer):
@@ -240,6 +249,15 @@ class TestStrength:
         coarse = restorer(jpeg_of(clean, 30))
         assert coarse.strength == 1 and coarse.estimate.quality == 30
         assert str(coarse) == f"noise {coarse.estimate.noise:.1f}, JPEG quality about 30, strength 1.00"
+
+    def test_clean_photographs_stay_as_they_are_by_the_packaged_weights(self):
+        """Details with some strength, by a little noise or an earlier JPEG file of quality 85; one without."""
+        restorer = Restorer.load()
+        for name, top, left in (("astronaut", 8, 8), ("chelsea", 80, 160), ("coins", 8, 8), ("brick", 8, 8)):
+            clean = getattr(photographs, name)()[top : top + 128, left : left + 128]
+            result = restorer(clean)
+            assert (result.strength > 0.3) == (name != "brick")
+            assert psnr(result, clean) >= 45
 
     @pytest.mark.parametrize("strength", [-0.1, 1.5, float("nan")])
     def test_refuses_other_values(self, restorer, checkpoint, strength):

@@ -17,10 +17,12 @@ from metamixer.data import (
     SegmentationPreprocessing,
 )
 from metamixer.data.images.colour import read_colour_image
+from metamixer.data.images.deep_png import PNG_SIGNATURE, chunk
 from metamixer.data.segmentation.label_maps import CLASS_LISTS, IGNORED_PIXEL, paint, read_classes
 from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Segmentation
 from metamixer.tasks.optimization.segmentation import SegmentationOptimization
+from metamixer.training.own_data.pixels import numbers_in
 
 
 @pytest.fixture
@@ -192,6 +194,26 @@ def test_a_bad_file_is_named_with_its_value(root, spoil, message):
     spoil(root)
     with pytest.raises(InputError, match=message):
         list(data(root).evaluation_dataset("val"))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_gray_labels_of_few_bits_are_the_stored_numbers(root, bits):
+    path = root / "val_labels" / "0.png"
+    labels = np.minimum(np.asarray(Image.open(path)) % 9, 2**bits - 1)
+    write_gray_png(path, labels, bits)
+    assert numbers_in(path) == set(np.unique(labels).tolist())
+    found = data(root).evaluation_dataset("val")[0][1]
+    assert torch.equal(found, torch.from_numpy(labels.astype(np.int64)))
+
+
+def write_gray_png(path, numbers, bits):
+    """Write a gray PNG of 1, 2 or 4 bits, which Pillow can't write."""
+    rows = np.unpackbits(numbers[..., None], axis=-1)[..., -bits:].reshape(len(numbers), -1)
+    packed = np.packbits(rows, axis=1)
+    filtered = np.hstack([np.zeros((len(packed), 1), np.uint8), packed])
+    header = struct.pack(">2I5B", numbers.shape[1], len(numbers), bits, 0, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(filtered.tobytes())), chunk(b"IEND", b""))
+    path.write_bytes(PNG_SIGNATURE + b"".join(parts))
 
 
 def test_a_correct_palette_and_an_allowed_grayscale_image_are_accepted(root):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,38 @@ def test_a_training_run_starts_from_other_weights(tmp_path):
     second = ZeroShotTraining(TINY, tmp_path / "second", start=tmp_path / "first" / "weights.safetensors")
     for name, value in second.network.state_dict().items():
         torch.testing.assert_close(value, first.averaged[name], atol=1e-3, rtol=1e-3)
+
+
+@pytest.fixture
+def train(tmp_path, capsys):
+    """Run the command line on a tiny recipe in a folder `run`; returns its exit code and what it said."""
+
+    def train(*options):
+        (tmp_path / "tiny.yaml").write_text("network: {depth: 1, dim: 16}\nwindows: [[64, 16, 8]]")
+        code = main([str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run"), "--minutes", "0", *options])
+        return code, capsys.readouterr().err
+
+    return train
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "foo"])
+def test_a_device_that_is_absent_is_one_line(device, train, tmp_path):
+    code, said = train("--device", device)
+    assert code == USAGE_ERROR
+    assert said.startswith(f"metamixer: error: device {device!r} is not available; choose from: cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_do_not_fit_are_one_line(train, tmp_path):
+    other = ZeroShotTraining(replace(TINY, network={"depth": 1, "dim": 32}), tmp_path / "run")
+    other.save()
+    start = tmp_path / "run" / "weights.safetensors"
+    damaged = other.checkpoint.read_bytes()[:500]
+    for file, options in ((other.checkpoint, ()), (start, ("--start", str(start))), (other.checkpoint, ())):
+        code, said = train(*options)
+        assert code == USAGE_ERROR
+        assert said.startswith(f"metamixer: error: {file}: can't be used (") and said.count("\n") == 1
+        other.checkpoint.write_bytes(damaged)
 
 
 @pytest.mark.parametrize("name", ["ffnet_ts_zero", "ffnet_ts_zero_gpu"])

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from PIL import Image
 
@@ -21,6 +22,7 @@ from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Classification
 from metamixer.tasks.task import fastest_layout
 from metamixer.training.command_line import EndTogether
+from metamixer.training.run_folder import SaveConfigInRun
 from short_runs import DIGITS_EPOCHS, DIGITS_STEPS, fit, write_digits_recipe
 
 
@@ -86,6 +88,19 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(recipe, tmp
     assert [key for key in whole if not torch.equal(whole[key], resumed[key])] == []
     configuration = yaml.safe_load((tmp_path / "stopped" / "config.yaml").read_text())
     assert (configuration["resume"], configuration["ckpt_path"]) == (False, None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_configuration_is_saved_with_what_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "all")
+    parser = LightningArgumentParser(exit_on_error=False)
+    for option, kind in (("resume", bool), ("ckpt_path", str | None), ("horizon", int | None)):
+        parser.add_argument(f"--{option}", type=kind)
+    config = parser.parse_args(["--resume=true", "--ckpt_path=last.ckpt"])
+    trainer = SimpleNamespace(default_root_dir=tmp_path)
+    SaveConfigInRun(parser, config, overwrite=True).save_config(trainer, None, "fit")
+    expected = {"resume": False, "ckpt_path": None, "horizon": None}
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == expected
 
 
 def test_a_resumed_run_does_not_need_its_initial_weights(recipe, tmp_path):

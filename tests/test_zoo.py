@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 import re
 import threading
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import timm
@@ -204,6 +206,17 @@ class TestMirror:
             download(self.URL)
 
 
+def test_files_of_one_name_at_other_addresses_are_other_files(release):
+    folder, asked = release
+    server = os.environ["METAMIXER_WEIGHTS"]
+    for owner in ("one", "two"):
+        (folder / owner).mkdir()
+        (folder / owner / "file.pth").write_bytes(owner.encode())
+    contents = [download(f"{server}/{owner}/file.pth").read_bytes() for owner in ("one", "two", "one")]
+    assert contents == [b"one", b"two", b"one"]
+    assert asked == ["one/file.pth", "two/file.pth"]
+
+
 def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("weights.pth", bytes(10_000_000))
@@ -217,7 +230,7 @@ def test_each_task_has_a_default_where_there_are_weights():
         "detection": "cascade_mask_rcnn_ffnet_2",
         "segmentation": "ffnet_head_ffnet_nano_camvid",
         "super_resolution": "ffnet_sr_nano_x2",
-        "restoration": "ffnet_restore_gray",
+        "restoration": "ffnet_restore",
         "zero_shot_forecasting": "ffnet_ts_zero",
         "points": "ffnet_3d_nano_semantickitti",
     }
@@ -276,3 +289,35 @@ def test_models_as_json_tells_all(capsys):
     assert row["url"] == f"{RELEASE}/casc_mask_rcnn_ffnet_4_fpn_3x_coco.zip"
     assert (row["figures"], row["weights"], row["licence"]) == ([53.4, 45.9], "download 549 MB", "Apache-2.0")
     assert rows["cascade_mask_rcnn_ffnet_nano"]["weights"] == "not published"
+
+
+def test_models_names_the_test_set_of_each_restorer(capsys):
+    assert main(["models", "--task", "restoration"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert re.search(r" val_color \d\d\.\d\d / \d\d\.\d\d \(ours\)", rows["ffnet_restore"])
+    assert re.search(r" Set12 \d\d\.\d\d / Classic5 \d\d\.\d\d \(ours\)", rows["ffnet_restore_gray"])
+    assert re.search(r" Set5 \d\d\.\d\d \(ours\)", rows["ffnet_restore_x2"])
+
+
+def test_figures_of_restorers_are_the_stored_ones():
+    kinds = {"noise": "noise of", "jpeg": "JPEG of quality"}
+    stored = {}
+    for row in stored_rows("restoration"):
+        kind, amount = row["degradation"].split("_")
+        stored[1, f"{row['set']}, {kinds[kind]} {amount}"] = round(row["restored"], 2)
+    for row in stored_rows("photograph_enlarging"):
+        test = f"{row['set']}, {row['spoiled'].replace(' ', ' of quality ')}"
+        stored[row["scale"], test] = round(row["psnr"]["one network"], 2)
+    stated = {
+        (weights.arguments["scale"], test): figure
+        for weights in WEIGHTS
+        if weights.task == "restoration"
+        for test, figure in zip(weights.tests, weights.figures, strict=True)
+    }
+    checked = stated.keys() & stored.keys()
+    assert len(checked) >= 5
+    assert {place: stated[place] for place in checked} == {place: stored[place] for place in checked}
+
+
+def stored_rows(benchmark):
+    return json.loads((Path(__file__).parent.parent / f"benchmarks/results/{benchmark}.json").read_text())["rows"]

@@ -147,6 +147,7 @@ def origin_of(weights: Weights | None, reached: str | None) -> list[str]:
         return [f"Reached {reached}.", "", "Terms of the data, recipe and license: to be added before uploading."]
     if weights is None:
         return ["Training data, recipe, metrics and license: to be added before uploading."]
-    figures = f"{METRICS[weights.task].name}: {', '.join(map(str, weights.figures))} ({weights.measured})."
+    tests = f" of {'; '.join(weights.tests)}" if weights.tests else ""
+    figures = f"{METRICS[weights.task].name}{tests}: {', '.join(map(str, weights.figures))} ({weights.measured})."
     data = f"Weights: {weights.name}. Training data: {weights.data} ({DATA[weights.data]}). License: {weights.licence}."
     return [data, figures] if weights.figures else [data]

@@ -1,5 +1,6 @@
 """metamixer models"""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import InputError
@@ -7,7 +8,7 @@ from ..zoo.networks import METRICS, NETWORKS, Network
 from ..zoo.weights import DATA, PAPER, Weights, weights_of
 from .output import Output
 
-COLUMNS = "{name:29s}{parameters:>9s}{macs:>11s}{pixels:>11s}  {figures:27s}{weights}"
+COLUMNS = "{name:29s}{parameters:>9s}{macs:>11s}{pixels:>11s}  {figures:36s}{weights}"
 HEADINGS = {"parameters": "params", "macs": "MACs", "pixels": "pixels", "weights": "weights"}
 
 Entry = tuple[str, Network, Weights | None]
@@ -69,7 +70,15 @@ def figures_of(network: Network, weights: Weights | None) -> str:
     if not figures:
         return ("not stated" if published else "not measured") if weights else ""
     decimals = METRICS[network.task].decimals
-    return f"{' / '.join(f'{figure:.{decimals}f}' for figure in figures)} ({'paper' if published else 'ours'})"
+    values = with_sets([f"{figure:.{decimals}f}" for figure in figures], weights.tests if weights else ())
+    return f"{' / '.join(values)} ({'paper' if published else 'ours'})"
+
+
+def with_sets(values: Sequence[str], tests: Sequence[str]) -> Sequence[str]:
+    """The figures after the names of their test sets, each name once; tests: "SET, HOW" for each figure, or empty."""
+    sets = [test.partition(",")[0] for test in tests] or [""] * len(values)
+    named = zip(values, sets, ["", *sets[:-1]], strict=True)
+    return [value if name == last else f"{name} {value}" for value, name, last in named]
 
 
 def place_of(weights: Weights | None) -> str:
@@ -97,6 +106,7 @@ def about(name: str, network: Network, weights: Weights | None) -> dict[str, Any
         **known,
         "network": weights.network,
         "measured": weights.measured,
+        "tests": weights.tests,
         "classes": weights.classes,
         "training_data": weights.data,
         "terms_of_the_data": DATA[weights.data],

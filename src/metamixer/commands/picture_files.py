@@ -60,17 +60,21 @@ def check_suffix(source: Path, target: Path) -> None:
 def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
     """The file to write -> its image."""
     from ..data.images.reading import find_images
+    from ..system.files import each_once
 
-    jobs: dict[Path, Path] = {}
+    targets: dict[Path, Path] = {}
     for given in map(Path, images):
         for source in find_images([given]) if given.is_dir() else [given]:
-            target = out / (source.relative_to(given) if given.is_dir() else source.name)
-            if target in jobs:
-                raise InputError(
-                    f"{source}: its result would be {target}, like that of {jobs[target]}, expected images with "
-                    "different names"
-                )
-            jobs[target] = source
+            targets.setdefault(source, out / (source.relative_to(given) if given.is_dir() else source.name))
+    jobs: dict[Path, Path] = {}
+    for source in each_once(targets):
+        target = targets[source]
+        if target in jobs:
+            raise InputError(
+                f"{source}: its result would be {target}, like that of {jobs[target]}, expected images with "
+                "different names"
+            )
+        jobs[target] = source
     return jobs
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import counted
-from ..system.files import free_name, write_csv
+from ..system.files import each_once, free_name, write_csv
 from .batch import Job, plan, run_jobs
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -61,7 +61,7 @@ def points(
         predict_files(engine, POINTS.name, clouds, out, load=load, options=options, **how)
         return
     refuse_without_engine(pictures=pictures)
-    paths = find_clouds(clouds)
+    paths = each_once(find_clouds(clouds))
     out = out or free_name("labeled", overwrite=overwrite)
     output = Output(json, overwrite=overwrite)
     jobs = plan(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, at_least, printable
+from ..system.files import each_once
 from .batch import Batch
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -71,7 +72,7 @@ def predict(
         raise InputError(f"out {out!r} without --engine, expected --json FILE for the result")
     refuse_without_engine(pictures=pictures)
     keep_freed_memory()
-    paths = find_images(images)
+    paths = each_once(find_images(images))
     output = Output(json, sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)
     classifier = Classifier.load(checkpoint, model=model, device=device)
     if not checkpoint:

@@ -44,9 +44,10 @@ def project(points: np.ndarray, labels: np.ndarray, palette: np.ndarray) -> Imag
     side = min(side, 4)
     order = np.argsort(points[:, 2], kind="stable")
     columns, rows = ((points[order, :2] - low[:2]) * scale).astype(int).T
+    down, right = np.indices((side, side)).reshape(2, 1, -1)
+    rows = np.clip(shape[0] - 1 - rows[:, None] + down, 0, shape[0] - 1)
+    columns = np.clip(columns[:, None] + right, 0, shape[1] - 1)
     pixels = np.full((*shape, 3), BACKGROUND, dtype=np.uint8)
-    for dy in range(side):
-        for dx in range(side):
-            at = np.clip(shape[0] - 1 - rows + dy, 0, shape[0] - 1), np.clip(columns + dx, 0, shape[1] - 1)
-            pixels[at] = palette[labels[order]]
+    # All pixels of a point before those of the next, nearer one: the last of several colors stays.
+    pixels[rows.ravel(), columns.ravel()] = np.repeat(palette[labels[order]], side**2, axis=0)
     return Image.fromarray(pixels)

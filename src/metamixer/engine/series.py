@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.compute as compute
 import pyarrow.csv as csv
 
-from ..data.series.dates import import_pandas
+from ..data.series.dates import LAST_MONTH, days_first, import_pandas
 from ..data.series.frames import LONG
 from ..errors import InputError, first_line
 from ..predictors.streaming import Failed, alike, forecast_columns_of, forecast_each
@@ -30,6 +30,12 @@ SHARDS = (8, 1024)
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 """What stands for no value in a CSV file."""
+
+WRITTEN = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})\b"
+"""Dates that are written with the day or the month first."""
+
+LONGEST_DAY = 10
+"""Letters of such a date without its time."""
 
 
 @dataclass(frozen=True)
@@ -113,21 +119,59 @@ class Tables:
 
 
 def read_long(name: str) -> Iterator[pyarrow.Table]:
-    """The three columns of a table, a few rows at a time; of a CSV file they are text."""
+    """The three columns of a table, a few rows at a time; of a CSV file they are text.
+
+    31/12/2016 and 12/31/2016 become 2016-12-31: the dates of a shard may fit both orders. Raises InputError for a file
+    with both.
+    """
+    order = ""
     try:
-        yield from (_of_parquet if name.lower().endswith(".parquet") else _of_csv)(name)
+        for table in _parts(name):
+            if _is_text(table[TIME]) and compute.any(compute.match_substring_regex(table[TIME], WRITTEN)).as_py():
+                order = order or (r"\3-\2-\1" if day_is_first(name) else r"\3-\1-\2")
+                dates = compute.replace_substring_regex(table[TIME], pattern=WRITTEN, replacement=order)
+                table = table.set_column(LONG.index(TIME), TIME, dates)
+            yield table
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: not a readable table ({first_line(error)})") from None
+
+
+def day_is_first(name: str) -> bool:
+    """Whether the day stands before the month, by all dates of a file; raises InputError if they disagree."""
+    written: set[str] = set()
+    for table in _parts(name):
+        days = compute.utf8_slice_codeunits(table[TIME], 0, LONGEST_DAY)
+        written.update(days.unique().drop_null().to_pylist())
+    dates = import_pandas().Series(sorted(written), dtype=object)
+    dates = dates[dates.str.match(WRITTEN)]
+    above = dates.str.extract(WRITTEN)[[0, 1]].astype(int) > LAST_MONTH
+    day_first, month_first = dates[above[0] & ~above[1]], dates[above[1] & ~above[0]]
+    if len(day_first) and len(month_first):
+        raise InputError(
+            f"{name}: column {TIME!r}: {day_first.iloc[0]} and {month_first.iloc[0]}, expected the day before the "
+            "month in all dates or in none"
+        )
+    possible = dates[~above.all(axis=1)]
+    return len(possible) > 0 and days_first(possible)
+
+
+def _is_text(column: pyarrow.ChunkedArray) -> bool:
+    return pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)
+
+
+def _parts(name: str) -> Iterator[pyarrow.Table]:
+    return (_of_parquet if name.lower().endswith(".parquet") else _of_csv)(name)
 
 
 def _of_parquet(name: str) -> Iterator[pyarrow.Table]:
     with opened_parquet(name) as file:
         expect_long(file.schema_arrow.names, name)
         for batch in file.iter_batches(columns=list(LONG)):
-            table = pyarrow.Table.from_batches([batch])
-            if pyarrow.types.is_dictionary(table.schema.field(IDENTIFIER).type):
-                table = table.set_column(0, IDENTIFIER, compute.cast(table[IDENTIFIER], pyarrow.string()))
-            yield table.select(LONG)
+            table = pyarrow.Table.from_batches([batch]).select(LONG)
+            for place, kind in enumerate(table.schema.types):
+                if pyarrow.types.is_dictionary(kind):
+                    table = table.set_column(place, LONG[place], table[place].cast(pyarrow.string()))
+            yield table
 
 
 def _of_csv(name: str) -> Iterator[pyarrow.Table]:

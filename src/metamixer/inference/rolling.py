@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import at_least
 from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
 from .quantiles import equally_likely, from_deciles
 
@@ -34,6 +35,7 @@ class ZeroShot:
     def __init__(
         self, network: FFNetTSZero, *, contexts: Sequence[int] = (512, 256), batch_size: int = 256, device: str = "cpu"
     ):
+        at_least("batch_size", batch_size, 1)
         self.network = network.eval().to(device)
         self.device = torch.device(device)
         self.contexts, self.batch_size = tuple(contexts), batch_size

@@ -106,7 +106,17 @@ class OnFeatures(nn.Module):
 
 
 class BatchNorm(_OnFeatures, nn.BatchNorm1d):
-    """Batch norm over all voxels of all scenes."""
+    """Batch norm over all voxels of all scenes; a single voxel, which has no variance, gets the running statistics."""
+
+    def forward(self, x: SparseVoxels) -> SparseVoxels:
+        """x: features (N, C) -> the same shape."""
+        together = isinstance(self, nn.SyncBatchNorm)  # with the voxels of other processes, which wait for this one
+        if not self.training or len(x.features) > 1 or together:
+            return super().forward(x)
+        normed = nn.functional.batch_norm(
+            x.features, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+        return x.with_features(normed)
 
 
 class LayerNorm(_OnFeatures, nn.LayerNorm):

@@ -12,7 +12,7 @@ from ..data.images.class_names import imagenet_names
 from ..data.images.given import name_of, pictures_of
 from ..data.images.reading import Picture, read_image
 from ..data.preprocessing import Preprocessing
-from ..errors import MOST_VALUES, InputError
+from ..errors import MOST_VALUES, InputError, at_least
 from ..models.tasks import CLASSIFICATION
 from ..moved import find_moved_names
 from .classification import Classification, Classifications
@@ -56,6 +56,7 @@ class Classifier(Predictor):
 
     def example(self, *, batch_size: int = 1) -> Tensor:
         """Noise in the format of normalized images."""
+        at_least("batch_size", batch_size, 1)
         shape = (min(batch_size, self._most_at_once()), *self.preprocessing.shape)
         return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
@@ -74,6 +75,7 @@ class Classifier(Predictor):
 
         given: a path, a URL, a Pillow image, an array (H, W, 3), a tensor (3, H, W), or a folder or list of these.
         """
+        at_least("batch_size", batch_size, 1)
         found = self.inputs(given)
         if not isinstance(found, list):
             return self.result(found)
@@ -106,8 +108,9 @@ class Classifier(Predictor):
         self, pictures: Sequence[Picture], k: int = 5, *, batch_size: int = BATCH_SIZE
     ) -> Iterator[list[tuple[str, float]]]:
         """For each image the top k classes with their probabilities, most probable first."""
+        at_least("batch_size", batch_size, 1)
         for start in range(0, len(pictures), batch_size):
-            yield from (each.top(k) for each in self(pictures[start : start + batch_size]))
+            yield from (each.top(k) for each in self(pictures[start : start + batch_size], batch_size=batch_size))
 
 
 find_moved_names(__name__)  # names that 0.1.0 had here

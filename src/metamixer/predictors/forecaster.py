@@ -13,7 +13,7 @@ from ..data.series.gaps import fill_gaps as add_missing_rows
 from ..data.series.given import NamedTable, tables_of
 from ..data.series.splits import LOOKBACK, lookback_for
 from ..data.series.tables import Series
-from ..errors import InputError
+from ..errors import InputError, at_least
 from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.device import find_device
 from .alone import NOT_FITTED, Alone
@@ -94,6 +94,7 @@ class Forecaster(Predictor):
         self.known = expect_names(known)
         self._device = find_device(device)
         self.network: Network | None = None
+        self.loaded: Network | None = None  # where each fit starts; None: from the packaged network
         self.way: Alone | Together = Alone()
 
     @property
@@ -147,7 +148,7 @@ class Forecaster(Predictor):
     def _fine_tune(self, measured: Series, layout: Layout) -> "Forecaster":
         """Fine-tune the packaged network, or the one that was loaded, on each series alone."""
         how = {"horizon": self.horizon, "settings": self.fine_tuning, "seed": self.seed, "device": self.device}
-        tuned = tune(self.network or packaged_network(), measured, layout, **how)
+        tuned = tune(self.loaded or packaged_network(), measured, layout, **how)
         self.network, self.way = tuned.network, Alone(tuned.network, tuned)
         return self
 
@@ -240,6 +241,7 @@ class Forecaster(Predictor):
 
         network: another one than that of `predict`.
         """
+        at_least("batch_size", batch_size, 1)
         run = network or self.run
         with self.computing():
             return torch.cat([run(batch.to(self.device)).float().cpu() for batch in windows.split(batch_size)])
@@ -311,7 +313,7 @@ class Forecaster(Predictor):
             raise InputError(f"lookback {lookback}, expected none: this network uses the whole past of a series")
         settings = {key: value for key, value in wanted.items() if key != "horizon"}
         forecaster = cls(wanted.get("horizon") if horizon is None else horizon, **settings)
-        forecaster.network = forecaster.run = network
+        forecaster.network = forecaster.run = forecaster.loaded = network
         forecaster.way = Alone(network)
         return forecaster
 

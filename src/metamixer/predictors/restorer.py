@@ -121,7 +121,8 @@ class Restorer(ImageToImage):
         """The restorer whose network fits images of this many channels best."""
         if channels == 1 and self.gray is None and self.load_gray is not None:
             self.gray = self.load_gray()
-            self.gray.to(str(self.device))
+            if self.gray.device != self.device:  # `to` would undo its backend
+                self.gray.to(str(self.device))
         return self.gray if channels == 1 and self.gray is not None else self
 
 

@@ -24,8 +24,12 @@ def download(url: str) -> Path:
     Raises InputError if the download fails or the hash differs.
     """
     address, _, pinned = url.partition("#sha256=")
-    mirror = os.environ.get(MIRROR, "") if address.startswith(f"{RELEASE}/") else ""
-    name = Path(urlparse(urldefrag(address).url).path).name
+    address = urldefrag(address).url
+    of_release = address.startswith(f"{RELEASE}/")
+    mirror = os.environ.get(MIRROR, "") if of_release else ""
+    name = Path(urlparse(address).path).name
+    if not of_release:  # other addresses may have files of the same name
+        name = f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{name}"
     if mirror and not is_url(mirror):
         path = Path(mirror).expanduser() / name
         if not path.is_file():

@@ -100,6 +100,14 @@ class Classification(Task):
         if self.distillation is not None and self.distillation.teacher.class_names and hasattr(data, "classes"):
             self.distillation.teacher.match(data.classes, data.preprocessing.in_chans)
 
+    def expect_teacher_of(self, classes: int) -> None:
+        """Raise InputError if the teacher has another number of classes than the student."""
+        if classes != self.num_classes:
+            raise InputError(
+                f"distillation.teacher of {classes} classes, expected {self.num_classes}: `classes` selects the "
+                "student's"
+            )
+
     def match_data(self) -> None:
         """Find the data's classes among the checkpoint's; raises InputError if they aren't."""
         classes = getattr(self.trainer.datamodule, "classes", None)
@@ -121,11 +129,7 @@ class Classification(Task):
         loss = F.cross_entropy(logits, targets, label_smoothing=0.0 if self.mixing else self.label_smoothing)
         if self.distillation is not None:
             teacher_logits = self.distillation.teacher(images, self.trainer.datamodule.preprocessing)
-            if teacher_logits.shape[1] != self.num_classes:
-                raise InputError(
-                    f"distillation.teacher of {teacher_logits.shape[1]} classes, expected {self.num_classes}: "
-                    "`classes` selects the student's"
-                )
+            self.expect_teacher_of(teacher_logits.shape[1])
             loss = self.distillation.loss(loss, logits, teacher_logits)
         return self.log_loss(loss, batch_size=len(images))
 

@@ -92,6 +92,8 @@ class DistilledClassification(Classification):
             data = self.trainer.datamodule
             about = {**self.distillation.teacher.about(), **data.about()}
             widths = self.distillation.teacher.widths()
+            if self.distillation.alpha:
+                self.expect_teacher_of(widths[0])
             self.outputs = OutputCache(self.cache, about, data.draw_crops(), widths)
             data.crops = self.outputs.crops
 

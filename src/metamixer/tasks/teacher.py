@@ -144,7 +144,7 @@ class Teacher(nn.Module):
 
     def about(self) -> dict[str, Any]:
         """Everything that its output for an image depends on, as plain values."""
-        keys = ("size", "mean", "std", "classes", "stages")
+        keys = ("size", "mean", "std", "classes", "stages", "bfloat16")
         about = {"teacher": self.name, **{f"teacher.{key}": getattr(self, key) for key in keys}}
         return {**about, "teacher.weights": fingerprint(self.model)}
 

@@ -66,7 +66,7 @@ class SaveConfigInRun(SaveConfigCallback):
         config = self.config.clone()
         config.resume, config.ckpt_path = False, None
         with written_whole(Path(trainer.default_root_dir, self.config_filename)) as part:
-            self.parser.save(config, part, skip_none=False, overwrite=True, multifile=self.multifile)
+            self.parser.save(config, part, skip_unset=False, overwrite=True, multifile=self.multifile)
 
 
 def keep_earlier_run(out: Path, *, logs: Container[Path] = ()) -> None:

@@ -29,6 +29,7 @@ from ..data.series.synthetic import SeriesBatch, synthetic_batch
 from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, naming, printable
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 from ..models.tasks import ZERO_SHOT
+from ..system.device import find_device
 from ..system.metadata import STRICT, Keywords, Positive, read_as
 from ..system.yaml_files import read_yaml
 
@@ -119,11 +120,12 @@ class ZeroShotTraining:
     """A training in a folder: network, optimizers, averaged weights and progress."""
 
     def __init__(self, recipe: Recipe, folder: Path, *, device: str = "cpu", start: Path | None = None):
-        self.recipe, self.folder, self.device = recipe, folder, torch.device(device)
+        self.recipe, self.folder, self.device = recipe, folder, find_device(device)
         torch.manual_seed(recipe.seed)
         self.network = FFNetTSZero(**recipe.network).to(self.device)
         if start:
-            self.network.load_state_dict(load_checkpoint(start)[0].state_dict())
+            with naming(start):
+                self.network.load_state_dict(load_checkpoint(start)[0].state_dict())
         if (dtype := PRECISIONS[recipe.precision]) is not None:
             self.network.blocks.forward = torch.autocast(self.device.type, dtype)(self.network.blocks.forward)
         self.draws: dict[int, tuple[int, SeriesBatch]] = {}
@@ -138,7 +140,8 @@ class ZeroShotTraining:
         self.step, self.seconds, self.skipped = 0, 0.0, 0
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
-            self._resume()
+            with naming(self.checkpoint):
+                self._resume()
 
     @property
     def checkpoint(self) -> Path:

@@ -26,12 +26,12 @@ METRICS: dict[str, Metric] = {
     DETECTION: Metric("detector", "box / mask AP, %"),
     SEGMENTATION: Metric("segmenter", "mIoU, %"),
     SUPER_RESOLUTION: Metric("super-resolution", "PSNR on Set5, dB", 2),
-    RESTORATION: Metric("restoration", "PSNR Set12 / Classic5, dB", 2),
+    RESTORATION: Metric("restoration", "PSNR, dB", 2),
     FORECASTING: Metric("forecaster", "MSE / MAE on ETT", 3),
     ZERO_SHOT: Metric("zero-shot forecaster", "MASE on 23 sets", 3),
     POINTS: Metric("points", "mIoU, %"),
 }
-"""By task, in the order of `metamixer models`. Restoration: Set12 with noise of 25, Classic5 in JPEG of quality 20."""
+"""By task, in the order of `metamixer models`."""
 
 
 @dataclass(frozen=True)

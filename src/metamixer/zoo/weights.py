@@ -43,6 +43,7 @@ class Weights:
         classes: number of classes; None for a network without classes.
         data: the training data, a key of `DATA`.
         figures: values of the task's metric; measured: their source.
+        tests: what each was measured on, the set first, if the metric's name doesn't say it.
         arguments: keywords of the network.
         packaged: whether the file is in the package.
         sha256: of the file; None: unknown, so the hash of the first download is stored.
@@ -56,6 +57,7 @@ class Weights:
     classes: int | None = None
     figures: tuple[float, ...] = ()
     measured: str = PAPER
+    tests: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     packaged: bool = False
     sha256: str | None = None
@@ -113,19 +115,27 @@ def _nano_upscaler(scale: int, megabytes: float, psnr: float, sha256: str) -> We
     )
 
 
-def _restorer(name: str, sha256: str, *psnr: float, channels: int = 3, scale: int = 1) -> Weights:
+def _restorer(
+    name: str, sha256: str, *psnr: float, tests: tuple[str, ...], data: str = "291 images", **arguments: int
+) -> Weights:
+    scale = arguments.get("scale", 1)
     return Weights(
         name,
         "ffnet_restore",
         f"{name}.safetensors",
         {3: 0.7, 4: 0.8}.get(scale, 0.6),
-        "291 images" if channels == 3 else "691 images",
+        data,
         figures=psnr,
         measured="benchmarks/restoration.py" if scale == 1 else "benchmarks/photograph_enlarging.py",
-        arguments={"in_chans": channels, "scale": scale},
+        tests=tests,
+        arguments={"in_chans": 3, "scale": 1, **arguments},
         packaged=True,
         sha256=sha256,
     )
+
+
+def _enlarging_restorer(scale: int, sha256: str, psnr: float) -> Weights:
+    return _restorer(f"ffnet_restore_x{scale}", sha256, psnr, tests=("Set5, JPEG of quality 75",), scale=scale)
 
 
 WEIGHTS: tuple[Weights, ...] = (
@@ -160,10 +170,10 @@ WEIGHTS: tuple[Weights, ...] = (
         3.4,
         "CamVid",
         classes=11,
-        figures=(66.1,),
+        figures=(71.2,),
         measured="benchmarks/camvid.py",
         packaged=True,
-        sha256="7da1122a641865c1f892653ddf6857ae182ac8e0689b8a05a547d64bee0ee9b3",
+        sha256="485cf2cefe8142e4efe196b4dedc277f3817c141bf93db1b38583cbb8876796c",
     ),
     _segmenter("upernet_ffnet_2", "upernet_ffnet_2_512_160k_ade20k.pth", 234, 47.1),
     _segmenter("upernet_ffnet_3", "upernet_ffnet_3_512_160k_ade20k.pth", 323, 49.6),
@@ -175,17 +185,25 @@ WEIGHTS: tuple[Weights, ...] = (
     _nano_upscaler(4, 0.8, 31.34, "70706e85de95d06adc9ead1159483955872e0aa8a7002d283a4a2e8a80b14e62"),
     _upscaler("ffnet_sr_light", "FFNetSR_light_DIV2K_2.pth", 7, "DIV2K", 38.23),
     _upscaler("ffnet_sr", "FFNetSR_DF2K_2.pth", 10, "DF2K", 38.32),
-    _restorer("ffnet_restore", "3e359a981b32a34c12763d82af1b5b4bdc118795a71166cb4f68bba93727259a"),
+    _restorer(
+        "ffnet_restore",
+        "2f7acf1b2e91f8f3705ac8228a78611350d44cf2fca04f6dbb724e881f64d85e",
+        33.80,
+        33.74,
+        tests=("val_color, noise of 25", "val_color, JPEG of quality 20"),
+    ),
     _restorer(
         "ffnet_restore_gray",
         "4fd3d369f6a00b36457ccc2baf27adfe10d72103dfc99d4b41029f98ac19f659",
         30.27,
         31.63,
-        channels=1,
+        tests=("Set12, noise of 25", "Classic5, JPEG of quality 20"),
+        data="691 images",
+        in_chans=1,
     ),
-    _restorer("ffnet_restore_x2", "e09a4d2ac486801442f69c2f37f8a7e32ce42a55dadb991a2fa04711cd62ea58", 32.93, scale=2),
-    _restorer("ffnet_restore_x3", "f6bbe4334a477a0ca4d55f12555e3cfcf1c66cab55a1f0cfc92d42c5605c1d0c", 30.05, scale=3),
-    _restorer("ffnet_restore_x4", "a088afa05f34abb782e32bcc454ed8565f7241aecaa07e8911dda45d0828c23a", 28.24, scale=4),
+    _enlarging_restorer(2, "e09a4d2ac486801442f69c2f37f8a7e32ce42a55dadb991a2fa04711cd62ea58", 32.93),
+    _enlarging_restorer(3, "f6bbe4334a477a0ca4d55f12555e3cfcf1c66cab55a1f0cfc92d42c5605c1d0c", 30.05),
+    _enlarging_restorer(4, "a088afa05f34abb782e32bcc454ed8565f7241aecaa07e8911dda45d0828c23a", 28.24),
     Weights(
         "ffnet_ts_zero",
         "ffnet_ts_zero",

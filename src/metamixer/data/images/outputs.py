@@ -17,7 +17,7 @@ ABOUT = "about.json"
 CROPS = "crops.npy"
 KNOWN = "known.npy"
 
-NEW = ("image bytes", "teacher.weights")
+NEW = ("image bytes", "teacher.weights", "teacher.bfloat16")
 """What earlier caches don't tell."""
 
 

@@ -1,6 +1,6 @@
 """From points to voxels and back: the one description that training, evaluation, prediction and checkpoints share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -117,6 +117,6 @@ class PointGrid:
         """One point of each voxel, (M,): its point number `turn`, modulo the voxel's count."""
         return self.order[self.starts + turn % self.counts]
 
-    def fragments(self) -> list[np.ndarray]:
-        """Picks that together contain every point at least once."""
-        return [self.pick(turn) for turn in range(int(self.counts.max()))]
+    def fragments(self) -> Iterator[np.ndarray]:
+        """Picks that together contain every point at least once: as many as the fullest voxel has points."""
+        return map(self.pick, range(int(self.counts.max())))

@@ -16,7 +16,9 @@ from ..images.decoding import decoding, expect_whole
 IGNORED_PIXEL = 255
 """Label of ignored pixels in tensors."""
 CLASS_LISTS = Path(__file__).parent / "class_lists"
-LABEL_MODES = ("L", "P", "I", "I;16")
+LABEL_MODES = ("1", "L", "P", "I", "I;16")
+STRETCHED = {"L;2": 85, "L;4": 17}
+"""Factor by which Pillow brightens the numbers of gray PNGs of 2 and 4 bits, by its name of the file's pixels."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +90,33 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
+def read_numbers(path: Path) -> tuple[np.ndarray, list[int] | None]:
+    """Read the numbers (H, W) that a gray or palette PNG of any depth stores, and its palette [R, G, B, R, ...].
+
+    Raises InputError that names the file if it is missing, unreadable, or of another kind.
+    """
+    with decoding(path), Image.open(path) as image:
+        if image.mode not in LABEL_MODES:
+            raise InputError(f"{path}: an image of mode {image.mode}, expected a PNG of class numbers, gray or palette")
+        expect_whole(image)
+        stored_as = image.tile[0].args if image.format == "PNG" else image.mode
+        numbers = np.asarray(image) // STRETCHED.get(stored_as, 1)
+        return numbers, image.getpalette("RGB") if image.mode == "P" else None
+
+
 def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) -> np.ndarray:
     """Read a PNG as labels (H, W) uint8, with IGNORED_PIXEL for ignored pixels.
 
     size: (height, width) of the image. Raises InputError that names the file if it is missing, not a label map, of
     another size, has an unknown value, or a palette in which a value has the color of another class.
     """
-    with decoding(path):
-        image = Image.open(path)
-        expect_whole(image)
-        image.load()
-    if image.mode not in LABEL_MODES:
-        raise InputError(f"{path}: an image of mode {image.mode}, expected a PNG of class numbers (mode L or P)")
-    numbers = np.asarray(image)
+    numbers, palette = read_numbers(path)
     if numbers.shape != size:
         found, wanted = (f"{width}x{height}" for height, width in (numbers.shape, size))
         raise InputError(f"{path}: {found} pixels, expected {wanted}, the size of its image after EXIF rotation")
     used = np.unique(numbers)
-    if image.mode == "P":
-        check_palette(path, image.getpalette("RGB"), used.tolist(), classes)
+    if palette:
+        check_palette(path, palette, used.tolist(), classes)
     known = {*classes.values, *classes.ignored}
     strange = [int(value) for value in used if int(value) not in known]
     if strange:

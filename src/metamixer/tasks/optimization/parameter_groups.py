@@ -10,7 +10,7 @@ from typing import Any
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from ...errors import InputWarning
+from ...errors import InputError, InputWarning
 
 Groups = list[dict[str, Any]]
 
@@ -92,8 +92,15 @@ def regroup(checkpoint: dict[str, Any], before: list[list[str]], groups: Groups)
     """Rearrange the optimizer and schedule states of a checkpoint, in place, into other groups of the same parameters.
 
     before: parameter names of the checkpoint's groups. A new group takes its rates from the old group of its first
-    parameter.
+    parameter. Raises InputError that names a parameter in none of them.
     """
+    known = {name for names in before for name in names}
+    new = next((name for names in names_of_groups(groups) for name in names if name not in known), None)
+    if new is not None:
+        raise InputError(
+            f"parameter {new}: frozen or absent in the run to resume, expected the same layers to learn; to train "
+            "others, start a new run from its checkpoint with --model.initial"
+        )
     for state in checkpoint["optimizer_states"]:
         old: dict[str, tuple[int, dict[str, Any]]] = {}
         for names, group in zip(before, state["param_groups"], strict=True):

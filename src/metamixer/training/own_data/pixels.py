@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from PIL import Image
 
-from ...data.images.decoding import decoding
-from ...data.segmentation.label_maps import IGNORED_PIXEL, read_classes
+from ...data.segmentation.label_maps import IGNORED_PIXEL, read_classes, read_numbers
 from ...data.segmentation.pixels import pair_files
 from ...drawing.legend import distinct_colours
 from ...errors import InputError
@@ -43,10 +41,7 @@ def has_masks(folder: Path) -> bool:
 
 def numbers_in(mask: Path) -> set[int]:
     """The values that occur in a mask."""
-    with decoding(mask), Image.open(mask) as image:
-        if image.mode not in ("L", "P", "1", "I", "I;16"):
-            raise InputError(f"{mask}: a mask of mode {image.mode}, expected a gray or palette image of class numbers")
-        return set(np.unique(np.asarray(image)).astype(int).tolist())
+    return set(np.unique(read_numbers(mask)[0]).tolist())
 
 
 def classes_in(masks: Sequence[Path], numbers: Sequence[set[int]]) -> list[int]:
