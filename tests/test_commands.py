@@ -169,6 +169,27 @@ def test_draw_reports_a_broken_configuration(content, message, checkpoint, tmp_p
     assert error.startswith(f"metamixer: error: {config}: ") and message in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "file", "table"),
+    [
+        ("detect", "photo.png", "detections.json"),
+        ("segment", "photo.png", "areas.json"),
+        ("points", "scan.ply", "counts.csv"),
+        ("points", "room/coord.npy", "counts.csv"),
+    ],
+)
+def test_json_replaces_neither_another_result_nor_an_input(command, file, table, tmp_path, capsys):
+    """Which is known before anything is read."""
+    source, out = tmp_path / file, tmp_path / "found"
+    source.parent.mkdir(exist_ok=True)
+    source.touch()
+    given = source.parent if file.startswith("room") else source
+    for target, said in ((out / table, "the target of two results"), (source, "is one of the inputs")):
+        words = [command, str(given), "--out", str(out), "--json", str(target), "--overwrite"]
+        assert main(words) == 2
+        assert f"{target}: {said}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("command", "name"), [("fuse", "mine.safetensors"), ("draw", "mine.png")])
 def test_fuse_and_draw_replace_files_only_when_asked(command, name, checkpoint, tmp_path, capsys):
     (tmp_path / name).write_text("mine")

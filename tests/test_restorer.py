@@ -130,7 +130,7 @@ class TestTypes:
         for result in (restored, restorer(torch.from_numpy(pixels).permute(2, 0, 1))):
             result.save(tmp_path / "a.png")
             np.testing.assert_array_equal(np.dstack(read_picture(tmp_path / "a.png").bands()), restored)
-        with pytest.raises(InputError, match=r"a\.jpg: an image of 16 bits, expected a name that ends in \.png"):
+        with pytest.raises(InputError, match=r"a\.jpg: .*, expected a name that ends in \.png"):
             restored.save(tmp_path / "a.jpg")
 
     def test_options_that_would_cost_16_bits_are_refused(self, restorer, tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import InputError, first_line, printable
 from ..system.files import check_targets, unique_stems
 from .downloads import with_urls
+from .output import Output
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,22 @@ def plan(
     endings: Callable[[Path], Iterable[str]],
     tables: Iterable[str] = (),
     files: Callable[[Path], Iterable[Path]] = lambda source: [source],
-    overwrite: bool = False,
-) -> list[Job]:
-    """A job for each source, with results in the folder `out`; raises InputError if a result is an input or exists.
+    json: str | None,
+    overwrite: bool,
+) -> tuple[list[Job], Output]:
+    """A job for each source, with results in the folder `out`, and the command's output.
+
+    Raises InputError if a result is an input or another result, or exists.
 
     endings: of a source's results; tables: names of the files about all sources; files: the files that a source
-    consists of.
+    consists of; json: of `Output`.
     """
     jobs = [Job(source, Path(out, stem)) for source, stem in zip(sources, unique_stems(sources), strict=True)]
-    targets = [job.named(ending) for job in jobs for ending in endings(job.source)]
+    results = [job.named(ending) for job in jobs for ending in endings(job.source)]
+    results += [Path(out, name) for name in tables]
     inputs = [file for source in sources for file in files(source)]
-    check_targets([*targets, *(Path(out, name) for name in tables)], sources=inputs, overwrite=overwrite)
-    return jobs
+    check_targets(results, sources=inputs, overwrite=overwrite)
+    return jobs, Output(json, sources=inputs, results=results, overwrite=overwrite)
 
 
 def run_jobs(

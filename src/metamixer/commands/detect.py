@@ -10,7 +10,7 @@ from ..system.files import each_once, free_name, write_text
 from .batch import Job, plan, run_jobs
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
-from .output import OWN_CLASSES, Output
+from .output import OWN_CLASSES
 
 TABLE = "detections.json"
 
@@ -68,8 +68,7 @@ def detect(
     refuse_without_engine(pictures=pictures)
     paths = each_once(find_images(images))
     out = out or free_name("detected", overwrite=overwrite)
-    output = Output(json, sources=paths, overwrite=overwrite)
-    jobs = plan(paths, out, endings=lambda path: (".jpg",), tables=(TABLE,), overwrite=overwrite)
+    jobs, output = plan(paths, out, endings=lambda path: (".jpg",), tables=(TABLE,), json=json, overwrite=overwrite)
     keep_freed_memory()
     detector = Detector.load(checkpoint, model=model, device=device, backend=backend, precision=precision)
     numbers = dict(zip(paths, image_ids(paths), strict=True))

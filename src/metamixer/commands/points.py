@@ -8,7 +8,7 @@ from ..system.files import each_once, free_name, write_csv
 from .batch import Job, plan, run_jobs
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
-from .output import MORE_VOTES, OWN_CLASSES, Output
+from .output import MORE_VOTES, OWN_CLASSES
 
 
 def points(
@@ -63,13 +63,13 @@ def points(
     refuse_without_engine(pictures=pictures)
     paths = each_once(find_clouds(clouds))
     out = out or free_name("labeled", overwrite=overwrite)
-    output = Output(json, overwrite=overwrite)
-    jobs = plan(
+    jobs, output = plan(
         paths,
         out,
         endings=lambda path: (labelled_suffix(path), ".jpg"),
         tables=(COUNTS,),
         files=source_files,
+        json=json,
         overwrite=overwrite,
     )
     segmenter = PointSegmenter.load(checkpoint, model=model, device=device, backend=backend)

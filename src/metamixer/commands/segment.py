@@ -10,7 +10,7 @@ from ..system.files import each_once, free_name, write_csv, write_png, write_tex
 from .batch import Job, plan, run_jobs
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
-from .output import FASTER, OWN_CLASSES, Output
+from .output import FASTER, OWN_CLASSES
 
 
 def segment(
@@ -74,8 +74,8 @@ def segment(
     refuse_without_engine(pictures=pictures)
     paths = each_once(find_images(images))
     out = out or free_name("segmented", overwrite=overwrite)
-    output = Output(json, sources=paths, overwrite=overwrite)
-    jobs = plan(paths, out, endings=lambda path: endings, tables=("areas.json", "areas.csv"), overwrite=overwrite)
+    tables = ("areas.json", "areas.csv")
+    jobs, output = plan(paths, out, endings=lambda path: endings, tables=tables, json=json, overwrite=overwrite)
     keep_freed_memory()
     segmenter = Segmenter.load(checkpoint, model=model, device=device)
     if not checkpoint:
