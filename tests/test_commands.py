@@ -346,7 +346,7 @@ def test_a_truncated_image_is_named_and_the_others_classified(checkpoint, pictur
 @pytest.mark.parametrize(
     ("json", "files", "said"),
     [
-        ("result.json", ["notes.txt", "notes.txt"], "2 of 2 files failed, named above"),
+        ("result.json", ["notes.txt", "more.txt"], "2 of 2 files failed, named above"),
         ("-", ["notes.txt", "a.png"], "1 of 2 files failed, named above; the others are in the output"),
     ],
 )
@@ -354,6 +354,7 @@ def test_a_failure_says_where_the_other_results_are(
     json, files, said, checkpoint, pictures, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
+    (pictures / "more.txt").write_text("not a picture either")
     assert (
         main(["predict", "--checkpoint", str(checkpoint), "--json", json, *(str(pictures / name) for name in files)])
         == 2

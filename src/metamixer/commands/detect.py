@@ -56,21 +56,19 @@ def detect(
 
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
+    load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
     if engine:
-        from ..models.tasks import DETECTION
-
         refuse_with_engine(engine, json=json)
-        load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
         options = {"score_threshold": score_threshold}
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
-        predict_files(engine, DETECTION.name, images, out, load=load, options=options, **how)
+        predict_files(engine, Detector.task, images, out, load=load, options=options, **how)
         return
     refuse_without_engine(pictures=pictures)
     paths = each_once(find_images(images))
     out = out or free_name("detected", overwrite=overwrite)
     jobs, output = plan(paths, out, endings=lambda path: (".jpg",), tables=(TABLE,), json=json, overwrite=overwrite)
     keep_freed_memory()
-    detector = Detector.load(checkpoint, model=model, device=device, backend=backend, precision=precision)
+    detector = Detector.load(**load)
     numbers = dict(zip(paths, image_ids(paths), strict=True))
 
     def find(job: Job) -> dict:

@@ -50,15 +50,13 @@ def points(
     from ..inference.voting import voting
     from ..predictors.point_segmenter import PointSegmenter
 
-    voting(votes)
+    voting(votes)  # raises InputError for a wrong number
+    load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
+    options = {"votes": votes, "fragments": fragments}
     if engine:
-        from ..models.tasks import POINTS
-
         refuse_with_engine(engine, json=json)
-        load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
-        options = {"votes": votes, "fragments": fragments}
         how = {"pictures": pictures, "overwrite": overwrite}
-        predict_files(engine, POINTS.name, clouds, out, load=load, options=options, **how)
+        predict_files(engine, PointSegmenter.task, clouds, out, load=load, options=options, **how)
         return
     refuse_without_engine(pictures=pictures)
     paths = each_once(find_clouds(clouds))
@@ -72,14 +70,14 @@ def points(
         json=json,
         overwrite=overwrite,
     )
-    segmenter = PointSegmenter.load(checkpoint, model=model, device=device, backend=backend)
+    segmenter = PointSegmenter.load(**load)
     if not checkpoint:
         output.introduce(model, segmenter.task, segmenter.classes)
     for path in paths:  # read again later: together they may not fit in memory
         segmenter.check(read_cloud(path), str(path), votes=votes)
 
     def label(job: Job) -> dict:
-        found = segmenter(job.source, votes=votes, fragments=fragments)
+        found = segmenter(job.source, **options)
         target = found.save(job.named(labelled_suffix(job.source)))
         found.save(job.named(".jpg"))
         output.say(f"{job.source}: {found}")

@@ -61,12 +61,10 @@ def predict(
     at_least("top", top, 1)
     at_least("batch_size", batch_size, 1)
     if engine:
-        from ..models.tasks import CLASSIFICATION
-
         refuse_with_engine(engine, json=json)
         load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
-        predict_files(engine, CLASSIFICATION.name, images, out, load=load, options={"top": top}, **how)
+        predict_files(engine, Classifier.task, images, out, load=load, options={"top": top}, **how)
         return
     if out:
         raise InputError(f"out {out!r} without --engine, expected --json FILE for the result")

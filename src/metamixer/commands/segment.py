@@ -63,13 +63,11 @@ def segment(
             raise InputError(f"{name} {value}, expected at least 32 pixels")
     endings = ("_labels.png", "_overlay.png")[: 1 + overlays]
     if engine:
-        from ..models.tasks import SEGMENTATION
-
         refuse_with_engine(engine, json=json)
         load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
         options = {"window": window, "stride": stride, "grey_images": grey_images}
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
-        predict_files(engine, SEGMENTATION.name, images, out, load=load, options=options, **how)
+        predict_files(engine, Segmenter.task, images, out, load=load, options=options, **how)
         return
     refuse_without_engine(pictures=pictures)
     paths = each_once(find_images(images))

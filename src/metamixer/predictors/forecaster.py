@@ -22,7 +22,7 @@ from .fine_tuning import FineTuned, FineTuning
 from .fitted import Fitted
 from .forecast import Forecast
 from .forecaster_options import Training, Wanted, expect_levels, expect_names, expect_options, find_way
-from .kept_forecaster import fitted_of, read_alone, read_kept
+from .kept_forecaster import read_alone, read_together
 from .known import history_of
 from .predictor import Network, Predictor
 from .streaming import stream_forecasts
@@ -289,20 +289,8 @@ class Forecaster(Predictor):
         refused = [name for name in settings if name != "positive"]
         if refused:
             raise InputError(f"{refused[0]}, expected none: the forecaster was trained with its own")
-        kept, args = read_kept(info)
-        fitted = fitted_of(kept)
-        for what, wanted in (("horizon", horizon), ("lookback", lookback)):
-            if wanted not in (None, args[what]):
-                raise InputError(f"{what} {wanted}, expected {args[what]}, the network's")
-        own = {name: args.pop(name) for name in ("horizon", "lookback", "variables")}
-        forecaster = cls(
-            own["horizon"],
-            lookback=own["lookback"],
-            levels=tuple(fitted.quantiles),
-            model=info["model"],
-            model_args=args,
-            **{"positive": kept.get("positive", False), **settings},
-        )
+        fitted, args = read_together(info, horizon=horizon, lookback=lookback)
+        forecaster = cls(levels=tuple(fitted.quantiles), model=info["model"], **{**args, **settings})
         forecaster.time = None if fitted.layout.long else fitted.layout.time
         forecaster._hold_together(network, fitted)
         return forecaster

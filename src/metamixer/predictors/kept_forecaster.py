@@ -106,6 +106,22 @@ def read_kept(info: Mapping[str, Any]) -> tuple[KeptForecaster, KeptArguments]:
     return kept, arguments
 
 
+def read_together(
+    info: Mapping[str, Any], *, horizon: int | None, lookback: int | None
+) -> tuple[Fitted, dict[str, Any]]:
+    """The state of a forecaster of a table's series together, and the keywords of `Forecaster` for its network.
+
+    horizon, lookback: as expected; raises InputError if the network's differ.
+    """
+    kept, arguments = read_kept(info)
+    own = {name: arguments[name] for name in ("horizon", "lookback")}
+    for what, wanted in (("horizon", horizon), ("lookback", lookback)):
+        if wanted not in (None, own[what]):
+            raise InputError(f"{what} {wanted}, expected {own[what]}, the network's")
+    model_args = {name: value for name, value in arguments.items() if name not in ("variables", *own)}
+    return fitted_of(kept), {**own, "model_args": model_args, "positive": kept.get("positive", False)}
+
+
 def keep(fitted: Fitted, *, positive: bool) -> dict[str, Any]:
     """The plain values that a file keeps."""
     kept = {

@@ -78,23 +78,10 @@ class FFNetTS(nn.Module):
         dtype=None,
     ):
         super().__init__()
-        if not len(depths) == len(dims) == len(kernel_sizes) == len(parallel_kernel_sizes):
-            raise InputError(
-                f"depths {depths}, dims {dims}, kernel_sizes {kernel_sizes}, "
-                f"parallel_kernel_sizes {parallel_kernel_sizes}: expected one entry per stage in each"
-            )
+        _expect_stages(depths, dims, kernel_sizes, parallel_kernel_sizes)
+        _expect_steps(lookback, patch_size, patch_stride)
         if head not in HEADS:
             raise InputError(f"head {head!r}, expected one of {', '.join(HEADS)}")
-        if not lookback >= patch_size >= patch_stride >= 1:
-            raise InputError(
-                f"lookback {lookback}, patch_size {patch_size}, patch_stride {patch_stride}: "
-                "expected them in descending order, at least 1"
-            )
-        if not depths or any(size % 2 == 0 for size in (*kernel_sizes, *parallel_kernel_sizes)):
-            raise InputError(
-                f"depths {depths}, kernel_sizes {kernel_sizes}, parallel_kernel_sizes {parallel_kernel_sizes}: "
-                "expected at least one stage, and odd kernels"
-            )
         at_least("variables", variables, 1)
         at_least("horizon", horizon, 1)
         self.variables, self.lookback, self.horizon = variables, lookback, horizon
@@ -142,6 +129,26 @@ class FFNetTS(nn.Module):
     def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A published state dict under our names (`metamixer.load_published`)."""
         return convert_published(state, self.state_dict())
+
+
+def _expect_stages(
+    depths: Sequence[int], dims: Sequence[int], kernel_sizes: Sequence[int], parallel_kernel_sizes: Sequence[int]
+) -> None:
+    """Raise InputError unless the stages have one entry in each, and odd kernels."""
+    kernels = f"kernel_sizes {kernel_sizes}, parallel_kernel_sizes {parallel_kernel_sizes}"
+    if not len(depths) == len(dims) == len(kernel_sizes) == len(parallel_kernel_sizes):
+        raise InputError(f"depths {depths}, dims {dims}, {kernels}: expected one entry per stage in each")
+    if not depths or any(size % 2 == 0 for size in (*kernel_sizes, *parallel_kernel_sizes)):
+        raise InputError(f"depths {depths}, {kernels}: expected at least one stage, and odd kernels")
+
+
+def _expect_steps(lookback: int, patch_size: int, patch_stride: int) -> None:
+    """Raise InputError unless a patch fits into the window, and its stride into a patch."""
+    if not lookback >= patch_size >= patch_stride >= 1:
+        raise InputError(
+            f"lookback {lookback}, patch_size {patch_size}, patch_stride {patch_stride}: "
+            "expected them in descending order, at least 1"
+        )
 
 
 class Decomposition(nn.Module):
