@@ -1,9 +1,7 @@
 """Trainings that can't be: wrong settings, data and checkpoints are refused in one line."""
 
-import math
 import shutil
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,8 +9,6 @@ from PIL import Image
 
 from metamixer.cli import main
 from metamixer.data import ImageData
-from metamixer.errors import InputError
-from metamixer.tasks import Classification, Optimization
 from short_runs import fit, write_digits_recipe
 
 
@@ -39,15 +35,6 @@ def test_emulated_bfloat16_is_warned_of(instructions, recipe, tmp_path, monkeypa
 def test_resuming_without_a_checkpoint_is_an_error(recipe, tmp_path, capsys):
     assert fit(recipe(), tmp_path / "run", "--resume", "true") == 2
     assert "last.ckpt: no such file, expected the checkpoint to resume from" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["warmup_epochs", "cooldown_epochs"])
-def test_data_of_unknown_length_has_no_epochs_to_warm_up_in(name, shallow):
-    optimization = Optimization(**{"warmup_epochs": 0, name: 5})
-    task = Classification("ffnet_nano", 3, optimization=optimization)
-    task._trainer = SimpleNamespace(estimated_stepping_batches=10, num_training_batches=math.inf)
-    with pytest.raises(InputError, match=f"optimization.{name} 5, expected 0: the length of the training data"):
-        task.configure_optimizers()
 
 
 def image_folder(root, *, each=8):

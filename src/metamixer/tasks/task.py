@@ -229,20 +229,9 @@ class Task(L.LightningModule, ABC):
                 "the schedule needs"
             )
         batches = self.trainer.num_training_batches  # infinite for data of unknown length
-        if not math.isfinite(batches):
-            self._expect_no_epochs()
         steps_per_epoch = math.ceil(batches / self.trainer.accumulate_grad_batches) if math.isfinite(batches) else steps
         scheduler = self.optimization.scheduler(optimizer, steps=int(steps), steps_per_epoch=steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _expect_no_epochs(self) -> None:
-        """Raise InputError if the schedule counts epochs, which have no number of steps."""
-        for name in ("warmup_epochs", "cooldown_epochs"):
-            if epochs := getattr(self.optimization, name, 0):
-                raise InputError(
-                    f"optimization.{name} {epochs}, expected 0: the length of the training data is unknown, and so is "
-                    "an epoch's"
-                )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         keep_paths_within(checkpoint, self.trainer.default_root_dir)
