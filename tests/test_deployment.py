@@ -119,6 +119,22 @@ def test_a_package_replaces_a_package(tmp_path):
     ]
 
 
+def test_an_interrupt_loses_no_package(tmp_path, monkeypatch):
+    out = tmp_path / "net.mlpackage"
+    out.mkdir()
+    (out / MANIFEST).write_text("of the first")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt), written_together(out) as part:
+        part.mkdir()
+        (part / MANIFEST).touch()
+    assert (out / MANIFEST).read_text() == "of the first"
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_batches_of_other_sizes_are_padded_and_cropped():
     taken = []
 

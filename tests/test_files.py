@@ -18,6 +18,7 @@ from metamixer.checkpoints.ours import save_network
 from metamixer.data.images.lossless import read_picture, write_picture_file
 from metamixer.data.points.ply import read_ply, write_ply
 from metamixer.deployment import fastest
+from metamixer.deployment.targets import written_together
 from metamixer.errors import InputError
 from metamixer.system import files
 from metamixer.system.files import PART, plain_cell, write_csv, write_picture, write_png, write_text, written_whole
@@ -72,6 +73,33 @@ with written_whole(Path({str(tmp_path)!r}, "a.txt")) as part:
         files.sweep(tmp_path)  # as another process would
         part.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
+
+
+def test_what_a_killed_export_left_is_swept_but_not_what_another_is_writing(tmp_path):
+    program = f"""
+import os
+from pathlib import Path
+from metamixer.deployment.targets import written_together
+with written_together(Path({str(tmp_path)!r}, "a.xml")) as part:
+    part.write_text("half")
+    os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False)
+    assert list(tmp_path.glob(f"{PART}*/a.xml"))
+    with written_together(tmp_path / "b.xml") as part:
+        files.sweep.cache_clear()
+        write_text(tmp_path / "c.txt", "text")  # as another process would
+        part.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"b.xml", "c.txt"}
+
+
+def test_the_files_of_an_export_are_flushed_before_they_are_moved(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    with written_together(tmp_path / "a.xml") as part:
+        part.write_text("whole")
+        part.with_suffix(".bin").write_text("whole")
+    assert {(tmp_path / name).stat().st_ino for name in ("a.xml", "a.bin")} < set(flushed)
 
 
 @pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK], ids=errno.errorcode.get)

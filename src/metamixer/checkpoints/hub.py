@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import timm
@@ -13,7 +12,7 @@ from torch import nn
 
 from ..errors import InputError, first_line
 from ..models.tasks import CLASSIFICATION, TASKS
-from ..system.files import PART, write_text, written_whole
+from ..system.files import move_into, part_folder, write_text, written_whole
 from ..zoo.networks import METRICS
 from ..zoo.weights import DATA, Weights
 from .ours import save_network
@@ -67,18 +66,14 @@ def write_hub_folder(
     folder = Path(folder)
     place = folder if folder.is_dir() else folder.absolute().parent
     place.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=PART, dir=place) as temporary:
-        part = Path(temporary)
+    with part_folder(place) as part:
         save_network(network, dict(info), part / WEIGHTS)
         write_text(part / CONFIG, json.dumps(config_of(network, info, part / CONFIG), indent=2))
         write_text(part / CARD, card_of(network, info, weights, reached))
         if info["task"] == CLASSIFICATION.name:
             write_backbone(network, info, part / BACKBONE)
         folder.mkdir(parents=True, exist_ok=True)
-        files = sorted(part.iterdir())
-        for file in files:
-            file.replace(folder / file.name)
-    return [folder / file.name for file in files]
+        return move_into(folder, sorted(part.iterdir()))
 
 
 def write_backbone(network: nn.Module, info: Mapping[str, Any], path: Path) -> None:

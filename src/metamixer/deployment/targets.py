@@ -1,13 +1,11 @@
 """The target of an export: checks of what may be replaced, and atomic writing of several files."""
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import InputError
-from ..system.files import PART, check_targets
+from ..system.files import check_targets, move_into, part_folder
 from .formats import Format
 
 MANIFEST = "Manifest.json"
@@ -33,20 +31,25 @@ def written_together(out: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; afterwards all files in its folder are moved next to `out`."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=PART, dir=out.parent))
-    except OSError as error:
-        raise InputError(f"{out}: can't be written ({error.strerror})") from None
-    try:
-        yield folder / out.name
-        for part in sorted(folder.iterdir(), key=lambda part: part.suffix == out.suffix):
-            target = out.with_name(part.name)
-            if part.is_dir() and (target / MANIFEST).is_file():
-                target.rename(folder / "replaced")
-            part.replace(target)
+        with part_folder(out.parent) as folder:
+            yield folder / out.name
+            parts = sorted(folder.iterdir(), key=lambda part: part.suffix == out.suffix)
+            with _moved_aside(out, folder / "replaced"):
+                move_into(out.parent, parts)
     except OSError as error:
         raise InputError(f"{out}: can't be written ({error.strerror or error})") from None
+
+
+@contextmanager
+def _moved_aside(package: Path, place: Path) -> Iterator[None]:
+    """Move an existing package to `place`, and back unless another has taken its place."""
+    try:
+        if (package / MANIFEST).is_file():
+            package.rename(place)
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if place.exists() and not package.exists():
+            place.rename(package)
 
 
 def _is_package(path: Path, format: Format) -> bool:

@@ -3,10 +3,11 @@
 import csv
 import os
 import secrets
+import shutil
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from itertools import chain, count
 from pathlib import Path
@@ -43,28 +44,55 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent)
-        part, descriptor = _new_part(path.parent)
-        try:
+        with _part_in(path.parent) as part:
             yield part
             _flush(part)
             part.replace(path)
-            with suppress(OSError):  # some systems have no such thing for a folder, and the file is there
-                _flush(path.parent)
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            os.close(descriptor)
+            _flush(path.parent)
     except OSError as error:
         raise InputError(
             f"{path}: can't be written ({error.strerror or error}); an existing file is unchanged"
         ) from None
 
 
+@contextmanager
+def part_folder(place: Path) -> Iterator[Path]:
+    """Yield a new folder in `place`, from which `move_into` takes finished files; it is removed afterwards."""
+    with _part_in(place) as part:
+        folder = part.with_suffix("")
+        try:
+            folder.mkdir()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def move_into(folder: Path, parts: Sequence[Path]) -> list[Path]:
+    """Move files and folders of a `part_folder`, in this order, once they are on the disk; returns their new paths."""
+    for path in chain(parts, *(part.rglob("*") for part in parts)):
+        _flush(path)
+    moved = [part.replace(folder / part.name) for part in parts]
+    _flush(folder)
+    return moved
+
+
 def is_part(path: str) -> bool:
     """Whether a path is that of an unfinished file."""
     name = path.replace("\\", "/").rpartition("/")[2]
     return name.startswith(PART) and name.endswith(".part")
+
+
+@contextmanager
+def _part_in(folder: Path) -> Iterator[Path]:
+    """Yield a new file, which is removed afterwards if it is still there; while its lock is held, nobody sweeps it."""
+    sweep(folder)
+    part, descriptor = _new_part(folder)
+    try:
+        yield part
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def _new_part(folder: Path) -> tuple[Path, int]:
@@ -80,17 +108,18 @@ def _new_part(folder: Path) -> tuple[Path, int]:
 
 
 def _flush(path: Path) -> None:
-    """Have the system write a file's bytes, or a folder's names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Have the system write a file's bytes, or a folder's names where it can, to the disk."""
+    with suppress(OSError) if path.is_dir() else nullcontext():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @cache
 def sweep(folder: Path) -> None:
-    """Remove the unfinished files that dead processes left in a folder; once a process.
+    """Remove the unfinished files, and folders of such, that dead processes left in a folder; once a process.
 
     They stay where there are no locks: nothing tells them from those that a process is writing.
     """
@@ -99,6 +128,7 @@ def sweep(folder: Path) -> None:
             descriptor = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
             try:
                 if _lock(descriptor):
+                    shutil.rmtree(part.with_suffix(""), ignore_errors=True)  # of `part_folder`
                     part.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
