@@ -9,6 +9,7 @@ from PIL import Image
 
 from metamixer.cli import main
 from metamixer.data import ImageData
+from metamixer.errors import InputError
 from short_runs import fit, write_digits_recipe
 
 
