@@ -171,9 +171,10 @@ def test_downloads_once_and_compares_the_checksum_later(server, hub, golden):
     for _ in range(2):
         assert logits_difference(metamixer.load_published(ffnet_1(), f"{url}/{FILE}"), golden) <= 2e-5
     assert asked == [f"/{FILE}"]
-    content = bytearray((hub / FILE).read_bytes())
+    (cached,) = hub.glob(f"*-{FILE}")
+    content = bytearray(cached.read_bytes())
     content[len(content) // 2] ^= 1
-    (hub / FILE).write_bytes(content)
+    cached.write_bytes(content)
     with pytest.raises(InputError, match=f"{FILE}: SHA-256 .* expected .*: delete the file"):
         metamixer.load_published(ffnet_1(), f"{url}/{FILE}")
 
@@ -204,7 +205,7 @@ def test_pretrained_downloads_the_weights_of_the_tag(create, name, server, hub, 
     network = create(name, pretrained=True)
     assert logits_difference(network, golden) <= 2e-5
     assert asked == ["/ffnet_1_distillation.pth.tar" if "distilled" in name else f"/{FILE}"]
-    assert (hub / f"{asked[0][1:]}.sha256").is_file()
+    assert len(list(hub.glob(f"*-{asked[0][1:]}.sha256"))) == 1
     assert len(pickle.dumps(network.pretrained_cfg)) < 10_000
 
 
