@@ -130,7 +130,11 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
         len(train),
         len(val),
         "Segmentation",
-        {"num_classes": len(names), "optimization": {"lr": 2e-3, "warmup_steps": 20, "power": 0.9}},
+        {
+            "num_classes": len(names),
+            "lovasz_weight": 1.0,
+            "optimization": {"lr": 2e-3, "warmup_steps": 20, "power": 0.9},
+        },
         "SegmentationData",
         prepare,
         {"gradient_clip_val": 5.0},
