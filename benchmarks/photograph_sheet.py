@@ -3,8 +3,7 @@
     python benchmarks/photograph_sheet.py --out runs/photograph_sheet
 
 The photographs are those of scikit-image and scikit-learn at half their size, two of each kind: as PNG, as JPEG of
-quality 30 and 60, with noise, and at night (darkened, with a camera's noise, as JPEG of quality 90). The photo weights
-restore and enlarge as `metamixer upscale --weights photo` does, in two networks or in one. `--out` gets
+quality 30 and 60, with noise, and at night (darkened, with a camera's noise, as JPEG of quality 90). `--out` gets
 sheet.png, whose columns are in random order, row by row, and key.json, which says which is which: look first. Each way
 enlarges the whole photograph, and the sheet shows a detail; Real-ESRGAN, the slowest, gets the detail and a margin.
 
@@ -25,7 +24,6 @@ from sklearn.datasets import load_sample_image
 from trainings import write_results
 
 from metamixer import Restorer, Upscaler
-from metamixer.commands.upscale import Upscalers
 from metamixer.data.images.lossless import read_picture
 from metamixer.data.restoration.degradation import CameraNoise, Noise
 from metamixer.data.super_resolution.quality import psnr
@@ -95,11 +93,7 @@ class Ways:
 
     def __init__(self, real_esrgan: Path | None, strength: float | None):
         self.clean = Upscaler.load(scale=SCALE)
-        self.chosen = Upscalers.of("photo", None, None, SCALE, {})
-        self.photo = {
-            "photo": RestoreThenUpscale(Restorer.load(strength=strength), self.clean),
-            "photo at once": Restorer.load(scale=SCALE, strength=strength),
-        }
+        self.photo = RestoreThenUpscale(Restorer.load(strength=strength), self.clean)
         self.real_esrgan = None
         if real_esrgan:
             from real_esrgan import RealESRGAN
@@ -109,8 +103,7 @@ class Ways:
     def enlarge(self, file: Path, corner: tuple[int, int]) -> tuple[Details, str]:
         """The detail with this top left corner in each way, and what the restorer found in the file."""
         picture = read_picture(file)
-        way, _ = self.chosen.choose(file)
-        treatment = self.photo[way].treatment(picture)
+        treatment = self.photo.treatment(picture)
         details = {
             "bicubic": detail_of(imresize(picture.colour, SCALE), corner),
             "clean weights": detail_of(self.clean.treatment(picture).change(picture.colour), corner),

@@ -22,18 +22,6 @@ if TYPE_CHECKING:
 KINDS = ("clean", "photo")
 """Kinds of weights: for clean images, and for photographs, whose noise and JPEG blocks they don't enlarge."""
 
-WAYS = {
-    "clean": "clean weights",
-    "photo": "photo weights: restored, then enlarged",
-    "photo at once": "photo weights: restored and enlarged in one network",
-}
-"""What is done to a file, as it is printed."""
-
-COARSE, AT_ONCE = 75, (2, 3)
-"""JPEG quality up to which one network is better, and at which scales, as measured on color images
-(benchmarks/photograph_enlarging.py, val_color); on gray ones it is worse.
-"""
-
 
 def upscale(
     images: Sequence[str],
@@ -93,18 +81,18 @@ def upscale(
     results = filter(None, chain(*targets))
     output = Output(json, sources=sources, results=results, overwrite=overwrite)
     upscalers = Upscalers.of(weights, checkpoint, model, scale, {"memory": memory, **place})
-    upscalers.load("clean")  # so that a wrong option is named before the work
+    upscalers.load(upscalers.kind_by_format(jobs[0][0]))  # so that a wrong option is named before the work
     done, written = [], []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
         for source, target, comparison in jobs:
             with batch.file(source), shown(progress, source.name) as show:
-                way, why = upscalers.choose(source)
-                upscaler = upscalers.load(way)
+                kind, why = upscalers.choose(source)
+                upscaler = upscalers.load(kind)
                 process_file(upscaler, source, target, comparison=comparison, on_tile=show)
                 written += [target, comparison] if comparison else [target]
                 if len(jobs) > 1 or why:
                     output.say(f"{source}: {why}" if why else source)
-                told = {"weights": way.partition(" ")[0]} if why else {}
+                told = {"weights": kind} if why else {}
                 done.append({"image": origin(source), "result": str(target), "scale": upscaler.scale, **told})
         if done:
             clean = any(each.get("weights") == "clean" for each in done) and weights is None
@@ -116,7 +104,7 @@ def upscale(
 
 @dataclass
 class Upscalers:
-    """The networks for each kind of file: a given one for all, or those of one of `WAYS`.
+    """The network for each kind of file: a given one for all, or one of each of `KINDS`.
 
     wanted: the kind that the user asks for; given: whether a network is given instead.
     """
@@ -145,36 +133,31 @@ class Upscalers:
         arguments = {"source": checkpoint, "model": model, "scale": scale, **settings}
         return cls(wanted, given, 2 if scale is None else scale, arguments)
 
-    def choose(self, source: Path) -> tuple[str, str]:
-        """One of `WAYS` for a file, and why; no reason if a network is given."""
+    def kind_by_format(self, source: Path) -> str:
+        """The kind of weights for a file, without looking at its pixels."""
         from ..data.images.jpeg import is_lossy
-        from ..data.images.lossless import read_picture
-        from ..data.restoration.estimate import SPOILED, estimate
-        from ..predictors.image_types import FULL
 
         if self.given:
-            return "clean", ""
-        if self.wanted == "clean":
-            return "clean", WAYS["clean"]
-        picture = read_picture(source)
-        pixels, quality, spoiled = picture.colour, picture.quality, is_lossy(source)
-        because = f"lossy file, {f'JPEG quality about {quality}, ' if quality else ''}"
-        if not spoiled:
-            found = estimate(pixels, white=FULL[pixels.dtype.name])
-            quality, spoiled = found.quality, found.strength >= SPOILED
-            because = f"lossless file, {f'{found}, ' if spoiled else ''}"
-        way = "clean"
-        if spoiled or self.wanted:
-            coarse = quality is not None and quality <= COARSE and pixels.shape[2] == 3
-            way = "photo at once" if coarse and self.scale in AT_ONCE else "photo"
-        return way, f"{'' if self.wanted else because}{WAYS[way]}"
+            return "clean"
+        return self.wanted or ("photo" if is_lossy(source) else "clean")
 
-    def load(self, way: str) -> "ImageToImage | RestoreThenUpscale":
-        """The networks of one of `WAYS`, loaded once."""
-        if way not in self.loaded:
-            makers = {"clean": self._clean, "photo": self._photo, "photo at once": self._photo_at_once}
-            self.loaded[way] = makers[way]()
-        return self.loaded[way]
+    def choose(self, source: Path) -> tuple[str, str]:
+        """The kind of weights for a file, and why; no reason if a network is given."""
+        if self.given:
+            return "clean", ""
+        kind, because = self.kind_by_format(source), ""
+        if self.wanted is None:
+            found = found_in(source) if kind == "clean" else ""
+            because = "lossy file, " if kind == "photo" else f"lossless file, {found}"
+            kind = "photo" if found else kind
+        first = "" if kind == "clean" else ": restored, then enlarged"
+        return kind, f"{because}{kind} weights{first}"
+
+    def load(self, kind: str) -> "ImageToImage | RestoreThenUpscale":
+        """The networks of a kind, loaded once; for photographs two, which are better than one for mild JPEG."""
+        if kind not in self.loaded:
+            self.loaded[kind] = self._photo() if kind == "photo" else self._clean()
+        return self.loaded[kind]
 
     def _clean(self) -> "ImageToImage":
         from ..predictors.upscaler import Upscaler
@@ -185,9 +168,15 @@ class Upscalers:
         from ..predictors.restore_then_upscale import RestoreThenUpscale
         from ..predictors.restorer import Restorer
 
-        return RestoreThenUpscale(Restorer.load(**{**self.load_arguments, "scale": 1}), self.load("clean"))
+        return RestoreThenUpscale(Restorer.load(**{**self.load_arguments, "scale": 1}), self._clean())
 
-    def _photo_at_once(self) -> "ImageToImage":
-        from ..predictors.restorer import Restorer
 
-        return Restorer.load(**{**self.load_arguments, "scale": self.scale})
+def found_in(source: Path) -> str:
+    """The noise and traces of JPEG in an image, with a comma after them; empty if it needn't be restored."""
+    from ..data.images.lossless import read_picture
+    from ..data.restoration.estimate import SPOILED, estimate
+    from ..predictors.image_types import FULL
+
+    pixels = read_picture(source).colour
+    found = estimate(pixels, white=FULL[pixels.dtype.name])
+    return f"{found}, " if found.strength >= SPOILED else ""
