@@ -55,16 +55,21 @@ def test_threads_that_write_one_file_lose_nothing_and_readers_see_it_whole(tmp_p
     assert [entry.name for entry in tmp_path.iterdir()] == ["shared.txt"]
 
 
-def test_what_a_killed_process_left_is_swept_but_not_what_is_being_written(tmp_path):
+def killed_while_writing(path, *, by):
+    """End a process in the middle of a file that it writes by this function."""
     program = f"""
-import os, sys
+import os
 from pathlib import Path
-from metamixer.system.files import written_whole
-with written_whole(Path({str(tmp_path)!r}, "a.txt")) as part:
+from {by.__module__} import {by.__name__}
+with {by.__name__}(Path({str(path)!r})) as part:
     part.write_text("half")
     os._exit(9)
 """
     subprocess.run([sys.executable, "-c", program], check=False)
+
+
+def test_what_a_killed_process_left_is_swept_but_not_what_is_being_written(tmp_path):
+    killed_while_writing(tmp_path / "a.txt", by=written_whole)
     (stale,) = tmp_path.glob(f"{PART}*")
     files.sweep.cache_clear()
     with written_whole(tmp_path / "b.txt") as part:
@@ -76,15 +81,7 @@ with written_whole(Path({str(tmp_path)!r}, "a.txt")) as part:
 
 
 def test_what_a_killed_export_left_is_swept_but_not_what_another_is_writing(tmp_path):
-    program = f"""
-import os
-from pathlib import Path
-from metamixer.deployment.targets import written_together
-with written_together(Path({str(tmp_path)!r}, "a.xml")) as part:
-    part.write_text("half")
-    os._exit(9)
-"""
-    subprocess.run([sys.executable, "-c", program], check=False)
+    killed_while_writing(tmp_path / "a.xml", by=written_together)
     assert list(tmp_path.glob(f"{PART}*/a.xml"))
     with written_together(tmp_path / "b.xml") as part:
         files.sweep.cache_clear()
