@@ -25,6 +25,8 @@ from metamixer.system.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results/super_resolution"
 SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
+FORMS = {"fp32": {}, "bf16": {"precision": "bf16"}, "ensemble of 8": {"ensemble": 8}}
+"""Name -> options of `Upscaler`."""
 
 
 def measure(pairs: ImagePairs, enlarge: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
@@ -82,10 +84,10 @@ def main() -> None:
     rows = []
     for scale in options.scales:
         upscalers = {
-            f"{options.model}, {precision}": Upscaler(
-                options.model, scale, checkpoint=options.checkpoint, backend="eager", precision=precision
+            f"{options.model}, {name}": Upscaler(
+                options.model, scale, checkpoint=options.checkpoint, backend="eager", **settings
             )
-            for precision in ("fp32", "bf16")
+            for name, settings in FORMS.items()
         }
         rows += [measure_set(folder, scale, upscalers=upscalers) for folder in folders]
     write(options.checkpoint or f"{options.model}, weights of the package", rows, ["bicubic", *upscalers])

@@ -86,6 +86,35 @@ class TestTiles:
             Restorer.load(checkpoint, memory=0)
 
 
+class TestEnsemble:
+    """`ensemble`: the mean over mirrored and turned images."""
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("size", [2, 4, 8])
+    def test_is_the_mean_over_symmetries(self, checkpoint, restorer, size):
+        image = torch.rand(3, 20, 30)
+        turns = [(mirrored, turned) for turned in (0, 2, 1, 3) for mirrored in (False, True)][:size]
+        results = []
+        for mirrored, turned in turns:
+            given = torch.rot90(image.flip(2) if mirrored else image, turned, (1, 2))
+            back = torch.rot90(restorer(given).plain(), -turned, (1, 2))
+            results.append(back.flip(2) if mirrored else back)
+        expected = torch.stack(results).mean(dim=0)
+        found = Restorer.load(checkpoint, strength=1.0, ensemble=size)(image).plain()
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        assert (found - results[0]).abs().max() > 1e-3
+
+    def test_of_tiles_equals_that_of_the_whole(self, checkpoint):
+        whole, tiled = (Restorer.load(checkpoint, strength=1.0, ensemble=8) for _ in range(2))
+        tiled.tile = 17
+        image = random(61, 43, 3)
+        np.testing.assert_allclose(tiled(image), whole(image), rtol=0, atol=1e-5)
+
+    def test_a_wrong_size_is_named(self, checkpoint):
+        with pytest.raises(InputError, match="ensemble 3, expected one of 1, 2, 4, 8"):
+            Restorer.load(checkpoint, ensemble=3)
+
+
 class TestTypes:
     @torch.no_grad()
     def test_tensors_equal_the_networks_output(self, restorer):

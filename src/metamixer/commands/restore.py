@@ -23,6 +23,7 @@ def restore(
     checkpoint: str | None = None,
     compare: bool = False,
     overwrite: bool = False,
+    ensemble: int | None = None,
     memory: int = 256,
     max_pixels: int = MAX_PIXELS,
     json: str | None = None,
@@ -45,6 +46,7 @@ def restore(
         checkpoint: a checkpoint of a training run, or an exported file.
         compare: also write NAME_compare.jpg with before and after side by side.
         overwrite: replace existing results.
+        ensemble: 2, 4 or 8: the mean over as many mirrored and turned images: better, and as many times slower.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
         max_pixels: maximum number of pixels; larger images are refused before decoding.
         json: file for the result as JSON; "-" for standard output, without other lines.
@@ -58,7 +60,7 @@ def restore(
     from ..predictors.restorer import Restorer
 
     place = {"device": device, "backend": backend, "precision": precision}
-    load = {"model": model, "scale": scale, "strength": strength, "memory": memory, **place}
+    load = {"model": model, "scale": scale, "strength": strength, "memory": memory, "ensemble": ensemble, **place}
     if engine:
         refuse_with_engine(engine, compare=compare, json=json)
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}

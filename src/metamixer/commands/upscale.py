@@ -33,6 +33,7 @@ def upscale(
     weights: str | None = None,
     compare: bool = False,
     overwrite: bool = False,
+    ensemble: int | None = None,
     memory: int = 256,
     max_pixels: int = MAX_PIXELS,
     json: str | None = None,
@@ -55,6 +56,7 @@ def upscale(
             files and where noise or traces of JPEG are found, clean for others.
         compare: also write NAME_compare.jpg with bicubic and the network side by side.
         overwrite: replace existing results.
+        ensemble: 2, 4 or 8: the mean over as many mirrored and turned images: better, and as many times slower.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
         max_pixels: maximum number of pixels; larger images are refused before decoding.
         json: file for the result as JSON; "-" for standard output, without other lines.
@@ -70,7 +72,7 @@ def upscale(
         from ..models.tasks import SUPER_RESOLUTION
 
         refuse_with_engine(engine, compare=compare, json=json, weights=weights)
-        load = {"source": checkpoint, "model": model, "scale": scale, "memory": memory, **place}
+        load = {"source": checkpoint, "model": model, "scale": scale, "memory": memory, "ensemble": ensemble, **place}
         how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
         predict_files(engine, SUPER_RESOLUTION.name, images, out, load=load, options={}, **how)
         return
@@ -80,7 +82,7 @@ def upscale(
     sources, *targets = zip(*jobs, strict=True)
     results = filter(None, chain(*targets))
     output = Output(json, sources=sources, results=results, overwrite=overwrite)
-    upscalers = Upscalers.of(weights, checkpoint, model, scale, {"memory": memory, **place})
+    upscalers = Upscalers.of(weights, checkpoint, model, scale, {"memory": memory, "ensemble": ensemble, **place})
     upscalers.load(upscalers.kind_by_format(jobs[0][0]))  # so that a wrong option is named before the work
     done, written = [], []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:

@@ -17,6 +17,7 @@ from ..data.given import each_of
 from ..data.images.given import name_of, named_pictures
 from ..data.images.lossless import read_picture
 from ..errors import InputError
+from ..inference.ensemble import ENSEMBLES, mean_over_symmetries
 from ..inference.tiles import split, tile_side
 from ..models import create_model
 from ..models.ffnet_sr import receptive_field
@@ -56,7 +57,8 @@ class ImageToImage(Predictor):
     """An FFNet-SR network; subclasses define the treatment of an image.
 
     scale: how many times larger results are; channels: of the network's images; patch: side of the squares of pixels
-    that the network takes as one; margin: pixels around a tile that change its result; tile: side of a tile.
+    that the network takes as one; margin: pixels around a tile that change its result; tile: side of a tile; ensemble:
+    see `mean_over_symmetries`.
     """
 
     memory_format = torch.channels_last
@@ -65,7 +67,17 @@ class ImageToImage(Predictor):
     picture: ClassVar[type[PillowImage]]
 
     @classmethod
-    def of(cls, network: Network, info: Mapping[str, Any], *, scale: int | None = None, memory: int = 256) -> Self:
+    def of(
+        cls,
+        network: Network,
+        info: Mapping[str, Any],
+        *,
+        scale: int | None = None,
+        memory: int = 256,
+        ensemble: int | None = None,
+    ) -> Self:
+        if ensemble not in (None, *ENSEMBLES):
+            raise InputError(f"ensemble {ensemble!r}, expected one of {', '.join(map(str, ENSEMBLES))}")
         found = network.scale if isinstance(network, nn.Module) else info["model_args"].get("scale")
         if scale not in (None, found):
             raise InputError(f"a checkpoint of scale {found}, expected {scale}")
@@ -74,12 +86,13 @@ class ImageToImage(Predictor):
         predictor.hold(network)
         module = predictor.network if isinstance(network, nn.Module) else layers_of(info)
         predictor.scale, predictor.channels, predictor.patch = module.scale, module.in_chans, module.patch
+        predictor.ensemble = 1 if ensemble is None else ensemble
         predictor.margin = receptive_field(module)
         predictor.tile = tile_side(module, memory, margin=predictor.margin, patch=predictor.patch)
         return predictor
 
     def settings(self) -> dict[str, Any]:
-        return {"scale": self.scale}
+        return {"scale": self.scale, **({"ensemble": self.ensemble} if self.ensemble > 1 else {})}
 
     def example(self) -> Tensor:
         """Noise of at most the size of a tile."""
@@ -146,9 +159,12 @@ class ImageToImage(Predictor):
         height, width = small.shape[2:]
         missing = (0, -width % self.patch, 0, -height % self.patch)
         whole = F.pad(small, missing, mode="replicate") if any(missing) else small
+        large = mean_over_symmetries(self._computed, whole, self.ensemble)
+        return large[:, :, : height * self.scale, : width * self.scale]
+
+    def _computed(self, whole: Tensor) -> Tensor:
         with self.computing():
-            large = self.run(whole.contiguous(memory_format=self.memory_format))
-        return large[:, :, : height * self.scale, : width * self.scale].float()
+            return self.run(whole.contiguous(memory_format=self.memory_format)).float()
 
 
 def layers_of(info: Mapping[str, Any]) -> nn.Module:

@@ -53,7 +53,8 @@ class Restorer(ImageToImage):
         """`Predictor.load`; a network's name means its weights for `scale`.
 
         scale: how many times larger results are; None: the checkpoint's, or 1. strength: see `treatment`; settings:
-        also `memory`, the limit in MiB of the network's largest tensors, which determines the tile size.
+        also `memory`, the limit in MiB of the network's largest tensors, which determines the tile size, and
+        `ensemble`, 2, 4 or 8: the mean over as many mirrored and turned images, which takes as many times as long.
         """
         check_strength(strength)
         if scale is not None and scale not in RESTORATION_SCALES:

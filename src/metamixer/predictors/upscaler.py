@@ -28,6 +28,7 @@ class Upscaler(ImageToImage):
         scale: upscaling factor; None: the checkpoint's, or 2.
         checkpoint: a checkpoint of a training run, an exported file or a published checkpoint.
         memory: limit in MiB of the network's largest tensors, which determines the tile size.
+        ensemble: 2, 4 or 8: the mean over as many mirrored and turned images, which takes as many times as long.
         backend, precision, device: see `load`.
     """
 
@@ -41,12 +42,19 @@ class Upscaler(ImageToImage):
         *,
         checkpoint: str | Path | None = None,
         memory: int = 256,
+        ensemble: int | None = None,
         backend: str | None = None,
         precision: str = "fp32",
         device: str = "cpu",
     ):
-        place = {"device": device, "backend": backend, "precision": precision}
-        vars(self).update(vars(self.load(checkpoint, model=model, scale=scale, memory=memory, **place)))
+        settings = {
+            "memory": memory,
+            "ensemble": ensemble,
+            "device": device,
+            "backend": backend,
+            "precision": precision,
+        }
+        vars(self).update(vars(self.load(checkpoint, model=model, scale=scale, **settings)))
 
     @classmethod
     def load(
@@ -58,7 +66,7 @@ class Upscaler(ImageToImage):
         scale: int | None = None,
         **settings,
     ) -> Self:
-        """`Predictor.load`; a name means its weights for `scale`; settings: also `memory`."""
+        """`Predictor.load`; a name means its weights for `scale`; settings: also `memory` and `ensemble`."""
         if scale is not None and scale not in SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
         source = checkpoint if source is None else source
