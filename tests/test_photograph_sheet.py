@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -63,18 +62,6 @@ def test_ncnn_weights_are_read_in_order(benchmarks, tmp_path, monkeypatch):
     (tmp_path / "a.bin").write_bytes(b"".join(parts)[:-1])
     with pytest.raises(real_esrgan.InputError, match="expected realesrgan-x4plus"):
         real_esrgan.state_from_ncnn(tmp_path / "a.bin")
-
-
-def test_weights_of_dncnn_are_read_in_matlabs_order(benchmarks):
-    """The file holds (out, in, width, height), without a first axis of 1."""
-    from dncnn import DnCNN, _kernel
-
-    stored = np.zeros((1, 3, 3), np.float32)
-    stored[0, 2, 1] = 1  # the right neighbor
-    take_off = DnCNN([(_kernel(stored), torch.zeros(1))])
-    image = np.arange(12, dtype=np.float32).reshape(3, 4, 1)
-    expected = image - np.pad(image[:, 1:], ((0, 0), (0, 1), (0, 0)))
-    np.testing.assert_array_equal(take_off(image, strength=1.0), expected)
 
 
 def test_the_picture_shows_the_stored_figures(benchmarks):
