@@ -4,14 +4,16 @@ epochs.
     python benchmarks/imagenette.py --data imagenette_96
 
 Trains the networks without a result with `imagenette.yaml`, then `imagenette_finish.yaml` (about 90 minutes per network
-on one core), or from the packaged weights with `imagenette_fine_tuned.yaml` or `imagenette_fine_tuned_distilled.yaml`,
-and adds them to benchmarks/results/imagenette.{json,md}. `--data` is the unpacked folder with train/ and val/.
+on one core), or from the packaged weights with `imagenette_fine_tuned.yaml` (three seeds) or
+`imagenette_fine_tuned_distilled.yaml`, and adds them to benchmarks/results/imagenette.{json,md}. `--data` is the
+unpacked folder with train/ and val/.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import NamedTuple
 
 import torch
@@ -29,12 +31,21 @@ SIZE = 96
 
 
 class Contender(NamedTuple):
-    """A network to train: its name in timm, its arguments, its recipes in turn, and the folder of the first run."""
+    """A network to train: its name in timm, its arguments, its recipes in turn, and the folder of its first run.
+
+    seeds: one training each; that of seed 0 has no number in its folder's name.
+    """
 
     model: str
     model_args: dict
     recipes: Sequence[str]
     run: str
+    seeds: Sequence[int] = (0,)
+
+    def runs(self, folder: Path, seed: int) -> list[Path]:
+        """The folders of a seed's runs in turn."""
+        numbered = f"{self.run}_{seed}" if seed else self.run
+        return [folder / f"{numbered}{suffix}" for suffix in ("", "_finish")][: len(self.recipes)]
 
 
 SCRATCH = ("imagenette", "imagenette_finish")
@@ -48,7 +59,7 @@ CONTENDERS: dict[str, Contender] = {
     ),
     "mobilenetv4_conv_small": Contender("mobilenetv4_conv_small", {}, SCRATCH, "mobilenetv4_conv_small"),
     "ffnet_nano, from ffnet_nano.mini_imagenet": Contender(
-        "ffnet_nano", {}, ("imagenette_fine_tuned",), "ffnet_nano_fine_tuned"
+        "ffnet_nano", {}, ("imagenette_fine_tuned",), "ffnet_nano_fine_tuned", (0, 1, 2)
     ),
     "ffnet_nano, from ffnet_nano.mini_imagenet, distilled": Contender(
         "ffnet_nano", {}, ("imagenette_fine_tuned_distilled",), "ffnet_nano_fine_tuned_distilled"
@@ -62,18 +73,32 @@ def settings_of(contender: Contender, data: Path, *, num_workers: int) -> dict[s
     return {"data.root": data, "data.num_workers": num_workers, "model.init_args.model": contender.model, **args}
 
 
-def result(contender: Contender, runs: Sequence[Path], data: Path) -> dict:
-    """A row of the table: the accuracy at the end of the last run, and the epochs and cost of all runs."""
-    epochs = [int(last_validation(run, "val/top1")["epoch"]) + 1 for run in runs]
-    top1, without = of_run(runs[-1], data, SIZE)
-    costs = [json.loads((run / "cost.json").read_text()) for run in runs]
+def train_all(contender: Contender, options: argparse.Namespace) -> None:
+    """Train with every seed; finished runs are kept."""
+    settings = settings_of(contender, options.data, num_workers=options.workers)
+    for seed in contender.seeds:
+        runs = contender.runs(options.runs, seed)
+        for recipe, run, before in zip(contender.recipes, runs, (None, *runs), strict=False):
+            start = {"model.init_args.initial": before / "last.ckpt"} if before else {}
+            train(RECIPES / f"{recipe}.yaml", {**settings, **start, "seed_everything": seed}, out=run)
+
+
+def result(contender: Contender, finished: Sequence[Sequence[Path]], data: Path) -> dict:
+    """A row of the table: the accuracy at the end of a seed's last run, epochs and cost of its runs; means over seeds.
+
+    finished: the runs of each finished seed.
+    """
+    epochs = [int(last_validation(run, "val/top1")["epoch"]) + 1 for run in finished[0]]
+    top1, without = zip(*(of_run(runs[-1], data, SIZE) for runs in finished), strict=True)
+    costs = [json.loads((run / "cost.json").read_text()) for runs in finished for run in runs]
     return {
         "epochs": " + ".join(map(str, epochs)),
-        "top1": round(top1, 2),
-        f"without_{SHARED}": round(without, 2),
+        "top1": round(mean(top1), 2),
+        "by_seed": [round(value, 2) for value in top1],
+        f"without_{SHARED}": round(mean(without), 2),
         **size_of(contender),
         "machine": describe_accelerator() + describe_machine(),
-        **{name: round(sum(cost[name] for cost in costs), 1) for name in costs[0]},
+        **{name: round(sum(cost[name] for cost in costs) / len(finished), 1) for name in costs[0]},
     }
 
 
@@ -89,7 +114,7 @@ def write(rows: dict[str, dict], out: Path) -> None:
     lines = [
         f"Imagenette, {SIZE} px, recipes `imagenette.yaml` (or `imagenette_distilled.yaml`), then "
         "`imagenette_finish.yaml`, or `imagenette_fine_tuned.yaml` (or `imagenette_fine_tuned_distilled.yaml`) alone, "
-        f"seed 0. {NOTE}",
+        f"seed 0, or means over seeds with each seed's figure. {NOTE}",
         "",
         f"| network | parameters | MACs at 96 px | epochs | top-1, val (last epoch) | without {SHARED} | CPU minutes "
         "| wall minutes | measured on |",
@@ -97,9 +122,11 @@ def write(rows: dict[str, dict], out: Path) -> None:
     ]
     for title, row in rows.items():
         without = row.get(f"without_{SHARED}")
+        seeds = row.get("by_seed", [])
+        by_seed = f" ({', '.join(f'{value:.2f}' for value in seeds)})" if len(seeds) > 1 else ""
         lines.append(
             f"| {title} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e6:.1f} M | {row['epochs']} | "
-            f"{row['top1']:.2f} % | {f'{without:.2f} %' if without else 'not evaluated'} "
+            f"{row['top1']:.2f} %{by_seed} | {f'{without:.2f} %' if without else 'not evaluated'} "
             f"| {row['cpu_minutes']} | {row['wall_minutes']} | {row['machine']} |"
         )
     write_results(out, lines, {"rows": rows})
@@ -121,14 +148,11 @@ def main() -> None:
         else {}
     )
     for title, contender in CONTENDERS.items():
-        runs = [options.runs / f"{contender.run}{suffix}" for suffix in ("", "_finish")][: len(contender.recipes)]
         if title == options.only or (options.only is None and title not in rows):
-            settings = settings_of(contender, options.data, num_workers=options.workers)
-            for recipe, run, before in zip(contender.recipes, runs, (None, *runs), strict=False):
-                start = {"model.init_args.initial": before / "last.ckpt"} if before else {}
-                train(RECIPES / f"{recipe}.yaml", {**settings, **start}, out=run)
-        if (runs[-1] / "done").is_file():
-            rows[title] = result(contender, runs, options.data)
+            train_all(contender, options)
+        runs = (contender.runs(options.runs, seed) for seed in contender.seeds)
+        if finished := [each for each in runs if (each[-1] / "done").is_file()]:
+            rows[title] = result(contender, finished, options.data)
     write(rows, options.out)
 
 
