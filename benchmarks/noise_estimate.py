@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from statistics import fmean, median
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -104,14 +105,21 @@ def detail(image: np.ndarray, side: int) -> np.ndarray:
     return image[top : top + side, left : left + side]
 
 
-def qualities(large: np.ndarray, noisy: np.ndarray, found: Estimate, ways: tuple[Restorer, Upscaler]) -> dict:
+class Ways(NamedTuple):
+    """A restorer at scale 1, one at `SCALE`, and an upscaler for clean images."""
+
+    restorer: Restorer
+    photo: Restorer
+    clean: Upscaler
+
+
+def qualities(large: np.ndarray, noisy: np.ndarray, found: Estimate, ways: Ways) -> dict:
     """PSNR in dB of the detail, given and restored, and enlarged in three ways."""
-    restorer, upscaler = ways
     exact = as_bytes(detail(large, SIDE * SCALE))
     small, given = imresize(exact, 1 / SCALE), detail(noisy, SIDE)
     exact = exact[: given.shape[0] * SCALE, : given.shape[1] * SCALE]
-    restored = restorer.restore(given, found.strength) if found.strength else given
-    enlarged = {"clean": np.asarray(upscaler(given)), "photo": np.asarray(upscaler(restored))}
+    restored = ways.restorer.fitting(given.shape[2]).restore(given, found.strength)
+    enlarged = {"clean": np.asarray(ways.clean(given)), "photo": ways.photo.restore(given, found.strength)}
     known = {way: psnr(image.reshape(exact.shape), exact, border=BORDER) for way, image in enlarged.items()}
     known["chosen"] = known["photo" if found.strength >= SPOILED else "clean"]
     for name, image in {"given": given, "restored": restored}.items():
@@ -119,7 +127,7 @@ def qualities(large: np.ndarray, noisy: np.ndarray, found: Estimate, ways: tuple
     return known
 
 
-def measure(folder: Path | None, ways: tuple[Restorer, Upscaler] | None) -> list[dict]:
+def measure(folder: Path | None, ways: Ways | None) -> list[dict]:
     """A row per photograph and noise."""
     originals = {name: np.atleast_3d(read()) for name, read in PHOTOGRAPHS.items()}
     files = sorted((folder / "Set12").glob("*.png")) if folder else []
@@ -132,7 +140,7 @@ def measure(folder: Path | None, ways: tuple[Restorer, Upscaler] | None) -> list
             row = {"photograph": name, "noise": kind, "std": std, "found": found.noise, "strength": found.strength}
             row["true"] = float(np.sqrt(np.square(noisy - clean).mean())) if std else 0.0
             if ways and name in PHOTOGRAPHS and (kind, std) in ENLARGED:
-                row |= qualities(large, noisy, found, (ways[0].fitting(noisy.shape[2]), ways[1]))
+                row |= qualities(large, noisy, found, ways)
             rows.append(row)
         print(name, flush=True)
     return rows
@@ -174,7 +182,7 @@ def main() -> None:
     file = RESULTS.with_suffix(".json")
     columns = json.loads(file.read_text())["columns"] if file.is_file() else {}
     columns = {name: rows for name, rows in columns.items() if name != options.name}
-    ways = None if options.estimates else (Restorer.load(), Upscaler.load(scale=SCALE))
+    ways = None if options.estimates else Ways(Restorer.load(), Restorer.load(scale=SCALE), Upscaler.load(scale=SCALE))
     columns[options.name] = summary(measure(options.data, ways))
     about = "Median estimate and error over all photographs, mean strength; PSNR in dB, mean over the packages' ones."
     lines = [f"{about} Std of 255; a PSNR above 60 counts as 60.", "", *table(columns)]

@@ -1,10 +1,11 @@
-"""PSNR of small JPEG files enlarged: bicubic, clean weights, restored then enlarged, and both in one network.
+"""PSNR of small photographs enlarged: bicubic, clean weights, restored then enlarged, one network, and `upscale`.
 
     python benchmarks/photograph_enlarging.py --data super_resolution
 
 `--data` has a folder per set, with large images in HR or directly in it. They are reduced by our bicubic, which equals
 MATLAB's, and saved as JPEG by Pillow (4:2:0); or made a photograph as in training, by blur, any filter, noise and JPEG
-at random, seeded. PSNR of Y in dB, without a border of `scale` pixels, mean over a set.
+at random, seeded. `restored, then enlarged` and `one network` restore fully, `upscale` by the estimated strength. PSNR
+of Y in dB, without a border of `scale` pixels, mean over a set.
 Writes benchmarks/results/photograph_enlarging.{json,md}.
 """
 
@@ -25,7 +26,6 @@ from metamixer.data.super_resolution.quality import psnr
 from metamixer.data.super_resolution.resizing import crop_to_multiple, imresize
 from metamixer.errors import InputError
 from metamixer.system.machine import describe_machine
-from metamixer.zoo.weights import weights_for
 
 RESULTS = Path(__file__).parent / "results/photograph_enlarging"
 MULTIPLE = 2
@@ -34,17 +34,15 @@ MULTIPLE = 2
 
 def ways_of(scale: int, checkpoint: str | None) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Name -> function of a small image, uint8."""
-    clean, restorer, one = Upscaler.load(scale=scale), Restorer.load(strength=1.0), None
-    packaged = [weights.arguments.get("scale", 1) for weights in weights_for("restoration")]
-    if checkpoint or scale in packaged:
-        one = Restorer.load(checkpoint, scale=scale, strength=1.0)
-    ways = {
+    clean, restorer = Upscaler.load(scale=scale), Restorer.load(strength=1.0)
+    photo = Restorer.load(checkpoint, scale=scale)
+    return {
         "bicubic": lambda small: imresize(small, scale),
         "clean weights": lambda small: np.asarray(clean(small)),
         "restored, then enlarged": lambda small: np.asarray(clean(np.asarray(restorer(small)))),
-        "one network": one,
+        "one network": lambda small: np.asarray(photo(small, strength=1.0)),
+        "upscale": lambda small: np.asarray(photo(small)),
     }
-    return {name: way for name, way in ways.items() if way is not None}
 
 
 def as_jpeg(large: np.ndarray, *, scale: int, random: np.random.Generator, quality: int) -> np.ndarray:
@@ -59,7 +57,7 @@ def as_photograph(large: np.ndarray, *, scale: int, random: np.random.Generator)
 
 SPOILERS = {
     "photograph": as_photograph,
-    **{f"JPEG {quality}": partial(as_jpeg, quality=quality) for quality in (30, 75, 90)},
+    **{f"JPEG {quality}": partial(as_jpeg, quality=quality) for quality in (30, 75, 90, 95)},
 }
 """What is done to an image before it is enlarged."""
 
@@ -72,7 +70,7 @@ def measure(files: list[Path], scale: int, spoil: Callable, ways: dict) -> dict[
         small = spoil(large, scale=scale, random=np.random.default_rng(number))
         small = (small * 255).round().clip(0, 255).astype(np.uint8)
         for name, enlarge in ways.items():
-            found[name].append(psnr(np.asarray(enlarge(small)), large, border=scale))
+            found[name].append(psnr(enlarge(small), large, border=scale))
     return {name: mean(values) for name, values in found.items()}
 
 

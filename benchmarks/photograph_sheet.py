@@ -28,7 +28,6 @@ from metamixer.data.images.lossless import read_picture
 from metamixer.data.restoration.degradation import CameraNoise, Noise
 from metamixer.data.super_resolution.quality import psnr
 from metamixer.data.super_resolution.resizing import crop_to_multiple, imresize
-from metamixer.predictors.restore_then_upscale import RestoreThenUpscale
 from metamixer.system.files import write_picture, write_png, write_text
 
 RESULTS = Path(__file__).parent / "results/photograph_sheet"
@@ -93,7 +92,7 @@ class Ways:
 
     def __init__(self, real_esrgan: Path | None, strength: float | None):
         self.clean = Upscaler.load(scale=SCALE)
-        self.photo = RestoreThenUpscale(Restorer.load(strength=strength), self.clean)
+        self.photo = Restorer.load(scale=SCALE, strength=strength)
         self.real_esrgan = None
         if real_esrgan:
             from real_esrgan import RealESRGAN

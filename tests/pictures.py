@@ -9,7 +9,6 @@ from PIL import Image
 import metamixer
 from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.zoo import files, weights
-from metamixer.zoo.weights import Weights
 from random_statistics import randomize
 
 MODEL = "ffnet_sr_nano"
@@ -29,22 +28,33 @@ def save_small_upscaler(path, scale=2):
 
 def save_small_restorer(path, channels=3, scale=1):
     """The file of a small restoration network with weights as after training."""
+    return _save_untrained("ffnet_restore", {"in_chans": channels, "scale": scale, **SMALL}, path)
+
+
+def save_small_photograph_network(path, scale=2):
+    """The same of one that restores, then enlarges."""
+    return _save_untrained("ffnet_photograph", {"scale": scale, **SMALL}, path)
+
+
+def _save_untrained(name, arguments, path):
     torch.manual_seed(0)
-    arguments = {"in_chans": channels, "scale": scale, **SMALL}
-    network = metamixer.create_model("ffnet_restore", **arguments)
-    save_network(network, network_info("ffnet_restore", arguments, task="restoration"), path)
+    save_network(metamixer.create_model(name, **arguments), network_info(name, arguments, task="restoration"), path)
     return path
 
 
-def packaged_restorers(monkeypatch, folder):
-    """Small restoration weights in a folder that stands for the package's: gray, color and twice the size."""
-    entries = []
-    for name, channels, scale in (("_gray", 1, 1), ("", 3, 1), ("_x2", 3, 2)):
-        file = save_small_restorer(folder / f"ffnet_restore{name}.safetensors", channels, scale).name
-        arguments = {"in_chans": channels, "scale": scale}
-        entry = Weights(f"ffnet_restore{name}", "ffnet_restore", file, 1.0, "291 images", arguments=arguments)
-        entries.append(replace(entry, packaged=True))
-    others = (known for known in weights.WEIGHTS if known.network != "ffnet_restore")
+def packaged_restorers(monkeypatch, folder, scales=(2,)):
+    """Small weights in a folder that stands for the package's: for gray and color, and enlarging by these scales."""
+    saved = {
+        "ffnet_restore_gray": save_small_restorer(folder / "ffnet_restore_gray.safetensors", channels=1),
+        "ffnet_restore": save_small_restorer(folder / "ffnet_restore.safetensors"),
+    }
+    for scale in scales:
+        name = f"ffnet_photograph_x{scale}"
+        saved[name] = save_small_photograph_network(folder / f"{name}.safetensors", scale=scale)
+        save_small_upscaler(folder / f"{MODEL}_x{scale}.safetensors", scale=scale)
+    known = {each.name: each for each in weights.WEIGHTS}
+    entries = [replace(known[name], file=path.name, sha256=None) for name, path in saved.items()]
+    others = (each for each in weights.WEIGHTS if each.task != "restoration")
     monkeypatch.setattr(weights, "WEIGHTS", (*others, *entries))
     monkeypatch.setattr(files, "FOLDER", folder)
 

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 
 import metamixer
-from metamixer.checkpoints.ours import load_checkpoint
+from metamixer.checkpoints.ours import load_checkpoint, without_start
 from metamixer.data import RestorationData
 from metamixer.data.restoration.degradation import (
     DEGRADATIONS,
@@ -150,6 +150,17 @@ class TestPairs:
             first.add(int(torch.stack([steps[offset::8].mean() for offset in range(8)]).argmax()))
         assert len(first) >= 5
 
+    @pytest.mark.parametrize("gray", [0.0, 1.0])
+    def test_gray_patches_are_gray_before_and_after(self, tmp_path, gray):
+        Image.fromarray(scene(48, 48)).save(tmp_path / "color.png")
+        noise = Degradation(Noise((20, 20)))
+        patches = DegradedPatches([tmp_path / "color.png"], noise, scale=1, channels=3, count=4, size=32, gray=gray)
+        torch.manual_seed(0)
+        for pair in (patches[i] for i in range(4)):
+            for image in pair:
+                assert image.shape == (3, 32, 32)
+                assert ((image - image[:1]).abs().max() < 1e-6) == (gray == 1)
+
     def test_whole_images_in_all_degradations(self, root):
         images = DegradedImages(
             files(root), [Degradation(Noise((9, 9))), Degradation(unchanged)], scale=1, channels=1, multiple=2
@@ -177,6 +188,8 @@ class TestPairs:
             ({"patch_size": 33, "scale": 2}, "patch_size 33, expected a multiple of the scale, 2"),
             ({"scale": 0}, "scale 0, expected at least 1"),
             ({"patches_per_epoch": 0}, "patches_per_epoch 0, expected at least 1"),
+            ({"gray": 1.5}, r"data\.gray 1\.5 for 3 channels, expected 0 to 1"),
+            ({"gray": 0.1, "channels": 1}, r"data\.gray 0\.1 for 1 channels, expected 0"),
             ({"val_degradations": []}, r"data\.val_degradations is empty, expected names"),
             ({"degradation": "fog"}, r"data\.degradation 'fog', expected one of noise_or_jpeg"),
             ({"val_degradations": ["fog"]}, r"data\.val_degradations 'fog', expected one of"),
@@ -251,6 +264,26 @@ class TestNetwork:
             changed[:, :, row] += 1
             rows = (network(changed) - network(x)).abs().amax(dim=(0, 1, 3)).nonzero().flatten()
             assert reach - 1 <= max(abs(rows - row)) <= reach
+
+    @torch.no_grad()
+    def test_of_photographs_restores_then_enlarges(self):
+        network = metamixer.create_model("ffnet_photograph", scale=3, **SMALL)
+        x = torch.rand(1, 3, 8, 6)
+        assert (network.restore.scale, network.enlarge.scale, network.patch) == (1, 3, 2)
+        torch.testing.assert_close(network(x), network.enlarge(network.restore(x)))
+        assert receptive_field(network) == receptive_field(network.restore) + receptive_field(network.enlarge)
+
+    @torch.no_grad()
+    def test_of_photographs_starts_from_the_packaged_weights_of_both(self):
+        parts = {"restore": {"pretrained": True}, "enlarge": {"pretrained": True}}
+        network = metamixer.create_model("ffnet_photograph", **parts)
+        restore = metamixer.create_model("ffnet_restore", pretrained=True)
+        enlarge = metamixer.create_model("ffnet_sr_nano", scale=2, pretrained=True)
+        x = torch.rand(1, 3, 8, 6)
+        torch.testing.assert_close(network(x), enlarge(restore(x)))
+        task = Restoration("ffnet_photograph", 2, model_args=parts)
+        torch.testing.assert_close(task(x), network(x))
+        assert without_start(task.model_args) == {"scale": 2, "in_chans": 3, "restore": {}, "enlarge": {}}
 
     @pytest.mark.parametrize("shape", [(1, 3, 7, 8), (1, 3, 8, 7)])
     def test_refuses_sides_that_it_cannot_fold(self, shape):

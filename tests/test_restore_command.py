@@ -11,7 +11,7 @@ from metamixer.cli import main
 from metamixer.data.images.lossless import read_picture, write_picture_file
 from metamixer.predictors.restorer import Restorer
 from metamixer.predictors.upscaler import Upscaler
-from pictures import noise, packaged_restorers, picture, save_small_restorer, save_small_upscaler
+from pictures import noise, packaged_restorers, picture, save_small_restorer
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def packaged(tmp_path_factory, monkeypatch):
     """Small weights in the package, also for `upscale`."""
-    folder = tmp_path_factory.mktemp("packaged")
-    packaged_restorers(monkeypatch, folder)
-    for scale in (2, 3):
-        save_small_upscaler(folder / f"ffnet_sr_nano_x{scale}.safetensors", scale=scale)
+    packaged_restorers(monkeypatch, tmp_path_factory.mktemp("packaged"), scales=(2, 3))
 
 
 def restore(*arguments):
@@ -111,7 +108,7 @@ class TestRestore:
             (("absent.png",), "absent.png: no such file"),
             (("a.png", "--strength", "2"), "strength 2.0, expected 0 to 1"),
             (("a.png", "--strength", "much"), "strength 'much', expected a number"),
-            (("a.png", "--scale", "3"), "there are some for scales 1, 2"),
+            (("a.png", "--scale", "3", "--model", "ffnet_restore"), "there are some for scale 1 only"),
             (("a.png", "--scale", "7"), "scale 7, expected one of 1, 2, 3, 4"),
             (("a.png", "--memory", "0"), "memory 0 MiB, expected at least"),
             (("a.png", "--ensemble", "3"), "ensemble 3, expected one of 1, 2, 4, 8"),
@@ -170,7 +167,7 @@ class TestUpscale:
         picture("RGB").save("b.png")
         clean = Upscaler.load(scale=2)
         photo = self.upscaled("a.jpg")
-        assert "a.jpg: lossy file, photo weights: restored, then enlarged\n" in capsys.readouterr().out
+        assert "a.jpg: lossy file, photo weights, strength 1.00\n" in capsys.readouterr().out
         np.testing.assert_array_equal(self.upscaled("b.png"), self.expected(clean, "b.png"))
         assert "b.png: lossless file, clean weights\n" in capsys.readouterr().out
         np.testing.assert_array_equal(self.upscaled("a.jpg", "--weights", "clean"), self.expected(clean, "a.jpg"))
@@ -183,7 +180,7 @@ class TestUpscale:
         Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8)).save("a.png")
         photo = self.upscaled("a.png")
         said = capsys.readouterr().out
-        assert "a.png: lossless file, noise 1" in said and ", photo weights: restored, then enlarged\n" in said
+        assert "a.png: lossless file, noise 1" in said and ", photo weights, strength 1.00\n" in said
         np.testing.assert_array_equal(self.upscaled("a.png", "--weights", "photo"), photo)
         np.testing.assert_array_equal(
             self.upscaled("a.png", "--weights", "clean"), self.expected(Upscaler.load(scale=2), "a.png")
@@ -196,12 +193,13 @@ class TestUpscale:
         assert Path("out/b.png").is_file() and "a.png" in capsys.readouterr().err
 
     @pytest.mark.parametrize("scale", [2, 3])
-    def test_photo_weights_restore_first(self, scale, packaged):
-        picture("RGB").save("a.jpg", quality=20)
+    @pytest.mark.parametrize("quality", [20, 88])
+    def test_photo_weights_restore_as_much_as_needed(self, scale, quality, packaged):
+        picture("RGB").save("a.jpg", quality=quality)
         enlarged = self.upscaled("a.jpg", "--scale", scale)
-        restored = Restorer.load()("a.jpg")
-        assert restored.strength == 1
-        Upscaler.load(scale=scale)(np.asarray(restored)).image.save("expected.jpg", quality=95, subsampling=0)
+        result = Restorer.load(scale=scale)("a.jpg")
+        assert (result.strength == 1) == (quality == 20) and result.strength > 0
+        result.image.save("expected.jpg", quality=95, subsampling=0)
         difference = np.abs(enlarged.astype(int) - np.asarray(Image.open("expected.jpg")))
         assert difference.mean() < 2
         clean = self.upscaled("a.jpg", "--scale", scale, "--weights", "clean")

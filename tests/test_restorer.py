@@ -17,7 +17,8 @@ from metamixer.deployment.exporting import export
 from metamixer.errors import InputError
 from metamixer.inference.tiles import split
 from metamixer.predictors.restorer import Restorer
-from pictures import noise, packaged_restorers, picture, save_small_restorer
+from metamixer.predictors.upscaler import Upscaler
+from pictures import noise, packaged_restorers, picture, save_small_photograph_network, save_small_restorer
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,11 @@ def jpeg_of(pixels, quality):
 
 class TestTiles:
     @pytest.mark.parametrize(("height", "width"), [(70, 50), (16, 61), (1, 1), (2, 3), (1, 90)])
-    @pytest.mark.parametrize("scale", [1, 2])
-    def test_change_nothing(self, folder, height, width, scale):
-        path = save_small_restorer(folder / f"tiles{scale}.safetensors", scale=scale)
+    @pytest.mark.parametrize(
+        ("save", "scale"), [(save_small_restorer, 1), (save_small_restorer, 2), (save_small_photograph_network, 2)]
+    )
+    def test_change_nothing(self, folder, height, width, save, scale):
+        path = save(folder / f"{save.__name__}{scale}.safetensors", scale=scale)
         whole, tiled = (Restorer.load(path, strength=1.0) for _ in range(2))
         tiled.tile = 17
         image = random(height, width, 3)
@@ -412,17 +415,32 @@ class TestLossy:
 class TestWeights:
     def test_are_found_by_scale(self, packaged):
         assert Restorer.load(scale=2)(random(8, 9, 3)).shape == (16, 18, 3)
-        assert Restorer.load("ffnet_restore", scale=2).scale == 2
+        assert Restorer.load("ffnet_photograph").scale == 2
         assert metamixer.load("ffnet_restore").scale == 1
         assert Restorer.load(scale=2)(random(8, 9)).shape == (16, 18)
+
+    def test_for_enlarging_are_blended_with_the_clean_ones(self, packaged):
+        image = torch.from_numpy(random(3, 20, 30))
+        clean, photo = Upscaler.load(scale=2)(image).plain(), Restorer.load(scale=2, strength=1)(image).plain()
+        for strength in (0, 0.3, 1):
+            found = Restorer.load(scale=2)(image, strength=strength).plain()
+            torch.testing.assert_close(found, torch.lerp(clean, photo, strength), rtol=0, atol=1e-5)
+        assert (clean - photo).abs().max() > 1e-2
+
+    def test_for_enlarging_leave_a_clean_image_to_the_clean_ones(self, packaged):
+        smooth = np.full((64, 64, 3), 90, np.uint8)
+        result = Restorer.load(scale=2)(smooth)
+        assert result.strength == 0
+        np.testing.assert_array_equal(result, Upscaler.load(scale=2)(smooth))
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             ({"scale": 3}, "scale 3: no weights are packaged, .* there are some for scales 1, 2"),
             ({"scale": 5}, "scale 5, expected one of 1, 2, 3, 4"),
-            ({"model": "ffnet_1"}, "model 'ffnet_1', expected one of ffnet_restore"),
-            ({"source": "ffnet_sr_nano"}, "model 'ffnet_sr_nano', expected one of ffnet_restore"),
+            ({"model": "ffnet_1"}, "model 'ffnet_1', expected one of ffnet_photograph, ffnet_restore"),
+            ({"source": "ffnet_sr_nano"}, "model 'ffnet_sr_nano', expected one of ffnet_photograph, ffnet_restore"),
+            ({"model": "ffnet_restore", "scale": 2}, "scale 2: no weights are packaged, .* there are some for scale 1"),
         ],
     )
     def test_names_missing_ones(self, packaged, arguments, message):

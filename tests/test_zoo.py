@@ -296,7 +296,7 @@ def test_models_names_the_test_set_of_each_restorer(capsys):
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert re.search(r" val_color \d\d\.\d\d / \d\d\.\d\d \(ours\)", rows["ffnet_restore"])
     assert re.search(r" Set12 \d\d\.\d\d / Classic5 \d\d\.\d\d \(ours\)", rows["ffnet_restore_gray"])
-    assert re.search(r" Set5 \d\d\.\d\d \(ours\)", rows["ffnet_restore_x2"])
+    assert re.search(r" Set5 \d\d\.\d\d \(ours\)", rows["ffnet_photograph_x2"])
 
 
 def test_figures_of_restorers_are_the_stored_ones():

@@ -17,7 +17,6 @@ from .progress import progress_bar, shown
 
 if TYPE_CHECKING:
     from ..predictors.image_to_image import ImageToImage
-    from ..predictors.restore_then_upscale import RestoreThenUpscale
 
 KINDS = ("clean", "photo")
 """Kinds of weights: for clean images, and for photographs, whose noise and JPEG blocks they don't enlarge."""
@@ -90,8 +89,10 @@ def upscale(
             with batch.file(source), shown(progress, source.name) as show:
                 kind, why = upscalers.choose(source)
                 upscaler = upscalers.load(kind)
-                process_file(upscaler, source, target, comparison=comparison, on_tile=show)
+                about = process_file(upscaler, source, target, comparison=comparison, on_tile=show)
                 written += [target, comparison] if comparison else [target]
+                if "strength" in about and why:
+                    why += f", strength {about['strength']:.2f}"
                 if len(jobs) > 1 or why:
                     output.say(f"{source}: {why}" if why else source)
                 told = {"weights": kind} if why else {}
@@ -115,7 +116,7 @@ class Upscalers:
     given: bool
     scale: int
     load_arguments: dict[str, Any]
-    loaded: dict[str, "ImageToImage | RestoreThenUpscale"] = field(default_factory=dict)
+    loaded: dict[str, "ImageToImage"] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -126,9 +127,13 @@ class Upscalers:
         scale: int | None,
         settings: dict[str, Any],
     ) -> "Upscalers":
-        """From the options; raises InputError for an unknown kind of weights."""
+        """From the options; raises InputError for an unknown kind of weights or scale."""
+        from ..models.ffnet_sr import SCALES
+
         if wanted not in (None, *KINDS):
             raise InputError(f"weights {wanted!r}, expected one of {', '.join(KINDS)}")
+        if scale not in (None, *SCALES):
+            raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
         given = checkpoint is not None or model is not None
         if given and wanted:
             raise InputError(f"weights {wanted!r} with --model or --checkpoint, expected only one of these options")
@@ -152,25 +157,17 @@ class Upscalers:
             found = found_in(source) if kind == "clean" else ""
             because = "lossy file, " if kind == "photo" else f"lossless file, {found}"
             kind = "photo" if found else kind
-        first = "" if kind == "clean" else ": restored, then enlarged"
-        return kind, f"{because}{kind} weights{first}"
+        return kind, f"{because}{kind} weights"
 
-    def load(self, kind: str) -> "ImageToImage | RestoreThenUpscale":
-        """The networks of a kind, loaded once; for photographs two, which are better than one for mild JPEG."""
-        if kind not in self.loaded:
-            self.loaded[kind] = self._photo() if kind == "photo" else self._clean()
-        return self.loaded[kind]
-
-    def _clean(self) -> "ImageToImage":
+    def load(self, kind: str) -> "ImageToImage":
+        """The predictor of a kind, loaded once."""
+        from ..predictors.restorer import Restorer
         from ..predictors.upscaler import Upscaler
 
-        return Upscaler.load(**self.load_arguments)
-
-    def _photo(self) -> "RestoreThenUpscale":
-        from ..predictors.restore_then_upscale import RestoreThenUpscale
-        from ..predictors.restorer import Restorer
-
-        return RestoreThenUpscale(Restorer.load(**{**self.load_arguments, "scale": 1}), self._clean())
+        if kind not in self.loaded:
+            arguments = {**self.load_arguments, "scale": self.scale} if kind == "photo" else self.load_arguments
+            self.loaded[kind] = (Restorer if kind == "photo" else Upscaler).load(**arguments)
+        return self.loaded[kind]
 
 
 def found_in(source: Path) -> str:

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from torch import nn
-
 from ..errors import InputError
 
 
@@ -44,17 +42,13 @@ def split(height: int, width: int, *, side: int, margin: int, multiple: int = 1)
             yield Tile(rows, columns, seen)
 
 
-def tile_side(network: nn.Module, memory: int, *, margin: int, patch: int = 1) -> int:
-    """The side of a tile in pixels, without margins, for which the network's largest layers fit `memory` MiB.
+def tile_side(channels: float, memory: int, *, margin: int) -> int:
+    """The side of a tile in pixels, without margins, for which a network's largest layers fit `memory` MiB.
 
-    patch: side of the squares of pixels that its layers take as one. Raises InputError if that is too little for any
-    tile.
+    channels: of the widest layer, for each pixel. Raises InputError if that is too little for any tile.
     """
-    channels = max(
-        max(module.in_channels, module.out_channels) for module in network.modules() if isinstance(module, nn.Conv2d)
-    )
     # The widest layer's input, output and activation, and the residual stream, in float32.
-    bytes_per_pixel = 4 * 4 * channels / patch**2
+    bytes_per_pixel = 4 * 4 * channels
     side = int((max(memory, 0) * 2**20 / bytes_per_pixel) ** 0.5) - 2 * margin
     if side < 16:
         least = ceil((16 + 2 * margin) ** 2 * bytes_per_pixel / 2**20)

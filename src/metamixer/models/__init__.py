@@ -10,6 +10,9 @@ from .ffnet import FFNet as FFNet
 from .ffnet_3d import VARIANTS as _POINT_VARIANTS
 from .ffnet_3d import FFNet3D as FFNet3D
 from .ffnet_3d import build_ffnet_3d as _build_ffnet_3d
+from .ffnet_photograph import PHOTOGRAPH_VARIANTS as _PHOTOGRAPH_VARIANTS
+from .ffnet_photograph import FFNetPhotograph as FFNetPhotograph
+from .ffnet_photograph import build_ffnet_photograph as _build_ffnet_photograph
 from .ffnet_sr import RESTORATION_VARIANTS as _RESTORATION_VARIANTS
 from .ffnet_sr import VARIANTS as _SR_VARIANTS
 from .ffnet_sr import FFNetSR as FFNetSR
@@ -44,6 +47,8 @@ for _name in _SR_VARIANTS:
     _register(_name, _partial(_build_ffnet_sr, _name), task=_SUPER_RESOLUTION)
 for _name in _RESTORATION_VARIANTS:
     _register(_name, _partial(_build_ffnet_restore, _name), task=_RESTORATION)
+for _name in _PHOTOGRAPH_VARIANTS:
+    _register(_name, _partial(_build_ffnet_photograph, _name), task=_RESTORATION)
 _register("ffnet_ts", _ffnet_ts, task=_FORECASTING)
 _register("ffnet_ts_zero", _ffnet_ts_zero, task=_ZERO_SHOT)
 for _name in _POINT_VARIANTS:

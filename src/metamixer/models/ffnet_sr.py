@@ -219,6 +219,17 @@ def receptive_field(network: nn.Module) -> int:
     return reach([receptive_field(part) for part in parts])
 
 
+def channels_per_pixel(network: nn.Module) -> float:
+    """Channels of the widest layer for each pixel of the small image."""
+    parts = [module for module in network.modules() if isinstance(module, FFNetSR)]
+    return max(_widest(part) / part.patch**2 for part in parts)
+
+
+def _widest(network: nn.Module) -> int:
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    return max(max(layer.in_channels, layer.out_channels) for layer in layers)
+
+
 VARIANTS: dict[str, dict] = {
     "ffnet_sr_nano": {"dim": 64, "depth": 7},
     "ffnet_sr_light": {"dim": 96, "depth": 36},

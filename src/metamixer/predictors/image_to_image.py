@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..inference.ensemble import ENSEMBLES, mean_over_symmetries
 from ..inference.tiles import split, tile_side
 from ..models import create_model
-from ..models.ffnet_sr import receptive_field
+from ..models.ffnet_sr import channels_per_pixel, receptive_field
 from ..ops.fusion import fuse
 from ..system.allocator import keep_freed_memory
 from .image_results import ImageArray, ImageTensor, PillowImage
@@ -88,7 +88,7 @@ class ImageToImage(Predictor):
         predictor.scale, predictor.channels, predictor.patch = module.scale, module.in_chans, module.patch
         predictor.ensemble = 1 if ensemble is None else ensemble
         predictor.margin = receptive_field(module)
-        predictor.tile = tile_side(module, memory, margin=predictor.margin, patch=predictor.patch)
+        predictor.tile = tile_side(channels_per_pixel(module), memory, margin=predictor.margin)
         return predictor
 
     def settings(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from torch import Tensor, lerp
@@ -21,6 +21,9 @@ from .image_to_image import ImageToImage, OnTile, Treatment
 from .image_types import FULL, check_pixels
 from .predictor import Network
 from .restored import RestoredArray, RestoredImage, RestoredTensor
+from .upscaler import Upscaler
+
+Second = TypeVar("Second", bound=ImageToImage)
 
 FARTHEST = 8
 """Largest absolute value in floating point: noise may leave [0, 1] by far; 255 is another scale."""
@@ -29,8 +32,10 @@ FARTHEST = 8
 class Restorer(ImageToImage):
     """A restoration network: `Restorer.load()("photo.jpg")`, `Restorer.load("best.ckpt")(image)`.
 
-    With the weights of the package it is two networks: gray images have one of their own, loaded when the first comes.
-    A single network of three channels takes gray as a color; one of a single channel restores each color by itself.
+    With the weights of the package it is two networks. At scale 1, gray images have one of their own; above, images
+    that need less than a full restoration are also enlarged by an `Upscaler` for clean ones. The second network is
+    loaded when the first such image comes. A single network of three channels takes gray as a color; one of a single
+    channel restores each color by itself.
     """
 
     task = RESTORATION.name
@@ -38,6 +43,8 @@ class Restorer(ImageToImage):
     strength: float | None = None
     load_gray: Callable[[], Self] | None = None
     gray: Self | None = None
+    load_clean: Callable[[], Upscaler] | None = None
+    clean: Upscaler | None = None
 
     @classmethod
     def load(
@@ -52,9 +59,10 @@ class Restorer(ImageToImage):
     ) -> Self:
         """`Predictor.load`; a network's name means its weights for `scale`.
 
-        scale: how many times larger results are; None: the checkpoint's, or 1. strength: see `treatment`; settings:
-        also `memory`, the limit in MiB of the network's largest tensors, which determines the tile size, and
-        `ensemble`, 2, 4 or 8: the mean over as many mirrored and turned images, which takes as many times as long.
+        scale: how many times larger results are; None: the checkpoint's, or the smallest that there are weights for.
+        strength: see `treatment`; settings: also `memory`, the limit in MiB of the network's largest tensors, which
+        determines the tile size, and `ensemble`, 2, 4 or 8: the mean over as many mirrored and turned images, which
+        takes as many times as long.
         """
         check_strength(strength)
         if scale is not None and scale not in RESTORATION_SCALES:
@@ -67,10 +75,13 @@ class Restorer(ImageToImage):
         settings["strength"] = strength
         if source is not None and source not in list_models(cls.task):
             return super().load(source, model=model, scale=scale, **settings)
-        color, gray = found_weights(source or model, 1 if scale is None else scale)
+        color, gray = found_weights(source or model, scale)
         restorer = super().load((color or gray).name, **settings)
         if color and gray:
             restorer.load_gray = partial(super().load, gray.name, **settings)
+        if restorer.scale > 1:
+            del settings["strength"]
+            restorer.load_clean = partial(Upscaler.load, scale=restorer.scale, **settings)
         return restorer
 
     @classmethod
@@ -84,10 +95,10 @@ class Restorer(ImageToImage):
         return {**super().settings(), "strength": "by an estimate" if self.strength is None else self.strength}
 
     def treatment(self, image: Any, *, strength: float | None = None, on_tile: OnTile | None = None) -> Treatment:
-        """strength: 0 leaves an image unchanged (at a scale above 1: bicubic), 1 restores it fully.
+        """strength: 0 leaves an image unchanged (at a scale above 1: only enlarges it), 1 restores it fully.
 
-        None: the one given to `load`, or by the estimate of noise and JPEG quality; 1 at a scale above 1, where there
-        is no unchanged image.
+        None: the one given to `load`, or by the estimate of noise and JPEG quality; 1 for a checkpoint of a scale above
+        1, which has no upscaler beside it.
         """
         check_strength(strength)
         about: dict[str, Any] = {"scale": self.scale}
@@ -96,7 +107,7 @@ class Restorer(ImageToImage):
         def change(pixels: np.ndarray) -> np.ndarray:
             check_pixels(pixels, limit=FARTHEST)
             found = estimate(pixels, white=FULL.get(pixels.dtype.name, 1), quality=quality_of(image))
-            own = found.strength if self.scale == 1 else 1.0
+            own = found.strength if self.scale == 1 or self.load_clean else 1.0
             about.update(estimate=found, strength=own if wanted is None else float(wanted))
             return self.fitting(pixels.shape[2]).restore(pixels, about["strength"], on_tile=on_tile)
 
@@ -112,19 +123,33 @@ class Restorer(ImageToImage):
         return self.in_tiles(pixels, partial(self.blended, strength=strength), on_tile)
 
     def blended(self, small: Tensor, *, strength: float) -> Tensor:
-        """Between the bicubic enlargements of images and the network's results, (B, C, scale * H, scale * W)."""
-        unchanged = small
-        if self.scale > 1 and strength < 1:
-            unchanged = F.interpolate(small, scale_factor=self.scale, mode="bicubic", antialias=True)
-        return lerp(unchanged, self.predicted(small), strength) if strength < 1 else self.predicted(small)
+        """Between enlargements without restoration and the network's results, (B, C, scale * H, scale * W)."""
+        if strength == 0:
+            return self.enlarged(small)
+        restored = self.predicted(small)
+        return lerp(self.enlarged(small), restored, strength) if strength < 1 else restored
+
+    def enlarged(self, small: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, scale * H, scale * W), not restored; by bicubic without an upscaler."""
+        if self.scale == 1:
+            return small
+        if self.load_clean is None:
+            return F.interpolate(small, scale_factor=self.scale, mode="bicubic", antialias=True)
+        if self.clean is None:
+            self.clean = self.beside(self.load_clean())
+        return self.clean.predicted(small)
 
     def fitting(self, channels: int) -> "Restorer":
         """The restorer whose network fits images of this many channels best."""
         if channels == 1 and self.gray is None and self.load_gray is not None:
-            self.gray = self.load_gray()
-            if self.gray.device != self.device:  # `to` would undo its backend
-                self.gray.to(str(self.device))
+            self.gray = self.beside(self.load_gray())
         return self.gray if channels == 1 and self.gray is not None else self
+
+    def beside(self, other: Second) -> Second:
+        """A second predictor on this one's device."""
+        if other.device != self.device:  # `to` would undo its backend
+            other.to(str(self.device))
+        return other
 
 
 def check_strength(strength: float | None) -> None:
@@ -133,12 +158,16 @@ def check_strength(strength: float | None) -> None:
         raise InputError(f"strength {strength!r}, expected 0 to 1")
 
 
-def found_weights(network: str | None, scale: int) -> tuple[Weights | None, Weights | None]:
-    """The weights for color and for gray images, at least one of them; raises InputError if there are none."""
+def found_weights(network: str | None, scale: int | None) -> tuple[Weights | None, Weights | None]:
+    """The weights for color and for gray images, at least one of them; raises InputError if there are none.
+
+    scale: None: the smallest that the network has weights for.
+    """
     known = weights_for(RESTORATION.name, network=network)
     if not known:
         raise InputError(f"no weights for {RESTORATION.name} are packaged, expected --checkpoint FILE")
     scales = sorted({weights.arguments.get("scale", 1) for weights in known})
+    scale = scales[0] if scale is None else scale
     if scale not in scales:
         known = "scale 1 only" if scales == [1] else f"scales {', '.join(map(str, scales))}"
         raise InputError(

@@ -21,7 +21,6 @@ DATA: dict[str, str] = {
     "CamVid": "mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid, published for research",
     "DIV2K": "data.vision.ee.ethz.ch/cvl/DIV2K, for academic research",
     "DF2K": "DIV2K and Flickr2K, for academic research",
-    "291 images": "T91 and BSDS200, published for research",
     "491 images": "T91, BSDS200 and the 200 new test images of BSDS500, published for research",
     "691 images": "Train400 (github.com/cszn/DnCNN), T91 and BSDS200, published for research",
     "SemanticKITTI": "semantic-kitti.org, CC BY-NC-SA 4.0, on KITTI's scans",
@@ -116,27 +115,37 @@ def _nano_upscaler(scale: int, megabytes: float, psnr: float, sha256: str) -> We
     )
 
 
-def _restorer(
-    name: str, sha256: str, *psnr: float, tests: tuple[str, ...], data: str = "291 images", **arguments: int
-) -> Weights:
-    scale = arguments.get("scale", 1)
+def _restorer(name: str, in_chans: int, sha256: str, *psnr: float, tests: tuple[str, ...], data: str) -> Weights:
     return Weights(
         name,
         "ffnet_restore",
         f"{name}.safetensors",
-        {3: 0.7, 4: 0.8}.get(scale, 0.6),
+        0.6,
         data,
         figures=psnr,
-        measured="benchmarks/restoration.py" if scale == 1 else "benchmarks/photograph_enlarging.py",
+        measured="benchmarks/restoration.py",
         tests=tests,
-        arguments={"in_chans": 3, "scale": 1, **arguments},
+        arguments={"in_chans": in_chans, "scale": 1},
         packaged=True,
         sha256=sha256,
     )
 
 
-def _enlarging_restorer(scale: int, sha256: str, psnr: float) -> Weights:
-    return _restorer(f"ffnet_restore_x{scale}", sha256, psnr, tests=("Set5, JPEG of quality 75",), scale=scale)
+def _photograph(scale: int, psnr: float, sha256: str) -> Weights:
+    name = f"ffnet_photograph_x{scale}"
+    return Weights(
+        name,
+        "ffnet_photograph",
+        f"{name}.safetensors",
+        1.0,
+        "491 images",
+        figures=(psnr,),
+        measured="benchmarks/photograph_enlarging.py",
+        tests=("Set5, JPEG of quality 75",),
+        arguments={"in_chans": 3, "scale": scale},
+        packaged=True,
+        sha256=sha256,
+    )
 
 
 WEIGHTS: tuple[Weights, ...] = (
@@ -188,6 +197,7 @@ WEIGHTS: tuple[Weights, ...] = (
     _upscaler("ffnet_sr", "FFNetSR_DF2K_2.pth", 10, "DF2K", 38.32),
     _restorer(
         "ffnet_restore",
+        3,
         "2f7acf1b2e91f8f3705ac8228a78611350d44cf2fca04f6dbb724e881f64d85e",
         33.80,
         33.74,
@@ -196,16 +206,16 @@ WEIGHTS: tuple[Weights, ...] = (
     ),
     _restorer(
         "ffnet_restore_gray",
+        1,
         "4fd3d369f6a00b36457ccc2baf27adfe10d72103dfc99d4b41029f98ac19f659",
         30.27,
         31.63,
         tests=("Set12, noise of 25", "Classic5, JPEG of quality 20"),
         data="691 images",
-        in_chans=1,
     ),
-    _enlarging_restorer(2, "e09a4d2ac486801442f69c2f37f8a7e32ce42a55dadb991a2fa04711cd62ea58", 32.93),
-    _enlarging_restorer(3, "f6bbe4334a477a0ca4d55f12555e3cfcf1c66cab55a1f0cfc92d42c5605c1d0c", 30.05),
-    _enlarging_restorer(4, "a088afa05f34abb782e32bcc454ed8565f7241aecaa07e8911dda45d0828c23a", 28.24),
+    _photograph(2, 0.0, "x2"),
+    _photograph(3, 0.0, "x3"),
+    _photograph(4, 0.0, "x4"),
     Weights(
         "ffnet_ts_zero",
         "ffnet_ts_zero",

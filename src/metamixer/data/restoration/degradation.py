@@ -156,22 +156,23 @@ _ANY_NOISE = OneOf([Noise((0, 55)), CameraNoise()], [0.7, 0.3])
 _ANY_JPEG = OneOf([Jpeg((5, 45)), Jpeg((40, 95))], [0.7, 0.3])
 _PHOTOGRAPH_NOISE = OneOf([CameraNoise((0, 6), (0, 12)), _ANY_NOISE], [0.75, 0.25])
 _TWICE = InOrder([sometimes(Jpeg((40, 95)), 0.3), Jpeg((30, 95))])
+_PHOTOGRAPH = InOrder(
+    [
+        Shuffled([sometimes(_PHOTOGRAPH_NOISE, 0.5), sometimes(Jpeg((60, 95)), 0.2)]),
+        sometimes(OneOf([Jpeg((30, 95)), Jpeg((8, 40))], [0.85, 0.15]), 0.85),
+    ]
+)
 
 DEGRADATIONS: dict[str, Degradation] = {
     "noise_or_jpeg": Degradation(OneOf([Noise((0, 55)), _ANY_JPEG, unchanged], [0.48, 0.48, 0.04])),
     "noise_and_jpeg": Degradation(
         OneOf([_ANY_NOISE, _ANY_JPEG, Shuffled([CameraNoise(), _TWICE]), unchanged], [0.4, 0.35, 0.15, 0.1])
     ),
-    "photograph": Degradation(
-        large=sometimes(Blur((0.2, 1.0)), 0.5),
-        small=InOrder(
-            [
-                Shuffled([sometimes(_PHOTOGRAPH_NOISE, 0.5), sometimes(Jpeg((60, 95)), 0.2)]),
-                sometimes(OneOf([Jpeg((30, 95)), Jpeg((8, 40))], [0.85, 0.15]), 0.85),
-            ]
-        ),
+    "photograph": Degradation(large=sometimes(Blur((0.2, 1.0)), 0.5), small=_PHOTOGRAPH),
+    "photograph_or_jpeg": Degradation(
+        large=sometimes(Blur((0.2, 1.0)), 0.3), small=OneOf([_PHOTOGRAPH, Jpeg((40, 95)), unchanged], [0.6, 0.35, 0.05])
     ),
     **{f"noise_{std}": Degradation(Noise((std, std))) for std in (15, 25, 50)},
     **{f"jpeg_{quality}": Degradation(Jpeg((quality, quality), (2,))) for quality in (10, 20, 40, 75)},
 }
-"""By name: three for training, and fixed ones for evaluation (Gaussian noise of a std of 255; JPEG of a quality)."""
+"""By name: four for training, and fixed ones for evaluation (Gaussian noise of a std of 255; JPEG of a quality)."""

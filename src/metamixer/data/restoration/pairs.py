@@ -20,6 +20,9 @@ from .degradation import DEGRADATIONS, Degradation
 BLOCK = 8
 """Side of JPEG's blocks; a patch may begin anywhere in one."""
 
+LUMA = np.float32([[0.299], [0.587], [0.114]])
+"""Weights of red, green and blue in gray."""
+
 MODES = {1: "L", 3: "RGB"}
 """Pillow's mode by the number of channels."""
 
@@ -27,14 +30,23 @@ MODES = {1: "L", 3: "RGB"}
 class DegradedPatches(Dataset):
     """Random patches, flipped, rotated and degraded: (degraded (C, p / scale, p / scale), clean (C, p, p)).
 
-    files: clean images. count: patches per epoch; size: p, the side of a clean patch. Images are kept decoded.
+    files: clean images. count: patches per epoch; size: p, the side of a clean patch; gray: the fraction of the patches
+    that are gray, in all channels alike. Images are kept decoded.
     """
 
     def __init__(
-        self, files: Sequence[Path], degradation: Degradation, *, scale: int, channels: int, count: int, size: int
+        self,
+        files: Sequence[Path],
+        degradation: Degradation,
+        *,
+        scale: int,
+        channels: int,
+        count: int,
+        size: int,
+        gray: float = 0.0,
     ):
         self.files, self.degradation = files, degradation
-        self.scale, self.channels, self.count, self.size = scale, channels, count, size
+        self.scale, self.channels, self.count, self.size, self.gray = scale, channels, count, size, gray
         self.decoded: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -46,7 +58,10 @@ class DegradedPatches(Dataset):
         outer = self.size + BLOCK * self.scale
         top, left = (int(random.integers(length - outer + 1)) for length in clean.shape[:2])
         clean = turned(clean[top : top + outer, left : left + outer], random).astype(np.float32) / 255
+        if self.gray and random.random() < self.gray:
+            clean = clean @ LUMA
         degraded = self.degradation(clean, scale=self.scale, random=random)
+        degraded, clean = (np.broadcast_to(each, (*each.shape[:2], self.channels)) for each in (degraded, clean))
         top, left = (int(random.integers(BLOCK)) for _ in range(2))
         side = self.size // self.scale
         clean = clean[top * self.scale :, left * self.scale :][: self.size, : self.size]
@@ -102,6 +117,7 @@ class RestorationData(DataModule):
         patch_size: side of a clean patch in pixels; a multiple of the scale.
         batch_size: patches per batch and process.
         patches_per_epoch: number of patches in an epoch, spread evenly over the images.
+        gray: fraction of the training patches that are gray, for networks of three channels.
         seed: of shuffling, cropping and degrading.
     """
 
@@ -123,12 +139,15 @@ class RestorationData(DataModule):
         patch_size: int = 64,
         batch_size: int = 16,
         patches_per_epoch: int = 16000,
+        gray: float = 0.0,
         num_workers: int = 0,
         seed: int = 0,
     ):
         super().__init__(Loading(batch_size, num_workers, seed, evaluation_batch_size=1, evaluation_workers=0))
         if channels not in MODES:
             raise InputError(f"channels {channels}, expected 1 or 3")
+        if not 0 <= gray <= (channels == 3):
+            raise InputError(f"data.gray {gray} for {channels} channels, expected {'0 to 1' if channels == 3 else '0'}")
         expect_patches(scale, patch_size, patches_per_epoch)
         if not val_degradations:
             raise InputError("data.val_degradations is empty, expected names of degradations")
@@ -139,7 +158,7 @@ class RestorationData(DataModule):
             "val": [find_degradation("val_degradations", name) for name in val_degradations],
             "test": [find_degradation("test_degradations", name) for name in test_degradations or val_degradations],
         }
-        self.patch_size, self.patches_per_epoch = patch_size, patches_per_epoch
+        self.patch_size, self.patches_per_epoch, self.gray = patch_size, patches_per_epoch, gray
 
     def files(self, split: str) -> list[Path]:
         """The clean images of "train", "val" or "test"; raises InputError if none are given or found."""
@@ -157,6 +176,7 @@ class RestorationData(DataModule):
             channels=self.channels,
             count=self.patches_per_epoch,
             size=self.patch_size,
+            gray=self.gray,
         )
 
     def training_dataset(self) -> DegradedPatches:
