@@ -67,7 +67,7 @@ def test_numbers_that_mark_missing_values_are_missing_in_every_kind_of_file(kind
 
 
 @pytest.mark.parametrize("kind", ["parquet", "categories.parquet", "csv"])
-@pytest.mark.parametrize("written", ["%d/%m/%Y", "%m-%d-%Y", "%d/%m/%Y %H:%M"])
+@pytest.mark.parametrize("written", ["%d/%m/%Y", "%m-%d-%Y", "%d/%m/%Y %H:%M", "%d/%m/%y", " %d/%m/%YT%H:%M"])
 def test_all_dates_of_a_file_tell_whether_the_day_is_first(written, kind, tmp_path):
     results, _ = run(Tables.of([write_dates(tmp_path, kind, written, "45/45/2024")], horizon=2), tmp_path / "out")
     found = {name: forecast["ds"].dt.strftime("%Y-%m-%d").tolist() for name, forecast in results.groupby("unique_id")}
@@ -83,11 +83,28 @@ def test_dates_of_both_orders_are_refused(tmp_path):
         run(Tables.of([path], horizon=2), tmp_path / "out")
 
 
+@pytest.mark.parametrize("wrong", ["45/45/2024", "31/02/2024", "13/03/2024 25:00"])
+def test_a_wrong_date_is_quoted_as_it_stands_in_the_file(wrong, tmp_path):
+    results, _ = run(Tables.of([write_dates(tmp_path, "csv", "%d/%m/%Y", wrong)], horizon=2), tmp_path / "out")
+    assert f": '{wrong}', expected a date" in results[results.unique_id == "wrong"].error.item()
+
+
+def test_an_ambiguous_file_of_several_is_refused(tmp_path):
+    """A series may go on in another file, whose dates have one reading."""
+    days = pandas.date_range("2024-03-01", periods=20).strftime("%d/%m/%Y")
+    for name, dates in {"all": days, "few": days[:12]}.items():
+        pandas.DataFrame({"unique_id": name, "ds": dates, "y": 1.0}).to_csv(tmp_path / f"{name}.csv", index=False)
+    paths = [str(tmp_path / "all.csv"), str(tmp_path / "few.csv")]
+    message = r"few.csv: column 'ds': 01/03/2024 fits both orders of day and month, expected dates such as 2024-12-31"
+    with pytest.raises(InputError, match=message):
+        run(Tables.of(paths, horizon=2), tmp_path / "out")
+
+
 def test_dates_that_are_no_text_are_one_line(tmp_path):
     dates = pyarrow.array([b"13/03/2024", b"\xff1/03/2024"]).view(pyarrow.string())
     table = pyarrow.table({"unique_id": ["a", "a"], "ds": dates, "y": [1.0, 2.0]})
     pyarrow.parquet.write_table(table, tmp_path / "table.parquet")
-    with pytest.raises(InputError, match=r"table.parquet: not a readable table \(Invalid UTF8"):
+    with pytest.raises(InputError, match=r"table.parquet: not a readable .*\(.*Invalid UTF8"):
         list(read_long(str(tmp_path / "table.parquet")))
 
 

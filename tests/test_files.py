@@ -18,7 +18,8 @@ from metamixer.checkpoints.ours import save_network
 from metamixer.data.images.lossless import read_picture, write_picture_file
 from metamixer.data.points.ply import read_ply, write_ply
 from metamixer.deployment import fastest
-from metamixer.deployment.targets import written_together
+from metamixer.deployment.formats import FORMATS
+from metamixer.deployment.targets import MANIFEST, check_out, written_together
 from metamixer.errors import InputError
 from metamixer.system import files
 from metamixer.system.files import PART, plain_cell, write_csv, write_picture, write_png, write_text, written_whole
@@ -88,6 +89,30 @@ def test_what_a_killed_export_left_is_swept_but_not_what_another_is_writing(tmp_
         write_text(tmp_path / "c.txt", "text")  # as another process would
         part.write_text("whole")
     assert {path.name for path in tmp_path.iterdir()} == {"b.xml", "c.txt"}
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["before", "after"])
+def test_a_package_survives_a_kill_while_it_is_replaced(moved, tmp_path):
+    """The process ends before or after the new package takes its place."""
+    out, (replace, end) = tmp_path / "net.mlpackage", ("replace(path, to)", "os._exit(9)")
+    out.mkdir()
+    (out / MANIFEST).write_text("old")
+    program = f"""
+import os
+from pathlib import Path
+from metamixer.deployment.targets import written_together
+replace = Path.replace
+Path.replace = lambda path, to: {f"({replace}, {end})" if moved else end}
+with written_together(Path({str(out)!r})) as part:
+    part.mkdir()
+    (part / {MANIFEST!r}).write_text("new")
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
+    assert out.exists() == moved
+    with pytest.raises(InputError, match="net.mlpackage: exists"):
+        check_out(out, FORMATS["coreml"], overwrite=False)
+    assert (out / MANIFEST).read_text() == ("new" if moved else "old")
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_the_files_of_an_export_are_flushed_before_they_are_moved(tmp_path, monkeypatch):

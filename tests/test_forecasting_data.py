@@ -268,6 +268,9 @@ class TestFrequency:
         ("%d.%m.%Y", "MS"),
         ("%d.%m.%Y 00:00", "D"),
         ("%d/%m/%Y", "D"),
+        ("%d/%m/%y", "D"),
+        ("%d.%m.%y", "D"),
+        ("%m/%d/%YT%H:%M", "D"),
         ("%d/%m/%Y", "MS"),
         ("%d-%m-%Y", "W-SUN"),
         ("%m/%d/%Y", "D"),
@@ -291,6 +294,8 @@ def test_an_excel_file_is_named(tmp_path):
 def test_the_first_bad_date_is_named_in_every_order():
     with pytest.raises(InputError, match="column 'date', row 3: 'soon', expected a date"):
         Dates.of(pandas.Series(["30/01/2023", "31/01/2023", "soon"]), "date")
+    with pytest.raises(InputError, match="column 'date', row 1: '12/31/23', expected a date"):
+        Dates.of(pandas.Series(["12/31/23", "13/01/23"]), "date")
 
 
 def test_pandas_dates_survive(tmp_path):

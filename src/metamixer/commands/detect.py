@@ -1,12 +1,12 @@
 """metamixer detect"""
 
-import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import InputError, counted
-from ..system.files import each_once, free_name, write_text
+from ..system.files import each_once, free_name
+from ..system.json_files import write_json
 from .batch import Job, plan, run_jobs
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -79,7 +79,7 @@ def detect(
         return {**about, **found.to_dict(), "image": origin(job.source)}
 
     def finish(found: list[dict]) -> None:
-        write_text(Path(out, TABLE), json_format.dumps(coco_results(found)))
+        write_json(Path(out, TABLE), coco_results(found), indent=None)
         output.end(
             found,
             wrote=[Path(out, TABLE), f"{counted(len(found), 'picture')} in {out}"],

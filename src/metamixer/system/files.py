@@ -28,6 +28,9 @@ except ImportError:  # Windows
 PART = ".metamixer-"
 """What the names of unfinished files begin with; they end in .part."""
 
+REPLACED = "replaced"
+"""A package in a `part_folder` that the package next to it replaces."""
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What text that a spreadsheet computes begins with."""
 
@@ -121,17 +124,29 @@ def _flush(path: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove the unfinished files, and folders of such, that dead processes left in a folder; once a process.
 
-    They stay where there are no locks: nothing tells them from those that a process is writing.
+    A package that was being replaced gets its place again. All stay where there are no locks: nothing tells them from
+    those that a process is writing.
     """
     for part in folder.glob(f"{PART}*.part"):
         with suppress(OSError):
             descriptor = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
             try:
                 if _lock(descriptor):
-                    shutil.rmtree(part.with_suffix(""), ignore_errors=True)  # of `part_folder`
+                    _remove_part_folder(part.with_suffix(""))
                     part.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
+
+
+def _remove_part_folder(folder: Path) -> None:
+    """Remove a `part_folder` of a dead process, after its replaced package went back if no other has taken its place."""
+    if not folder.is_dir():
+        return
+    kept = folder / REPLACED
+    for new in folder.iterdir():
+        if new != kept and kept.exists() and not (place := folder.parent / new.name).exists():
+            kept.rename(place)
+    shutil.rmtree(folder)
 
 
 def _lock(file: int | IO, *, wait: bool = False) -> bool:
