@@ -109,7 +109,7 @@ with written_together(Path({str(out)!r})) as part:
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
     assert out.exists() == moved
-    with pytest.raises(InputError, match="net.mlpackage: exists"):
+    with pytest.raises(InputError, match=r"net.mlpackage: exists"):
         check_out(out, FORMATS["coreml"], overwrite=False)
     assert (out / MANIFEST).read_text() == ("new" if moved else "old")
     assert list(tmp_path.iterdir()) == [out]

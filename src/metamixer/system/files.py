@@ -139,7 +139,7 @@ def sweep(folder: Path) -> None:
 
 
 def _remove_part_folder(folder: Path) -> None:
-    """Remove a `part_folder` of a dead process, after its replaced package went back if no other has taken its place."""
+    """Remove a `part_folder` of a dead process; its replaced package goes back unless another has taken its place."""
     if not folder.is_dir():
         return
     kept = folder / REPLACED
