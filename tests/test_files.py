@@ -23,6 +23,7 @@ from metamixer.deployment.targets import MANIFEST, check_out, written_together
 from metamixer.errors import InputError
 from metamixer.system import files
 from metamixer.system.files import PART, plain_cell, write_csv, write_picture, write_png, write_text, written_whole
+from metamixer.system.locks import held
 
 NETWORK = nn.Linear(2, 2)
 LONGEST = "n" * 251 + ".txt"
@@ -155,8 +156,17 @@ def test_a_file_system_without_locks_holds_a_folder_and_keeps_the_cache_of_deplo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     fastest.keep_trial("key", fastest.Form("eager", "fp32"))
     assert list(fastest.read_trials()) == ["key"]
-    with files.held(tmp_path / "run", use=("trains", "run")):
+    with held(tmp_path / "run", use=("trains", "run")):
         assert (tmp_path / "run").is_dir()
+
+
+def test_a_folder_that_cannot_be_held_is_named(tmp_path):
+    (tmp_path / "run").touch()
+    with (
+        pytest.raises(InputError, match="run: is a file, expected another folder"),
+        held(tmp_path / "run", use=("", "")),
+    ):
+        pass
 
 
 def test_a_symlink_planted_as_a_part_file_is_not_followed(tmp_path, monkeypatch):

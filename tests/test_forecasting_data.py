@@ -291,6 +291,21 @@ def test_an_excel_file_is_named(tmp_path):
         read_table(tmp_path / "sales.xlsx")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("date,load\n2024-01-01,1\n".encode("utf-16"), "text in UTF-16, expected UTF-8: save it as CSV UTF-8 first"),
+        (b"SQLite\0\x01\n", "a binary file, expected CSV or Parquet"),
+    ],
+)
+def test_files_that_are_no_csv_are_named(content, message, tmp_path):
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(InputError, match=f"table.csv: {message}"):
+        read_table(tmp_path / "table.csv")
+    with pytest.raises(InputError, match="is a folder, expected a table"):
+        read_table(tmp_path)
+
+
 def test_the_first_bad_date_is_named_in_every_order():
     with pytest.raises(InputError, match="column 'date', row 3: 'soon', expected a date"):
         Dates.of(pandas.Series(["30/01/2023", "31/01/2023", "soon"]), "date")

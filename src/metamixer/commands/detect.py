@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError, counted
+from ..errors import InputError, counted, printable
 from ..system.files import each_once, free_name
 from ..system.json_files import write_json
 from .batch import Job, plan, run_jobs
@@ -74,7 +74,7 @@ def detect(
     def find(job: Job) -> dict:
         found = detector(job.source, score_threshold=score_threshold)
         picture = found.save(job.named(".jpg"))
-        output.say(f"{job.source}: {found}")
+        output.say(f"{printable(job.source)}: {found}")
         about = {"image_id": numbers[job.source], "picture": picture.name, "folder": str(out)}
         return {**about, **found.to_dict(), "image": origin(job.source)}
 

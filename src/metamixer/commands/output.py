@@ -63,7 +63,7 @@ class Output:
             print(text)
         elif self.target:
             write_text(self.target, text)
-        written = [*map(str, wrote), *([self.target] if self.target else [])]
+        written = [*map(printable, wrote), *([self.target] if self.target else [])]
         if written:
             self.say(f"wrote {', '.join(written)}")
         if then:

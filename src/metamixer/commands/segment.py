@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError, counted
+from ..errors import InputError, counted, printable
 from ..system.files import each_once, free_name, write_csv, write_png
 from ..system.json_files import write_json
 from .batch import Job, plan, run_jobs
@@ -87,7 +87,7 @@ def segment(
         if overlays:
             write_png(job.named("_overlay.png"), found.draw())
         labels = found.save(job.named("_labels.png"))
-        output.say(f"{job.source}: {found}")
+        output.say(f"{printable(job.source)}: {found}")
         return {**found.to_dict(), "image": origin(job.source), "labels": labels.name, "folder": str(out)}
 
     def finish(areas: list[dict]) -> None:

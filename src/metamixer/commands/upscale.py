@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError
+from ..errors import InputError, printable
 from .batch import Batch
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -91,7 +91,7 @@ def upscale(
                 process_file(upscaler, source, target, comparison=comparison, on_tile=show)
                 written += [target, comparison] if comparison else [target]
                 if len(jobs) > 1 or why:
-                    output.say(f"{source}: {why}" if why else source)
+                    output.say(f"{printable(source)}: {why}" if why else printable(source))
                 told = {"weights": kind} if why else {}
                 done.append({"image": origin(source), "result": str(target), "scale": upscaler.scale, **told})
         if done:

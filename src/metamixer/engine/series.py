@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow
 import pyarrow.compute as compute
 import pyarrow.csv as csv
+from fsspec.implementations.local import LocalFileSystem
 
 from ..data.series.dates import import_pandas
 from ..data.series.day_order import DayOrder, days_first, iso_dates, slashed
 from ..data.series.frames import LONG
+from ..data.series.tables import SAMPLE, expect_text, separators_of
 from ..errors import InputError, first_line, naming
 from ..predictors.streaming import Failed, alike, forecast_columns_of, forecast_each
 from .folder import open_url
@@ -31,6 +33,9 @@ SHARDS = (8, 1024)
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 """What stands for no value in a CSV file."""
+
+DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
+"""A number such as -1,5."""
 
 YEAR_LAST = r"^\s*\d{1,2}[/-]\d{1,2}[/-]\d{2}"
 """How dates begin that may have the day or the month first."""
@@ -178,13 +183,23 @@ def _of_parquet(name: str) -> Iterator[pyarrow.Table]:
 
 
 def _of_csv(name: str) -> Iterator[pyarrow.Table]:
+    """Numbers with decimal commas get points; wrong ones stay as they stand in the file."""
     filesystem, path = open_url(name)
+    with filesystem.open(path, "rb", compression="infer") as file:
+        sample = file.read(SAMPLE)
+    expect_text(name, sample)
+    separator, decimal = separators_of(sample)
     text = dict.fromkeys(LONG, pyarrow.string())
     convert = csv.ConvertOptions(column_types=text, null_values=MISSING, strings_can_be_null=True)
-    with filesystem.open(path, "rb", compression="infer") as file, csv.open_csv(file, convert_options=convert) as rows:
+    how = {"convert_options": convert, "parse_options": csv.ParseOptions(delimiter=separator)}
+    with filesystem.open(path, "rb", compression="infer") as file, csv.open_csv(file, **how) as rows:
         expect_long(rows.schema.names, name)
         for batch in rows:
-            yield pyarrow.Table.from_batches([batch]).select(LONG)
+            table = pyarrow.Table.from_batches([batch]).select(LONG)
+            if decimal == ",":
+                values = compute.replace_substring_regex(table[VALUE], pattern=DECIMAL_COMMA, replacement=r"\1.\2")
+                table = table.set_column(LONG.index(VALUE), VALUE, values)
+            yield table
 
 
 def expect_long(names: Sequence[str], name: str) -> None:
@@ -203,6 +218,8 @@ def time_type(kind: pyarrow.DataType) -> pyarrow.DataType:
 
 def _size(name: str) -> int:
     filesystem, path = open_url(name)
+    if isinstance(filesystem, LocalFileSystem) and filesystem.isdir(path):
+        raise InputError(f"{name}: is a folder, expected a table")
     try:
         return filesystem.size(path) or 0
     except FileNotFoundError:
