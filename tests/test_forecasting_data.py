@@ -159,7 +159,7 @@ class TestTables:
             (changed(5, "wind", "strong"), "column 'wind', row 5: 'strong', expected a number"),
             (changed(5, "wind", np.inf), "column 'wind', row 5: inf, expected a number"),
             (changed(5, "date", "yesterday"), "column 'date', row 5: 'yesterday', expected a date such as"),
-            (changed(5, "date", None), "column 'date', row 5: None, expected a date such as"),
+            (changed(5, "date", None), "column 'date', row 5: no value, expected a date such as"),
             (wide()[["date"]], "table of 260 rows and 0 columns besides 'date', expected series"),
             (wide().iloc[:0], "table of 0 rows and 3 columns besides 'date', expected series"),
             (wide().assign(date=range(260)), "column 'date', row 1: 0, expected a date such as"),
@@ -289,6 +289,17 @@ def test_an_excel_file_is_named(tmp_path):
     (tmp_path / "sales.xlsx").write_bytes(b"PK\x03\x04 and so on")
     with pytest.raises(InputError, match=r"sales.xlsx: an Excel file, expected CSV or Parquet: save it as CSV first"):
         read_table(tmp_path / "sales.xlsx")
+
+
+def test_a_table_without_a_header_loses_no_row(tmp_path):
+    (tmp_path / "table.csv").write_text("2024-01-01,5\n2024-01-02,6\n2024-01-03,7\n")
+    with pytest.raises(InputError, match=r"first line 2024-01-01, 5, expected the names of the columns"):
+        read_series(tmp_path / "table.csv")
+
+
+def test_a_row_without_a_date_is_named():
+    with pytest.raises(InputError, match=r"column 'date', row 2: no value, expected a date such as 2016"):
+        Dates.of(pandas.Series(["2024-01-01", None]), "date")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError, printable
+from ..errors import InputError, counted, printable
 from .batch import Batch
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -99,7 +99,9 @@ def upscale(
             hints = ["add --compare to see it next to bicubic"] * (not compare)
             hints += ["--weights photo removes noise first"] * clean
             then = "; ".join(hints)
-            output.end(done, wrote=written if len(jobs) == 1 else [f"{len(done)} images in {out}"], then=then)
+            output.end(
+                done, wrote=written if len(jobs) == 1 else [f"{counted(len(done), 'image')} in {out}"], then=then
+            )
 
 
 @dataclass

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TIME_COLUMNS = ("date", "ds", "time", "timestamp", "datetime")
 """Names of a date column, in upper or lower case."""
 
+WRITTEN = r"(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b"
+"""How a date begins in a column without a usual name."""
+
 MOST_NAMED = 5
 """Maximum number of columns or series named in a message."""
 
@@ -41,6 +44,8 @@ def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
     usual = [column for column in columns if str(column).lower() in TIME_COLUMNS]
     dated = [column for column in columns if frame[column].dtype.kind == "M"]
     written = [column for column in columns[:1] if is_written_date(frame[column])]
+    if written and re.match(WRITTEN, str(columns[0])):
+        raise InputError(f"first line {some(columns)}, expected the names of the columns, such as date and load")
     if usual or len(dated) == 1 or written:
         return (usual or (dated if len(dated) == 1 else written))[0]
     raise InputError(
@@ -52,9 +57,7 @@ def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
 def is_written_date(column: "pandas.Series") -> bool:
     """Whether a column of text begins with a date, such as 2024-01-31, 31.01.2024 or 2024-01."""
     first = column.iloc[0] if len(column) else None
-    return (
-        isinstance(first, str) and re.match(r"(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b", first) is not None
-    )
+    return isinstance(first, str) and re.match(WRITTEN, first) is not None
 
 
 def some(names: Sequence[Any], count: int | None = None) -> str:
@@ -118,7 +121,7 @@ def utc_dates(column: "pandas.Series") -> "pandas.Series":
 
 def invalid_date(column: "pandas.Series", name: Any, i: int) -> InputError:
     """The error about a value of a column, whose index numbers the rows from 0."""
-    value = shown(column.iloc[i])
+    value = "no value" if import_pandas().isna(column.iloc[i]) else shown(column.iloc[i])
     return InputError(f"column {name!r}, row {column.index[i] + 1}: {value}, expected a date such as 2016-07-01 00:00")
 
 
