@@ -77,8 +77,11 @@ def test_a_date_of_one_reading_decides_for_all_tables(forecaster, kind):
 def test_a_wrong_date_in_a_stream_is_quoted_as_it_stands(forecaster):
     table = written(series("a"))
     table.loc[3, "ds"] = "31/02/2024"
-    (found,) = forecaster.stream([table])
-    assert found["error"].item() == "column 'ds', row 4: '31/02/2024', expected a date such as 2016-07-01 00:00"
+    unreadable = written(series("b"), "%Y-%m-%d")
+    unreadable.loc[3, "ds"] = "45/45/2024"
+    for first, wrong in ((table, "31/02/2024"), (unreadable, "45/45/2024")):
+        (found,) = forecaster.stream([first])
+        assert found["error"].item() == f"column 'ds', row 4: '{wrong}', expected a date such as 2016-07-01 00:00"
 
 
 @pytest.mark.parametrize(

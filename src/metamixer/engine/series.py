@@ -150,7 +150,7 @@ def day_is_first(name: str, *, alone: bool) -> bool:
     order = DayOrder()
     with naming(name):
         order.see(dates, TIME)
-        if not alone and len(dates):
+        if not alone:
             return order.decided(dates, TIME)
     return days_first(dates) if order.day_first is None else order.day_first
 

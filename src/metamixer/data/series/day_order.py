@@ -43,13 +43,14 @@ class DayOrder:
             )
 
     def decided(self, dates: "pandas.Series", name: str) -> bool:
-        """Whether the day is first; raises InputError that names the first of these dates if none has told."""
-        if self.day_first is None:
-            date = str(dates[_parts(dates)[0].notna()].iloc[0]).strip()
+        """Whether the day is first; raises InputError that names the first date of two readings if none has told."""
+        unclear = dates[(_parts(dates) <= LAST_MONTH).all(axis=1)]
+        if self.day_first is None and len(unclear):
+            date = str(unclear.iloc[0]).strip()
             raise InputError(
                 f"column {name!r}: {date} fits both orders of day and month, expected dates such as 2024-12-31"
             )
-        return self.day_first
+        return bool(self.day_first)
 
 
 def slashed(dates: "pandas.Series") -> "pandas.Series":
