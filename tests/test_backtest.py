@@ -88,6 +88,17 @@ class TestBacktest:
             assert report.skill == 0.5
             assert report.verdict == f"50% better than seasonal-naive{said}"
 
+    def test_an_error_that_there_is_not_is_a_dash(self):
+        """A constant series has no MASE, and one with a value every second day no naive error at a season of seven."""
+        errors = {"mae": (0.0, 0.5), "mse": (0.0, 0.5), "naive_mae": (0.0, np.nan), "naive_mse": (0.0, np.nan)}
+        report = Backtest(("x", "y"), 7, 1, **errors, coverage={}, std=(1.0, 2.0), step=(0.0, 2.0))
+        assert [line.split() for line in str(report).splitlines()[2:4]] == [
+            ["x", "0,", "-", "0,", "-"],
+            ["y", "1,", "0.250", "-"],
+        ]
+        assert "-: no error, or no MASE, as of a series that is exactly seasonal" in str(report)
+        assert "nan" not in str(report).replace("seasonal-naive", "")
+
 
 class TestIntervals:
     def test_coverage_equals_the_level(self):

@@ -160,7 +160,7 @@ def test_a_jobs_parts_are_judged(part, tmp_path):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from metamixer.system.files import held
+from metamixer.system.locks import held
 with held(Path(sys.argv[1]), use=("works", "job")):
     print("held", flush=True)
     time.sleep(600)

@@ -67,7 +67,7 @@ def test_numbers_that_mark_missing_values_are_missing_in_every_kind_of_file(kind
 
 
 @pytest.mark.parametrize("kind", ["parquet", "categories.parquet", "csv"])
-@pytest.mark.parametrize("written", ["%d/%m/%Y", "%m-%d-%Y", "%d/%m/%Y %H:%M"])
+@pytest.mark.parametrize("written", ["%d/%m/%Y", "%m-%d-%Y", "%d/%m/%Y %H:%M", "%d/%m/%y", " %d/%m/%YT%H:%M"])
 def test_all_dates_of_a_file_tell_whether_the_day_is_first(written, kind, tmp_path):
     results, _ = run(Tables.of([write_dates(tmp_path, kind, written, "45/45/2024")], horizon=2), tmp_path / "out")
     found = {name: forecast["ds"].dt.strftime("%Y-%m-%d").tolist() for name, forecast in results.groupby("unique_id")}
@@ -83,11 +83,28 @@ def test_dates_of_both_orders_are_refused(tmp_path):
         run(Tables.of([path], horizon=2), tmp_path / "out")
 
 
+@pytest.mark.parametrize("wrong", ["45/45/2024", "31/02/2024", "13/03/2024 25:00"])
+def test_a_wrong_date_is_quoted_as_it_stands_in_the_file(wrong, tmp_path):
+    results, _ = run(Tables.of([write_dates(tmp_path, "csv", "%d/%m/%Y", wrong)], horizon=2), tmp_path / "out")
+    assert f": '{wrong}', expected a date" in results[results.unique_id == "wrong"].error.item()
+
+
+def test_an_ambiguous_file_of_several_is_refused(tmp_path):
+    """A series may go on in another file, whose dates have one reading."""
+    days = pandas.date_range("2024-03-01", periods=20).strftime("%d/%m/%Y")
+    for name, dates in {"all": days, "few": days[:12]}.items():
+        pandas.DataFrame({"unique_id": name, "ds": dates, "y": 1.0}).to_csv(tmp_path / f"{name}.csv", index=False)
+    paths = [str(tmp_path / "all.csv"), str(tmp_path / "few.csv")]
+    message = r"few.csv: column 'ds': 01/03/2024 fits both orders of day and month, expected dates such as 2024-12-31"
+    with pytest.raises(InputError, match=message):
+        run(Tables.of(paths, horizon=2), tmp_path / "out")
+
+
 def test_dates_that_are_no_text_are_one_line(tmp_path):
     dates = pyarrow.array([b"13/03/2024", b"\xff1/03/2024"]).view(pyarrow.string())
     table = pyarrow.table({"unique_id": ["a", "a"], "ds": dates, "y": [1.0, 2.0]})
     pyarrow.parquet.write_table(table, tmp_path / "table.parquet")
-    with pytest.raises(InputError, match=r"table.parquet: not a readable table \(Invalid UTF8"):
+    with pytest.raises(InputError, match=r"table.parquet: not a readable .*\(.*Invalid UTF8"):
         list(read_long(str(tmp_path / "table.parquet")))
 
 
@@ -113,6 +130,27 @@ def test_a_text_in_a_series_costs_no_other_series(tmp_path):
     errors = dict(zip(results.unique_id, results.error, strict=True))
     assert "'many', expected a number" in errors["001"]
     assert pandas.isna(errors["000"]) and pandas.isna(errors["002"])
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_decimal_commas_are_read_and_wrong_numbers_quoted_as_they_stand(mark, tmp_path):
+    days = pandas.date_range("2024-01-01", periods=9).strftime("%Y-%m-%d")
+    lines = [mark.join([name, day, f"{i},5"]) for name in "ab" for i, day in enumerate(days)]
+    lines[12] = lines[12].replace("3,5", "1.000,5")
+    (tmp_path / "table.csv").write_text("\n".join([mark.join(["unique_id", "ds", "y"]), *lines]))
+    results, _ = run(Tables.of([str(tmp_path / "table.csv")], horizon=1), tmp_path / "out")
+    whole = pandas.DataFrame({"date": days, "y": np.arange(9) + 0.5})
+    assert results["ffnet_ts_zero"][0] == pytest.approx(Forecaster(1).predict(whole)["y"][0], rel=1e-4)
+    assert "'1.000,5', expected a number" in results["error"][1]
+
+
+def test_files_of_other_kinds_are_named(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "utf16.csv").write_text("unique_id,ds,y\na,2024-01-01,1\n", encoding="utf-16")
+    with pytest.raises(InputError, match=r"folder.csv: is a folder, expected a table"):
+        Tables.of([str(tmp_path / "folder.csv")], horizon=1)
+    with pytest.raises(InputError, match=r"utf16.csv: text in UTF-16, expected UTF-8"):
+        list(read_long(str(tmp_path / "utf16.csv")))
 
 
 def test_tables_that_are_not_long_are_refused(tmp_path):

@@ -18,10 +18,12 @@ from metamixer.checkpoints.ours import save_network
 from metamixer.data.images.lossless import read_picture, write_picture_file
 from metamixer.data.points.ply import read_ply, write_ply
 from metamixer.deployment import fastest
-from metamixer.deployment.targets import written_together
+from metamixer.deployment.formats import FORMATS
+from metamixer.deployment.targets import MANIFEST, check_out, written_together
 from metamixer.errors import InputError
 from metamixer.system import files
 from metamixer.system.files import PART, plain_cell, write_csv, write_picture, write_png, write_text, written_whole
+from metamixer.system.locks import held
 
 NETWORK = nn.Linear(2, 2)
 LONGEST = "n" * 251 + ".txt"
@@ -90,6 +92,30 @@ def test_what_a_killed_export_left_is_swept_but_not_what_another_is_writing(tmp_
     assert {path.name for path in tmp_path.iterdir()} == {"b.xml", "c.txt"}
 
 
+@pytest.mark.parametrize("moved", [False, True], ids=["before", "after"])
+def test_a_package_survives_a_kill_while_it_is_replaced(moved, tmp_path):
+    """The process ends before or after the new package takes its place."""
+    out, (replace, end) = tmp_path / "net.mlpackage", ("replace(path, to)", "os._exit(9)")
+    out.mkdir()
+    (out / MANIFEST).write_text("old")
+    program = f"""
+import os
+from pathlib import Path
+from metamixer.deployment.targets import written_together
+replace = Path.replace
+Path.replace = lambda path, to: {f"({replace}, {end})" if moved else end}
+with written_together(Path({str(out)!r})) as part:
+    part.mkdir()
+    (part / {MANIFEST!r}).write_text("new")
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
+    assert out.exists() == moved
+    with pytest.raises(InputError, match=r"net.mlpackage: exists"):
+        check_out(out, FORMATS["coreml"], overwrite=False)
+    assert (out / MANIFEST).read_text() == ("new" if moved else "old")
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_the_files_of_an_export_are_flushed_before_they_are_moved(tmp_path, monkeypatch):
     flushed = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
@@ -130,8 +156,17 @@ def test_a_file_system_without_locks_holds_a_folder_and_keeps_the_cache_of_deplo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     fastest.keep_trial("key", fastest.Form("eager", "fp32"))
     assert list(fastest.read_trials()) == ["key"]
-    with files.held(tmp_path / "run", use=("trains", "run")):
+    with held(tmp_path / "run", use=("trains", "run")):
         assert (tmp_path / "run").is_dir()
+
+
+def test_a_folder_that_cannot_be_held_is_named(tmp_path):
+    (tmp_path / "run").touch()
+    with (
+        pytest.raises(InputError, match="run: is a file, expected another folder"),
+        held(tmp_path / "run", use=("", "")),
+    ):
+        pass
 
 
 def test_a_symlink_planted_as_a_part_file_is_not_followed(tmp_path, monkeypatch):

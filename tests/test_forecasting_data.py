@@ -159,7 +159,7 @@ class TestTables:
             (changed(5, "wind", "strong"), "column 'wind', row 5: 'strong', expected a number"),
             (changed(5, "wind", np.inf), "column 'wind', row 5: inf, expected a number"),
             (changed(5, "date", "yesterday"), "column 'date', row 5: 'yesterday', expected a date such as"),
-            (changed(5, "date", None), "column 'date', row 5: None, expected a date such as"),
+            (changed(5, "date", None), "column 'date', row 5: no value, expected a date such as"),
             (wide()[["date"]], "table of 260 rows and 0 columns besides 'date', expected series"),
             (wide().iloc[:0], "table of 0 rows and 3 columns besides 'date', expected series"),
             (wide().assign(date=range(260)), "column 'date', row 1: 0, expected a date such as"),
@@ -268,6 +268,9 @@ class TestFrequency:
         ("%d.%m.%Y", "MS"),
         ("%d.%m.%Y 00:00", "D"),
         ("%d/%m/%Y", "D"),
+        ("%d/%m/%y", "D"),
+        ("%d.%m.%y", "D"),
+        ("%m/%d/%YT%H:%M", "D"),
         ("%d/%m/%Y", "MS"),
         ("%d-%m-%Y", "W-SUN"),
         ("%m/%d/%Y", "D"),
@@ -288,9 +291,37 @@ def test_an_excel_file_is_named(tmp_path):
         read_table(tmp_path / "sales.xlsx")
 
 
+def test_a_table_without_a_header_loses_no_row(tmp_path):
+    (tmp_path / "table.csv").write_text("2024-01-01,5\n2024-01-02,6\n2024-01-03,7\n")
+    with pytest.raises(InputError, match=r"first line 2024-01-01, 5, expected the names of the columns"):
+        read_series(tmp_path / "table.csv")
+
+
+def test_a_row_without_a_date_is_named():
+    with pytest.raises(InputError, match=r"column 'date', row 2: no value, expected a date such as 2016"):
+        Dates.of(pandas.Series(["2024-01-01", None]), "date")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("date,load\n2024-01-01,1\n".encode("utf-16"), "text in UTF-16, expected UTF-8: save it as CSV UTF-8 first"),
+        (b"SQLite\0\x01\n", "a binary file, expected CSV or Parquet"),
+    ],
+)
+def test_files_that_are_no_csv_are_named(content, message, tmp_path):
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(InputError, match=f"table.csv: {message}"):
+        read_table(tmp_path / "table.csv")
+    with pytest.raises(InputError, match="is a folder, expected a table"):
+        read_table(tmp_path)
+
+
 def test_the_first_bad_date_is_named_in_every_order():
     with pytest.raises(InputError, match="column 'date', row 3: 'soon', expected a date"):
         Dates.of(pandas.Series(["30/01/2023", "31/01/2023", "soon"]), "date")
+    with pytest.raises(InputError, match="column 'date', row 1: '12/31/23', expected a date"):
+        Dates.of(pandas.Series(["12/31/23", "13/01/23"]), "date")
 
 
 def test_pandas_dates_survive(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from metamixer.cli import main
-from metamixer.commands.output import standard
+from metamixer.predictors.results import Result
+from metamixer.system.json_files import standard
 from short_runs import DIGITS_EPOCHS, DIGITS_STEPS, write_digits_recipe
 
 
@@ -62,6 +63,15 @@ def test_json_and_the_result_need_different_files(command, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error == f"metamixer: error: {tmp_path}/b.png: the target of two results, expected different names\n"
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_saved_result_has_null_in_place_of_nan(tmp_path):
+    class Found(Result):
+        def to_dict(self):
+            return {"probability": float("nan"), "areas": [float("inf"), 1.0]}
+
+    Found().save(tmp_path / "found.json")
+    assert json.loads((tmp_path / "found.json").read_text()) == {"probability": None, "areas": [None, 1.0]}
 
 
 def test_a_folder_is_no_checkpoint(tmp_path, monkeypatch, capsys):

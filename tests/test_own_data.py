@@ -24,6 +24,7 @@ from metamixer.predictors.own_training import Trained
 from metamixer.tasks.detection import Detection
 from metamixer.training.own_data import training
 from metamixer.training.own_data.kinds import understand
+from metamixer.training.own_data.objects import coco_files
 from metamixer.training.own_data.start import find_start
 from metamixer.training.own_data.training import naming_originals, recipe_of
 from metamixer.training.own_data.understood import place, split
@@ -375,6 +376,14 @@ def test_large_images_start_from_the_packaged_upscaler(tmp_path):
 
 def test_scratch_is_a_random_initialization(tmp_path):
     assert str(find_start(understand(write_classes(tmp_path / "photos")), "scratch")) == "ffnet_nano from scratch"
+
+
+def test_a_broken_coco_file_is_named(tmp_path):
+    """Its images alone may be enough for another kind of training."""
+    (file,) = write_coco(tmp_path / "data").glob("*.json")
+    file.write_text(file.read_text()[:-9])
+    with pytest.warns(InputWarning, match=rf"{file.name}: ignored, not readable JSON \(Expecting"):
+        assert coco_files(tmp_path / "data") == []
 
 
 def test_a_fault_in_coco_is_told_of_the_users_file(tmp_path):

@@ -175,6 +175,12 @@ class TestUpscale:
         np.testing.assert_array_equal(self.upscaled("a.jpg", "--weights", "photo"), photo)
         assert not np.array_equal(photo, self.expected(clean, "a.jpg"))
 
+    @pytest.mark.parametrize("command", ["upscale", "restore"])
+    def test_a_name_of_two_lines_is_one_line(self, command, packaged, capsys):
+        picture("RGB").save("a\nb.png")
+        assert main([command, "a\nb.png", "--out", "found"]) == 0
+        assert "a\\nb.png: " in capsys.readouterr().out
+
     def test_a_noisy_lossless_file_gets_the_photo_weights(self, packaged, capsys):
         noisy = 120 + 15 * np.random.RandomState(0).randn(64, 96, 3)
         Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8)).save("a.png")

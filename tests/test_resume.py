@@ -74,7 +74,7 @@ def test_a_folder_belongs_to_one_training(tmp_path, capsys):
     program = f"""
 import time
 from pathlib import Path
-from metamixer.system.files import held
+from metamixer.system.locks import held
 with held(Path({str(out)!r}), use=("trains", "run")):
     print("held", flush=True)
     time.sleep(600)

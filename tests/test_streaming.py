@@ -62,9 +62,36 @@ def test_a_series_that_cant_be_forecast_costs_no_other(forecaster):
     assert found[found["error"].isna()]["unique_id"].tolist() == ["a"] * 3
 
 
+def written(table, form="%d/%m/%Y"):
+    return table.assign(ds=table["ds"].dt.strftime(form))
+
+
+@pytest.mark.parametrize("kind", [str, "category"])
+def test_a_date_of_one_reading_decides_for_all_tables(forecaster, kind):
+    """The later series has days below the 13th only, whose group alone would read them as months."""
+    tables = [written(series("a")), written(series("b", 12))]
+    found = pandas.concat(forecaster.stream(table.astype({"ds": kind}) for table in tables), ignore_index=True)
+    assert found[found["unique_id"] == "b"]["ds"].tolist() == list(pandas.date_range("2024-01-13", periods=3))
+
+
+def test_a_wrong_date_in_a_stream_is_quoted_as_it_stands(forecaster):
+    table = written(series("a"))
+    table.loc[3, "ds"] = "31/02/2024"
+    unreadable = written(series("b"), "%Y-%m-%d")
+    unreadable.loc[3, "ds"] = "45/45/2024"
+    for first, wrong in ((table, "31/02/2024"), (unreadable, "45/45/2024")):
+        (found,) = forecaster.stream([first])
+        assert found["error"].item() == f"column 'ds', row 4: '{wrong}', expected a date such as 2016-07-01 00:00"
+
+
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
+        ([written(series("a", 12))], "table 1: column 'ds': 01/01/2024 fits both orders of day and month"),
+        (
+            [written(series("a")), written(series("b"), "%m/%d/%Y")],
+            "table 2: column 'ds': 13/01/2024 and 01/13/2024, expected the day before the month in all dates",
+        ),
         ([series("a").rename(columns={"y": "sales"})], "table 1: no column 'y', expected unique_id, ds, y"),
         ([series("a"), 7], "table 2 of type int, expected a pandas DataFrame"),
         ([series(None)], "table 1, column 'unique_id', row 1: no value"),

@@ -1,12 +1,12 @@
 """metamixer detect"""
 
-import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError, counted
-from ..system.files import each_once, free_name, write_text
+from ..errors import InputError, counted, printable
+from ..system.files import each_once, free_name
+from ..system.json_files import write_json
 from .batch import Job, plan, run_jobs
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -74,12 +74,12 @@ def detect(
     def find(job: Job) -> dict:
         found = detector(job.source, score_threshold=score_threshold)
         picture = found.save(job.named(".jpg"))
-        output.say(f"{job.source}: {found}")
+        output.say(f"{printable(job.source)}: {found}")
         about = {"image_id": numbers[job.source], "picture": picture.name, "folder": str(out)}
         return {**about, **found.to_dict(), "image": origin(job.source)}
 
     def finish(found: list[dict]) -> None:
-        write_text(Path(out, TABLE), json_format.dumps(coco_results(found)))
+        write_json(Path(out, TABLE), coco_results(found), indent=None)
         output.end(
             found,
             wrote=[Path(out, TABLE), f"{counted(len(found), 'picture')} in {out}"],

@@ -1,15 +1,14 @@
 """The output of a command: lines of text, or its result as JSON."""
 
-import json
-import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from ..errors import printable
 from ..system.files import check_targets, write_text
+from ..system.json_files import json_text
 from .downloads import with_urls
 
 OWN_CLASSES = "metamixer train FOLDER to train on classes of your own"
@@ -59,22 +58,13 @@ class Output:
 
     def end(self, result: Any, *, wrote: Iterable[object] = (), then: str = "") -> None:
         """Write the result as JSON if requested; print the files written and a next command."""
-        text = json.dumps(standard(result), indent=1)
+        text = json_text(result)
         if self.target == "-":
             print(text)
         elif self.target:
             write_text(self.target, text)
-        written = [*map(str, wrote), *([self.target] if self.target else [])]
+        written = [*map(printable, wrote), *([self.target] if self.target else [])]
         if written:
             self.say(f"wrote {', '.join(written)}")
         if then:
             self.say(f"next: {then}")
-
-
-def standard(value: Any) -> Any:
-    """A result with null in place of NaN and infinity, which JSON doesn't have."""
-    if isinstance(value, Mapping):
-        return {name: standard(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [standard(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import counted
+from ..errors import counted, printable
 from ..system.files import each_once, free_name, write_csv
 from .batch import Job, plan, run_jobs
 from .downloads import origin
@@ -80,7 +80,7 @@ def points(
         found = segmenter(job.source, **options)
         target = found.save(job.named(labelled_suffix(job.source)))
         found.save(job.named(".jpg"))
-        output.say(f"{job.source}: {found}")
+        output.say(f"{printable(job.source)}: {found}")
         return {**found.to_dict(), "cloud": origin(job.source), "labels": target.name, "folder": str(out)}
 
     def finish(found: list[dict]) -> None:

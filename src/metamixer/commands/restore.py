@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
+from ..errors import counted, printable
 from .batch import Batch
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -80,9 +81,11 @@ def restore(
                 found = process_file(restorer, source, target, comparison=comparison, on_tile=show)
                 written += [target, comparison] if comparison else [target]
                 estimate, strength = found["estimate"], found["strength"]
-                output.say(f"{source}: {estimate}, strength {strength:.2f}")
+                output.say(f"{printable(source)}: {estimate}, strength {strength:.2f}")
                 about = {"noise": round(estimate.noise, 2), "jpeg_quality": estimate.quality, "strength": strength}
                 done.append({"image": origin(source), "result": str(target), "scale": restorer.scale, **about})
         if done:
             then = "--strength 0 to 1 changes the strength" if compare else "add --compare to see before and after"
-            output.end(done, wrote=written if len(jobs) == 1 else [f"{len(done)} images in {out}"], then=then)
+            output.end(
+                done, wrote=written if len(jobs) == 1 else [f"{counted(len(done), 'image')} in {out}"], then=then
+            )

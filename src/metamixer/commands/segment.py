@@ -1,12 +1,12 @@
 """metamixer segment"""
 
-import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError, counted
-from ..system.files import each_once, free_name, write_csv, write_png, write_text
+from ..errors import InputError, counted, printable
+from ..system.files import each_once, free_name, write_csv, write_png
+from ..system.json_files import write_json
 from .batch import Job, plan, run_jobs
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -87,7 +87,7 @@ def segment(
         if overlays:
             write_png(job.named("_overlay.png"), found.draw())
         labels = found.save(job.named("_labels.png"))
-        output.say(f"{job.source}: {found}")
+        output.say(f"{printable(job.source)}: {found}")
         return {**found.to_dict(), "image": origin(job.source), "labels": labels.name, "folder": str(out)}
 
     def finish(areas: list[dict]) -> None:
@@ -104,7 +104,7 @@ def segment(
 
 def write_areas(areas: Sequence[dict], out: Path) -> None:
     """Write the areas of all images as JSON and as a table."""
-    write_text(out / "areas.json", json_format.dumps(areas, indent=1))
+    write_json(out / "areas.json", areas)
     table = [
         (row["image"], name, area["pixels"], f"{area['share']:.6f}", row["labels"])
         for row in areas

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError
+from ..errors import InputError, counted, printable
 from .batch import Batch
 from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
@@ -94,7 +94,7 @@ def upscale(
                 if "strength" in about and why:
                     why += f", strength {about['strength']:.2f}"
                 if len(jobs) > 1 or why:
-                    output.say(f"{source}: {why}" if why else source)
+                    output.say(f"{printable(source)}: {why}" if why else printable(source))
                 told = {"weights": kind} if why else {}
                 done.append({"image": origin(source), "result": str(target), "scale": upscaler.scale, **told})
         if done:
@@ -102,7 +102,9 @@ def upscale(
             hints = ["add --compare to see it next to bicubic"] * (not compare)
             hints += ["--weights photo removes noise first"] * clean
             then = "; ".join(hints)
-            output.end(done, wrote=written if len(jobs) == 1 else [f"{len(done)} images in {out}"], then=then)
+            output.end(
+                done, wrote=written if len(jobs) == 1 else [f"{counted(len(done), 'image')} in {out}"], then=then
+            )
 
 
 @dataclass

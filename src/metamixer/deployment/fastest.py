@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError, first_line
 from ..ops.fusion import fuse
-from ..system.files import alone, write_text
+from ..system.files import write_text
+from ..system.locks import alone
 from ..system.machine import computes_bfloat16, describe_machine, multiplies_int8, warn_of_emulation
 from . import backends
 from .backends import BACKENDS, build, find_backend, installed_backends, versions

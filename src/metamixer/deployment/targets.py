@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import InputError
-from ..system.files import check_targets, move_into, part_folder
+from ..system.files import REPLACED, check_targets, move_into, part_folder, sweep
 from .formats import Format
 
 MANIFEST = "Manifest.json"
@@ -17,6 +17,7 @@ def check_out(out: Path, format: Format, *, sources: Iterable[Path] = (), overwr
 
     The additional files of a format are checked, too.
     """
+    sweep(out.parent)  # which may put a package back
     if not _is_package(out, format):
         sides = [out.with_suffix(side) for side in format.sides if out.name]
         check_targets([out, *sides], sources=sources, overwrite=overwrite)
@@ -28,13 +29,17 @@ def check_out(out: Path, format: Format, *, sources: Iterable[Path] = (), overwr
 
 @contextmanager
 def written_together(out: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; afterwards all files in its folder are moved next to `out`."""
+    """Yield a temporary path to write to; afterwards all files in its folder are moved next to `out`.
+
+    No rename replaces a package, which is a folder. It waits next to the new one in between; if the process is killed
+    then, `sweep` puts it back.
+    """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with part_folder(out.parent) as folder:
             yield folder / out.name
             parts = sorted(folder.iterdir(), key=lambda part: part.suffix == out.suffix)
-            with _moved_aside(out, folder / "replaced"):
+            with _moved_aside(out, folder / REPLACED):
                 move_into(out.parent, parts)
     except OSError as error:
         raise InputError(f"{out}: can't be written ({error.strerror or error})") from None

@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 
 from ..errors import InputError
-from ..system.files import held
+from ..system.locks import held
 from .folder import Folder
 from .shard import ATTEMPTS, INPUTS, PICTURES, PREDICTIONS, Rows, Shard
 from .sources import short_hash

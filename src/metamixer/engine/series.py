@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow
 import pyarrow.compute as compute
 import pyarrow.csv as csv
+from fsspec.implementations.local import LocalFileSystem
 
-from ..data.series.dates import LAST_MONTH, days_first, import_pandas
+from ..data.series.dates import import_pandas
+from ..data.series.day_order import DayOrder, days_first, iso_dates, slashed
 from ..data.series.frames import LONG
-from ..errors import InputError, first_line
+from ..data.series.tables import SAMPLE, expect_text, separators_of
+from ..errors import InputError, first_line, naming
 from ..predictors.streaming import Failed, alike, forecast_columns_of, forecast_each
 from .folder import open_url
 from .shard import Rows, Shard
@@ -31,11 +34,11 @@ SHARDS = (8, 1024)
 MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 """What stands for no value in a CSV file."""
 
-WRITTEN = r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4})\b"
-"""Dates that are written with the day or the month first."""
+DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
+"""A number such as -1,5."""
 
-LONGEST_DAY = 10
-"""Letters of such a date without its time."""
+YEAR_LAST = r"^\s*\d{1,2}[/-]\d{1,2}[/-]\d{2}"
+"""How dates begin that may have the day or the month first."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Tables:
         return [absolute(name) for name in self.inputs]
 
     def spread(self, unit: str) -> Iterator[pyarrow.Table]:
-        for table in read_long(unit):
+        for table in read_long(unit, alone=len(self.inputs) == 1):
             if table[IDENTIFIER].null_count:
                 raise InputError(f"{unit}: column {IDENTIFIER!r}: rows without a value, expected the name of a series")
             yield table
@@ -118,41 +121,45 @@ class Tables:
         )
 
 
-def read_long(name: str) -> Iterator[pyarrow.Table]:
+def read_long(name: str, *, alone: bool = True) -> Iterator[pyarrow.Table]:
     """The three columns of a table, a few rows at a time; of a CSV file they are text.
 
     31/12/2016 and 12/31/2016 become 2016-12-31: the dates of a shard may fit both orders. Raises InputError for a file
-    with both.
+    with both, or with neither unless it is `alone`: its series may go on in another file.
     """
-    order = ""
+    day_first = None
     try:
         for table in _parts(name):
-            if _is_text(table[TIME]) and compute.any(compute.match_substring_regex(table[TIME], WRITTEN)).as_py():
-                order = order or (r"\3-\2-\1" if day_is_first(name) else r"\3-\1-\2")
-                dates = compute.replace_substring_regex(table[TIME], pattern=WRITTEN, replacement=order)
-                table = table.set_column(LONG.index(TIME), TIME, dates)
+            if _is_text(table[TIME]) and compute.any(compute.match_substring_regex(table[TIME], YEAR_LAST)).as_py():
+                day_first = day_is_first(name, alone=alone) if day_first is None else day_first
+                table = table.set_column(LONG.index(TIME), TIME, _iso(table[TIME], day_first))
             yield table
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: not a readable table ({first_line(error)})") from None
 
 
-def day_is_first(name: str) -> bool:
+def day_is_first(name: str, *, alone: bool) -> bool:
     """Whether the day stands before the month, by all dates of a file; raises InputError if they disagree."""
-    written: set[str] = set()
+    written: dict[str, None] = {}
     for table in _parts(name):
-        days = compute.utf8_slice_codeunits(table[TIME], 0, LONGEST_DAY)
-        written.update(days.unique().drop_null().to_pylist())
-    dates = import_pandas().Series(sorted(written), dtype=object)
-    dates = dates[dates.str.match(WRITTEN)]
-    above = dates.str.extract(WRITTEN)[[0, 1]].astype(int) > LAST_MONTH
-    day_first, month_first = dates[above[0] & ~above[1]], dates[above[1] & ~above[0]]
-    if len(day_first) and len(month_first):
-        raise InputError(
-            f"{name}: column {TIME!r}: {day_first.iloc[0]} and {month_first.iloc[0]}, expected the day before the "
-            "month in all dates or in none"
-        )
-    possible = dates[~above.all(axis=1)]
-    return len(possible) > 0 and days_first(possible)
+        dates = table[TIME].filter(compute.match_substring_regex(table[TIME], YEAR_LAST))
+        days = compute.replace_substring_regex(dates, pattern=f"({YEAR_LAST}\\d*).*", replacement=r"\1")
+        written.update(dict.fromkeys(days.unique().to_pylist()))
+    dates = import_pandas().Series([*written], dtype=object)
+    dates = dates[slashed(dates)]
+    order = DayOrder()
+    with naming(name):
+        order.see(dates, TIME)
+        if not alone:
+            return order.decided(dates, TIME)
+    return days_first(dates) if order.day_first is None else order.day_first
+
+
+def _iso(column: pyarrow.ChunkedArray, day_first: bool) -> pyarrow.Array:
+    """Dates with the year first; each distinct one is converted once."""
+    encoded = column.combine_chunks().dictionary_encode()
+    dates = iso_dates(encoded.dictionary.to_pandas(), day_first=day_first)
+    return pyarrow.array(dates, column.type).take(encoded.indices)
 
 
 def _is_text(column: pyarrow.ChunkedArray) -> bool:
@@ -168,6 +175,7 @@ def _of_parquet(name: str) -> Iterator[pyarrow.Table]:
         expect_long(file.schema_arrow.names, name)
         for batch in file.iter_batches(columns=list(LONG)):
             table = pyarrow.Table.from_batches([batch]).select(LONG)
+            table.validate(full=True)  # text may be no UTF-8
             for place, kind in enumerate(table.schema.types):
                 if pyarrow.types.is_dictionary(kind):
                     table = table.set_column(place, LONG[place], table[place].cast(pyarrow.string()))
@@ -175,13 +183,23 @@ def _of_parquet(name: str) -> Iterator[pyarrow.Table]:
 
 
 def _of_csv(name: str) -> Iterator[pyarrow.Table]:
+    """Numbers with decimal commas get points; wrong ones stay as they stand in the file."""
     filesystem, path = open_url(name)
+    with filesystem.open(path, "rb", compression="infer") as file:
+        sample = file.read(SAMPLE)
+    expect_text(name, sample)
+    separator, decimal = separators_of(sample)
     text = dict.fromkeys(LONG, pyarrow.string())
     convert = csv.ConvertOptions(column_types=text, null_values=MISSING, strings_can_be_null=True)
-    with filesystem.open(path, "rb", compression="infer") as file, csv.open_csv(file, convert_options=convert) as rows:
+    how = {"convert_options": convert, "parse_options": csv.ParseOptions(delimiter=separator)}
+    with filesystem.open(path, "rb", compression="infer") as file, csv.open_csv(file, **how) as rows:
         expect_long(rows.schema.names, name)
         for batch in rows:
-            yield pyarrow.Table.from_batches([batch]).select(LONG)
+            table = pyarrow.Table.from_batches([batch]).select(LONG)
+            if decimal == ",":
+                values = compute.replace_substring_regex(table[VALUE], pattern=DECIMAL_COMMA, replacement=r"\1.\2")
+                table = table.set_column(LONG.index(VALUE), VALUE, values)
+            yield table
 
 
 def expect_long(names: Sequence[str], name: str) -> None:
@@ -200,6 +218,8 @@ def time_type(kind: pyarrow.DataType) -> pyarrow.DataType:
 
 def _size(name: str) -> int:
     filesystem, path = open_url(name)
+    if isinstance(filesystem, LocalFileSystem) and filesystem.isdir(path):
+        raise InputError(f"{name}: is a folder, expected a table")
     try:
         return filesystem.size(path) or 0
     except FileNotFoundError:

@@ -16,6 +16,9 @@ LOOK_BACK = 512
 MOST_ZERO_SHOT = 1792
 """Maximum series, over all windows, that a backtest forecasts zero-shot: about ten seconds on one core."""
 
+NONE = "-"
+"""What tables show for an error that there isn't."""
+
 
 @dataclass(frozen=True)
 class Backtest:
@@ -104,6 +107,8 @@ class Backtest:
         for name, *cells in rows:
             padded = [f"{cell:>{width}s}" for cell, width in zip(cells, widths[1:], strict=True)]
             lines.append("  ".join([f"{name:{widths[0]}s}", *padded]).rstrip())
+        if any(cell.endswith(NONE) for row in rows for cell in row):
+            lines.append(f"{NONE}: no error, or no MASE, as of a series that is exactly seasonal")
         for level, share in self.coverage.items():
             held = "weren't tested: no values" if math.isnan(share) else f"cover {share:.1%} of the values"
             lines.append(f"{level:g} % intervals {held}")
@@ -119,8 +124,9 @@ class Backtest:
 
     def _cell(self, errors: Sequence[float], i: int) -> str:
         """A variable's error in the table's units and its MASE, or the error in units of std."""
-        mae = f"{errors[i] * (self.std[i] if self.std else 1):.4g}"
-        return f"{mae}, {scaled_errors(errors, self.step)[i]:.3f}" if self.step else mae
+        mae = in_digits(errors[i] * (self.std[i] if self.std else 1), ".4g")
+        mase = scaled_errors(errors, self.step)[i] if self.step else math.nan
+        return mae if self.step is None or mae == NONE else f"{mae}, {in_digits(mase, '.3f')}"
 
 
 def backtest(
@@ -166,6 +172,11 @@ def backtest(
         std=std and tuple(std),
         step=std and tuple(season_steps(measured[:start], season)),
     )
+
+
+def in_digits(error: float, form: str) -> str:
+    """An error in a format such as .3f, or `NONE`."""
+    return f"{error:{form}}" if math.isfinite(error) else NONE
 
 
 def scaled_errors(errors: Sequence[float], steps: Sequence[float]) -> tuple[float, ...]:

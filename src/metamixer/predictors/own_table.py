@@ -13,12 +13,13 @@ from ..checkpoints.reached import write_data
 from ..errors import InputError, counted, expect_seed, naming, printable
 from ..models.tasks import FORECASTING, ZERO_SHOT
 from ..system.files import write_text
+from ..system.json_files import standard
 from ..training.own_data.kinds import TABLE, kind_of
 from ..training.own_data.start import SCRATCH
 from ..training.own_data.tables import one_table
 from ..training.own_data.training import expect_length, removed_where_it_fails
 from ..training.run_folder import INITIAL, TUNING, keep_earlier_run, locked
-from .backtest import Backtest
+from .backtest import Backtest, in_digits
 from .fine_tuning import FineTuned
 from .forecaster import Forecaster
 from .table_to_tune import TableToTune, fitting_steps, read_to_tune
@@ -53,9 +54,9 @@ class TunedOnTable:
         return shlex.join(["metamixer", "forecast", str(self.table), "--checkpoint", str(self.checkpoint)])
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain values."""
+        """The result as plain values, None for figures that there aren't."""
         mase = self.backtest.mean_mase
-        return {
+        found = {
             "task": FORECASTING.name,
             "checkpoint": str(self.checkpoint),
             "metric": "MASE",
@@ -65,11 +66,12 @@ class TunedOnTable:
             "mase": mase,
             "mae": dict(zip(self.backtest.names, self.backtest.units_mae, strict=True)),
         }
+        return standard(found)
 
     @property
     def figure(self) -> str:
         """MASE on the held-out rows, next to zero-shot and naive."""
-        ours, *others = (f"{name} {error:.3f}" for name, error in self.backtest.mean_mase.items())
+        ours, *others = (f"{name} {in_digits(error, '.3f')}" for name, error in self.backtest.mean_mase.items())
         return f"MASE of the {ours} ({', '.join(others)}) on the last {counted(self.held_out, 'row')}"
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 from ..data.arrays import write_arrays
 from ..data.points.clouds import PREDICTION, Cloud, kind_of, write_labelled
 from ..drawing.clouds import draw_cloud
-from ..errors import InputError
+from ..errors import InputError, counted
 from .results import MOST_SHOWN, ArrayResult
 from .segmentation import count_labels
 
@@ -58,4 +58,4 @@ class PointLabels(ArrayResult):
 
     def line(self) -> str:
         shares = ", ".join(f"{name} {n / len(self):.1%}" for name, n in [*self.counts().items()][:MOST_SHOWN])
-        return f"{len(self):,} points: {shares}"
+        return f"{counted(len(self), 'point')}: {shares}"

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError
-from ..system.files import write_picture, write_png, write_text
+from ..system.files import write_picture, write_png
+from ..system.json_files import write_json
 
 MOST_SHOWN = 5
 """Maximum number of classes or objects in a result's one-line summary."""
@@ -38,7 +38,7 @@ class Result:
     def writers(self) -> Mapping[str, Callable[[Path], Any]]:
         """Functions that write the result, by file suffix."""
         return {
-            ".json": lambda path: write_text(path, json.dumps(self.to_dict(), indent=1)),
+            ".json": lambda path: write_json(path, self.to_dict()),
             ".png": lambda path: write_png(path, self.draw()),
             ".jpg": lambda path: write_picture(path, self.draw()),
         }

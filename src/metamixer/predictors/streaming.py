@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.series.dates import import_pandas
+from ..data.series.dates import distinct, import_pandas
+from ..data.series.day_order import DayOrder, iso_dates, slashed
 from ..data.series.frames import LONG, bounds_of
 from ..data.series.large import LargeTable, whole_series
 from ..data.series.tally import WarningTally
-from ..errors import InputError, first_line
+from ..errors import InputError, first_line, naming
 from ..models.ffnet_ts.zero import QUANTILES
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def stream_forecasts(forecaster: "Forecaster", tables: "Iterable[pandas.DataFram
         with tally.part():
             return forecaster.predict(table)
 
-    for table in whole_series(expect_long_frame(table, number) for number, table in enumerate(tables, 1)):
+    for table in whole_series(in_one_order(tables)):
         for some_series in alike(table):
             found = forecast_each(predict, some_series)
             parts = [pandas.DataFrame([each.row]) if isinstance(each, Failed) else each for each in found]
@@ -75,6 +76,24 @@ def forecast_large(forecaster: "Forecaster", table: LargeTable) -> "Iterator[pan
             found = forecaster.predict_series(series, table.layout)
         yield found
     tally.warn()
+
+
+def in_one_order(tables: "Iterable[pandas.DataFrame]") -> "Iterator[pandas.DataFrame]":
+    """The long tables, with dates such as 31/12/2016 in ISO format.
+
+    Raises InputError if two dates disagree on the order of day and month, or for a table before any date has told it.
+    """
+    order = DayOrder()
+    for number, table in enumerate(tables, 1):
+        table = expect_long_frame(table, number)
+        codes, first = distinct(table[TIME])
+        dates = table[TIME].iloc[first].reset_index(drop=True)
+        if dates.dtype.kind not in "mMiufb" and slashed(dates).any():
+            with naming(f"table {number}"):
+                order.see(dates, TIME)
+                day_first = order.decided(dates, TIME)
+            table = table.assign(**{TIME: iso_dates(dates, day_first=day_first).to_numpy()[codes]})
+        yield table
 
 
 def expect_long_frame(table: Any, number: int) -> "pandas.DataFrame":

@@ -4,34 +4,29 @@ import csv
 import os
 import secrets
 import shutil
-import socket
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from itertools import chain, count
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ..errors import InputError
+from .locks import lock
 
 if TYPE_CHECKING:
     import pandas
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 PART = ".metamixer-"
 """What the names of unfinished files begin with; they end in .part."""
 
+REPLACED = "replaced"
+"""A package in a `part_folder` that the package next to it replaces."""
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What text that a spreadsheet computes begins with."""
-
-_ALONE = threading.RLock()
 
 
 @contextmanager
@@ -101,7 +96,7 @@ def _new_part(folder: Path) -> tuple[Path, int]:
         part = folder / f"{PART}{secrets.token_hex(8)}.part"  # short, so that a name of 255 bytes has one too
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         with suppress(BlockingIOError):
-            _lock(descriptor)
+            lock(descriptor)
             if part.exists():
                 return part, descriptor
         os.close(descriptor)  # another process swept it before it was locked
@@ -121,63 +116,29 @@ def _flush(path: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove the unfinished files, and folders of such, that dead processes left in a folder; once a process.
 
-    They stay where there are no locks: nothing tells them from those that a process is writing.
+    A package that was being replaced gets its place again. All stay where there are no locks: nothing tells them from
+    those that a process is writing.
     """
     for part in folder.glob(f"{PART}*.part"):
         with suppress(OSError):
             descriptor = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
             try:
-                if _lock(descriptor):
-                    shutil.rmtree(part.with_suffix(""), ignore_errors=True)  # of `part_folder`
+                if lock(descriptor):
+                    _remove_part_folder(part.with_suffix(""))
                     part.unlink(missing_ok=True)
             finally:
                 os.close(descriptor)
 
 
-def _lock(file: int | IO, *, wait: bool = False) -> bool:
-    """Take a file's lock; False where there are no locks. Raises BlockingIOError if somebody has it, unless `wait`."""
-    if fcntl is None:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        raise
-    except OSError:  # a file system without locks
-        return False
-    return True
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Let one thread of one process at a time read a file, change it and write it; the lock is `path` + `.lock`."""
-    with _ALONE, open(f"{path}.lock", "a") as file:
-        _lock(file, wait=True)
-        yield
-
-
-@contextmanager
-def held(folder: Path, *, use: tuple[str, str]) -> Iterator[None]:
-    """Hold a folder for this process, which makes it where there is none; raises InputError while another holds it.
-
-    use: what is done there, a verb and its noun such as ("trains", "run"). A record lock ends with its process and
-    isn't inherited: workers may outlive a killed process for seconds. Systems without such locks have none.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
-        try:
-            if fcntl:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            file.seek(0)
-            raise InputError(
-                f"out {folder}: {file.read().strip() or 'another process'} {use[0]} there, expected another folder, or "
-                f"that {use[1]} to end first"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        file.truncate(0)
-        print(f"process {os.getpid()} on {socket.gethostname()}", file=file, flush=True)
-        yield
+def _remove_part_folder(folder: Path) -> None:
+    """Remove a `part_folder` of a dead process; its replaced package goes back unless another has taken its place."""
+    if not folder.is_dir():
+        return
+    kept = folder / REPLACED
+    for new in folder.iterdir():
+        if new != kept and kept.exists() and not (place := folder.parent / new.name).exists():
+            kept.rename(place)
+    shutil.rmtree(folder)
 
 
 def files_below(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:

@@ -16,7 +16,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ..checkpoints.reached import DATA
 from ..data.images.outputs import KNOWN, map_array
 from ..errors import printable
-from ..system.files import held, written_whole
+from ..system.files import written_whole
+from ..system.locks import held
 
 CHECKPOINTS = ("best.ckpt", "best.safetensors", "last.ckpt")
 """Files of weights in the folder of a run; best.safetensors is a fine-tuned forecaster."""

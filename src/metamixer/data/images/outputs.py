@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError, first_line
-from ...system.files import alone, write_text
+from ...system.files import write_text
+from ...system.locks import alone
 from ..arrays import read_array
 
 ABOUT = "about.json"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InputError
+from .day_order import year_first
 
 if TYPE_CHECKING:
     import pandas
@@ -17,10 +18,8 @@ if TYPE_CHECKING:
 TIME_COLUMNS = ("date", "ds", "time", "timestamp", "datetime")
 """Names of a date column, in upper or lower case."""
 
-DAY_AND_MONTH = r"^(\d{1,2})([./-])(\d{1,2})\2\d{4}\b"
-"""Dates with the year at the end, in any order of day and month."""
-
-LAST_MONTH = 12
+WRITTEN = r"(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b"
+"""How a date begins in a column without a usual name."""
 
 MOST_NAMED = 5
 """Maximum number of columns or series named in a message."""
@@ -45,6 +44,8 @@ def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
     usual = [column for column in columns if str(column).lower() in TIME_COLUMNS]
     dated = [column for column in columns if frame[column].dtype.kind == "M"]
     written = [column for column in columns[:1] if is_written_date(frame[column])]
+    if written and re.match(WRITTEN, str(columns[0])):
+        raise InputError(f"first line {some(columns)}, expected the names of the columns, such as date and load")
     if usual or len(dated) == 1 or written:
         return (usual or (dated if len(dated) == 1 else written))[0]
     raise InputError(
@@ -56,9 +57,7 @@ def time_column(frame: "pandas.DataFrame", time: str | None = None) -> str:
 def is_written_date(column: "pandas.Series") -> bool:
     """Whether a column of text begins with a date, such as 2024-01-31, 31.01.2024 or 2024-01."""
     first = column.iloc[0] if len(column) else None
-    return (
-        isinstance(first, str) and re.match(r"(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b", first) is not None
-    )
+    return isinstance(first, str) and re.match(WRITTEN, first) is not None
 
 
 def some(names: Sequence[Any], count: int | None = None) -> str:
@@ -87,7 +86,12 @@ class Dates:
         if len(first) < len(column):  # a long table, which repeats its dates: each is parsed once
             once = cls.of(column.iloc[first], name)
             return replace(once, times=once.times[codes])
-        utc = utc_dates(column, name)
+        if import_pandas().api.types.is_numeric_dtype(column):
+            raise invalid_date(column, name, 0)
+        written, column = column, year_first(column)
+        utc = utc_dates(column)
+        if utc.isna().any():
+            raise invalid_date(written, name, int(utc.isna().to_numpy().argmax()))
         local = local_dates(column, utc)
         times = (utc.dt.tz_convert(None) if local is None else local).to_numpy()
         if isinstance(column.dtype, import_pandas().DatetimeTZDtype):
@@ -105,39 +109,20 @@ def distinct(column: "pandas.Series") -> tuple[np.ndarray, np.ndarray]:
     return codes, np.unique(codes, return_index=True)[1]
 
 
-def utc_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
-    """Parse dates as UTC; raises InputError that names the first invalid date."""
+def utc_dates(column: "pandas.Series") -> "pandas.Series":
+    """Parse dates as UTC; invalid ones become NaT."""
     pandas = import_pandas()
-    if pandas.api.types.is_numeric_dtype(column):
-        raise invalid_date(column, name, 0)
-    result = pandas.to_datetime(column, errors="coerce", utc=True, dayfirst=days_first(column))
+    result = pandas.to_datetime(column, errors="coerce", utc=True)
     if result.isna().any():  # pandas uses the format of the first row; others may differ
         mixed = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-        result = min(result, mixed, key=lambda dates: int(dates.isna().sum()))
-    if result.isna().any():
-        raise invalid_date(column, name, int(result.isna().to_numpy().argmax()))
+        result = min(mixed, result, key=lambda dates: int(dates.isna().sum()))
     return result
 
 
 def invalid_date(column: "pandas.Series", name: Any, i: int) -> InputError:
     """The error about a value of a column, whose index numbers the rows from 0."""
-    value = shown(column.iloc[i])
+    value = "no value" if import_pandas().isna(column.iloc[i]) else shown(column.iloc[i])
     return InputError(f"column {name!r}, row {column.index[i] + 1}: {value}, expected a date such as 2016-07-01 00:00")
-
-
-def days_first(column: "pandas.Series") -> bool:
-    """Whether the day stands before the month, as in 31.12.2016 and 31/12/2016.
-
-    With dots it always does. Otherwise the day is the part above 12, or the one that never changes, as in monthly data;
-    if neither tells, the month is first, as in the United States.
-    """
-    first = re.match(DAY_AND_MONTH, column.iloc[0]) if isinstance(column.iloc[0], str) else None
-    if first is None or first[2] == ".":
-        return first is not None
-    parts = column.astype(str).str.extract(DAY_AND_MONTH)[[0, 2]].astype(float)
-    if parts.max(axis=None) > LAST_MONTH:
-        return bool(parts[0].max() > LAST_MONTH)
-    return bool(parts[0].nunique() == 1 < parts[2].nunique())
 
 
 def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series | None":
@@ -152,7 +137,7 @@ def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series
             return days
     else:
         text = column.astype(str).str.replace(r"(:\S*?)([+-]\d{2}:?\d{2})$", r"\1", regex=True)
-        local = pandas.to_datetime(text, errors="coerce", dayfirst=days_first(column))
+        local = pandas.to_datetime(text, errors="coerce")
     return local if (local - local.dt.normalize()).nunique() == 1 and local.notna().all() else None
 
 

@@ -30,6 +30,9 @@ SEPARATORS = (",", ";", "\t", "|")
 EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """How .xlsx and .xls files begin."""
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""How text files in UTF-16 begin."""
+
 SAMPLE = 2**16
 """Bytes of a text table that show its separators."""
 
@@ -98,6 +101,8 @@ def find_table(path: str | Path) -> Path:
             if (folder / name).is_file():
                 return folder / name
             refuse_special(folder / name)
+    if Path(path).is_dir():
+        raise InputError(f"{path}: is a folder, expected a table")
     places = (
         " or below METAMIXER_DATA"
         if len(folders) > 1
@@ -167,8 +172,7 @@ def _read_csv(path: Path) -> "pandas.DataFrame":
     """A text table, unpacked up to a limit where it is packed."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         content = file.read(most_bytes(path) + 1)
-    if content.startswith(EXCEL):
-        raise InputError(f"{path}: an Excel file, expected CSV or Parquet: save it as CSV first")
+    expect_text(path, content[:SAMPLE])
     refuse_unpacked(path, len(content))
     separator, decimal = separators_of(content[:SAMPLE])
     if content[: content.find(b"\n")].count(separator.encode()) > MAX_COLUMNS:
@@ -176,6 +180,16 @@ def _read_csv(path: Path) -> "pandas.DataFrame":
     text = io.BytesIO(content)
     how = {"sep": separator, "decimal": decimal, "dtype": {IDENTIFIER: str}}
     return import_pandas().read_csv(text, encoding_errors="replace", low_memory=False, **how)
+
+
+def expect_text(name: object, sample: bytes) -> None:
+    """Raise InputError for a file that begins as no CSV file does."""
+    if sample.startswith(EXCEL):
+        raise InputError(f"{name}: an Excel file, expected CSV or Parquet: save it as CSV first")
+    if sample.startswith(UTF_16):
+        raise InputError(f"{name}: text in UTF-16, expected UTF-8: save it as CSV UTF-8 first")
+    if b"\0" in sample.partition(b"\n")[0]:
+        raise InputError(f"{name}: a binary file, expected CSV or Parquet")
 
 
 def separators_of(sample: bytes) -> tuple[str, str]:

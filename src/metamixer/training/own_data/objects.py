@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.detection.coco_json import load_coco, read_coco
-from ...errors import InputError, InputWarning, counted
+from ...errors import InputError, InputWarning, counted, first_line
 from ...models.tasks import DETECTION
 from ...system.files import write_text
 from .images import expect_readable
@@ -23,10 +23,11 @@ def coco_files(folder: Path) -> list[Path]:
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a JSON file has the keys of a COCO file."""
+    """Whether a JSON file has the keys of a COCO file; warns of one that can't be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError) as error:
+        warnings.warn(f"{path}: ignored, not readable JSON ({first_line(error)})", InputWarning, stacklevel=2)
         return False
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content)
 
