@@ -207,7 +207,7 @@ WEIGHTS: tuple[Weights, ...] = (
     _restorer(
         "ffnet_restore_gray",
         1,
-        "4fd3d369f6a00b36457ccc2baf27adfe10d72103dfc99d4b41029f98ac19f659",
+        "104b26f0f0e7acecff0bf77db1d39ceb4a0cce83ee04f98d816c9d9fd97ab852",
         30.27,
         31.63,
         tests=("Set12, noise of 25", "Classic5, JPEG of quality 20"),
