@@ -74,28 +74,12 @@ def train(name: str, horizon: int, seed: int, *, settings: str, limit: int | Non
     """
     out = runs / f"{settings}_{name}_{horizon}_{seed}{f'_{limit}_epochs' if limit else ''}"
     recipe = ROOT / "recipes/forecasting" / ("" if settings == "published" else settings) / f"{name.lower()}.yaml"
-    arguments = [
-        "--config",
-        str(recipe),
-        "--horizon",
-        str(horizon),
-        "--seed_everything",
-        str(seed),
-        "--data.seed",
-        str(seed),
-    ]
-    arguments += [
-        "--out",
-        str(out),
-        "--trainer.enable_progress_bar",
-        "false",
-        "--resume",
-        str((out / "last.ckpt").is_file()).lower(),
-    ]
-    arguments += ["--trainer.max_epochs", str(limit)] if limit else []
+    options = {"config": recipe, "horizon": horizon, "seed_everything": seed, "data.seed": seed, "out": out}
+    options |= {"trainer.enable_progress_bar": "false", "resume": str((out / "last.ckpt").is_file()).lower()}
+    options |= {"trainer.max_epochs": limit} if limit else {}
     cpu, wall = time.process_time(), time.time()
     try:
-        command_line = run(["fit", *arguments])
+        command_line = run(["fit", *(word for name, value in options.items() for word in (f"--{name}", str(value)))])
     finally:
         add_cost(out, wall=time.time() - wall, cpu=time.process_time() - cpu)
     trainer, best = command_line.trainer, command_line.trainer.checkpoint_callback

@@ -128,6 +128,36 @@ def geometric_mean(values: list[float]) -> float:
     return float(np.exp(np.mean(np.log(values))))
 
 
+def evaluate(configuration: str, published: pd.Series, forecaster: ZeroShot | None) -> dict[str, float]:
+    """The metrics of a configuration: of the seasonal-naive forecast, ours and published, and of the network."""
+    frequency = configuration.split("/")[1]
+    season = SEASONS[frequency]
+    tests = list(windows(configuration))
+    naive = Score()
+    for window in tests:
+        naive.add(window, seasonal_naive(window, season), season)
+    row = {f"naive_{key}": value for key, value in naive.metrics().items()}
+    for key in ("mase", "quantile_loss"):
+        row[f"published_{key}"] = published[key]
+    if forecaster is None:
+        return row
+    started, score = time.perf_counter(), Score()
+    forecasts = forecaster.forecast(
+        [window.past for window in tests], len(tests[0].future), seasons=CALENDAR[frequency]
+    )
+    for window, forecast in zip(tests, forecasts, strict=True):
+        score.add(window, forecast, season)
+    return row | score.metrics() | {"seconds": time.perf_counter() - started, "windows": len(tests)}
+
+
+def summary(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The geometric means relative to the published seasonal-naive forecast, and the mean coverage."""
+    means = {
+        key: geometric_mean([row[key] / row[f"published_{key}"] for row in rows]) for key in ("mase", "quantile_loss")
+    }
+    return {**means, "coverage": float(np.mean([row["coverage"] for row in rows]))}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", type=Path, nargs="?", help="safetensors file; default: the packaged weights")
@@ -146,33 +176,11 @@ def main() -> None:
     for configuration in reference.index:
         if not configuration.startswith(options.only):
             continue
-        frequency = configuration.split("/")[1]
-        season = SEASONS[frequency]
-        tests = list(windows(configuration))
-        naive = Score()
-        for window in tests:
-            naive.add(window, seasonal_naive(window, season), season)
-        row = {f"naive_{key}": value for key, value in naive.metrics().items()}
-        for key in ("mase", "quantile_loss"):
-            row[f"published_{key}"] = reference.loc[configuration, key]
-        if forecaster:
-            started, score = time.perf_counter(), Score()
-            forecasts = forecaster.forecast(
-                [window.past for window in tests], len(tests[0].future), seasons=CALENDAR[frequency]
-            )
-            for window, forecast in zip(tests, forecasts, strict=True):
-                score.add(window, forecast, season)
-            row |= score.metrics() | {"seconds": time.perf_counter() - started, "windows": len(tests)}
-        results[configuration] = row
+        row = results[configuration] = evaluate(configuration, reference.loc[configuration], forecaster)
         print(f"{configuration:26}", "  ".join(f"{key} {value:.4f}" for key, value in row.items()), flush=True)
     if forecaster:
-        summary = {
-            key: geometric_mean([row[key] / row[f"published_{key}"] for row in results.values()])
-            for key in ("mase", "quantile_loss")
-        }
-        summary["coverage"] = float(np.mean([row["coverage"] for row in results.values()]))
-        print(summary)
-        results["geometric mean"] = summary
+        results["geometric mean"] = summary(list(results.values()))
+        print(results["geometric mean"])
     if options.out:
         options.out.write_text(json.dumps(results, indent=1) + "\n")
 

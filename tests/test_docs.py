@@ -1,11 +1,14 @@
-"""The Python code of the docs runs; their recipes, links and commands exist."""
+"""The Python code of the docs runs; their recipes, links and commands exist, and the options of the KubeRay file."""
 
 import re
 import shlex
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+import yaml
 
 from metamixer import TOKEN_MIXERS, cli
 
@@ -47,3 +50,16 @@ def test_commands_exist(page):
     ]
     called = {shlex.split(line)[1] for line in lines if re.match(r"(\$ )?metamixer ", line)}
     assert called <= {*cli.COMMANDS, "--help", "--version"}
+
+
+def test_the_kuberay_file_calls_a_command_with_options_that_exist():
+    page = (ROOT / "docs" / "scale.md").read_text()
+    [job] = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "RayJob" in text]
+    program, command, *options = shlex.split(job["spec"]["entrypoint"])
+    known = signature(import_module(f"metamixer.commands.{command}").segment).parameters
+    assert program == "metamixer" and command == "segment"
+    assert {option[2:] for option in options if option.startswith("--")} <= set(known)
+    cluster = job["spec"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    images = [group["template"]["spec"]["containers"][0]["image"] for group in groups]
+    assert len(set(images)) == 1

@@ -1,5 +1,5 @@
-"""Every recipe parses against the real signatures, builds its network, and states hardware, time and figure in its
-header.
+"""Every recipe is found by its name, parses against the real signatures, builds its network, and states hardware, time
+and figure in its header.
 """
 
 import re
@@ -18,6 +18,7 @@ from metamixer.errors import InputError
 from metamixer.models.tasks import TASKS
 from metamixer.training import command_line
 from metamixer.training.horizon import expand_horizon
+from metamixer.training.recipes import find_recipe, name_of, nearest_recipe, recipe_names, with_recipes
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 BENCHMARKS = RECIPES.parent / "benchmarks"
@@ -54,6 +55,20 @@ def header(path: Path) -> str:
 
 FITTED = [name for name in NAMES if "metamixer.training.zero_shot" not in header(RECIPES / name)]
 """Recipes of `metamixer fit`; the others are tested in `test_synthetic_series.py`."""
+
+
+def test_recipes_are_found_by_name():
+    assert find_recipe("imagenette").endswith("recipes/classification/imagenette.yaml")
+    assert find_recipe("detection/own_data").endswith("recipes/detection/own_data.yaml")
+    assert with_recipes(["fit", "--config", "digits", "--config=imagenette"])[2:] == [
+        find_recipe("digits"),
+        f"--config={find_recipe('imagenette')}",
+    ]
+    assert find_recipe("nowhere.yaml") == "nowhere.yaml" and len(recipe_names()) > 40
+    assert name_of(find_recipe("digits")) == "classification/digits" and name_of("nowhere.yaml") == "nowhere.yaml"
+    assert nearest_recipe("digit") == "; did you mean digits?" and nearest_recipe("wxyz") == ""
+    with pytest.raises(InputError, match="config 'own_data', expected one of detection/own_data, points/own_data"):
+        find_recipe("own_data")
 
 
 @pytest.mark.parametrize("name", NAMES)

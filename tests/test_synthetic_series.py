@@ -8,7 +8,8 @@ from metamixer.data.series.synthetic import FAMILIES, Chance, mixture, synthetic
 from metamixer.errors import DIVERGED, USAGE_ERROR, DivergenceError
 from metamixer.models import create_model
 from metamixer.training import zero_shot
-from metamixer.training.zero_shot import Recipe, ZeroShotTraining, main, orthogonal, quantile_loss, read_recipe
+from metamixer.training.muon import orthogonal
+from metamixer.training.zero_shot import Recipe, ZeroShotTraining, main, quantile_loss, read_recipe
 
 TINY = Recipe(network={"depth": 1, "dim": 16}, windows=((64, 16, 8), (64, 32, 4)), warmup=1, drawn=2)
 

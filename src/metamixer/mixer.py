@@ -18,17 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import InputError
-from .ops import (
-    IMAGE,
-    LayerScale,
-    Operators,
-    form_of,
-    fused,
-    key_gelu_value,
-    output_layer,
-    scale_output,
-    with_children,
-)
+from .ops import IMAGE, LayerScale, Operators, form_of, fused, key_gelu_value, output_layer, scale_output, with_children
 
 
 class MetaMixer(nn.Module):
@@ -255,12 +245,7 @@ class Residual(nn.Module):
     """x + drop_path(scale(mixer(x))); scale and drop_path are identities unless given."""
 
     def __init__(
-        self,
-        mixer: nn.Module,
-        *,
-        scale: nn.Module | None = None,
-        drop_path: float = 0.0,
-        operators: Operators = IMAGE,
+        self, mixer: nn.Module, *, scale: nn.Module | None = None, drop_path: float = 0.0, operators: Operators = IMAGE
     ):
         super().__init__()
         self.mixer = mixer

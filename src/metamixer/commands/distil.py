@@ -68,9 +68,7 @@ def distil(
         json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
         overwrite: replace an existing JSON file.
     """
-    from ..checkpoints.ours import read_checkpoint
     from ..data.images.distillation import DistillationData, has_classes
-    from ..data.images.reading import images_below
     from ..training.own_data.training import precision_named
 
     if learn not in LEARN:
@@ -98,20 +96,32 @@ def distil(
     }
     data = _data(folder, labelled=labelled, views=views, size=size, batch_size=batch_size, num_workers=num_workers)
     recipe = _recipe(out, student, data, epochs)
-    if classes:
-        what = f"images in {counted(len(classes), 'class', 'classes')}"
-    else:
-        what = f"{counted(len(images_below(folder)), 'image')} without labels"
     goes_on = resume and Path(out, "last.ckpt").is_file()
     begin = "its last checkpoint" if goes_on else start or "a random initialization"
     begun = f"{teacher} teaches {model} from {begin}{precision_named(recipe)}"
-    output.say(f"{folder}: {what}; {begun}; the run is in {out}")
+    output.say(f"{folder}: {_images(folder, classes)}; {begun}; the run is in {out}")
     trained = _fit(recipe, output, resume=resume)
     best = Path(out, "best.ckpt")
     if trained.trainer.is_global_zero and best.is_file():
-        _, info = read_checkpoint(best)
-        then = f"predict IMAGES --checkpoint {best}" if info.get("classes") else f"train FOLDER --initial {best}"
-        output.end({**training_result(trained), "teacher": teacher}, wrote=[best], then=f"metamixer {then}")
+        output.end({**training_result(trained), "teacher": teacher}, wrote=[best], then=_next_command(best))
+
+
+def _images(folder: str, classes: Sequence[str] | None) -> str:
+    """The images of a folder, in words."""
+    from ..data.images.reading import images_below
+
+    if classes:
+        return f"images in {counted(len(classes), 'class', 'classes')}"
+    return f"{counted(len(images_below(folder)), 'image')} without labels"
+
+
+def _next_command(best: Path) -> str:
+    """The command that uses the student."""
+    from ..checkpoints.ours import read_checkpoint
+
+    _, info = read_checkpoint(best)
+    use = f"predict IMAGES --checkpoint {best}" if info.get("classes") else f"train FOLDER --initial {best}"
+    return f"metamixer {use}"
 
 
 def _fit(recipe: dict, output: Output, *, resume: bool | Literal["auto"]) -> Any:

@@ -8,11 +8,17 @@ from ..errors import InputError, naming
 from ..system.files import check_targets, free_name, plain_table, write_text
 from .engine import forecast_tables, refuse_with_engine
 from .forecast_parts import forecast_parts
+from .forecast_ways import forecast_by, forecaster_of, new_forecaster
 from .output import Output
-from .progress import working
 
 if TYPE_CHECKING:
     from ..predictors.forecaster import Forecaster
+
+NEXT = {
+    "checkpoint": "add --json - to print the forecast for other programs",
+    "none": "add --train finetune to learn from the table, with a backtest",
+}
+"""What to do next, by the way to forecast."""
 
 
 def forecast(
@@ -76,7 +82,6 @@ def forecast(
     """
     from ..data.series.frames import plain_rows
     from ..data.series.tables import find_table, read_table
-    from ..predictors.forecaster_options import TRAIN
     from ..system.allocator import keep_freed_memory
 
     if engine:
@@ -94,35 +99,26 @@ def forecast(
     output = Output(json, sources=[source], results=targets, overwrite=overwrite)
     keep_freed_memory()
     settings = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive, "known": known}
-    place = {"device": device, "fill_gaps": fill_gaps}
+    settings |= {"device": device, "fill_gaps": fill_gaps}
     chosen = "" if horizon or checkpoint else " (chosen by the dates; --horizon sets another)"
     whole = checkpoint, backend, plot, save, json, steps, lookback, train not in (None, "none"), known
     if out and not any(whole):
-        forecaster = new_forecaster("none", horizon, **settings, **place, seed=seed)
-        with naming(source):
-            rows = forecast_parts(forecaster, source, Path(out), missing_values=missing_values)
-        if rows:
+        forecaster = new_forecaster("none", horizon, seed=seed, **settings)
+        if rows := forecast_parts(forecaster, source, Path(out), missing_values=missing_values):
             by = f"{forecaster.column}, without training, read in parts: "
             output.say(f"{by}{forecaster.horizon} steps{chosen}, {rows} rows")
             output.end([], wrote=targets)
             return
     frame = read_table(table, missing_values=missing_values)
-    if checkpoint:
-        refuse_without_training(f"checkpoint {checkpoint}", train=None if train == "none" else train, steps=steps)
-        way, then = "checkpoint", "add --json - to print the forecast for other programs"
-        forecaster = loaded_forecaster(checkpoint, horizon, lookback, backend, **settings, **place)
-    else:
-        way = way_of_training(train, backend=backend, lookback=lookback, steps=steps, save=save)
-        then = "add --train finetune to learn from the table, with a backtest" if way == "none" else ""
-        forecaster = new_forecaster(way, horizon, lookback, steps, **settings, **place, seed=seed)
+    options = {"checkpoint": checkpoint, "backend": backend, "lookback": lookback, "steps": steps, "save": save}
+    way, forecaster = forecaster_of(train, horizon, seed=seed, **options, **settings)
     with naming(source):
-        result = learn(forecaster, frame, output) if way in TRAIN else forecaster.predict(frame)
+        result = forecast_by(way, forecaster, frame, output)
     write_forecast(forecaster, frame, result, out=out, save=save, plot=plot)
     by = f"{forecaster.column}, without training: " if way == "none" else ""
     output.say(f"{by}{forecaster.horizon} steps{chosen}, {len(result)} rows")
-    output.end(
-        plain_rows(result) if json else [], wrote=targets, then=then if plot else "add --plot forecast.png to draw it"
-    )
+    then = NEXT.get(way, "") if plot else "add --plot forecast.png to draw it"
+    output.end(plain_rows(result) if json else [], wrote=targets, then=then)
 
 
 def expect_targets(*, out: str | None, plot: str | None, save: str | None) -> list[Path]:
@@ -137,45 +133,6 @@ def expect_targets(*, out: str | None, plot: str | None, save: str | None) -> li
     return [Path(name) for name in (out, plot, save) if name]
 
 
-def loaded_forecaster(
-    checkpoint: str,
-    horizon: int | None,
-    lookback: int | None,
-    backend: str | None,
-    *,
-    device: str,
-    fill_gaps: bool,
-    **settings: Any,
-) -> "Forecaster":
-    """The forecaster of a checkpoint; settings that aren't given are its own."""
-    from ..predictors.forecaster import Forecaster
-
-    given = {name: value for name, value in settings.items() if value not in (None, False, (), [])}
-    place = {"horizon": horizon, "lookback": lookback, "device": device, "backend": backend}
-    forecaster = Forecaster.load(checkpoint, **place, **given)
-    forecaster.fill_gaps = fill_gaps
-    return forecaster
-
-
-def new_forecaster(
-    way: str, horizon: int | None, lookback: int | None = None, steps: int | None = None, **settings: Any
-) -> "Forecaster":
-    """A forecaster that is trained in this way, or not."""
-    from ..predictors.forecaster import Forecaster
-
-    return Forecaster(horizon, **settings, **how_to_train(way, lookback, steps))
-
-
-def way_of_training(train: str | None, *, backend: str | None, **scratch: object) -> str:
-    """The way without a checkpoint: as asked, else from scratch if one of its options is given, else none."""
-    if backend is not None:
-        raise InputError(f"backend {backend!r} without --checkpoint, expected none: only a checkpoint uses one")
-    way = train or ("none" if all(value is None for value in scratch.values()) else "scratch")
-    if way == "none":
-        refuse_without_training("train none", **scratch)
-    return way
-
-
 def write_forecast(
     forecaster: "Forecaster", table: Any, result: Any, *, out: str | None, save: str | None, plot: str | None
 ) -> None:
@@ -188,33 +145,3 @@ def write_forecast(
         forecaster.save(save)
     if plot:
         draw_forecast(table, result, forecaster, Path(plot))
-
-
-def refuse_without_training(what: str, **options: object) -> None:
-    """Raise InputError that names the first option given, which has no effect with `what`."""
-    for name, value in options.items():
-        if value not in (None, (), []):
-            raise InputError(f"{name} {value!r} with {what}, expected none: nothing is trained")
-
-
-def how_to_train(way: str, lookback: int | None, steps: int | None) -> dict[str, Any]:
-    """Keywords of `Forecaster` for an option `train`."""
-    from ..predictors.fine_tuning import FineTuning
-    from ..predictors.forecaster_options import Training
-
-    counted = {} if steps is None else {"steps": steps}
-    if way == "scratch":
-        return {"train": way, "lookback": lookback, "training": Training(**counted)}
-    if lookback is not None:
-        raise InputError(f"lookback {lookback} with train {way}, expected it with train scratch only")
-    return {"fine_tuning": FineTuning(**counted)}
-
-
-def learn(forecaster: "Forecaster", frame: Any, output: Output) -> Any:
-    """Train on a table, print the backtest, and forecast."""
-    with working("training"):
-        forecaster.fit(frame)
-    if forecaster.tuned:
-        output.say(forecaster.tuned)
-    output.say(forecaster.backtest())
-    return forecaster.predict()

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..errors import InputError, naming
 from ..system.files import plain_table, written_whole
 from .progress import working
 
 if TYPE_CHECKING:
+    from ..data.series.large import LargeTable
     from ..predictors.forecaster import Forecaster
 
 
@@ -18,11 +19,17 @@ def forecast_parts(forecaster: "Forecaster", source: Path, out: Path, *, missing
     Raises InputError for the first series that can't be forecast; nothing is written then.
     """
     from ..data.series.large import LargeTable
+
+    with naming(source):
+        table = LargeTable.find(source, missing_values=missing_values)
+        return 0 if table is None else write_parts(forecaster, table, out)
+
+
+def write_parts(forecaster: "Forecaster", table: "LargeTable", out: Path) -> int:
+    """Write the forecasts of each part of a table, and return the number of rows."""
     from ..predictors.streaming import forecast_large
 
-    rows, table = 0, LargeTable.find(source, missing_values=missing_values)
-    if table is None:
-        return rows
+    rows = 0
     with working("forecasting") as show, written_whole(out) as part, part.open("w", encoding="utf-8") as file:
         try:
             for found in forecast_large(forecaster, table):

@@ -61,15 +61,8 @@ def points(
     refuse_without_engine(pictures=pictures)
     paths = each_once(find_clouds(clouds))
     out = out or free_name("labeled", overwrite=overwrite)
-    jobs, output = plan(
-        paths,
-        out,
-        endings=lambda path: (labelled_suffix(path), ".jpg"),
-        tables=(COUNTS,),
-        files=source_files,
-        json=json,
-        overwrite=overwrite,
-    )
+    how = {"tables": (COUNTS,), "files": source_files, "json": json, "overwrite": overwrite}
+    jobs, output = plan(paths, out, endings=lambda path: (labelled_suffix(path), ".jpg"), **how)
     segmenter = PointSegmenter.load(**load)
     if not checkpoint:
         output.introduce(model, segmenter.task, segmenter.classes)

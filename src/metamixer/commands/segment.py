@@ -12,6 +12,8 @@ from .downloads import origin
 from .engine import predict_files, refuse_with_engine, refuse_without_engine
 from .output import FASTER, OWN_CLASSES
 
+TABLES = ("areas.json", "areas.csv")
+
 
 def segment(
     images: Sequence[str],
@@ -58,9 +60,7 @@ def segment(
     from ..predictors.segmenter import Segmenter
     from ..system.allocator import keep_freed_memory
 
-    for name, value in (("window", window), ("stride", stride)):
-        if value is not None and value < 32:
-            raise InputError(f"{name} {value}, expected at least 32 pixels")
+    expect_sides(window=window, stride=stride)
     endings = ("_labels.png", "_overlay.png")[: 1 + overlays]
     if engine:
         refuse_with_engine(engine, json=json)
@@ -72,8 +72,7 @@ def segment(
     refuse_without_engine(pictures=pictures)
     paths = each_once(find_images(images))
     out = out or free_name("segmented", overwrite=overwrite)
-    tables = ("areas.json", "areas.csv")
-    jobs, output = plan(paths, out, endings=lambda path: endings, tables=tables, json=json, overwrite=overwrite)
+    jobs, output = plan(paths, out, endings=lambda path: endings, tables=TABLES, json=json, overwrite=overwrite)
     keep_freed_memory()
     segmenter = Segmenter.load(checkpoint, model=model, device=device)
     if not checkpoint:
@@ -92,14 +91,18 @@ def segment(
 
     def finish(areas: list[dict]) -> None:
         write_areas(areas, Path(out))
-        output.end(
-            areas,
-            wrote=[Path(out, "areas.csv"), f"labels of {counted(len(areas), 'image')} in {out}"],
-            then=OWN_CLASSES if not checkpoint else "" if backend else FASTER,
-        )
+        wrote = [Path(out, "areas.csv"), f"labels of {counted(len(areas), 'image')} in {out}"]
+        output.end(areas, wrote=wrote, then=OWN_CLASSES if not checkpoint else "" if backend else FASTER)
 
     with bomb_guard(max_pixels):
         run_jobs(jobs, out, label, finish)
+
+
+def expect_sides(**sides: int | None) -> None:
+    """Raise InputError for a window or stride that is too small."""
+    for name, side in sides.items():
+        if side is not None and side < 32:
+            raise InputError(f"{name} {side}, expected at least 32 pixels")
 
 
 def write_areas(areas: Sequence[dict], out: Path) -> None:

@@ -78,6 +78,10 @@ class Alone:
             network=self.network,
         )
 
+    def example(self) -> None:
+        """None: the network takes several tensors."""
+        return
+
     def backtest(self, wanted: Wanted, max_windows: int) -> Backtest:
         """The errors on the last rows of the table of fine-tuning."""
         if self.table is None:

@@ -23,7 +23,7 @@ from .fitted import Fitted
 from .forecast import Forecast
 from .forecaster_options import Training, Wanted, expect_levels, expect_names, expect_options, find_way
 from .kept_forecaster import read_alone, read_together
-from .known import history_of
+from .known import history_of, horizon_of
 from .predictor import Network, Predictor
 from .streaming import stream_forecasts
 from .table_tuning import tune
@@ -79,8 +79,8 @@ class Forecaster(Predictor):
         fill_gaps: bool = True,
         known: Sequence[str] = (),
     ):
-        asked = {"lookback": lookback, "model": model, "model_args": model_args, "training": training}
-        self.train = find_way(train, [name for name, value in asked.items() if value is not None], quantiles)
+        scratch = {"lookback": lookback, "model": model, "model_args": model_args, "training": training}
+        self.train = find_way(train, scratch, quantiles)
         self.follows_table, lookback = lookback is None, LOOKBACK if lookback is None else lookback
         model, training = model or "ffnet_ts", training or Training()
         expect_options(way=self.train, horizon=horizon, lookback=lookback, seed=seed, quantiles=quantiles)
@@ -143,37 +143,26 @@ class Forecaster(Predictor):
         measured, layout = self.read_history(table)
         if not layout.long:
             refuse_names_of_bounds(measured.names, self.levels)
-        return {"finetune": self._fine_tune, "scratch": self._train}[self.train](measured, layout)
+        {"finetune": self._fine_tune, "scratch": self._train}[self.train](measured, layout)
+        return self
 
-    def _fine_tune(self, measured: Series, layout: Layout) -> "Forecaster":
+    def _fine_tune(self, measured: Series, layout: Layout) -> None:
         """Fine-tune the packaged network, or the one that was loaded, on each series alone."""
         how = {"horizon": self.horizon, "settings": self.fine_tuning, "seed": self.seed, "device": self.device}
         tuned = tune(self.loaded or packaged_network(), measured, layout, **how)
         self.network, self.way = tuned.network, Alone(tuned.network, tuned)
-        return self
 
-    def _train(self, measured: Series, layout: Layout) -> "Forecaster":
+    def _train(self, measured: Series, layout: Layout) -> None:
         """Train a network from scratch on all series together."""
         from .scratch import train_on_table  # imports Lightning
 
         if self.follows_table:
             self.lookback = lookback_for(len(measured), self.horizon, Frequency.of(measured).season)
-        network, fitted = train_on_table(
-            measured,
-            layout,
-            self.training,
-            lookback=self.lookback,
-            horizon=self.horizon,
-            levels=self.levels,
-            forecast_windows=self.forecast_windows,
-            seed=self.seed,
-            device=self.device,
-            model=self.model,
-            model_args=self.model_args,
-        )
-        self._hold_together(network, fitted)
+        how = {"lookback": self.lookback, "horizon": self.horizon, "levels": self.levels, "seed": self.seed}
+        how |= {"device": self.device, "model": self.model, "model_args": self.model_args}
+        how |= {"forecast_windows": self.forecast_windows}
+        self._hold_together(*train_on_table(measured, layout, self.training, **how))
         self.to(str(self.device))
-        return self
 
     def _hold_together(self, network: Network, fitted: Fitted) -> None:
         self.hold(network)
@@ -231,9 +220,7 @@ class Forecaster(Predictor):
 
     def example(self) -> Tensor | None:
         """A window of noise for a network of one table; the other networks take several tensors."""
-        if isinstance(self.way, Alone):
-            return None
-        return torch.randn(1, self.lookback, len(self.names), generator=torch.Generator().manual_seed(0))
+        return self.way.example()
 
     @torch.inference_mode()
     def forecast_windows(self, windows: Tensor, batch_size: int = 256, *, network: Network | None = None) -> Tensor:
@@ -282,29 +269,15 @@ class Forecaster(Predictor):
     ) -> Self:
         given = {"levels": levels, "quantiles": quantiles, "time": time, "positive": positive, "fill_gaps": fill_gaps}
         given |= {"fine_tuning": fine_tuning, "seed": seed, "known": known}
-        settings = {name: value for name, value in given.items() if value is not None}
+        given = {name: value for name, value in given.items() if value is not None}
         if info["task"] == ZERO_SHOT.name:
-            wanted = {**read_alone(info), **settings}
-            return cls._of_alone(network, wanted, horizon=horizon, lookback=lookback)
-        refused = [name for name in settings if name != "positive"]
-        if refused:
-            raise InputError(f"{refused[0]}, expected none: the forecaster was trained with its own")
-        fitted, args = read_together(info, horizon=horizon, lookback=lookback)
-        forecaster = cls(levels=tuple(fitted.quantiles), model=info["model"], **{**args, **settings})
-        forecaster.time = None if fitted.layout.long else fitted.layout.time
-        forecaster._hold_together(network, fitted)
-        return forecaster
-
-    @classmethod
-    def _of_alone(
-        cls, network: Network, wanted: Mapping[str, Any], *, horizon: int | None, lookback: int | None
-    ) -> Self:
-        if lookback is not None:
-            raise InputError(f"lookback {lookback}, expected none: this network uses the whole past of a series")
-        settings = {key: value for key, value in wanted.items() if key != "horizon"}
-        forecaster = cls(wanted.get("horizon") if horizon is None else horizon, **settings)
-        forecaster.network = forecaster.run = forecaster.loaded = network
-        forecaster.way = Alone(network)
+            forecaster = cls(**read_alone(info, given, horizon=horizon, lookback=lookback))
+            forecaster.network = forecaster.run = forecaster.loaded = network
+            forecaster.way = Alone(network)
+        else:
+            fitted, settings = read_together(info, given, horizon=horizon, lookback=lookback)
+            forecaster = cls(**settings)
+            forecaster._hold_together(network, fitted)
         return forecaster
 
     def read_history(self, table: Any) -> tuple[Series, Layout]:
@@ -322,5 +295,4 @@ class Forecaster(Predictor):
     def decide_horizon(self, series: Series) -> None:
         """Take the horizon from the first series, unless it is set."""
         if self._horizon is None:
-            future = len(series) - len(history_of(series, self.known))
-            self._horizon = future or Frequency.of(series).default_horizon(len(series))
+            self._horizon = horizon_of(series, self.known)

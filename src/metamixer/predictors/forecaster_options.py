@@ -1,6 +1,6 @@
 """The options of a forecaster: what they can be."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -54,13 +54,14 @@ class Training:
         expect_training(self, "steps", "batch_size", "checks", "max_windows")
 
 
-def find_way(train: str | None, scratch: Sequence[str], quantiles: Sequence[float]) -> str:
-    """The way that `fit` trains; scratch: the given options of training from scratch."""
+def find_way(train: str | None, scratch: Mapping[str, Any], quantiles: Sequence[float]) -> str:
+    """The way that `fit` trains; scratch: the options of training from scratch, None if not given."""
     if train not in (None, *TRAIN):
         raise InputError(f"train {train!r}, expected one of {', '.join(TRAIN)}")
-    if train == "finetune" and scratch:
-        raise InputError(f"{scratch[0]} with train finetune, expected it with train scratch only")
-    way = train or ("scratch" if scratch else "finetune")
+    given = [name for name, value in scratch.items() if value is not None]
+    if train == "finetune" and given:
+        raise InputError(f"{given[0]} with train finetune, expected it with train scratch only")
+    way = train or ("scratch" if given else "finetune")
     if way == "scratch" and quantiles:
         raise InputError(f"quantiles {quantiles!r} with train scratch, expected levels: its network forecasts means")
     return way

@@ -81,9 +81,18 @@ class KeptAlone(TypedDict):
     time: NotRequired[str | None]
 
 
-def read_alone(info: Mapping[str, Any]) -> KeptAlone:
-    """The settings of a forecaster of each series alone; raises InputError that names what can't be."""
-    return read_as(KeptAlone, info["preprocessing"] or {}, "forecaster")
+def read_alone(
+    info: Mapping[str, Any], given: Mapping[str, Any], *, horizon: int | None, lookback: int | None
+) -> dict[str, Any]:
+    """The keywords of `Forecaster` for a network that forecasts each series alone.
+
+    given: keywords that replace the file's; horizon: the same; lookback: refused, as such a network has none. Raises
+    InputError that names what can't be.
+    """
+    kept = read_as(KeptAlone, info["preprocessing"] or {}, "forecaster")
+    if lookback is not None:
+        raise InputError(f"lookback {lookback}, expected none: this network uses the whole past of a series")
+    return {**kept, **given, **({} if horizon is None else {"horizon": horizon})}
 
 
 def read_kept(info: Mapping[str, Any]) -> tuple[KeptForecaster, KeptArguments]:
@@ -107,19 +116,26 @@ def read_kept(info: Mapping[str, Any]) -> tuple[KeptForecaster, KeptArguments]:
 
 
 def read_together(
-    info: Mapping[str, Any], *, horizon: int | None, lookback: int | None
+    info: Mapping[str, Any], given: Mapping[str, Any], *, horizon: int | None, lookback: int | None
 ) -> tuple[Fitted, dict[str, Any]]:
     """The state of a forecaster of a table's series together, and the keywords of `Forecaster` for its network.
 
-    horizon, lookback: as expected; raises InputError if the network's differ.
+    given: keywords that replace the file's, `positive` alone; horizon, lookback: as expected. Raises InputError for
+    other keywords, and if the network's horizon and lookback differ.
     """
+    refused = [name for name in given if name != "positive"]
+    if refused:
+        raise InputError(f"{refused[0]}, expected none: the forecaster was trained with its own")
     kept, arguments = read_kept(info)
     own = {name: arguments[name] for name in ("horizon", "lookback")}
     for what, wanted in (("horizon", horizon), ("lookback", lookback)):
         if wanted not in (None, own[what]):
             raise InputError(f"{what} {wanted}, expected {own[what]}, the network's")
     model_args = {name: value for name, value in arguments.items() if name not in ("variables", *own)}
-    return fitted_of(kept), {**own, "model_args": model_args, "positive": kept.get("positive", False)}
+    fitted = fitted_of(kept)
+    settings = {"model": info["model"], "model_args": model_args, "levels": tuple(fitted.quantiles)}
+    settings |= {"time": None if fitted.layout.long else fitted.layout.time, "positive": kept.get("positive", False)}
+    return fitted, {**own, **settings, **given}
 
 
 def keep(fitted: Fitted, *, positive: bool) -> dict[str, Any]:

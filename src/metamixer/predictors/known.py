@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..data.series.frequency import Frequency
 from ..data.series.tables import LongSeries, Series
 from ..errors import InputError
 from ..inference.rolling import ZeroShot
@@ -46,6 +47,12 @@ def history_of(series: Series, known: Sequence[str]) -> Series:
     measured = np.flatnonzero(np.isfinite(values).any(axis=1))
     rows = measured[-1] + 1 if len(measured) else 0
     return replace(series.rows(0, rows), values=values[:rows], names=tuple(series.names[i] for i in own))
+
+
+def horizon_of(series: Series, known: Sequence[str]) -> int:
+    """The horizon of a table: the number of rows that hold only known columns, else the one of its frequency."""
+    future = len(series) - len(history_of(series, known))
+    return future or Frequency.of(series).default_horizon(len(series))
 
 
 def known_values(series: Series, known: Sequence[str], rows: int, horizon: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from ..data.series.frames import Layout, last_window, same_variables, write_frame
@@ -75,6 +76,10 @@ class Together:
         columns = fitted.columns(forecast, positive=wanted.positive)
         times = frequency.after(window.times[-1], wanted.horizon)
         return write_frame(times, columns, fitted.names, layout, model=self.model)
+
+    def example(self) -> Tensor:
+        """A window of noise."""
+        return torch.randn(1, self.lookback, len(self.names), generator=torch.Generator().manual_seed(0))
 
     def backtest(self, wanted: Wanted, max_windows: int) -> Backtest:
         """The errors on the last rows of the table of `fit`, of the network before it saw them."""

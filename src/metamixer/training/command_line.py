@@ -1,9 +1,7 @@
 """Training and evaluation from YAML recipes, based on LightningCLI."""
 
 import copy
-import logging
 import os
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +11,7 @@ from jsonargparse import ArgumentError
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning_utilities.core.imports import RequirementCache
 
 from .. import tasks  # noqa: F401  its classes can be named in a recipe without a path
 from ..checkpoints.ours import expect_training_checkpoint
@@ -29,6 +25,7 @@ from .embedded import interrupts_kept
 from .end_together import EndTogether
 from .horizon import expand_horizon, expect_forecasting, model_class
 from .last_checkpoint import LastCheckpoint
+from .logs import loggers, quieten_lightning
 from .messages import plain
 from .norms import SynchronizedNorms, expect_gpus
 from .open_settings import choose_monitor, start_bare, starts_from_weights
@@ -229,32 +226,6 @@ class TrainingCLI(LightningCLI):
 def as_list(setting: Any) -> list[Any]:
     """A setting of Lightning's trainer that is None, a value or a list."""
     return setting if isinstance(setting, list) else [] if setting is None else [setting]
-
-
-def loggers(folder: str) -> list[Logger]:
-    """A CSV logger, and TensorBoard if it is installed."""
-    csv = CSVLogger(folder, name="logs")
-    return (
-        [csv, TensorBoardLogger(folder, name="logs", version=csv.version)] if RequirementCache("tensorboard") else [csv]
-    )
-
-
-def quieten_lightning() -> None:
-    """Silence messages that our users can't act on: advertisements, and warnings about our own calls."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # for --trainer.profiler
-    for message in (
-        ".*does not have many workers.*",
-        ".*exists and is not empty.*",
-        ".*args parameter is intended to run from within Python.*",
-        ".*using the WeightAveraging callback with a model that overrides.*",  # it holds, nothing is sharded
-        ".*smaller than the logging interval.*",
-        ".*using the WeightAveraging callback, but loading.*",  # our checkpoints have the averaged weights
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*overridden `on_before_batch_transfer`.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
 
 
 def use_fast_settings() -> None:

@@ -75,9 +75,8 @@ def load_pixels(
 
 @triton.jit
 def load_matrix(
-    weight, k, n, KH: tl.constexpr, KW: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr,
-    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, FLIP:
-    tl.constexpr,
+    weight, k, n, KH: tl.constexpr, KW: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr, WINDOW: tl.constexpr,
+    WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, FLIP: tl.constexpr,
 ):  # fmt: skip
     """Rows k of the matrix (K, N) of a kernel (KH, KW); FLIP: of the transposed convolution."""
     dy = (k // WINDOW_COLUMNS)[:, None] - (n // COLUMNS)[None, :] + KH // 2 - TOP
@@ -106,12 +105,10 @@ def load_matrices(
 @triton.jit
 def convolve(
     x, weight, bias, other, out, B, C, H, W, LOOPS, x_b, x_c, other_b, other_c, out_b, out_c,
-    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr, LEFT:
-    tl.constexpr,
-    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr,
-    N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
-    CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, FLIP: tl.constexpr, BIAS: tl.constexpr, EPILOGUE: tl.constexpr,
-    PRECISION: tl.constexpr, SUM: tl.constexpr,
+    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr,
+    LEFT: tl.constexpr, WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr, CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr,
+    FLIP: tl.constexpr, BIAS: tl.constexpr, EPILOGUE: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
     """out = epilogue(conv(x) + bias); grid: (parts of M, channels); a program has LOOPS blocks of M tiles."""
     c = tl.program_id(1).to(tl.int64)
@@ -153,11 +150,10 @@ def convolve(
 @triton.jit
 def moments(
     x, weight, out, B, C, H, W, LOOPS, x_b, x_c,
-    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr, LEFT:
-    tl.constexpr,
-    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr,
-    N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
-    CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
+    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr,
+    LEFT: tl.constexpr, WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr, CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr,
+    PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
     """out[:, part, c] = sums of conv(x) and of its square; grid: (parts of M, channels)."""
     c = tl.program_id(1).to(tl.int64)
@@ -192,11 +188,10 @@ def moments(
 @triton.jit
 def correlate(
     x, grad, out, grad_sums, B, C, H, W, LOOPS, x_b, x_c, grad_b, grad_c,
-    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr, LEFT:
-    tl.constexpr,
-    WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr,
-    N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr,
-    CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr, PRECISION: tl.constexpr, SUM: tl.constexpr,
+    KH: tl.constexpr, KW: tl.constexpr, TILES_Y: tl.constexpr, TILES_X: tl.constexpr, TOP: tl.constexpr,
+    LEFT: tl.constexpr, WINDOW: tl.constexpr, WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, CHUNK: tl.constexpr, CLIP_Y: tl.constexpr, CLIP_X: tl.constexpr,
+    PRECISION: tl.constexpr, SUM: tl.constexpr,
 ):  # fmt: skip
     """out[part, c, k, n] = sum over windows of pixel k times the gradient of pixel n.
 
@@ -235,8 +230,8 @@ def correlate(
 def gather_taps(
     products, out, PARTS,
     KH: tl.constexpr, KW: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr, WINDOW_ROWS: tl.constexpr,
-    WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, N: tl.constexpr, K: tl.constexpr, SUM:
-    tl.constexpr,
+    WINDOW_COLUMNS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+    SUM: tl.constexpr,
 ):  # fmt: skip
     """out[c, tap] = sum of products[part, c, k, n] over parts and the tap's entries (k, n) of the matrix.
 

@@ -1,6 +1,6 @@
 """Folders of images: one folder per class, or large images only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -59,19 +59,24 @@ def has_class_folders(folder: Path) -> bool:
     return any(classes.values()) and not (parts and images_in(parts[0]))
 
 
-def understand_class_folders(folder: Path, seed: int) -> OwnData:
-    parts = split_folders(folder)
-    classes = class_folders(parts[0]) if parts else class_folders(folder)
-    names = list(classes)
-    if len(names) < 2:
-        raise InputError(f"{folder}: one class ({names[0]!r}), expected a folder for each of at least two")
+def expect_classes(folder: Path, classes: Mapping[str, Sequence[Path]], *, divided: bool) -> None:
+    """Raise InputError for a single class, or one with too few images; divided: there are folders of splits."""
+    if len(classes) < 2:
+        raise InputError(f"{folder}: one class ({next(iter(classes))!r}), expected a folder for each of at least two")
     for name, images in classes.items():
         if not images:
             raise InputError(
                 f"{folder}: no images in class {name!r}, expected some; remove the folder if the class isn't used"
             )
-        if not parts:
+        if not divided:
             at_least_two(len(images), f"{folder / name}: images of class {name!r}")
+
+
+def understand_class_folders(folder: Path, seed: int) -> OwnData:
+    parts = split_folders(folder)
+    classes = class_folders(parts[0]) if parts else class_folders(folder)
+    expect_classes(folder, classes, divided=parts is not None)
+    names = list(classes)
     images = [image for each in classes.values() for image in each]
     val_count = sum(map(len, class_folders(parts[1]).values())) if parts else 0
     sizes = expect_readable(images)
@@ -79,7 +84,6 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
     what = f"{counted(len(images), 'image')} in {counted(len(names), 'class', 'classes')} ({named(names)})"
     how = f"{val_count} more for validation" if parts else f"{held} held out for validation"
     side = fitting_side(sizes)
-
     train_count = len(images) if parts else len(images) - held
     about = {
         "batch_size": min(32, train_count),

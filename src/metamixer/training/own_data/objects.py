@@ -72,16 +72,22 @@ def prepare_objects(
     }
 
 
-def understand_objects(folder: Path, seed: int) -> OwnData:
+def files_of_splits(folder: Path) -> tuple[Path, Path | None]:
+    """The COCO file to train with, and the one to validate with, if there is one for each."""
     files = coco_files(folder)
-    by_split = {
-        kind: next((file for file in files if kind in str(file.relative_to(folder)).lower()), None)
+    train, val = (
+        next((file for file in files if kind in str(file.relative_to(folder)).lower()), None)
         for kind in ("train", "val")
-    }
-    divided = all(by_split.values())
-    if not divided and len(files) > 1:
+    )
+    if train and val:
+        return train, val
+    if len(files) > 1:
         raise InputError(f"{folder}: {len(files)} COCO files, expected one, or one for train and one for val")
-    first = by_split["train"] if divided else files[0]
+    return files[0], None
+
+
+def understand_objects(folder: Path, seed: int) -> OwnData:
+    first, other = files_of_splits(folder)
     content = load_coco(first)
     images = folder_of_images(folder, first, content)
     at_least_two(len(content["images"]), f"{first}: images")
@@ -91,22 +97,21 @@ def understand_objects(folder: Path, seed: int) -> OwnData:
         raise InputError(f"{first}: no categories or no annotations, expected both")
     judge(first, images)
     train, val = split_by_classes(content, seed)
-    val_count = len(load_coco(by_split["val"])["images"]) if divided else len(val)
-
+    val_count = len(load_coco(other)["images"]) if other else len(val)
     prepare = partial(
         prepare_objects,
         folder=folder,
-        files=(first, by_split["val"] if divided else None),
+        files=(first, other),
         content=content,
         split={"train": train, "val": val},
     )
-    how = f"{val_count} more for validation" if divided else f"{len(val)} held out for validation"
+    how = f"{val_count} more for validation" if other else f"{len(val)} held out for validation"
     return OwnData(
         DETECTION,
         f"{len(content['images'])} images with {counted(len(content['annotations']), 'object')} of "
         f"{counted(len(names), 'class', 'classes')} "
         f"({named(names)}), {how}; trains a detector",
-        len(content["images"]) if divided else len(train),
+        len(content["images"]) if other else len(train),
         val_count,
         "Detection",
         {"num_classes": len(names), "optimization": {"lr": 1e-3, "layer_decay": None, "warmup_steps": 20}},

@@ -95,6 +95,15 @@ def expect_own_masks(pairs: Sequence[tuple[Path, Path]]) -> None:
             raise InputError(f"{image}: has the mask of {other}, expected a mask of its own")
 
 
+def classes_of(folder: Path, masks: Sequence[Path], numbers: Sequence[set[int]]) -> tuple[list[int], list[str]]:
+    """The values and names of the classes: of the folder's classes.yaml, else of the masks, with `numbers` in each."""
+    if (folder / "classes.yaml").is_file():
+        classes = read_classes("classes.yaml", folder)
+        return list(classes.values), list(classes.names)
+    values = classes_in(masks, numbers)
+    return values, list(map(str, values))
+
+
 def understand_masks(folder: Path, seed: int) -> OwnData:
     images, masks = mask_folders(folder)
     pairs = pair_files(images, masks)
@@ -103,18 +112,12 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
     sizes = expect_readable([image for image, _ in pairs])
     described = folder / "classes.yaml"
     in_each = [numbers_in(mask) for _, mask in pairs]
-    if described.is_file():
-        classes = read_classes("classes.yaml", folder)
-        numbers, names = list(classes.values), list(classes.names)
-    else:
-        numbers = classes_in([mask for _, mask in pairs], in_each)
-        names = list(map(str, numbers))
+    numbers, names = classes_of(folder, [mask for _, mask in pairs], in_each)
     if len(names) < 2:
         raise InputError(f"{masks}: one class ({named(names)}), expected at least two")
     split = stratified_split([values & set(numbers) for values in in_each], seed)
     train, val = ([pairs[i] for i in part] for part in split)
     side = max(32, min(256, min(min(size) for size in sizes)) // 32 * 32)
-
     prepare = partial(
         prepare_masks,
         folders=(images, masks),
