@@ -29,7 +29,7 @@ from ..recipe_checks import unnamed
 from ..run_folder import CHECKPOINTS, RECIPE, SPLIT, TUNING, keep_earlier_run, locked
 from .kinds import understand
 from .start import Start, find_start
-from .understood import OwnData
+from .understood import OwnData, expect_split_of
 
 FASTER_IN_BFLOAT16 = (CLASSIFICATION.name, DETECTION.name, SEGMENTATION.name, SUPER_RESOLUTION.name)
 """Tasks that train faster with autocast to bfloat16 where the processor has instructions for it."""
@@ -139,19 +139,6 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     found = finished(data, run(["fit", "--config", str(file), *words]), Path(out), epochs)
     write_data(Path(out), path, data.understood)
     return found
-
-
-def expect_split_of(data: OwnData, path: str | Path, out: Path) -> None:
-    """Raise InputError unless the data has the files of the run in `out`, in the same splits."""
-    with tempfile.TemporaryDirectory() as folder:
-        data.prepare(Path(folder))
-        now = Path(folder, SPLIT).read_text(encoding="utf-8")
-    file = out / SPLIT
-    if not file.is_file() or file.read_text(encoding="utf-8") != now:
-        raise InputError(
-            f"{path}: not the data that the run in {out} started with (its files are in {file}), expected it unchanged "
-            "to resume; train without --resume"
-        )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,19 @@ def write_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> Path:
     folder = out.resolve() / "split"
     folder.mkdir()
     return folder
+
+
+def expect_split_of(data: OwnData, path: str | Path, out: Path) -> None:
+    """Raise InputError unless the data has the files of the run in `out`, in the same splits."""
+    with tempfile.TemporaryDirectory() as folder:
+        data.prepare(Path(folder))
+        now = Path(folder, SPLIT).read_text(encoding="utf-8")
+    file = out / SPLIT
+    if not file.is_file() or file.read_text(encoding="utf-8") != now:
+        raise InputError(
+            f"{path}: not the data that the run in {out} started with (its files are in {file}), expected it unchanged "
+            "to resume; train without --resume"
+        )
 
 
 def place(file: Path, target: Path) -> None:
