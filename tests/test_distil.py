@@ -1,6 +1,7 @@
 """`metamixer distil`: a student learns a teacher's outputs, which are computed once and belong to their crops."""
 
 import json
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
@@ -158,15 +159,15 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(folder, tmp_path
 
 
 def test_images_without_labels_learn_the_teacher_s(folder, tmp_path, capsys):
-    assert distil(folder / "train/red", tmp_path / "run", "--json", str(tmp_path / "run.json")) == 0
-    network, info = load_checkpoint(tmp_path / "run/last.ckpt")
+    assert distil(folder / "train/red", tmp_path / "my run", "--json", str(tmp_path / "run.json")) == 0
+    network, info = load_checkpoint(tmp_path / "my run/last.ckpt")
     assert network.num_classes == 2
     assert info["classes"] is None
-    best = tmp_path / "run/best.ckpt"
+    best = tmp_path / "my run/best.ckpt"
     wrote = f"wrote {best}, {tmp_path}/run.json\n"
     printed = capsys.readouterr().out
     assert printed.startswith(f"{folder}/train/red: 8 images without labels; test_distil:Counting teaches ffnet_nano ")
-    assert printed.endswith(f"{wrote}next: metamixer train FOLDER --initial {best}\n")
+    assert printed.endswith(f"{wrote}next: metamixer train FOLDER --initial {shlex.quote(str(best))}\n")
     result = json.loads((tmp_path / "run.json").read_text())
     assert (result["checkpoint"], result["epochs"]) == (str(best), 2)
     assert result["teacher"] == "test_distil:Counting"

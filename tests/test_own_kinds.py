@@ -10,7 +10,7 @@ import yaml
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.training.own_data.kinds import understand
-from metamixer.training.own_data.objects import coco_files
+from metamixer.training.own_data.objects import coco_files, files_of_splits
 from own_folders import picture, write_classes, write_clouds, write_coco, write_large, write_masks
 from tables import write_table
 
@@ -139,6 +139,22 @@ def test_a_fault_in_coco_is_told_of_the_users_file(tmp_path):
     file.write_text(json.dumps({**content, "categories": content["categories"] * 2}))
     with pytest.raises(InputError, match=rf"^{file}: an id occurs twice"):
         understand(root)
+
+
+@pytest.mark.parametrize(
+    ("files", "split"),
+    [
+        (["instances_trainval"], ("instances_trainval", None)),
+        (["train", "trainval", "val"], ("train", "val")),
+        (["instances_train2017", "instances_val2017"], ("instances_train2017", "instances_val2017")),
+    ],
+)
+def test_a_coco_file_of_all_images_is_no_split(files, split, tmp_path):
+    root = write_coco(tmp_path / "data")
+    for name in files:
+        (root / f"{name}.json").write_bytes((root / "all.json").read_bytes())
+    (root / "all.json").unlink()
+    assert files_of_splits(root) == tuple(name and root / f"{name}.json" for name in split)
 
 
 def test_a_fault_in_a_table_is_told_of_its_file(tmp_path):

@@ -1,20 +1,27 @@
 """`metamixer train DATA`: the split, and the files of it in the run folder."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from PIL import Image
 
+import metamixer
+from metamixer.checkpoints.packaged import packaged_weights
 from metamixer.cli import main
 from metamixer.errors import InputError
+from metamixer.training.own_data import training
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.training import naming_originals
 from metamixer.training.own_data.understood import place, split
-from own_folders import picture, write_classes, write_coco, write_masks
+from own_folders import picture, write_classes, write_clouds, write_coco, write_large, write_masks
 
 
 def test_the_split_is_stratified_and_follows_the_seed(tmp_path):
@@ -78,13 +85,103 @@ def test_a_file_of_the_split_is_never_written_twice(tmp_path):
     assert first.read_text() == "a"
 
 
-def test_a_folder_split_of_the_user_is_never_removed(tmp_path, capsys):
+@pytest.fixture
+def trainings(monkeypatch):
+    """The words of every `metamixer fit`, which writes its checkpoint without a training."""
+    words = []
+
+    def fit(given):
+        words.append(given)
+        out = given[given.index("--out") + 1] if "--out" in given else yaml.safe_load(Path(given[2]).read_text())["out"]
+        torch.save({"epoch": len(words)}, Path(out, "last.ckpt"))
+        best = SimpleNamespace(monitor="val/top1", best_model_score=0.5)
+        return SimpleNamespace(trainer=SimpleNamespace(checkpoint_callbacks=[best]))
+
+    monkeypatch.setattr(training, "run", fit)
+    return words
+
+
+def files_in(folder):
+    """The content of every file in a folder, by its path there."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def held_out(run):
+    """The validation images in the folder that a run's recipe names."""
+    root = yaml.safe_load((run / "recipe.yaml").read_text())["data"]["init_args"]["root"]
+    return {str(path.resolve()) for path in Path(root, "validation").rglob("*.png")}
+
+
+def test_a_folder_split_of_the_user_is_never_removed(tmp_path, trainings):
     data = write_classes(tmp_path / "flowers" / "split", count=2)
-    before = sorted(data.rglob("*"))
-    assert main(["train", str(data), "--out", str(data.parent), "--epochs", "1"]) == 2
-    assert f"out {data.parent}: {data} isn't from an earlier run, expected another folder" in capsys.readouterr().err
-    assert sorted(data.rglob("*")) == before
-    assert [path.name for path in data.parent.iterdir() if path.name != ".lock"] == ["split"]
+    before = files_in(data)
+    metamixer.train(data, out=data.parent, epochs=200)
+    assert files_in(data) == before
+
+
+def test_an_earlier_run_keeps_its_recipe_and_its_split(tmp_path, trainings):
+    data, out = write_classes(tmp_path / "data", count=6), tmp_path / "run"
+    for seed in (0, 1):
+        metamixer.train(data, out=out, epochs=100, seed=seed)
+    earlier = out / "earlier_run_1"
+    for run, seed in ((earlier, 0), (out, 1)):
+        assert yaml.safe_load((run / "recipe.yaml").read_text())["seed_everything"] == seed
+        assert held_out(run) == set(json.loads((run / "split.json").read_text())["validation"])
+    assert held_out(earlier) != held_out(out)
+    metamixer.train(data, out=earlier, resume=True)
+
+
+def test_a_run_that_does_not_begin_leaves_the_earlier_one(tmp_path, trainings, monkeypatch):
+    data, out = write_classes(tmp_path / "data", count=6), tmp_path / "run"
+    metamixer.train(data, out=out, epochs=100)
+    before = files_in(out)
+
+    def interrupted(*given, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fitting_epochs", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        metamixer.train(data, out=out, seed=1)
+    assert files_in(out) == before
+
+
+def test_weights_of_the_earlier_run_are_kept_for_the_recipe(tmp_path, trainings):
+    data, out = write_classes(tmp_path / "data"), tmp_path / "run"
+    out.mkdir()
+    weights = out / "best.safetensors"
+    shutil.copy(packaged_weights("ffnet_nano.mini_imagenet"), weights)
+    before = weights.read_bytes()
+    metamixer.train(data, out=out, epochs=100, initial=str(weights))
+    assert not weights.exists()
+    initial = yaml.safe_load((out / "recipe.yaml").read_text())["model"]["init_args"]["initial"]
+    assert Path(initial).read_bytes() == before
+
+
+@pytest.mark.parametrize("write", [write_classes, write_coco, write_masks, write_large, write_clouds])
+def test_a_run_is_resumed_from_every_folder_but_not_on_other_data(write, tmp_path, trainings, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(Path("data"))
+    metamixer.train("data", out="run", epochs=100)
+    monkeypatch.chdir(tmp_path.parent)
+    metamixer.train(tmp_path / "data", out=tmp_path / "run", resume=True)
+    for value in yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["data"]["init_args"].values():
+        assert not isinstance(value, str) or Path(value).exists()
+    write(tmp_path / "other")
+    with pytest.raises(InputError, match=r"other: not the data that the run in .*run started with"):
+        metamixer.train(tmp_path / "other", out=tmp_path / "run", resume=True)
+    assert len(trainings) == 2
+
+
+def test_a_run_on_splits_of_the_user_is_not_resumed_with_more_images(tmp_path, trainings, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for part in ("train", "val"):
+        write_classes(Path("data", part), count=4)
+    metamixer.train("data", out="run", epochs=100)
+    monkeypatch.chdir(tmp_path.parent)
+    assert metamixer.train(tmp_path / "data", out=tmp_path / "run", resume=True).val_items == 8
+    picture().save(tmp_path / "data" / "val" / "red" / "new.png")
+    with pytest.raises(InputError, match="data: not the data that the run in"):
+        metamixer.train(tmp_path / "data", out=tmp_path / "run", resume=True)
 
 
 HOLDER = """

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +17,9 @@ from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.models.tasks import TASKS
 from metamixer.predictors import own_training
-from metamixer.predictors.own_training import Trained
+from metamixer.predictors.own_training import Trained, run_folder
 from metamixer.tasks.detection import Detection
+from metamixer.training.command_line import TrainingCLI
 from metamixer.training.own_data import training
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.start import find_start
@@ -116,7 +119,9 @@ def test_a_detector_starts_on_the_packaged_backbone(tmp_path):
     data = understand(write_coco(tmp_path / "data"))
     start = find_start(data, None)
     assert str(start) == "cascade_mask_rcnn_ffnet_nano on a pretrained backbone"
-    assert recipe_of(data, start, tmp_path / "run", seed=0)["model"]["init_args"]["pretrained_backbone"]
+    assert recipe_of(data, start, tmp_path / "run", tmp_path / "data_1", seed=0)["model"]["init_args"][
+        "pretrained_backbone"
+    ]
     detector = Detection(start.model, 1, model_args=dict(start.model_args), pretrained_backbone=True)
     packaged = metamixer.create_model("ffnet_nano", pretrained=True).state_dict()
     ours = detector.network.pyramid.backbone.model.state_dict()
@@ -133,8 +138,8 @@ def test_images_train_in_bfloat16_where_the_processor_computes_it(able, precisio
     monkeypatch.setattr(training, "computes_bfloat16", lambda: able)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     data = understand(write_classes(tmp_path / "data"), 0)
-    recipe = recipe_of(data, find_start(data, None), tmp_path / "run", seed=0)
-    assert recipe["trainer"] == {"log_every_n_steps": 1, **precision}
+    recipe = recipe_of(data, find_start(data, None), tmp_path / "run", tmp_path / "data_1", seed=0)
+    assert recipe["trainer"] == {"devices": 1, "log_every_n_steps": 1, **precision}
     assert training.precision_named(recipe) == (", in bfloat16" if able else "")
 
 
@@ -150,6 +155,33 @@ def test_fitting_epochs_are_validated_about_ten_times(fitting, monkeypatch):
     assert 0.9 * fitting <= epochs <= fitting
     every = training.with_epochs(data, recipe, epochs)["trainer"]["check_val_every_n_epoch"]
     assert epochs % every == 0 and min(epochs, 10) <= epochs // every < 20
+
+
+@pytest.mark.parametrize(("write", "milestones"), [(write_classes, None), (write_coco, (78.75, 96.6))])
+def test_the_last_of_added_epochs_is_validated(write, milestones, tmp_path, monkeypatch):
+    data, out, settled = write(tmp_path / "data"), tmp_path / "run", []
+    monkeypatch.setattr(TrainingCLI, "instantiate_classes", lambda cli: settled.append(cli.config["fit"]))
+    monkeypatch.setattr(TrainingCLI, "_run_subcommand", lambda *_: None)
+    monkeypatch.setattr(training, "finished", lambda data, cli, out, epochs: training.Run(data, out, 0.5, epochs))
+    metamixer.train(data, out=out, epochs=100)
+    torch.save({"epoch": 99}, out / "last.ckpt")
+    metamixer.train(data, out=out, epochs=105, resume=True)
+    trainer = settled[1].trainer
+    assert trainer.max_epochs == 105 and 105 % trainer.check_val_every_n_epoch == 0
+    assert settled[1].model.init_args.optimization.get("milestones") == milestones
+
+
+def test_the_next_command_can_be_pasted(tmp_path):
+    best = tmp_path / "my flowers" / "best.ckpt"
+    trained = Trained(TASKS["classification"], best, 0.75, val_items=4, epochs=3)
+    assert shlex.split(trained.next_command) == ["metamixer", "predict", "IMAGES", "--checkpoint", str(best)]
+
+
+def test_each_folder_of_data_has_its_own_run(tmp_path):
+    (tmp_path / "flowers.v1").mkdir()
+    (tmp_path / "sales.csv").touch()
+    assert run_folder(tmp_path / "flowers.v1", None) == Path("runs/flowers.v1")
+    assert run_folder(tmp_path / "sales.csv", None) == Path("runs/sales")
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e308])

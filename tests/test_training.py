@@ -3,9 +3,11 @@
 import csv
 import os
 import resource
+import shlex
 import signal
 import subprocess
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +20,7 @@ from PIL import Image
 
 from metamixer.checkpoints.ours import load_checkpoint
 from metamixer.cli import main
+from metamixer.commands.training import next_commands
 from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Classification
 from metamixer.tasks.task import fastest_layout
@@ -112,6 +115,13 @@ def test_a_resumed_run_does_not_need_its_initial_weights(recipe, tmp_path):
     initial.unlink()
     assert fit(path, run, *start, "--resume", "true", "--trainer.max_epochs", "2") == 0
     assert str(initial) in (run / "config.yaml").read_text()
+
+
+def test_the_next_commands_can_be_pasted():
+    run = SimpleNamespace(words=["fit", "--config", "my recipes/a.yaml", "--out", "my run"])
+    test, draw = (shlex.split(command) for command in next_commands(run, Path("my run/best.ckpt")).split(", or "))
+    assert test == ["metamixer", "test", "--config", "my recipes/a.yaml", "--out", "my run"]
+    assert draw == ["metamixer", "draw", "my run/best.ckpt"]
 
 
 def test_an_earlier_run_in_the_same_folder_is_kept_apart(recipe, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """metamixer distil"""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,8 +121,8 @@ def _next_command(best: Path) -> str:
     from ..checkpoints.ours import read_checkpoint
 
     _, info = read_checkpoint(best)
-    use = f"predict IMAGES --checkpoint {best}" if info.get("classes") else f"train FOLDER --initial {best}"
-    return f"metamixer {use}"
+    use = "predict IMAGES --checkpoint" if info.get("classes") else "train FOLDER --initial"
+    return f"metamixer {use} {shlex.quote(str(best))}"
 
 
 def _fit(recipe: dict, output: Output, *, resume: bool | Literal["auto"]) -> Any:

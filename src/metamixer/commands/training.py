@@ -1,7 +1,9 @@
 """metamixer fit, validate and test: a recipe's run, and its result."""
 
+import shlex
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,5 +71,6 @@ def next_commands(run: "TrainingCLI", best: Path) -> str:
     from ..training.recipes import name_of
 
     words = run.words
-    recipe = next((f" --config {name_of(words[i + 1])}" for i, word in enumerate(words[:-1]) if word == "--config"), "")
-    return f"metamixer test{recipe} --out {best.parent}, or metamixer draw {best}"
+    recipe = next(([word, name_of(after)] for word, after in pairwise(words) if word == "--config"), [])
+    test = ["metamixer", "test", *recipe, "--out", str(best.parent)]
+    return f"{shlex.join(test)}, or {shlex.join(['metamixer', 'draw', str(best)])}"

@@ -18,7 +18,7 @@ from ..training.own_data.kinds import TABLE, kind_of
 from ..training.own_data.start import SCRATCH
 from ..training.own_data.tables import one_table
 from ..training.own_data.training import expect_length, removed_where_it_fails
-from ..training.run_folder import INITIAL, TUNING, keep_earlier_run, locked
+from ..training.run_folder import INITIAL, SPLIT, TUNING, keep_earlier_run, locked
 from .backtest import Backtest, in_digits
 from .fine_tuning import FineTuned
 from .forecaster import Forecaster
@@ -133,7 +133,7 @@ def tuned(data: TableToTune, steps: int, out: Path) -> TunedOnTable:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("continue with --resume") from None
     parts = dict(zip(("train", "validation", "test"), np.diff([0, *data.borders]).tolist(), strict=True))
-    write_text(out / "split.json", json.dumps({"rows": len(data.series), **parts}))
+    write_text(out / SPLIT, json.dumps({"rows": len(data.series), **parts}))
     forecaster.save(out / FILE)
     found = TunedOnTable(data.path, out / FILE, forecaster.tuned, tested, data.held_out)
     write_data(out, data.path, str(data), figure=found.figure)

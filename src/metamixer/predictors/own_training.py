@@ -1,6 +1,7 @@
 """`train`: from a folder of the user's data to a trained predictor."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from ..errors import InputError, counted
 from ..models.tasks import TASKS, TaskSpec
 from ..training.own_data.training import fit, go_on
-from ..training.run_folder import TUNING
+from ..training.run_folder import RECIPE, TUNING
 from .loading import load
 from .own_table import TunedOnTable, fine_tunes, tune_again, tune_on_table
 from .predictor import Predictor
@@ -39,7 +40,7 @@ class Trained:
         """The command that predicts with the checkpoint."""
         spec = TASKS[self.task.name]
         what = {"points": "CLOUDS", "forecast": "TABLE"}.get(spec.command, "IMAGES")
-        return f"metamixer {spec.command} {what} --checkpoint {self.checkpoint}"
+        return f"metamixer {spec.command} {what} --checkpoint {shlex.quote(str(self.checkpoint))}"
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values."""
@@ -119,10 +120,13 @@ def plan(
     if resume is True:
         return Plan((out / TUNING).is_file(), True)
     tunes = fine_tunes(data, initial, epochs=epochs)
-    needed = (TUNING,) if tunes else ("recipe.yaml", "last.ckpt")
+    needed = (TUNING,) if tunes else (RECIPE, "last.ckpt")
     return Plan(tunes, resume == "auto" and all((out / name).is_file() for name in needed))
 
 
 def run_folder(data: str | Path, out: str | Path | None) -> Path:
     """The folder of a run: by default runs/NAME, after the data."""
-    return Path("runs", Path(os.path.realpath(data)).stem) if out is None else Path(out)
+    if out is not None:
+        return Path(out)
+    path = Path(os.path.realpath(data))
+    return Path("runs", path.name if path.is_dir() else path.stem)

@@ -25,6 +25,9 @@ CHECKPOINTS = ("best.ckpt", "best.safetensors", "last.ckpt")
 TUNING, INITIAL = "fine_tuning.yaml", "initial.safetensors"
 """What fine-tuning on a table starts from: its settings, and its initial weights unless they are the packaged ones."""
 
+RECIPE, SPLIT = "recipe.yaml", "split.json"
+"""How `metamixer train` trains, and with which files; `metamixer fit` on that recipe repeats the run."""
+
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
@@ -71,7 +74,10 @@ class SaveConfigInRun(SaveConfigCallback):
 
 
 def keep_earlier_run(out: Path, *, logs: Container[Path] = ()) -> None:
-    """Move the files of an earlier run into `earlier_run_N`; logs: folders of the new run, which stay."""
+    """Move the files of an earlier run into `earlier_run_N`; logs: folders of the new run, which stay.
+
+    Its recipe and split are copied: the new run may be one on that recipe.
+    """
     names = (TUNING, INITIAL, *CHECKPOINTS, "config.yaml", DATA)
     earlier = [out / name for name in names if (out / name).is_file()]
     earlier += [path for path in out.glob("logs/version_*") if path.resolve() not in logs]
@@ -82,6 +88,8 @@ def keep_earlier_run(out: Path, *, logs: Container[Path] = ()) -> None:
         target = folder / path.relative_to(out)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
+    for path in (out / name for name in (RECIPE, SPLIT) if (out / name).is_file()):
+        shutil.copy(path, folder)
     print(printable(f"{out}: the earlier run there is now in {folder}"))
 
 

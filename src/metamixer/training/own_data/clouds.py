@@ -39,7 +39,7 @@ def prepare_clouds(
 ) -> dict:
     """Write the clouds.yaml of a split, with what is known `about` its labels, and return the data's options."""
     paths = {kind: [str(path.resolve()) for path in part] for kind, part in parts.items()}
-    root = write_split(out, paths)
+    root = write_split(out, parts)
     write_text(root / "clouds.yaml", yaml.safe_dump({**about, **paths}))
     return {
         "description": str(root / "clouds.yaml"),

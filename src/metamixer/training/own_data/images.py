@@ -12,7 +12,7 @@ from ...data.images.reading import IMAGE_SUFFIXES
 from ...data.images.splits import SPLITS
 from ...errors import InputError, counted
 from ...models.tasks import CLASSIFICATION, SUPER_RESOLUTION
-from .understood import OwnData, at_least_two, named, place, split, write_split
+from .understood import OwnData, at_least_two, list_split, named, place, split, write_split
 
 SIDES = (32, 64, 96, 128)
 """Image sizes in pixels for training a classifier without a GPU; 224 is added with one."""
@@ -78,11 +78,11 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
     expect_classes(folder, classes, divided=parts is not None)
     names = list(classes)
     images = [image for each in classes.values() for image in each]
-    val_count = sum(map(len, class_folders(parts[1]).values())) if parts else 0
+    val_images = [image for each in class_folders(parts[1]).values() for image in each] if parts else []
     sizes = expect_readable(images)
     held = sum(len(split(each, seed)[1]) for each in classes.values())
     what = f"{counted(len(images), 'image')} in {counted(len(names), 'class', 'classes')} ({named(names)})"
-    how = f"{val_count} more for validation" if parts else f"{held} held out for validation"
+    how = f"{len(val_images)} more for validation" if parts else f"{held} held out for validation"
     side = fitting_side(sizes)
     train_count = len(images) if parts else len(images) - held
     about = {
@@ -95,15 +95,21 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
             "random_erasing": 0.1,
         },
     }
+
+    def prepare(out: Path) -> dict:
+        if parts:
+            list_split(out, {"train": images, "validation": val_images})
+        return {**about, "root": str(folder.resolve() if parts else divide(classes, out, seed))}
+
     return OwnData(
         CLASSIFICATION,
         f"{what}, {how}; trains a classifier on {side}x{side} pixels",
         train_count,
-        val_count or held,
+        len(val_images) or held,
         "Classification",
         {"num_classes": len(names), "mixup": 0.0, "cutmix": 0.0, "optimization": {"lr": 2e-3, "warmup_epochs": 1}},
         "ImageData",
-        lambda out: {**about, "root": str(folder if parts else divide(classes, out, seed))},
+        prepare,
     )
 
 
@@ -113,7 +119,7 @@ def divide(classes: dict[str, list[Path]], out: Path, seed: int) -> Path:
     folder = write_split(
         out,
         {
-            kind: [str(image) for both in parts.values() for image in both[number]]
+            kind: [image for both in parts.values() for image in both[number]]
             for number, kind in enumerate(("train", "validation"))
         },
     )
@@ -149,7 +155,7 @@ def understand_large_images(folder: Path, seed: int) -> OwnData:
     patches = max(256, min(8000, 16 * len(train)))
 
     def prepare(out: Path) -> dict:
-        root = write_split(out, {"train": list(map(str, train)), "validation": list(map(str, val))})
+        root = write_split(out, {"train": train, "validation": val})
         for kind, files in (("train", train), ("validation", val)):
             for file in files:
                 place(file, root / kind / file.name)

@@ -13,7 +13,7 @@ from ...models.tasks import DETECTION
 from ...system.files import write_text
 from .images import expect_readable
 from .stratified import stratified_split
-from .understood import OwnData, at_least_two, named, write_split
+from .understood import OwnData, at_least_two, list_split, named, write_split
 
 
 def coco_files(folder: Path) -> list[Path]:
@@ -48,16 +48,19 @@ def folder_of_images(root: Path, json_file: Path, content: dict[str, Any]) -> Pa
 def prepare_objects(
     out: Path, *, folder: Path, files: tuple[Path, Path | None], content: dict[str, Any], split: dict[str, list[int]]
 ) -> dict:
-    """Write the COCO files of a split, unless there is one for validation, and return the data's options.
+    """List the split, write its COCO files unless there is one for validation, and return the data's options.
 
     files: the COCO file to train with, and the one to validate with; content: the first's; split: its images.
     """
     first, other = files
     images = folder_of_images(folder, first, content)
     if other:
-        places = {"train": (images, first), "val": (folder_of_images(folder, other, load_coco(other)), other)}
+        val_content = load_coco(other)
+        val_images = folder_of_images(folder, other, val_content)
+        list_split(out, {"train": images_of(content, images), "val": images_of(val_content, val_images)})
+        places = {"train": (images, first), "val": (val_images, other)}
     else:
-        places = {kind: (images, path) for kind, path in divide(content, out, split).items()}
+        places = {kind: (images, path) for kind, path in divide(content, images, out, split).items()}
     named_places = {
         f"{kind}_{what}": str(path.resolve())
         for kind, both in places.items()
@@ -67,18 +70,21 @@ def prepare_objects(
         "preprocessing": {"short_side": 256, "long_side": 384},
         "augmentation": {"short_sides": [224, 256], "long_side": 384, "crop_probability": 0.0},
         "batch_size": min(2, len(split["train"])),
-        "root": str(folder),
+        "root": str(folder.resolve()),
         **named_places,
     }
+
+
+def splits_named(path: str) -> set[str]:
+    """The splits in the name of a COCO file; both for `trainval`, which is all images."""
+    return {kind for kind in ("train", "val") if kind in path.lower()}
 
 
 def files_of_splits(folder: Path) -> tuple[Path, Path | None]:
     """The COCO file to train with, and the one to validate with, if there is one for each."""
     files = coco_files(folder)
-    train, val = (
-        next((file for file in files if kind in str(file.relative_to(folder)).lower()), None)
-        for kind in ("train", "val")
-    )
+    splits = {file: splits_named(str(file.relative_to(folder))) for file in files}
+    train, val = (next((file for file in files if splits[file] == {kind}), None) for kind in ("train", "val"))
     if train and val:
         return train, val
     if len(files) > 1:
@@ -91,7 +97,7 @@ def understand_objects(folder: Path, seed: int) -> OwnData:
     content = load_coco(first)
     images = folder_of_images(folder, first, content)
     at_least_two(len(content["images"]), f"{first}: images")
-    expect_readable([images / image["file_name"] for image in content["images"]])
+    expect_readable(images_of(content, images))
     names = [str(category["name"]) for category in content["categories"]]
     if not names or not content["annotations"]:
         raise InputError(f"{first}: no categories or no annotations, expected both")
@@ -139,9 +145,14 @@ def split_by_classes(content: dict[str, Any], seed: int) -> tuple[list[Any], lis
     return train, val
 
 
-def divide(content: dict[str, Any], out: Path, parts: dict[str, list[Any]]) -> dict[str, Path]:
+def images_of(content: dict[str, Any], folder: Path) -> list[Path]:
+    """The images of a COCO file."""
+    return [folder / image["file_name"] for image in content["images"]]
+
+
+def divide(content: dict[str, Any], images: Path, out: Path, parts: dict[str, list[Any]]) -> dict[str, Path]:
     """Write a COCO file for the images of each split."""
-    by_id = {image["id"]: image["file_name"] for image in content["images"]}
+    by_id = {image["id"]: images / image["file_name"] for image in content["images"]}
     folder = write_split(out, {kind: [by_id[one] for one in ids] for kind, ids in parts.items()})
     files = {}
     for kind, ids in parts.items():

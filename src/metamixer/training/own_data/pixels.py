@@ -69,7 +69,7 @@ def prepare_masks(
 
     folders: of images and masks, below which their paths stay the same. Returns the data's options.
     """
-    root = write_split(out, {kind: [str(image) for image, _ in part] for kind, part in parts.items()})
+    root = write_split(out, {kind: [image for image, _ in part] for kind, part in parts.items()})
     for kind, part in parts.items():
         for image, mask in part:
             for file, folder, split in zip((image, mask), folders, (kind, f"{kind}_labels"), strict=True):

@@ -1,5 +1,6 @@
 """A table of time series."""
 
+import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -16,11 +17,12 @@ from ...data.series.tables import Series, read_table
 from ...errors import InputError, InputWarning, counted, naming
 from ...models.tasks import FORECASTING
 from ...system.files import write_text
+from ..run_folder import SPLIT
 from .understood import OwnData, named
 
 SUFFIXES = (".csv", ".gz", ".parquet")
 TABLE = "table.csv"
-"""A copy in the run's folder, with missing rows and values filled."""
+"""A copy in the run folder's data, with missing rows and values filled."""
 
 
 def tables_at(path: Path) -> list[Path]:
@@ -50,10 +52,13 @@ def understand_table(path: Path, seed: int) -> OwnData:
 
     def prepare(out: Path) -> dict:
         parts = dict(zip(("train", "validation", "test"), split, strict=True))
-        write_text(out / "split.json", json.dumps({"rows": len(series), **parts}))
-        write_text(out / TABLE, as_csv(series))
-        about = {"path": str((out / TABLE).resolve()), "lookback": lookback, "horizon": horizon, "split": list(split)}
-        return {**about, "batch_size": 64, "max_val_windows": 1024}
+        content = as_csv(series)
+        about = {"rows": len(series), **parts, "sha256": hashlib.sha256(content.encode()).hexdigest()}
+        write_text(out / SPLIT, json.dumps(about))
+        write_text(out / TABLE, content)
+        path = str((out / TABLE).resolve())
+        windows = {"lookback": lookback, "horizon": horizon, "split": list(split)}
+        return {"path": path, **windows, "batch_size": 64, "max_val_windows": 1024}
 
     return OwnData(
         FORECASTING,

@@ -6,8 +6,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import torch
 import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities import rank_zero_only
 
 from ...checkpoints.reached import write_data
 from ...errors import MOST_EPOCHS, InputError, InputWarning, counted, expect_integer, expect_seed, printable
@@ -26,10 +26,10 @@ from ...system.weight_files import read_torch_file
 from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
-from ..run_folder import CHECKPOINTS, TUNING, locked
+from ..run_folder import CHECKPOINTS, RECIPE, SPLIT, TUNING, keep_earlier_run, locked
 from .kinds import understand
 from .start import Start, find_start
-from .understood import OwnData
+from .understood import OwnData, expect_split_of
 
 FASTER_IN_BFLOAT16 = (CLASSIFICATION.name, DETECTION.name, SEGMENTATION.name, SUPER_RESOLUTION.name)
 """Tasks that train faster with autocast to bfloat16 where the processor has instructions for it."""
@@ -86,17 +86,20 @@ def fit(
     data, out = understand(path, seed), Path(out)
     start = find_start(data, initial)
     print(printable(f"{path}: {data.understood}"), flush=True)
-    with removed_where_it_fails(out), locked_by_the_first(out), naming_originals(out / "split"):
-        recipe = recipe_of(data, start, out, seed=seed)
+    with removed_where_it_fails(out), locked(out), naming_originals(folder := new_folder(out)):
         length = "" if epochs else f", up to about {minutes:g} min"
-        epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
+        with removed_where_it_fails(folder):
+            recipe = recipe_of(data, start_kept(start, out, folder), out, folder, seed=seed)
+            epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
         begun = f"training {start}: {counted(epochs, 'epoch')}{length}{precision_named(recipe)}; the run is in {out}"
         print(printable(begun), flush=True)
         steps = epochs * steps_per_epoch(data, recipe)
         if steps < FEW_STEPS:
             more = f"only {counted(steps, 'training step')}, expected a weak network; increase --minutes or --epochs"
             warnings.warn(more, InputWarning, stacklevel=3)
-        found = train(data, with_epochs(data, recipe, epochs), out, epochs)
+        keep_earlier_run(out)
+        (folder / SPLIT).replace(out / SPLIT)
+        found = finished(data, run_recipe(with_epochs(data, recipe, epochs), out / RECIPE), out, epochs)
     write_data(out, path, data.understood)
     return found
 
@@ -111,7 +114,7 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     """Continue the run in `out`, to its own number of epochs unless `epochs` is given."""
     if initial is not None:
         raise InputError(f"initial {initial} with resume, expected none: the run continues with its own weights")
-    file, last = Path(out, "recipe.yaml"), Path(out, "last.ckpt")
+    file, last = Path(out, RECIPE), Path(out, "last.ckpt")
     if not (file.is_file() and last.is_file()):
         missing = last if file.is_file() else file
         raise InputError(f"{missing}: no such file, expected a run of metamixer train in {out} to resume")
@@ -125,12 +128,14 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     data = understand(path, seed)
     if kind != data.data_class:
         raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
+    expect_split_of(data, path, Path(out))
     if epochs is not None and epochs < (done := read_torch_file(last).get("epoch", 0) + 1):
         raise InputError(f"epochs {epochs}, expected at least {done}, which the run in {out} has already")
+    changes = options_for(data, epochs) if epochs else []
     epochs = epochs or planned
     print(printable(f"{path}: {data.understood}"))
     print(printable(f"resuming the run in {out}, {counted(epochs, 'epoch')} in all"), flush=True)
-    words = ["--out", str(out), "--trainer.max_epochs", str(epochs), "--resume", "true"]
+    words = ["--out", str(out), "--resume", "true", *changes]
     found = finished(data, run(["fit", "--config", str(file), *words]), Path(out), epochs)
     write_data(Path(out), path, data.understood)
     return found
@@ -149,9 +154,16 @@ def removed_where_it_fails(out: Path) -> Iterator[None]:
         raise
 
 
-def locked_by_the_first(out: Path) -> AbstractContextManager[None]:
-    """Lock the run folder, in the first of several processes; `metamixer fit` does so again when it begins."""
-    return nullcontext() if rank_zero_only.rank else locked(out)
+def new_folder(out: Path) -> Path:
+    """The folder for the data of a new run; each run has its own, so that an earlier one can still be resumed."""
+    return next(folder for i in count(1) if not (folder := out.resolve() / f"data_{i}").exists())
+
+
+def start_kept(start: Start, out: Path, folder: Path) -> Start:
+    """Start from a copy of weights in the run folder, because an earlier run there is moved away."""
+    if start.file is None or start.file.resolve().parent != out.resolve():
+        return start
+    return replace(start, file=Path(shutil.copy(start.file, folder / f"initial{start.file.suffix}")))
 
 
 @contextmanager
@@ -166,9 +178,12 @@ def naming_originals(folder: Path) -> Iterator[None]:
         raise
 
 
-def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str, Any]:
-    """The recipe for `metamixer fit`, without the number of epochs."""
-    arguments = data.prepare(out)
+def recipe_of(data: OwnData, start: Start, out: Path, folder: Path, *, seed: int) -> dict[str, Any]:
+    """Prepare the data in a new folder; returns the recipe for `metamixer fit`, without the number of epochs.
+
+    One process trains: several would each prepare the data and time their own steps.
+    """
+    arguments = data.prepare(folder)
     if "num_workers" not in arguments:
         arguments["num_workers"] = 0 if data.items < SMALL else max(min((os.cpu_count() or 1) - 1, 4), 0)
     model = {
@@ -179,7 +194,7 @@ def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str,
     if start.pretrained_backbone:
         model["pretrained_backbone"] = True
     if start.file is not None:
-        model["initial"] = str(start.file)
+        model["initial"] = str(start.file.resolve())
         if "num_classes" in data.model:
             model["new_classifier"] = True
     return {
@@ -187,7 +202,7 @@ def recipe_of(data: OwnData, start: Start, out: Path, *, seed: int) -> dict[str,
         "out": str(out),
         "model": {"class_path": data.model_class, "init_args": model},
         "data": {"class_path": data.data_class, "init_args": {**arguments, "seed": seed}},
-        "trainer": {"log_every_n_steps": 1, **fastest_precision(data.task.name), **data.trainer},
+        "trainer": {"devices": 1, "log_every_n_steps": 1, **fastest_precision(data.task.name), **data.trainer},
     }
 
 
@@ -237,27 +252,38 @@ def steps_per_epoch(data: OwnData, recipe: Mapping[str, Any]) -> int:
     return max(data.items // recipe["data"]["init_args"].get("batch_size", 1), 1)
 
 
-def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """The recipe with the number of epochs, and validations at equal intervals, the last one at the end.
+def interval(epochs: int) -> int:
+    """Epochs from one validation to the next, such that the last one is at the end.
 
-    About ten for a number of `fitting_epochs`; up to one for each epoch if the user's number has no larger divisor.
+    About ten validations for a number of `fitting_epochs`; up to one for each epoch if the user's number has no larger
+    divisor.
     """
-    every = next(step for step in range(a_tenth(epochs), 0, -1) if epochs % step == 0)
-    lengths = {"max_epochs": epochs, "check_val_every_n_epoch": every}
+    return next(step for step in range(a_tenth(epochs), 0, -1) if epochs % step == 0)
+
+
+def milestones(epochs: int) -> list[float]:
+    """Epochs at which a detector's learning rate falls."""
+    return [round(0.75 * epochs, 2), round(0.92 * epochs, 2)]
+
+
+def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """The recipe with the number of epochs, and what follows from it."""
+    lengths = {"max_epochs": epochs, "check_val_every_n_epoch": interval(epochs)}
     trainer = {**recipe["trainer"], **lengths, "enable_model_summary": False}
     if epochs * steps_per_epoch(data, recipe) >= MANY_STEPS:
         trainer["callbacks"] = [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}]
     model = recipe["model"]
     if data.task is DETECTION:
-        drops = {"milestones": [round(0.75 * epochs, 2), round(0.92 * epochs, 2)]}
         arguments = model["init_args"]
-        model = {**model, "init_args": {**arguments, "optimization": {**arguments["optimization"], **drops}}}
+        optimization = {**arguments["optimization"], "milestones": milestones(epochs)}
+        model = {**model, "init_args": {**arguments, "optimization": optimization}}
     return {**recipe, "model": model, "trainer": trainer}
 
 
-def train(data: OwnData, recipe: Mapping[str, Any], out: Path, epochs: int) -> Run:
-    """Run the recipe, which is saved next to the checkpoints."""
-    return finished(data, run_recipe(recipe, out / "recipe.yaml"), out, epochs)
+def options_for(data: OwnData, epochs: int) -> list[str]:
+    """The options of `metamixer fit` that give a run another number of epochs."""
+    words = [f"--trainer.max_epochs={epochs}", f"--trainer.check_val_every_n_epoch={interval(epochs)}"]
+    return [*words, f"--model.optimization.milestones={milestones(epochs)}"] if data.task is DETECTION else words
 
 
 def finished(data: OwnData, cli: TrainingCLI, out: Path, epochs: int) -> Run:

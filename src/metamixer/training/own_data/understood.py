@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from ...errors import InputError
 from ...models.tasks import TaskSpec
 from ...system.files import write_text
+from ..run_folder import SPLIT
 
 HELD_BACK = 0.2
 """Fraction of each class that is held out for validation."""
@@ -26,7 +28,8 @@ class OwnData:
 
     task: the task; understood: a one-line description; items, val_items: numbers of training and validation items.
     model_class, model: the task's class and keywords; data_class: the data module; trainer: Lightning's keywords.
-    prepare: run folder -> keywords of the data module; it writes only into the run folder.
+    prepare: a new folder -> keywords of the data module; it lists the files of each split in split.json there, and
+    writes only into that folder.
     most_epochs: maximum number of epochs.
     """
 
@@ -55,19 +58,31 @@ def split(items: Sequence[Item], seed: int) -> tuple[list[Item], list[Item]]:
     return sorted(shuffled[count:]), sorted(shuffled[:count])
 
 
-def write_split(out: Path, parts: Mapping[str, Sequence[str]]) -> Path:
-    """Write the files of each split to split.json in the run folder; returns a new, empty folder for the split.
+def list_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> None:
+    """Write the files of each split to split.json, by paths that are the same from every working directory."""
+    files = {name: [str(file.parent.resolve() / file.name) for file in part] for name, part in parts.items()}
+    write_text(out / SPLIT, json.dumps(files, indent=1))
 
-    Raises InputError for a folder `split` without a split.json, which is the user's.
-    """
-    folder, files_of = out / "split", out / "split.json"
-    if folder.exists() and not files_of.is_file():
-        raise InputError(f"out {out}: {folder} isn't from an earlier run, expected another folder for the run")
-    write_text(files_of, json.dumps({name: list(files) for name, files in parts.items()}, indent=1))
-    if folder.is_dir():
-        shutil.rmtree(folder)
+
+def write_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> Path:
+    """List the files of each split; returns a new, empty folder in `out` for them, as an absolute path."""
+    list_split(out, parts)
+    folder = out.resolve() / "split"
     folder.mkdir()
     return folder
+
+
+def expect_split_of(data: OwnData, path: str | Path, out: Path) -> None:
+    """Raise InputError unless the data has the files of the run in `out`, in the same splits."""
+    with tempfile.TemporaryDirectory() as folder:
+        data.prepare(Path(folder))
+        now = Path(folder, SPLIT).read_text(encoding="utf-8")
+    file = out / SPLIT
+    if not file.is_file() or file.read_text(encoding="utf-8") != now:
+        raise InputError(
+            f"{path}: not the data that the run in {out} started with (its files are in {file}), expected it unchanged "
+            "to resume; train without --resume"
+        )
 
 
 def place(file: Path, target: Path) -> None:
