@@ -188,10 +188,10 @@ def fixed_size(network: Network, ensemble: int) -> tuple[int, int] | None:
 
     Raises InputError for sides that differ where the ensemble turns images by 90 degrees.
     """
-    shape = network.shape if isinstance(network, Runtime) else ()
-    if len(shape) != 4 or None in shape[2:]:
+    sides = network.shape[2:] if isinstance(network, Runtime) else ()
+    height, width = sides if len(sides) == 2 else (None, None)
+    if height is None or width is None:
         return None
-    height, width = shape[2:]
     if ensemble == max(ENSEMBLES) and height != width:
         raise InputError(f"exported for {width} x {height} pixels, expected a square for ensemble {ensemble}")
     return height, width
