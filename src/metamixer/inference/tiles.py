@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise, product
 from math import ceil
 
 from ..errors import InputError
@@ -42,6 +43,17 @@ def split(height: int, width: int, *, side: int, margin: int, multiple: int = 1)
             yield Tile(rows, columns, seen)
 
 
+def split_fixed(height: int, width: int, *, size: tuple[int, int], margin: int, multiple: int = 1) -> Iterator[Tile]:
+    """Cover an image with disjoint tiles, for each of which a window of one size (height, width) is seen.
+
+    size: at most the image's, rounded up to `multiple`; windows begin at multiples of it. Raises InputError if the
+    margins leave nothing of a window.
+    """
+    along = [_windows(length, side, margin, multiple) for length, side in zip((height, width), size, strict=True)]
+    for (rows, top), (columns, left) in product(*along):
+        yield Tile(rows, columns, (top, left))
+
+
 def tile_side(channels: float, memory: int, *, margin: int) -> int:
     """The side of a tile in pixels, without margins, for which a network's largest layers fit `memory` MiB.
 
@@ -60,3 +72,20 @@ def _parts(length: int, side: int) -> Iterator[slice]:
     count = -(-length // side)
     for i in range(count):
         yield slice(length * i // count, length * (i + 1) // count)
+
+
+def _windows(length: int, side: int, margin: int, multiple: int) -> list[tuple[slice, slice]]:
+    """The parts of a length, each with its window; the last window ends with the length, rounded up."""
+    last = max(ceil(length / multiple) * multiple - side, 0)
+    step = (side - 2 * margin) // multiple * multiple
+    if last and step <= 0:
+        raise InputError(
+            f"image side {length}, expected at most {side}, the exported file's: margins of {margin} pixels leave "
+            "nothing of its tiles; export it with a larger --shape"
+        )
+    starts = [*range(0, last, max(step, 1)), last]
+    bounds = [0, *(start + margin for start in starts[1:]), length]
+    return [
+        (slice(begin, end), slice(start, min(start + side, length)))
+        for (begin, end), start in zip(pairwise(bounds), starts, strict=True)
+    ]

@@ -16,9 +16,10 @@ from torch.nn import functional as F
 from ..data.given import each_of
 from ..data.images.given import name_of, named_pictures
 from ..data.images.lossless import read_picture
+from ..deployment.runtime import Runtime
 from ..errors import InputError
 from ..inference.ensemble import ENSEMBLES, mean_over_symmetries
-from ..inference.tiles import split, tile_side
+from ..inference.tiles import Tile, split, split_fixed, tile_side
 from ..models import create_model
 from ..models.ffnet_sr import channels_per_pixel, receptive_field
 from ..ops.fusion import fuse
@@ -57,8 +58,8 @@ class ImageToImage(Predictor):
     """An FFNet-SR network; subclasses define the treatment of an image.
 
     scale: how many times larger results are; channels: of the network's images; patch: side of the squares of pixels
-    that the network takes as one; margin: pixels around a tile that change its result; tile: side of a tile; ensemble:
-    see `mean_over_symmetries`.
+    that the network takes as one; margin: pixels around a tile that change its result; tile: side of a tile; fixed:
+    height and width of all inputs of a file exported with one size, else None; ensemble: see `mean_over_symmetries`.
     """
 
     memory_format = torch.channels_last
@@ -89,6 +90,7 @@ class ImageToImage(Predictor):
         predictor.ensemble = 1 if ensemble is None else ensemble
         predictor.margin = receptive_field(module)
         predictor.tile = tile_side(channels_per_pixel(module), memory, margin=predictor.margin)
+        predictor.fixed = fixed_size(network, predictor.ensemble)
         return predictor
 
     def settings(self) -> dict[str, Any]:
@@ -141,10 +143,12 @@ class ImageToImage(Predictor):
         predict: `predicted`, or a function of it.
         """
         small = pixels.shape
-        pixels = np.pad(pixels, [(0, max(LEAST_SIDE - side, 0)) for side in small[:2]] + [(0, 0)], mode="edge")
+        least = self.fixed or (LEAST_SIDE, LEAST_SIDE)
+        missing = [(0, max(side - own, 0)) for side, own in zip(least, small[:2], strict=True)]
+        pixels = np.pad(pixels, [*missing, (0, 0)], mode="edge")
         height, width, channels = pixels.shape
         result = np.empty((height * self.scale, width * self.scale, channels), pixels.dtype)
-        tiles = list(split(height, width, side=self.tile, margin=self.margin, multiple=self.patch))
+        tiles = self._tiles(height, width)
         for done, tile in enumerate(tiles, start=1):
             large = predict(as_network_input(pixels[tile.seen], self.channels).to(self.device)).cpu().flatten(0, 1)
             if channels == 1:
@@ -153,6 +157,12 @@ class ImageToImage(Predictor):
             if on_tile:
                 on_tile(done, len(tiles))
         return result[: small[0] * self.scale, : small[1] * self.scale]
+
+    def _tiles(self, height: int, width: int) -> list[Tile]:
+        how = {"margin": self.margin, "multiple": self.patch}
+        if self.fixed:
+            return list(split_fixed(height, width, size=self.fixed, **how))
+        return list(split(height, width, side=self.tile, **how))
 
     def predicted(self, small: Tensor) -> Tensor:
         """(B, channels, H, W) of any size -> (B, channels, scale * H, scale * W) float32."""
@@ -171,3 +181,17 @@ def layers_of(info: Mapping[str, Any]) -> nn.Module:
     """The layers of an exported network, without weights."""
     with torch.device("meta"):
         return fuse(create_model(info["model"], **info["model_args"]))
+
+
+def fixed_size(network: Network, ensemble: int) -> tuple[int, int] | None:
+    """The height and width of all inputs of a file exported with one size; None for other networks.
+
+    Raises InputError for sides that differ where the ensemble turns images by 90 degrees.
+    """
+    sides = network.shape[2:] if isinstance(network, Runtime) else ()
+    height, width = sides if len(sides) == 2 else (None, None)
+    if height is None or width is None:
+        return None
+    if ensemble == max(ENSEMBLES) and height != width:
+        raise InputError(f"exported for {width} x {height} pixels, expected a square for ensemble {ensemble}")
+    return height, width
