@@ -214,7 +214,7 @@ WEIGHTS: tuple[Weights, ...] = (
         data="691 images",
     ),
     _photograph(2, 0.0, "3f746ebb580af3304278ddb23aad6e4d4e2213224da97320d9a3d4eb272c3986"),
-    _photograph(3, 0.0, "x3"),
+    _photograph(3, 0.0, "c20efba62a4dc2be74a3e5b36c1076e1659e3cb4da2cd9c02f33591af07d6ea7"),
     _photograph(4, 0.0, "x4"),
     Weights(
         "ffnet_ts_zero",
