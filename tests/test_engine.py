@@ -221,16 +221,16 @@ def test_a_job_keeps_its_number_of_shards(upscaling, pictures, tmp_path):
 
 @pytest.mark.parametrize("how", ["bytes", "hugging_face", "paths", "list", "nameless"])
 def test_inputs_in_parquet_files_and_lists(upscaling, pictures, tmp_path, how):
-    names = [f"{i}.png" for i in range(5)]
     contents = [encoded(image(i)) for i in range(4)] + [b"no image"]
-    table = tmp_path / "table.parquet"
+    table, paths = tmp_path / "table.parquet", ["a.png", "b.png", "b.png", "/c/a.png", "e.png"]
+    names = [f"{table}:{row}/{path}" for row, path in enumerate(paths)]
     if how == "bytes":
-        pandas.DataFrame({"path": names, "bytes": contents}).to_parquet(table, row_group_size=2)
+        pandas.DataFrame({"path": paths, "bytes": contents}).to_parquet(table, row_group_size=2)
     elif how == "nameless":
         names = [f"{table}:{row}" for row in range(5)]
         pandas.DataFrame({"bytes": contents}).to_parquet(table, row_group_size=2)
     elif how == "hugging_face":
-        rows = [{"bytes": content, "path": name} for content, name in zip(contents, names, strict=True)]
+        rows = [{"bytes": content, "path": name} for content, name in zip(contents, paths, strict=True)]
         pandas.DataFrame({"image": rows, "label": 0}).to_parquet(table, row_group_size=3)
     else:
         names = [str(pictures / name) for name in ("0.png", "2.png", "4.png", "6.png", "broken.png")]
@@ -247,12 +247,18 @@ def test_inputs_in_parquet_files_and_lists(upscaling, pictures, tmp_path, how):
     assert run(replace(upscaling, inputs=[str(table)]), tmp_path / "out")[1] == tally
 
 
+def test_max_pixels_holds_also_where_pillow_only_warns(upscaling, pictures, tmp_path):
+    limit = 24 * 24 * 2 // 3  # Pillow's own error comes at twice its limit
+    results, _ = run(replace(upscaling, inputs=[str(pictures / "0.png")], max_pixels=limit), tmp_path / "out")
+    assert results.error.item() == f"more than {limit} pixels, expected fewer, or a larger --max_pixels"
+
+
 def test_a_finished_row_group_is_not_read_again(tmp_path):
     table = tmp_path / "table.parquet"
     pandas.DataFrame({"path": ["a", "b"], "bytes": [b"1", b"2"]}).to_parquet(table)
     [source] = find_sources(str(table), [".png"])
-    assert [(given.name, given.content) for given in read_source(source, {"a"})] == [("b", b"2")]
-    assert list(read_source(source, {"a", "b"})) == []
+    assert [(given.name, given.content) for given in read_source(source, {f"{table}:0/a"})] == [(f"{table}:1/b", b"2")]
+    assert list(read_source(source, {f"{table}:0/a", f"{table}:1/b"})) == []
 
 
 def test_a_folder_with_a_broken_parquet_file_has_a_row_for_it(upscaling, pictures, tmp_path):

@@ -94,7 +94,7 @@ def find_sources(given: str, suffixes: Sequence[str], place: str = "") -> Iterat
 
 
 def read_source(source: Source, done: Container[str] = ()) -> Iterator[Given]:
-    """The inputs of a source that aren't done; a row without a path is named by its file and number."""
+    """The inputs of a source that aren't done; a row with content is named FILE:ROW/PATH, or FILE:ROW without a path."""
     if source.row_group == NOT_UTF8:
         raise InputError(f"{source.name}: its name isn't UTF-8, expected a file whose name is")
     if source.row_group is None:
@@ -232,14 +232,14 @@ def _columns(schema: pyarrow.Schema, name: str) -> tuple[str | None, str | None]
 
 
 def _row_names(file: parquet.ParquetFile, source: Source, paths: str | None) -> list[str]:
-    """The names of the rows of a row group."""
+    """The names of the rows of a row group; not their paths alone, which other rows and files may have too."""
     first = sum(file.metadata.row_group(i).num_rows for i in range(source.row_group))
     rows = range(first, first + file.metadata.row_group(source.row_group).num_rows)
     named = [None] * len(rows)
     if paths:
         column = file.read_row_group(source.row_group, columns=[paths]).column(0).to_pylist()
         named = [value.get("path") if isinstance(value, dict) else value for value in column]
-    return [name or f"{source.name}:{row}" for name, row in zip(named, rows, strict=True)]
+    return [f"{source.name}:{row}" + (f"/{name}" if name else "") for name, row in zip(named, rows, strict=True)]
 
 
 def _contents(batch: pyarrow.RecordBatch) -> list[bytes | None]:
