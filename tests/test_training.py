@@ -1,10 +1,12 @@
 """A training run from the command line: its files, how it resumes, how it stops."""
 
 import csv
+import multiprocessing
 import os
 import resource
 import signal
 import subprocess
+import sys
 from functools import partial
 from types import SimpleNamespace
 
@@ -21,7 +23,7 @@ from metamixer.cli import main
 from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Classification
 from metamixer.tasks.task import fastest_layout
-from metamixer.training.command_line import EndTogether
+from metamixer.training.end_together import EndTogether, exit_code
 from metamixer.training.run_folder import SaveConfigInRun
 from short_runs import DIGITS_EPOCHS, DIGITS_STEPS, fit, write_digits_recipe
 
@@ -239,6 +241,28 @@ def test_a_waiting_process_ends_with_the_status_of_the_other(code, error):
     with pytest.raises(error, match="another process of this run"):
         EndTogether().on_exception(trainer, None, RuntimeError("Connection closed by peer"))
     assert (refused.wait(timeout=10), waiting.wait(timeout=10)) == (code, -signal.SIGKILL)
+
+
+def test_a_forked_process_has_an_exit_code():
+    process = multiprocessing.get_context("fork").Process(target=sys.exit, args=(3,))
+    process.start()
+    assert exit_code(process) == 3
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        {"max_epochs": 6, "max_steps": -1, "estimated_stepping_batches": 60},
+        {"max_epochs": -1, "max_steps": 60, "estimated_stepping_batches": 60},
+        {"max_epochs": 100, "max_steps": 60, "estimated_stepping_batches": 60},
+    ],
+)
+def test_each_train_size_has_an_equal_part_of_the_training(length):
+    task, sides = Classification("ffnet_nano", 2, train_sizes=[32, 40, 48]), []
+    for epoch in range(6):
+        task._trainer = SimpleNamespace(current_epoch=epoch, global_step=10 * epoch, **length)
+        sides.append(task._resized(torch.zeros(1, 3, 64, 64)).shape[-1])
+    assert sides == [32, 32, 40, 40, 48, 48]
 
 
 @pytest.mark.parametrize(("device", "precision", "layout"), [
