@@ -61,7 +61,6 @@ class TestResizing:
         assert resized.shape == (int(np.ceil(13 * scale)), int(np.ceil(10 * scale)), 3)
         assert (resized == 77).all()
 
-
     def test_few_of_the_large_matrices_are_kept(self):
         for side in range(10, 30):
             imresize(np.zeros((side, side), np.uint8), 2)

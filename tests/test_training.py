@@ -1,12 +1,14 @@
 """A training run from the command line: its files, how it resumes, how it stops."""
 
 import csv
+import logging
 import multiprocessing
 import os
 import resource
 import signal
 import subprocess
 import sys
+import warnings
 from functools import partial
 from types import SimpleNamespace
 
@@ -50,6 +52,12 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+def settings():
+    """What a run changes for itself in the process."""
+    levels = [logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")]
+    return torch.get_float32_matmul_precision(), levels, warnings.filters[:]
+
+
 def states(run):
     """The averaged weights that are saved, and the weights with which training continues."""
     checkpoint = torch.load(run / "last.ckpt", weights_only=True)
@@ -60,8 +68,9 @@ def states(run):
 
 
 def test_a_run_leaves_checkpoints_configuration_and_logs_and_can_be_drawn(recipe, tmp_path, capsys):
-    run = tmp_path / "run"
+    run, before = tmp_path / "run", settings()
     assert fit(recipe(), run) == 0
+    assert settings() == before
     assert {"best.ckpt", "last.ckpt", "config.yaml", "logs"} <= {path.name for path in run.iterdir()}
     assert not list(run.glob(".*part"))
     with next(run.glob("logs/*/metrics.csv")).open() as file:

@@ -94,7 +94,7 @@ def find_sources(given: str, suffixes: Sequence[str], place: str = "") -> Iterat
 
 
 def read_source(source: Source, done: Container[str] = ()) -> Iterator[Given]:
-    """The inputs of a source that aren't done; a row with content is named FILE:ROW/PATH, or FILE:ROW without a path."""
+    """The inputs of a source that aren't done; a row with content is named FILE:ROW/PATH, without a path FILE:ROW."""
     if source.row_group == NOT_UTF8:
         raise InputError(f"{source.name}: its name isn't UTF-8, expected a file whose name is")
     if source.row_group is None:

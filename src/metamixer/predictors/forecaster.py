@@ -108,7 +108,14 @@ class Forecaster(Predictor):
     def wanted(self) -> Wanted:
         """What is asked of a forecast."""
         return Wanted(
-            self.horizon, self.levels, self.extra_quantiles, self.positive, self.known, self.time, self.device
+            self.horizon,
+            self.levels,
+            self.extra_quantiles,
+            self.positive,
+            self.known,
+            self.time,
+            self.device,
+            self.fill_gaps,
         )
 
     @property
@@ -229,6 +236,12 @@ class Forecaster(Predictor):
         if self.network is not None:
             super().to(device)
 
+    def deploy(self, backend: str | None, precision: str = "fp32", **example) -> None:
+        """As of `Predictor`; forecasting each series alone needs float32."""
+        if isinstance(self.way, Alone) and precision != "fp32":
+            raise InputError(f"precision {precision!r}, expected fp32, in which each series alone is forecast")
+        super().deploy(backend, precision, **example)
+
     def example(self) -> Tensor | None:
         """A window of noise for a network of one table; the other networks take several tensors."""
         if isinstance(self.way, Alone):
@@ -286,7 +299,7 @@ class Forecaster(Predictor):
         if info["task"] == ZERO_SHOT.name:
             wanted = {**read_alone(info), **settings}
             return cls._of_alone(network, wanted, horizon=horizon, lookback=lookback)
-        refused = [name for name in settings if name != "positive"]
+        refused = [name for name in settings if name not in ("positive", "fill_gaps")]
         if refused:
             raise InputError(f"{refused[0]}, expected none: the forecaster was trained with its own")
         fitted, args = read_together(info, horizon=horizon, lookback=lookback)
