@@ -107,7 +107,7 @@ def test_the_command_goes_on_with_a_stopped_job(nodes, tmp_path, capsys):
     printed = capsys.readouterr()
     assert f"{count} inputs, 1 with an error" in printed.out
     assert "7.png: not a readable image" in printed.err
-    assert sorted(pandas.read_parquet(out / PREDICTIONS).input) == sorted(f"{i}.png" for i in range(count))
+    assert sorted(pandas.read_parquet(out / PREDICTIONS).input) == sorted(f"{inputs}:{i}/{i}.png" for i in range(count))
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
 

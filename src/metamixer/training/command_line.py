@@ -258,7 +258,7 @@ def quieten_lightning() -> None:
 
 
 def use_fast_settings() -> None:
-    """Faster settings (`benchmarks/training_step.py`); a GPU's float32 products are TF32 then, with 10 bits of mantissa."""
+    """Faster settings (`benchmarks/training_step.py`); float32 products on a GPU are TF32, with 10 bits of mantissa."""
     keep_freed_memory()
     torch.set_float32_matmul_precision("high")
 
