@@ -13,6 +13,7 @@ from metamixer.data.preprocessing import Preprocessing
 from metamixer.errors import InputError
 from metamixer.tasks import Classification
 from metamixer.tasks.distillation import Distillation, Teacher
+from metamixer.tasks.teacher import Exported
 from published_weights import GOLDEN, image
 
 
@@ -47,6 +48,41 @@ def test_loss_is_the_published_one(kind, tau, student, label_loss):
 def test_refuses_an_unknown_kind():
     with pytest.raises(ValueError, match="'firm', expected 'hard', 'soft', 'divergence'"):
         Distillation(Teacher(nn.Identity()), kind="firm")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": 7}, "^distillation.alpha 7, expected 0 to 1"),
+        ({"tau": 0}, "^distillation.tau 0, expected a number above 0"),
+    ],
+)
+def test_refuses_a_loss_that_cannot_be(settings, message):
+    with pytest.raises(InputError, match=message):
+        Distillation(Teacher(nn.Identity()), kind="soft", **settings)
+
+
+def test_a_teacher_has_at_least_one_class():
+    with pytest.raises(InputError, match=r"^teacher.classes \[\], expected at least one index, from 0"):
+        Teacher(nn.Flatten(), classes=[])
+
+
+class OnGPU(torch.Tensor):
+    """Stands for a tensor on a GPU: what was computed from it is there too, until `cpu`."""
+
+    @property
+    def device(self):
+        return "meta"
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_an_exported_teacher_computes_on_the_cpu_and_answers_on_the_students_device():
+    seen = []
+    runtime = SimpleNamespace(any_batch=lambda images: seen.append(type(images)) or images.flatten(1))
+    assert Exported(runtime, "teacher.onnx")(torch.rand(2, 3, 1, 1).as_subclass(OnGPU)).device == torch.device("meta")
+    assert seen == [torch.Tensor]
 
 
 def no_network(*args, **kwargs):

@@ -73,6 +73,22 @@ def test_inputs_in_parquet_files_and_lists(upscaling, pictures, tmp_path, how):
     assert run(replace(upscaling, inputs=[str(table)]), tmp_path / "out")[1] == tally
 
 
+def test_rows_of_equal_paths_are_different_inputs(upscaling, tmp_path):
+    table, paths = tmp_path / "table.parquet", ["a.png", "b.png", "b.png", "/c/a.png"]
+    rows = [{"bytes": encoded(image(i)), "path": path} for i, path in enumerate(paths)]
+    pandas.DataFrame({"image": rows}).to_parquet(table, row_group_size=2)
+    results, tally = run(replace(upscaling, inputs=[str(table)]), tmp_path / "out")
+    assert tally == {"inputs": 4, "failed": 0}
+    assert sorted(results.input) == sorted(["a.png", f"{table}:1/b.png", f"{table}:2/b.png", "/c/a.png"])
+    assert run(replace(upscaling, inputs=[str(table)]), tmp_path / "out")[1] == tally
+
+
+def test_max_pixels_holds_also_where_pillow_only_warns(upscaling, pictures, tmp_path):
+    limit = 24 * 24 * 2 // 3  # Pillow's own error comes at twice its limit
+    results, _ = run(replace(upscaling, inputs=[str(pictures / "0.png")], max_pixels=limit), tmp_path / "out")
+    assert results.error.item() == f"more than {limit} pixels, expected fewer, or a larger --max_pixels"
+
+
 def test_a_finished_row_group_is_not_read_again(tmp_path):
     table = tmp_path / "table.parquet"
     pandas.DataFrame({"path": ["a", "b"], "bytes": [b"1", b"2"]}).to_parquet(table)

@@ -137,7 +137,7 @@ def test_classes_are_found_by_name(data, network, num_classes, numbers):
 
 
 def test_each_corruption_is_averaged_over_its_severities(recipe, network, tmp_path, capsys):
-    for i, name in enumerate(("fog", "snow")):
+    for i, name in enumerate(("fog", "jpeg.75")):
         for severity in range(1, 4):
             write_images(tmp_path / "imagenet-c" / name / str(severity), SYNSETS, each=2, seed=10 * i + severity)
     assert (
@@ -145,7 +145,7 @@ def test_each_corruption_is_averaged_over_its_severities(recipe, network, tmp_pa
     )
     results = table(capsys.readouterr().out)
     errors = {}
-    for name in ("fog", "snow"):
+    for name in ("fog", "jpeg.75"):
         errors[name] = 1 - np.mean([accuracy(network, folder) for folder in (tmp_path / "imagenet-c" / name).iterdir()])
         assert results[f"test/error/{name}"] == pytest.approx(errors[name])
     loaders = CorruptedImageData(str(tmp_path / "imagenet-c"), num_workers=2).test_dataloader()

@@ -9,6 +9,8 @@ import polars
 import pytest
 from matplotlib import pyplot
 
+import metamixer
+from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.cli import main
 from metamixer.data.series.frames import read_frame
 from metamixer.data.series.frequency import Frequency
@@ -17,6 +19,7 @@ from metamixer.errors import InputError, InputWarning
 from metamixer.predictors.forecast_plot import bands_of, draw_forecast, forecast_figure, forecast_of_last_rows
 from metamixer.predictors.forecaster import Forecaster
 from tables import to_long, wide
+from test_predictors import CASES, SERIES
 
 
 @pytest.mark.parametrize("frequency", ["h", "15min", "D", "B", "W-SUN", "MS", "ME", "QS", "YS"])
@@ -62,6 +65,23 @@ def test_a_forecast_fills_gaps_unless_told_not_to(tmp_path):
     assert forecast["date"].tolist() == pandas.date_range("2020-03-30 22:00", periods=3).tolist()
     with pytest.raises(InputError, match=r"row 12: .* is 2 days 00:00:00 after .*: fill the gap with rows"):
         Forecaster(3, fill_gaps=False).predict(table)
+
+
+@pytest.mark.parametrize("way", ["alone", "together"])
+def test_a_file_keeps_whether_gaps_are_filled(way, tmp_path, capsys):
+    path = "ffnet_ts_zero"
+    if way == "together":
+        path = tmp_path / "scratch.safetensors"
+        info = network_info("ffnet_ts", SERIES, task="forecasting", preprocessing=CASES["forecasting"].preprocessing)
+        save_network(metamixer.create_model("ffnet_ts", **SERIES), info, path)
+    for fills in (True, False):
+        asked, kept = Forecaster.load(path, fill_gaps=fills), tmp_path / f"{fills}.safetensors"
+        asked.decide_horizon(read_frame(wide(60))[0])
+        asked.save(kept)
+        assert Forecaster.load(kept).fill_gaps is fills
+    wide(60).drop(index=[57]).to_csv(tmp_path / "table.csv", index=False)
+    assert main(["forecast", str(tmp_path / "table.csv"), "--checkpoint", str(kept), "--json", "-"]) == 2
+    assert "fill the gap with rows" in capsys.readouterr().err
 
 
 def test_a_plot_of_a_table_with_gaps(tmp_path):

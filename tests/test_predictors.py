@@ -241,6 +241,11 @@ def test_computes_in_bfloat16(cls, case, checkpoint):
     torch.testing.assert_close(fast, exact, rtol=0.2, atol=0.2)
 
 
+def test_forecasts_of_each_series_alone_refuse_a_precision():
+    with pytest.raises(InputError, match="precision 'bf16', expected fp32"):
+        metamixer.load("ffnet_ts_zero", horizon=12, precision="bf16")
+
+
 @pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
 def test_computes_on_a_device(cls, case, checkpoint, device):
     predictor = cls.load(checkpoint, device=device)

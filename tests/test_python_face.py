@@ -191,8 +191,21 @@ def test_results_survive_pickling_and_copying(kind, predictors):
 def test_an_image_is_saved_as_pillow_does(predictors, tmp_path):
     large = predictors["super_resolution"](PICTURE)
     assert large.save(tmp_path / "large.gif") == tmp_path / "large.gif"
+    target = Path(tmp_path, "kept.pdf")
+    large.save(target)
+    before = target.stat().st_size
+    large.save(target, append=True)
+    assert target.stat().st_size > 1.5 * before
     file = io.BytesIO()
     assert large.save(file, format="PNG") is None and Image.open(file).size == large.size
+
+
+def test_a_failed_save_leaves_the_file_that_was_there(predictors, tmp_path):
+    result = predictors["super_resolution"](PICTURE.convert("RGBA"))
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    with pytest.raises(InputError, match=r"photo.jpg: can't be written \(cannot write mode RGBA as JPEG\)"):
+        result.save(tmp_path / "photo.jpg")
+    assert (tmp_path / "photo.jpg").read_bytes() == b"a photo"
 
 
 def test_results_have_named_fields(predictors, tmp_path):

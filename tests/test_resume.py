@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.trainer.states import TrainerFn
 
+from metamixer.errors import InputError
 from metamixer.models.tasks import CLASSIFICATION
 from metamixer.tasks import Classification, EarlyStop
 from short_runs import BATCHES, differences, end_of, fit, write_recipe
@@ -123,6 +125,16 @@ def test_early_stopping_takes_the_metric_and_its_mode_from_the_task(given, monit
     stop.setup(
         SimpleNamespace(val_check_interval=1.0, check_val_every_n_epoch=1), SimpleNamespace(spec=CLASSIFICATION), "fit"
     )
+    with pytest.raises(InputError, match=f"^EarlyStop.monitor '{monitor}', expected one of train/loss, val/top2"):
+        stop.on_train_epoch_end(
+            SimpleNamespace(
+                callback_metrics={"train/loss": 0, "val/top2": 0},
+                fast_dev_run=False,
+                sanity_checking=False,
+                state=SimpleNamespace(fn=TrainerFn.FITTING),
+            ),
+            None,
+        )
     expected = EarlyStopping(monitor, mode=mode, patience=2, min_delta=0.1)
     for name in ("monitor", "mode", "best_score", "min_delta", "state_key"):
         assert getattr(stop, name) == getattr(expected, name), name

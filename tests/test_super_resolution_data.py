@@ -10,7 +10,7 @@ from metamixer.cli import main
 from metamixer.data import SuperResolutionData
 from metamixer.data.super_resolution.pairs import ImagePairs, Patches
 from metamixer.data.super_resolution.quality import luma, psnr, ssim
-from metamixer.data.super_resolution.resizing import imresize
+from metamixer.data.super_resolution.resizing import _weights, imresize
 from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import SuperResolution
 from metamixer.training import command_line
@@ -60,6 +60,11 @@ class TestResizing:
         resized = imresize(plain, scale)
         assert resized.shape == (int(np.ceil(13 * scale)), int(np.ceil(10 * scale)), 3)
         assert (resized == 77).all()
+
+    def test_few_of_the_large_matrices_are_kept(self):
+        for side in range(10, 30):
+            imresize(np.zeros((side, side), np.uint8), 2)
+        assert _weights.cache_info().currsize <= 4
 
 
 class TestQuality:

@@ -1,3 +1,4 @@
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from metamixer.data.series.synthetic import FAMILIES, Chance, mixture, synthetic_batch
-from metamixer.errors import DIVERGED, USAGE_ERROR, DivergenceError
+from metamixer.errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError
 from metamixer.models import create_model
 from metamixer.training import zero_shot
 from metamixer.training.muon import orthogonal
@@ -85,7 +86,7 @@ def train(tmp_path, capsys):
 
     def train(*options):
         (tmp_path / "tiny.yaml").write_text("network: {depth: 1, dim: 16}\nwindows: [[64, 16, 8]]")
-        code = main([str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run"), "--minutes", "0", *options])
+        code = main([str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run"), "--minutes", "1", *options])
         return code, capsys.readouterr().err
 
     return train
@@ -97,6 +98,32 @@ def test_a_device_that_is_absent_is_one_line(device, train, tmp_path):
     assert code == USAGE_ERROR
     assert said.startswith(f"metamixer: error: device {device!r} is not available; choose from: cpu")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "0", "-1"])
+def test_a_length_that_is_none_is_one_line(minutes, train, tmp_path):
+    said = f"metamixer: error: minutes {float(minutes)}, expected a number above 0\n"
+    assert train("--minutes", minutes) == (USAGE_ERROR, said)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_a_file_is_one_line(train, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    assert train() == (USAGE_ERROR, f"metamixer: error: {tmp_path / 'run'}: File exists\n")
+
+
+def test_a_full_disk_keeps_the_checkpoint(tmp_path):
+    training = ZeroShotTraining(TINY, tmp_path / "run")
+    training.save()
+    training.update(0.5)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"last.pt: can't be written \(File too large\)"):
+            training.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert ZeroShotTraining(TINY, tmp_path / "run").step == 0
 
 
 def test_weights_that_do_not_fit_are_one_line(train, tmp_path):

@@ -1,11 +1,15 @@
 """A training run from the command line: its files, how it resumes, how it stops."""
 
 import csv
+import logging
+import multiprocessing
 import os
 import resource
 import shlex
 import signal
 import subprocess
+import sys
+import warnings
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +28,7 @@ from metamixer.commands.training import next_commands
 from metamixer.errors import DivergenceError, InputError
 from metamixer.tasks import Classification
 from metamixer.tasks.task import fastest_layout
-from metamixer.training.command_line import EndTogether
+from metamixer.training.end_together import EndTogether, exit_code
 from metamixer.training.run_folder import SaveConfigInRun
 from short_runs import DIGITS_EPOCHS, DIGITS_STEPS, fit, write_digits_recipe
 
@@ -51,6 +55,12 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+def settings():
+    """What a run changes for itself in the process."""
+    levels = [logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")]
+    return torch.get_float32_matmul_precision(), levels, warnings.filters[:]
+
+
 def states(run):
     """The averaged weights that are saved, and the weights with which training continues."""
     checkpoint = torch.load(run / "last.ckpt", weights_only=True)
@@ -61,8 +71,9 @@ def states(run):
 
 
 def test_a_run_leaves_checkpoints_configuration_and_logs_and_can_be_drawn(recipe, tmp_path, capsys):
-    run = tmp_path / "run"
+    run, before = tmp_path / "run", settings()
     assert fit(recipe(), run) == 0
+    assert settings() == before
     assert {"best.ckpt", "last.ckpt", "config.yaml", "logs"} <= {path.name for path in run.iterdir()}
     assert not list(run.glob(".*part"))
     with next(run.glob("logs/*/metrics.csv")).open() as file:
@@ -249,6 +260,28 @@ def test_a_waiting_process_ends_with_the_status_of_the_other(code, error):
     with pytest.raises(error, match="another process of this run"):
         EndTogether().on_exception(trainer, None, RuntimeError("Connection closed by peer"))
     assert (refused.wait(timeout=10), waiting.wait(timeout=10)) == (code, -signal.SIGKILL)
+
+
+def test_a_forked_process_has_an_exit_code():
+    process = multiprocessing.get_context("fork").Process(target=sys.exit, args=(3,))
+    process.start()
+    assert exit_code(process) == 3
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        {"max_epochs": 6, "max_steps": -1, "estimated_stepping_batches": 60},
+        {"max_epochs": -1, "max_steps": 60, "estimated_stepping_batches": 60},
+        {"max_epochs": 100, "max_steps": 60, "estimated_stepping_batches": 60},
+    ],
+)
+def test_each_train_size_has_an_equal_part_of_the_training(length):
+    task, sides = Classification("ffnet_nano", 2, train_sizes=[32, 40, 48]), []
+    for epoch in range(6):
+        task._trainer = SimpleNamespace(current_epoch=epoch, global_step=10 * epoch, **length)
+        sides.append(task._resized(torch.zeros(1, 3, 64, 64)).shape[-1])
+    assert sides == [32, 32, 40, 40, 48, 48]
 
 
 @pytest.mark.parametrize(("device", "precision", "layout"), [

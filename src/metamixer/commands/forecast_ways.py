@@ -45,9 +45,9 @@ def loaded_forecaster(
 
     given = {name: value for name, value in settings.items() if value not in (None, False, (), [])}
     place = {"horizon": horizon, "lookback": lookback, "device": device, "backend": backend}
-    forecaster = Forecaster.load(checkpoint, **place, **given)
-    forecaster.fill_gaps = fill_gaps
-    return forecaster
+    if not fill_gaps:
+        given["fill_gaps"] = False
+    return Forecaster.load(checkpoint, **place, **given)
 
 
 def new_forecaster(

@@ -121,7 +121,7 @@ class Files:
         """The predictions of a few inputs, or what went wrong with each."""
         rows: dict[str, dict[str, Any]] = {}
         shard.announce(batch[0].name)
-        with ExitStack() as files, bomb_guard(self.max_pixels), warnings.catch_warnings(action="ignore"):
+        with ExitStack() as files, warnings.catch_warnings(action="ignore"), bomb_guard(self.max_pixels):
             paths: dict[str, Path] = {}
             for given in batch:
                 try:

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def find_sources(given: str, suffixes: Sequence[str], place: str = "") -> Iterat
 
 
 def read_source(source: Source, done: Container[str] = ()) -> Iterator[Given]:
-    """The inputs of a source that aren't done; a row without a path is named by its file and number."""
+    """The inputs of a source that aren't done; a row without a path of its own is named by its file and number."""
     if source.row_group == NOT_UTF8:
         raise InputError(f"{source.name}: its name isn't UTF-8, expected a file whose name is")
     if source.row_group is None:
@@ -232,14 +233,16 @@ def _columns(schema: pyarrow.Schema, name: str) -> tuple[str | None, str | None]
 
 
 def _row_names(file: parquet.ParquetFile, source: Source, paths: str | None) -> list[str]:
-    """The names of the rows of a row group."""
+    """The names of the rows of a row group: their paths, with file and row where a path isn't the only one."""
     first = sum(file.metadata.row_group(i).num_rows for i in range(source.row_group))
     rows = range(first, first + file.metadata.row_group(source.row_group).num_rows)
-    named = [None] * len(rows)
-    if paths:
-        column = file.read_row_group(source.row_group, columns=[paths]).column(0).to_pylist()
-        named = [value.get("path") if isinstance(value, dict) else value for value in column]
-    return [name or f"{source.name}:{row}" for name, row in zip(named, rows, strict=True)]
+    if paths is None:
+        return [f"{source.name}:{row}" for row in rows]
+    column = file.read(columns=[paths]).column(0).to_pylist()
+    named = [value.get("path") if isinstance(value, dict) else value for value in column]
+    count = Counter(named)
+    places = {row: f"{source.name}:{row}" + (f"/{named[row]}" if named[row] else "") for row in rows}
+    return [named[row] if named[row] and count[named[row]] == 1 else places[row] for row in rows]
 
 
 def _contents(batch: pyarrow.RecordBatch) -> list[bytes | None]:

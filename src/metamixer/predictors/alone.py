@@ -95,6 +95,7 @@ class Alone:
             "levels": list(map(float, wanted.levels)),
             "quantiles": list(map(float, wanted.quantiles)),
             "positive": bool(wanted.positive),
+            "fill_gaps": bool(wanted.fill_gaps),
             "time": wanted.time,
         }
         write_alone(path, self.network, kept, model=PACKAGED)

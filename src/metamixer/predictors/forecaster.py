@@ -108,7 +108,14 @@ class Forecaster(Predictor):
     def wanted(self) -> Wanted:
         """What is asked of a forecast."""
         return Wanted(
-            self.horizon, self.levels, self.extra_quantiles, self.positive, self.known, self.time, self.device
+            self.horizon,
+            self.levels,
+            self.extra_quantiles,
+            self.positive,
+            self.known,
+            self.time,
+            self.device,
+            self.fill_gaps,
         )
 
     @property
@@ -217,6 +224,12 @@ class Forecaster(Predictor):
         self._device = find_device(device)
         if self.network is not None:
             super().to(device)
+
+    def deploy(self, backend: str | None, precision: str = "fp32", **example) -> None:
+        """As of `Predictor`; forecasting each series alone needs float32."""
+        if isinstance(self.way, Alone) and precision != "fp32":
+            raise InputError(f"precision {precision!r}, expected fp32, in which each series alone is forecast")
+        super().deploy(backend, precision, **example)
 
     def example(self) -> Tensor | None:
         """A window of noise for a network of one table; the other networks take several tensors."""

@@ -33,6 +33,7 @@ class Wanted:
     known: tuple[str, ...] = ()
     time: str | None = None
     device: torch.device = torch.device("cpu")
+    fill_gaps: bool = True
 
 
 @dataclass(frozen=True)

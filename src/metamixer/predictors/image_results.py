@@ -1,5 +1,6 @@
 """Results that are images, of the same type as the input: an array, a tensor or a Pillow image."""
 
+from contextlib import nullcontext
 from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Self
@@ -115,7 +116,10 @@ class PillowImage(ImageResult, Image.Image):
         if self.file is None or format or options:
             if format is None and path.suffix.lower() not in Image.registered_extensions():
                 raise InputError(f"{path}: expected a name that ends in one of {', '.join(SUFFIXES)}")
-            Image.Image.save(self, path, format, **{**metadata_of(self), **options})
+            form = format or Image.registered_extensions()[path.suffix.lower()]
+            # Only Pillow itself can append to the file that is there.
+            with nullcontext(path) if options.get("append") else written_whole(path) as target:
+                Image.Image.save(self, target, form, **{**metadata_of(self), **options})
             return path
         if path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{path}: expected a name that ends in one of {', '.join(SUFFIXES)}")

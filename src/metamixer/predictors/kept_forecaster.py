@@ -56,6 +56,7 @@ class KeptForecaster(TypedDict):
     layout: NotRequired[KeptLayout]
     quantiles: NotRequired[dict[str, list[list[Finite | None]]]]
     positive: NotRequired[bool]
+    fill_gaps: NotRequired[bool]
     frequency: NotRequired[Annotated[str, StringConstraints(max_length=40)]]
 
 
@@ -78,6 +79,7 @@ class KeptAlone(TypedDict):
     levels: NotRequired[list[Annotated[float, Field(ge=1, lt=100)]]]
     quantiles: NotRequired[list[Annotated[float, Field(gt=0, lt=1)]]]
     positive: NotRequired[bool]
+    fill_gaps: NotRequired[bool]
     time: NotRequired[str | None]
 
 
@@ -120,10 +122,10 @@ def read_together(
 ) -> tuple[Fitted, dict[str, Any]]:
     """The state of a forecaster of a table's series together, and the keywords of `Forecaster` for its network.
 
-    given: keywords that replace the file's, `positive` alone; horizon, lookback: as expected. Raises InputError for
-    other keywords, and if the network's horizon and lookback differ.
+    given: keywords that replace the file's, of `positive` and `fill_gaps`; horizon, lookback: as expected. Raises
+    InputError for other keywords, and if the network's horizon and lookback differ.
     """
-    refused = [name for name in given if name != "positive"]
+    refused = [name for name in given if name not in ("positive", "fill_gaps")]
     if refused:
         raise InputError(f"{refused[0]}, expected none: the forecaster was trained with its own")
     kept, arguments = read_kept(info)
@@ -134,12 +136,13 @@ def read_together(
     model_args = {name: value for name, value in arguments.items() if name not in ("variables", *own)}
     fitted = fitted_of(kept)
     settings = {"model": info["model"], "model_args": model_args, "levels": tuple(fitted.quantiles)}
-    settings |= {"time": None if fitted.layout.long else fitted.layout.time, "positive": kept.get("positive", False)}
+    settings |= {"time": None if fitted.layout.long else fitted.layout.time}
+    settings |= {"positive": kept.get("positive", False), "fill_gaps": kept.get("fill_gaps", True)}
     return fitted, {**own, **settings, **given}
 
 
-def keep(fitted: Fitted, *, positive: bool) -> dict[str, Any]:
-    """The plain values that a file keeps."""
+def keep(fitted: Fitted, asked: Mapping[str, bool]) -> dict[str, Any]:
+    """The plain values that a file keeps; asked: see `write_fitted`."""
     kept = {
         "names": list(fitted.names),
         "time": fitted.layout.time,
@@ -149,21 +152,21 @@ def keep(fitted: Fitted, *, positive: bool) -> dict[str, Any]:
             f"{level:g}": [[None if math.isnan(margin) else margin for margin in row] for row in quantile]
             for level, quantile in fitted.quantiles.items()
         },
-        "positive": positive,
+        **asked,
     }
     return kept if fitted.frequency is None else {**kept, "frequency": fitted.frequency.name}
 
 
 def write_fitted(
-    path: str | Path, network: Network, fitted: Fitted, *, model: str, model_args: Mapping[str, Any], positive: bool
+    path: str | Path, network: Network, fitted: Fitted, *, model: str, model_args: Mapping[str, Any], **asked: bool
 ) -> None:
     """Write a fitted forecaster; raises InputError for the network of an exported file.
 
-    positive: clip forecasts and bounds at zero.
+    asked: `positive` and `fill_gaps` of `Forecaster`.
     """
     expect_weights(path, network)
     args = {"variables": len(fitted.names), **model_args}
-    info = network_info(model, args, task=FORECASTING.name, preprocessing=keep(fitted, positive=positive))
+    info = network_info(model, args, task=FORECASTING.name, preprocessing=keep(fitted, asked))
     save_network(network, {**info, "fused": True}, path)
 
 

@@ -99,5 +99,5 @@ class Together:
     def write(self, path: str | Path, wanted: Wanted) -> None:
         """Write the network and everything that prediction needs."""
         args = {"lookback": self.lookback, "horizon": wanted.horizon, **self.model_args}
-        how = {"model": self.model, "model_args": args, "positive": bool(wanted.positive)}
-        write_fitted(path, self.network, self.fitted, **how)
+        asked = {"positive": bool(wanted.positive), "fill_gaps": bool(wanted.fill_gaps)}
+        write_fitted(path, self.network, self.fitted, model=self.model, model_args=args, **asked)

@@ -11,7 +11,8 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from ..data.images.class_names import keep_classes, match_classes
-from ..errors import InputError
+from ..data.preprocessing import LARGEST_SIDE
+from ..errors import InputError, at_least, expect_integer, from_zero_to_one
 from ..models.registry import expect_classifier
 from ..models.tasks import CLASSIFICATION
 from .distillation import Distillation
@@ -64,6 +65,11 @@ class Classification(Task):
         compile: Compile = False,
     ):
         expect_classifier(model)
+        from_zero_to_one("model.label_smoothing", label_smoothing)
+        at_least("model.mixup", mixup, 0)
+        at_least("model.cutmix", cutmix, 0)
+        for size in train_sizes:
+            expect_integer("model.train_sizes", size, 1, LARGEST_SIDE)
         args = {**(model_args or {}), "num_classes": num_classes}
         super().__init__(model, args, optimization, initial=initial, new_classifier=new_classifier, compile=compile)
         self.num_classes = num_classes
@@ -155,8 +161,11 @@ class Classification(Task):
     def _resized(self, images: Tensor) -> Tensor:
         if not self.train_sizes:
             return images
-        share = self.current_epoch / max(self.trainer.max_epochs or 1, 1)
-        size = self.train_sizes[min(int(share * len(self.train_sizes)), len(self.train_sizes) - 1)]
+        if self.trainer.max_steps > 0:
+            done = self.global_step / self.trainer.estimated_stepping_batches
+        else:
+            done = self.current_epoch / self.trainer.max_epochs
+        size = self.train_sizes[min(int(done * len(self.train_sizes)), len(self.train_sizes) - 1)]
         if size == images.shape[-1]:
             return images
         return F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)

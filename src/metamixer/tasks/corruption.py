@@ -37,15 +37,16 @@ class CorruptionRobustness(Classification):
             raise InputError(
                 f"CorruptionRobustness: command {stage}, expected test: the corrupted images are for evaluation only"
             )
-        names = self.trainer.datamodule.corruptions
-        self.accuracies = nn.ModuleDict({name: MulticlassAccuracy(self.num_classes, average="micro") for name in names})
+        self.corruptions = list(self.trainer.datamodule.corruptions)
+        self.accuracies = nn.ModuleList(MulticlassAccuracy(self.num_classes, average="micro") for _ in self.corruptions)
 
     def test_step(self, batch: Sequence[Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         logits, labels = self.evaluate(batch)
-        list(self.accuracies.values())[dataloader_idx].update(logits, labels)
+        self.accuracies[dataloader_idx].update(logits, labels)
 
     def on_test_epoch_end(self) -> None:
-        errors = {name: 1 - accuracy.compute().item() for name, accuracy in self.accuracies.items()}
+        accuracies = zip(self.corruptions, self.accuracies, strict=True)
+        errors = {name: 1 - accuracy.compute().item() for name, accuracy in accuracies}
         self.log_dict({f"test/error/{name}": error for name, error in errors.items()})
         self.log("test/mean_error", sum(errors.values()) / len(errors))
         if set(ALEXNET_ERRORS) <= set(errors):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
+from ..errors import InputError, above_zero, from_zero_to_one
 from .teacher import Teacher as Teacher
 
 
@@ -24,6 +24,8 @@ class Distillation:
     def __init__(self, teacher: Teacher, *, kind: str = "hard", alpha: float = 0.5, tau: float = 1.0):
         if kind not in MATCHES:
             raise InputError(f"distillation kind {kind!r}, expected {', '.join(map(repr, MATCHES))}")
+        from_zero_to_one("distillation.alpha", alpha)
+        above_zero("distillation.tau", tau)
         self.teacher = teacher
         self.kind = kind
         self.alpha = alpha

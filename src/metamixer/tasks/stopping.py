@@ -2,6 +2,9 @@
 
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
+
+from ..errors import InputError
 
 
 class EarlyStop(EarlyStopping):
@@ -28,6 +31,12 @@ class EarlyStop(EarlyStopping):
             if mode != self.mode:
                 self.mode, self.best_score, self.min_delta = mode, -self.best_score, -self.min_delta
         super().setup(trainer, pl_module, stage)
+
+    def _validate_condition_metric(self, logs: dict[str, Tensor]) -> bool:
+        """Of Lightning, which raises a RuntimeError instead."""
+        if self.monitor not in logs:
+            raise InputError(f"EarlyStop.monitor {self.monitor!r}, expected one of {', '.join(logs)}")
+        return True
 
     @property
     def state_key(self) -> str:

@@ -66,8 +66,8 @@ class Teacher(nn.Module):
         self.std = tuple(std or own.get("std", Preprocessing.std))
         expect_statistics(self.mean, self.std, (1, 3))
         self.classes = list(classes) if classes is not None else None
-        if any(index < 0 for index in self.classes or ()):
-            raise InputError(f"teacher.classes {self.classes}, expected indices from 0")
+        if self.classes is not None and (not self.classes or min(self.classes) < 0):
+            raise InputError(f"teacher.classes {self.classes}, expected at least one index, from 0")
         self.bfloat16 = bfloat16
         self.stages = list(stages)
         if self.stages and not hasattr(self.model, "forward_intermediates"):
@@ -178,7 +178,7 @@ def pooled(features: Tensor) -> Tensor:
 
 
 class Exported(nn.Module):
-    """An exported file as a module, for batches of any size."""
+    """An exported file as a module, for batches of any size on any device; it computes on the CPU."""
 
     def __init__(self, runtime: Runtime, path: str | Path):
         super().__init__()
@@ -187,7 +187,7 @@ class Exported(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, C, H, W) -> logits (B, classes)."""
-        return self.runtime.any_batch(images.float())
+        return self.runtime.any_batch(images.float().cpu()).to(images.device)
 
 
 def fingerprint(network: nn.Module) -> str:

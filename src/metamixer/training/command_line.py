@@ -21,7 +21,7 @@ from ..models.tasks import CLASSIFICATION
 from ..system.allocator import keep_freed_memory
 from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
-from .embedded import interrupts_kept
+from .embedded import interrupts_kept, settings_kept
 from .end_together import EndTogether
 from .horizon import expand_horizon, expect_forecasting, model_class
 from .last_checkpoint import LastCheckpoint
@@ -229,7 +229,7 @@ def as_list(setting: Any) -> list[Any]:
 
 
 def use_fast_settings() -> None:
-    """Faster settings that don't change results (`benchmarks/training_step.py`)."""
+    """Faster settings (`benchmarks/training_step.py`); float32 products on a GPU are TF32, with 10 bits of mantissa."""
     keep_freed_memory()
     torch.set_float32_matmul_precision("high")
 
@@ -238,7 +238,7 @@ def run(arguments: list[str]) -> TrainingCLI:
     """Run `fit`, `validate` or `test` with their arguments."""
     arguments = list(with_recipes(arguments))
     check_recipes(arguments)
-    with naming_recipes(arguments):
+    with naming_recipes(arguments), settings_kept():
         return _run(arguments)
 
 

@@ -4,7 +4,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -35,6 +35,18 @@ def quiet_lightning() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextmanager
+def settings_kept() -> Iterator[None]:
+    """Restore PyTorch's precision of matrix products, Lightning's log levels and the filters of warnings."""
+    with ExitStack() as stack, warnings.catch_warnings():
+        with suppress(RuntimeError):  # set by PyTorch's newer options, which have no such name
+            stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.profilers"):
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+        yield
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Ending all processes of a run when one of them fails."""
 
+from multiprocessing.process import BaseProcess
 from subprocess import Popen, TimeoutExpired
 
 from lightning import LightningModule, Trainer
@@ -35,8 +36,11 @@ class EndTogether(Callback):
             raise error("another process of this run ended by the error above") from None
 
 
-def exit_code(process: Popen) -> int | None:
+def exit_code(process: Popen | BaseProcess) -> int | None:
     """The exit code of a process that may be about to exit; None if it keeps running."""
+    if isinstance(process, BaseProcess):  # of ddp_spawn and ddp_fork
+        process.join(SECONDS_TO_END)
+        return process.exitcode
     try:
         return process.wait(SECONDS_TO_END)
     except TimeoutExpired:

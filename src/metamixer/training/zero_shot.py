@@ -8,8 +8,8 @@ follows the time: a cosine that ends at zero after `--minutes` of training in to
 """
 
 import argparse
+import io
 import json
-import os
 import signal
 import sys
 import time
@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from ..checkpoints.ours import load_checkpoint, network_info, save_network
 from ..data.series.synthetic import SeriesBatch, synthetic_batch
-from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, naming, printable
+from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, above_zero, at_least, naming, printable
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 from ..models.tasks import ZERO_SHOT
 from ..system.device import find_device
+from ..system.files import written_whole
 from ..system.metadata import STRICT, Keywords, Positive, read_as
 from ..system.yaml_files import read_yaml
 from .muon import Muon
@@ -178,9 +179,10 @@ class ZeroShotTraining:
             "step": self.step,
             "seconds": self.seconds,
         }
-        new = self.checkpoint.with_suffix(".new")
-        torch.save(state, new)
-        os.replace(new, self.checkpoint)
+        file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
+        torch.save(state, file)
+        with written_whole(self.checkpoint) as part:
+            part.write_bytes(file.getbuffer())
         network = FFNetTSZero(**self.recipe.network)
         network.load_state_dict(self.averaged)
         seen = {
@@ -254,12 +256,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
+        above_zero("minutes", options.minutes)
+        at_least("checkpoint-seconds", options.checkpoint_seconds, 0)
         recipe = read_recipe(options.recipe)
         training = ZeroShotTraining(recipe, options.out, device=options.device, start=options.start)
         training.run(options.minutes, every=options.checkpoint_seconds)
-    except (InputError, DivergenceError) as error:
-        print(f"metamixer: error: {printable(error)}", file=sys.stderr)
-        return USAGE_ERROR if isinstance(error, InputError) else DIVERGED
+    except (InputError, DivergenceError, OSError) as error:
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else error
+        print(f"metamixer: error: {printable(said)}", file=sys.stderr)
+        return DIVERGED if isinstance(error, DivergenceError) else USAGE_ERROR
     return 0
 
 

@@ -31,7 +31,7 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.where(x <= 1, inner, np.where(x <= 2, outer, 0))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)  # both sides, for there and back; a large photograph's take 100 MiB each
 def _weights(size: int, scale: float) -> np.ndarray:
     """The matrix (new size, size) that resizes one axis; the border is replicated."""
     new_size = int(np.ceil(size * scale - 1e-9))
