@@ -215,7 +215,7 @@ WEIGHTS: tuple[Weights, ...] = (
     ),
     _photograph(2, 0.0, "3f746ebb580af3304278ddb23aad6e4d4e2213224da97320d9a3d4eb272c3986"),
     _photograph(3, 0.0, "c20efba62a4dc2be74a3e5b36c1076e1659e3cb4da2cd9c02f33591af07d6ea7"),
-    _photograph(4, 0.0, "x4"),
+    _photograph(4, 0.0, "e863a2d7de88ff1ad8a656a3f7174860b2f82ec052301619319ee2fa68e88d4d"),
     Weights(
         "ffnet_ts_zero",
         "ffnet_ts_zero",
