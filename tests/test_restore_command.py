@@ -108,7 +108,7 @@ class TestRestore:
             (("absent.png",), "absent.png: no such file"),
             (("a.png", "--strength", "2"), "strength 2.0, expected 0 to 1"),
             (("a.png", "--strength", "much"), "strength 'much', expected a number"),
-            (("a.png", "--scale", "3", "--model", "ffnet_restore"), "there are some for scale 1 only"),
+            (("a.png", "--scale", "4"), "there are some for scales 1, 2, 3"),
             (("a.png", "--scale", "7"), "scale 7, expected one of 1, 2, 3, 4"),
             (("a.png", "--memory", "0"), "memory 0 MiB, expected at least"),
             (("a.png", "--ensemble", "3"), "ensemble 3, expected one of 1, 2, 4, 8"),

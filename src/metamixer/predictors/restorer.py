@@ -161,20 +161,25 @@ def check_strength(strength: float | None) -> None:
 def found_weights(network: str | None, scale: int | None) -> tuple[Weights | None, Weights | None]:
     """The weights for color and for gray images, at least one of them; raises InputError if there are none.
 
-    scale: None: the smallest that the network has weights for.
+    network: whose weights are preferred; those of another one serve a scale for which it has none. scale: None: the
+    smallest that the network has weights for.
     """
-    known = weights_for(RESTORATION.name, network=network)
-    if not known:
+    own = weights_for(RESTORATION.name, network=network)
+    if not own:
         raise InputError(f"no weights for {RESTORATION.name} are packaged, expected --checkpoint FILE")
-    scales = sorted({weights.arguments.get("scale", 1) for weights in known})
-    scale = scales[0] if scale is None else scale
-    if scale not in scales:
-        known = "scale 1 only" if scales == [1] else f"scales {', '.join(map(str, scales))}"
+    scale = min(map(scale_of, own)) if scale is None else scale
+    known = weights_for(RESTORATION.name)
+    fitting = [weights for weights in (*own, *known) if scale_of(weights) == scale]
+    if not fitting:
+        scales = sorted(set(map(scale_of, known)))
+        found = "scale 1 only" if scales == [1] else f"scales {', '.join(map(str, scales))}"
         raise InputError(
-            f"scale {scale}: no weights are packaged, expected --checkpoint FILE; there are some for {known}"
+            f"scale {scale}: no weights are packaged, expected --checkpoint FILE; there are some for {found}"
         )
-    color, gray = (
-        next((w for w in known if (w.arguments.get("in_chans", 3), w.arguments.get("scale", 1)) == (n, scale)), None)
-        for n in (3, 1)
-    )
+    color, gray = (next((each for each in fitting if each.arguments.get("in_chans", 3) == n), None) for n in (3, 1))
     return color, gray
+
+
+def scale_of(weights: Weights) -> int:
+    """How many times larger the results of its network are."""
+    return weights.arguments.get("scale", 1)
