@@ -172,6 +172,16 @@ def test_a_run_is_resumed_from_every_folder_but_not_on_other_data(write, tmp_pat
     assert len(trainings) == 2
 
 
+def test_a_run_of_an_earlier_version_is_resumed(tmp_path, trainings):
+    """It had its split in the folder `split`, and relative paths in split.json, or none."""
+    write_classes(tmp_path / "data")
+    metamixer.train(tmp_path / "data", out=tmp_path / "run", epochs=100)
+    (tmp_path / "run" / "data_1").rename(tmp_path / "run" / "split")
+    (tmp_path / "run" / "split.json").unlink()
+    metamixer.train(tmp_path / "data", out=tmp_path / "run", resume=True)
+    assert len(trainings) == 2
+
+
 def test_a_run_on_splits_of_the_user_is_not_resumed_with_more_images(tmp_path, trainings, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for part in ("train", "val"):

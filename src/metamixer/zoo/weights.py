@@ -22,8 +22,8 @@ DATA: dict[str, str] = {
     "DIV2K": "data.vision.ee.ethz.ch/cvl/DIV2K, for academic research",
     "DF2K": "DIV2K and Flickr2K, for academic research",
     "491 images": "T91, BSDS200 and the 200 new test images of BSDS500, published for research",
-    "891 images": "Train400 (github.com/cszn/DnCNN), T91, BSDS200 and the 200 new test images of BSDS500, published for "
-    "research",
+    "891 images": "Train400 (github.com/cszn/DnCNN), T91, BSDS200 and the 200 new test images of BSDS500, "
+    "published for research",
     "SemanticKITTI": "semantic-kitti.org, CC BY-NC-SA 4.0, on KITTI's scans",
     "synthetic series": "made by metamixer.data.series.synthetic",
 }

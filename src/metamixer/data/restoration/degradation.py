@@ -170,7 +170,8 @@ DEGRADATIONS: dict[str, Degradation] = {
     ),
     "photograph": Degradation(large=sometimes(Blur((0.2, 1.0)), 0.5), small=_PHOTOGRAPH),
     "photograph_or_jpeg": Degradation(
-        large=sometimes(Blur((0.2, 1.0)), 0.3), small=OneOf([_PHOTOGRAPH, Jpeg((40, 95)), unchanged], [0.6, 0.35, 0.05])
+        large=sometimes(Blur((0.2, 1.0)), 0.3),
+        small=OneOf([_PHOTOGRAPH, Jpeg((40, 95)), _ANY_NOISE, unchanged], [0.45, 0.3, 0.2, 0.05]),
     ),
     **{f"noise_{std}": Degradation(Noise((std, std))) for std in (15, 25, 50)},
     **{f"jpeg_{quality}": Degradation(Jpeg((quality, quality), (2,))) for quality in (10, 20, 40, 75)},

@@ -73,7 +73,12 @@ def write_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> Path:
 
 
 def expect_split_of(data: OwnData, path: str | Path, out: Path) -> None:
-    """Raise InputError unless the data has the files of the run in `out`, in the same splits."""
+    """Raise InputError unless the data has the files of the run in `out`, in the same splits.
+
+    Runs of earlier versions, which have no folder `data_N`, listed their files in another way: they aren't compared.
+    """
+    if next(out.glob("data_*"), None) is None:
+        return
     with tempfile.TemporaryDirectory() as folder:
         data.prepare(Path(folder))
         now = Path(folder, SPLIT).read_text(encoding="utf-8")
