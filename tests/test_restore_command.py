@@ -111,7 +111,7 @@ class TestRestore:
             (("a.png", "--scale", "4"), "there are some for scales 1, 2, 3"),
             (("a.png", "--scale", "7"), "scale 7, expected one of 1, 2, 3, 4"),
             (("a.png", "--memory", "0"), "memory 0 MiB, expected at least"),
-            (("a.png", "--ensemble", "3"), "ensemble 3, expected one of 1, 2, 4, 8"),
+            (("a.png", "--ensemble", "3"), "error: ensemble 3, expected one of 1, 2, 4, 8"),
             (("a.png", "--out", "a.png"), "a.png: is"),
             (("a.png", "--out", "b.txt"), "out 'b.txt', expected a name that ends in one of .png"),
             (("a.png", "--max_pixels", "100"), "more than 100 pixels"),

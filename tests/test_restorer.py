@@ -114,7 +114,7 @@ class TestEnsemble:
         np.testing.assert_allclose(tiled(image), whole(image), rtol=0, atol=1e-5)
 
     def test_a_wrong_size_is_named(self, checkpoint):
-        with pytest.raises(InputError, match="ensemble 3, expected one of 1, 2, 4, 8"):
+        with pytest.raises(InputError, match=r"^ensemble 3, expected one of 1, 2, 4, 8"):
             Restorer.load(checkpoint, ensemble=3)
 
 

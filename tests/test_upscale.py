@@ -316,7 +316,7 @@ class TestCommand:
             (("{a}", "--backend", "bogus"), "backend 'bogus', expected one of auto"),
             (("{a}", "--max_pixels", "-3"), "max_pixels -3, expected at least 1"),
             (("{a}", "--memory", "0"), "memory 0 MiB, expected at least"),
-            (("{a}", "--ensemble", "3"), "ensemble 3, expected one of 1, 2, 4, 8"),
+            (("{a}", "--ensemble", "3"), "error: ensemble 3, expected one of 1, 2, 4, 8"),
             (("{a}", "--memory", "-1"), "memory -1 MiB, expected at least"),
             (("{a}", "--checkpoint", "absent.safetensors"), "absent.safetensors: no such file"),
         ],

@@ -288,7 +288,13 @@ def test_models_as_json_tells_all(capsys):
     row = rows["cascade_mask_rcnn_ffnet_4"]
     assert row["url"] == f"{RELEASE}/casc_mask_rcnn_ffnet_4_fpn_3x_coco.zip"
     assert (row["figures"], row["weights"], row["licence"]) == ([53.4, 45.9], "download 549 MB", "Apache-2.0")
-    assert rows["cascade_mask_rcnn_ffnet_nano"]["weights"] == "not published"
+    assert rows["cascade_mask_rcnn_ffnet_nano"]["weights"] == "no weights"
+
+
+def test_models_says_where_published_weights_without_a_download_are(capsys):
+    assert main(["models", "--task", "points"]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ffnet_3d ")]
+    assert line.endswith("published, see docs/points.md")
 
 
 def test_models_names_the_test_set_of_each_restorer(capsys):

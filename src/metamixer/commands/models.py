@@ -11,6 +11,9 @@ from .output import Output
 COLUMNS = "{name:29s}{parameters:>9s}{macs:>11s}{pixels:>11s}  {figures:36s}{weights}"
 HEADINGS = {"parameters": "params", "macs": "MACs", "pixels": "pixels", "weights": "weights"}
 
+PUBLISHED = {"ffnet_3d": "published, see docs/points.md"}
+"""Networks whose published weights have no entry, as they aren't downloaded, and what to say instead."""
+
 Entry = tuple[str, Network, Weights | None]
 """A name, its network's size, and its weights if any are available."""
 
@@ -59,7 +62,7 @@ def row(name: str, network: Network, weights: Weights | None) -> str:
         macs="" if network.macs is None else f"{network.macs / 1e9:.2f} G",
         pixels="" if not width else str(width) if height == width else f"{height}x{width}",
         figures=figures_of(network, weights),
-        weights=place_of(weights),
+        weights=place_of(name, weights),
     )
 
 
@@ -81,10 +84,10 @@ def with_sets(values: Sequence[str], tests: Sequence[str]) -> Sequence[str]:
     return [value if name == last else f"{name} {value}" for value, name, last in named]
 
 
-def place_of(weights: Weights | None) -> str:
+def place_of(name: str, weights: Weights | None) -> str:
     """Where to find the weights."""
     if weights is None:
-        return "not published"
+        return PUBLISHED.get(name, "no weights")
     return "in the package" if weights.packaged else f"download {weights.megabytes:g} MB"
 
 
@@ -98,7 +101,7 @@ def about(name: str, network: Network, weights: Weights | None) -> dict[str, Any
         "pixels": network.pixels,
         "metric": METRICS[network.task].name,
         "figures": weights.figures if weights else network.figures,
-        "weights": place_of(weights),
+        "weights": place_of(name, weights),
     }
     if weights is None:
         return known

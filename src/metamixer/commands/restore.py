@@ -45,9 +45,9 @@ def restore(
             one image, the folder restored for several, with _2 added if that exists.
         model: a name from `metamixer models`; default: ffnet_restore, which is in the package.
         checkpoint: a checkpoint of a training run, or an exported file.
-        compare: also write NAME_compare.jpg with before and after side by side.
+        compare: also write an image with before and after side by side, named like the result with _compare.jpg.
         overwrite: replace existing results.
-        ensemble: 2, 4 or 8: the mean over as many mirrored and turned images: better, and as many times slower.
+        ensemble: 1, 2, 4 or 8: the mean over as many mirrored and turned images: better, and as many times slower.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
         max_pixels: maximum number of pixels; larger images are refused before decoding.
         json: file for the result as JSON; "-" for standard output, without other lines.

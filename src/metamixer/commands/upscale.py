@@ -53,9 +53,9 @@ def upscale(
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         weights: clean or photo, which enlarges neither noise nor JPEG blocks; default: photo for JPEG and lossy WebP
             files and where noise or traces of JPEG are found, clean for others.
-        compare: also write NAME_compare.jpg with bicubic and the network side by side.
+        compare: also write an image with bicubic and the network side by side, named like the result with _compare.jpg.
         overwrite: replace existing results.
-        ensemble: 2, 4 or 8: the mean over as many mirrored and turned images: better, and as many times slower.
+        ensemble: 1, 2, 4 or 8: the mean over as many mirrored and turned images: better, and as many times slower.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
         max_pixels: maximum number of pixels; larger images are refused before decoding.
         json: file for the result as JSON; "-" for standard output, without other lines.

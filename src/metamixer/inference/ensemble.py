@@ -4,10 +4,18 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ..errors import InputError
+
 ENSEMBLES = (1, 2, 4, 8)
 """Sizes of the ensemble: the image alone; mirrored as well; upside down too; turned by 90 degrees too."""
 
 Symmetry = Callable[[Tensor], Tensor]
+
+
+def check_ensemble(size: int | None) -> None:
+    """Raise InputError for a size that isn't one of `ENSEMBLES`; None: the default."""
+    if size not in (None, *ENSEMBLES):
+        raise InputError(f"ensemble {size!r}, expected one of {', '.join(map(str, ENSEMBLES))}")
 
 
 def mean_over_symmetries(network: Callable[[Tensor], Tensor], image: Tensor, size: int) -> Tensor:
