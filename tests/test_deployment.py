@@ -19,6 +19,7 @@ from torch import nn
 import metamixer
 from metamixer.checkpoints.source import info_of
 from metamixer.data import Preprocessing
+from metamixer.deployment import exporting
 from metamixer.deployment.backends import BACKENDS
 from metamixer.deployment.description import Description
 from metamixer.deployment.exporting import export, with_preprocessing
@@ -189,6 +190,18 @@ def test_an_executorch_program_gets_batches_that_it_has_memory_for(monkeypatch):
     x = torch.rand(35, 3)
     assert torch.equal(module.ExecuTorch(b"", Path("net.pte"))(x), 2 * x)
     assert taken == [16, 16, 3]
+
+
+def test_an_operator_that_the_runtime_lacks_is_named(network, tmp_path, monkeypatch):
+    """As in an ExecuTorch program that sorts: it is written, but can't be loaded."""
+
+    def load(path):
+        raise InputError(f"{path}: not readable") from RuntimeError("Failed to load method forward\nsecond line")
+
+    monkeypatch.setattr(exporting, "load_exported", load)
+    with pytest.raises(InputError, match=r"format 'torch': its runtime .*\(Failed to load method forward\): nothing"):
+        export(network, tmp_path / "net.pt2", format="torch", info=INFO)
+    assert not list(tmp_path.iterdir())
 
 
 @needs["openvino"]

@@ -188,7 +188,7 @@ def _proved(
     accuracy = None
     if quantization and quantization.validation is not None:
         program, accuracy = _within_drop(program, part, reference, quantization=quantization, write=write)
-    runtime = load_exported(part)
+    runtime = _loaded(part, report)
     inputs = samples if samples is not None else program.calibration
     in_every_size = _compared_in_every_size(report, runtime, program, reference)
     parity = in_every_size if inputs is None else compare(runtime.any_batch, reference, inputs.split(16))
@@ -204,6 +204,17 @@ def _proved(
         accuracy=accuracy,
         floating=_names_of(program),
     )
+
+
+def _loaded(part: Path, report: Report) -> Runtime:
+    """The file `part` in its runtime; raises InputError if that lacks an operator of it."""
+    try:
+        return load_exported(part)
+    except InputError as error:
+        raise InputError(
+            f"format {report.format!r}: its runtime can't load this network ({first_line(error.__cause__ or error)}): "
+            "nothing written"
+        ) from error
 
 
 def _compared_in_every_size(report: Report, runtime: Runtime, program: Program, reference: nn.Module) -> Parity:

@@ -61,4 +61,4 @@ def read(path: Path) -> ExecuTorch:
     except Exception as error:
         raise InputError(
             f"{path}: not a readable ExecuTorch program ({first_line(error)}): truncated, or of another version"
-        ) from None
+        ) from error  # which `export` names

@@ -59,7 +59,7 @@ def read(path: Path) -> LiteRt:
     except Exception as error:
         raise InputError(
             f"{path}: not a readable LiteRT file ({type(error).__name__}): truncated, or another kind of file"
-        ) from None
+        ) from error  # which `export` names
 
 
 def _describe(path: Path, text: str) -> None:
