@@ -18,7 +18,7 @@ from ..data.images.given import name_of, named_pictures
 from ..data.images.lossless import read_picture
 from ..deployment.runtime import Runtime
 from ..errors import InputError
-from ..inference.ensemble import ENSEMBLES, check_ensemble, mean_over_symmetries
+from ..inference.ensemble import ENSEMBLES, mean_over_symmetries
 from ..inference.tiles import Tile, split, split_fixed, tile_side
 from ..models import create_model
 from ..models.ffnet_sr import channels_per_pixel, receptive_field
@@ -66,12 +66,6 @@ class ImageToImage(Predictor):
     array: ClassVar[type[ImageArray]]
     tensor: ClassVar[type[ImageTensor]]
     picture: ClassVar[type[PillowImage]]
-
-    @classmethod
-    def load(cls, source: str | Path | None = None, *, ensemble: int | None = None, **settings) -> Self:
-        """`Predictor.load`; a wrong `ensemble` is refused before the file is read, so that no message names it."""
-        check_ensemble(ensemble)
-        return super().load(source, ensemble=ensemble, **settings)
 
     @classmethod
     def of(

@@ -13,6 +13,7 @@ from ..checkpoints.source import expect_name
 from ..data.images.lossless import quality_of
 from ..data.restoration.estimate import estimate
 from ..errors import InputError
+from ..inference.ensemble import check_ensemble
 from ..models import list_models
 from ..models.ffnet_sr import RESTORATION_SCALES
 from ..models.tasks import RESTORATION
@@ -67,6 +68,7 @@ class Restorer(ImageToImage):
         check_strength(strength)
         if scale is not None and scale not in RESTORATION_SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, RESTORATION_SCALES))}")
+        check_ensemble(settings.get("ensemble"))
         source = checkpoint if source is None else source
         if model is not None:
             expect_name(model, cls.task)

@@ -9,6 +9,7 @@ from PIL import Image
 from ..checkpoints.source import expect_name, weights_name
 from ..data.images.lossless import PictureFile
 from ..errors import InputError
+from ..inference.ensemble import check_ensemble
 from ..models import list_models
 from ..models.ffnet_sr import SCALES
 from ..models.tasks import SUPER_RESOLUTION
@@ -69,6 +70,7 @@ class Upscaler(ImageToImage):
         """`Predictor.load`; a name means its weights for `scale`; settings: also `memory` and `ensemble`."""
         if scale is not None and scale not in SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
+        check_ensemble(settings.get("ensemble"))
         source = checkpoint if source is None else source
         if model is not None:
             expect_name(model, cls.task)
