@@ -215,8 +215,8 @@ WEIGHTS: tuple[Weights, ...] = (
         data="891 images",
     ),
     _photograph(2, 33.31, "5e73dd5f35ff274dd0e72c243d6df736fd61d62729cee2aa32a1d03b6aeb2cf3"),
-    _photograph(3, 30.60, "d47ac6969cb8e735c4124f580c2ec08d03cac11f4631f19b2c233b682f5bdd73"),
-    _photograph(4, 28.79, "5c940332e59c057ffa84d81e24754cc169561ea6552386ecd2e0c3a5c8c553a6"),
+    _photograph(3, 30.56, "d47ac6969cb8e735c4124f580c2ec08d03cac11f4631f19b2c233b682f5bdd73"),
+    _photograph(4, 28.77, "5c940332e59c057ffa84d81e24754cc169561ea6552386ecd2e0c3a5c8c553a6"),
     Weights(
         "ffnet_ts_zero",
         "ffnet_ts_zero",
