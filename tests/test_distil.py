@@ -347,7 +347,7 @@ def test_the_text_of_a_file_is_no_teacher(tmp_path, capsys):
     ("settings", "message"),
     [
         ({"std": (0.0, 1.0, 1.0)}, r"std \[0.0, 1.0, 1.0\], expected values above 0"),
-        ({"classes": [-1, 0]}, r"teacher.classes \[-1, 0\], expected indices from 0"),
+        ({"classes": [-1, 0]}, r"teacher.classes \[-1, 0\], expected at least one index, from 0"),
         ({"classes": [0, 7]}, r"teacher Counting: 2 classes, expected more: teacher.classes has 7"),
     ],
 )

@@ -140,7 +140,10 @@ def test_a_truncated_image_is_named(workers, recipe, tmp_path, capsys):
         (["--data.rot", "a"], "error: data.rot: ImageData has no such option; did you mean --data.root?"),
         (["--trainer.max_epochs", "x"], "error: trainer.max_epochs 'x', expected a whole number"),
         (["--data.augmentation.hflip", "2"], "augmentation.hflip 2.0, expected a probability"),
-        (["--out", "{root}/weights.pth/run"], "{root}/weights.pth/run: can't be read or written (Not a directory)"),
+        (
+            ["--out", "{root}/weights.pth/run"],
+            "{root}/weights.pth/run: can't be made (Not a directory), expected another folder",
+        ),
     ],
 )
 def test_wrong_settings_are_one_line(options, message, recipe, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The description of a folder of data, and its split into training and validation."""
 
+import filecmp
 import json
 import os
 import random
@@ -79,11 +80,11 @@ def expect_split_of(data: OwnData, path: str | Path, out: Path) -> None:
     """
     if next(out.glob("data_*"), None) is None:
         return
+    file = out / SPLIT
     with tempfile.TemporaryDirectory() as folder:
         data.prepare(Path(folder))
-        now = Path(folder, SPLIT).read_text(encoding="utf-8")
-    file = out / SPLIT
-    if not file.is_file() or file.read_text(encoding="utf-8") != now:
+        same = file.is_file() and filecmp.cmp(Path(folder, SPLIT), file, shallow=False)
+    if not same:
         raise InputError(
             f"{path}: not the data that the run in {out} started with (its files are in {file}), expected it unchanged "
             "to resume; train without --resume"
