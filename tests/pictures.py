@@ -1,5 +1,6 @@
 """Images of every mode and small networks, for the tests of upscaling and restoring."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +58,18 @@ def packaged_restorers(monkeypatch, folder, scales=(2,)):
     others = (each for each in weights.WEIGHTS if each.task != "restoration")
     monkeypatch.setattr(weights, "WEIGHTS", (*others, *entries))
     monkeypatch.setattr(files, "FOLDER", folder)
+
+
+def jpeg_of(pixels, quality):
+    """A JPEG file of an array, opened."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return Image.open(file)
+
+
+def noisy_of(clean, std=20):
+    """A photograph with noise, uint8 -> float."""
+    return clean / 255 + std / 255 * np.random.RandomState(0).randn(*clean.shape)
 
 
 def noise(height, width, channels, dtype=np.uint8):

@@ -284,6 +284,14 @@ def test_each_train_size_has_an_equal_part_of_the_training(length):
     assert sides == [32, 32, 40, 40, 48, 48]
 
 
+def test_an_endless_training_stays_at_the_last_train_size():
+    task, sides = Classification("ffnet_nano", 2, train_sizes=[32, 40, 48]), []
+    for epoch in range(6):
+        task._trainer = SimpleNamespace(current_epoch=epoch, global_step=10 * epoch, max_epochs=-1, max_steps=-1)
+        sides.append(task._resized(torch.zeros(1, 3, 64, 64)).shape[-1])
+    assert sides == [32, 48, 48, 48, 48, 48]
+
+
 @pytest.mark.parametrize(("device", "precision", "layout"), [
     ("cpu", "32-true", torch.channels_last),
     ("cuda", "bf16-mixed", torch.channels_last),

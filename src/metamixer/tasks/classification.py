@@ -164,7 +164,7 @@ class Classification(Task):
         if self.trainer.max_steps > 0:
             done = self.global_step / self.trainer.estimated_stepping_batches
         else:
-            done = self.current_epoch / self.trainer.max_epochs
+            done = self.current_epoch / max(self.trainer.max_epochs, 1)  # -1: endless
         size = self.train_sizes[min(int(done * len(self.train_sizes)), len(self.train_sizes) - 1)]
         if size == images.shape[-1]:
             return images

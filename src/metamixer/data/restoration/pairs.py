@@ -147,7 +147,9 @@ class RestorationData(DataModule):
         if channels not in MODES:
             raise InputError(f"channels {channels}, expected 1 or 3")
         if not 0 <= gray <= (channels == 3):
-            raise InputError(f"data.gray {gray} for {channels} channels, expected {'0 to 1' if channels == 3 else '0'}")
+            raise InputError(
+                f"data.gray {gray} with channels {channels}, expected {'0 to 1' if channels == 3 else '0'}"
+            )
         expect_patches(scale, patch_size, patches_per_epoch)
         if not val_degradations:
             raise InputError("data.val_degradations is empty, expected names of degradations")
