@@ -2,8 +2,8 @@
 
     python benchmarks/packaged_networks.py
 
-The forms of a network run in separate processes, in turn. Weights are random, because they don't affect the time. Run it
-next to nothing else. Writes benchmarks/results/packaged_networks.{json,md}.
+The forms of a network run in separate processes, in turn. Weights are random, because they don't affect the time.
+Run it next to nothing else. Writes benchmarks/results/packaged_networks.{json,md}.
 """
 
 import argparse
@@ -42,8 +42,9 @@ def row(results: Sequence[Result]) -> str:
     """A network's line of the table."""
     entry = results[0].entry
     weights = find_weights(entry.network)
+    parameters = f"{weights.size.parameters / 1e6:.2f} M"
     times = " | ".join(f"{1e3 * result.median:.1f}" for result in results)
-    return f"| `{entry.network}` | {entry.size} | {weights.megabytes} MB | {weights.size.parameters / 1e6:.2f} M | {times} |"
+    return f"| `{entry.network}` | {entry.size} | {weights.megabytes} MB | {parameters} | {times} |"
 
 
 def main() -> None:
