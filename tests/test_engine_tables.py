@@ -136,12 +136,12 @@ def test_a_text_in_a_series_costs_no_other_series(tmp_path):
 def test_decimal_commas_are_read_and_wrong_numbers_quoted_as_they_stand(mark, tmp_path):
     days = pandas.date_range("2024-01-01", periods=9).strftime("%Y-%m-%d")
     lines = [mark.join([name, day, f"{i},5"]) for name in "ab" for i, day in enumerate(days)]
-    lines[12] = lines[12].replace("3,5", "1.000,5")
+    lines[12] = lines[12].replace("3,5", "1.00,5")
     (tmp_path / "table.csv").write_text("\n".join([mark.join(["unique_id", "ds", "y"]), *lines]))
     results, _ = run(Tables.of([str(tmp_path / "table.csv")], horizon=1), tmp_path / "out")
     whole = pandas.DataFrame({"date": days, "y": np.arange(9) + 0.5})
     assert results["ffnet_ts_zero"][0] == pytest.approx(Forecaster(1).predict(whole)["y"][0], rel=1e-4)
-    assert "'1.000,5', expected a number" in results["error"][1]
+    assert "'1.00,5', expected a number" in results["error"][1]
 
 
 def test_files_of_other_kinds_are_named(tmp_path):

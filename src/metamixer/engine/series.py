@@ -12,8 +12,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from ..data.series.dates import import_pandas
 from ..data.series.day_order import DayOrder, days_first, iso_dates, slashed
+from ..data.series.decimals import Numbers
 from ..data.series.frames import LONG
-from ..data.series.tables import SAMPLE, expect_text, separators_of
+from ..data.series.tables import SAMPLE, expect_text, separator_of
 from ..errors import InputError, first_line, naming
 from ..predictors.forecasting.streaming import Failed, alike, forecast_columns_of, forecast_each
 from .folder import open_url
@@ -33,9 +34,6 @@ SHARDS = (8, 1024)
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 """What stands for no value in a CSV file."""
-
-DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
-"""A number such as -1,5."""
 
 YEAR_LAST = r"^\s*\d{1,2}[/-]\d{1,2}[/-]\d{2}"
 """How dates begin that may have the day or the month first."""
@@ -183,22 +181,28 @@ def _of_parquet(name: str) -> Iterator[pyarrow.Table]:
 
 
 def _of_csv(name: str) -> Iterator[pyarrow.Table]:
-    """Numbers with decimal commas get points; wrong ones stay as they stand in the file."""
+    """Numbers with decimal commas or separators of thousands become plain; wrong ones stay as they stand."""
     filesystem, path = open_url(name)
     with filesystem.open(path, "rb", compression="infer") as file:
         sample = file.read(SAMPLE)
     expect_text(name, sample)
-    separator, decimal = separators_of(sample)
+    separator = separator_of(sample)
+    numbers = None if separator == "," else Numbers(VALUE)
     text = dict.fromkeys(LONG, pyarrow.string())
     convert = csv.ConvertOptions(column_types=text, null_values=MISSING, strings_can_be_null=True)
     how = {"convert_options": convert, "parse_options": csv.ParseOptions(delimiter=separator)}
     with filesystem.open(path, "rb", compression="infer") as file, csv.open_csv(file, **how) as rows:
         expect_long(rows.schema.names, name)
+        count = 0
         for batch in rows:
             table = pyarrow.Table.from_batches([batch]).select(LONG)
-            if decimal == ",":
-                values = compute.replace_substring_regex(table[VALUE], pattern=DECIMAL_COMMA, replacement=r"\1.\2")
+            if numbers:
+                text = table[VALUE].to_pandas().rename(VALUE)
+                text.index += count
+                with naming(name):
+                    values = pyarrow.array(numbers.read(text), pyarrow.string(), from_pandas=True)
                 table = table.set_column(LONG.index(VALUE), VALUE, values)
+            count += len(table)
             yield table
 
 

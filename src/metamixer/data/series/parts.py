@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from .dates import import_pandas, own_dates
+from .decimals import Numbers
 from .frames import LONG
-from .tables import SAMPLE, readable, refuse_declared, refuse_unpacked, separators_of
+from .tables import SAMPLE, readable, refuse_declared, refuse_unpacked, separator_of
 
 if TYPE_CHECKING:
     import pandas
@@ -21,7 +22,7 @@ ROWS = 100_000
 GZIP_SIZE = 4
 """Bytes at the end of a gzip file that hold the size of its content, modulo 2^32."""
 
-IDENTIFIER, TIME, _ = LONG
+IDENTIFIER, TIME, VALUE = LONG
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,24 @@ class TextFile:
         """The names in the first line."""
         with self._content() as file:
             header = file.read(SAMPLE).partition(b"\n")[0]
-        separator, _ = separators_of(header)
-        return header.decode("utf-8-sig", errors="replace").replace('"', "").strip().split(separator)
+        return header.decode("utf-8-sig", errors="replace").replace('"', "").strip().split(separator_of(header))
 
     def parts(self, columns: Sequence[str]) -> "Iterator[pandas.DataFrame]":
         """These columns, `ROWS` rows at a time; names of series are text."""
         with self._content() as file:
-            separator, decimal = separators_of(file.read(SAMPLE))
-        how = {"sep": separator, "decimal": decimal, "encoding_errors": "replace", "dtype": {IDENTIFIER: str}}
+            separator = separator_of(file.read(SAMPLE))
+        numbers = None if separator == "," or VALUE not in columns else Numbers(VALUE)
+        how = {
+            "sep": separator,
+            "encoding_errors": "replace",
+            "dtype": {IDENTIFIER: str, **({VALUE: str} if numbers else {})},
+        }
         with (
             self._content() as file,
             import_pandas().read_csv(file, usecols=list(columns), chunksize=ROWS, **how) as parts,
         ):
-            yield from parts
+            for part in parts:
+                yield part.assign(**{VALUE: numbers.read(part[VALUE])}) if numbers else part
 
     def _content(self) -> IO[bytes]:
         return io.BufferedReader(Unpacked(self.path)) if self.packed else self.path.open("rb")

@@ -3,7 +3,6 @@
 import gzip
 import io
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ...errors import InputError, first_line
+from ...errors import InputError, first_line, naming
 from ...system.files import refuse_special
 from .dates import Dates, import_pandas, shown, stamp, time_column
+from .decimals import with_decimals
 
 if TYPE_CHECKING:
     import pandas
@@ -34,10 +34,10 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 """How text files in UTF-16 begin."""
 
 SAMPLE = 2**16
-"""Bytes of a text table that show its separators."""
+"""Bytes of a text table that show its separator."""
 
-IDENTIFIER = "unique_id"
-"""The column of a long table that names the series of a row."""
+IDENTIFIER, VALUE = "unique_id", "y"
+"""The columns of a long table that hold the series of a row and its value."""
 
 
 @dataclass(frozen=True)
@@ -174,12 +174,16 @@ def _read_csv(path: Path) -> "pandas.DataFrame":
         content = file.read(most_bytes(path) + 1)
     expect_text(path, content[:SAMPLE])
     refuse_unpacked(path, len(content))
-    separator, decimal = separators_of(content[:SAMPLE])
+    separator = separator_of(content[:SAMPLE])
     if content[: content.find(b"\n")].count(separator.encode()) > MAX_COLUMNS:
         raise InputError(f"{path}: more than {MAX_COLUMNS} columns, expected fewer: a long table takes more series")
-    text = io.BytesIO(content)
-    how = {"sep": separator, "decimal": decimal, "dtype": {IDENTIFIER: str}}
-    return import_pandas().read_csv(text, encoding_errors="replace", low_memory=False, **how)
+    how = {"sep": separator, "dtype": {IDENTIFIER: str}, "encoding_errors": "replace", "low_memory": False}
+    frame = import_pandas().read_csv(io.BytesIO(content), **how)
+    if separator == ",":
+        return frame
+    commas = import_pandas().read_csv(io.BytesIO(content), decimal=",", **how)
+    with naming(path):
+        return with_decimals(frame, commas, [VALUE] if IDENTIFIER in frame and VALUE in frame else frame.columns)
 
 
 def expect_text(name: object, sample: bytes) -> None:
@@ -192,11 +196,10 @@ def expect_text(name: object, sample: bytes) -> None:
         raise InputError(f"{name}: a binary file, expected CSV or Parquet")
 
 
-def separators_of(sample: bytes) -> tuple[str, str]:
-    """The separator of columns, which the first line has most of, and of decimals, from the beginning of a table."""
-    header, _, rows = sample.partition(b"\n")
-    separator = max(SEPARATORS, key=lambda mark: header.count(mark.encode()))
-    return separator, "," if separator != "," and re.search(rb"\d,\d", rows) else "."
+def separator_of(sample: bytes) -> str:
+    """The separator of columns, which the first line has most of."""
+    header = sample.partition(b"\n")[0]
+    return max(SEPARATORS, key=lambda mark: header.count(mark.encode()))
 
 
 def _read_parquet(path: Path) -> "pandas.DataFrame":
