@@ -1,5 +1,7 @@
 """From tables to windows: what is read, how it is split, and what is refused with column and row."""
 
+import re
+
 import numpy as np
 import pandas
 import pytest
@@ -283,6 +285,28 @@ def test_day_and_month_in_either_order(format, frequency):
     dates = pandas.Series(pandas.date_range("2023-01-01", periods=40, freq=frequency))
     read = Dates.of(dates.dt.strftime(format), "date")
     np.testing.assert_array_equal(read.times.astype("datetime64[ns]"), dates.to_numpy().astype("datetime64[ns]"))
+
+
+@pytest.mark.parametrize("text", ["00:00", "00:00:00.1234", "12:00+0100", "Jan-24", "24-Jan", "1 January", "5"])
+def test_a_date_without_a_year_is_refused(text, recwarn):
+    with pytest.raises(InputError, match=f"column 'date', row 2: '{re.escape(text)}', expected a date such as 2016"):
+        Dates.of(pandas.Series(["2024-01-01", text]), "date")
+    with pytest.raises(InputError, match=f"column 'date', row 1: '{re.escape(text)}', expected a date such as 2016"):
+        Dates.of(pandas.Series([text, text]), "date")
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("format", ["%b-%y", "%b %Y", "%B %Y", "%b-%Y", "%YQ"])
+def test_months_are_read_without_a_warning(format, recwarn):
+    dates = pandas.Series(pandas.date_range("2019-01-01", periods=20, freq="QS" if "Q" in format else "MS"))
+    text = dates.dt.strftime(format) + (dates.dt.quarter.astype(str) if "Q" in format else "")
+    assert Dates.of(text, "date").times.tolist() == dates.astype("datetime64[us]").to_numpy().tolist()
+    assert not recwarn.list
+
+
+def test_days_of_one_month_are_no_years():
+    with pytest.raises(InputError, match="row 1: 'Jan-01', expected a date such as"):
+        Dates.of(pandas.Series([f"Jan-{day:02}" for day in range(1, 32)]), "date")
 
 
 def test_an_excel_file_is_named(tmp_path):

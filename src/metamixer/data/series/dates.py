@@ -1,6 +1,7 @@
 """Dates of a table: column, time zone, format; errors name the column and the row, counted from 1."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +21,12 @@ TIME_COLUMNS = ("date", "ds", "time", "timestamp", "datetime")
 
 WRITTEN = r"(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})\b"
 """How a date begins in a column without a usual name."""
+
+TIME_OF_DAY = r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[+-]\d{2}:?\d{2})?"
+"""With the offset of its zone."""
+
+MONTH_AND_YEAR = r"[A-Za-z]{3}-\d{2}"
+"""Dates such as Jan-24, as Excel writes months."""
 
 MOST_NAMED = 5
 """Maximum number of columns or series named in a message."""
@@ -88,7 +95,7 @@ class Dates:
             return replace(once, times=once.times[codes])
         if import_pandas().api.types.is_numeric_dtype(column):
             raise invalid_date(column, name, 0)
-        written, column = column, year_first(column)
+        written, column = column, with_years(year_first(months_of_years(column)))
         utc = utc_dates(column)
         if utc.isna().any():
             raise invalid_date(written, name, int(utc.isna().to_numpy().argmax()))
@@ -109,10 +116,27 @@ def distinct(column: "pandas.Series") -> tuple[np.ndarray, np.ndarray]:
     return codes, np.unique(codes, return_index=True)[1]
 
 
+def months_of_years(column: "pandas.Series") -> "pandas.Series":
+    """Dates for text such as Jan-24 and Feb-24; a column of one month may as well hold its days, and stays."""
+    if not column.astype(str).str.fullmatch(MONTH_AND_YEAR).all():
+        return column
+    dates = import_pandas().to_datetime(column, errors="coerce", format="%b-%y")
+    return dates if dates.notna().all() and dates.dt.month.nunique() > 1 else column
+
+
+def with_years(column: "pandas.Series") -> "pandas.Series":
+    """A column without text that has no year of four digits, which pandas would read with today's date or year 1."""
+    if column.dtype.kind == "M":
+        return column
+    text = column.astype(str).str.replace(TIME_OF_DAY, "", regex=True)
+    return column.where(text.str.contains(r"\d{4}"))
+
+
 def utc_dates(column: "pandas.Series") -> "pandas.Series":
     """Parse dates as UTC; invalid ones become NaT."""
     pandas = import_pandas()
-    result = pandas.to_datetime(column, errors="coerce", utc=True)
+    with warnings.catch_warnings(action="ignore"):  # of text that dateutil reads, and of quarters
+        result = pandas.to_datetime(column, errors="coerce", utc=True)
     if result.isna().any():  # pandas uses the format of the first row; others may differ
         mixed = pandas.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
         result = min(mixed, result, key=lambda dates: int(dates.isna().sum()))
@@ -137,7 +161,8 @@ def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series
             return days
     else:
         text = column.astype(str).str.replace(r"(:\S*?)([+-]\d{2}:?\d{2})$", r"\1", regex=True)
-        local = pandas.to_datetime(text, errors="coerce")
+        with warnings.catch_warnings(action="ignore"):  # as in `utc_dates`
+            local = pandas.to_datetime(text, errors="coerce")
     return local if (local - local.dt.normalize()).nunique() == 1 and local.notna().all() else None
 
 
