@@ -76,6 +76,15 @@ def test_all_dates_of_a_file_tell_whether_the_day_is_first(written, kind, tmp_pa
     assert "expected a date" in results[results.unique_id == "wrong"].error.item()
 
 
+def test_the_hours_of_few_days_tell_whether_the_day_is_first(tmp_path):
+    hours = pandas.date_range("2024-01-01", periods=50, freq="h")
+    for written in ("%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"):
+        table = pandas.DataFrame({"unique_id": "a", "ds": hours.strftime(written), "y": 1.0})
+        table.to_csv(tmp_path / "table.csv", index=False)
+        dates = pandas.concat(part.to_pandas() for part in read_long(str(tmp_path / "table.csv")))["ds"]
+        assert dates.tolist() == hours.strftime("%Y-%m-%d %H:%M").tolist()
+
+
 def test_dates_of_both_orders_are_refused(tmp_path):
     path = write_dates(tmp_path, "csv", "%d/%m/%Y", "12/31/2024")
     message = r"table.csv: column 'ds': 13/03/2024 and 12/31/2024, expected the day before the month in all dates"

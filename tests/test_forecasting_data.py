@@ -14,7 +14,7 @@ from metamixer.data.series.frequency import Frequency
 from metamixer.data.series.series_data import split_rows
 from metamixer.data.series.tables import find_table, read_series, read_table, to_series
 from metamixer.data.series.windows import Scaling, Windows
-from metamixer.errors import InputError
+from metamixer.errors import InputError, InputWarning
 from tables import NAMES, changed, to_long, wide
 
 
@@ -285,6 +285,31 @@ def test_day_and_month_in_either_order(format, frequency):
     dates = pandas.Series(pandas.date_range("2023-01-01", periods=40, freq=frequency))
     read = Dates.of(dates.dt.strftime(format), "date")
     np.testing.assert_array_equal(read.times.astype("datetime64[ns]"), dates.to_numpy().astype("datetime64[ns]"))
+
+
+@pytest.mark.parametrize("format", ["%d/%m/%Y", "%m/%d/%Y"])
+@pytest.mark.parametrize(
+    ("start", "rows", "frequency"),
+    [("2024-01-01", 100, "h"), ("2024-03-01", 12, "D"), ("2023-10-01", 11, "D"), ("2020-01-01", 9, "QS")],
+)
+def test_regular_dates_tell_the_order_of_day_and_month(start, rows, frequency, format, recwarn):
+    dates = pandas.date_range(start, periods=rows, freq=frequency)
+    read = Dates.of(pandas.Series(dates.strftime(f"{format} %H:%M")), "date")
+    assert read.times.tolist() == dates.as_unit("us").to_numpy().tolist()
+    assert not recwarn.list
+
+
+def test_dates_that_are_regular_in_both_orders_come_with_a_warning():
+    days = pandas.Series(pandas.date_range("2024-01-01", periods=10).strftime("%m/%d/%Y"))
+    with pytest.warns(InputWarning, match="column 'ds': 01/02/2024 read as 2024-02-01, not as 2024-01-02; expected"):
+        assert Dates.of(days, "ds").times[-1] == np.datetime64("2024-10-01")
+
+
+@pytest.mark.parametrize("format", ["%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M"])
+def test_hours_with_a_gap_are_of_few_days(format):
+    hours = pandas.date_range("2024-01-01", periods=100, freq="h").delete([30, 60])
+    with pytest.warns(InputWarning, match="read as 2024-01-02 00:00, not as 2024-02-01 00:00"):
+        assert Dates.of(pandas.Series(hours.strftime(format)), "ds").times[-1] == hours[-1]
 
 
 @pytest.mark.parametrize("text", ["00:00", "00:00:00.1234", "12:00+0100", "Jan-24", "24-Jan", "1 January", "5"])

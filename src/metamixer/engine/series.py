@@ -141,8 +141,7 @@ def day_is_first(name: str, *, alone: bool) -> bool:
     written: dict[str, None] = {}
     for table in _parts(name):
         dates = table[TIME].filter(compute.match_substring_regex(table[TIME], YEAR_LAST))
-        days = compute.replace_substring_regex(dates, pattern=f"({YEAR_LAST}\\d*).*", replacement=r"\1")
-        written.update(dict.fromkeys(days.unique().to_pylist()))
+        written.update(dict.fromkeys(dates.unique().to_pylist()))
     dates = import_pandas().Series([*written], dtype=object)
     dates = dates[slashed(dates)]
     order = DayOrder()
@@ -150,7 +149,7 @@ def day_is_first(name: str, *, alone: bool) -> bool:
         order.see(dates, TIME)
         if not alone:
             return order.decided(dates, TIME)
-    return days_first(dates) if order.day_first is None else order.day_first
+        return days_first(dates, TIME) if order.day_first is None else order.day_first
 
 
 def _iso(column: pyarrow.ChunkedArray, day_first: bool) -> pyarrow.Array:

@@ -95,7 +95,7 @@ class Dates:
             return replace(once, times=once.times[codes])
         if import_pandas().api.types.is_numeric_dtype(column):
             raise invalid_date(column, name, 0)
-        written, column = column, with_years(year_first(months_of_years(column)))
+        written, column = column, with_years(year_first(months_of_years(column), name))
         utc = utc_dates(column)
         if utc.isna().any():
             raise invalid_date(written, name, int(utc.isna().to_numpy().argmax()))

@@ -1,9 +1,10 @@
 """The order of day and month in dates such as 03/04/2024, which only the other dates of a column tell."""
 
 import re
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
-from ...errors import InputError
+from ...errors import InputError, InputWarning
 
 if TYPE_CHECKING:
     import pandas
@@ -58,11 +59,12 @@ def slashed(dates: "pandas.Series") -> "pandas.Series":
     return _parts(dates)[0].notna()
 
 
-def days_first(column: "pandas.Series") -> bool:
+def days_first(column: "pandas.Series", name: Any) -> bool:
     """Whether the day stands before the month, as in 31.12.2016 and 31/12/2016, in a whole column of dates.
 
-    With dots it always does. Otherwise the day is the part above 12, or the one that never changes, as in monthly data;
-    if neither tells, the month is first, as in the United States.
+    With dots it always does. Otherwise the day is the part above 12; if there is none, the order counts in which the
+    dates are regular. If both or none are, a warning names both readings: the day is the part that never changes, as in
+    monthly data; with times of day, the order counts that needs fewer days; else the month is first.
     """
     parts = _parts(column)
     if parts.isna().all(axis=None):
@@ -70,14 +72,43 @@ def days_first(column: "pandas.Series") -> bool:
     parts = parts[~(parts > LAST_MONTH).all(axis=1)]  # a wrong date tells nothing
     if parts.max(axis=None) > LAST_MONTH:
         return bool(parts[0].max() > LAST_MONTH)
-    return bool(parts[0].nunique() == 1 < parts[2].nunique())
+    differ = column[parts.index[(parts[0] - parts[2]).abs() > 0]]
+    if differ.empty:
+        return False
+    dates = {order: _sorted_dates(column, day_first=order) for order in (False, True)}
+    regular = [order for order in dates if _is_regular(dates[order])]
+    if len(regular) == 1:
+        return regular[0]
+    if all((each == each.normalize()).all() for each in dates.values()):
+        chosen = bool(parts[0].nunique() == 1 < parts[2].nunique())
+    else:
+        chosen = min(dates, key=lambda order: dates[order][-1] - dates[order][0])
+    one, other = (iso_dates(differ[:1], day_first=order).iloc[0] for order in (chosen, not chosen))
+    how = f"column {name!r}: {differ.iloc[0]} read as {one}, not as {other}; expected dates such as 2024-12-31"
+    warnings.warn(how, InputWarning, stacklevel=2)
+    return chosen
 
 
-def year_first(column: "pandas.Series") -> "pandas.Series":
+def _sorted_dates(column: "pandas.Series", *, day_first: bool) -> "pandas.DatetimeIndex":
+    """The distinct dates of a column in one order of day and month."""
+    import pandas
+
+    dates = pandas.to_datetime(iso_dates(column, day_first=day_first), errors="coerce", format="mixed", utc=True)
+    return pandas.DatetimeIndex(dates.dropna().unique()).sort_values().tz_convert(None)
+
+
+def _is_regular(dates: "pandas.DatetimeIndex") -> bool:
+    import pandas
+
+    with warnings.catch_warnings(action="ignore"):  # pandas 4 will return an offset instead of its name
+        return len(dates) > 2 and bool(dates.diff()[1:].nunique() == 1 or pandas.infer_freq(dates))
+
+
+def year_first(column: "pandas.Series", name: Any) -> "pandas.Series":
     """A whole column of dates in ISO format, without wrong ones, if the first has its year at the end."""
     if not isinstance(column.iloc[0], str) or not re.match(YEAR_LAST, column.iloc[0]):
         return column
-    dates = iso_dates(column, day_first=days_first(column))
+    dates = iso_dates(column, day_first=days_first(column, name))
     return dates.mask(dates.astype(str).str.match(YEAR_LAST))
 
 
