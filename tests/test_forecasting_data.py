@@ -287,6 +287,19 @@ def test_day_and_month_in_either_order(format, frequency):
     np.testing.assert_array_equal(read.times.astype("datetime64[ns]"), dates.to_numpy().astype("datetime64[ns]"))
 
 
+@pytest.mark.parametrize("start", ["2024-03-29", "2024-10-25"], ids=["spring", "autumn"])
+@pytest.mark.parametrize("hours", [3, 6, 12])
+def test_steps_of_hours_are_local_where_they_vary_in_utc(start, hours):
+    local = pandas.date_range(start, periods=12 * 24 // hours, freq=f"{hours}h")
+    dates = pandas.Series(local.tz_localize("Europe/Berlin"))
+    for column in (dates, dates.map(pandas.Timestamp.isoformat)):
+        read = Dates.of(column, "date")
+        assert read.times.tolist() == local.as_unit("us").to_numpy().tolist()
+        assert (read.zone, read.local) == (("Europe/Berlin", True) if column is dates else (None, False))
+    utc = pandas.Series(pandas.date_range(start, periods=60, freq=f"{hours}h", tz="UTC").tz_convert("Europe/Berlin"))
+    assert not Dates.of(utc, "date").local
+
+
 @pytest.mark.parametrize("format", ["%d/%m/%Y", "%m/%d/%Y"])
 @pytest.mark.parametrize(
     ("start", "rows", "frequency"),

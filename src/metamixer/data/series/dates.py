@@ -78,8 +78,9 @@ def some(names: Sequence[Any], count: int | None = None) -> str:
 class Dates:
     """A parsed date column.
 
-    times: datetime64, local for daily dates, else UTC; zone: the time zone or None; local: whether the times are local
-    to the zone. Text with an offset, which may change with daylight saving time, has zone UTC, or none if local.
+    times: datetime64, local for daily dates and those that are regular only so, else UTC; zone: the time zone or None;
+    local: whether the times are local to the zone. Text with an offset, which may change with daylight saving time, has
+    zone UTC, or none if local.
     """
 
     times: np.ndarray
@@ -150,9 +151,13 @@ def invalid_date(column: "pandas.Series", name: Any, i: int) -> InputError:
 
 
 def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series | None":
-    """Local dates without a zone, if all have the same local time of day (which varies in UTC); else None."""
+    """Local dates without a zone, if all have the same local time of day, or only they are multiples of a step.
+
+    In UTC, both vary with daylight saving. Else None.
+    """
     pandas = import_pandas()
-    if len(utc) < 2 or (utc - utc.dt.normalize()).nunique() > 2:  # zones have at most two offsets today
+    many_times = (utc - utc.dt.normalize()).nunique() > 2  # zones have at most two offsets today
+    if len(utc) < 2 or (many_times and are_multiples(utc)):
         return None
     if isinstance(column.dtype, pandas.DatetimeTZDtype):
         local = column.dt.tz_localize(None)
@@ -163,7 +168,16 @@ def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series
         text = column.astype(str).str.replace(r"(:\S*?)([+-]\d{2}:?\d{2})$", r"\1", regex=True)
         with warnings.catch_warnings(action="ignore"):  # as in `utc_dates`
             local = pandas.to_datetime(text, errors="coerce")
-    return local if (local - local.dt.normalize()).nunique() == 1 and local.notna().all() else None
+    if local.isna().any():
+        return None
+    same_time = (local - local.dt.normalize()).nunique() == 1
+    return local if same_time or (are_multiples(local) and not are_multiples(utc)) else None
+
+
+def are_multiples(dates: "pandas.Series") -> bool:
+    """Whether all steps between distinct dates are multiples of the most frequent one."""
+    steps, counts = np.unique(np.diff(np.unique(dates.dt.tz_localize(None).to_numpy())), return_counts=True)
+    return len(steps) == 0 or bool((steps % steps[counts.argmax()] == np.timedelta64(0)).all())
 
 
 def to_zone(local: "pandas.Series", zone: Any) -> "pandas.Series":
