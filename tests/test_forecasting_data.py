@@ -258,6 +258,18 @@ class TestFrequency:
         with pytest.raises(InputError, match=message):
             Frequency.of(to_series(change(wide())))
 
+    @pytest.mark.parametrize("frequency", ["h", "15min"])
+    def test_says_what_to_do_about_an_hour_that_occurs_twice(self, frequency):
+        times = pandas.date_range("2024-10-25", periods=300, freq=frequency, tz="Europe/Berlin").tz_localize(None)
+        with pytest.raises(
+            InputError, match=r"2024-10-27 02:00.*; if daylight saving time ends .* offsets, such as 2024-"
+        ):
+            Frequency.of(to_series(pandas.DataFrame({"date": times, "load": 1.0})))
+        with pytest.raises(InputError, match=r"repeats .*, in order$"):
+            Frequency.of(
+                to_series(pandas.DataFrame({"date": times[75:76].repeat(3) + np.timedelta64(1, "D"), "load": 1.0}))
+            )
+
     def test_of_another_table_is_checked(self):
         with pytest.raises(InputError, match=r"row 2: .* follows .*, expected 2020-01-30 23:00:00 at the frequency h"):
             Frequency("h").check(to_series(wide(frequency="30min")))

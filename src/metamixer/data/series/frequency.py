@@ -38,6 +38,9 @@ LONGEST_DEFAULT = 96
 
 DAY = np.timedelta64(1, "D")
 
+SUNDAY, CHANGES = 6, (1, 2, 3)
+"""The day of the week, and the hours, in which daylight saving time usually ends."""
+
 
 @dataclass(frozen=True)
 class Frequency:
@@ -106,7 +109,7 @@ def refuse_disorder(series: Series) -> None:
         row = int(repeated.argmax()) + 1
         raise InputError(
             f"{series.date(row)} repeats {stamp(series.times[row - 1])} of the row above, expected every date "
-            "once, in order"
+            f"once, in order{end_of_summer(series, row)}"
         )
 
 
@@ -120,7 +123,16 @@ def refuse_backward(series: Series) -> None:
         row = int(backward.argmax()) + 1
         raise InputError(
             f"{series.date(row)} is before {stamp(series.times[row - 1])} of the row above, expected dates in order"
+            f"{end_of_summer(series, row)}"
         )
+
+
+def end_of_summer(series: Series, row: int) -> str:
+    """What to do about a row that is an hour late or less, on a Sunday night, as at the end of daylight saving time."""
+    time, back = import_pandas().Timestamp(series.times[row]), series.times[row - 1] - series.times[row]
+    if series.zone or time.weekday() != SUNDAY or time.hour not in CHANGES or back > np.timedelta64(1, "h"):
+        return ""
+    return f"; if daylight saving time ends there, write times with their offsets, such as {time.isoformat()}+01:00"
 
 
 def calendar_dates(times: np.ndarray) -> tuple[str, np.ndarray] | None:
