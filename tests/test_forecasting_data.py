@@ -354,6 +354,44 @@ def test_months_are_read_without_a_warning(format, recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.parametrize("dtype", [int, float, "Int64"])
+def test_years_and_days_are_read_from_numbers(dtype, tmp_path):
+    for dates, format in (("2019-01-01", "YS"), "%Y"), (("2023-12-30", "D"), "%Y%m%d"):
+        days = pandas.date_range(dates[0], periods=5, freq=dates[1], unit="us")
+        numbers = pandas.Series(days.strftime(format)).astype(int).astype(dtype)
+        assert Dates.of(numbers, "date").times.tolist() == days.to_numpy().tolist()
+        with pytest.raises(InputError, match="row 2: no value, expected a date"):
+            Dates.of(numbers.where(numbers != numbers[1]), "date")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ([2016, 2017, 17], "row 3: 17, expected a date such as 2016-07-01 00:00$"),
+        ([20160101, 20161301], "row 2: 20161301, expected a date such as 2016-07-01 00:00$"),
+        ([20160101.5], "row 1: 20160101.5, expected a date"),
+        (
+            [1700000000, 1700003600],
+            "row 1: 1700000000, expected a date such as 2016-07-01 00:00, not seconds since 1970",
+        ),
+        ([np.nan, np.nan], "row 1: no value, expected a date"),
+    ],
+)
+def test_other_numbers_are_no_dates(numbers, message):
+    with pytest.raises(InputError, match=message):
+        Dates.of(pandas.Series(numbers), "date")
+
+
+def test_periods_are_dates(tmp_path):
+    pytest.importorskip("pyarrow")
+    months = pandas.period_range("2024-01", periods=9, freq="M")
+    pandas.DataFrame({"load": 1.0}, index=months).to_parquet(tmp_path / "index.parquet")
+    pandas.DataFrame({"date": months, "load": 1.0}).to_parquet(tmp_path / "column.parquet")
+    for name in ("index", "column"):
+        series, _ = read_frame(read_table(tmp_path / f"{name}.parquet"))
+        assert series.times[-1] == np.datetime64("2024-09-01")
+
+
 def test_days_of_one_month_are_no_years():
     with pytest.raises(InputError, match="row 1: 'Jan-01', expected a date such as"):
         Dates.of(pandas.Series([f"Jan-{day:02}" for day in range(1, 32)]), "date")

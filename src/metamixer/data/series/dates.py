@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,12 @@ TIME_OF_DAY = r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[+-]\d{2}:?\d{2})?"
 
 MONTH_AND_YEAR = r"[A-Za-z]{3}-\d{2}"
 """Dates such as Jan-24, as Excel writes months."""
+
+YEARS = range(1800, 2200)
+"""Numbers that are years."""
+
+SECONDS = 10**8
+"""Numbers from this count the seconds, or parts of them, since 1970."""
 
 MOST_NAMED = 5
 """Maximum number of columns or series named in a message."""
@@ -94,9 +101,10 @@ class Dates:
         if len(first) < len(column):  # a long table, which repeats its dates: each is parsed once
             once = cls.of(column.iloc[first], name)
             return replace(once, times=once.times[codes])
+        written = column
         if import_pandas().api.types.is_numeric_dtype(column):
-            raise invalid_date(column, name, 0)
-        written, column = column, with_years(year_first(months_of_years(column), name))
+            column = numbered_dates(column, name)
+        column = with_years(year_first(months_of_years(column), name))
         utc = utc_dates(column)
         if utc.isna().any():
             raise invalid_date(written, name, int(utc.isna().to_numpy().argmax()))
@@ -115,6 +123,17 @@ def distinct(column: "pandas.Series") -> tuple[np.ndarray, np.ndarray]:
     except TypeError:  # of unhashable values, which are no dates
         codes = np.arange(len(column))
     return codes, np.unique(codes, return_index=True)[1]
+
+
+def numbered_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
+    """Dates for years such as 2016 and days such as 20160701; raises InputError that names the first other number."""
+    years, days = column.isin(YEARS), column.between(10**7, 10**8 - 1) & (column % 1 == 0)
+    wrong = (column.notna() & ~(years if years.any() else days)).to_numpy(bool)
+    if wrong.any() or column.isna().all():
+        raise invalid_date(column, name, int(wrong.argmax()))
+    text = column.dropna().astype("int64").astype(str)
+    format = "%Y" if years.any() else "%Y%m%d"
+    return import_pandas().to_datetime(text, errors="coerce", format=format).reindex(column.index)
 
 
 def months_of_years(column: "pandas.Series") -> "pandas.Series":
@@ -146,8 +165,11 @@ def utc_dates(column: "pandas.Series") -> "pandas.Series":
 
 def invalid_date(column: "pandas.Series", name: Any, i: int) -> InputError:
     """The error about a value of a column, whose index numbers the rows from 0."""
-    value = "no value" if import_pandas().isna(column.iloc[i]) else shown(column.iloc[i])
-    return InputError(f"column {name!r}, row {column.index[i] + 1}: {value}, expected a date such as 2016-07-01 00:00")
+    value = column.iloc[i]
+    what = "no value" if import_pandas().isna(value) else shown(value)
+    epoch = ", not seconds since 1970" if isinstance(value, Number) and value >= SECONDS else ""
+    expected = f"expected a date such as 2016-07-01 00:00{epoch}"
+    return InputError(f"column {name!r}, row {column.index[i] + 1}: {what}, {expected}")
 
 
 def local_dates(column: "pandas.Series", utc: "pandas.Series") -> "pandas.Series | None":
@@ -196,8 +218,10 @@ def stamp(time: np.datetime64) -> str:
 
 
 def own_dates(column: "pandas.Series") -> "pandas.Series":
-    """Convert Arrow or Python dates to pandas' own; other columns are unchanged."""
+    """Convert Arrow or Python dates, and periods, to pandas' own dates; other columns are unchanged."""
     pandas = import_pandas()
+    if isinstance(column.dtype, pandas.PeriodDtype):
+        return column.dt.to_timestamp()
     if not isinstance(column.dtype, pandas.ArrowDtype) and column.dtype != object:
         return column
     objects = column.astype(object)

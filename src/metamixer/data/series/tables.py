@@ -209,7 +209,8 @@ def _read_parquet(path: Path) -> "pandas.DataFrame":
     about = ParquetFile(path).metadata
     stored = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
     refuse_declared(path, rows=about.num_rows, columns=about.num_columns, stored=stored)
-    return import_pandas().read_parquet(path)
+    frame = import_pandas().read_parquet(path)
+    return frame.to_timestamp() if isinstance(frame.index, import_pandas().PeriodIndex) else frame
 
 
 def identifiers(column: "pandas.Series") -> "pandas.Series":
