@@ -11,8 +11,9 @@ from metamixer.data import SeriesData
 from metamixer.data.series.dates import Dates
 from metamixer.data.series.frames import read_frame
 from metamixer.data.series.frequency import Frequency
+from metamixer.data.series.parts import TextFile
 from metamixer.data.series.series_data import split_rows
-from metamixer.data.series.tables import find_table, read_series, read_table, to_series
+from metamixer.data.series.tables import MISSING, find_table, read_series, read_table, to_series
 from metamixer.data.series.windows import Scaling, Windows
 from metamixer.errors import InputError, InputWarning
 from tables import NAMES, changed, to_long, wide
@@ -200,6 +201,30 @@ def test_names_of_series_are_kept_as_a_file_spells_them(tmp_path):
     (tmp_path / "blank.csv").write_text("unique_id,ds,y\na,2020-01-01,1\n,2020-01-02,2\n")
     with pytest.raises(InputError, match="column 'unique_id', row 2: no value, expected the name of a series"):
         read_frame(read_table(tmp_path / "blank.csv"))
+
+
+def test_pandas_list_of_missing_values_is_ours():
+    parsers = pytest.importorskip("pandas._libs.parsers")
+    assert set(MISSING) == parsers.STR_NA_VALUES
+
+
+@pytest.mark.parametrize("name", ["NA", "None", "nan"])
+def test_a_series_may_be_named_as_a_missing_value(name, tmp_path):
+    (tmp_path / "table.csv").write_text(f"unique_id,ds,y\n{name},2020-01-01,1\n{name},2020-01-02,NA\n")
+    for table in (
+        read_table(tmp_path / "table.csv"),
+        *TextFile(tmp_path / "table.csv").parts(["unique_id", "ds", "y"]),
+    ):
+        series, _ = read_frame(table)
+        assert series.names == (name,) and np.isnan(series.values[1, 0])
+
+
+@pytest.mark.parametrize("stores", [("a", "b"), (1, 2)])
+def test_a_long_table_with_other_names_is_told_the_names(stores):
+    days = pandas.date_range("2024-01-01", periods=9)
+    table = pandas.concat(pandas.DataFrame({"store": store, "date": days, "sales": 1.5}) for store in stores)
+    with pytest.raises(InputError, match=r"'date': dates repeat for each 'store'; .*: rename store, date, sales$"):
+        read_frame(table.iloc[:-2])
 
 
 def test_the_benchmark_refuses_decreasing_dates(tmp_path):

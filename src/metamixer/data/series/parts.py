@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from .dates import import_pandas, own_dates
 from .decimals import Numbers
 from .frames import LONG
-from .tables import SAMPLE, readable, refuse_declared, refuse_unpacked, separator_of
+from .tables import SAMPLE, csv_options, readable, refuse_declared, refuse_unpacked, separator_of
 
 if TYPE_CHECKING:
     import pandas
@@ -56,11 +56,8 @@ class TextFile:
         with self._content() as file:
             separator = separator_of(file.read(SAMPLE))
         numbers = None if separator == "," or VALUE not in columns else Numbers(VALUE)
-        how = {
-            "sep": separator,
-            "encoding_errors": "replace",
-            "dtype": {IDENTIFIER: str, **({VALUE: str} if numbers else {})},
-        }
+        how = csv_options(separator, columns)
+        how["dtype"] |= {VALUE: str} if numbers else {}
         with (
             self._content() as file,
             import_pandas().read_csv(file, usecols=list(columns), chunksize=ROWS, **how) as parts,

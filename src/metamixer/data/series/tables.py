@@ -3,7 +3,7 @@
 import gzip
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,15 @@ EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 """How text files in UTF-16 begin."""
+
+MISSING = [
+    *("", "NA", "N/A", "n/a", "<NA>", "#NA", "#N/A", "#N/A N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "null"),
+    *("None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+]
+"""What stands for no value in text tables: pandas' own list."""
+
+MOSTLY = 0.5
+"""Fraction of rows with a date of another row, from which a wide table is a long one."""
 
 SAMPLE = 2**16
 """Bytes of a text table that show its separator."""
@@ -177,7 +186,8 @@ def _read_csv(path: Path) -> "pandas.DataFrame":
     separator = separator_of(content[:SAMPLE])
     if content[: content.find(b"\n")].count(separator.encode()) > MAX_COLUMNS:
         raise InputError(f"{path}: more than {MAX_COLUMNS} columns, expected fewer: a long table takes more series")
-    how = {"sep": separator, "dtype": {IDENTIFIER: str}, "encoding_errors": "replace", "low_memory": False}
+    header = import_pandas().read_csv(io.BytesIO(content), sep=separator, encoding_errors="replace", nrows=0)
+    how = {**csv_options(separator, header.columns), "low_memory": False}
     frame = import_pandas().read_csv(io.BytesIO(content), **how)
     if separator == ",":
         return frame
@@ -202,6 +212,14 @@ def separator_of(sample: bytes) -> str:
     return max(SEPARATORS, key=lambda mark: header.count(mark.encode()))
 
 
+def csv_options(separator: str, columns: Iterable[str]) -> dict[str, Any]:
+    """Options of pandas.read_csv for a table with these columns; a series may be named NA or None."""
+    how = {"sep": separator, "encoding_errors": "replace", "dtype": {IDENTIFIER: str}}
+    if IDENTIFIER not in columns:
+        return how
+    return how | {"keep_default_na": False, "na_values": {**dict.fromkeys(columns, MISSING), IDENTIFIER: [""]}}
+
+
 def _read_parquet(path: Path) -> "pandas.DataFrame":
     """A Parquet file of a usual size in memory."""
     from pyarrow.parquet import ParquetFile
@@ -216,7 +234,8 @@ def _read_parquet(path: Path) -> "pandas.DataFrame":
 def identifiers(column: "pandas.Series") -> "pandas.Series":
     """Series names as spelled in the file, such as 007; converted to numbers if that is lossless."""
     numeric = import_pandas().to_numeric(column, errors="coerce")
-    return numeric if (numeric.astype(str) == column).all() else column
+    lossless = numeric.notna().all() and (numeric.astype(str) == column).all()
+    return numeric if lossless else column
 
 
 def counts_rows(column: "pandas.Series") -> bool:
@@ -235,9 +254,31 @@ def to_series(frame: "pandas.DataFrame", *, time: str | None = None) -> Series:
     names = [name for name in frame.columns if name != time]
     if not names or len(frame) == 0:
         raise InputError(f"table of {len(frame)} rows and {len(names)} columns besides {time!r}, expected series")
-    values = np.column_stack([numbers(frame[name], name) for name in names])
     dated = Dates.of(frame[time], time)
+    refuse_long(frame, time, dated.times)
+    values = np.column_stack([numbers(frame[name], name) for name in names])
     return Series(dated.times, values, tuple(map(str, names)), time, zone=dated.zone, local=dated.local)
+
+
+def refuse_long(frame: "pandas.DataFrame", time: str, times: np.ndarray) -> None:
+    """Raise InputError for a long table with other column names: another column tells rows of the same dates apart."""
+    types, days = import_pandas().api.types, import_pandas().Series(times)
+    if days.duplicated(keep=False).mean() < MOSTLY:
+        return
+    names = [name for name in frame if name != time]
+    for name in names:
+        column = frame[name].reset_index(drop=True)
+        if not (types.is_string_dtype(column) or types.is_integer_dtype(column)):
+            continue
+        if (
+            column.nunique() <= len(frame) / 2
+            and not import_pandas().DataFrame({0: days, 1: column}).duplicated().any()
+        ):
+            value = next((other for other in names if types.is_numeric_dtype(frame[other]) and other != name), None)
+            raise InputError(
+                f"column {time!r}: dates repeat for each {name!r}; expected a long table's columns unique_id, ds, y: "
+                f"rename {name}, {time}, {'the values' if value is None else value}"
+            )
 
 
 def numbers(column: "pandas.Series", name: Any) -> np.ndarray:
