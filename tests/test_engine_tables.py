@@ -10,6 +10,7 @@ import pytest
 
 from jobs import run
 from metamixer.cli import main
+from metamixer.data.series.tables import read_table
 from metamixer.engine.series import Tables, read_long
 from metamixer.engine.shard import INPUTS, PREDICTIONS
 from metamixer.errors import InputError
@@ -151,6 +152,29 @@ def test_decimal_commas_are_read_and_wrong_numbers_quoted_as_they_stand(mark, tm
     whole = pandas.DataFrame({"date": days, "y": np.arange(9) + 0.5})
     assert results["ffnet_ts_zero"][0] == pytest.approx(Forecaster(1).predict(whole)["y"][0], rel=1e-4)
     assert "'1.00,5', expected a number" in results["error"][1]
+
+
+def test_text_without_a_value_and_names_of_series_are_those_of_the_plain_command(tmp_path):
+    days = pandas.date_range("2024-01-01", periods=9).strftime("%Y-%m-%d")
+    table = pandas.DataFrame({"unique_id": "NA", "ds": days, "y": ["1", "#N/A", "n/a", *"456789"]})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    read = pandas.concat(part.to_pandas() for part in read_long(str(tmp_path / "table.csv")))
+    plain = read_table(tmp_path / "table.csv")
+    assert read["unique_id"].tolist() == plain["unique_id"].tolist() == ["NA"] * 9
+    assert read["y"].isna().tolist() == plain["y"].isna().tolist() == [False, True, True, *[False] * 6]
+
+
+def test_each_frequency_has_its_horizon_and_positive_clips(tmp_path):
+    days, months = (pandas.date_range("2020-01-01", periods=30, freq=name) for name in ("D", "MS"))
+    values = -np.arange(30.0)
+    series = {"daily": days, "monthly": months}
+    table = pandas.concat(pandas.DataFrame({"unique_id": name, "ds": ds, "y": values}) for name, ds in series.items())
+    table.to_parquet(tmp_path / "table.parquet")
+    command = ["forecast", str(tmp_path / "table.parquet"), "--engine", "local", "--out", str(tmp_path / "out")]
+    assert main([*command, "--positive"]) == 0
+    found = pandas.read_parquet(tmp_path / "out" / PREDICTIONS)
+    assert found.groupby("unique_id").size().to_dict() == {"daily": 28, "monthly": 18}
+    assert (found["ffnet_ts_zero"] == 0).all()
 
 
 def test_files_of_other_kinds_are_named(tmp_path):

@@ -33,14 +33,12 @@ def predict_files(
     _run(engine, Files(task, inputs, load, options, **how), out, overwrite=overwrite)
 
 
-def forecast_tables(
-    engine: str, tables: Sequence[str], out: str | None, *, horizon: int | None, overwrite: bool, **how: Any
-) -> None:
+def forecast_tables(engine: str, tables: Sequence[str], out: str | None, *, overwrite: bool, **how: Any) -> None:
     """Forecast long tables of very many series; how: of `engine.series.Tables`."""
     expect_engine(engine, out)
     from ..engine.series import Tables
 
-    _run(engine, Tables.of(tables, horizon=96 if horizon is None else horizon, **how), out, overwrite=overwrite)
+    _run(engine, Tables.of(tables, **how), out, overwrite=overwrite)
 
 
 def expect_engine(engine: str, out: str | None) -> None:

@@ -52,7 +52,7 @@ def forecast(
         table: CSV (may be gzipped) or Parquet, or its https URL; wide (a date column, one column per series) or long
             (unique_id, ds, y).
         horizon: steps to forecast; default: the checkpoint's, else 48 for hourly data, 28 daily, 13 weekly, 18 monthly,
-            8 quarterly, 6 yearly, for others a tenth of the rows up to 96; with an engine 96.
+            8 quarterly, 6 yearly, for others a tenth of the rows up to 96.
         lookback: steps of input; default: the checkpoint's, else 96, or two seasons up to 336 if that is more, and less
             for a short table.
         out: the CSV file to write the forecast to; default: forecast.csv, or forecast_2.csv if that exists; none with
@@ -86,11 +86,12 @@ def forecast(
 
     if engine:
         without = {"checkpoint": checkpoint, "lookback": lookback, "steps": steps, "save": save, "plot": plot}
-        without |= {"json": json, "backend": backend, "time": time, "no_fill_gaps": not fill_gaps, "positive": positive}
+        without |= {"json": json, "backend": backend, "time": time, "no_fill_gaps": not fill_gaps}
         without |= {"known": tuple(known)}
         refuse_with_engine(engine, **without, train=None if train == "none" else train)
-        how = {"levels": levels, "quantiles": quantiles, "missing_values": missing_values, "device": device}
-        forecast_tables(engine, [table], out, horizon=horizon, overwrite=overwrite, **how)
+        how = {"horizon": horizon, "levels": levels, "quantiles": quantiles, "positive": positive}
+        how |= {"missing_values": missing_values, "device": device}
+        forecast_tables(engine, [table], out, overwrite=overwrite, **how)
         return
     out = out or (None if json == "-" else free_name("forecast.csv", overwrite=overwrite))
     targets = expect_targets(out=out, plot=plot, save=save)

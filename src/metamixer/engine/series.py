@@ -14,7 +14,7 @@ from ..data.series.dates import import_pandas
 from ..data.series.day_order import DayOrder, days_first, iso_dates, slashed
 from ..data.series.decimals import Numbers
 from ..data.series.frames import LONG
-from ..data.series.tables import SAMPLE, expect_text, separator_of
+from ..data.series.tables import MISSING, SAMPLE, expect_text, separator_of
 from ..errors import InputError, first_line, naming
 from ..predictors.forecasting.streaming import Failed, alike, forecast_columns_of, forecast_each
 from .folder import open_url
@@ -32,9 +32,6 @@ SHARD_BYTES = 16 * 2**20
 SHARDS = (8, 1024)
 """The fewest and the most."""
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
-"""What stands for no value in a CSV file."""
-
 YEAR_LAST = r"^\s*\d{1,2}[/-]\d{1,2}[/-]\d{2}"
 """How dates begin that may have the day or the month first."""
 
@@ -43,13 +40,15 @@ YEAR_LAST = r"^\s*\d{1,2}[/-]\d{1,2}[/-]\d{2}"
 class Tables:
     """Forecasts of the series of long tables: CSV (gzip too) or Parquet of unique_id, ds and y.
 
-    inputs: paths and URLs; missing_values: numbers that stand for none; the others: of `Forecaster`.
+    inputs: paths and URLs; missing_values: numbers that stand for none; the others: of `Forecaster`. Without a horizon,
+    it is that of each series' frequency.
     """
 
     inputs: Sequence[str]
-    horizon: int
+    horizon: int | None = None
     levels: Sequence[float] = ()
     quantiles: Sequence[float] = ()
+    positive: bool = False
     missing_values: Sequence[float] = ()
     device: str = "cpu"
     shards: int = 0
@@ -73,6 +72,7 @@ class Tables:
             "levels": list(self.levels),
             "quantiles": list(self.quantiles),
             "missing_values": list(self.missing_values),
+            **({"positive": True} if self.positive else {}),  # so that older jobs go on
         }
 
     def units(self) -> list[str]:
@@ -87,7 +87,8 @@ class Tables:
     def prepare(self) -> Any:
         from ..predictors.forecasting.forecaster import Forecaster
 
-        return Forecaster(self.horizon, levels=self.levels, quantiles=self.quantiles, device=self.device)
+        how = {"levels": self.levels, "quantiles": self.quantiles, "positive": self.positive, "device": self.device}
+        return Forecaster(self.horizon, **how)
 
     def predict(self, held: Any, shard: Shard) -> Iterator[Rows]:
         table = pyarrow.concat_tables(shard.inputs())
@@ -110,7 +111,8 @@ class Tables:
             if self.missing_values:
                 values = import_pandas().to_numeric(frame[VALUE], errors="coerce")  # text, of a CSV file
                 frame = frame.assign(**{VALUE: frame[VALUE].mask(values.isin(self.missing_values))})
-            forecast = forecaster.predict(frame).assign(error=None)
+            own = forecaster if self.horizon else self.prepare()  # the first table decides the horizon
+            forecast = own.predict(frame).assign(error=None)
             return pyarrow.Table.from_pandas(forecast, preserve_index=False).select(columns.names).cast(columns)
 
         return pyarrow.concat_tables(
@@ -188,13 +190,13 @@ def _of_csv(name: str) -> Iterator[pyarrow.Table]:
     separator = separator_of(sample)
     numbers = None if separator == "," else Numbers(VALUE)
     text = dict.fromkeys(LONG, pyarrow.string())
-    convert = csv.ConvertOptions(column_types=text, null_values=MISSING, strings_can_be_null=True)
+    convert = csv.ConvertOptions(column_types=text, null_values=[])
     how = {"convert_options": convert, "parse_options": csv.ParseOptions(delimiter=separator)}
     with filesystem.open(path, "rb", compression="infer") as file, csv.open_csv(file, **how) as rows:
         expect_long(rows.schema.names, name)
         count = 0
         for batch in rows:
-            table = pyarrow.Table.from_batches([batch]).select(LONG)
+            table = with_missing(pyarrow.Table.from_batches([batch]).select(LONG))
             if numbers:
                 text = table[VALUE].to_pandas().rename(VALUE)
                 text.index += count
@@ -203,6 +205,14 @@ def _of_csv(name: str) -> Iterator[pyarrow.Table]:
                 table = table.set_column(LONG.index(VALUE), VALUE, values)
             count += len(table)
             yield table
+
+
+def with_missing(table: pyarrow.Table) -> pyarrow.Table:
+    """Text that stands for no value becomes none; a series may be named NA or None."""
+    for place, name in enumerate(LONG):
+        none = compute.is_in(table[name], pyarrow.array([""] if name == IDENTIFIER else MISSING))
+        table = table.set_column(place, name, compute.if_else(none, None, table[name]))
+    return table
 
 
 def expect_long(names: Sequence[str], name: str) -> None:
