@@ -179,6 +179,9 @@ def test_each_frequency_has_its_horizon_and_positive_clips(tmp_path):
 
 def test_files_of_other_kinds_are_named(tmp_path):
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "parquet.pq").write_bytes(b"PAR1\0")
+    with pytest.raises(InputError, match=r"parquet.pq: a Parquet file, expected a name that ends in .parquet"):
+        list(read_long(str(tmp_path / "parquet.pq")))
     (tmp_path / "utf16.csv").write_text("unique_id,ds,y\na,2024-01-01,1\n", encoding="utf-16")
     with pytest.raises(InputError, match=r"folder.csv: is a folder, expected a table"):
         Tables.of([str(tmp_path / "folder.csv")], horizon=1)

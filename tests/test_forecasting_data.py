@@ -11,7 +11,7 @@ from metamixer.data import SeriesData
 from metamixer.data.series.dates import Dates
 from metamixer.data.series.frames import read_frame
 from metamixer.data.series.frequency import Frequency
-from metamixer.data.series.parts import TextFile
+from metamixer.data.series.parts import ParquetTable, TextFile, table_file
 from metamixer.data.series.series_data import split_rows
 from metamixer.data.series.tables import MISSING, find_table, read_series, read_table, to_series
 from metamixer.data.series.windows import Scaling, Windows
@@ -227,6 +227,21 @@ def test_a_long_table_with_other_names_is_told_the_names(stores):
         read_frame(table.iloc[:-2])
 
 
+@pytest.mark.parametrize("time", ["date", "time"])
+def test_dates_and_times_in_two_columns_are_named(time):
+    times = pandas.date_range("2024-01-01", periods=50, freq="h")
+    table = pandas.DataFrame({"date": times.strftime("%Y-%m-%d"), "time": times.strftime("%H:%M"), "load": 1.0})
+    with pytest.raises(InputError, match="'time', row 1: '00:00', expected date and time in one column, such as 2016-"):
+        read_frame(table, time=time)
+
+
+def test_parquet_is_known_by_its_first_bytes(tmp_path):
+    pytest.importorskip("pyarrow")
+    to_long(wide()).to_parquet(tmp_path / "table.pq")
+    assert read_table(tmp_path / "table.pq").equals(to_long(wide()))
+    assert isinstance(table_file(tmp_path / "table.pq"), ParquetTable)
+
+
 def test_the_benchmark_refuses_decreasing_dates(tmp_path):
     wide()[::-1].to_csv(tmp_path / "table.csv", index=False)
     with pytest.raises(
@@ -266,11 +281,11 @@ class TestFrequency:
             ),
             (
                 lambda table: table.drop(index=[9, 10]),
-                "row 10: 2020-01-31 09:00:00 is 0 days 03:00:00 after 2020-01-31 06:00:00, expected 0 days 01",
+                "row 10: 2020-01-31 09:00:00 is 3 hours after 2020-01-31 06:00:00, expected 1 hour",
             ),
             (
                 lambda table: table.iloc[np.cumsum(np.arange(20))],
-                "column 'date': unknown frequency, steps from 0 days 01:00:00 to 0 days 19",
+                "column 'date': unknown frequency, steps from 1 hour to 19 hours",
             ),
             (
                 lambda table: wide(40, "MS").assign(date=lambda table: table["date"] + np.timedelta64(14, "D")),

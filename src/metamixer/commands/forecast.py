@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import InputError, naming
+from ..errors import InputError, counted, naming
 from ..system.files import check_targets, free_name, plain_table, write_text
 from .engine import forecast_tables, refuse_with_engine
 from .forecast_parts import forecast_parts
@@ -107,7 +107,7 @@ def forecast(
         forecaster = new_forecaster("none", horizon, seed=seed, **settings)
         if rows := forecast_parts(forecaster, source, Path(out), missing_values=missing_values):
             by = f"{forecaster.column}, without training, read in parts: "
-            output.say(f"{by}{forecaster.horizon} steps{chosen}, {rows} rows")
+            output.say(f"{by}{counted(forecaster.horizon, 'step')}{chosen}, {counted(rows, 'row')}")
             output.end([], wrote=targets)
             return
     frame = read_table(table, missing_values=missing_values)
@@ -117,7 +117,7 @@ def forecast(
         result = forecast_by(way, forecaster, frame, output)
     write_forecast(forecaster, frame, result, out=out, save=save, plot=plot)
     by = f"{forecaster.column}, without training: " if way == "none" else ""
-    output.say(f"{by}{forecaster.horizon} steps{chosen}, {len(result)} rows")
+    output.say(f"{by}{counted(forecaster.horizon, 'step')}{chosen}, {counted(len(result), 'row')}")
     then = NEXT.get(way, "") if plot else "add --plot forecast.png to draw it"
     output.end(plain_rows(result) if json else [], wrote=targets, then=then)
 

@@ -177,5 +177,7 @@ def irregularity(series: Series) -> str:
 
 
 def duration(step: np.timedelta64) -> str:
-    """A step in words."""
-    return str(import_pandas().Timedelta(step))
+    """A step in words, such as 1 day, 6 hours."""
+    step = import_pandas().Timedelta(step)
+    words = [counted(count, unit.removesuffix("s")) for unit, count in step.components._asdict().items() if count]
+    return ", ".join(words)

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from .dates import import_pandas, own_dates
 from .decimals import Numbers
 from .frames import LONG
-from .tables import SAMPLE, csv_options, readable, refuse_declared, refuse_unpacked, separator_of
+from .tables import SAMPLE, csv_options, is_parquet, readable, refuse_declared, refuse_unpacked, separator_of
 
 if TYPE_CHECKING:
     import pandas
@@ -131,8 +131,8 @@ class ParquetTable:
 
 
 def table_file(path: Path) -> TextFile | ParquetTable:
-    """The file, by its name."""
-    return ParquetTable(path) if path.suffix == ".parquet" else TextFile(path)
+    """The file, by its name or its first bytes."""
+    return ParquetTable(path) if is_parquet(path) else TextFile(path)
 
 
 def parts_of(path: Path, columns: Sequence[str] = LONG) -> "Iterator[pandas.DataFrame]":

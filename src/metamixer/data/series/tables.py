@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import numpy as np
 
 from ...errors import InputError, first_line, naming
 from ...system.files import refuse_special
-from .dates import Dates, import_pandas, shown, stamp, time_column
+from .dates import TIME_OF_DAY, Dates, import_pandas, shown, stamp, time_column
 from .decimals import with_decimals
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ SEPARATORS = (",", ";", "\t", "|")
 
 EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """How .xlsx and .xls files begin."""
+
+PARQUET = b"PAR1"
+"""How Parquet files begin."""
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 """How text files in UTF-16 begin."""
@@ -125,12 +129,12 @@ def read_table(path: str | Path, *, missing_values: Sequence[float] = ()) -> "pa
     import_pandas()
     path = find_table(path)
     with readable(path):
-        frame = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+        frame = _read_parquet(path) if is_parquet(path) else _read_csv(path)
         if (frame.columns[:1] == ["Unnamed: 0"]).any() and counts_rows(
             frame.iloc[:, 0]
         ):  # pandas' index, written by to_csv
             frame = frame.iloc[:, 1:]
-        if IDENTIFIER in frame and path.suffix != ".parquet":
+        if IDENTIFIER in frame and not is_parquet(path):
             frame[IDENTIFIER] = identifiers(frame[IDENTIFIER])
         if not missing_values:
             return frame
@@ -151,6 +155,14 @@ def readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow") from None
     except Exception as error:  # pandas, Arrow and zlib raise errors of their own
         raise InputError(f"{path}: not a readable table ({first_line(error)})") from None
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet, by its name or its first bytes."""
+    if path.suffix == ".parquet":
+        return True
+    with path.open("rb") as file:
+        return file.read(len(PARQUET)) == PARQUET
 
 
 def most_bytes(path: Path) -> int:
@@ -202,6 +214,8 @@ def expect_text(name: object, sample: bytes) -> None:
         raise InputError(f"{name}: an Excel file, expected CSV or Parquet: save it as CSV first")
     if sample.startswith(UTF_16):
         raise InputError(f"{name}: text in UTF-16, expected UTF-8: save it as CSV UTF-8 first")
+    if sample.startswith(PARQUET):
+        raise InputError(f"{name}: a Parquet file, expected a name that ends in .parquet")
     if b"\0" in sample.partition(b"\n")[0]:
         raise InputError(f"{name}: a binary file, expected CSV or Parquet")
 
@@ -254,10 +268,22 @@ def to_series(frame: "pandas.DataFrame", *, time: str | None = None) -> Series:
     names = [name for name in frame.columns if name != time]
     if not names or len(frame) == 0:
         raise InputError(f"table of {len(frame)} rows and {len(names)} columns besides {time!r}, expected series")
+    refuse_times_of_day(frame)
     dated = Dates.of(frame[time], time)
     refuse_long(frame, time, dated.times)
     values = np.column_stack([numbers(frame[name], name) for name in names])
     return Series(dated.times, values, tuple(map(str, names)), time, zone=dated.zone, local=dated.local)
+
+
+def refuse_times_of_day(frame: "pandas.DataFrame") -> None:
+    """Raise InputError for a column of times such as 00:00, whose dates may be in another column."""
+    for name in frame:
+        first = frame[name].iloc[0]
+        if isinstance(first, str) and re.fullmatch(rf"\s*{TIME_OF_DAY}\s*", first):
+            raise InputError(
+                f"column {name!r}, row {frame.index[0] + 1}: {shown(first)}, expected date and time in one column, such "
+                "as 2016-07-01 00:00"
+            )
 
 
 def refuse_long(frame: "pandas.DataFrame", time: str, times: np.ndarray) -> None:
