@@ -394,8 +394,9 @@ def test_months_are_read_without_a_warning(format, recwarn):
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("dtype", [int, float, "Int64"])
-def test_years_and_days_are_read_from_numbers(dtype, tmp_path):
+@pytest.mark.parametrize("dtype", [int, float, "Int64", "int64[pyarrow]"])
+def test_years_and_days_are_read_from_numbers(dtype):
+    pytest.importorskip("pyarrow")
     for dates, format in (("2019-01-01", "YS"), "%Y"), (("2023-12-30", "D"), "%Y%m%d"):
         days = pandas.date_range(dates[0], periods=5, freq=dates[1], unit="us")
         numbers = pandas.Series(days.strftime(format)).astype(int).astype(dtype)

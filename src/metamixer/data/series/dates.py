@@ -127,11 +127,12 @@ def distinct(column: "pandas.Series") -> tuple[np.ndarray, np.ndarray]:
 
 def numbered_dates(column: "pandas.Series", name: Any) -> "pandas.Series":
     """Dates for years such as 2016 and days such as 20160701; raises InputError that names the first other number."""
-    years, days = column.isin(YEARS), column.between(10**7, 10**8 - 1) & (column % 1 == 0)
-    wrong = (column.notna() & ~(years if years.any() else days)).to_numpy(bool)
-    if wrong.any() or column.isna().all():
-        raise invalid_date(column, name, int(wrong.argmax()))
-    text = column.dropna().astype("int64").astype(str)
+    numbers = column.astype("float64")
+    years, days = numbers.isin(YEARS), numbers.between(10**7, 10**8 - 1) & (numbers % 1 == 0)
+    wrong = numbers.notna() & ~(years if years.any() else days)
+    if wrong.any() or numbers.isna().all():
+        raise invalid_date(column, name, int(wrong.to_numpy().argmax()))
+    text = numbers.dropna().astype("int64").astype(str)
     format = "%Y" if years.any() else "%Y%m%d"
     return import_pandas().to_datetime(text, errors="coerce", format=format).reindex(column.index)
 

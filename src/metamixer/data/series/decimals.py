@@ -14,8 +14,8 @@ OTHER = {",": ".", ".": ","}
 """The separator of thousands by that of decimals."""
 
 NUMBER = {
-    decimal: r"\s*[+-]?(?=[.,]?\d)"
-    rf"(?:[1-9]\d{{0,2}}(?:[{thousands}]\d{{3}})+|\d*)(?:[{decimal}]\d*)?(?:[eE][+-]?\d+)?\s*"
+    decimal: rf"\s*[+-]?(?:(?:[1-9]\d{{0,2}}(?:[{thousands}]\d{{3}})+|\d+)(?:[{decimal}]\d*)?|[{decimal}]\d+)"
+    r"(?:[eE][+-]?\d+)?\s*"
     for decimal, thousands in OTHER.items()
 }
 """Numbers by the separator of their decimals."""
@@ -60,13 +60,14 @@ def decimals_of(columns: "Mapping[Any, pandas.Series]") -> dict[Any, str]:
     """
     told, unclear = {}, {}
     for name, text in columns.items():
-        comma, point = (text.str.fullmatch(NUMBER[decimal], na=False) for decimal in OTHER)
-        marked = text.str.contains("[.,]", na=False)
-        if (comma & ~point).any() or (point & ~comma).any():
-            told[name] = "," if (comma & ~point).any() else "."
-            plain_numbers(text, told[name])  # refuses a column with both
-        elif (marked & comma & point).any():
-            unclear[name] = text[marked & comma & point]
+        comma, point = fits(text)
+        of_comma, of_point = (comma & ~point).any(), (point & ~comma).any()
+        if of_comma or of_point:
+            told[name] = "," if of_comma else "."
+            if of_comma and of_point:
+                plain_numbers(text, told[name])  # raises
+        elif len(unsure := text[comma & point & text.str.contains("[.,]", na=False)]):
+            unclear[name] = unsure
     kinds = set(told.values())
     marks = kinds or {mark for text in unclear.values() for mark in OTHER if text.str.contains(mark, regex=False).any()}
     for name, text in unclear.items():
@@ -82,13 +83,18 @@ def decimals_of(columns: "Mapping[Any, pandas.Series]") -> dict[Any, str]:
 
 def plain_numbers(text: "pandas.Series", decimal: str) -> "pandas.Series":
     """Numbers as Python writes them; other text stays. Raises InputError that names a number of the other kind."""
-    comma, point = (text.str.fullmatch(NUMBER[mark], na=False) for mark in OTHER)
-    fits, against = (comma, point & ~comma) if decimal == "," else (point, comma & ~point)
+    comma, point = fits(text)
+    right, against = (comma, point & ~comma) if decimal == "," else (point, comma & ~point)
     if against.any():
         kind = "comma" if decimal == "," else "point"
         raise InputError(f"{place(text[against])}, expected a decimal {kind} as in other numbers of the column")
     plain = text.str.replace(OTHER[decimal], "", regex=False).str.replace(decimal, ".", regex=False)
-    return text.where(~fits, plain)
+    return text.where(~right, plain)
+
+
+def fits(text: "pandas.Series") -> "tuple[pandas.Series, pandas.Series]":
+    """Whether each is a number with a decimal comma, and whether with a decimal point."""
+    return tuple(text.str.fullmatch(NUMBER[decimal], na=False) for decimal in (",", "."))
 
 
 def place(text: "pandas.Series") -> str:

@@ -281,8 +281,8 @@ def refuse_times_of_day(frame: "pandas.DataFrame") -> None:
         first = frame[name].iloc[0]
         if isinstance(first, str) and re.fullmatch(rf"\s*{TIME_OF_DAY}\s*", first):
             raise InputError(
-                f"column {name!r}, row {frame.index[0] + 1}: {shown(first)}, expected date and time in one column, such "
-                "as 2016-07-01 00:00"
+                f"column {name!r}, row {frame.index[0] + 1}: {shown(first)}, expected date and time in one column, "
+                "such as 2016-07-01 00:00"
             )
 
 
