@@ -14,7 +14,7 @@ from ..data.series.dates import import_pandas
 from ..data.series.day_order import DayOrder, days_first, iso_dates, slashed
 from ..data.series.decimals import Numbers
 from ..data.series.frames import LONG
-from ..data.series.tables import MISSING, SAMPLE, expect_text, separator_of
+from ..data.series.text import MISSING, SAMPLE, expect_text, separator_of
 from ..errors import InputError, first_line, naming
 from ..predictors.forecasting.streaming import Failed, alike, forecast_columns_of, forecast_each
 from .folder import open_url

@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING, Any
 from .dates import import_pandas, own_dates
 from .decimals import Numbers
 from .frames import LONG
-from .tables import SAMPLE, csv_options, is_parquet, readable, refuse_declared, refuse_unpacked, separator_of
+from .tables import readable, refuse_declared, refuse_unpacked
+from .text import SAMPLE, csv_options, is_parquet, separator_of
 
 if TYPE_CHECKING:
     import pandas
