@@ -106,7 +106,9 @@ def test_outputs_are_computed_once_and_kept(folder, tmp_path, capfd):
     assert np.load(tmp_path / "run/teacher/known.npy").all()
     options = ["--learn", "both", "--cache", str(tmp_path / "run/teacher")]
     assert distil(folder, tmp_path / "again", *options) == 0
-    assert Counting.seen == 16 + 2 * (probes + measured), "a run with the same images and teacher computes nothing again"
+    assert Counting.seen == 16 + 2 * (probes + measured), (
+        "a run with the same images and teacher computes nothing again"
+    )
     network, info = load_checkpoint(tmp_path / "run/last.ckpt")
     assert info["classes"] == ["blue", "red"]
     assert not [name for name, _ in network.named_parameters() if "matching" in name], "the projection is dropped"

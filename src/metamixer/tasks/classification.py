@@ -21,7 +21,6 @@ from .distillation import Distillation
 from .optimization.recipe import Optimization
 from .task import Compile, Task
 
-
 MOST_TOLD = 100
 """Classes up to which the accuracy of each is logged."""
 
