@@ -12,8 +12,8 @@ from typing import Any
 
 from .commands import COMMANDS, TRAINING
 from .commands.downloads import downloaded, refuse_no_files, with_urls
-from .commands.help import completing_parser, full_help, function_of, nearest, options_of, overview, short_help
-from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning, printable
+from .commands.help import completing_parser, full_help, function_of, options_of, overview, short_help
+from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning, did_you_mean, printable
 from .system.version import package_version
 
 POSITIONAL = {"images": {"nargs": "+"}, "clouds": {"nargs": "+"}, "networks": {"nargs": "+"}}
@@ -92,7 +92,8 @@ def _answer(arguments: list[str]) -> None:
     elif command == "--completion":
         print(_shell_code(*rest))
     elif command not in COMMANDS:
-        raise InputError(f"command {command!r}, expected one of {', '.join(COMMANDS)}{nearest(command, COMMANDS)}")
+        meant = did_you_mean(command, COMMANDS, cutoff=0.5)
+        raise InputError(f"command {command!r}, expected one of {', '.join(COMMANDS)}{meant}")
     elif rest in (["-h"], ["--help"]):
         print(short_help(command))
     elif command in TRAINING:
@@ -177,7 +178,7 @@ def _refuse_unknown(command: str, words: Sequence[str], known: Collection[str]) 
     for word in words[:end]:
         name = word.partition("=")[0]
         if name.startswith("--") and name not in known:
-            raise InputError(f"{command} {name}: no such option{nearest(name, known)}")
+            raise InputError(f"{command} {name}: no such option{did_you_mean(name, known, cutoff=0.5)}")
 
 
 def _refuse_empty(values: Mapping[str, Any], given: Collection[str]) -> None:

@@ -1,7 +1,6 @@
 """`--help` and shell completion, from the functions' signatures and docstrings, without importing PyTorch."""
 
 import argparse
-import difflib
 import re
 import textwrap
 from collections.abc import Callable, Iterable
@@ -156,12 +155,6 @@ def full_help(command: str) -> str:
     usage = " ".join([option.usage for option in options if option.positional] + ["[options]"])
     lines = _listed((option.usage, option.line) for option in options)
     return "\n".join([f"usage: metamixer {command} {usage}", "", *textwrap.wrap(summary, WIDTH), "", *lines])
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` if a known word is similar, else nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def completing_parser() -> argparse.ArgumentParser:
