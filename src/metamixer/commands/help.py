@@ -3,11 +3,11 @@
 import argparse
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import Parameter, signature
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from . import COMMANDS, TRAINING
 
@@ -56,6 +56,12 @@ class Option:
     def is_flag(self) -> bool:
         """Whether the option takes no value."""
         return self.default is False
+
+    @property
+    def item(self) -> type | None:
+        """The type of each value where there may be several, such as float in `Sequence[float]`; else None."""
+        kinds = [kind for kind in (self.kind, *get_args(self.kind)) if get_origin(kind) is Sequence]
+        return get_args(kinds[0])[0] if kinds else None
 
     @property
     def words(self) -> list[str]:
