@@ -10,6 +10,7 @@ from inspect import Parameter, signature
 from typing import Any, get_args, get_origin
 
 from . import COMMANDS, TRAINING
+from .shared_options import SHARED_OPTIONS
 
 WIDTH = 100
 
@@ -101,7 +102,7 @@ def function_of(command: str) -> Callable[..., object]:
 def options_of(command: str) -> list[Option]:
     """The options of a command's function; its first parameter is positional."""
     function = function_of(command)
-    told = described(function.__doc__ or "")
+    told = {**SHARED_OPTIONS, **described(function.__doc__ or "")}
     parameters = signature(function).parameters.values()
     return [
         Option(

@@ -8,7 +8,7 @@ from ..data.images.decoding import MAX_PIXELS, bomb_guard
 from ..errors import counted, printable
 from .batch import Batch
 from .downloads import origin
-from .engine import predict_files, refuse_with_engine, refuse_without_engine
+from .engine import done_by_engine
 from .output import Output
 from .picture_files import default_out, plan, process_file
 from .progress import progress_bar, shown
@@ -37,7 +37,6 @@ def restore(
     """Remove noise and JPEG artifacts from images and folders of images, keeping format, bit depth, alpha and profile.
 
     Args:
-        images: image files, folders and https URLs.
         strength: 0 (unchanged) to 1 (fully restored); default: by an estimate of noise and JPEG quality, 0 for a
             clean image.
         scale: 2, 3 or 4: restore and enlarge in one network, which is in the package; default: the checkpoint's, or 1.
@@ -46,34 +45,25 @@ def restore(
         model: a name from `metamixer models`; default: ffnet_restore, which is in the package.
         checkpoint: a checkpoint of a training run, or an exported file.
         compare: also write an image with before and after side by side, named like the result with _compare.jpg.
-        overwrite: replace existing results.
         ensemble: 1, 2, 4 or 8: the mean over as many mirrored and turned images: better, and as many times slower.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
-        max_pixels: maximum number of pixels; larger images are refused before decoding.
-        json: file for the result as JSON; "-" for standard output, without other lines.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         precision: fp32, bf16 or, with a backend, auto for the fastest.
-        device: the device to compute on, such as cpu or cuda.
-        engine: local, ray or ray:ACTORS, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; the same command continues a stopped job.
-        pictures: with an engine, draw each result too.
+        all others: see shared_options.py.
     """
     from ..predictors.restorer import Restorer
 
-    place = {"device": device, "backend": backend, "precision": precision}
-    load = {"model": model, "scale": scale, "strength": strength, "memory": memory, "ensemble": ensemble, **place}
-    if engine:
-        refuse_with_engine(engine, compare=compare, json=json)
-        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
-        predict_files(engine, Restorer.task, images, out, load={"source": checkpoint, **load}, options={}, **how)
+    load = {"source": checkpoint, "model": model, "scale": scale, "strength": strength, "memory": memory}
+    load |= {"ensemble": ensemble, "device": device, "backend": backend, "precision": precision}
+    refused = {"compare": compare, "json": json}
+    how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite, "refused": refused}
+    if done_by_engine(engine, Restorer.task, images, out, load=load, **how):
         return
-    refuse_without_engine(pictures=pictures)
     out = out or default_out(images, "restored", overwrite=overwrite)
     jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
     sources, *targets = zip(*jobs, strict=True)
     results = filter(None, chain(*targets))
     output = Output(json, sources=sources, results=results, overwrite=overwrite)
-    restorer = Restorer.load(checkpoint, **load)
+    restorer = Restorer.load(**load)
     done, written = [], []
     with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
         for source, target, comparison in jobs:
