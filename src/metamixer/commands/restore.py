@@ -1,17 +1,16 @@
 """metamixer restore"""
 
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import counted, printable
-from .batch import Batch
-from .downloads import origin
+from ..data.images.decoding import MAX_PIXELS
+from ..errors import printable
 from .engine import done_by_engine
-from .output import Output
-from .picture_files import default_out, plan, process_file
-from .progress import progress_bar, shown
+from .picture_files import ImageJob, default_out, plan_images, process_file, process_files
+
+if TYPE_CHECKING:
+    from ..predictors.image_to_image import OnTile
 
 
 def restore(
@@ -59,23 +58,16 @@ def restore(
     if done_by_engine(engine, Restorer.task, images, out, load=load, **how):
         return
     out = out or default_out(images, "restored", overwrite=overwrite)
-    jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
-    sources, *targets = zip(*jobs, strict=True)
-    results = filter(None, chain(*targets))
-    output = Output(json, sources=sources, results=results, overwrite=overwrite)
+    jobs, output = plan_images(images, Path(out), compare=compare, json=json, overwrite=overwrite)
     restorer = Restorer.load(**load)
-    done, written = [], []
-    with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
-        for source, target, comparison in jobs:
-            with batch.file(source), shown(progress, source.name) as show:
-                found = process_file(restorer, source, target, comparison=comparison, on_tile=show)
-                written += [target, comparison] if comparison else [target]
-                estimate, strength = found["estimate"], found["strength"]
-                output.say(f"{printable(source)}: {estimate}, strength {strength:.2f}")
-                about = {"noise": round(estimate.noise, 2), "jpeg_quality": estimate.quality, "strength": strength}
-                done.append({"image": origin(source), "result": str(target), "scale": restorer.scale, **about})
-        if done:
-            then = "--strength 0 to 1 changes the strength" if compare else "add --compare to see before and after"
-            output.end(
-                done, wrote=written if len(jobs) == 1 else [f"{counted(len(done), 'image')} in {out}"], then=then
-            )
+
+    def restore_file(job: ImageJob, on_tile: "OnTile") -> dict:
+        found = process_file(restorer, job, on_tile=on_tile)
+        noise, quality, used = found["estimate"].noise, found["estimate"].quality, found["strength"]
+        output.say(f"{printable(job.source)}: {found['estimate']}, strength {used:.2f}")
+        return {"scale": restorer.scale, "noise": round(noise, 2), "jpeg_quality": quality, "strength": used}
+
+    def next_command(done: list[dict]) -> str:
+        return "--strength 0 to 1 changes the strength" if compare else "add --compare to see before and after"
+
+    process_files(jobs, out, output, restore_file, next_command, max_pixels=max_pixels)

@@ -2,21 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError, counted, printable
-from .batch import Batch
-from .downloads import origin
+from ..data.images.decoding import MAX_PIXELS
+from ..errors import InputError, printable
 from .engine import done_by_engine
-from .output import Output
-from .picture_files import default_out, plan, process_file
-from .progress import progress_bar, shown
+from .picture_files import ImageJob, default_out, plan_images, process_file, process_files
 
 if TYPE_CHECKING:
-    from ..predictors.image_to_image import ImageToImage
+    from ..predictors.image_to_image import ImageToImage, OnTile
 
 KINDS = ("clean", "photo")
 """Kinds of weights: for clean images, and for photographs, whose noise and JPEG blocks they don't enlarge."""
@@ -67,34 +62,27 @@ def upscale(
     if done_by_engine(engine, Upscaler.task, images, out, load=load, **how):
         return
     out = out or default_out(images, "upscaled", overwrite=overwrite)
-    jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
-    sources, *targets = zip(*jobs, strict=True)
-    results = filter(None, chain(*targets))
-    output = Output(json, sources=sources, results=results, overwrite=overwrite)
+    jobs, output = plan_images(images, Path(out), compare=compare, json=json, overwrite=overwrite)
     upscalers = Upscalers(weights, load)
-    upscalers.load(upscalers.kind_by_format(jobs[0][0]))  # so that a wrong option is named before the work
-    done, written = [], []
-    with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
-        for source, target, comparison in jobs:
-            with batch.file(source), shown(progress, source.name) as show:
-                kind, why = upscalers.choose(source)
-                upscaler = upscalers.load(kind)
-                about = process_file(upscaler, source, target, comparison=comparison, on_tile=show)
-                written += [target, comparison] if comparison else [target]
-                if "strength" in about and why:
-                    why += f", strength {about['strength']:.2f}"
-                if len(jobs) > 1 or why:
-                    output.say(f"{printable(source)}: {why}" if why else printable(source))
-                told = {"weights": kind} if why else {}
-                done.append({"image": origin(source), "result": str(target), "scale": upscaler.scale, **told})
-        if done:
-            clean = any(each.get("weights") == "clean" for each in done) and weights is None
-            hints = ["add --compare to see it next to bicubic"] * (not compare)
-            hints += ["--weights photo removes noise first"] * clean
-            then = "; ".join(hints)
-            output.end(
-                done, wrote=written if len(jobs) == 1 else [f"{counted(len(done), 'image')} in {out}"], then=then
-            )
+    upscalers.load(upscalers.kind_by_format(jobs[0].source))  # so that a wrong option is named before the work
+
+    def upscale_file(job: ImageJob, on_tile: "OnTile") -> dict:
+        kind, why = upscalers.choose(job.source)
+        upscaler = upscalers.load(kind)
+        about = process_file(upscaler, job, on_tile=on_tile)
+        if "strength" in about and why:
+            why += f", strength {about['strength']:.2f}"
+        if len(jobs) > 1 or why:
+            output.say(f"{printable(job.source)}: {why}" if why else printable(job.source))
+        return {"scale": upscaler.scale, **({"weights": kind} if why else {})}
+
+    def next_command(done: list[dict]) -> str:
+        clean = any(each.get("weights") == "clean" for each in done) and weights is None
+        hints = ["add --compare to see it next to bicubic"] * (not compare)
+        hints += ["--weights photo removes noise first"] * clean
+        return "; ".join(hints)
+
+    process_files(jobs, out, output, upscale_file, next_command, max_pixels=max_pixels)
 
 
 @dataclass
