@@ -1,10 +1,9 @@
 """The packaged recipes, by name."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = (PACKAGE / "recipes", PACKAGE.parents[1] / "recipes")
@@ -34,9 +33,7 @@ def find_recipe(name: str) -> str:
 
 def nearest_recipe(name: str) -> str:
     """`; did you mean NAME?` if a recipe has a similar name, else nothing."""
-    names = {key.rpartition("/")[2] for key in recipe_names()}
-    near = difflib.get_close_matches(Path(name).stem, sorted(names), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return did_you_mean(Path(name).stem, {key.rpartition("/")[2] for key in recipe_names()})
 
 
 def with_recipes(arguments: Sequence[str]) -> list[str]:
