@@ -57,6 +57,15 @@ def test_fuse_writes_a_deploy_form_that_predicts_the_same(checkpoint, pictures, 
     assert main(["fuse", str(out), "--out", str(tmp_path / "again.safetensors"), "--overwrite"]) == 0
 
 
+def test_fuse_writes_no_deploy_form_that_predicts_otherwise(checkpoint, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.nn.GELU, "fuse", lambda layer: torch.nn.ReLU(), raising=False)
+    assert main(["fuse", str(checkpoint), "--out", str(tmp_path / "fused.safetensors")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"metamixer: error: {checkpoint}: its deploy form differs from the network by ")
+    assert "expected at most 1e-04 in fp32: nothing written" in error and error.count("\n") == 1
+    assert not (tmp_path / "fused.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

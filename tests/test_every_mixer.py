@@ -1,5 +1,7 @@
 """Every mixer in every family of networks: it runs, all parameters get gradients, and the fused form is equal."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ import metamixer
 from metamixer.errors import InputError
 from metamixer.mixer import TOKEN_MIXERS, ConvNeXtFFN, MetaMixer, MixerBlock, SelfAttention, token_mixer
 from metamixer.models.ffnet_ts.mixers import variable_operators
+from metamixer.models.ffnet_ts.zero import TokenNorm
 from metamixer.ops import IMAGE, IMAGE_WITH_STRIPS, SERIES, ConvNorm, NormConv, ParallelConv, fused
 from metamixer.ops.sparse import SparseVoxels
 from metamixer.ops.voxels import ATTENTION_WINDOW, VOXELS
@@ -166,6 +169,12 @@ LAYERS = {
     "projection": lambda operators: operators.projection(DIM),
     "spatial": lambda operators: operators.spatial(DIM, 9),
     "spatial_norm": lambda operators: operators.spatial_norm(DIM, 9),
+    "a smaller branch first": lambda operators: ParallelConv(
+        operators.conv(DIM, DIM, 3, 1, 1), operators.conv_norm(DIM, DIM, 5)
+    ),
+    "depthwise beside full": lambda operators: ParallelConv(
+        operators.conv(DIM, DIM, 5, 1, 2), operators.depthwise(DIM, 3)
+    ),
     "identity in parallel": lambda operators: ParallelConv(operators.norm_conv(DIM, DIM), nn.Identity()),
 }
 
@@ -182,6 +191,22 @@ def test_every_operator_works_and_fuses_on_every_kind_of_data(kind, layer):
     assert torch.equal(features(module(x)), expected), "the original is untouched"
     made = LAYERS[layer](operators.on("meta", torch.bfloat16))
     assert {(value.device.type, value.dtype) for value in made.parameters()} <= {("meta", torch.bfloat16)}
+
+
+def test_series_of_variables_keep_their_replaced_layers_elsewhere():
+    mine = replace(variable_operators(3, parallel_kernels=lambda _: (5,)), norm=TokenNorm, pool=nn.MaxPool1d)
+    moved = mine.on("meta", torch.bfloat16)
+    assert isinstance(moved.norm(DIM), TokenNorm) and isinstance(moved.pool(3), nn.MaxPool1d)
+    x = image("x", (2, 3 * DIM, 25))
+    smaller = randomize(mine.on().depthwise(DIM, 3))
+    assert len(smaller.branches) == 2
+    torch.testing.assert_close(fused(smaller)(x), smaller(x), rtol=1e-4, atol=1e-4)
+
+
+def test_norms_that_stay_beside_large_kernels():
+    settings = {"dim": 8, "depth": 1, "token_kernel": 7, "norm": "layernorm2d"}
+    network, x = randomize(metamixer.create_model("ffnet_sr_nano", **settings)), image("small", (1, 3, 12, 10))
+    torch.testing.assert_close(metamixer.fuse(network)(x), network(x), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("mixer", MIXERS)

@@ -8,7 +8,6 @@ few windows at a time.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .operators import LayerScale, Operators
+from .operators import Operators
 
 TOEPLITZ_GAIN = 512
 """Use a Toeplitz product if N * N is at most this times k; measured on two AVX-512 cores, N 24 to 384, k 5 to 51."""
@@ -57,7 +56,7 @@ class BatchNorm1d(nn.BatchNorm1d):
         return from_channels(super().forward(by_channels(x)[None])[0], x)
 
 
-SERIES = Operators(Conv1d, BatchNorm1d, nn.AvgPool1d, layer_scale=partial(LayerScale, spatial_dims=1), spatial_dims=1)
+SERIES = Operators(Conv1d, BatchNorm1d, nn.AvgPool1d, spatial_dims=1)
 
 
 class SharedNorm(nn.BatchNorm1d):

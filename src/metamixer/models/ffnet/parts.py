@@ -14,6 +14,7 @@ from ...ops import (
     IMAGE_WITH_STRIPS,
     Operators,
     ParallelConv,
+    folds,
     kernel_of,
     norm_as_affine,
     with_children,
@@ -81,7 +82,7 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> nn.Module:
-        if not (isinstance(self.norm, nn.BatchNorm2d) and isinstance(self.fc, nn.Linear)):
+        if not (folds(self.norm) and isinstance(self.fc, nn.Linear)):
             return self
         scale, shift = norm_as_affine(self.norm)
         weight = kernel_of(self.fc)
