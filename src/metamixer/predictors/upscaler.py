@@ -4,17 +4,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from PIL import Image
 
 from ..checkpoints.source import expect_name, weights_name
-from ..data.images.lossless import PictureFile
 from ..errors import InputError
 from ..inference.ensemble import check_ensemble
 from ..models import list_models
 from ..models.ffnet_sr import SCALES
 from ..models.tasks import SUPER_RESOLUTION
 from .image_to_image import ImageToImage, OnTile, Treatment
-from .image_types import changed_file, changed_picture, check_pixels
+from .image_types import check_pixels
 from .upscaled import UpscaledArray, UpscaledImage, UpscaledTensor
 
 FARTHEST = 2
@@ -89,11 +87,3 @@ class Upscaler(ImageToImage):
         """
         check_pixels(pixels, limit=FARTHEST)
         return self.in_tiles(pixels, self.predicted, on_tile)
-
-    def enlarge_file(self, file: PictureFile, *, on_tile: OnTile | None = None) -> PictureFile:
-        """Upscale a file's pixels and transparency; everything else is unchanged. on_tile: as in `enlarge`."""
-        return changed_file(file, self.treatment(file, on_tile=on_tile).change, scale=self.scale)
-
-    def enlarge_picture(self, image: Image.Image, *, on_tile: OnTile | None = None) -> Image.Image:
-        """Upscale a Pillow image, its alpha by bicubic. on_tile: as in `enlarge`."""
-        return changed_picture(image, self.treatment(image, on_tile=on_tile).change, scale=self.scale)
