@@ -1,5 +1,6 @@
 """Super-resolution: images in, images of 2 to 4 times the size out, tile by tile in bounded memory."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from ..models.ffnet_sr import SCALES
 from ..models.tasks import SUPER_RESOLUTION
 from .image_to_image import ImageToImage, OnTile, Treatment
 from .image_types import check_pixels
+from .predictor import Network
 from .upscaled import UpscaledArray, UpscaledImage, UpscaledTensor
 
 FARTHEST = 2
@@ -23,7 +25,7 @@ class Upscaler(ImageToImage):
     """An upscaling network: `Upscaler("ffnet_sr_nano", scale=2)(image)` or `Upscaler.load("best.ckpt")(image)`.
 
     Args:
-        model: a network's name; its own weights are used unless `checkpoint` is given.
+        model: a network's name; its own weights are used unless `checkpoint` is given. Or a network, with its `info`.
         scale: upscaling factor; None: the checkpoint's, or 2.
         checkpoint: a checkpoint of a training run, an exported file or a published checkpoint.
         memory: limit in MiB of the network's largest tensors, which determines the tile size.
@@ -36,9 +38,10 @@ class Upscaler(ImageToImage):
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | Network | None = None,
         scale: int | None = None,
         *,
+        info: Mapping[str, Any] | None = None,
         checkpoint: str | Path | None = None,
         memory: int = 256,
         ensemble: int | None = None,
@@ -46,14 +49,14 @@ class Upscaler(ImageToImage):
         precision: str = "fp32",
         device: str = "cpu",
     ):
-        settings = {
-            "memory": memory,
-            "ensemble": ensemble,
-            "device": device,
-            "backend": backend,
-            "precision": precision,
-        }
-        vars(self).update(vars(self.load(checkpoint, model=model, scale=scale, **settings)))
+        settings: dict[str, Any] = {"memory": memory, "ensemble": ensemble}
+        if info is not None:
+            super().__init__(model, info, **settings)
+            return
+        how = {"device": device, "backend": backend, "precision": precision}
+        loaded = self.load(checkpoint, model=model, scale=scale, **settings, **how)
+        super().__init__(loaded.network, loaded.info, **settings)
+        self.source, self.precision, self.run = loaded.source, loaded.precision, loaded.run
 
     @classmethod
     def load(
