@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Arguments = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OwnData:
     """Data and how to train a network on it.
 
