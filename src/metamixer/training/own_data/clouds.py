@@ -77,6 +77,7 @@ def understand_clouds(folder: Path, seed: int) -> OwnData:
         "validation; trains a point segmenter",
         items=len(train),
         val_items=len(val),
+        network="ffnet_3d_nano",
         model_class="PointSegmentation",
         model={
             "num_classes": len(names),

@@ -106,6 +106,7 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
         understood=f"{what}, {how}; trains a classifier on {side}x{side} pixels",
         items=train_count,
         val_items=len(val_images) or held,
+        network="ffnet_nano",
         model_class="Classification",
         model={
             "num_classes": len(names),
@@ -179,6 +180,7 @@ def understand_large_images(folder: Path, seed: int) -> OwnData:
         understood=f"{len(images)} large images, {len(val)} held out for validation; trains an upscaler, x2",
         items=patches,
         val_items=len(val),
+        network="ffnet_sr_nano",
         model_class="SuperResolution",
         model={"scale": 2, "optimization": {"name": "adam", "lr": 5e-4, "weight_decay": 0.0, "warmup_epochs": 0.5}},
         data_class="SuperResolutionData",

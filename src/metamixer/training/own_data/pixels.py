@@ -132,6 +132,8 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
         "validation; trains a segmenter",
         items=len(train),
         val_items=len(val),
+        network="ffnet_head_ffnet_nano",
+        on_backbone=True,
         model_class="Segmentation",
         model={
             "num_classes": len(names),

@@ -67,6 +67,7 @@ def understand_table(path: Path, seed: int) -> OwnData:
         f"{horizon} steps from {lookback}",
         items=split[0],
         val_items=split[1],
+        network="ffnet_ts",
         model_class="Forecasting",
         model={
             "variables": len(series.names),
