@@ -8,7 +8,6 @@ follows the time: a cosine that ends at zero after `--minutes` of training in to
 """
 
 import argparse
-import io
 import json
 import signal
 import sys
@@ -29,8 +28,8 @@ from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, above_z
 from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 from ..models.tasks import ZERO_SHOT
 from ..system.device import find_device
-from ..system.files import written_whole
 from ..system.metadata import STRICT, Keywords, Positive, read_as
+from ..system.weight_files import write_torch_file
 from ..system.yaml_files import read_yaml
 from .muon import Muon
 
@@ -179,10 +178,7 @@ class ZeroShotTraining:
             "step": self.step,
             "seconds": self.seconds,
         }
-        file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
-        torch.save(state, file)
-        with written_whole(self.checkpoint) as part:
-            part.write_bytes(file.getbuffer())
+        write_torch_file(state, self.checkpoint)
         network = FFNetTSZero(**self.recipe.network)
         network.load_state_dict(self.averaged)
         seen = {

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError, InputWarning, first_line, naming, shown
+from ...errors import InputError, InputWarning, first_line, is_whole, naming, shown
 from .coco_faults import (
     LARGEST,
     Fault,
     describe,
     find_fault,
     find_lost_polygons,
-    is_whole,
     packed_counts,
     usable_polygons,
 )
