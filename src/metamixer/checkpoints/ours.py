@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import InputError, first_line, shown
 from ..models import create_model
 from ..models.published_names import key_problems
+from ..models.registry import with_own_classifier
 from ..models.tasks import same_predictor
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
@@ -140,10 +141,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
         load_published(reference, path)
         state = reference.state_dict()
     if new_classifier:
-        named = network.pretrained_cfg["classifier"]
-        classifiers = tuple(f"{name}." for name in ([named] if isinstance(named, str) else named))
-        own = network.state_dict()
-        state = {key: own[key] if key.startswith(classifiers) else value for key, value in state.items()}
+        state = with_own_classifier(network, state)
     expect_finite(state, path)
     _load_exactly(network, state, path)
     return {**info, "classes": None} if new_classifier else info
