@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..inference.rolling import WINDOWS, cut
-from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
-from ..training.zero_shot import quantile_loss
+from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero, quantile_loss
 from .forecaster_options import expect_training
 
 CONTEXT = max(WINDOWS)
