@@ -100,26 +100,8 @@ class UnlabelledDistillationData(DistillationData):
 
     labelled = False
 
-    def __init__(
-        self,
-        root: str = ".",
-        *,
-        holdout: int = 20,
-        views: Views = Views(),
-        batch_size: int = 128,
-        num_workers: int = 2,
-        preprocessing: Preprocessing = Preprocessing(),
-        seed: int = 0,
-    ):
-        super().__init__(
-            root,
-            views=views,
-            holdout=holdout,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            preprocessing=preprocessing,
-            seed=seed,
-        )
+    def __init__(self, root: str = ".", *, holdout: int = 20, **settings):
+        super().__init__(root, holdout=holdout, **settings)
 
     @property
     def classes(self) -> None:
