@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import InputError, first_line, shown
+from ..mixer import TOKEN_MIXERS
 from ..models import create_model
 from ..models.tasks import same_predictor
 from ..ops.fusion import fuse
@@ -32,6 +34,8 @@ LARGER, SMALL = 8, 1_000_000
 """
 CHECKPOINT_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 """Keys of the state of Lightning's `ModelCheckpoint`."""
+LOOKS_AT_VALUES = re.compile(r"Tensor\.item\(\) cannot be called on meta|can't convert meta device type tensor")
+"""How PyTorch's errors begin if a network looks at the values of its weights on the meta device."""
 
 
 def network_info(
@@ -45,7 +49,7 @@ def network_info(
     """The description of a network that a checkpoint stores besides the weights; plain values only."""
     return {
         "model": model,
-        "model_args": without_start(model_args),
+        "model_args": without_code("model_args", without_start(model_args)),
         "task": task,
         "classes": classes,
         "preprocessing": preprocessing,
@@ -58,6 +62,22 @@ def without_start(model_args: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a network and its backbone, except those that select initial weights."""
     kept = {key: value for key, value in model_args.items() if key not in START}
     return {key: without_start(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+
+
+def without_code(name: str, value: Any) -> Any:
+    """A network's keywords with the names of mixers for their functions; raises InputError for other functions."""
+    if isinstance(value, Mapping):
+        return {key: without_code(f"{name}.{key}", item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(without_code(name, item) for item in value)
+    if not callable(value):
+        return value
+    known = [mixer for mixer, function in TOKEN_MIXERS.items() if function is value]
+    if not known:
+        raise InputError(
+            f"{name} {value!r}, expected a name, such as one of metamixer.TOKEN_MIXERS: a checkpoint contains no code"
+        )
+    return known[0]
 
 
 def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -99,14 +119,23 @@ def _expect_size(model: str, arguments: Mapping[str, Any], state: Mapping[str, T
     elements = sum(tensor.numel() for tensor in state.values())
     if blocks(arguments) > len(state):
         raise InputError(f"{model} of {blocks(arguments)} blocks, expected at most {len(state)}, the file's tensors")
-    try:
-        with torch.device("meta"):
-            network = create_model(model, **arguments)
-    except NotImplementedError:  # a network of somebody's own that looks at its values while it is built
+    network = _without_values(model, arguments)
+    if network is None:
         return
     needed = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
     if needed > LARGER * elements + SMALL:
         raise InputError(f"{model} of {needed} weights by its keywords, expected about {elements}, as the file holds")
+
+
+def _without_values(model: str, arguments: Mapping[str, Any]) -> nn.Module | None:
+    """The network on the meta device; None if one of its mixers looks at its own values while it is built."""
+    try:
+        with torch.device("meta"):
+            return create_model(model, **arguments)
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        if not isinstance(error, NotImplementedError) and not LOOKS_AT_VALUES.match(str(error)):
+            raise
+        return None
 
 
 def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:
@@ -152,9 +181,8 @@ def is_trainable(state: Mapping[str, Tensor], info: Mapping[str, Any]) -> bool:
     """Whether the weights are those of the training form: fused ones are if there was nothing to fold."""
     if not info.get("fused"):
         return True
-    with torch.device("meta"):
-        network = create_model(info["model"], **without_start(info["model_args"]))
-    return _shapes(network.state_dict()) == _shapes(state)
+    network = _without_values(info["model"], without_start(info["model_args"]))
+    return network is not None and _shapes(network.state_dict()) == _shapes(state)
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
