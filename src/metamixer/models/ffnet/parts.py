@@ -1,12 +1,14 @@
 """The parts of an image network: stage, stems, downsampling, heads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from timm.layers import SelectAdaptivePool2d, trunc_normal_
-from timm.models import checkpoint_seq
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ...errors import InputError
 from ...ops import (
@@ -52,8 +54,34 @@ class Stage(nn.Module):
         """x: (B, C, H, W) -> (B, C', H', W')."""
         x = self.downsample(x)
         if self.grad_checkpointing and not torch.jit.is_scripting():
-            return checkpoint_seq(self.blocks, x)
+            return checkpointed(self.blocks, x)
         return self.blocks(x)
+
+
+def checkpointed(blocks: nn.Sequential, x: Tensor) -> Tensor:
+    """The result of blocks that are computed again in the backward pass, which updates no statistics of norms."""
+    for block in blocks:
+        contexts = {} if torch.compiler.is_compiling() else {"context_fn": partial(_once_and_again, block)}
+        x = checkpoint(block, x, use_reentrant=False, **contexts)
+    return x
+
+
+def _once_and_again(block: nn.Module) -> tuple:
+    """What surrounds the first computation of a block, and the second."""
+    return nullcontext(), buffers_copied(block)
+
+
+@contextmanager
+def buffers_copied(module: nn.Module) -> Iterator[None]:
+    """A module changes copies of its buffers, such as the running statistics of norms."""
+    parts = [(part, part._buffers) for part in module.modules()]
+    for part, buffers in parts:
+        part._buffers = {name: None if value is None else value.clone() for name, value in buffers.items()}
+    try:
+        yield
+    finally:
+        for part, buffers in parts:
+            part._buffers = buffers
 
 
 class Head(nn.Module):
