@@ -113,6 +113,20 @@ def test_a_list_names_the_mixer_of_each_stage(family):
         metamixer.create_model(name, mixers=["ffnified"] * 5, **settings)
 
 
+THREE_STAGES = {"depths": (1,) * 3, "dims": (8,) * 3, "token_kernels": (3,) * 3, "channel_kernels": (3,) * 3}
+
+
+@torch.no_grad()
+def test_the_number_of_stages_and_the_expansion_may_be_chosen():
+    backbone = metamixer.create_model("ffnet_nano", features_only=True, **THREE_STAGES)
+    assert [feature.shape[2] for feature in backbone(image("image", (1, 3, 64, 64)))] == [16, 8, 4]
+    one = {"depths": (1,), "dims": (16,), "decoder_depths": (), "decoder_dims": ()}
+    assert metamixer.create_model("ffnet_3d_nano", num_classes=3, **one)(cloud()).shape == (len(cloud()), 3)
+    forecaster = metamixer.create_model("ffnet_ts", **SERIES_NETWORK, expansion_ratio=1.5)
+    assert forecaster.stages[0].blocks[0].channel_mixer.mixer.key.out_channels == 3 * 48
+    assert forecaster(image("window", (2, 24, 3))).shape == (2, 8, 3)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
@@ -126,6 +140,20 @@ def test_a_list_names_the_mixer_of_each_stage(family):
         ("upernet_ffnet_1", {"backbone": "resnet18", "mixers": "pooling"}, "expected none for backbone 'resnet18'"),
         ("cascade_mask_rcnn_ffnet_2", {"backbone": "resnet18", "mixers": "pooling"}, "expected none for backbone"),
         ("ffnet_3d_nano", {"kernel_size": 4, "mixers": "pooling"}, "kernel_size 4, expected an odd number"),
+        ("ffnet_nano", {"token_kernels": (4, 3, 7, 7), "mixers": "pooling"}, "token_kernels 4, 3, 7, 7, expected odd"),
+        ("ffnet_nano", {"channel_kernels": (3, 3, 3, (1, 6))}, r"channel_kernels 3, 3, 3, \(1, 6\), expected odd"),
+        ("ffnet_sr_nano", {"token_kernel": 4}, "token_kernel 4, expected odd sizes"),
+        ("ffnet_restore", {"channel_kernel": 2}, "channel_kernel 2, expected odd sizes"),
+        ("ffnet_head_ffnet_nano", {"head_args": {"kernel_size": 8}}, "kernel_size 8, expected odd sizes"),
+        ("ffnet_ts", {"parallel_kernel_sizes": (4,)}, "parallel_kernel_sizes 4, expected odd sizes"),
+        ("ffnet_ts_zero", {"kernel_size": 32}, "kernel_size 32, expected odd sizes"),
+        ("ffnet_ts_zero", {"channel_kernel_size": 4}, "channel_kernel_size 4, expected odd sizes"),
+        ("ffnet_nano", {"dims": (32, 48, 96, 192)}, "dims with 48 after 32, expected a multiple of 32"),
+        ("ffnet_nano", {"expansion_ratio": 0.01}, "expansion_ratio 0.01, expected at least 1 / 32"),
+        ("ffnet_ts", {"expansion_ratio": 0.01}, "expansion_ratio 0.01, expected at least 1 / 64"),
+        ("ffnet_nano", dict.fromkeys(THREE_STAGES, ()), "expected one entry per stage in each"),
+        ("ffnet_ts", dict.fromkeys(("depths", "dims", "kernel_sizes"), ()), "expected one entry per stage in each"),
+        ("ffnet_head_ffnet_nano", {"backbone_args": THREE_STAGES}, r"no features at strides \(8, 16, 32\)"),
     ],
 )
 def test_refuses_combinations_that_make_no_sense(name, settings, message):

@@ -60,11 +60,18 @@ class FusedFFNifiedAttention(FFNifiedAttention):
         return key_gelu_value(self.key, self.value, self.query(x))
 
 
+def hidden_width(dim: int, expansion_ratio: float) -> int:
+    """The width of a channel mixer's hidden layer; raises InputError for none."""
+    if dim * expansion_ratio < 1:
+        raise InputError(f"expansion_ratio {expansion_ratio}, expected at least 1 / {dim}, one channel")
+    return int(dim * expansion_ratio)
+
+
 class ConvNeXtFFN(MetaMixer):
     """Channel mixer: the query is a spatial convolution, keys and values are pointwise ones (paper, section 3.2)."""
 
     def __init__(self, dim: int, kernel_size: int = 7, operators: Operators = IMAGE, *, expansion_ratio: float = 3):
-        hidden_dim = int(dim * expansion_ratio)
+        hidden_dim = hidden_width(dim, expansion_ratio)
         super().__init__(
             query=operators.spatial_norm(dim, kernel_size),
             key=operators.conv(dim, hidden_dim, 1),

@@ -14,7 +14,7 @@ from timm.layers import LayerNorm2d, get_norm_layer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
+from ..errors import InputError, expect_odd
 from ..mixer import ConvNeXtFFN, MetaMixer, MixerBlock, Mixers, Residual, SelfAttention, mixer_of_each, token_mixer
 from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, output_layer, same_padding
 from .published_names import rename_published
@@ -99,6 +99,8 @@ class FFNetSR(nn.Module):
         super().__init__()
         if scale not in RESTORATION_SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, RESTORATION_SCALES))}")
+        expect_odd("token_kernel", token_kernel)
+        expect_odd("channel_kernel", channel_kernel)
         operators = operators_with(norm).on(device=device, dtype=dtype)
         (mixer,) = mixer_of_each(mixers, 1)
         self.scale = scale

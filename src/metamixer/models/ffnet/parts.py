@@ -170,6 +170,8 @@ def make_deep_stem(in_chans: int, stem_dim: int, dim: int, operators: Operators)
 
 def make_downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
     """Halve the size: a 7x7 depthwise convolution to the new width, then x + conv(norm(x))."""
+    if out_dim % dim:
+        raise InputError(f"dims with {out_dim} after {dim}, expected a multiple of {dim}")
     return nn.Sequential(
         operators.depthwise_norm(dim, out_dim, 7, stride=2),
         ParallelConv(operators.norm_conv(out_dim, out_dim), nn.Identity()),

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ...mixer import MetaMixer
+from ...mixer import MetaMixer, hidden_width
 from ...ops import SERIES, ConvNorm, KernelSize, LayerScale, Operators, Positions
 from ...ops.series import Dropout, SharedNorm, SwapAxes, by_windows
 
@@ -126,9 +126,9 @@ class VariableFFN(MetaMixer):
 class SeriesFFN(MetaMixer):
     """Channel mixer: the query is a long convolution, keys go across dims, values across variables."""
 
-    def __init__(self, dim: int, kernel_size: int, operators: VariableOperators, *, expansion_ratio: int):
+    def __init__(self, dim: int, kernel_size: int, operators: VariableOperators, *, expansion_ratio: float):
         variables, (drop_hidden, drop_output) = operators.variables, operators.drop_rates
-        channels, hidden_dim = variables * dim, dim * expansion_ratio
+        channels, hidden_dim = variables * dim, hidden_width(dim, expansion_ratio)
         super().__init__(
             query=operators.spatial_norm(dim, kernel_size),
             key=operators.conv(dim, hidden_dim, 1),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import InputError
+from ...errors import InputError, expect_odd
 from ...mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
 from ...ops import Operators
 from ...ops.series import SERIES, Conv1d, grouped_product, toeplitz_product
@@ -34,7 +34,8 @@ FLOOR = 0.04
 
 
 class TokenConv(Conv1d):
-    """A convolution over few tokens: matrix products on every device, and in a graph for all runtimes.
+    """A convolution over few tokens: pointwise or depthwise, matrix products on every device, and in a graph for all
+    runtimes.
 
     ONNX Runtime computes a depthwise convolution window by window and channel by channel, which takes nine tenths of
     its time here (`benchmarks/zero_shot_speed.py`).
@@ -42,8 +43,11 @@ class TokenConv(Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, N) -> (B, C', N)."""
-        product = toeplitz_product if self.is_depthwise() and self.kernel_size != (1,) else grouped_product
-        return product(x, self.weight, self.bias)
+        if self.kernel_size == self.stride == (1,) and self.padding == (0,):
+            return grouped_product(x, self.weight, self.bias)
+        if self.is_depthwise() and self.stride == (1,):
+            return toeplitz_product(x, self.weight, self.bias)
+        return super().forward(x)
 
 
 class TokenNorm(nn.Module):
@@ -72,11 +76,11 @@ class PatchStem(nn.Module):
         super().__init__()
         self.patch_size = patch_size
         self.linear = operators.conv(channels * patch_size, dim, 1)
-        self.future = nn.Parameter(torch.zeros(dim, future))
+        self.future = nn.Parameter(self.linear.weight.new_zeros(dim, future))
 
     def forward(self, x: Tensor, future: int) -> Tensor:
         """x: (B, channels, steps), the last `future` patches unknown -> (B, dim, steps / patch_size)."""
-        patches = x.unflatten(2, (-1, self.patch_size)).permute(0, 1, 3, 2).flatten(1, 2)
+        patches = x.to(self.future.dtype).unflatten(2, (-1, self.patch_size)).permute(0, 1, 3, 2).flatten(1, 2)
         past = patches.shape[2] - future
         return self.linear(patches) + F.pad(self.future[:, :future], (past, 0))
 
@@ -104,7 +108,7 @@ class QuantileHead(nn.Module):
 
 
 class FFNetTSZero(nn.Module):
-    """The zero-shot forecaster; the defaults are the packaged network.
+    """The zero-shot forecaster; the packaged network, which `create_model` builds, has depth 7 and dim 144.
 
     Args:
         context: maximum steps of input, a multiple of the patch size.
@@ -133,6 +137,8 @@ class FFNetTSZero(nn.Module):
         super().__init__()
         if context < patch_size or context % patch_size or horizon < patch_size or horizon % patch_size:
             raise InputError(f"context {context}, horizon {horizon}, expected multiples of patch_size {patch_size}")
+        expect_odd("kernel_size", kernel_size)
+        expect_odd("channel_kernel_size", channel_kernel_size)
         self.context, self.horizon, self.patch_size = context, horizon, patch_size
         self.settings = {
             "context": context,
