@@ -6,7 +6,15 @@ from torch import nn
 
 import metamixer
 from metamixer.errors import InputError
-from metamixer.mixer import TOKEN_MIXERS, ConvNeXtFFN, MetaMixer, MixerBlock, SelfAttention, token_mixer
+from metamixer.mixer import (
+    TOKEN_MIXERS,
+    ConvNeXtFFN,
+    FFNifiedAttention,
+    MetaMixer,
+    MixerBlock,
+    SelfAttention,
+    token_mixer,
+)
 from metamixer.models.ffnet_ts.mixers import variable_operators
 from metamixer.ops import IMAGE, IMAGE_WITH_STRIPS, SERIES, ConvNorm, NormConv, ParallelConv, fused
 from metamixer.ops.sparse import SparseVoxels
@@ -122,9 +130,31 @@ def test_the_number_of_stages_and_the_expansion_may_be_chosen():
     assert [feature.shape[2] for feature in backbone(image("image", (1, 3, 64, 64)))] == [16, 8, 4]
     one = {"depths": (1,), "dims": (16,), "decoder_depths": (), "decoder_dims": ()}
     assert metamixer.create_model("ffnet_3d_nano", num_classes=3, **one)(cloud()).shape == (len(cloud()), 3)
-    forecaster = metamixer.create_model("ffnet_ts", **SERIES_NETWORK, expansion_ratio=1.5)
-    assert forecaster.stages[0].blocks[0].channel_mixer.mixer.key.out_channels == 3 * 48
+    forecaster = metamixer.create_model("ffnet_ts", **SERIES_NETWORK, expansion_ratio=3.0)
+    assert forecaster.stages[0].blocks[0].channel_mixer.mixer.key.out_channels == 3 * 96
     assert forecaster(image("window", (2, 24, 3))).shape == (2, 8, 3)
+
+
+class ZeroStart(FFNifiedAttention):
+    """A user's mixer that initializes its values."""
+
+    def __init__(self, dim, kernel_size, operators):
+        super().__init__(dim, kernel_size, operators)
+        self.init_weights()
+
+    @torch.no_grad()
+    def init_weights(self):
+        for parameter in self.value.parameters():
+            parameter.zero_()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_mixer_may_initialize_its_own_weights(family):
+    name, settings = FAMILIES[family]
+    network = metamixer.create_model(name, mixers=ZeroStart, **settings)
+    mixers = [module for module in network.modules() if isinstance(module, ZeroStart)]
+    assert mixers and not any(parameter.any() for mixer in mixers for parameter in mixer.value.parameters())
+    assert all(parameter.any() for name, parameter in mixers[0].query.named_parameters() if name.endswith("weight"))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +180,7 @@ def test_the_number_of_stages_and_the_expansion_may_be_chosen():
         ("ffnet_ts_zero", {"channel_kernel_size": 4}, "channel_kernel_size 4, expected odd sizes"),
         ("ffnet_nano", {"dims": (32, 48, 96, 192)}, "dims with 48 after 32, expected a multiple of 32"),
         ("ffnet_nano", {"expansion_ratio": 0.01}, "expansion_ratio 0.01, expected at least 1 / 32"),
-        ("ffnet_ts", {"expansion_ratio": 0.01}, "expansion_ratio 0.01, expected at least 1 / 64"),
+        ("ffnet_ts", {"expansion_ratio": 1.5}, "expansion_ratio 1.5, expected a whole number"),
         ("ffnet_nano", dict.fromkeys(THREE_STAGES, ()), "expected one entry per stage in each"),
         ("ffnet_ts", dict.fromkeys(("depths", "dims", "kernel_sizes"), ()), "expected one entry per stage in each"),
         ("ffnet_head_ffnet_nano", {"backbone_args": THREE_STAGES}, r"no features at strides \(8, 16, 32\)"),

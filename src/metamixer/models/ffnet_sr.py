@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..errors import InputError, expect_odd
 from ..mixer import ConvNeXtFFN, MetaMixer, MixerBlock, Mixers, Residual, SelfAttention, mixer_of_each, token_mixer
 from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, output_layer, same_padding
+from .ffnet.parts import own_weights
 from .published_names import rename_published
 
 SCALES = (2, 3, 4)
@@ -197,6 +198,7 @@ def initialize_with_unit_variance(network: FFNetSR) -> None:
     network.stem.weight *= 4  # pixels in [0, 1] become 4 * (pixel - 0.5)
     network.stem.bias -= network.stem.weight.sum(dim=(1, 2, 3)) / 2
     network.head.weight *= 0.1
+    network.blocks.apply(own_weights)
 
 
 def check_small_image(x: Tensor, channels: int = 3, patch: int = 1) -> None:

@@ -214,8 +214,18 @@ def make_pool(global_pool: str) -> nn.Module:
 
 
 def init_weights(module: nn.Module) -> None:
-    """Initialize weights from a normal distribution of std 0.02 and biases with zero, as published."""
+    """Initialize weights from a normal distribution of std 0.02 and biases with zero, as published.
+
+    A layer or mixer of somebody's own is then initialized by its method `init_weights()`, if it has one.
+    """
     if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:  # drawing takes long and has no effect
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    own_weights(module)
+
+
+def own_weights(module: nn.Module) -> None:
+    """Call a module's own initialization, if it has one."""
+    if hasattr(module, "init_weights"):
+        module.init_weights()

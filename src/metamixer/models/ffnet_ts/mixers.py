@@ -11,7 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ...mixer import MetaMixer, hidden_width
+from ...errors import InputError
+from ...mixer import MetaMixer
 from ...ops import SERIES, ConvNorm, KernelSize, LayerScale, Operators, Positions
 from ...ops.series import Dropout, SharedNorm, SwapAxes, by_windows
 
@@ -128,7 +129,11 @@ class SeriesFFN(MetaMixer):
 
     def __init__(self, dim: int, kernel_size: int, operators: VariableOperators, *, expansion_ratio: float):
         variables, (drop_hidden, drop_output) = operators.variables, operators.drop_rates
-        channels, hidden_dim = variables * dim, hidden_width(dim, expansion_ratio)
+        if expansion_ratio < 1 or expansion_ratio % 1:
+            raise InputError(
+                f"expansion_ratio {expansion_ratio}, expected a whole number: a group of values has one dim"
+            )
+        channels, hidden_dim = variables * dim, dim * int(expansion_ratio)
         super().__init__(
             query=operators.spatial_norm(dim, kernel_size),
             key=operators.conv(dim, hidden_dim, 1),
