@@ -1,6 +1,7 @@
 """Checkpoints that networks and trainings start from, and the one that a full disk leaves."""
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from command_inputs import save_classifier
 from metamixer.checkpoints.ours import load_checkpoint, load_initial, network_info, save_network
 from metamixer.errors import InputError
 from metamixer.mixer import TOKEN_MIXERS, FFNifiedAttention
+from metamixer.models import registry
 from metamixer.predictors.classifier import Classifier
 from metamixer.tasks.classification import Classification
 from shapes import SMALL
@@ -118,3 +120,31 @@ def test_keywords_of_a_large_network_are_refused_before_it_is_built(name, tmp_pa
     with pytest.raises(InputError, match=r"hostile\.safetensors: ffnet_head_ffnet_nano can't be built"):
         load_checkpoint(tmp_path / "hostile.safetensors")
     assert set(built) <= {"meta"}
+
+
+class OwnNetwork(nn.Linear):
+    def __init__(self, width=3):
+        super().__init__(width, 2)
+
+
+@patch.dict(registry._BUILDERS)
+@patch.dict(registry._TASKS)
+def test_an_own_network_is_registered_and_saved(tmp_path):
+    for taken in ("resnet18", "ffnet_1", "ffnet_ts", "own.tag"):
+        with pytest.raises(InputError, match=f"name '{taken}', expected one without a dot that neither"):
+            metamixer.register(taken, OwnNetwork)
+    with pytest.raises(InputError, match="network 'own': task 'chess', expected one of classification"):
+        metamixer.register("own", OwnNetwork, task="chess")
+    assert "own" not in metamixer.list_models()
+    metamixer.register("own", OwnNetwork)
+    metamixer.register("own", OwnNetwork, task="restoration")
+    assert "own" in metamixer.list_models("restoration")
+    network, path = metamixer.create_model("own", width=4), tmp_path / "own.safetensors"
+    metamixer.save_checkpoint(network, path, model="own", model_args={"width": 4}, task="restoration")
+    loaded, info = metamixer.load_checkpoint(path)
+    assert torch.equal(loaded.weight, network.weight) and (info["task"], info["fused"]) == ("restoration", False)
+    fused = metamixer.fuse(metamixer.create_model("ffnet_nano", **SMALL))
+    metamixer.save_checkpoint(fused, path, model="ffnet_nano", model_args=SMALL)
+    assert metamixer.load_checkpoint(path)[1]["fused"]
+    with pytest.raises(InputError, match=r"own\.ckpt', expected a name that ends in \.safetensors"):
+        metamixer.save_checkpoint(network, tmp_path / "own.ckpt", model="own")

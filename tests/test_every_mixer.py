@@ -68,6 +68,7 @@ FAMILIES = {
     "super-resolution": ("ffnet_sr_nano", {"dim": 32, "depth": 1, "token_kernel": 7}),
     "super-resolution, norms": ("ffnet_sr_nano", {"dim": 32, "depth": 1, "norm": "batchnorm2d"}),
     "forecasting": ("ffnet_ts", SERIES_NETWORK),
+    "forecasting, zero-shot": ("ffnet_ts_zero", {"dim": 32, "depth": 1, "context": 64, "horizon": 32}),
     "points": ("ffnet_3d_nano", {**POINTS, "num_classes": 3}),
 }
 
@@ -76,6 +77,8 @@ def outputs(network: nn.Module, family: str) -> torch.Tensor:
     """All outputs of a network as one vector, before any selection such as NMS."""
     if family == "points":
         return network(cloud()).flatten()
+    if family == "forecasting, zero-shot":
+        return network(image("series", (2, 64))).flatten()
     if family == "forecasting":
         return network(image("window", (2, 24, 3))).flatten()
     if family.startswith("super-resolution"):
@@ -102,7 +105,8 @@ def test_runs_trains_and_fuses(family, mixer):
     idle = [key for key, value in parts.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
     assert not idle
     deployed = metamixer.fuse(network)
-    assert not [module for module in deployed.modules() if isinstance(module, ConvNorm | NormConv | ParallelConv)]
+    if family != "forecasting, zero-shot":  # its norms have no statistics
+        assert not [module for module in deployed.modules() if isinstance(module, ConvNorm | NormConv | ParallelConv)]
     with torch.inference_mode():
         if getattr(deployed, "auxiliary_head", False) is None:
             expected = expected[: deployed.head(deployed.backbone(image("image", (2, 3, 64, 64)))).numel()]
@@ -191,10 +195,12 @@ def test_refuses_combinations_that_make_no_sense(name, settings, message):
         metamixer.create_model(name, **settings)
 
 
-@pytest.mark.parametrize("name", ["ffnet_sr_nano", "ffnet_3d_nano"])
-def test_the_keyword_of_version_0_1_0_still_builds_the_network(name):
+@pytest.mark.parametrize("name", ["ffnet_sr_nano", "ffnet_3d_nano", "ffnet_ts_zero"])
+def test_the_keyword_of_earlier_versions_still_builds_the_network(name):
     mixers = {type(module) for module in metamixer.create_model(name, mixer="pooling").modules()}
     assert mixers == {type(module) for module in metamixer.create_model(name, mixers="pooling").modules()}
+    with pytest.raises(InputError, match="mixer 'pooling', mixers 'identity': expected only mixers"):
+        metamixer.create_model(name, mixer="pooling", mixers="identity")
 
 
 DATA = {

@@ -12,6 +12,7 @@ sparse voxels. "Spatial" below is the operators' spatial convolution: depthwise 
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -246,6 +247,13 @@ def mixer_of_each(mixers: Mixers, stages: int) -> tuple[str | TokenMixer, ...]:
     if len(mixers) != stages:
         raise InputError(f"mixers {list(mixers)}, expected one entry per stage, {stages} in all, or a single mixer")
     return tuple(mixers)
+
+
+def with_mixers(keywords: dict[str, Any]) -> dict[str, Any]:
+    """A network's keywords with `mixers` for its name in earlier versions, `mixer`; raises InputError for both."""
+    if {"mixer", "mixers"} <= keywords.keys():
+        raise InputError(f"mixer {keywords['mixer']!r}, mixers {keywords['mixers']!r}: expected only mixers")
+    return {"mixers" if name == "mixer" else name: value for name, value in keywords.items()}
 
 
 class Residual(nn.Module):

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from ..errors import InputError, first_line, shown
 from ..mixer import TOKEN_MIXERS
 from ..models import create_model
-from ..models.tasks import same_predictor
+from ..models.tasks import CLASSIFICATION, same_predictor, task_row
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
 from ..system.metadata import blocks, read_info, read_json
@@ -32,6 +33,7 @@ START = ("pretrained", "pretrained_strict", "checkpoint_path", "cache_dir")
 LARGER, SMALL = 8, 1_000_000
 """A network has more weights than its deploy form, and tables of its own, but no more than so many times and so many.
 """
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 CHECKPOINT_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 """Keys of the state of Lightning's `ModelCheckpoint`."""
 LOOKS_AT_VALUES = re.compile(r"Tensor\.item\(\) cannot be called on meta|can't convert meta device type tensor")
@@ -40,7 +42,7 @@ LOOKS_AT_VALUES = re.compile(r"Tensor\.item\(\) cannot be called on meta|can't c
 
 def network_info(
     model: str,
-    model_args: dict[str, Any],
+    model_args: Mapping[str, Any],
     *,
     task: str,
     classes: list[str] | None = None,
@@ -151,6 +153,28 @@ def save_network(network: nn.Module, info: dict[str, Any], path: str | Path) -> 
         part.write_bytes(
             save(state, metadata={"metamixer": json.dumps(info)})
         )  # save_file would make it readable by its owner only
+
+
+def save_checkpoint(
+    network: nn.Module,
+    path: str | Path,
+    *,
+    model: str,
+    model_args: Mapping[str, Any] = NOTHING,
+    task: str = CLASSIFICATION.name,
+    classes: list[str] | None = None,
+    preprocessing: dict | None = None,
+) -> None:
+    """Write a network, fused or not, to a .safetensors file, which `load_checkpoint` and the commands read.
+
+    model, model_args: name and keywords for `create_model`; task: of `models.tasks.TASKS`; classes: their names;
+    preprocessing: of images, as `Preprocessing.as_dict()` describes it.
+    """
+    if Path(path).suffix != ".safetensors":
+        raise InputError(f"path {str(path)!r}, expected a name that ends in .safetensors")
+    task = task_row(task, path).name
+    info = network_info(model, model_args, task=task, classes=classes, preprocessing=preprocessing)
+    save_network(network, {**info, "fused": getattr(network, "is_fused", False)}, path)
 
 
 def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> dict[str, Any]:

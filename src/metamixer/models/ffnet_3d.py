@@ -13,7 +13,7 @@ from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer
+from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer, with_mixers
 from ..ops import ConvNorm, Operators
 from ..ops.sparse import SparseVoxels
 from ..ops.voxels import ACTIVATIONS, VOXELS, MaxPool, Unpool
@@ -190,9 +190,7 @@ VARIANTS: dict[str, dict] = {
 
 
 def build_ffnet_3d(variant: str, **network) -> FFNet3D:
-    """A variant's keywords, overridden by the caller's. Files of version 0.1.0 have `mixer` for `mixers`."""
-    if "mixer" in network:
-        network["mixers"] = network.pop("mixer")
-    built = FFNet3D(**{**VARIANTS[variant], **network})
+    """A variant's keywords, overridden by the caller's. Earlier files have `mixer` for `mixers`."""
+    built = FFNet3D(**{**VARIANTS[variant], **with_mixers(network)})
     built.pretrained_cfg = {"architecture": variant, "classifier": "head"}
     return built

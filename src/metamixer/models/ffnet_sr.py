@@ -15,7 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError, expect_odd
-from ..mixer import ConvNeXtFFN, MetaMixer, MixerBlock, Mixers, Residual, SelfAttention, mixer_of_each, token_mixer
+from ..mixer import (
+    ConvNeXtFFN,
+    MetaMixer,
+    MixerBlock,
+    Mixers,
+    Residual,
+    SelfAttention,
+    mixer_of_each,
+    token_mixer,
+    with_mixers,
+)
 from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, output_layer, same_padding
 from .ffnet.parts import own_weights
 from .published_names import rename_published
@@ -283,12 +293,10 @@ RESTORATION_VARIANTS: dict[str, dict] = {"ffnet_restore": {"dim": 64, "depth": 1
 
 
 def build_ffnet_sr(variant: str, *, scale: int = 2, **network) -> FFNetSR:
-    """A variant by name; other keywords are those of `FFNetSR`. Files of version 0.1.0 have `mixer` for `mixers`."""
+    """A variant by name; other keywords are those of `FFNetSR`. Earlier files have `mixer` for `mixers`."""
     if scale not in SCALES:
         raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
-    if "mixer" in network:
-        network["mixers"] = network.pop("mixer")
-    model = FFNetSR(scale, **{**VARIANTS[variant], **network})
+    model = FFNetSR(scale, **{**VARIANTS[variant], **with_mixers(network)})
     model.pretrained_cfg = {"architecture": variant, "classifier": "head"}
     return model
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..checkpoints.ours import load_checkpoint, network_info, save_network
 from ..data.series.synthetic import SeriesBatch, synthetic_batch
 from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, above_zero, at_least, naming, printable
-from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
+from ..models.ffnet_ts.zero import QUANTILES, ffnet_ts_zero
 from ..models.tasks import ZERO_SHOT
 from ..system.device import find_device
 from ..system.files import written_whole
@@ -85,7 +85,7 @@ class ZeroShotTraining:
     def __init__(self, recipe: Recipe, folder: Path, *, device: str = "cpu", start: Path | None = None):
         self.recipe, self.folder, self.device = recipe, folder, find_device(device)
         torch.manual_seed(recipe.seed)
-        self.network = FFNetTSZero(**recipe.network).to(self.device)
+        self.network = ffnet_ts_zero(**recipe.network).to(self.device)
         if start:
             with naming(start):
                 self.network.load_state_dict(load_checkpoint(start)[0].state_dict())
@@ -183,7 +183,7 @@ class ZeroShotTraining:
         torch.save(state, file)
         with written_whole(self.checkpoint) as part:
             part.write_bytes(file.getbuffer())
-        network = FFNetTSZero(**self.recipe.network)
+        network = ffnet_ts_zero(**self.recipe.network)
         network.load_state_dict(self.averaged)
         seen = {
             "recipe": asdict(self.recipe),
@@ -191,9 +191,7 @@ class ZeroShotTraining:
             "minutes": round(self.seconds / 60, 1),
             "device": self.device.type,
         }
-        info = network_info(
-            "ffnet_ts_zero", dict(self.recipe.network), task=ZERO_SHOT.name, preprocessing={"training": seen}
-        )
+        info = network_info("ffnet_ts_zero", network.settings, task=ZERO_SHOT.name, preprocessing={"training": seen})
         save_network(network.half(), info, self.folder / "weights.safetensors")
 
     def _resume(self) -> None:
@@ -237,7 +235,7 @@ def read_recipe(path: Path) -> Recipe:
     """A recipe from a file; raises InputError that names the file and the setting."""
     recipe = read_as(Recipe, read_yaml(path, expected="a recipe"), f"{path}: recipe")
     with naming(f"{path}: recipe.network"), torch.device("meta"):
-        FFNetTSZero(**recipe.network)
+        ffnet_ts_zero(**recipe.network)
     return recipe
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError, expect_odd
-from ...mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
+from ...mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer, with_mixers
 from ...ops import Operators
 from ...ops.series import SERIES, Conv1d, grouped_product, toeplitz_product
 from .seasons import Periods, RobustScale, Scaled, SeasonalMemory, last_observed
@@ -116,7 +116,7 @@ class FFNetTSZero(nn.Module):
         patch_size: steps in a token.
         depth, dim, expansion_ratio: number of blocks, width, and expansion of the channel mixer.
         kernel_size, channel_kernel_size: kernel sizes, in tokens, of the token mixer and the channel mixer's query.
-        mixer: the token mixer, by name in `metamixer.mixer.TOKEN_MIXERS` or a function.
+        mixers: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators), for the only stage.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class FFNetTSZero(nn.Module):
         expansion_ratio: float = 3,
         kernel_size: int = 33,
         channel_kernel_size: int = 7,
-        mixer: str | TokenMixer = "ffnified",
+        mixers: Mixers = "ffnified",
         device=None,
         dtype=None,
     ):
@@ -149,8 +149,9 @@ class FFNetTSZero(nn.Module):
             "expansion_ratio": expansion_ratio,
             "kernel_size": kernel_size,
             "channel_kernel_size": channel_kernel_size,
-            "mixer": mixer,
+            "mixers": mixers,
         }
+        (mixer,) = mixer_of_each(mixers, 1)
         operators = TOKENS.on(device, dtype)
         bases = SeasonalMemory.answers * PERIODS
         self.scale, self.periods, self.memory = RobustScale(), Periods(), SeasonalMemory()
@@ -220,5 +221,5 @@ class FFNetTSZero(nn.Module):
 
 
 def ffnet_ts_zero(**network) -> FFNetTSZero:
-    """FFNet-TS Zero with the keywords of `FFNetTSZero`."""
-    return FFNetTSZero(**network)
+    """FFNet-TS Zero with the keywords of `FFNetTSZero`. Earlier files have `mixer` for `mixers`."""
+    return FFNetTSZero(**with_mixers(network))
