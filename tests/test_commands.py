@@ -17,7 +17,7 @@ from metamixer.cli import main
 from metamixer.commands.batch import Batch
 from metamixer.commands.forecast import forecast
 from metamixer.commands.models import models
-from metamixer.commands.picture_files import plan
+from metamixer.commands.picture_files import plan_images
 from metamixer.data.images.labelled import DigitsData
 from metamixer.errors import InputError, InputWarning, first_line
 from metamixer.predictors.classifier import Classifier
@@ -138,8 +138,8 @@ def test_json_replaces_neither_another_result_nor_an_input(command, file, table,
 
 def test_an_image_given_twice_is_processed_once(pictures, tmp_path):
     given = [str(pictures), str(pictures / "a.png"), str(pictures / "below" / "b.jpg")]
-    jobs = plan(given, tmp_path / "out", compare=False, overwrite=False)
-    assert [target for _, target, _ in jobs] == [tmp_path / "out" / "a.png", tmp_path / "out" / "below" / "b.jpg"]
+    jobs, _ = plan_images(given, tmp_path / "out", compare=False, json=None, overwrite=False)
+    assert [job.target for job in jobs] == [tmp_path / "out" / "a.png", tmp_path / "out" / "below" / "b.jpg"]
 
 
 @pytest.mark.parametrize(

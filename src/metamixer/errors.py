@@ -1,7 +1,8 @@
 """Errors and warnings caused by the caller's input, and the checks that raise them."""
 
+import difflib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -99,6 +100,15 @@ def printable(text: object, *, keep: str = "") -> str:
         for letter in str(text).encode("utf-8", "backslashreplace").decode()
     )
     return "".join(letters)
+
+
+def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "", most: int = 1, cutoff: float = 0.6) -> str:
+    """`; did you mean X or Y?` with the known words that are similar to a wrong one; empty if there is none.
+
+    prefix: of each suggestion; most: number of suggestions; cutoff: least similarity, 0 to 1.
+    """
+    near = difflib.get_close_matches(word, list(known), n=most, cutoff=cutoff)
+    return f"; did you mean {' or '.join(prefix + each for each in near)}?" if near else ""
 
 
 @contextmanager

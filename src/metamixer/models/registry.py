@@ -1,6 +1,5 @@
 """The package's networks by name, and their weights."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
-from ..errors import InputError, first_line
+from ..errors import InputError, did_you_mean, first_line
 from ..system.weight_files import read_published
 from ..zoo.files import source_of
 from ..zoo.networks import NETWORKS
@@ -64,7 +63,7 @@ def create_model(name: str, *, pretrained: bool = False, **kwargs) -> nn.Module:
     weights = next((weights for weights in WEIGHTS if weights.name == name), None)
     known = weights.network if weights else base
     if known not in _BUILDERS and not timm.is_model(known):
-        raise InputError(f"model {name!r}: no such model; {_nearest(base)}")
+        raise InputError(f"model {name!r}: no such model{_similar(base)}")
     if dot and name not in (tags := timm.list_models(base, include_tags=True) or [base]):
         raise InputError(f"model {name!r}: no such weights, expected {' or '.join(tags)}")
     if kwargs.get("mixers") is not None and known not in _BUILDERS:
@@ -127,6 +126,6 @@ def expect_classifier(name: str) -> None:
         raise InputError(f"model {name!r}: its task is {task.name}, expected an image classifier")
 
 
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, {*list_models(), *timm.list_models()}, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else "expected a name that `metamixer models` lists, or timm's"
+def _similar(name: str) -> str:
+    similar = did_you_mean(name, {*list_models(), *timm.list_models()}, most=3)
+    return similar or "; expected a name that `metamixer models` lists, or timm's"
