@@ -75,7 +75,7 @@ def without_seasons(network: FFNetTSZero) -> None:
 
 def train(variant: Variant, folder: Path, *, steps: int, seed: int) -> FFNetTSZero:
     """Train one variant and return it with its averaged weights."""
-    network = {**NETWORK, "mixer": variant.mixer, "expansion_ratio": variant.ratio}
+    network = {**NETWORK, "mixers": variant.mixer, "expansion_ratio": variant.ratio}
     training = ZeroShotTraining(Recipe(network=network, windows=WINDOWS, seed=seed), folder)
     if not variant.seasons:
         without_seasons(training.network)

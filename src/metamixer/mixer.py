@@ -11,6 +11,7 @@ sparse voxels. "Spatial" below is the operators' spatial convolution: depthwise 
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,11 +60,18 @@ class AcceleratedFFNifiedAttention(FFNifiedAttention):
         return key_gelu_value(self.key, self.value, self.query(x))
 
 
+def hidden_width(dim: int, expansion_ratio: float) -> int:
+    """The width of a channel mixer's hidden layer; raises InputError for none."""
+    if dim * expansion_ratio < 1:
+        raise InputError(f"expansion_ratio {expansion_ratio}, expected at least 1 / {dim}, one channel")
+    return int(dim * expansion_ratio)
+
+
 class ConvNeXtFFN(MetaMixer):
     """Channel mixer: the query is a spatial convolution, keys and values are pointwise ones (paper, section 3.2)."""
 
     def __init__(self, dim: int, kernel_size: int = 7, operators: Operators = IMAGE, *, expansion_ratio: float = 3):
-        hidden_dim = int(dim * expansion_ratio)
+        hidden_dim = hidden_width(dim, expansion_ratio)
         super().__init__(
             query=operators.spatial_norm(dim, kernel_size),
             key=operators.conv(dim, hidden_dim, 1),
@@ -241,6 +249,13 @@ def mixer_of_each(mixers: Mixers, stages: int) -> tuple[str | TokenMixer, ...]:
     if len(mixers) != stages:
         raise InputError(f"mixers {list(mixers)}, expected one entry per stage, {stages} in all, or a single mixer")
     return tuple(mixers)
+
+
+def with_mixers(keywords: dict[str, Any]) -> dict[str, Any]:
+    """A network's keywords with `mixers` for its name in earlier versions, `mixer`; raises InputError for both."""
+    if {"mixer", "mixers"} <= keywords.keys():
+        raise InputError(f"mixer {keywords['mixer']!r}, mixers {keywords['mixers']!r}: expected only mixers")
+    return {"mixers" if name == "mixer" else name: value for name, value in keywords.items()}
 
 
 class Residual(nn.Module):

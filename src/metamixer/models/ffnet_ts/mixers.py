@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ...errors import InputError
 from ...mixer import MetaMixer
 from ...ops import SERIES, ConvNorm, KernelSize, Operators, Positions
 from ...ops.series import Dropout, SharedNorm, SwapAxes, by_windows
@@ -120,9 +121,13 @@ class VariableFFN(MetaMixer):
 class SeriesFFN(MetaMixer):
     """Channel mixer: the query is a long convolution, keys go across dims, values across variables."""
 
-    def __init__(self, dim: int, kernel_size: int, operators: VariableOperators, *, expansion_ratio: int):
+    def __init__(self, dim: int, kernel_size: int, operators: VariableOperators, *, expansion_ratio: float):
         variables, (drop_hidden, drop_output) = operators.variables, operators.drop_rates
-        channels, hidden_dim = variables * dim, dim * expansion_ratio
+        if expansion_ratio < 1 or expansion_ratio % 1:
+            raise InputError(
+                f"expansion_ratio {expansion_ratio}, expected a whole number: a group of values has one dim"
+            )
+        channels, hidden_dim = variables * dim, dim * int(expansion_ratio)
         super().__init__(
             query=operators.spatial_norm(dim, kernel_size),
             key=operators.conv(dim, hidden_dim, 1),
