@@ -16,7 +16,8 @@ from statistics import mean
 
 import torch
 import yaml
-from trainings import last_validation, train, write_results
+from report import write_results
+from trainings import last_validation, train
 
 from metamixer import create_model
 from metamixer.bench.complexity import measure

@@ -17,8 +17,9 @@ from statistics import mean
 from typing import NamedTuple
 
 import torch
+from report import write_results
 from shared_class import NOTE, SHARED, of_run
-from trainings import last_validation, train, write_results
+from trainings import last_validation, train
 
 from metamixer import create_model
 from metamixer.bench.complexity import measure

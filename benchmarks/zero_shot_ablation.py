@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from report import write_results
 from super_resolution_ablation import with_interval
 from torch import Tensor, nn
-from trainings import write_results
 from zero_shot_m3 import Competition, read_m3, scores
 
 from metamixer.data.series.synthetic import synthetic_batch
