@@ -18,18 +18,18 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from report import write_results
 from super_resolution_ablation import with_interval
 from torch import Tensor, nn
-from trainings import write_results
 from zero_shot_m3 import Competition, read_m3, scores
 
 from metamixer.data.series.synthetic import synthetic_batch
 from metamixer.models.ffnet_ts.seasons import Scaled
-from metamixer.models.ffnet_ts.zero import NAIVE_PERIOD, FFNetTSZero
+from metamixer.models.ffnet_ts.zero import NAIVE_PERIOD, FFNetTSZero, quantile_loss
 from metamixer.predictors.forecasting.rolling import ZeroShot
 from metamixer.system.files import write_text
 from metamixer.system.machine import describe_machine
-from metamixer.training.zero_shot import Recipe, ZeroShotTraining, quantile_loss
+from metamixer.training.zero_shot import Recipe, ZeroShotTraining
 
 RESULTS = Path(__file__).parent / "results/zero_shot_ablation"
 NETWORK = {"dim": 64, "depth": 4}
@@ -75,7 +75,7 @@ def without_seasons(network: FFNetTSZero) -> None:
 
 def train(variant: Variant, folder: Path, *, steps: int, seed: int) -> FFNetTSZero:
     """Train one variant and return it with its averaged weights."""
-    network = {**NETWORK, "mixer": variant.mixer, "expansion_ratio": variant.ratio}
+    network = {**NETWORK, "mixers": variant.mixer, "expansion_ratio": variant.ratio}
     training = ZeroShotTraining(Recipe(network=network, windows=WINDOWS, seed=seed), folder)
     if not variant.seasons:
         without_seasons(training.network)

@@ -1,7 +1,8 @@
 """Errors and warnings caused by the caller's input, and the checks that raise them."""
 
+import difflib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -44,10 +45,22 @@ def expect_integer(name: str, value: object, least: int, most: int) -> None:
         raise InputError(f"{name} {value!r}, expected an integer from {least} to {most}")
 
 
+def expect_odd(name: str, *sizes: int | Sequence[int]) -> None:
+    """Raise InputError if one of an option's kernel sizes, or one of its sides, is even: it wouldn't keep the size."""
+    sides = (side for size in sizes for side in (size if isinstance(size, Sequence) else [size]))
+    if any(side % 2 == 0 for side in sides):
+        raise InputError(f"{name} {', '.join(map(str, sizes))}, expected odd sizes of kernels")
+
+
 def expect_room(name: str, shape: Sequence[int]) -> None:
     """Raise InputError for an input of more values than a network takes at once."""
     if math.prod(shape) > MOST_VALUES:
         raise InputError(f"{name} for an input of {'x'.join(map(str, shape))}, expected at most {MOST_VALUES:,} values")
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value of a JSON or YAML file is an integer."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def expect_seed(name: str, seed: object) -> None:
@@ -92,6 +105,15 @@ def printable(text: object, *, keep: str = "") -> str:
         for letter in str(text).encode("utf-8", "backslashreplace").decode()
     )
     return "".join(letters)
+
+
+def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "", most: int = 1, cutoff: float = 0.6) -> str:
+    """`; did you mean X or Y?` with the known words that are similar to a wrong one; empty if there is none.
+
+    prefix: of each suggestion; most: number of suggestions; cutoff: least similarity, 0 to 1.
+    """
+    near = difflib.get_close_matches(word, list(known), n=most, cutoff=cutoff)
+    return f"; did you mean {' or '.join(prefix + each for each in near)}?" if near else ""
 
 
 @contextmanager

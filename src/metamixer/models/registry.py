@@ -1,6 +1,5 @@
 """The package's networks by name, and their weights."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -8,11 +7,12 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
-from ..errors import InputError, first_line
+from ..errors import InputError, did_you_mean, first_line
 from ..system.weight_files import read_published
 from ..zoo.files import source_of
+from ..zoo.networks import NETWORKS
 from ..zoo.weights import WEIGHTS, Weights, find_weights
-from .tasks import CLASSIFICATION, TaskSpec
+from .tasks import CLASSIFICATION, TaskSpec, task_row
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 _TASKS: dict[str, TaskSpec] = {}
@@ -20,15 +20,26 @@ _TASKS: dict[str, TaskSpec] = {}
 EXPECTED_WEIGHTS = "expected one of `metamixer models` that has some, or pretrained false"
 
 
-def register(name: str, builder: Callable[..., nn.Module], *, task: TaskSpec) -> None:
-    """Register a network; `builder` takes its keywords."""
+def add(name: str, builder: Callable[..., nn.Module], *, task: TaskSpec) -> None:
+    """Add a network of this package; `builder` takes its keywords."""
     _BUILDERS[name] = builder
     _TASKS[name] = task
 
 
+def register(name: str, builder: Callable[..., nn.Module], *, task: TaskSpec | str = CLASSIFICATION) -> None:
+    """Register a network, so that `create_model`, trainings and checkpoints know its name.
+
+    builder: takes the network's keywords; task: a row of `models.tasks.TASKS` or its name. Raises InputError for a name
+    that timm or this package has; your own can be registered again.
+    """
+    if name in NETWORKS or timm.is_model(name) or "." in name:
+        raise InputError(f"name {name!r}, expected one without a dot that neither timm nor metamixer has")
+    add(name, builder, task=task_row(task, f"network {name!r}") if isinstance(task, str) else task)
+
+
 def register_timm(name: str) -> None:
-    """Register an image network that timm already knows."""
-    register(name, partial(timm.create_model, name), task=CLASSIFICATION)
+    """Add an image network of this package that timm already knows."""
+    add(name, partial(timm.create_model, name), task=CLASSIFICATION)
 
 
 def list_models(task: str | None = None) -> list[str]:
@@ -37,7 +48,7 @@ def list_models(task: str | None = None) -> list[str]:
 
 
 def task_of(name: str) -> TaskSpec:
-    """The task of a network of this package; raises KeyError for other names."""
+    """The task of a network of this package, or a registered one; raises KeyError for other names."""
     return _TASKS[name]
 
 
@@ -52,7 +63,7 @@ def create_model(name: str, *, pretrained: bool = False, **kwargs) -> nn.Module:
     weights = next((weights for weights in WEIGHTS if weights.name == name), None)
     known = weights.network if weights else base
     if known not in _BUILDERS and not timm.is_model(known):
-        raise InputError(f"model {name!r}: no such model; {_nearest(base)}")
+        raise InputError(f"model {name!r}: no such model{_similar(base)}")
     if dot and name not in (tags := timm.list_models(base, include_tags=True) or [base]):
         raise InputError(f"model {name!r}: no such weights, expected {' or '.join(tags)}")
     if kwargs.get("mixers") is not None and known not in _BUILDERS:
@@ -95,11 +106,15 @@ def _with_weights(builder: Callable[..., nn.Module], weights: Weights, kwargs: M
     trained = network if same else builder(**{**kwargs, **known})
     load_state(trained, read_published(source_of(weights)))
     if trained is not network:
-        named = network.pretrained_cfg["classifier"]
-        layers = tuple(f"{layer}." for layer in ([named] if isinstance(named, str) else named))
-        own = {key: value for key, value in network.state_dict().items() if key.startswith(layers)}
-        network.load_state_dict({**trained.state_dict(), **own})
+        network.load_state_dict(with_own_classifier(network, trained.state_dict()))
     return network
+
+
+def with_own_classifier(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with the network's own last layers in place of those that it holds."""
+    named, own = network.pretrained_cfg["classifier"], network.state_dict()
+    layers = tuple(f"{layer}." for layer in ([named] if isinstance(named, str) else named))
+    return {key: own[key] if key.startswith(layers) else value for key, value in state.items()}
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -115,6 +130,6 @@ def expect_classifier(name: str) -> None:
         raise InputError(f"model {name!r}: its task is {task.name}, expected an image classifier")
 
 
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, {*list_models(), *timm.list_models()}, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else "expected a name that `metamixer models` lists, or timm's"
+def _similar(name: str) -> str:
+    similar = did_you_mean(name, {*list_models(), *timm.list_models()}, most=3)
+    return similar or "; expected a name that `metamixer models` lists, or timm's"

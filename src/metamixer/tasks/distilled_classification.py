@@ -13,8 +13,6 @@ from ..data.images.outputs import OutputCache
 from ..errors import InputError, at_least
 from .classification import Classification, paired
 from .distillation import Distillation, FeatureMatching, mixed, mixed_logits
-from .optimization.recipe import Optimization
-from .task import Compile
 from .teacher import pooled
 
 
@@ -53,15 +51,9 @@ class DistilledClassification(Classification):
         cache: str,
         stages: Sequence[int] = (),
         feature_weight: float = 1.0,
-        model_args: dict[str, Any] | None = None,
-        initial: str | None = None,
-        new_classifier: bool = False,
-        optimization: Optimization = Optimization(),
-        label_smoothing: float = 0.1,
         mixup: float = 0.0,
         cutmix: float = 0.0,
-        train_sizes: Sequence[int] = (),
-        compile: Compile = False,
+        **settings,
     ):
         at_least("model.mixup", mixup, 0)
         at_least("model.cutmix", cutmix, 0)
@@ -69,17 +61,12 @@ class DistilledClassification(Classification):
         super().__init__(
             model,
             num_classes or widths[0],
-            model_args=model_args,
-            initial=initial,
-            new_classifier=new_classifier,
-            optimization=optimization,
-            label_smoothing=label_smoothing,
             mixup=0.0,
             cutmix=0.0,
             distillation=distillation,
-            train_sizes=train_sizes,
-            compile=compile,
+            **settings,
         )
+        self.teacher_is_measured = False
         self.mix_strengths = (mixup, cutmix)
         self.cache = cache
         self.stages = list(stages)
@@ -123,6 +110,7 @@ class DistilledClassification(Classification):
 
     def on_test_start(self) -> None:
         super().on_test_start()
+        self.teacher_is_measured = True
         self.distillation.teacher.to(self.device)
 
     def extra_groups(self) -> list[dict[str, Any]]:
@@ -137,11 +125,24 @@ class DistilledClassification(Classification):
         return {**info, "classes": info["classes"] or self.distillation.teacher.chosen_names()}
 
     def evaluate(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """(images, labels) -> logits and labels; of images without labels the teacher's."""
+        """(images, labels) -> logits and labels; of images without labels the teacher's.
+
+        The first validation of a training logs `val/teacher_top1` too, which tells a teacher that can't teach.
+        """
         images, labels = batch
-        if not getattr(self.trainer.datamodule, "labelled", True):
-            labels = self.distillation.teacher(images, self.trainer.datamodule.preprocessing).argmax(dim=1)
-        return super().evaluate((images, labels))
+        labelled = getattr(self.trainer.datamodule, "labelled", True)
+        if labelled and (self.teacher_is_measured or self.trainer.sanity_checking or not self.distillation.alpha):
+            return super().evaluate(batch)
+        taught = self.distillation.teacher(images, self.trainer.datamodule.preprocessing).argmax(dim=1)
+        if not labelled:
+            return super().evaluate((images, taught))
+        about = {"on_step": False, "on_epoch": True, "batch_size": len(images), "sync_dist": True}
+        self.log("val/teacher_top1", (taught == labels).float().mean(), **about)
+        return super().evaluate(batch)
+
+    def on_validation_end(self) -> None:
+        """The teacher doesn't change: once is enough."""
+        self.teacher_is_measured = not self.trainer.sanity_checking
 
     def _match_teacher(self) -> None:
         """Select the teacher's outputs of the data's classes, if the logits are learned at all."""

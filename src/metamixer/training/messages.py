@@ -1,10 +1,11 @@
 """The parser's messages about wrong options, shortened to one line about the option that the user typed."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
+
+from ..errors import did_you_mean
 
 NO_OPTION = re.compile(r"unrecognized arguments: (--[\w.]+)", re.IGNORECASE)
 NO_KEYWORD = re.compile(
@@ -25,15 +26,15 @@ def plain(message: str, options: Iterable[str]) -> str:
     value = WRONG_VALUE.search(message) or ONE_KIND.search(message)
     if key and keyword:
         path, name = keyword[1], keyword[2] or keyword[3]
-        near = _nearest(name, _keywords(path))
-        return f"{key[1]}.{name}: {path.rpartition('.')[2]} has no such option" + _asked(key[1], near)
+        meant = did_you_mean(name, _keywords(path), prefix=f"--{key[1]}.")
+        return f"{key[1]}.{name}: {path.rpartition('.')[2]} has no such option{meant}"
     if key and value and "class_path" not in message:
         kinds = re.findall(r"<class '([\w.]+)'>|([\w.]+\[[^]]*\])", value[1])
         names = [KINDS.get(kind, kind) or LITERAL.sub(_one_of, other) for kind, other in kinds if kind != "NoneType"]
         return f"{key[1]} {value[2]!r}, expected {' or '.join(names)}"
     option = NO_OPTION.search(message)
     if option:
-        return f"{option[1]}: no such option" + _asked("", _nearest(option[1], options))
+        return f"{option[1]}: no such option{did_you_mean(option[1], options)}"
     return message
 
 
@@ -43,12 +44,6 @@ def _one_of(literal: re.Match[str]) -> str:
 
 def _keywords(path: str) -> list[str]:
     module, _, name = path.rpartition(".")
-    return list(signature(getattr(import_module(module), name)).parameters)
-
-
-def _nearest(word: str, known: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
-
-
-def _asked(key: str, near: str | None) -> str:
-    return "" if near is None else f"; did you mean {key and f'--{key}.'}{near}?"
+    bases = getattr(import_module(module), name).__mro__  # constructors pass `**settings` on to their parent's
+    found = (parameter for base in bases for parameter in signature(base).parameters.values())
+    return [each.name for each in found if each.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]

@@ -1,10 +1,9 @@
 """The packaged recipes, by name."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 
 PACKAGE = Path(__file__).parents[1]
 FOLDERS = (PACKAGE / "recipes", PACKAGE.parents[1] / "recipes")
@@ -32,16 +31,9 @@ def find_recipe(name: str) -> str:
     return str(recipes[found[0]]) if found else name
 
 
-def name_of(file: str) -> str:
-    """The name of a packaged recipe's file; another file unchanged."""
-    return next((name for name, path in recipe_names().items() if str(path) == file), file)
-
-
 def nearest_recipe(name: str) -> str:
     """`; did you mean NAME?` if a recipe has a similar name, else nothing."""
-    names = {key.rpartition("/")[2] for key in recipe_names()}
-    near = difflib.get_close_matches(Path(name).stem, sorted(names), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return did_you_mean(Path(name).stem, {key.rpartition("/")[2] for key in recipe_names()})
 
 
 def with_recipes(arguments: Sequence[str]) -> list[str]:

@@ -74,6 +74,7 @@ class DistillationData(ImageData):
             "files": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16],
             "image bytes": self.size_on_disk(),
             "views": self.views.as_dict(),
+            "crops": "not squashed",  # as they were where images aren't square, before a cache said so
             "preprocessing": self.preprocessing.as_dict(),
         }
 
@@ -99,26 +100,8 @@ class UnlabelledDistillationData(DistillationData):
 
     labelled = False
 
-    def __init__(
-        self,
-        root: str = ".",
-        *,
-        holdout: int = 20,
-        views: Views = Views(),
-        batch_size: int = 128,
-        num_workers: int = 2,
-        preprocessing: Preprocessing = Preprocessing(),
-        seed: int = 0,
-    ):
-        super().__init__(
-            root,
-            views=views,
-            holdout=holdout,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            preprocessing=preprocessing,
-            seed=seed,
-        )
+    def __init__(self, root: str = ".", *, holdout: int = 20, **settings):
+        super().__init__(root, holdout=holdout, **settings)
 
     @property
     def classes(self) -> None:

@@ -102,14 +102,20 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
         return {**about, "root": str(folder.resolve() if parts else divide(classes, out, seed))}
 
     return OwnData(
-        CLASSIFICATION,
-        f"{what}, {how}; trains a classifier on {side}x{side} pixels",
-        train_count,
-        len(val_images) or held,
-        "Classification",
-        {"num_classes": len(names), "mixup": 0.0, "cutmix": 0.0, "optimization": {"lr": 2e-3, "warmup_epochs": 1}},
-        "ImageData",
-        prepare,
+        task=CLASSIFICATION,
+        understood=f"{what}, {how}; trains a classifier on {side}x{side} pixels",
+        items=train_count,
+        val_items=len(val_images) or held,
+        network="ffnet_nano",
+        model_class="Classification",
+        model={
+            "num_classes": len(names),
+            "mixup": 0.0,
+            "cutmix": 0.0,
+            "optimization": {"lr": 2e-3, "warmup_epochs": 1},
+        },
+        data_class="ImageData",
+        prepare=prepare,
     )
 
 
@@ -170,12 +176,13 @@ def understand_large_images(folder: Path, seed: int) -> OwnData:
         }
 
     return OwnData(
-        SUPER_RESOLUTION,
-        f"{len(images)} large images, {len(val)} held out for validation; trains an upscaler, x2",
-        patches,
-        len(val),
-        "SuperResolution",
-        {"scale": 2, "optimization": {"name": "adam", "lr": 5e-4, "weight_decay": 0.0, "warmup_epochs": 0.5}},
-        "SuperResolutionData",
-        prepare,
+        task=SUPER_RESOLUTION,
+        understood=f"{len(images)} large images, {len(val)} held out for validation; trains an upscaler, x2",
+        items=patches,
+        val_items=len(val),
+        network="ffnet_sr_nano",
+        model_class="SuperResolution",
+        model={"scale": 2, "optimization": {"name": "adam", "lr": 5e-4, "weight_decay": 0.0, "warmup_epochs": 0.5}},
+        data_class="SuperResolutionData",
+        prepare=prepare,
     )

@@ -127,18 +127,20 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
         augmentation={"crop": [side, side]},
     )
     return OwnData(
-        SEGMENTATION,
-        f"{len(pairs)} images with masks of {len(names)} classes ({named(names)}), {len(val)} held out for "
+        task=SEGMENTATION,
+        understood=f"{len(pairs)} images with masks of {len(names)} classes ({named(names)}), {len(val)} held out for "
         "validation; trains a segmenter",
-        len(train),
-        len(val),
-        "Segmentation",
-        {
+        items=len(train),
+        val_items=len(val),
+        network="ffnet_head_ffnet_nano",
+        on_backbone=True,
+        model_class="Segmentation",
+        model={
             "num_classes": len(names),
             "lovasz_weight": 1.0,
             "optimization": {"lr": 2e-3, "warmup_steps": 20, "power": 0.9},
         },
-        "SegmentationData",
-        prepare,
-        {"gradient_clip_val": 5.0},
+        data_class="SegmentationData",
+        prepare=prepare,
+        trainer={"gradient_clip_val": 5.0},
     )

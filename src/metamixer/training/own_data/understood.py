@@ -23,27 +23,34 @@ Item = TypeVar("Item")
 Arguments = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OwnData:
     """Data and how to train a network on it.
 
     task: the task; understood: a one-line description; items, val_items: numbers of training and validation items.
+    network, network_args: the network and its keywords, unless training starts from weights.
+    on_backbone: the network has a backbone with packaged weights, from which it starts if it has none of its own.
     model_class, model: the task's class and keywords; data_class: the data module; trainer: Lightning's keywords.
     prepare: a new folder -> keywords of the data module; it lists the files of each split in split.json there, and
     writes only into that folder.
     most_epochs: maximum number of epochs.
+    for_epochs: number of epochs -> keywords of the optimization that follow from it.
     """
 
     task: TaskSpec
     understood: str
     items: int
     val_items: int
+    network: str
+    network_args: Arguments = field(default_factory=dict)
+    on_backbone: bool = False
     model_class: str
     model: Arguments
     data_class: str
     prepare: Callable[[Path], Arguments]
     trainer: Arguments = field(default_factory=dict)
     most_epochs: int = 100
+    for_epochs: Callable[[int], Arguments] = lambda epochs: {}
 
 
 def held_back(count: int) -> int:
