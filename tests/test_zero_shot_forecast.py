@@ -51,6 +51,45 @@ def test_a_series_that_begins_later_than_others_is_forecast_as_alone():
     np.testing.assert_allclose(together["late"], alone["x"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("missing", [0, 256, 512])
+def test_a_series_that_ended_is_forecast_across_the_missing_rows(missing):
+    """Contexts without values were averaged as zeros: a constant of 100 was forecast as 50 or 0."""
+    noisy = 100 + np.random.default_rng(3).normal(size=700)
+    whole = table(noisy, "D").assign(constant=100.0)
+    ended = whole.assign(other=noisy)
+    ended.loc[700 - missing :, ["x", "constant"]] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        together = zero_shot_forecast(ended, 3, levels=(80,))
+        alone = zero_shot_forecast(whole.iloc[: 700 - missing], missing + 3, levels=(80,)).drop(columns="date")
+    np.testing.assert_allclose(together[alone.columns], alone.iloc[missing:], rtol=1e-4)
+    np.testing.assert_allclose(together["constant"], 100)
+    np.testing.assert_allclose(together["x"], 100, atol=1)
+
+
+def test_a_series_that_ended_long_ago_has_no_forecast():
+    values = 100 + np.random.default_rng(3).normal(size=1100)
+    ended, longer = (np.where(np.arange(1100) < end, values, np.nan) for end in (75, 76))
+    wide = table(values, "D").assign(ended=ended, longer=longer)
+    with pytest.warns(InputWarning) as caught:
+        forecast = zero_shot_forecast(wide, 3, levels=(80,))
+    assert forecast[["ended", "ended-lo-80", "ended-hi-80"]].isna().all(axis=None)
+    np.testing.assert_allclose(forecast["longer"], 100, atol=1)
+    assert [str(warning.message) for warning in caught] == [
+        "column 'longer' ends at 2010-03-17; all forecasts begin after 2013-01-04, the last date of the table",
+        "column 'ended' ends at 2010-03-16; no forecast (NaN), expected a value in the 1,025 rows up to 2013-01-04, "
+        "the last date of the table",
+    ]
+
+
+def test_a_value_every_300_rows():
+    values = np.full(1300, np.nan)
+    values[::300] = 100
+    with pytest.warns(InputWarning, match="the forecast repeats the value"):
+        forecast = zero_shot_forecast(table(values, "D"), 3)
+    np.testing.assert_allclose(forecast["x"], 100)
+
+
 def test_long_tables_of_polars():
     polars = pytest.importorskip("polars")
     days = pandas.date_range("2024-01-01", periods=40).to_numpy()
