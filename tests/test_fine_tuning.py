@@ -10,6 +10,7 @@ import torch
 from metamixer import Forecaster
 from metamixer.errors import InputError, InputWarning
 from metamixer.predictors.forecasting.fine_tuning import CONTEXT, FineTuning, TableWindows, fine_tune, window_loss
+from metamixer.predictors.forecasting.plot import forecast_of_last_rows
 from metamixer.predictors.forecasting.zero_shot import packaged_network
 
 QUICK = FineTuning(steps=4, batch_size=8, checks=2, max_windows=16, lr=1e-3)
@@ -91,6 +92,10 @@ def test_a_second_fit_forgets_the_first(tmp_path):
     forecaster = Forecaster(8, fine_tuning=helpful).fit(frame)
     first = forecaster.predict()
     assert forecaster.tuned.kept
+    history, layout = forecaster.read_history(frame)
+    assert forecaster.way.before(history.times[360]).network is forecaster.tuned.network is not forecaster.network
+    assert forecast_of_last_rows(history, layout, forecaster) is not None
+    assert forecast_of_last_rows(history.rows(0, 367), layout, forecaster) is None, "it has seen a part of the rows"
     pandas.testing.assert_frame_equal(forecaster.fit(frame).predict(), first)
     forecaster.save(tmp_path / "tuned.safetensors")
     loaded = Forecaster.load(tmp_path / "tuned.safetensors", fine_tuning=helpful)

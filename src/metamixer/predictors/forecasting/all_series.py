@@ -1,11 +1,12 @@
 """Forecasts of the series of a table together, by a network that was trained on that table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,6 +77,14 @@ class Together:
         columns = fitted.columns(forecast, positive=wanted.positive)
         times = frequency.after(window.times[-1], wanted.horizon)
         return write_frame(times, columns, fitted.names, layout, model=self.model)
+
+    def before(self, time: np.datetime64) -> Self | None:
+        """The same with a network that wasn't trained on rows from a time on; None without one."""
+        table = self.fitted.table
+        if table is None or time < table.held_out:
+            return None
+        forecast_windows = partial(self.forecast_windows, network=table.network)
+        return replace(self, network=table.network, forecast_windows=forecast_windows)
 
     def example(self) -> Tensor:
         """A window of noise."""

@@ -1,8 +1,10 @@
 """Forecasts of each series alone: by the packaged network, or by one that was loaded or fine-tuned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from ...data.series.frames import Layout
 from ...data.series.frequency import Frequency
@@ -77,6 +79,12 @@ class Alone:
             device=str(wanted.device),
             network=self.network,
         )
+
+    def before(self, time: np.datetime64) -> Self | None:
+        """The same with a network that wasn't trained on rows from a time on; None without one."""
+        if self.table is None:
+            return self if self.network is None else None
+        return replace(self, network=self.table.result.network) if time >= self.table.held_out else None
 
     def example(self) -> None:
         """None: the network takes several tensors."""

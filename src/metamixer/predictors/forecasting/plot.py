@@ -28,8 +28,8 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
 def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figure":
     """Draw the series of a table with their forecast from `Forecaster.predict`, a pandas table.
 
-    A dashed line is a backtest: the forecast of the last rows, which `fit` holds out, from the rows before them. Only
-    the first 12 series are drawn; the title says so.
+    A dashed line is a backtest: the forecast of the last rows, which `fit` holds out, from the rows before them; there
+    is none of a loaded network, which may have seen them. Only the first 12 series are drawn; the title says so.
     """
     with warnings.catch_warnings(action="ignore"):  # `predict` has warned of missing rows
         history, layout = forecaster.read_history(table)
@@ -74,13 +74,19 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
 def forecast_of_last_rows(
     history: Series, layout: Layout, forecaster: Forecaster
 ) -> tuple[np.ndarray, "pandas.DataFrame"] | None:
-    """Dates and forecast of the last `horizon` rows from the rows before them; None if there are too few."""
+    """Dates and forecast of the last `horizon` rows from the rows before them, by a network that hasn't seen them.
+
+    None if there are too few rows, or no such network.
+    """
     before = history.rows(0, max(len(history) - forecaster.horizon, 0))
     if len(before) < forecaster.horizon:
         return None
+    way = forecaster.way.before(history.times[len(before)])
+    if way is None:
+        return None
     try:
         with warnings.catch_warnings(action="ignore"):
-            forecast = forecaster.predict_series(before, replace(layout, library="pandas"))
+            forecast = way.forecast(before, replace(layout, library="pandas"), forecaster.wanted)
     except InputError:  # too few rows, or a gap that only `fit` fills
         return None
     return history.times[len(before) :], forecast.rename(columns=str)
