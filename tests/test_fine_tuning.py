@@ -109,6 +109,16 @@ def test_the_backtest_compares_with_zero_shot_and_naive():
     assert "zero-shot" in str(report)
 
 
+def test_sentinels_are_warned_of():
+    frame = table(sawtooth(40))
+    frame.loc[::9, "x1"] = -9999.0
+    with (
+        pytest.warns(InputWarning, match="too few to fine-tune on"),
+        pytest.warns(InputWarning, match=r"column 'x1', row 1 .*: -9999 \(5 such values\); used as a number"),
+    ):
+        Forecaster(4).fit(frame)
+
+
 def test_a_short_table_is_forecast_without_fine_tuning():
     with pytest.warns(InputWarning, match="too few to fine-tune on"):
         forecaster = Forecaster(4).fit(table(sawtooth(40)))

@@ -81,6 +81,14 @@ def test_a_table_with_gaps_trains_on_a_filled_copy(tmp_path):
     assert (settings["horizon"], settings["lookback"], sum(settings["split"])) == (18, 96, 240)
 
 
+def test_sentinels_are_warned_of(tmp_path):
+    hours = wide(240)
+    hours.loc[::9, "load"] = -9999
+    hours.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.warns(InputWarning, match=r"column 'load', row 1 .*: -9999 \(27 such values\); used as a number"):
+        understand(tmp_path / "a.csv")
+
+
 class Killed(BaseException):
     """The process ends here."""
 

@@ -11,7 +11,7 @@ from ...data.series.dates import import_pandas
 from ...data.series.frames import read_frame
 from ...data.series.frequency import Frequency
 from ...data.series.gaps import fill_gaps
-from ...data.series.missing import fill_missing
+from ...data.series.missing import fill_missing, warn_of_sentinels
 from ...data.series.splits import lookback_for, split_windows
 from ...data.series.tables import Series, read_table
 from ...errors import InputError, InputWarning, counted, naming
@@ -89,6 +89,7 @@ def readable(table: Path) -> tuple[Series, int, int, tuple[int, int, int]]:
     split = split_windows(len(measured), lookback, horizon)
     if missing := int(np.isnan(measured.values).sum()):
         warnings.warn(f"{counted(missing, 'missing value')} filled with the previous one", InputWarning, stacklevel=3)
+    warn_of_sentinels(measured)
     return fill_missing(measured, learned=split[0]), horizon, lookback, split
 
 
