@@ -1,8 +1,11 @@
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from metamixer import Forecaster
+from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 
 pandas = pytest.importorskip("pandas")
@@ -173,9 +176,27 @@ def test_the_seasons_of_a_calendar(frequency, seasons):
     assert seasons_of(Frequency(frequency), time) == seasons
 
 
-def test_a_forecaster_forecasts_before_it_learns():
-    from metamixer import Forecaster
+def test_the_network_of_an_exported_file_forecasts_no_table():
+    """It takes neither seasons nor a horizon; the message blamed the table."""
+    with pytest.raises(InputError, match="an exported file, which has no inputs for season and horizon, expected the"):
+        Forecaster.of(lambda series: series, {"task": "zero_shot_forecasting", "preprocessing": {}})
 
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("ffnet_ts_zero", "metamixer.load_exported('net.pt2') in Python"),
+        ("ffnet_nano", "metamixer predict INPUT --checkpoint net.pt2"),
+    ],
+)
+def test_export_proposes_what_runs_the_file(model, said, monkeypatch, capsys):
+    report = SimpleNamespace(to_dict=dict)
+    monkeypatch.setattr("metamixer.deployment.exporting.export", lambda network, out, **how: report)
+    assert main(["export", model, "--format", "torch", "--out", "net.pt2"]) == 0
+    assert capsys.readouterr().out.endswith(f"next: {said}\n")
+
+
+def test_a_forecaster_forecasts_before_it_learns():
     values = table(50 + 10 * SEASON[:ROWS])
     forecast = Forecaster(12, levels=(80,)).predict(values)
     pandas.testing.assert_frame_equal(forecast, zero_shot_forecast(values, 12, levels=(80,)))

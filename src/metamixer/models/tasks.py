@@ -26,6 +26,7 @@ class TaskSpec:
     monitor, mode: the metric that selects the best checkpoint, and whether it is maximized or minimized.
     metric, unit: its name and unit in messages; for %, the metric itself is a fraction.
     exportable: the network has one input and one output tensor, as every export format requires.
+    predicts_exported: the predictor runs exported files.
     images: the input tensor is a batch of images (B, C, H, W).
     inputs: the name of its inputs in messages.
     outputs: (network, input) -> one tensor, smooth in the weights, for comparing two forms of a network.
@@ -40,6 +41,7 @@ class TaskSpec:
     unit: str = "%"
     mode: Literal["max", "min"] = "max"
     exportable: bool = True
+    predicts_exported: bool = True
     images: bool = True
     inputs: str = "images"
     outputs: Callable[[nn.Module, Any], Tensor] = field(default=lambda network, x: network(x))
@@ -189,6 +191,7 @@ ZERO_SHOT = TaskSpec(
     metric="quantile loss",
     unit="",
     mode="min",
+    predicts_exported=False,
     images=False,
     inputs="series",
 )

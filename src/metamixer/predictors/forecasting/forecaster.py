@@ -25,7 +25,7 @@ from .fitted import Fitted
 from .forecast import Forecast
 from .known_columns import history_of, horizon_of
 from .options import Training, Wanted, expect_levels, expect_names, expect_options, find_way
-from .saved import read_alone, read_together
+from .saved import read_alone, read_together, refuse_exported
 from .streaming import stream_forecasts
 from .table_tuning import tune
 from .zero_shot import packaged_network
@@ -284,6 +284,7 @@ class Forecaster(Predictor):
         given |= {"fine_tuning": fine_tuning, "seed": seed, "known": known}
         given = {name: value for name, value in given.items() if value is not None}
         if info["task"] == ZERO_SHOT.name:
+            refuse_exported(network)
             forecaster = cls(**read_alone(info, given, horizon=horizon, lookback=lookback))
             forecaster.network = forecaster.run = forecaster.loaded = network
             forecaster.way = Alone(network)
