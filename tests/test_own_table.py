@@ -11,6 +11,7 @@ import pandas
 import pytest
 
 import metamixer
+from metamixer import Forecaster
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.predictors.forecasting.fine_tuning import FineTuning
@@ -55,6 +56,14 @@ def test_a_fine_tuned_run_keeps_the_earlier_one_and_can_be_the_start(tmp_path, m
     assert json.loads((out / "split.json").read_text()) == {"rows": 120, "train": 90, "validation": 15, "test": 15}
     about = again.to_dict()
     assert about["value"] == about["mase"]["forecaster"] and about["mae"].keys() == {"load", "wind", "price"}
+
+
+def test_a_table_too_short_for_a_backtest_is_refused_before_training(tmp_path):
+    Forecaster.load("ffnet_ts_zero", horizon=41).save(tmp_path / "forecaster.safetensors")
+    data = write_table(tmp_path / "data")
+    with pytest.raises(InputError, match=r"sales.csv: table of 120 dates, expected at least 123 for a backtest"):
+        metamixer.train(data, out=tmp_path / "run", initial=str(tmp_path / "forecaster.safetensors"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_scratch_trains_a_table_from_a_random_initialization(tmp_path):

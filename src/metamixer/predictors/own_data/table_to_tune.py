@@ -15,6 +15,7 @@ from ...errors import InputWarning, counted, naming
 from ...training.own_data.tables import horizon_for
 from ...training.own_data.understood import named
 from ..forecasting.fine_tuning import FineTuning, TableWindows, training_steps
+from ..forecasting.fitted_backtest import expect_backtest
 from ..forecasting.forecaster import Forecaster
 from ..forecasting.zero_shot import PACKAGED, packaged_network, refuse_unusable
 
@@ -60,6 +61,7 @@ def read_to_tune(path: Path, initial: str | None, seed: int) -> TableToTune:
         forecaster = Forecaster.load(initial or PACKAGED, seed=seed, **settings)
         forecaster.read_history(frame)  # warns of missing rows, and decides the horizon if no file does
         refuse_unusable(series, forecaster.horizon)
+        expect_backtest(len(series), forecaster.horizon)
     return TableToTune(path, frame, series, forecaster, borders_of_any(len(series), forecaster.horizon))
 
 
