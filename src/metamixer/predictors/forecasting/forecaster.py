@@ -181,7 +181,7 @@ class Forecaster(Predictor):
         With levels there are also columns that end in -lo-80, -hi-80 and so on. Raises InputError that names the
         column and row of invalid input.
         """
-        return self.predict_series(*(self.way.history() if table is None else self._read(table)))
+        return self.predict_series(*(self.way.history() if table is None else self.read_series(table)))
 
     def predict_series(self, series: Series, layout: Layout) -> Any:
         """The same for a table that was read, its known columns among the series."""
@@ -296,10 +296,10 @@ class Forecaster(Predictor):
 
     def read_history(self, table: Any) -> tuple[Series, Layout]:
         """The series to forecast, with missing rows added, and the layout; decides the horizon if none is set."""
-        series, layout = self._read(table)
+        series, layout = self.read_series(table)
         return history_of(series, self.known), layout
 
-    def _read(self, table: Any) -> tuple[Series, Layout]:
+    def read_series(self, table: Any) -> tuple[Series, Layout]:
         """The same with the known columns and their future."""
         series, layout = read_frame(table, time=self.time)
         series = add_missing_rows(series) if self.fill_gaps else series
