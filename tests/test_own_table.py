@@ -102,8 +102,8 @@ def test_a_table_is_read_as_the_options_say_from_scratch(tmp_path):
     (tmp_path / "run").mkdir()
     settings = data.prepare(tmp_path / "run")
     assert settings["horizon"] == 5 and pandas.read_csv(settings["path"])["load"].abs().max() < 5
-    assert reading_of(tmp_path / "run") == reading
-    assert reading_of(tmp_path) == Reading()
+    assert reading_of(tmp_path / "run" / "split.json") == reading
+    assert reading_of(tmp_path / "split.json") == Reading()
 
 
 def test_options_of_a_table_are_refused_for_other_data(tmp_path):

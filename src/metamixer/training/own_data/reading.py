@@ -8,6 +8,8 @@ from pydantic import Field
 from ...errors import InputError
 from ...system.metadata import STRICT, Finite, Name
 
+MOST_STEPS = 2**20
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -21,7 +23,7 @@ class Reading:
 
     missing_values: tuple[Finite, ...] = ()
     time: Name | None = None
-    horizon: Annotated[int, Field(ge=1)] | None = None
+    horizon: Annotated[int, Field(ge=1, le=MOST_STEPS)] | None = None
 
     @property
     def given(self) -> dict[str, Any]:

@@ -88,11 +88,11 @@ def understand_table(path: Path, seed: int, reading: Reading = Reading()) -> Own
     )
 
 
-def reading_of(out: Path) -> Reading:
-    """How the run in a folder read its table."""
-    file = out / SPLIT
-    kept = read_yaml(file, expected="the split of a run") if file.is_file() else {}  # JSON is YAML
-    return read_as(Reading, kept.get(READING, {}), f"{file}.{READING}")
+def reading_of(file: Path) -> Reading:
+    """How a run read its table, by its split.json."""
+    kept = read_yaml(file, expected="the split of a run") if file.is_file() else None  # JSON is YAML
+    given = kept.get(READING) if isinstance(kept, dict) else None
+    return read_as(Reading, given or {}, f"{file}.{READING}")
 
 
 def readable(table: Path, reading: Reading) -> tuple[Series, int, int, tuple[int, int, int]]:

@@ -134,7 +134,7 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     except (TypeError, KeyError):
         raise InputError(f"{file}: not written by metamixer train, expected the recipe of a run") from None
     expect_seed("seed_everything", seed)
-    data = understand(path, seed, reading_of(Path(out)) if kind_of(path) is TABLE else Reading())
+    data = understand(path, seed, reading_of(Path(out, SPLIT)) if kind_of(path) is TABLE else Reading())
     if kind != data.data_class:
         raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
     expect_split_of(data, path, Path(out))
