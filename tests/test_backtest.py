@@ -48,6 +48,47 @@ class TestBacktest:
             in str(report)
         )
 
+    def test_zero_shot_gets_the_measured_past(self):
+        """Not the filled one, from which it forecasts worse than in use."""
+        measured = torch.arange(20.0)[:, None].repeat(1, 2)
+        measured[7:11, 0] = torch.nan
+        pasts = []
+        backtest(
+            measured.nan_to_num(7.0),
+            lambda past: past[:, -1:],
+            zero_shot=lambda past: pasts.append(past) or past[:, -1:],
+            measured=measured,
+            names=("one", "two"),
+            start=12,
+            lookback=4,
+            horizon=1,
+            season=3,
+            quantiles={},
+            max_windows=1,
+        )
+        torch.testing.assert_close(pasts[0][0], measured[:12], equal_nan=True)
+
+    def test_all_errors_are_of_the_same_values(self):
+        """A series with a value every second row, which has no naive error at a season of three if nothing is filled;
+        zero-shot has no forecast of the first window.
+        """
+        measured = torch.arange(20.0)[:, None]
+        measured[1::2] = torch.nan
+        report = backtest(
+            measured,
+            lambda past: torch.arange(0.0, len(past))[:, None, None] + 13,
+            zero_shot=lambda past: torch.tensor([torch.nan] * 2 + [9.0] * (len(past) - 2))[:, None, None],
+            measured=measured,
+            names=("one",),
+            start=12,
+            lookback=4,
+            horizon=1,
+            season=3,
+            quantiles={},
+            max_windows=100,
+        )
+        assert (report.mae, report.naive_mae, report.zero_shot_mae) == ((1,), (4,), (7,))
+
     @pytest.mark.parametrize(
         ("season", "mae", "said"),
         [

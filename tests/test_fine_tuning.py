@@ -10,6 +10,7 @@ import torch
 from metamixer import Forecaster
 from metamixer.errors import InputError, InputWarning
 from metamixer.predictors.forecasting.fine_tuning import CONTEXT, FineTuning, TableWindows, fine_tune, window_loss
+from metamixer.predictors.forecasting.plot import forecast_of_last_rows
 from metamixer.predictors.forecasting.zero_shot import packaged_network
 
 QUICK = FineTuning(steps=4, batch_size=8, checks=2, max_windows=16, lr=1e-3)
@@ -91,6 +92,10 @@ def test_a_second_fit_forgets_the_first(tmp_path):
     forecaster = Forecaster(8, fine_tuning=helpful).fit(frame)
     first = forecaster.predict()
     assert forecaster.tuned.kept
+    history, layout = forecaster.read_history(frame)
+    assert forecaster.way.before(history.times[360]).network is forecaster.tuned.network is not forecaster.network
+    assert forecast_of_last_rows(history, layout, forecaster) is not None
+    assert forecast_of_last_rows(history.rows(0, 367), layout, forecaster) is None, "it has seen a part of the rows"
     pandas.testing.assert_frame_equal(forecaster.fit(frame).predict(), first)
     forecaster.save(tmp_path / "tuned.safetensors")
     loaded = Forecaster.load(tmp_path / "tuned.safetensors", fine_tuning=helpful)
@@ -102,6 +107,16 @@ def test_the_backtest_compares_with_zero_shot_and_naive():
     assert len(report.zero_shot_mae) == 2 and all(np.isfinite(report.mase))
     assert np.allclose(np.divide(report.units_mae, report.mae), sawtooth()[:320].std(axis=0), rtol=1e-4)
     assert "zero-shot" in str(report)
+
+
+def test_sentinels_are_warned_of():
+    frame = table(sawtooth(40))
+    frame.loc[::9, "x1"] = -9999.0
+    with (
+        pytest.warns(InputWarning, match="too few to fine-tune on"),
+        pytest.warns(InputWarning, match=r"column 'x1', row 1 .*: -9999 \(5 such values\); used as a number"),
+    ):
+        Forecaster(4).fit(frame)
 
 
 def test_a_short_table_is_forecast_without_fine_tuning():

@@ -6,6 +6,7 @@ import pandas
 import pytest
 
 from metamixer.cli import main
+from metamixer.errors import InputWarning
 from tables import wide
 
 HUGE = "99999999999999999999"
@@ -59,6 +60,13 @@ class TestCommand:
         )
         assert len(again.read_text().splitlines()) == 6
         assert "load-lo-80,load-hi-80" in again.read_text()
+
+    def test_a_table_too_short_for_a_backtest_is_forecast(self, table, tmp_path, capsys):
+        table.iloc[:40].to_csv(tmp_path / "table.csv", index=False)
+        out = tmp_path / "forecast.csv"
+        with pytest.warns(InputWarning, match="no backtest: table of 40 dates, expected at least 42 for a backtest"):
+            assert self.run(tmp_path / "table.csv", "--train", "finetune", "--horizon", 14, "--out", out) == 0
+        assert "backtest on" not in capsys.readouterr().out and len(out.read_text().splitlines()) == 15
 
     def test_json_on_standard_output_writes_no_file(self, table, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)

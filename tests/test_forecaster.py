@@ -14,8 +14,8 @@ import torch
 from metamixer.cli import main
 from metamixer.errors import InputError
 from metamixer.predictors.forecasting.forecast import Forecast
-from metamixer.predictors.forecasting.forecaster import Training
-from metamixer.predictors.forecasting.plot import draw_forecast
+from metamixer.predictors.forecasting.forecaster import Forecaster, Training
+from metamixer.predictors.forecasting.plot import draw_forecast, forecast_of_last_rows
 from metamixer.tasks import Forecasting, Optimization
 from metamixer.training.embedded import trainer_place
 from small_forecasters import LONG_ENOUGH, fit, fitted_once, values
@@ -177,6 +177,18 @@ def test_a_plot_states_if_its_hours_are_utc(zone, said, table, fitted, tmp_path)
     zoned = table.assign(date=table["date"].dt.tz_localize("UTC").dt.tz_convert(zone))
     draw_forecast(zoned, fitted.predict(zoned), fitted, tmp_path / "plot.svg")
     assert ("UTC" in (tmp_path / "plot.svg").read_text()) == said
+
+
+def test_the_backtest_of_a_plot_is_of_a_network_that_has_not_seen_its_rows(table, fitted, tmp_path):
+    history, layout = fitted.read_history(table)
+    _, drawn = forecast_of_last_rows(history, layout, fitted)
+    scaling, network = fitted.fitted.scaling, fitted.fitted.table.network
+    window = scaling.apply(history.values[-60:-12])[None]
+    np.testing.assert_allclose(values(drawn), scaling.invert(fitted.forecast_windows(window, network=network)[0]))
+    assert not np.allclose(values(drawn), scaling.invert(fitted.forecast_windows(window)[0]))
+    assert forecast_of_last_rows(history.rows(0, 370), layout, fitted) is None, "it has seen a part of the rows"
+    fitted.save(tmp_path / "forecaster.safetensors")
+    assert forecast_of_last_rows(history, layout, Forecaster.load(tmp_path / "forecaster.safetensors")) is None
 
 
 def test_importing_metamixer_imports_no_pandas():

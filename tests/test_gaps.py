@@ -116,6 +116,52 @@ def test_the_last_rows_of_a_long_table_are_the_latest_however_dates_are_written(
     np.testing.assert_allclose(forecast["ffnet_ts_zero"], forecaster.predict(known)["ffnet_ts_zero"], rtol=1e-5)
 
 
+def with_known_holidays(rows=60, future=10):
+    """Weekly waves with peaks on holidays, which are also known in the last `future` rows."""
+    days = np.arange(rows)
+    holiday = (days * 7 % 10 < 3) * 1.0
+    sales = 100 + 10 * np.sin(days * 2 * np.pi / 7) + 30 * holiday
+    sales[rows - future :] = np.nan
+    return pandas.DataFrame({"date": pandas.date_range("2024-01-01", periods=rows), "sales": sales, "holiday": holiday})
+
+
+def test_the_last_rows_are_forecast_with_the_known_columns():
+    table, forecaster = with_known_holidays(), Forecaster(known=("holiday",))
+    dates, forecast = forecast_of_last_rows(*forecaster.read_series(table), forecaster)
+    assert (dates == table["date"].to_numpy()[40:50]).all()
+    before = table.iloc[:50].assign(sales=lambda table: table["sales"].where(table.index < 40))
+    assert forecast["sales"].equals(Forecaster(known=("holiday",)).predict(before)["sales"])
+    figure = forecast_figure(table, forecaster.predict(table), forecaster)
+    assert figure.axes[0].get_legend_handles_labels()[1] == ["backtest"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.iloc[41:],
+        lambda table: table.assign(holiday=table["holiday"].where(table.index != 45)),
+        lambda table: table.assign(sales=table["sales"].where(table.index > 40)),
+        lambda table: table.assign(sales=table["sales"].where(table.index != 39)),
+    ],
+    ids=["few rows", "unknown", "no value before", "no value just before"],
+)
+def test_last_rows_that_cannot_be_forecast_are_not_drawn(change):
+    forecaster = Forecaster(10, known=("holiday",))
+    assert forecast_of_last_rows(*forecaster.read_series(change(with_known_holidays())), forecaster) is None
+
+
+def test_a_plot_hides_no_fault(monkeypatch):
+    forecaster, table = Forecaster(4), wide(60, "D")
+    forecast = forecaster.predict(table)
+    monkeypatch.setattr("metamixer.predictors.forecasting.each_series.forecast_series", fault)
+    with pytest.raises(InputError, match="a fault"):
+        forecast_figure(table, forecast, forecaster)
+
+
+def fault(*given, **how):
+    raise InputError("a fault")
+
+
 def test_a_plot_has_a_band_for_each_interval_and_pair_of_quantiles():
     forecaster = Forecaster(4, levels=(50, 95), quantiles=(0.9, 0.5, 0.1))
     assert bands_of(forecaster) == [

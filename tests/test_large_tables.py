@@ -109,6 +109,12 @@ CHANGED = DAYS.append(pandas.date_range("2024-03-01", periods=9, freq="MS"))
         (pandas.concat([long(2), one("z", [1, 2], DAYS[[7, 7]])]), (), "row 82: series 'z' has 2024-01-08 twice"),
         (one("a", range(9), DAYS[[0, 1, 3, 7, 12, 20, 22, 29, 38]]), (), "unknown frequency, steps from 1 day"),
         (one("a", range(len(CHANGED)), CHANGED), (), "2024-03-01 is 21 days after 2024-02-09, expected 1 day"),
+        (
+            pandas.concat([long(2), one("z", range(9), DAYS[2:38:4])]),
+            (),
+            "series 'z': dates 2024-01-03, 2024-01-07, 2024-01-11, ..., expected the table's frequency, 2024-01-03, "
+            "2024-01-04, 2024-01-05, ...: forecast each series at its own with --engine local",
+        ),
         (long(2).astype({"ds": str}).replace("2024-01-05", "soon"), (), "column 'ds', row 5: 'soon', expected a date"),
         (long(2).replace("001", None), (), "column 'unique_id', row 41: no value, expected the name"),
         (long(2), ("--horizon", 100_000), "horizon 100000, expected an integer from 1 to 10000"),

@@ -9,8 +9,10 @@ from functools import partialmethod
 import numpy as np
 import pandas
 import pytest
+from PIL import Image
 
 import metamixer
+from metamixer import Forecaster
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.predictors.forecasting.fine_tuning import FineTuning
@@ -18,7 +20,9 @@ from metamixer.predictors.own_data import table as own_table
 from metamixer.predictors.own_data.table import fine_tunes
 from metamixer.predictors.own_data.training import Plan, plan
 from metamixer.training.own_data.kinds import understand
+from metamixer.training.own_data.reading import Reading
 from metamixer.training.own_data.start import find_start
+from metamixer.training.own_data.tables import reading_of
 from tables import wide, write_table
 
 
@@ -57,6 +61,59 @@ def test_a_fine_tuned_run_keeps_the_earlier_one_and_can_be_the_start(tmp_path, m
     assert about["value"] == about["mase"]["forecaster"] and about["mae"].keys() == {"load", "wind", "price"}
 
 
+def test_a_table_too_short_for_a_backtest_is_refused_before_training(tmp_path):
+    Forecaster.load("ffnet_ts_zero", horizon=41).save(tmp_path / "forecaster.safetensors")
+    data = write_table(tmp_path / "data")
+    with pytest.raises(InputError, match=r"sales.csv: table of 120 dates, expected at least 123 for a backtest"):
+        metamixer.train(data, out=tmp_path / "run", initial=str(tmp_path / "forecaster.safetensors"))
+    assert not (tmp_path / "run").exists()
+
+
+def marked(path):
+    """A table with -9999 for missing values, and a date column of another name that isn't the first."""
+    frame = wide(240, names=("load",)).rename(columns={"date": "when"})
+    frame.loc[::9, "load"] = -9999
+    frame[["load", "when"]].to_csv(path, index=False)
+    return path
+
+
+def test_a_table_is_read_as_the_options_say(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(own_table, "fitting_steps", lambda *about, **more: (1, 0.0))
+    monkeypatch.setattr(FineTuning, "__init__", partialmethod(FineTuning.__init__, batch_size=4, max_windows=16))
+    table, options = marked(tmp_path / "sales.csv"), ["--missing_values", "-9999", "--time", "when", "--horizon", "5"]
+    assert main(["train", str(table), "--out", str(tmp_path / "run"), *options]) == 0
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1].removeprefix("next: metamixer "))
+    assert command[-2:] == ["--missing_values", "-9999"]
+    assert main([*command, "--out", str(tmp_path / "forecast.csv")]) == 0
+    forecast = pandas.read_csv(tmp_path / "forecast.csv")
+    assert len(forecast) == 5 and forecast["load"].abs().max() < 5
+    before = files(tmp_path / "run")
+    assert main(["train", str(table), "--out", str(tmp_path / "run"), "--resume", "auto", *options]) == 0
+    assert files(tmp_path / "run") == before
+    assert main(["train", str(table), "--out", str(tmp_path / "run"), "--resume", "--horizon", "7"]) == 2
+    assert "horizon 7 with resume, expected none" in capsys.readouterr().err
+
+
+def test_a_table_is_read_as_the_options_say_from_scratch(tmp_path):
+    table, reading = marked(tmp_path / "sales.csv"), Reading((-9999.0,), horizon=5)
+    table.write_text(table.read_text().replace("when", "date"))
+    with pytest.warns(InputWarning, match="27 missing values filled"):
+        data = understand(table, 0, reading)
+    (tmp_path / "run").mkdir()
+    settings = data.prepare(tmp_path / "run")
+    assert settings["horizon"] == 5 and pandas.read_csv(settings["path"])["load"].abs().max() < 5
+    assert reading_of(tmp_path / "run" / "split.json") == reading
+    assert reading_of(tmp_path / "split.json") == Reading()
+
+
+def test_options_of_a_table_are_refused_for_other_data(tmp_path):
+    Image.new("RGB", (600, 600)).save(tmp_path / "photo.png")
+    with pytest.raises(InputError, match="horizon 5 with large images, expected it with a table of time series only"):
+        understand(tmp_path, 0, Reading(horizon=5))
+    with pytest.raises(InputError, match="time 'when' with a training from scratch, expected none: name the column"):
+        understand(marked(tmp_path / "a.csv"), 0, Reading(time="when"))
+
+
 def test_scratch_trains_a_table_from_a_random_initialization(tmp_path):
     data = write_table(tmp_path / "data")
     assert not fine_tunes(data, "scratch") and fine_tunes(data, None)
@@ -79,6 +136,14 @@ def test_a_table_with_gaps_trains_on_a_filled_copy(tmp_path):
     copy = pandas.read_csv(settings["path"])
     assert len(copy) == 240 and not copy.isna().any(axis=None)
     assert (settings["horizon"], settings["lookback"], sum(settings["split"])) == (18, 96, 240)
+
+
+def test_sentinels_are_warned_of(tmp_path):
+    hours = wide(240)
+    hours.loc[::9, "load"] = -9999
+    hours.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.warns(InputWarning, match=r"column 'load', row 1 .*: -9999 \(27 such values\); used as a number"):
+        understand(tmp_path / "a.csv")
 
 
 class Killed(BaseException):

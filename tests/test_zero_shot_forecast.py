@@ -1,8 +1,11 @@
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from metamixer import Forecaster
+from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 
 pandas = pytest.importorskip("pandas")
@@ -49,6 +52,45 @@ def test_a_series_that_begins_later_than_others_is_forecast_as_alone():
     together = zero_shot_forecast(table(values).assign(late=late), 12)
     alone = zero_shot_forecast(table(values[70:], start="2015-11-01"), 12)
     np.testing.assert_allclose(together["late"], alone["x"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("missing", [0, 256, 512])
+def test_a_series_that_ended_is_forecast_across_the_missing_rows(missing):
+    """Contexts without values were averaged as zeros: a constant of 100 was forecast as 50 or 0."""
+    noisy = 100 + np.random.default_rng(3).normal(size=700)
+    whole = table(noisy, "D").assign(constant=100.0)
+    ended = whole.assign(other=noisy)
+    ended.loc[700 - missing :, ["x", "constant"]] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        together = zero_shot_forecast(ended, 3, levels=(80,))
+        alone = zero_shot_forecast(whole.iloc[: 700 - missing], missing + 3, levels=(80,)).drop(columns="date")
+    np.testing.assert_allclose(together[alone.columns], alone.iloc[missing:], rtol=1e-4)
+    np.testing.assert_allclose(together["constant"], 100)
+    np.testing.assert_allclose(together["x"], 100, atol=1)
+
+
+def test_a_series_that_ended_long_ago_has_no_forecast():
+    values = 100 + np.random.default_rng(3).normal(size=1100)
+    ended, longer = (np.where(np.arange(1100) < end, values, np.nan) for end in (75, 76))
+    wide = table(values, "D").assign(ended=ended, longer=longer)
+    with pytest.warns(InputWarning) as caught:
+        forecast = zero_shot_forecast(wide, 3, levels=(80,))
+    assert forecast[["ended", "ended-lo-80", "ended-hi-80"]].isna().all(axis=None)
+    np.testing.assert_allclose(forecast["longer"], 100, atol=1)
+    assert [str(warning.message) for warning in caught] == [
+        "column 'longer' ends at 2010-03-17; all forecasts begin after 2013-01-04, the last date of the table",
+        "column 'ended' ends at 2010-03-16; no forecast (NaN), expected a value in the 1,025 rows up to 2013-01-04, "
+        "the last date of the table",
+    ]
+
+
+def test_a_value_every_300_rows():
+    values = np.full(1300, np.nan)
+    values[::300] = 100
+    with pytest.warns(InputWarning, match="the forecast repeats the value"):
+        forecast = zero_shot_forecast(table(values, "D"), 3)
+    np.testing.assert_allclose(forecast["x"], 100)
 
 
 def test_long_tables_of_polars():
@@ -134,9 +176,27 @@ def test_the_seasons_of_a_calendar(frequency, seasons):
     assert seasons_of(Frequency(frequency), time) == seasons
 
 
-def test_a_forecaster_forecasts_before_it_learns():
-    from metamixer import Forecaster
+def test_the_network_of_an_exported_file_forecasts_no_table():
+    """It takes neither seasons nor a horizon; the message blamed the table."""
+    with pytest.raises(InputError, match="an exported file, which has no inputs for season and horizon, expected the"):
+        Forecaster.of(lambda series: series, {"task": "zero_shot_forecasting", "preprocessing": {}})
 
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("ffnet_ts_zero", "metamixer.load_exported('net.pt2') in Python"),
+        ("ffnet_nano", "metamixer predict INPUT --checkpoint net.pt2"),
+    ],
+)
+def test_export_proposes_what_runs_the_file(model, said, monkeypatch, capsys):
+    report = SimpleNamespace(to_dict=dict)
+    monkeypatch.setattr("metamixer.deployment.exporting.export", lambda network, out, **how: report)
+    assert main(["export", model, "--format", "torch", "--out", "net.pt2"]) == 0
+    assert capsys.readouterr().out.endswith(f"next: {said}\n")
+
+
+def test_a_forecaster_forecasts_before_it_learns():
     values = table(50 + 10 * SEASON[:ROWS])
     forecast = Forecaster(12, levels=(80,)).predict(values)
     pandas.testing.assert_frame_equal(forecast, zero_shot_forecast(values, 12, levels=(80,)))

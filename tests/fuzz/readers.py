@@ -27,7 +27,7 @@ ELSEWHERE = {
     "training/run_folder.py": "whether a log of the run's own is empty",
     "checkpoints/hub.py": "a configuration that timm wrote a moment before",
     "data/images/given.py": "the answer of a URL, decoded as an image is",
-    "predictors/forecast.py": "a plot that was drawn a moment before",
+    "predictors/forecasting/forecast.py": "a plot that was drawn a moment before",
     "predictors/point_labels.py": "only writes",
     "engine/outputs.py": "an image that was written a moment before",
     "engine/ray.py": "answers of its own processes",

@@ -99,8 +99,10 @@ def export(
     with working(f"writing and verifying {target.name}"):
         report = export_network(network, target, info=info, example=example, samples=inputs, **how)
     output.say(report)
-    command = task_row(info["task"], source).command
-    output.end(report.to_dict(), wrote=[target], then=f"metamixer {command} INPUT --checkpoint {target}")
+    row = task_row(info["task"], source)
+    command = f"metamixer {row.command} INPUT --checkpoint {target}"
+    then = command if row.predicts_exported else f"metamixer.load_exported({str(target)!r}) in Python"
+    output.end(report.to_dict(), wrote=[target], then=then)
 
 
 def exportable(source: str, model: str | None, *, pretrained: bool) -> tuple["nn.Module", dict]:

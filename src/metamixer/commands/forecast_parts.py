@@ -37,6 +37,7 @@ def write_parts(forecaster: "Forecaster", table: "LargeTable", out: Path) -> int
                 rows += len(found)
                 show(rows, table.count * forecaster.horizon)
         except InputError as error:
-            others = "; --engine local forecasts the other series" if table.count > 1 else ""
+            hint = "--engine local"
+            others = f"; {hint} forecasts the other series" if table.count > 1 and hint not in str(error) else ""
             raise InputError(f"{error}{others}") from None
     return rows

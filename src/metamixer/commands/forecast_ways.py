@@ -1,8 +1,9 @@
 """The ways to forecast of `metamixer forecast`: by a checkpoint, zero-shot, fine-tuned or trained from scratch."""
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from .output import Output
 from .progress import working
 
@@ -90,7 +91,8 @@ def how_to_train(way: str, lookback: int | None, steps: int | None) -> dict[str,
 
 
 def forecast_by(way: str, forecaster: "Forecaster", frame: Any, output: Output) -> Any:
-    """Forecast a table; a way of training trains on it first, and prints the backtest."""
+    """Forecast a table; a way of training trains on it first, and prints the backtest, or warns that there is none."""
+    from ..predictors.forecasting.fitted_backtest import TooShortError
     from ..predictors.forecasting.options import TRAIN
 
     if way not in TRAIN:
@@ -99,5 +101,8 @@ def forecast_by(way: str, forecaster: "Forecaster", frame: Any, output: Output) 
         forecaster.fit(frame)
     if forecaster.tuned:
         output.say(forecaster.tuned)
-    output.say(forecaster.backtest())
+    try:
+        output.say(forecaster.backtest())
+    except TooShortError as error:
+        warnings.warn(f"no backtest: {error}", InputWarning, stacklevel=2)
     return forecaster.predict()

@@ -1,5 +1,6 @@
 """metamixer train"""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Literal
 
@@ -16,6 +17,9 @@ def train(
     initial: str | None = None,
     seed: int = 0,
     resume: bool | Literal["auto"] = False,
+    missing_values: Sequence[float] = (),
+    time: str | None = None,
+    horizon: int | None = None,
     json: str | None = None,
     overwrite: bool = False,
 ) -> None:
@@ -32,6 +36,9 @@ def train(
         seed: random seed, also of the split.
         resume: continue the run in --out with its own settings; --epochs may extend it. --resume auto: if there is one,
             else start. The fine-tuning on a table takes less than a minute; it is repeated, with the same result.
+        missing_values: numbers that mark a missing value in a table, such as -9999.
+        time: the date column of a table to fine-tune on, if it isn't named date, ds, time, timestamp or datetime.
+        horizon: steps to forecast, of a table; default: by its frequency, at most an eighth of the rows.
         json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
         overwrite: replace an existing JSON file.
     """
@@ -39,8 +46,9 @@ def train(
 
     output, folder = Output(json, overwrite=overwrite), training.run_folder(data, out)
     how = {"initial": initial, "epochs": epochs, "resume": resume}
+    table = {"missing_values": missing_values, "time": time, "horizon": horizon}
     tunes = training.plan(data, folder, **how).fine_tunes  # other trainings have Lightning's progress bar
     with output.alone(), working("fine-tuning") if tunes else nullcontext():
-        trained = training.train(data, out=folder, minutes=minutes, seed=seed, **how)
+        trained = training.train(data, out=folder, minutes=minutes, seed=seed, **table, **how)
     output.say(trained)
     output.end(trained.to_dict(), then=trained.next_command)

@@ -26,6 +26,7 @@ class TaskSpec:
     monitor, mode: the metric that selects the best checkpoint, and whether it is maximized or minimized.
     metric, unit: its name and unit in messages; for %, the metric itself is a fraction.
     exportable: the network has one input and one output tensor, as every export format requires.
+    predicts_exported: the predictor runs exported files.
     images: the input tensor is a batch of images (B, C, H, W).
     inputs: the name of its inputs in messages.
     faster_in_bfloat16: it trains faster with autocast to bfloat16 where the processor has instructions for it.
@@ -41,6 +42,7 @@ class TaskSpec:
     unit: str = "%"
     mode: Literal["max", "min"] = "max"
     exportable: bool = True
+    predicts_exported: bool = True
     images: bool = True
     inputs: str = "images"
     faster_in_bfloat16: bool = False
@@ -195,6 +197,7 @@ ZERO_SHOT = TaskSpec(
     metric="quantile loss",
     unit="",
     mode="min",
+    predicts_exported=False,
     images=False,
     inputs="series",
 )

@@ -19,6 +19,7 @@ from metamixer.ops.kernels.measured import gpu, read_sizes
 from metamixer.predictors.own_data.tuning_run import digest, read_tuning_run
 from metamixer.training.horizon import expand_horizon
 from metamixer.training.own_data.kinds import understand
+from metamixer.training.own_data.tables import reading_of
 from metamixer.training.recipe_checks import check_recipes
 from metamixer.training.run_sheet import load_data
 
@@ -60,7 +61,9 @@ CLASSES = {"classes": [{"name": "a", "colour": [1, 2, 3]}, {"name": "b", "colour
 CLOUDS = {"classes": {1: "a", 2: "b"}, "ignored": [0], "train": ["a.ply"], "val": "b.ply"}
 RECIPE = {"model": {"class_path": "Classification"}, "trainer": {"max_epochs": 1}, "data": "DigitsData"}
 CONFIG = {"data": {"class_path": "DigitsData", "init_args": {"batch_size": 8, "num_workers": 0}}}
-TUNING = {"table": "1f" * 32, "steps": 60, "seed": 0, "initial": "runs/a/best.safetensors"}
+READING = {"missing_values": [-9999.0], "time": "when", "horizon": 12}
+SPLIT = {"rows": 300, "train": 240, "validation": 30, "test": 30, "reading": READING}
+TUNING = {"table": "1f" * 32, "steps": 60, "seed": 0, "initial": "runs/a/best.safetensors", "reading": READING}
 TRIALS = {"a1": {"backend": "onnxruntime", "precision": "fp32"}, "b2": {"backend": "eager", "precision": "fp32"}}
 
 KERNELS = {
@@ -83,7 +86,7 @@ def make(folder: Path) -> list[Kind]:
     for image in IMAGES:
         Image.new("RGB", (image["width"], image["height"])).save(pictures / image["file_name"])
     coco = {"info": {}, "images": IMAGES, "annotations": ANNOTATIONS, "categories": CATEGORIES}
-    for name, content in {"coco": coco, "trials": TRIALS, "data": DATA, "kernels": KERNELS}.items():
+    for name, content in {"coco": coco, "trials": TRIALS, "data": DATA, "kernels": KERNELS, "split": SPLIT}.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     described = {"classes": CLASSES, "clouds": CLOUDS, "recipe": RECIPE, "config": CONFIG, "tuning": TUNING}
     for name, content in described.items():
@@ -98,6 +101,7 @@ def make(folder: Path) -> list[Kind]:
         Kind("trials.json", read_kept_trials),
         Kind("data.json", data_of),
         Kind("kernels.json", read_sizes),
+        Kind("split.json", reading_of),
     ]
 
 

@@ -23,6 +23,7 @@ from .dates import (
     to_zone,
 )
 from .missing import refuse_missing
+from .one_frequency import expect_one_frequency
 from .tables import IDENTIFIER, LongSeries, Series, numbers, to_series
 
 if TYPE_CHECKING:
@@ -113,7 +114,10 @@ def from_polars(frame: Any) -> "pandas.DataFrame":
 
 
 def pivot(frame: Any) -> Series:
-    """Pivot a long table with rows in any order; series without a value at another's date are missing there."""
+    """Pivot a long table with rows in any order; series without a value at another's date are missing there.
+
+    Raises InputError if they have several frequencies.
+    """
     pandas = import_pandas()
     identifier, time, value = LONG
     if len(frame) == 0:
@@ -126,7 +130,10 @@ def pivot(frame: Any) -> Series:
     expect_once(frame, table[[identifier, time]], dated.times)
     wide = table.pivot(index=time, columns=identifier, values=value).sort_index()
     values, series = wide.to_numpy(dtype=np.float64), tuple(map(str, wide.columns))
-    return LongSeries(wide.index.to_numpy(), values, series, time, zone=dated.zone, local=dated.local)
+    result = LongSeries(wide.index.to_numpy(), values, series, time, zone=dated.zone, local=dated.local)
+    if len(table) < values.size:
+        expect_one_frequency(result, wide.columns.get_indexer(names), wide.index.get_indexer(dated.times))
+    return result
 
 
 def expect_named(frame: "pandas.DataFrame") -> None:

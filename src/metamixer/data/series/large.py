@@ -11,6 +11,7 @@ from ...errors import InputError
 from .dates import Dates, import_pandas
 from .frames import LONG, Layout, expect_named, expect_once, type_of_names, warn_of_unused
 from .gaps import fill_gaps
+from .one_frequency import by_series, refuse_coarser
 from .parts import parts_of, table_file
 from .tables import LongSeries, numbers, readable
 
@@ -97,7 +98,9 @@ class LargeTable:
         values[rows, codes] = numbers(table[VALUE], VALUE)
         expect_once(table, import_pandas().Series(rows * len(names) + codes), self.axis.times[rows])
         values[np.isin(values, self.missing_values)] = np.nan
-        return replace(self.axis, values=values, names=tuple(map(str, names)))
+        series = replace(self.axis, values=values, names=tuple(map(str, names)))
+        refuse_coarser(series.names, by_series(codes, rows), series.times)
+        return series
 
 
 class Order:

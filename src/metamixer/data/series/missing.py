@@ -75,15 +75,23 @@ def shorter_series(series: Series) -> list[str]:
     return begun + [f"{series.variable(i)} ends at {stamp(series.times[last[i]])}, before others" for i in early]
 
 
-def warn_of_ended(series: Series) -> None:
-    """Warn of series that end before the last date, after which every forecast begins."""
+def warn_of_ended(series: Series, *, bridged: int) -> None:
+    """Warn of series that end before the last date, after which every forecast begins.
+
+    bridged: maximum number of missing rows at the end across which a series is forecast.
+    """
     known = ~np.isnan(series.values)
-    last = len(series) - 1 - known[::-1].argmax(axis=0)
-    ended = np.flatnonzero(known.any(axis=0) & (last < len(series) - 1))
-    if len(ended):
-        found = [f"{series.variable(i)} ends at {stamp(series.times[last[i]])}" for i in ended[:MOST_NAMED]]
-        begin = f"all forecasts begin after {stamp(series.times[-1])}, the last date of the table"
-        warnings.warn(SeriesWarning(found, len(ended), begin), stacklevel=3)
+    missing = np.where(known.any(axis=0), known[::-1].argmax(axis=0), 0)
+    last = f"{stamp(series.times[-1])}, the last date of the table"
+    for ended, follows in (
+        ((missing > 0) & (missing <= bridged), f"all forecasts begin after {last}"),
+        (missing > bridged, f"no forecast (NaN), expected a value in the {bridged + 1:,} rows up to {last}"),
+    ):
+        columns = np.flatnonzero(ended)
+        if len(columns):
+            dates = [stamp(series.times[-1 - missing[i]]) for i in columns[:MOST_NAMED]]
+            found = [f"{series.variable(i)} ends at {date}" for i, date in zip(columns, dates, strict=False)]
+            warnings.warn(SeriesWarning(found, len(columns), follows), stacklevel=3)
 
 
 def warn_of_sentinels(series: Series) -> None:

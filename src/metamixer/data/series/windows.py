@@ -46,7 +46,7 @@ class Scaling:
 class Windows(Dataset):
     """Every window of `lookback` rows with the `horizon` rows after it, in time order; values: (rows, variables).
 
-    measured: targets if missing `values` were filled: the same rows with NaN for missing values; None: `values`.
+    measured: if missing `values` were filled, the same rows with NaN for missing values, for targets; None: `values`.
     """
 
     def __init__(self, values: Tensor, lookback: int, horizon: int, *, measured: Tensor | None = None):
@@ -57,19 +57,28 @@ class Windows(Dataset):
             )
         self.lookback = lookback
         self.windows = values.unfold(0, lookback + horizon, 1).transpose(1, 2)
-        compared = self.windows if measured is None else measured.unfold(0, lookback + horizon, 1).transpose(1, 2)
-        self.future = compared[:, lookback:]
+        self.measured = self.windows if measured is None else measured.unfold(0, lookback + horizon, 1).transpose(1, 2)
 
     def spread(self, count: int | None) -> "Windows":
         """At most `count` windows, evenly spaced; None: all."""
         result, step = copy.copy(self), max(-(-len(self) // count), 1) if count else 1
-        result.windows, result.future = self.windows[::step], self.future[::step]
+        result.windows, result.measured = self.windows[::step], self.measured[::step]
         return result
 
     @property
     def past(self) -> Tensor:
         """(N, lookback, variables)"""
         return self.windows[:, : self.lookback]
+
+    @property
+    def measured_past(self) -> Tensor:
+        """The same with NaN for missing values."""
+        return self.measured[:, : self.lookback]
+
+    @property
+    def future(self) -> Tensor:
+        """(N, horizon, variables), NaN for missing values."""
+        return self.measured[:, self.lookback :]
 
     def __len__(self) -> int:
         return len(self.windows)

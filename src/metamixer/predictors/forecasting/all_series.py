@@ -1,16 +1,18 @@
 """Forecasts of the series of a table together, by a network that was trained on that table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...data.series.frames import Layout, last_window, same_variables, write_frame
 from ...data.series.frequency import Frequency
+from ...data.series.gaps import is_regular
 from ...data.series.missing import warn_of_sentinels
 from ...data.series.tables import Series
 from ...errors import InputError
@@ -76,6 +78,19 @@ class Together:
         columns = fitted.columns(forecast, positive=wanted.positive)
         times = frequency.after(window.times[-1], wanted.horizon)
         return write_frame(times, columns, fitted.names, layout, model=self.model)
+
+    def accepts(self, series: Series, wanted: Wanted) -> bool:
+        """Whether it can forecast them: a window of regular dates without missing values."""
+        window = series.rows(-self.lookback)
+        return len(window) == self.lookback and is_regular(window) and bool(np.isfinite(window.values).all())
+
+    def before(self, time: np.datetime64) -> Self | None:
+        """The same with a network that wasn't trained on rows from a time on; None without one."""
+        table = self.fitted.table
+        if table is None or time < table.held_out:
+            return None
+        forecast_windows = partial(self.forecast_windows, network=table.network)
+        return replace(self, network=table.network, forecast_windows=forecast_windows)
 
     def example(self) -> Tensor:
         """A window of noise."""

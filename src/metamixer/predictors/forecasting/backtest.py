@@ -147,28 +147,30 @@ def backtest(
     """Evaluate forecasts of the rows from `start` on; values: (rows, variables) in units of std.
 
     measured: the same with NaN for filled values, which are left out. Without a full season before `start`, the naive
-    forecast is the last value. forecast: (N, lookback, variables) -> (N, horizon, variables); quantiles: the intervals'
-    margins by level; zero_shot: like `forecast`, but from all earlier rows, with NaN for missing values; std: of each
-    variable in the table's units.
+    forecast is the last value; in place of a missing value, it takes the previous one. forecast: (N, lookback,
+    variables) -> (N, horizon, variables); quantiles: the intervals' margins by level; zero_shot: like `forecast`, but
+    from all earlier rows, with NaN for missing values; std: of each variable in the table's units.
     """
     season = season if start >= season else 1
     first = start - min(max(lookback, season, LOOK_BACK if zero_shot else 0), start)
     if zero_shot:
         max_windows = min(max_windows, max(MOST_ZERO_SHOT // len(names), 1))
     windows = Windows(values[first:], start - first, horizon, measured=measured[first:]).spread(max_windows)
-    errors = (forecast(windows.past[:, -lookback:]) - windows.future).abs()
-    mae = _by_variable(errors)
-    naive_errors = (seasonal_naive(windows.past, season, horizon) - windows.future).abs()
+    forecasts = [forecast(windows.past[:, -lookback:]), seasonal_naive(repeated(windows.past), season, horizon)]
+    forecasts += [zero_shot(windows.measured_past)] if zero_shot else []
+    compared = [(each - windows.future).abs() for each in forecasts]
+    absent = torch.stack([each.isnan() for each in compared]).any(dim=0)  # so that all errors are of the same values
+    errors, naive_errors, *zero_shot_errors = (each.masked_fill(absent, math.nan) for each in compared)
     return Backtest(
         names=tuple(names),
         season=season,
         windows=len(windows),
-        mae=mae,
+        mae=_by_variable(errors),
         mse=_by_variable(errors.square()),
         naive_mae=_by_variable(naive_errors),
         naive_mse=_by_variable(naive_errors.square()),
         coverage={level: share_held(errors, torch.tensor(margin)) for level, margin in quantiles.items()},
-        zero_shot_mae=zero_shot and _by_variable((zero_shot(windows.past) - windows.future).abs()),
+        zero_shot_mae=next(map(_by_variable, zero_shot_errors), None),
         std=std and tuple(std),
         step=std and tuple(season_steps(measured[:start], season)),
     )
@@ -193,6 +195,13 @@ def nanmean(errors: Sequence[float]) -> float:
 def season_steps(measured: Tensor, season: int) -> list[float]:
     """The mean absolute change of each variable over a season, NaN without values; measured: (rows, variables)."""
     return (measured[season:] - measured[:-season]).abs().nanmean(dim=0).tolist()
+
+
+def repeated(past: Tensor) -> Tensor:
+    """The windows with the previous value in place of a missing one; (N, rows, variables)."""
+    rows = torch.arange(past.shape[1])[:, None]
+    known = torch.where(past.isnan(), 0, rows).cummax(dim=1).values
+    return past.gather(1, known)
 
 
 def seasonal_naive(past: Tensor, season: int, horizon: int) -> Tensor:

@@ -1,11 +1,14 @@
 """Forecasts of each series alone: by the packaged network, or by one that was loaded or fine-tuned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from ...data.series.frames import Layout
 from ...data.series.frequency import Frequency
+from ...data.series.gaps import is_regular
 from ...data.series.splits import LOOKBACK
 from ...data.series.tables import Series
 from ...errors import InputError
@@ -77,6 +80,19 @@ class Alone:
             device=str(wanted.device),
             network=self.network,
         )
+
+    def accepts(self, series: Series, wanted: Wanted) -> bool:
+        """Whether it can forecast them: regular dates, a value of each series, and all of the known future."""
+        history = history_of(series, wanted.known)
+        future = series.values[len(history) :, np.isin(series.names, wanted.known)]
+        measured = np.isfinite(history.values).any(axis=0).all()
+        return bool(is_regular(history) and measured and np.isfinite(future).all())
+
+    def before(self, time: np.datetime64) -> Self | None:
+        """The same with a network that wasn't trained on rows from a time on; None without one."""
+        if self.table is None:
+            return self if self.network is None else None
+        return replace(self, network=self.table.result.network) if time >= self.table.held_out else None
 
     def example(self) -> None:
         """None: the network takes several tensors."""

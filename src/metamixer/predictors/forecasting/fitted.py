@@ -28,6 +28,11 @@ class Table:
     borders: tuple[int, int, int]
     network: nn.Module
 
+    @property
+    def held_out(self) -> np.datetime64:
+        """The first date of the backtest's rows."""
+        return self.series.times[self.borders[1]]
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -71,3 +76,8 @@ class Tuned:
     series: Series
     layout: Layout
     borders: tuple[int, int, int]
+
+    @property
+    def held_out(self) -> np.datetime64:
+        """The first date of the backtest's rows."""
+        return self.series.times[self.borders[1]]

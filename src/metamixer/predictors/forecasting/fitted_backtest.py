@@ -16,6 +16,16 @@ from .fitted import Fitted, Tuned
 from .zero_shot import MedianForecast, packaged_network, seasons_of
 
 
+class TooShortError(InputError):
+    """A table without rows for a backtest."""
+
+
+def expect_backtest(rows: int, horizon: int) -> None:
+    """Raise `TooShortError` unless a third of the rows are a horizon, the most that fine-tuning holds out."""
+    if rows < 3 * horizon:
+        raise TooShortError(f"table of {rows} dates, expected at least {3 * horizon} for a backtest, three horizons")
+
+
 def backtest_fitted(
     fitted: Fitted,
     forecast: Callable[[Tensor], Tensor],
@@ -47,9 +57,7 @@ def backtest_fitted(
 def backtest_tuned(tuned: Tuned, *, horizon: int, device: torch.device, max_windows: int) -> Backtest:
     """The backtest of the fine-tuned network, without intervals: it forecasts quantiles, not margins."""
     series = tuned.series
-    if len(series) - tuned.borders[1] < horizon:
-        needed = f"at least {3 * horizon} for a backtest, three horizons"
-        raise InputError(f"table of {len(series)} dates, expected {needed}")
+    expect_backtest(len(series), horizon)
     scaling = Scaling.of_measured(series.values[: tuned.borders[0]])
     values = scaling.apply(series.values)
     return backtest(

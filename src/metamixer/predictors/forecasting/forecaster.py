@@ -25,7 +25,7 @@ from .fitted import Fitted
 from .forecast import Forecast
 from .known_columns import history_of, horizon_of
 from .options import Training, Wanted, expect_levels, expect_names, expect_options, find_way
-from .saved import read_alone, read_together
+from .saved import read_alone, read_together, refuse_exported
 from .streaming import stream_forecasts
 from .table_tuning import tune
 from .zero_shot import packaged_network
@@ -181,7 +181,7 @@ class Forecaster(Predictor):
         With levels there are also columns that end in -lo-80, -hi-80 and so on. Raises InputError that names the
         column and row of invalid input.
         """
-        return self.predict_series(*(self.way.history() if table is None else self._read(table)))
+        return self.predict_series(*(self.way.history() if table is None else self.read_series(table)))
 
     def predict_series(self, series: Series, layout: Layout) -> Any:
         """The same for a table that was read, its known columns among the series."""
@@ -284,6 +284,7 @@ class Forecaster(Predictor):
         given |= {"fine_tuning": fine_tuning, "seed": seed, "known": known}
         given = {name: value for name, value in given.items() if value is not None}
         if info["task"] == ZERO_SHOT.name:
+            refuse_exported(network)
             forecaster = cls(**read_alone(info, given, horizon=horizon, lookback=lookback))
             forecaster.network = forecaster.run = forecaster.loaded = network
             forecaster.way = Alone(network)
@@ -295,10 +296,10 @@ class Forecaster(Predictor):
 
     def read_history(self, table: Any) -> tuple[Series, Layout]:
         """The series to forecast, with missing rows added, and the layout; decides the horizon if none is set."""
-        series, layout = self._read(table)
+        series, layout = self.read_series(table)
         return history_of(series, self.known), layout
 
-    def _read(self, table: Any) -> tuple[Series, Layout]:
+    def read_series(self, table: Any) -> tuple[Series, Layout]:
         """The same with the known columns and their future."""
         series, layout = read_frame(table, time=self.time)
         series = add_missing_rows(series) if self.fill_gaps else series

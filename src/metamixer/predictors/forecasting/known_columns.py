@@ -49,6 +49,16 @@ def history_of(series: Series, known: Sequence[str]) -> Series:
     return replace(series.rows(0, rows), values=values[:rows], names=tuple(series.names[i] for i in own))
 
 
+def hide_last(series: Series, known: Sequence[str], horizon: int) -> Series:
+    """The series before the last `horizon` rows of their history, where only the known columns keep their values."""
+    history = history_of(series, known)
+    if not known:
+        return history.rows(0, len(history) - horizon)
+    shown = series.rows(0, len(history))
+    hidden = np.isin(shown.names, known, invert=True) & (np.arange(len(shown)) >= len(shown) - horizon)[:, None]
+    return replace(shown, values=np.where(hidden, np.nan, shown.values))
+
+
 def horizon_of(series: Series, known: Sequence[str]) -> int:
     """The horizon of a table: the number of rows that hold only known columns, else the one of its frequency."""
     future = len(series) - len(history_of(series, known))

@@ -10,8 +10,8 @@ import numpy as np
 from ...data.series.frames import LONG, Layout
 from ...data.series.tables import Series
 from ...drawing.figures import new_figure, save_figure
-from ...errors import InputError
 from .forecaster import Forecaster
+from .known_columns import hide_last, history_of
 
 if TYPE_CHECKING:
     import pandas
@@ -28,13 +28,14 @@ def draw_forecast(table: Any, forecast: Any, forecaster: Forecaster, out: Path) 
 def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figure":
     """Draw the series of a table with their forecast from `Forecaster.predict`, a pandas table.
 
-    A dashed line is a backtest: the forecast of the last rows, which `fit` holds out, from the rows before them. Only
-    the first 12 series are drawn; the title says so.
+    A dashed line is a backtest: the forecast of the last rows, which `fit` holds out, from the rows before them; there
+    is none of a loaded network, which may have seen them. Only the first 12 series are drawn; the title says so.
     """
     with warnings.catch_warnings(action="ignore"):  # `predict` has warned of missing rows
-        history, layout = forecaster.read_history(table)
+        series, layout = forecaster.read_series(table)
+    history = history_of(series, forecaster.known)
     times = forecaster.frequency_of(history).after(history.times[-1], forecaster.horizon)
-    backtest = forecast_of_last_rows(history, layout, forecaster)
+    backtest = forecast_of_last_rows(series, layout, forecaster)
     history = history.rows(-2 * max(forecaster.horizon, forecaster.lookback))
     clock = "UTC" if layout.zone and not layout.local else ""
     names, forecast, bands = history.names[:MOST_SERIES], forecast.rename(columns=str), bands_of(forecaster)
@@ -72,18 +73,23 @@ def forecast_figure(table: Any, forecast: Any, forecaster: Forecaster) -> "Figur
 
 
 def forecast_of_last_rows(
-    history: Series, layout: Layout, forecaster: Forecaster
+    series: Series, layout: Layout, forecaster: Forecaster
 ) -> tuple[np.ndarray, "pandas.DataFrame"] | None:
-    """Dates and forecast of the last `horizon` rows from the rows before them; None if there are too few."""
-    before = history.rows(0, max(len(history) - forecaster.horizon, 0))
-    if len(before) < forecaster.horizon:
+    """Dates and forecast of the last `horizon` rows from the rows before them, by a network that hasn't seen them.
+
+    series: with the known columns. None if there are too few rows or values, or no such network.
+    """
+    history, known = history_of(series, forecaster.known), forecaster.known
+    start = len(history) - forecaster.horizon
+    way = forecaster.way.before(history.times[start]) if start >= forecaster.horizon else None
+    if way is None:
         return None
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            forecast = forecaster.predict_series(before, replace(layout, library="pandas"))
-    except InputError:  # too few rows, or a gap that only `fit` fills
+    before = hide_last(series, known, forecaster.horizon)
+    if len(history_of(before, known)) < start or not way.accepts(before, forecaster.wanted):
         return None
-    return history.times[len(before) :], forecast.rename(columns=str)
+    with warnings.catch_warnings(action="ignore"):
+        forecast = way.forecast(before, replace(layout, library="pandas"), forecaster.wanted)
+    return history.times[start:], forecast.rename(columns=str)
 
 
 def bands_of(forecaster: Forecaster) -> list[tuple[str, str, str]]:

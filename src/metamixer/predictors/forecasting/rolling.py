@@ -13,6 +13,9 @@ from .quantiles import equally_likely, from_deciles
 WINDOWS = {64: 32, 128: 64, 256: 128, 512: 512}
 """Steps of a window -> the longest horizon trained with it."""
 
+LONGEST_GAP = 2 * max(WINDOWS)
+"""Maximum number of missing steps at the end of a series; after more, a forecast would only extend forecasts."""
+
 PERSISTENT = 0.88
 """The std of the paths' normal scores: 1 if all of a block's error persisted, as in a random walk."""
 
@@ -43,11 +46,26 @@ class ZeroShot:
     def forecast(self, series: Sequence[np.ndarray], horizon: int, *, seasons: Sequence[int] = ()) -> np.ndarray:
         """Forecast series of any length -> (N, quantiles, horizon).
 
-        series: arrays (T,), NaN for missing values; seasons: at most two, in steps.
+        series: arrays (T,), NaN for missing values; seasons: at most two, in steps. Missing steps at the end of a
+        series are forecast, too, and left out. NaN without values, and with more than `LONGEST_GAP` such steps.
         """
         season = torch.tensor([*seasons, *[0] * (KNOWN_SEASONS - len(seasons))], device=self.device)
+        forecasts = np.full((len(series), len(QUANTILES), horizon), np.nan)
+        lengths = np.array([len(values) for values in series])
+        gaps = np.array([missing_at_end(values) for values in series])
+        steps = gaps + horizon
+        steps += np.where(gaps > 0, -steps % self.network.patch_size, 0)  # whole patches: longer batches
+        steps[(gaps == lengths) | (gaps > LONGEST_GAP)] = 0
+        for count in np.unique(steps[steps > 0]).tolist():
+            rows = np.flatnonzero(steps == count)
+            measured = [series[row][np.isfinite(series[row]).argmax() : lengths[row] - gaps[row]] for row in rows]
+            for row, found in zip(rows, self._after_last_value(measured, count, season), strict=True):
+                forecasts[row] = found[:, gaps[row] : gaps[row] + horizon]
+        return forecasts
+
+    def _after_last_value(self, series: Sequence[np.ndarray], horizon: int, season: Tensor) -> np.ndarray:
+        """Forecast series that begin and end with a value: the mean over the contexts, (N, quantiles, horizon)."""
         forecasts = np.zeros((len(series), len(QUANTILES), horizon))
-        series = [values[np.isfinite(values).argmax() :] for values in series]  # so that a later start changes nothing
         lengths = np.array([len(values) for values in series])
         for i, context in enumerate(self.contexts):
             seen = np.arange(len(series)) if i == 0 else np.flatnonzero(lengths > context)
@@ -87,6 +105,12 @@ class ZeroShot:
 
     def _network(self, windows: Tensor, horizon: int, season: Tensor) -> Tensor:
         return self.network(windows, season.expand(len(windows), -1), horizon)
+
+
+def missing_at_end(values: np.ndarray) -> int:
+    """The number of missing values after a series' last one; all without any."""
+    known = np.flatnonzero(np.isfinite(values))
+    return len(values) - 1 - int(known[-1]) if len(known) else len(values)
 
 
 def cut(series: Sequence[np.ndarray], length: int) -> tuple[Tensor, np.ndarray, np.ndarray]:

@@ -188,6 +188,15 @@ def expect_weights(path: str | Path, network: Network) -> None:
         )
 
 
+def refuse_exported(network: Network) -> None:
+    """Raise InputError for the network of an exported file, which takes neither seasons nor a horizon."""
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            "an exported file, which has no inputs for season and horizon, expected the checkpoint or name it was "
+            "exported from; metamixer.load_exported runs the file"
+        )
+
+
 def fitted_of(kept: KeptForecaster) -> Fitted:
     """The state that a file describes."""
     return Fitted(

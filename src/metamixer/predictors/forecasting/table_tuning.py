@@ -8,6 +8,7 @@ import torch
 
 from ...data.series.frames import Layout
 from ...data.series.frequency import Frequency
+from ...data.series.missing import warn_of_sentinels
 from ...data.series.splits import borders_of_any
 from ...data.series.tables import Series
 from ...errors import InputWarning
@@ -30,6 +31,7 @@ def tune(
 ) -> Tuned:
     """Fine-tune; warns of a table with too few rows, for which the network stays as it is."""
     refuse_unusable(measured, horizon)
+    warn_of_sentinels(measured)
     rows, seasons = len(measured), seasons_of(Frequency.of(measured), measured.times[-1])
     borders = borders_of_any(rows, horizon)
     how = {"seasons": seasons, "settings": settings, "seed": seed, "device": device}

@@ -22,7 +22,7 @@ from ...models.ffnet_ts.zero import QUANTILES, FFNetTSZero
 from .known_columns import forecast_with_known
 from .options import LONGEST_HORIZON
 from .quantiles import NORMAL, SCORES, from_deciles
-from .rolling import ZeroShot
+from .rolling import LONGEST_GAP, ZeroShot
 
 PACKAGED = "ffnet_ts_zero"
 
@@ -86,7 +86,7 @@ def forecast_series(
     frequency = Frequency.of(series)
     warn_of_sentinels(series)
     warn_of_little(series)
-    warn_of_ended(series)
+    warn_of_ended(series, bridged=LONGEST_GAP)
     forecaster = ZeroShot(network or packaged_network(), device=device)
     seasons = seasons_of(frequency, series.times[-1])
     if known is None:

@@ -15,6 +15,7 @@ from ...models.tasks import FORECASTING, ZERO_SHOT
 from ...system.files import write_text
 from ...system.json_files import standard
 from ...training.own_data.kinds import TABLE, kind_of
+from ...training.own_data.reading import Reading
 from ...training.own_data.start import SCRATCH
 from ...training.own_data.tables import one_table
 from ...training.own_data.training import expect_length, removed_where_it_fails
@@ -34,7 +35,7 @@ class TunedOnTable:
     """The result of fine-tuning on a table.
 
     table: its file; checkpoint: file of the forecaster; tuned: whether fine-tuning helped; backtest: errors on the
-    `held_out` last rows, which that network has not seen.
+    `held_out` last rows, which that network has not seen; missing_values: numbers that mark them in the table.
     """
 
     table: Path
@@ -42,6 +43,7 @@ class TunedOnTable:
     tuned: FineTuned
     backtest: Backtest
     held_out: int
+    missing_values: tuple[float, ...] = ()
 
     @property
     def predictor(self) -> Forecaster:
@@ -51,7 +53,8 @@ class TunedOnTable:
     @property
     def next_command(self) -> str:
         """The command that forecasts the table."""
-        return shlex.join(["metamixer", "forecast", str(self.table), "--checkpoint", str(self.checkpoint)])
+        marks = ["--missing_values", *(f"{mark:g}" for mark in self.missing_values)] if self.missing_values else []
+        return shlex.join(["metamixer", "forecast", str(self.table), "--checkpoint", str(self.checkpoint), *marks])
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values, None for figures that there aren't."""
@@ -86,12 +89,18 @@ def fine_tunes(path: str | Path, initial: str | None, *, epochs: int | None = No
 
 
 def tune_on_table(
-    path: str | Path, out: Path, *, minutes: float, initial: str | None = None, seed: int = 0
+    path: str | Path,
+    out: Path,
+    *,
+    minutes: float,
+    initial: str | None = None,
+    seed: int = 0,
+    reading: Reading = Reading(),
 ) -> TunedOnTable:
     """Fine-tune, test on the last rows, and write the forecaster to the run folder."""
     expect_length(minutes)
     expect_seed("seed", seed)
-    data = read_to_tune(one_table(Path(path)), initial, seed)
+    data = read_to_tune(one_table(Path(path)), initial, seed, reading)
     with removed_where_it_fails(out), locked(out):
         print(printable(f"{data.path}: {data}"), flush=True)
         steps, seconds = fitting_steps(data, seconds=60 * minutes)
@@ -100,7 +109,7 @@ def tune_on_table(
         keep_earlier_run(out)
         if initial is not None:
             data.forecaster.save(out / INITIAL)
-        TuningRun(digest(data.path), steps, seed, initial).write(out)
+        TuningRun(digest(data.path), steps, seed, initial, reading).write(out)
         return tuned(data, steps, out)
 
 
@@ -115,7 +124,7 @@ def tune_again(path: str | Path, out: Path, *, epochs: int | None, initial: str 
     with locked(out):
         run = read_tuning_run(out / TUNING)
         run.expect_table(table, out)
-        data = read_to_tune(table, run.initial and str(out / INITIAL), run.seed)
+        data = read_to_tune(table, run.initial and str(out / INITIAL), run.seed, run.reading)
         print(printable(f"{table}: {data}"))
         begun = f"repeating the run in {out}: fine-tuning {run.initial or PACKAGED}, {counted(run.steps, 'step')}"
         print(printable(begun), flush=True)
@@ -135,6 +144,7 @@ def tuned(data: TableToTune, steps: int, out: Path) -> TunedOnTable:
     parts = dict(zip(("train", "validation", "test"), np.diff([0, *data.borders]).tolist(), strict=True))
     write_text(out / SPLIT, json.dumps({"rows": len(data.series), **parts}))
     forecaster.save(out / FILE)
-    found = TunedOnTable(data.path, out / FILE, forecaster.tuned, tested, data.held_out)
+    marks = data.reading.missing_values
+    found = TunedOnTable(data.path, out / FILE, forecaster.tuned, tested, data.held_out, marks)
     write_data(out, data.path, str(data), figure=found.figure)
     return found

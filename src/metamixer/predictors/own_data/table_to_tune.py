@@ -12,9 +12,11 @@ import torch
 from ...data.series.splits import borders_of_any
 from ...data.series.tables import Series, read_table
 from ...errors import InputWarning, counted, naming
+from ...training.own_data.reading import Reading
 from ...training.own_data.tables import horizon_for
 from ...training.own_data.understood import named
 from ..forecasting.fine_tuning import FineTuning, TableWindows, training_steps
+from ..forecasting.fitted_backtest import expect_backtest
 from ..forecasting.forecaster import Forecaster
 from ..forecasting.zero_shot import PACKAGED, packaged_network, refuse_unusable
 
@@ -27,13 +29,14 @@ OTHER_WORK = 12
 
 @dataclass(frozen=True)
 class TableToTune:
-    """A table, its series, and the forecaster; borders: the ends of the table's parts in rows."""
+    """A table, its series, the forecaster and how it is read; borders: the ends of the table's parts in rows."""
 
     path: Path
     frame: Any
     series: Series
     forecaster: Forecaster
     borders: tuple[int, int, int]
+    reading: Reading
 
     @property
     def held_out(self) -> int:
@@ -48,26 +51,27 @@ class TableToTune:
         )
 
 
-def read_to_tune(path: Path, initial: str | None, seed: int) -> TableToTune:
+def read_to_tune(path: Path, initial: str | None, seed: int, reading: Reading) -> TableToTune:
     """Read a table and the forecaster to start from, by default the packaged one.
 
     Raises InputError that names the table for series that can't be used.
     """
-    frame = read_table(path)
+    frame = read_table(path, missing_values=reading.missing_values)
     with naming(path):
-        series = series_of(frame)
-        settings = {"horizon": horizon_for(series)} if initial is None else {}
-        forecaster = Forecaster.load(initial or PACKAGED, seed=seed, **settings)
+        series = series_of(frame, reading.time)
+        horizon = reading.horizon or (horizon_for(series) if initial is None else None)
+        forecaster = Forecaster.load(initial or PACKAGED, seed=seed, horizon=horizon, time=reading.time)
         forecaster.read_history(frame)  # warns of missing rows, and decides the horizon if no file does
         refuse_unusable(series, forecaster.horizon)
-    return TableToTune(path, frame, series, forecaster, borders_of_any(len(series), forecaster.horizon))
+        expect_backtest(len(series), forecaster.horizon)
+    return TableToTune(path, frame, series, forecaster, borders_of_any(len(series), forecaster.horizon), reading)
 
 
-def series_of(frame: Any) -> Series:
+def series_of(frame: Any, time: str | None) -> Series:
     """The series of a table with missing rows added, without warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
-        return Forecaster().read_history(frame)[0]
+        return Forecaster(time=time).read_history(frame)[0]
 
 
 def fitting_steps(data: TableToTune, *, seconds: float) -> tuple[int, float]:

@@ -2,15 +2,19 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ...errors import InputError, counted
+from ...errors import InputError, counted, expect_integer
 from ...models.tasks import TASKS, TaskSpec
+from ...system.metadata import read_as
+from ...training.own_data.reading import Reading
 from ...training.own_data.training import fit, go_on
 from ...training.run_folder import RECIPE, TUNING
+from ..forecasting.options import LONGEST_HORIZON
 from ..loading import load
 from ..predictor import Predictor
 from .table import TunedOnTable, fine_tunes, tune_again, tune_on_table
@@ -69,6 +73,9 @@ def train(
     initial: str | None = None,
     seed: int = 0,
     resume: bool | Literal["auto"] = False,
+    missing_values: Sequence[float] = (),
+    time: str | None = None,
+    horizon: int | None = None,
 ) -> Trained | TunedOnTable:
     """Train on a folder of your own data: `train("flowers", minutes=5).predictor("rose.jpg")`.
 
@@ -85,21 +92,28 @@ def train(
         seed: random seed, also of the split.
         resume: continue the run in `out` with its own settings; `epochs` may extend it. "auto": if there is one, else
             start. The fine-tuning on a table takes less than a minute; it is repeated, with the same result.
+        missing_values, time, horizon: of a table: numbers that mark missing values, such as -9999; the date column, for
+            fine-tuning; steps to forecast.
 
     Raises InputError that names the unusable file, folder or option.
     """
+    if horizon is not None:
+        expect_integer("horizon", horizon, 1, LONGEST_HORIZON["finetune"])
+    reading = read_as(Reading, {"missing_values": missing_values, "time": time, "horizon": horizon}, "train")
     out = run_folder(data, out)
     how = plan(data, out, initial=initial, epochs=epochs, resume=resume)
     if how.resumes and resume == "auto":
-        initial = None  # the same command may have started the run
+        initial, reading = None, Reading()  # the same command may have started the run
+    if how.resumes:
+        reading.refuse(why="with resume, expected none: the run continues with its own settings")
     if how.fine_tunes and how.resumes:
         return tune_again(data, out, epochs=epochs, initial=initial)
     if how.fine_tunes:
-        return tune_on_table(data, out, minutes=minutes, initial=initial, seed=seed)
+        return tune_on_table(data, out, minutes=minutes, initial=initial, seed=seed, reading=reading)
     if how.resumes:
         run = go_on(data, out, epochs=epochs, initial=initial)
     else:
-        run = fit(data, out, minutes=minutes, epochs=epochs, initial=initial, seed=seed)
+        run = fit(data, out, minutes=minutes, epochs=epochs, initial=initial, seed=seed, reading=reading)
     return Trained(run.data.task, run.checkpoint, run.metric, run.data.val_items, run.epochs)
 
 

@@ -12,6 +12,7 @@ from ...errors import MOST_EPOCHS, InputError
 from ...system.files import write_text
 from ...system.metadata import STRICT, Name, read_as
 from ...system.yaml_files import read_yaml
+from ...training.own_data.reading import Reading
 from ...training.run_folder import TUNING
 
 
@@ -20,7 +21,7 @@ class TuningRun:
     """What determines the result of fine-tuning on a table.
 
     table: SHA-256 of the file; steps: of training; initial: name of the weights to start from, of which the run folder
-    has a copy; None: the packaged ones.
+    has a copy; None: the packaged ones; reading: of the table.
     """
 
     __pydantic_config__ = STRICT
@@ -29,6 +30,7 @@ class TuningRun:
     steps: Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     initial: Annotated[str, Field(max_length=4096)] | None
+    reading: Reading = Reading()
 
     def write(self, out: Path) -> None:
         """Write it to the run folder."""

@@ -9,6 +9,7 @@ from .clouds import has_clouds, understand_clouds
 from .images import has_class_folders, has_large_images, understand_class_folders, understand_large_images
 from .objects import coco_files, understand_objects
 from .pixels import has_masks, understand_masks
+from .reading import Reading
 from .tables import has_tables, understand_table
 from .understood import OwnData
 
@@ -40,9 +41,16 @@ KINDS = (
 """From the most specific to the least specific."""
 
 
-def understand(path: str | Path, seed: int = 0) -> OwnData:
-    """Describe the data in a folder or table file; raises InputError unless it is exactly one of `KINDS`."""
-    return kind_of(path).understand(Path(path), seed)
+def understand(path: str | Path, seed: int = 0, reading: Reading = Reading()) -> OwnData:
+    """Describe the data in a folder or table file; raises InputError unless it is exactly one of `KINDS`.
+
+    reading: of a table; raises InputError if it is given for other data.
+    """
+    kind = kind_of(path)
+    if kind is TABLE:
+        return understand_table(Path(path), seed, reading)
+    reading.refuse(why=f"with {kind.what}, expected it with {TABLE.what} only")
+    return kind.understand(Path(path), seed)
 
 
 def kind_of(path: str | Path) -> Kind:

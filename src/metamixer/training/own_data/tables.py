@@ -11,18 +11,24 @@ from ...data.series.dates import import_pandas
 from ...data.series.frames import read_frame
 from ...data.series.frequency import Frequency
 from ...data.series.gaps import fill_gaps
-from ...data.series.missing import fill_missing
+from ...data.series.missing import fill_missing, warn_of_sentinels
 from ...data.series.splits import lookback_for, split_windows
 from ...data.series.tables import Series, read_table
 from ...errors import InputError, InputWarning, counted, naming
 from ...models.tasks import FORECASTING
 from ...system.files import write_text
+from ...system.metadata import read_as
+from ...system.yaml_files import read_yaml
 from ..run_folder import SPLIT
+from .reading import Reading
 from .understood import OwnData, named
 
 SUFFIXES = (".csv", ".gz", ".parquet")
 TABLE = "table.csv"
 """A copy in the run folder's data, with missing rows and values filled."""
+
+READING = "reading"
+"""The key of the options for the table in split.json, if some were given."""
 
 
 def tables_at(path: Path) -> list[Path]:
@@ -45,15 +51,16 @@ def one_table(path: Path) -> Path:
     return tables[0]
 
 
-def understand_table(path: Path, seed: int) -> OwnData:
+def understand_table(path: Path, seed: int, reading: Reading = Reading()) -> OwnData:
     table = one_table(path)
     with naming(table):
-        series, horizon, lookback, split = readable(table)
+        series, horizon, lookback, split = readable(table, reading)
 
     def prepare(out: Path) -> dict:
         parts = dict(zip(("train", "validation", "test"), split, strict=True))
         content = as_csv(series)
         about = {"rows": len(series), **parts, "sha256": hashlib.sha256(content.encode()).hexdigest()}
+        about |= {READING: reading.given} if reading.given else {}
         write_text(out / SPLIT, json.dumps(about))
         write_text(out / TABLE, content)
         path = str((out / TABLE).resolve())
@@ -82,14 +89,23 @@ def understand_table(path: Path, seed: int) -> OwnData:
     )
 
 
-def readable(table: Path) -> tuple[Series, int, int, tuple[int, int, int]]:
+def reading_of(file: Path) -> Reading:
+    """How a run read its table, by its split.json."""
+    kept = read_yaml(file, expected="the split of a run") if file.is_file() else None  # JSON is YAML
+    given = kept.get(READING) if isinstance(kept, dict) else None
+    return read_as(Reading, given or {}, f"{file}.{READING}")
+
+
+def readable(table: Path, reading: Reading) -> tuple[Series, int, int, tuple[int, int, int]]:
     """The series without gaps, horizon and lookback about as in `metamixer forecast`, and the rows of each part."""
-    measured = fill_gaps(read_frame(read_table(table))[0])
-    horizon = horizon_for(measured)
+    reading.refuse("time", why="with a training from scratch, expected none: name the column date")
+    measured = fill_gaps(read_frame(read_table(table, missing_values=reading.missing_values))[0])
+    horizon = reading.horizon or horizon_for(measured)
     lookback = lookback_for(len(measured), horizon, Frequency.of(measured).season)
     split = split_windows(len(measured), lookback, horizon)
     if missing := int(np.isnan(measured.values).sum()):
         warnings.warn(f"{counted(missing, 'missing value')} filled with the previous one", InputWarning, stacklevel=3)
+    warn_of_sentinels(measured)
     return fill_missing(measured, learned=split[0]), horizon, lookback, split
 
 

@@ -27,8 +27,10 @@ from ...system.yaml_files import read_yaml
 from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
 from ..run_folder import CHECKPOINTS, RECIPE, SPLIT, TUNING, keep_earlier_run, locked
-from .kinds import understand
+from .kinds import TABLE, kind_of, understand
+from .reading import Reading
 from .start import Start, find_start
+from .tables import reading_of
 from .understood import OwnData, expect_split_of
 
 MOST_MINUTES = 60 * 24 * 365
@@ -73,14 +75,21 @@ class StepClock(Callback):
 
 
 def fit(
-    path: str | Path, out: str | Path, *, minutes: float, seed: int = 0, initial: str | None = None, epochs: int | None
+    path: str | Path,
+    out: str | Path,
+    *,
+    minutes: float,
+    seed: int = 0,
+    initial: str | None = None,
+    epochs: int | None,
+    reading: Reading = Reading(),
 ) -> Run:
     """Inspect the data, print what was found, and train; shared by `metamixer train` and `metamixer.train`."""
     expect_length(minutes)
     if epochs is not None:
         expect_integer("epochs", epochs, 1, MOST_EPOCHS)
     expect_seed("seed", seed)
-    data, out = understand(path, seed), Path(out)
+    data, out = understand(path, seed, reading), Path(out)
     start = find_start(data, initial)
     print(printable(f"{path}: {data.understood}"), flush=True)
     with removed_where_it_fails(out), locked(out), naming_originals(folder := new_folder(out)):
@@ -122,7 +131,7 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     except (TypeError, KeyError):
         raise InputError(f"{file}: not written by metamixer train, expected the recipe of a run") from None
     expect_seed("seed_everything", seed)
-    data = understand(path, seed)
+    data = understand(path, seed, reading_of(Path(out, SPLIT)) if kind_of(path) is TABLE else Reading())
     if kind != data.data_class:
         raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
     expect_split_of(data, path, Path(out))
