@@ -16,8 +16,7 @@ def split_folder(root: str | Path, split: str) -> Path:
     Raises InputError if the root is missing or has other splits only.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder, expected one with a folder for each class")
+    expect_folder(root)
     names = [split, *next((synonyms for synonyms in SPLITS if split in synonyms), ())]
     found = [root / name for name in names if (root / name).is_dir()]
     others = [name for synonyms in (*SPLITS, ("test",)) for name in synonyms if (root / name).is_dir()]
@@ -26,6 +25,24 @@ def split_folder(root: str | Path, split: str) -> Path:
             f"{root}: no folder for split {split!r}, expected {root / split}; there are {', '.join(others)}"
         )
     return found[0] if found else root
+
+
+def split_folders(root: str | Path) -> dict[str, Path]:
+    """The folders of "train" and "validation", if both exist; else the root is that of "train"."""
+    train, val = (next((Path(root, name) for name in names if Path(root, name).is_dir()), None) for names in SPLITS)
+    return {"train": train, "validation": val} if train and val else {"train": Path(root)}
+
+
+def expect_folder(folder: Path) -> None:
+    """Raise InputError if there is no such folder."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected one with a folder for each class")
+
+
+def visible_folders(folder: Path) -> list[Path]:
+    """The folders directly in a folder, sorted, without hidden ones."""
+    expect_folder(folder)
+    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
 
 
 def expect_two_splits(root: str, train: str, val: str) -> None:

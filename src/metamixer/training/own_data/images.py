@@ -1,18 +1,20 @@
 """Folders of images: one folder per class, or large images only."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
 import torch
 from PIL import Image
 
+from ...data.held_out import at_least_two, split
 from ...data.images.decoding import decoding
-from ...data.images.reading import IMAGE_SUFFIXES
-from ...data.images.splits import SPLITS
+from ...data.images.folders import ClassImages, folders_of, has_classes, has_images, is_image
+from ...data.images.splits import split_folders
 from ...errors import InputError, counted
 from ...models.tasks import CLASSIFICATION, SUPER_RESOLUTION
-from .understood import OwnData, at_least_two, list_split, named, place, split, write_split
+from .understood import OwnData, list_split, named, place, write_split
 
 SIDES = (32, 64, 96, 128)
 """Image sizes in pixels for training a classifier without a GPU; 224 is added with one."""
@@ -23,19 +25,7 @@ LEAST_LARGE = 96
 
 def images_in(folder: Path) -> list[Path]:
     """The images directly in a folder, sorted."""
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-
-
-def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """Images by class folder, without hidden folders."""
-    folders = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    return {each.name: images_in(each) for each in folders}
-
-
-def split_folders(folder: Path) -> tuple[Path, Path] | None:
-    """The folders of the training and validation splits, if both exist."""
-    train, val = (next((folder / name for name in names if (folder / name).is_dir()), None) for names in SPLITS)
-    return (train, val) if train and val else None
+    return sorted(file for file in folder.iterdir() if is_image(file) and file.is_file())
 
 
 def expect_readable(images: Sequence[Path]) -> list[tuple[int, int]]:
@@ -53,40 +43,17 @@ def expect_readable(images: Sequence[Path]) -> list[tuple[int, int]]:
 
 
 def has_class_folders(folder: Path) -> bool:
-    """Whether images are in one folder per class, with or without folders of splits above."""
-    parts = split_folders(folder)
-    classes = class_folders(parts[0] if parts else folder)
-    return any(classes.values()) and not (parts and images_in(parts[0]))
-
-
-def expect_classes(folder: Path, classes: Mapping[str, Sequence[Path]], *, divided: bool) -> None:
-    """Raise InputError for a single class, or one with too few images; divided: there are folders of splits."""
-    if len(classes) < 2:
-        raise InputError(f"{folder}: one class ({next(iter(classes))!r}), expected a folder for each of at least two")
-    for name, images in classes.items():
-        if not images:
-            raise InputError(
-                f"{folder}: no images in class {name!r}, expected some; remove the folder if the class isn't used"
-            )
-        if not divided:
-            at_least_two(len(images), f"{folder / name}: images of class {name!r}")
+    """Whether images are in one folder per class, with or without folders of splits above; or all in one folder."""
+    return has_classes(folder) or (not images_in(folder) and has_images(folder))
 
 
 def understand_class_folders(folder: Path, seed: int) -> OwnData:
-    parts = split_folders(folder)
-    classes = class_folders(parts[0]) if parts else class_folders(folder)
-    expect_classes(folder, classes, divided=parts is not None)
-    names = list(classes)
-    images = [image for each in classes.values() for image in each]
-    val_images = [image for each in class_folders(parts[1]).values() for image in each] if parts else []
-    sizes = expect_readable(images)
-    held = sum(len(split(each, seed)[1]) for each in classes.values())
-    what = f"{counted(len(images), 'image')} in {counted(len(names), 'class', 'classes')} ({named(names)})"
-    how = f"{len(val_images)} more for validation" if parts else f"{held} held out for validation"
-    side = fitting_side(sizes)
-    train_count = len(images) if parts else len(images) - held
+    folders = folders_of(folder, seed)
+    images, val_images = (sorted(chain(*classes.values())) for classes in folders.values())
+    divided = "validation" not in split_folders(folder)
+    side = fitting_side(expect_readable(images + val_images if divided else images))
     about = {
-        "batch_size": min(32, train_count),
+        "batch_size": min(32, len(images)),
         "preprocessing": {"size": side, "crop_pct": 1.0},
         "augmentation": {
             "scale": [0.35, 1.0],
@@ -97,19 +64,20 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
     }
 
     def prepare(out: Path) -> dict:
-        if parts:
-            list_split(out, {"train": images, "validation": val_images})
-        return {**about, "root": str(folder.resolve() if parts else divide(classes, out, seed))}
+        if divided:
+            return {**about, "root": str(divide(folder, folders, out))}
+        list_split(out, {"train": images, "validation": val_images})
+        return {**about, "root": str(folder.resolve())}
 
     return OwnData(
         task=CLASSIFICATION,
-        understood=f"{what}, {how}; trains a classifier on {side}x{side} pixels",
-        items=train_count,
-        val_items=len(val_images) or held,
+        understood=f"{told(folders, divided=divided)}; trains a classifier on {side}x{side} pixels",
+        items=len(images),
+        val_items=len(val_images),
         network="ffnet_nano",
         model_class="Classification",
         model={
-            "num_classes": len(names),
+            "num_classes": len(folders["train"]),
             "mixup": 0.0,
             "cutmix": 0.0,
             "optimization": {"lr": 2e-3, "warmup_epochs": 1},
@@ -119,20 +87,22 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
     )
 
 
-def divide(classes: dict[str, list[Path]], out: Path, seed: int) -> Path:
-    """Split each class and write both splits into a folder in `out`; returns the folder."""
-    parts = {name: split(images, seed) for name, images in classes.items()}
-    folder = write_split(
-        out,
-        {
-            kind: [image for both in parts.values() for image in both[number]]
-            for number, kind in enumerate(("train", "validation"))
-        },
-    )
-    for name, both in parts.items():
-        for kind, images in zip(("train", "validation"), both, strict=True):
-            for image in images:
-                place(image, folder / kind / name / image.name)
+def told(folders: Mapping[str, ClassImages], *, divided: bool) -> str:
+    """The images and classes in words; divided: the validation images were held out."""
+    train, val = (sum(map(len, classes.values())) for classes in folders.values())
+    names = list(folders["train"])
+    count = f"{counted(train + val if divided else train, 'image')} in {counted(len(names), 'class', 'classes')}"
+    how = "held out for validation" if divided else "more for validation"
+    return f"{count} ({named(names)}), {val} {how}"
+
+
+def divide(root: Path, folders: Mapping[str, ClassImages], out: Path) -> Path:
+    """Link the images of each split in a new folder in `out`, which is returned."""
+    parts = {part: sorted(chain(*classes.values())) for part, classes in folders.items()}
+    folder = write_split(out, parts)
+    for part, images in parts.items():
+        for image in images:
+            place(image, folder / part / image.relative_to(split_folders(root)["train"]))
     return folder
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from ...data.held_out import at_least_two
 from ...data.segmentation.label_maps import IGNORED_PIXEL, read_classes, read_numbers
 from ...data.segmentation.pixels import pair_files
 from ...drawing.legend import distinct_colours
@@ -15,7 +16,7 @@ from ...models.tasks import SEGMENTATION
 from ...system.files import write_text
 from .images import expect_readable, images_in
 from .stratified import stratified_split
-from .understood import OwnData, at_least_two, named, place, write_split
+from .understood import OwnData, named, place, write_split
 
 IMAGES = ("images", "image", "img", "imgs")
 MASKS = ("masks", "mask", "labels", "annotations", "segmentation")

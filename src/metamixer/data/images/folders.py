@@ -1,0 +1,99 @@
+"""A folder of images as every command reads it: folders of splits, or none, and in them a folder for each class."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from timm.utils.misc import natural_key
+
+from ...errors import InputError
+from ..held_out import at_least_two, split
+from .splits import expect_same_classes, split_folders, visible_folders
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+"""Suffixes of the image files in a folder."""
+
+ClassImages = dict[str, list[Path]]
+Divide = Callable[[list[Path]], tuple[list[Path], list[Path]]]
+
+
+def folders_of(root: str | Path, seed: int = 0, *, divide: Divide | None = None) -> dict[str, ClassImages]:
+    """The images of a folder: "train" or "validation" -> class -> images, sorted.
+
+    divide: the images of a class -> those to train with, and to validate with, where there is no folder for validation;
+    None: a random fifth by the seed is validated. Raises InputError for fewer than two classes, one without images or
+    with a single one to divide, and one in only one of the splits.
+    """
+    folders = split_folders(root)
+    classes = {part: class_images(folder) for part, folder in folders.items()}
+    for part, folder in folders.items():
+        expect_classes(folder, classes[part])
+    if "validation" in classes:
+        expect_same_classes({"training": list(classes["train"]), "validation": list(classes["validation"])})
+        return classes
+    divide, parts = divide or partial(split, seed=seed), {}
+    for name, images in classes["train"].items():
+        at_least_two(len(images), f"{folders['train'] / name}: images of class {name!r}")
+        parts[name] = divide(images)
+    return {part: {name: both[i] for name, both in parts.items()} for i, part in enumerate(("train", "validation"))}
+
+
+def expect_classes(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
+    """Raise InputError for fewer than two classes, or one without images."""
+    if len(classes) < 2:
+        raise InputError(f"{folder}: one class ({next(iter(classes))!r}), expected a folder for each of at least two")
+    empty = next((name for name, images in classes.items() if not images), None)
+    if empty is not None:
+        raise InputError(
+            f"{folder}: no images in class {empty!r}, expected some; remove the folder if the class isn't used"
+        )
+
+
+def has_classes(root: str | Path) -> bool:
+    """Whether images are in folders of classes: at least two, or any in a folder of the training split."""
+    folder = split_folders(root)["train"]
+    classes = [each for each in visible_folders(folder) if has_images(each)]
+    return len(classes) >= (2 if folder == Path(root) else 1)
+
+
+def class_images(folder: Path) -> ClassImages:
+    """The images of each class: those below each visible folder, sorted."""
+    return {each.name: sorted(filter(is_image, visible_files(each))) for each in visible_folders(folder)}
+
+
+def has_images(folder: Path) -> bool:
+    """Whether there are images in a folder or its subfolders."""
+    return any(map(is_image, visible_files(folder)))
+
+
+def is_image(file: Path) -> bool:
+    """Whether a file has the suffix of an image."""
+    return file.suffix.lower() in IMAGE_SUFFIXES
+
+
+def visible_files(folder: Path) -> Iterator[Path]:
+    """The files in a folder and its subfolders, also linked ones, without hidden ones."""
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+class FolderReader:
+    """Reads the images of classes as timm's readers do: in natural order, as are the classes."""
+
+    def __init__(self, classes: Mapping[str, Sequence[Path]]):
+        names = sorted((name for name, images in classes.items() if images), key=natural_key)
+        self.class_to_idx = {name: index for index, name in enumerate(names)}
+        samples = [(str(image), self.class_to_idx[name]) for name in names for image in classes[name]]
+        self.samples = sorted(samples, key=lambda sample: natural_key(sample[0]))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[str, int]:
+        return self.samples[index]
+
+    def filename(self, index: int, **how) -> str:
+        """The path of an image."""
+        return self.samples[index][0]

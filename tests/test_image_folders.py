@@ -1,0 +1,49 @@
+"""Folders of images: one reading, and one split, for `fit`, `train` and `distil`."""
+
+import json
+from pathlib import Path
+
+from metamixer.data.images.distillation import DistillationData
+from metamixer.data.images.folders import FolderReader, class_images, folders_of, has_classes
+from metamixer.data.images.labelled import ImageData
+from metamixer.training.own_data.kinds import understand
+from own_folders import picture, write_classes
+
+
+def listed(folders):
+    """The files of each split."""
+    return {part: {image for images in classes.values() for image in images} for part, classes in folders.items()}
+
+
+def test_train_and_distil_hold_out_the_same_images(tmp_path):
+    root = write_classes(tmp_path / "data", count=10)
+    for seed in (0, 1):
+        understand(root, seed).prepare(run := tmp_path / f"run{seed}")
+        split = json.loads((run / "split.json").read_text())
+        data = DistillationData(str(root), seed=seed)
+        val = data.evaluation_dataset("val")
+        held = {val.filename(index) for index in range(len(val))}
+        assert held == set(split["validation"]) and {str(root / name) for name in data.names()} == set(split["train"])
+    assert listed(folders_of(root, 0)) != listed(folders_of(root, 1))
+
+
+def test_a_student_of_before_keeps_its_images(tmp_path):
+    """Its config.yaml has this `holdout`, and its cache is of these images, in this order."""
+    root = write_classes(tmp_path / "data", count=11, side=8)
+    data = DistillationData(str(root), holdout=5)
+    val = data.evaluation_dataset("val")
+    assert [Path(val.filename(index)).stem for index in range(4)] == ["4", "9", "4", "9"]
+    train = [number for number in range(11) if number not in (4, 9)]
+    assert data.names() == [f"{name}/{number}.png" for name in ("blue", "red") for number in train]
+
+
+def test_classes_have_subfolders_and_natural_order(tmp_path):
+    for name in ("class 10", "class 9"):
+        write_classes(tmp_path / "train", names=[f"{name}/day", f"{name}/night"], count=2, side=8)
+        write_classes(tmp_path / "val", names=[name], count=1, side=8)
+    (tmp_path / "train/.cache").mkdir()
+    picture(8).save(tmp_path / "train/.cache/0.png")
+    assert ImageData(str(tmp_path)).training_dataset().reader.class_to_idx == {"class 9": 0, "class 10": 1}
+    reader = FolderReader(class_images(tmp_path / "train"))
+    assert len(reader) == 8 and reader[0] == (str(tmp_path / "train/class 9/day/0.png"), 0)
+    assert has_classes(tmp_path) and not has_classes(tmp_path / "train/class 9/day")
