@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from metamixer.data.images.distillation import DistillationData
 from metamixer.data.images.folders import FolderReader, class_images, folders_of, has_classes
 from metamixer.data.images.labelled import ImageData
+from metamixer.errors import InputError
 from metamixer.training.own_data.kinds import understand
 from own_folders import picture, write_classes
 
@@ -47,3 +50,26 @@ def test_classes_have_subfolders_and_natural_order(tmp_path):
     reader = FolderReader(class_images(tmp_path / "train"))
     assert len(reader) == 8 and reader[0] == (str(tmp_path / "train/class 9/day/0.png"), 0)
     assert has_classes(tmp_path) and not has_classes(tmp_path / "train/class 9/day")
+
+
+def test_no_image_is_left_out_without_a_word(tmp_path):
+    root = write_classes(tmp_path / "data", names=("blue", "red", "red/more"), count=6, side=40)
+    for number, suffix in enumerate([".jfif", ".avif", ".heic", ".heic", ""]):
+        picture(40).save(root / f"blue/a{number}{suffix}", format="AVIF" if suffix == ".avif" else "JPEG")
+    picture(40).save(root / "all.png")
+    data = understand(root)
+    found, _, ignored = data.understood.partition("; not used: ")
+    assert found == "20 images in 2 classes (blue, red), 4 held out for validation"
+    assert ignored.startswith("2 .heic, ") and "1 images in data" in ignored and "1 a4" in ignored
+    data.prepare(tmp_path / "run")
+    written = tmp_path / "run/split"
+    assert len([image for image in written.rglob("*.*") if image.resolve().is_file()]) == 20
+    assert len(list(written.glob("*/red/more/*.png"))) == 6
+
+
+def test_an_empty_class_says_what_is_in_it(tmp_path):
+    root = write_classes(tmp_path / "data", side=8)
+    (root / "green").mkdir()
+    picture(8).save(root / "green/a.heic", format="JPEG")
+    with pytest.raises(InputError, match=r"no images in class 'green'; not used: 1 \.heic, expected some"):
+        understand(root)

@@ -1,8 +1,10 @@
 """A folder of images as every command reads it: folders of splits, or none, and in them a folder for each class."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from timm.utils.misc import natural_key
@@ -11,7 +13,7 @@ from ...errors import InputError
 from ..held_out import at_least_two, split
 from .splits import expect_same_classes, split_folders, visible_folders
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
 """Suffixes of the image files in a folder."""
 
 ClassImages = dict[str, list[Path]]
@@ -46,7 +48,8 @@ def expect_classes(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
     empty = next((name for name, images in classes.items() if not images), None)
     if empty is not None:
         raise InputError(
-            f"{folder}: no images in class {empty!r}, expected some; remove the folder if the class isn't used"
+            f"{folder}: no images in class {empty!r}{left_out(folder / empty)}, expected some; remove the folder if "
+            "the class isn't used"
         )
 
 
@@ -60,6 +63,11 @@ def has_classes(root: str | Path) -> bool:
 def class_images(folder: Path) -> ClassImages:
     """The images of each class: those below each visible folder, sorted."""
     return {each.name: sorted(filter(is_image, visible_files(each))) for each in visible_folders(folder)}
+
+
+def images_of(classes: Mapping[str, Sequence[Path]]) -> list[Path]:
+    """The images of all classes, sorted."""
+    return sorted(chain(*classes.values()))
 
 
 def has_images(folder: Path) -> bool:
@@ -77,6 +85,15 @@ def visible_files(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+def left_out(folder: Path, used: Iterable[Path] = ()) -> str:
+    """The visible files in a folder that aren't used, in words: "; not used: 27 .heic, 3 images in test"."""
+    kinds: Counter[str] = Counter()
+    for file in set(visible_files(folder)).difference(used):
+        place = file.relative_to(folder).parts[:-1] or [folder.name]
+        kinds[f"images in {place[0]}" if is_image(file) else file.suffix or file.name] += 1
+    return "; not used: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) if kinds else ""
 
 
 class FolderReader:

@@ -33,6 +33,11 @@ def split_folders(root: str | Path) -> dict[str, Path]:
     return {"train": train, "validation": val} if train and val else {"train": Path(root)}
 
 
+def has_splits(root: str | Path) -> bool:
+    """Whether there are folders of training and of validation images."""
+    return "validation" in split_folders(root)
+
+
 def expect_folder(folder: Path) -> None:
     """Raise InputError if there is no such folder."""
     if not folder.is_dir():

@@ -1,7 +1,6 @@
 """Folders of images: one folder per class, or large images only."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from statistics import median
 
@@ -10,8 +9,16 @@ from PIL import Image
 
 from ...data.held_out import at_least_two, split
 from ...data.images.decoding import decoding
-from ...data.images.folders import ClassImages, folders_of, has_classes, has_images, is_image
-from ...data.images.splits import split_folders
+from ...data.images.folders import (
+    ClassImages,
+    folders_of,
+    has_classes,
+    has_images,
+    images_of,
+    is_image,
+    left_out,
+)
+from ...data.images.splits import has_splits, split_folders
 from ...errors import InputError, counted
 from ...models.tasks import CLASSIFICATION, SUPER_RESOLUTION
 from .understood import OwnData, list_split, named, place, write_split
@@ -49,11 +56,11 @@ def has_class_folders(folder: Path) -> bool:
 
 def understand_class_folders(folder: Path, seed: int) -> OwnData:
     folders = folders_of(folder, seed)
-    images, val_images = (sorted(chain(*classes.values())) for classes in folders.values())
-    divided = "validation" not in split_folders(folder)
-    side = fitting_side(expect_readable(images + val_images if divided else images))
+    parts = {part: images_of(classes) for part, classes in folders.items()}
+    train_count, val_count = map(len, parts.values())
+    side = fitting_side(expect_readable([*parts["train"], *parts["validation"]]))
     about = {
-        "batch_size": min(32, len(images)),
+        "batch_size": min(32, train_count),
         "preprocessing": {"size": side, "crop_pct": 1.0},
         "augmentation": {
             "scale": [0.35, 1.0],
@@ -64,16 +71,16 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
     }
 
     def prepare(out: Path) -> dict:
-        if divided:
-            return {**about, "root": str(divide(folder, folders, out))}
-        list_split(out, {"train": images, "validation": val_images})
+        if not has_splits(folder):
+            return {**about, "root": str(divide(split_folders(folder)["train"], parts, out))}
+        list_split(out, parts)
         return {**about, "root": str(folder.resolve())}
 
     return OwnData(
         task=CLASSIFICATION,
-        understood=f"{told(folders, divided=divided)}; trains a classifier on {side}x{side} pixels",
-        items=len(images),
-        val_items=len(val_images),
+        understood=f"{told(folder, folders)}; trains a classifier on {side}x{side} pixels",
+        items=train_count,
+        val_items=val_count,
         network="ffnet_nano",
         model_class="Classification",
         model={
@@ -87,22 +94,20 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
     )
 
 
-def told(folders: Mapping[str, ClassImages], *, divided: bool) -> str:
-    """The images and classes in words; divided: the validation images were held out."""
-    train, val = (sum(map(len, classes.values())) for classes in folders.values())
-    names = list(folders["train"])
-    count = f"{counted(train + val if divided else train, 'image')} in {counted(len(names), 'class', 'classes')}"
-    how = "held out for validation" if divided else "more for validation"
-    return f"{count} ({named(names)}), {val} {how}"
+def told(root: Path, folders: Mapping[str, ClassImages]) -> str:
+    """The images and classes that `folders_of` found, and what isn't used, in words."""
+    train, val = map(images_of, folders.values())
+    count, how = (len(train), "more") if has_splits(root) else (len(train + val), "held out")
+    classes = f"{counted(len(folders['train']), 'class', 'classes')} ({named(list(folders['train']))})"
+    return f"{counted(count, 'image')} in {classes}, {len(val)} {how} for validation{left_out(root, train + val)}"
 
 
-def divide(root: Path, folders: Mapping[str, ClassImages], out: Path) -> Path:
-    """Link the images of each split in a new folder in `out`, which is returned."""
-    parts = {part: sorted(chain(*classes.values())) for part, classes in folders.items()}
+def divide(root: Path, parts: Mapping[str, Sequence[Path]], out: Path) -> Path:
+    """Link the images of each split, by their paths below `root`, in a new folder in `out`, which is returned."""
     folder = write_split(out, parts)
     for part, images in parts.items():
         for image in images:
-            place(image, folder / part / image.relative_to(split_folders(root)["train"]))
+            place(image, folder / part / image.relative_to(root))
     return folder
 
 
@@ -131,12 +136,8 @@ def understand_large_images(folder: Path, seed: int) -> OwnData:
     patches = max(256, min(8000, 16 * len(train)))
 
     def prepare(out: Path) -> dict:
-        root = write_split(out, {"train": train, "validation": val})
-        for kind, files in (("train", train), ("validation", val)):
-            for file in files:
-                place(file, root / kind / file.name)
         return {
-            "root": str(root),
+            "root": str(divide(folder, {"train": train, "validation": val}, out)),
             "scale": 2,
             "train": ["train"],
             "val": ["validation"],
@@ -147,7 +148,8 @@ def understand_large_images(folder: Path, seed: int) -> OwnData:
 
     return OwnData(
         task=SUPER_RESOLUTION,
-        understood=f"{len(images)} large images, {len(val)} held out for validation; trains an upscaler, x2",
+        understood=f"{len(images)} large images, {len(val)} held out for validation"
+        f"{left_out(folder, images)}; trains an upscaler, x2",
         items=patches,
         val_items=len(val),
         network="ffnet_sr_nano",
