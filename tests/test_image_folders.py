@@ -73,3 +73,44 @@ def test_an_empty_class_says_what_is_in_it(tmp_path):
     picture(8).save(root / "green/a.heic", format="JPEG")
     with pytest.raises(InputError, match=r"no images in class 'green'; not used: 1 \.heic, expected some"):
         understand(root)
+
+
+def test_training_images_beside_test_images_are_divided(tmp_path):
+    root = tmp_path / "data"
+    for part, count in (("Train", 5), ("test", 2)):
+        write_classes(root / part, count=count, side=40)
+    data = understand(root)
+    found = "10 images in 2 classes (blue, red), 2 held out for validation; not used: 4 images in test"
+    assert data.understood.startswith(found)
+    assert len(ImageData(data.prepare(tmp_path / "run")["root"]).training_dataset()) == 8
+    assert len(DistillationData(str(root)).names()) == 8
+    write_classes(root / "Val", count=1, side=40)
+    assert "10 images in 2 classes (blue, red), 2 more for validation" in (data := understand(root)).understood
+    assert len(ImageData(data.prepare(tmp_path / "split")["root"]).evaluation_dataset("val")) == 2
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    root = write_classes(tmp_path / "data", names=("bus", "train"), side=8)
+    assert list(folders_of(root)["train"]) == ["bus", "train"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["val/a", "test/a"], "folders test, val, expected one for each class, or train and val of them"),
+        (["images/train/a", "images/train/b", "images/test/a"], "one class .* each of at least two, or .*data/images"),
+        (["train", "val"], "train: no folders of classes; not used: 1 images in train, expected a folder for each"),
+    ],
+)
+def test_a_layout_that_is_nearly_right_says_what_was_found(folders, message, tmp_path):
+    for folder in folders:
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        picture(8).save(tmp_path / "data" / folder / "0.png")
+    with pytest.raises(InputError, match=message):
+        understand(tmp_path / "data")
+
+
+def test_a_folder_of_no_kind_says_what_is_in_it(tmp_path):
+    picture(8).save(tmp_path / "0.heic", format="JPEG")
+    with pytest.raises(InputError, match=r"nothing to train on, expected one of: .*; found 1 \.heic$"):
+        understand(tmp_path)

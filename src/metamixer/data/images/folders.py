@@ -11,10 +11,13 @@ from timm.utils.misc import natural_key
 
 from ...errors import InputError
 from ..held_out import at_least_two, split
-from .splits import expect_same_classes, split_folders, visible_folders
+from .splits import NAMES, expect_same_classes, split_folders, visible_folders
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
 """Suffixes of the image files in a folder."""
+
+NO_CLASSES = set(NAMES)
+"""Folders of these names alone aren't classes."""
 
 ClassImages = dict[str, list[Path]]
 Divide = Callable[[list[Path]], tuple[list[Path], list[Path]]]
@@ -42,9 +45,15 @@ def folders_of(root: str | Path, seed: int = 0, *, divide: Divide | None = None)
 
 
 def expect_classes(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
-    """Raise InputError for fewer than two classes, or one without images."""
+    """Raise InputError for fewer than two classes, folders that are no classes, or a class without images."""
     if len(classes) < 2:
-        raise InputError(f"{folder}: one class ({next(iter(classes))!r}), expected a folder for each of at least two")
+        inner = next((f", or {folder / name}" for name in classes if has_classes(folder / name)), "")
+        found = f"one class ({next(iter(classes))!r})" if classes else f"no folders of classes{left_out(folder)}"
+        raise InputError(f"{folder}: {found}, expected a folder for each of at least two{inner}")
+    if {name.lower() for name in classes} <= NO_CLASSES:
+        raise InputError(
+            f"{folder}: folders {', '.join(classes)}, expected one for each class, or train and val of them"
+        )
     empty = next((name for name, images in classes.items() if not images), None)
     if empty is not None:
         raise InputError(
@@ -89,11 +98,16 @@ def visible_files(folder: Path) -> Iterator[Path]:
 
 def left_out(folder: Path, used: Iterable[Path] = ()) -> str:
     """The visible files in a folder that aren't used, in words: "; not used: 27 .heic, 3 images in test"."""
+    return f"; not used: {others}" if (others := contents(folder, used)) else ""
+
+
+def contents(folder: Path, used: Iterable[Path] = ()) -> str:
+    """The visible files in a folder, but for `used` ones, in words: "27 .heic, 3 images in test"."""
     kinds: Counter[str] = Counter()
     for file in set(visible_files(folder)).difference(used):
         place = file.relative_to(folder).parts[:-1] or [folder.name]
         kinds[f"images in {place[0]}" if is_image(file) else file.suffix or file.name] += 1
-    return "; not used: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()) if kinds else ""
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
 
 
 class FolderReader:

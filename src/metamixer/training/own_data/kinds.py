@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...data.images.folders import contents
 from ...errors import InputError
 from .clouds import has_clouds, understand_clouds
 from .images import has_class_folders, has_large_images, understand_class_folders, understand_large_images
@@ -55,7 +56,8 @@ def kind_of(path: str | Path) -> Kind:
         kinds = [TABLE] if has_tables(path) else []
     if not kinds:
         expected = "; ".join(kind.what for kind in KINDS)
-        raise InputError(f"{path}: nothing to train on, expected one of: {expected}")
+        found = f"; found {contents(path) or 'no files'}" if path.is_dir() else ""
+        raise InputError(f"{path}: nothing to train on, expected one of: {expected}{found}")
     sure = [kind for kind in kinds if kind.sure]
     if len(sure) > 1:
         raise InputError(f"{path}: {' and '.join(kind.what for kind in sure)}, expected only one of them")
