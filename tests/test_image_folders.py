@@ -114,3 +114,14 @@ def test_a_folder_of_no_kind_says_what_is_in_it(tmp_path):
     picture(8).save(tmp_path / "0.heic", format="JPEG")
     with pytest.raises(InputError, match=r"nothing to train on, expected one of: .*; found 1 \.heic$"):
         understand(tmp_path)
+
+
+def test_a_class_of_one_split_is_named(tmp_path):
+    write_classes(tmp_path / "train", names=("blue", "green", "red"), count=2, side=8)
+    write_classes(tmp_path / "val", count=2, side=8)
+    message = r"class 'green' \(1 such\) of the training split has no images in the validation split"
+    with pytest.raises(InputError, match=message):
+        understand(tmp_path)
+    (tmp_path / "val/green").mkdir()
+    with pytest.raises(InputError, match="val: no images in class 'green'"):
+        understand(tmp_path)
