@@ -16,7 +16,11 @@ from .splits import NAMES, expect_same_classes, split_folders, visible_folders
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif")
 """Suffixes of the image files in a folder."""
 
-NO_CLASSES = set(NAMES)
+IMAGES = ("images", "image", "img", "imgs")
+MASKS = ("masks", "mask", "labels", "annotations", "segmentation")
+"""Names of the folders of images and their masks."""
+
+NO_CLASSES = {*NAMES, *IMAGES, *MASKS}
 """Folders of these names alone aren't classes."""
 
 ClassImages = dict[str, list[Path]]

@@ -9,7 +9,7 @@ from ...errors import InputError
 from .clouds import has_clouds, understand_clouds
 from .images import has_class_folders, has_large_images, understand_class_folders, understand_large_images
 from .objects import coco_files, understand_objects
-from .pixels import has_masks, understand_masks
+from .pixels import mask_folders, understand_masks
 from .tables import has_tables, understand_table
 from .understood import OwnData
 
@@ -32,7 +32,7 @@ class Kind:
 TABLE = Kind("a table of time series", has_tables, understand_table, sure=False)
 KINDS = (
     Kind("images with a COCO JSON file", coco_files, understand_objects),
-    Kind("images with masks (folders images and masks)", has_masks, understand_masks),
+    Kind("images with masks (folders images and masks)", mask_folders, understand_masks),
     Kind("labeled point clouds", has_clouds, understand_clouds),
     Kind("a folder of images for each class", has_class_folders, understand_class_folders, sure=False),
     Kind("large images", has_large_images, understand_large_images, sure=False),
