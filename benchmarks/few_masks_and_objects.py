@@ -26,7 +26,14 @@ IMAGES = 50
 PERSON = 1
 """COCO's category of people."""
 
-STARTS = {"packaged backbone": {}, "from scratch": {"model.init_args.pretrained_backbone": "false"}}
+STARTS = {
+    "packaged backbone": {},
+    "from scratch": {"model.init_args.pretrained_backbone": "false"},
+    "packaged backbone, of which only the last stage is trained": {
+        "trainer.callbacks+": "FrozenStages",
+        "trainer.callbacks.stages": 3,
+    },
+}
 """Title -> options that differ from the recipe."""
 
 

@@ -24,8 +24,8 @@ import torch
 
 from metamixer.checkpoints.ours import load_checkpoint
 from metamixer.checkpoints.packaged import packaged_weights
-from metamixer.inference.rolling import ZeroShot
 from metamixer.models.ffnet_ts.zero import QUANTILES
+from metamixer.predictors.forecasting.rolling import ZeroShot
 
 DATA = Path(os.environ.get("METAMIXER_DATA", "../shared/data")) / "forecasting"
 FILES = {"ett1": "ETTm1.csv.gz", "ett2": "ETTm2.csv.gz", "jena_weather": "weather.csv.gz"}

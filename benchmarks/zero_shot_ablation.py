@@ -24,9 +24,9 @@ from trainings import write_results
 from zero_shot_m3 import Competition, read_m3, scores
 
 from metamixer.data.series.synthetic import synthetic_batch
-from metamixer.inference.rolling import ZeroShot
 from metamixer.models.ffnet_ts.seasons import Scaled
 from metamixer.models.ffnet_ts.zero import NAIVE_PERIOD, FFNetTSZero, quantile_loss
+from metamixer.predictors.forecasting.rolling import ZeroShot
 from metamixer.system.files import write_text
 from metamixer.system.machine import describe_machine
 from metamixer.training.zero_shot import Recipe, ZeroShotTraining

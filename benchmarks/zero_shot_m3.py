@@ -19,8 +19,8 @@ from trainings import FOLDER, write_results
 
 from metamixer.checkpoints.ours import load_checkpoint
 from metamixer.checkpoints.packaged import packaged_weights
-from metamixer.inference.rolling import ZeroShot
 from metamixer.models.ffnet_ts.zero import QUANTILES
+from metamixer.predictors.forecasting.rolling import ZeroShot
 from metamixer.system.machine import describe_machine
 
 RESULTS = FOLDER / "results/zero_shot_m3"

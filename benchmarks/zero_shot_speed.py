@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from metamixer.deployment.backends import build, versions
-from metamixer.inference.rolling import cut
-from metamixer.predictors.zero_shot import packaged_network
+from metamixer.predictors.forecasting.rolling import cut
+from metamixer.predictors.forecasting.zero_shot import packaged_network
 from metamixer.system.machine import describe_machine
 
 SERIES, ROWS, HORIZON, SEASON = 1_000, 120, 12, 12

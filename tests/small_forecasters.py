@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from metamixer.predictors.forecaster import Forecaster, Training
+from metamixer.predictors.forecasting.forecaster import Forecaster, Training
 from tables import NAMES, wide
 
 SMALL = {

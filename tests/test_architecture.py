@@ -129,7 +129,7 @@ def test_predicting_needs_no_lightning():
     """It takes seconds to import."""
     program = (
         "import sys; from importlib import import_module; from metamixer.models.tasks import TASKS; "
-        "[import_module(f'metamixer.predictors.{task.predictor.split(\".\")[0]}') for task in TASKS.values()]; "
+        "[import_module(f'metamixer.predictors.{task.predictor.rpartition(\".\")[0]}') for task in TASKS.values()]; "
         "print('lightning' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from metamixer.predictors.backtest import Backtest, backtest, seasonal_naive
-from metamixer.predictors.intervals import absolute_quantiles, interval_margins, share_held
+from metamixer.predictors.forecasting.backtest import Backtest, backtest, seasonal_naive
+from metamixer.predictors.forecasting.intervals import absolute_quantiles, interval_margins, share_held
 
 
 @pytest.mark.parametrize(("horizon", "expected"), [(7, [7, 8, 9, 7, 8, 9, 7]), (2, [7, 8])])

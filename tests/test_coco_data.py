@@ -169,7 +169,7 @@ OBJECT = "annotation 100: "
         ({"area": None}, "area None, expected a positive number"),
         ({"area": "576"}, "area '576', expected a positive number"),
         ({"iscrowd": "0"}, "iscrowd '0', expected 0 or 1"),
-        ({"segmentation": None}, "segmentation None, expected run lengths or a polygon"),
+        ({"segmentation": [5]}, r"segmentation \[5\], expected run lengths or a polygon"),
         (
             {"segmentation": [["1", "2", "3", "4", "5", "6"]]},
             r"segmentation \[\['1', .*, expected run lengths or a polygon",
@@ -182,7 +182,6 @@ OBJECT = "annotation 100: "
             {"segmentation": [[1, 2, 3, 4]]},
             r"segmentation \[\[1, 2, 3, 4\]\], expected run lengths or a polygon of at least 3 points",
         ),
-        ({"segmentation": []}, r"segmentation \[\], expected run lengths or a polygon"),
         (
             {"segmentation": {"size": [64, 90], "counts": [64 * 90]}},
             r"run lengths of size \[64, 90\] in an image of \[64, 96\], expected the image's",
@@ -213,6 +212,15 @@ def test_unusable_objects_are_dropped_with_a_warning(change, message, tmp_path):
     ):
         told = read(path)
     assert [one.id for one in told.images[0].objects] == [101, 99]
+
+
+@pytest.mark.parametrize("segmentation", [None, []])
+def test_the_box_of_an_object_without_a_mask_is_its_mask(segmentation, tmp_path):
+    path = edit(tmp_path, lambda told: told["annotations"][0].update(segmentation=segmentation, bbox=[6, 8, 24, 10]))
+    with pytest.warns(InputWarning, match="objects.json: 1 of 7 annotations have no mask: their boxes serve as masks"):
+        told = read(path)
+    mask = decode_mask(told.images[0].objects[0].segmentation, (64, 96))
+    assert mask.sum() == mask[8:18, 6:30].sum() == 24 * 10
 
 
 @pytest.mark.parametrize("bad", [[1, 2, 3, 4], [200, 2, 230, 4, 205, 6], ["a"] * 6, None])

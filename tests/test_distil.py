@@ -102,11 +102,14 @@ def test_outputs_are_computed_once_and_kept(folder, tmp_path, capfd):
     Counting.seen = 0
     assert distil(folder, tmp_path / "run", "--learn", "both") == 0
     probes = 3  # blank images that tell the number of outputs
-    assert Counting.seen == 16 + probes
+    measured = sum(1 for _ in (folder / "val").rglob("*.png"))
+    assert Counting.seen == 16 + probes + measured
     assert np.load(tmp_path / "run/teacher/known.npy").all()
     options = ["--learn", "both", "--cache", str(tmp_path / "run/teacher")]
     assert distil(folder, tmp_path / "again", *options) == 0
-    assert Counting.seen == 16 + 2 * probes, "a run with the same images and teacher computes nothing again"
+    assert Counting.seen == 16 + 2 * (probes + measured), (
+        "a run with the same images and teacher computes nothing again"
+    )
     network, info = load_checkpoint(tmp_path / "run/last.ckpt")
     assert info["classes"] == ["blue", "red"]
     assert not [name for name, _ in network.named_parameters() if "matching" in name], "the projection is dropped"
@@ -127,7 +130,8 @@ def test_outputs_of_a_run_that_fails_at_once_are_kept(folder, tmp_path, monkeypa
     assert np.load(tmp_path / "run/teacher/known.npy").sum() == 4
     Counting.seen = 0
     assert distil(folder, tmp_path / "run") == 0
-    assert Counting.seen == 12 + 3
+    measured = sum(1 for _ in (folder / "val").rglob("*.png"))
+    assert Counting.seen == 12 + 3 + measured
 
 
 def test_a_run_that_fails_before_its_teacher_saw_an_image_leaves_no_folder(folder, tmp_path, monkeypatch):
@@ -157,6 +161,27 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(folder, tmp_path
     for key in ("state_dict", "current_model_state"):
         assert any(name.startswith("matching") for name in whole[key])
         assert [name for name in whole[key] if not torch.equal(whole[key][name], resumed[key][name])] == []
+
+
+def test_a_run_is_not_resumed_with_other_settings(folder, tmp_path, capsys):
+    cache = ["--cache", str(tmp_path / "cache")]
+    assert distil(folder, tmp_path / "run", *cache) == 0
+    capsys.readouterr()
+    assert distil(folder, tmp_path / "run", *cache, "--resume", teacher="test_distil:two_classes") == 2
+    asked = "'test_distil:two_classes' with resume, expected 'test_distil:Counting', which the run in"
+    assert f"error: distillation.teacher.model {asked}" in capsys.readouterr().err
+    assert distil(folder, tmp_path / "run", *cache, "--resume", "--epochs", "3") == 0
+
+
+def test_the_teachers_own_accuracy_is_told(folder, tmp_path, capsys):
+    assert distil(folder, tmp_path / "run", "--json", str(tmp_path / "run.json")) == 0
+    taught = json.loads((tmp_path / "run.json").read_text())["metrics"]["val/teacher_top1"]
+    data = DistillationData(str(folder), num_workers=0, preprocessing=Preprocessing(size=32, crop_pct=1.0))
+    data.setup("fit")
+    images, labels = next(iter(data.val_dataloader()))
+    right = Teacher(Counting())(images, data.preprocessing).argmax(dim=1) == labels
+    assert taught == pytest.approx(right.float().mean().item())
+    assert f"test_distil:Counting: {100 * taught:.1f} % of the same images\n" in capsys.readouterr().out
 
 
 def test_images_without_labels_learn_the_teacher_s(folder, tmp_path, capsys):
@@ -258,6 +283,7 @@ def test_a_cache_of_other_weights_or_pixels_by_the_same_names_is_refused(folder,
         OutputCache(tmp_path / "cache", {**about, **DistillationData(str(folder)).about()}, crops, [2])
     with pytest.raises(InputError, match=r"a cache for teacher.bfloat16 False, expected one for True"):
         OutputCache(tmp_path / "cache", {**about, **Teacher(two_classes(), bfloat16=True).about()}, crops, [2])
+    OutputCache(tmp_path / "cache", {**about, "teacher": "another path to the same file"}, crops, [2])
     before = {key: about[key] for key in about if key not in ("image bytes", "teacher.weights", "teacher.bfloat16")}
     OutputCache(tmp_path / "before", before, crops, [2])
     OutputCache(tmp_path / "before", about, crops, [2])  # earlier caches don't tell these, and are right

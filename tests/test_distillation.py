@@ -123,6 +123,11 @@ def test_a_teacher_by_name_has_the_students_size_unless_it_takes_one_only(name, 
     assert Teacher(name).size == size
 
 
+def test_a_module_of_one_size_gets_it():
+    assert Teacher(timm.create_model("test_vit")).size == 160
+    assert Teacher(timm.create_model("test_resnet")).size is None
+
+
 def test_the_teacher_has_its_own_normalization_and_size_and_is_frozen():
     teacher = Teacher(nn.BatchNorm2d(3, affine=False), size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
     student = Preprocessing(mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3))

@@ -13,7 +13,7 @@ from metamixer.cli import main
 from metamixer.engine.series import Tables, read_long
 from metamixer.engine.shard import INPUTS, PREDICTIONS
 from metamixer.errors import InputError
-from metamixer.predictors.forecaster import Forecaster
+from metamixer.predictors.forecasting.forecaster import Forecaster
 
 
 def long_table(series=6, length=30):

@@ -12,6 +12,7 @@ from metamixer.cli import main
 from metamixer.data import Preprocessing
 from metamixer.data.images.class_names import match_classes
 from metamixer.data.images.corrupted import CorruptedImageData
+from metamixer.tasks.confusion import read_confusion
 from metamixer.tasks.corruption import ALEXNET_ERRORS, mean_corruption_error
 from random_statistics import randomize
 
@@ -110,7 +111,16 @@ def test_a_checkpoints_own_class_names_are_used(way, recipe, tmp_path, capsys):
     measured = ["--model.initial", "null", way, str(tmp_path / "trained" / "last.ckpt")]
     for name in "a", "c":
         write_images(tmp_path / "part" / "val", [name])
-    assert main(["validate", *path, *measured, "--data.root", str(tmp_path / "part")]) == 0
+    capsys.readouterr()
+    told = ["--data.root", str(tmp_path / "part"), "--out", str(tmp_path / "told"), "--data.test_split", "val"]
+    assert main(["test", *path, *measured, *told]) == 0
+    shown = table(capsys.readouterr().out)
+    of_classes = [shown["test/accuracy/a"], shown["test/accuracy/c"]]
+    assert "test/accuracy/b" not in shown, "it has no images"
+    assert shown["test/balanced_accuracy"] == pytest.approx(sum(of_classes) / 2)
+    counts = read_confusion(tmp_path / "told/test_confusion.csv")
+    assert counts.sum(dim=1).tolist() == [4, 0, 4]
+    assert [counts[0, 0] / 4, counts[2, 2] / 4] == pytest.approx(of_classes)
     write_images(tmp_path / "other" / "val", "def")
     assert main(["validate", *path, *measured, "--data.root", str(tmp_path / "other")]) == 2
     assert "class 'd' (and 2 more of 3) is none of the network's 3 classes" in capsys.readouterr().err

@@ -9,8 +9,8 @@ import torch
 
 from metamixer import Forecaster
 from metamixer.errors import InputError, InputWarning
-from metamixer.predictors.fine_tuning import CONTEXT, FineTuning, TableWindows, fine_tune, window_loss
-from metamixer.predictors.zero_shot import packaged_network
+from metamixer.predictors.forecasting.fine_tuning import CONTEXT, FineTuning, TableWindows, fine_tune, window_loss
+from metamixer.predictors.forecasting.zero_shot import packaged_network
 
 QUICK = FineTuning(steps=4, batch_size=8, checks=2, max_windows=16, lr=1e-3)
 

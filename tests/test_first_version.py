@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from metamixer.predictors.classifier import Classifier
-from metamixer.predictors.forecaster import Forecaster
+from metamixer.predictors.forecasting.forecaster import Forecaster
 
 FILES = Path(__file__).parent / "golden/first_version"
 

@@ -13,9 +13,9 @@ import torch
 
 from metamixer.cli import main
 from metamixer.errors import InputError
-from metamixer.predictors.forecast import Forecast
-from metamixer.predictors.forecast_plot import draw_forecast
-from metamixer.predictors.forecaster import Training
+from metamixer.predictors.forecasting.forecast import Forecast
+from metamixer.predictors.forecasting.forecaster import Training
+from metamixer.predictors.forecasting.plot import draw_forecast
 from metamixer.tasks import Forecasting, Optimization
 from metamixer.training.embedded import trainer_place
 from small_forecasters import LONG_ENOUGH, fit, fitted_once, values

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metamixer.errors import InputError
-from metamixer.predictors.forecaster import Forecaster, Training
+from metamixer.predictors.forecasting.forecaster import Forecaster, Training
 from small_forecasters import LONG_ENOUGH, fit, fitted_once, values
 from tables import NAMES, to_long, wide
 

@@ -9,7 +9,7 @@ import pytest
 import metamixer
 from metamixer.checkpoints.ours import network_info, save_network
 from metamixer.errors import InputError
-from metamixer.predictors.forecaster import Forecaster
+from metamixer.predictors.forecasting.forecaster import Forecaster
 from small_forecasters import LONG_ENOUGH, SMALL, fit, fitted_once, values
 from tables import NAMES, to_long, wide
 

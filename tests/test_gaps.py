@@ -16,8 +16,8 @@ from metamixer.data.series.frames import read_frame
 from metamixer.data.series.frequency import Frequency
 from metamixer.data.series.gaps import fill_gaps
 from metamixer.errors import InputError, InputWarning
-from metamixer.predictors.forecast_plot import bands_of, draw_forecast, forecast_figure, forecast_of_last_rows
-from metamixer.predictors.forecaster import Forecaster
+from metamixer.predictors.forecasting.forecaster import Forecaster
+from metamixer.predictors.forecasting.plot import bands_of, draw_forecast, forecast_figure, forecast_of_last_rows
 from tables import to_long, wide
 from test_predictors import CASES, SERIES
 

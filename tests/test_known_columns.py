@@ -9,7 +9,7 @@ import pytest
 from metamixer import Forecaster
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
-from metamixer.predictors.known import ridge_effects
+from metamixer.predictors.forecasting.known_columns import ridge_effects
 
 ROWS, HORIZON = 96, 12
 

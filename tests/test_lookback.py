@@ -3,7 +3,7 @@
 import pytest
 
 from metamixer.data.series.splits import lookback_for
-from metamixer.predictors.forecaster import Forecaster, Training
+from metamixer.predictors.forecasting.forecaster import Forecaster, Training
 from tables import wide
 
 

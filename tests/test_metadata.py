@@ -15,7 +15,7 @@ from metamixer.deployment.description import Description
 from metamixer.errors import InputError
 from metamixer.models import create_model
 from metamixer.predictors.classifier import Classifier
-from metamixer.predictors.forecaster import Forecaster
+from metamixer.predictors.forecasting.forecaster import Forecaster
 from metamixer.predictors.segmenter import Segmenter
 from metamixer.predictors.upscaler import Upscaler
 

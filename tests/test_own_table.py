@@ -13,10 +13,10 @@ import pytest
 import metamixer
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
-from metamixer.predictors import own_table
-from metamixer.predictors.fine_tuning import FineTuning
-from metamixer.predictors.own_table import fine_tunes
-from metamixer.predictors.own_training import Plan, plan
+from metamixer.predictors.forecasting.fine_tuning import FineTuning
+from metamixer.predictors.own_data import table as own_table
+from metamixer.predictors.own_data.table import fine_tunes
+from metamixer.predictors.own_data.training import Plan, plan
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.start import find_start
 from tables import wide, write_table

@@ -16,8 +16,8 @@ from metamixer.checkpoints.reached import reached
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.models.tasks import TASKS
-from metamixer.predictors import own_training
-from metamixer.predictors.own_training import Trained, run_folder
+from metamixer.predictors.own_data import training as own_training
+from metamixer.predictors.own_data.training import Trained, run_folder
 from metamixer.tasks.detection import Detection
 from metamixer.training.command_line import TrainingCLI
 from metamixer.training.own_data import training

@@ -20,10 +20,10 @@ from metamixer.data.points.clouds import Cloud
 from metamixer.deployment.exporting import export
 from metamixer.deployment.runtime import Runtime
 from metamixer.errors import InputError
-from metamixer.inference.rolling import ZeroShot
 from metamixer.ops import fusion
 from metamixer.ops.fusion import fuse
-from metamixer.predictors.forecaster import Forecaster
+from metamixer.predictors.forecasting.forecaster import Forecaster
+from metamixer.predictors.forecasting.rolling import ZeroShot
 from metamixer.predictors.predictor import Predictor
 from random_statistics import randomize
 from tables import NAMES, wide

@@ -4,19 +4,21 @@ import io
 import json
 import sys
 import tarfile
+import warnings
 from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch.utils.data import IterableDataset
 
 from metamixer.data import Augmentation, ImageData, Preprocessing
-from metamixer.data.images.reading import LabelledImages, is_grey
+from metamixer.data.images.reading import LabelledImages, is_grey, read_image
 from metamixer.data.images.shards import ShardReader
-from metamixer.errors import InputError
+from metamixer.errors import InputError, InputWarning
 from metamixer.training.run_sheet import spread
 
 COLOURS = {"blue": (20, 40, 220), "green": (30, 200, 40), "red": (210, 30, 20)}
@@ -261,3 +263,11 @@ def test_an_image_without_a_name_is_named_by_its_number():
 def test_grey_modes_are_one_list(mode):
     assert is_grey(mode)
     assert not any(map(is_grey, ("RGB", "RGBA", "P", "CMYK", "YCbCr")))
+
+
+def test_a_16_bit_image_of_12_bits_is_nearly_black_and_says_so():
+    with pytest.warns(InputWarning, match="x.png: 16 bits, but no value above 4095: nearly black; multiply"):
+        read_image(Image.fromarray(np.full((4, 4), 4095, np.uint16)), name="x.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(Image.fromarray(np.full((4, 4), 65535, np.uint16)), mode="L").getpixel((0, 0)) == 255

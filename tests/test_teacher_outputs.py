@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from metamixer.data.images.outputs import OutputCache
-from metamixer.data.images.views import ViewedImages, Views
+from metamixer.data.images.views import ViewedImages, Views, box_of
 from metamixer.data.preprocessing import Preprocessing
 from metamixer.errors import InputError
 from metamixer.tasks.distillation import FeatureMatching, mixed_logits
@@ -85,6 +85,17 @@ def test_a_view_shows_its_part_of_the_image():
     mirrored = viewed.view(image, np.array([0.5, 0.25, 1.0, 0.75, 1]))
     assert right[0, 0, 0] == pytest.approx(100 / 255, abs=0.01)
     assert torch.equal(mirrored, right.flip(2))
+
+
+def test_views_of_wide_images_are_not_squashed():
+    crops = Views(count=200).draw(1)
+    boxes = np.array([box_of(crop, (640, 360)) for crop in crops])
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    wanted = (crops[:, 2] - crops[:, 0]) / (crops[:, 3] - crops[:, 1])
+    assert np.allclose(width / height, wanted, rtol=1e-5)
+    assert boxes.min() >= 0 and boxes[:, 2].max() <= 640 and boxes[:, 3].max() <= 360
+    assert boxes[:, 0].min() < 20 and boxes[:, 2].max() > 620, "both ends of the image are seen"
+    assert np.allclose([box_of(crop, (50, 50)) for crop in crops], 50 * crops[:, :4], atol=1e-3)
 
 
 def test_features_that_a_projection_explains_cost_nothing():

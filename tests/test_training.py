@@ -129,10 +129,16 @@ def test_a_resumed_run_does_not_need_its_initial_weights(recipe, tmp_path):
 
 
 def test_the_next_commands_can_be_pasted():
-    run = SimpleNamespace(words=["fit", "--config", "my recipes/a.yaml", "--out", "my run"])
-    test, draw = (shlex.split(command) for command in next_commands(run, Path("my run/best.ckpt")).split(", or "))
-    assert test == ["metamixer", "test", "--config", "my recipes/a.yaml", "--out", "my run"]
+    test, draw = (shlex.split(command) for command in next_commands(Path("my run/best.ckpt")).split(", or "))
+    assert test == ["metamixer", "test", "--config", "my run/config.yaml"]
     assert draw == ["metamixer", "draw", "my run/best.ckpt"]
+
+
+def test_a_training_shorter_than_the_interval_of_validations_is_validated(recipe, tmp_path):
+    out = tmp_path / "run"
+    assert fit(recipe(), out, "--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "5") == 0
+    assert (out / "best.ckpt").is_file()
+    assert main(["test", "--config", str(out / "config.yaml")]) == 0
 
 
 def test_an_earlier_run_in_the_same_folder_is_kept_apart(recipe, tmp_path, capsys):

@@ -7,7 +7,7 @@ from metamixer.errors import InputError, InputWarning
 
 pandas = pytest.importorskip("pandas")
 
-from metamixer.predictors.zero_shot import quantile, seasons_of, zero_shot_forecast  # noqa: E402
+from metamixer.predictors.forecasting.zero_shot import quantile, seasons_of, zero_shot_forecast  # noqa: E402
 
 ROWS = 120
 SEASON = np.sin(np.arange(ROWS + 12) / 12 * 2 * np.pi)

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from metamixer.errors import InputError
-from metamixer.inference.rolling import ZeroShot
 from metamixer.models import create_model
 from metamixer.models.ffnet_ts.seasons import Periods, RobustScale, SeasonalMemory
 from metamixer.models.ffnet_ts.zero import QUANTILES
+from metamixer.predictors.forecasting.rolling import ZeroShot
 
 MEDIAN = len(QUANTILES) // 2
 

@@ -20,9 +20,9 @@ if _typing.TYPE_CHECKING:  # for type checkers and editors; a test compares it w
     from .ops.fusion import fuse as fuse
     from .predictors.classifier import Classifier as Classifier
     from .predictors.detector import Detector as Detector
-    from .predictors.forecaster import Forecaster as Forecaster
+    from .predictors.forecasting.forecaster import Forecaster as Forecaster
     from .predictors.loading import load as load
-    from .predictors.own_training import train as train
+    from .predictors.own_data.training import train as train
     from .predictors.point_segmenter import PointSegmenter as PointSegmenter
     from .predictors.restorer import Restorer as Restorer
     from .predictors.segmenter import Segmenter as Segmenter
@@ -32,14 +32,14 @@ if _typing.TYPE_CHECKING:  # for type checkers and editors; a test compares it w
 
 _WHERE = {
     "load": "predictors.loading",
-    "train": "predictors.own_training",
+    "train": "predictors.own_data.training",
     "Classifier": "predictors.classifier",
     "Detector": "predictors.detector",
     "Segmenter": "predictors.segmenter",
     "PointSegmenter": "predictors.point_segmenter",
     "Upscaler": "predictors.upscaler",
     "Restorer": "predictors.restorer",
-    "Forecaster": "predictors.forecaster",
+    "Forecaster": "predictors.forecasting.forecaster",
     "create_model": "models",
     "list_models": "models",
     "MetaMixer": "mixer",

@@ -99,13 +99,18 @@ def distil(
     data = _data(folder, labelled=labelled, views=views, size=size, batch_size=batch_size, num_workers=num_workers)
     recipe = _recipe(out, student, data, epochs)
     goes_on = resume and Path(out, "last.ckpt").is_file()
+    if goes_on:
+        _expect_same_run(recipe, Path(out, "config.yaml"))
     begin = "its last checkpoint" if goes_on else start or "a random initialization"
     begun = f"{teacher} teaches {model} from {begin}{precision_named(recipe)}"
     output.say(f"{folder}: {_images(folder, classes)}; {begun}; the run is in {out}")
     trained = _fit(recipe, output, resume=resume)
     best = Path(out, "best.ckpt")
     if trained.trainer.is_global_zero and best.is_file():
-        output.end({**training_result(trained), "teacher": teacher}, wrote=[best], then=_next_command(best))
+        result = {**training_result(trained), "teacher": teacher}
+        if (taught := result["metrics"].get("val/teacher_top1")) is not None:
+            output.say(f"{teacher}: {100 * taught:.1f} % of the same images")
+        output.end(result, wrote=[best], then=_next_command(best))
 
 
 def _images(folder: str, classes: Sequence[str] | None) -> str:
@@ -139,6 +144,30 @@ def _fit(recipe: dict, output: Output, *, resume: bool | Literal["auto"]) -> Any
         write_text(path, yaml.safe_dump(recipe, sort_keys=False))
         with unnamed(path), output.alone():
             return run(["fit", "--config", str(path), f"--resume={str(resume).lower()}"])
+
+
+def _expect_same_run(recipe: dict, config: Path) -> None:
+    """Raise InputError unless the run to resume has the same student, teacher and data; its length may differ."""
+    from ..system.yaml_files import read_yaml
+
+    kept = read_yaml(config, expected="the settings of the run to resume")
+    for part in ("model", "data"):
+        for name, value in _settings(recipe[part]).items():
+            found = _settings(kept[part]).get(name)
+            if found != value and not name.startswith("optimization."):
+                raise InputError(
+                    f"{name} {value!r} with resume, expected {found!r}, which the run in {config.parent} has"
+                )
+
+
+def _settings(part: dict, begin: str = "") -> dict[str, Any]:
+    """The settings of a recipe's part by name, such as distillation.teacher.model; classes without their modules."""
+    found = {}
+    for name, value in part.items():
+        inner = begin if name == "init_args" else f"{begin}{name}."
+        value = value.rpartition(".")[2] if name == "class_path" else value
+        found |= _settings(value, inner) if isinstance(value, dict) else {inner.removesuffix("."): value}
+    return found
 
 
 def _start(model: str, initial: str | None) -> str | None:

@@ -12,7 +12,7 @@ from .forecast_ways import forecast_by, forecaster_of, new_forecaster
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..predictors.forecaster import Forecaster
+    from ..predictors.forecasting.forecaster import Forecaster
 
 NEXT = {
     "checkpoint": "add --json - to print the forecast for other programs",
@@ -137,7 +137,7 @@ def write_forecast(
     forecaster: "Forecaster", table: Any, result: Any, *, out: str | None, save: str | None, plot: str | None
 ) -> None:
     """Write the files that are asked for."""
-    from ..predictors.forecast_plot import draw_forecast
+    from ..predictors.forecasting.plot import draw_forecast
 
     if out:
         write_text(Path(out), plain_table(result).to_csv(index=False).rstrip("\n"))

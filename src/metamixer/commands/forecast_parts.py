@@ -10,7 +10,7 @@ from .progress import working
 
 if TYPE_CHECKING:
     from ..data.series.large import LargeTable
-    from ..predictors.forecaster import Forecaster
+    from ..predictors.forecasting.forecaster import Forecaster
 
 
 def forecast_parts(forecaster: "Forecaster", source: Path, out: Path, *, missing_values: Sequence[float]) -> int:
@@ -27,7 +27,7 @@ def forecast_parts(forecaster: "Forecaster", source: Path, out: Path, *, missing
 
 def write_parts(forecaster: "Forecaster", table: "LargeTable", out: Path) -> int:
     """Write the forecasts of each part of a table, and return the number of rows."""
-    from ..predictors.streaming import forecast_large
+    from ..predictors.forecasting.streaming import forecast_large
 
     rows = 0
     with working("forecasting") as show, written_whole(out) as part, part.open("w", encoding="utf-8") as file:

@@ -7,7 +7,7 @@ from .output import Output
 from .progress import working
 
 if TYPE_CHECKING:
-    from ..predictors.forecaster import Forecaster
+    from ..predictors.forecasting.forecaster import Forecaster
 
 
 def forecaster_of(
@@ -41,7 +41,7 @@ def loaded_forecaster(
     **settings: Any,
 ) -> "Forecaster":
     """The forecaster of a checkpoint; settings that aren't given are its own."""
-    from ..predictors.forecaster import Forecaster
+    from ..predictors.forecasting.forecaster import Forecaster
 
     given = {name: value for name, value in settings.items() if value not in (None, False, (), [])}
     place = {"horizon": horizon, "lookback": lookback, "device": device, "backend": backend}
@@ -54,7 +54,7 @@ def new_forecaster(
     way: str, horizon: int | None, lookback: int | None = None, steps: int | None = None, **settings: Any
 ) -> "Forecaster":
     """A forecaster that is trained in this way, or not."""
-    from ..predictors.forecaster import Forecaster
+    from ..predictors.forecasting.forecaster import Forecaster
 
     return Forecaster(horizon, **settings, **how_to_train(way, lookback, steps))
 
@@ -78,8 +78,8 @@ def refuse_without_training(what: str, **options: object) -> None:
 
 def how_to_train(way: str, lookback: int | None, steps: int | None) -> dict[str, Any]:
     """Keywords of `Forecaster` for an option `train`."""
-    from ..predictors.fine_tuning import FineTuning
-    from ..predictors.forecaster_options import Training
+    from ..predictors.forecasting.fine_tuning import FineTuning
+    from ..predictors.forecasting.options import Training
 
     counted = {} if steps is None else {"steps": steps}
     if way == "scratch":
@@ -91,7 +91,7 @@ def how_to_train(way: str, lookback: int | None, steps: int | None) -> dict[str,
 
 def forecast_by(way: str, forecaster: "Forecaster", frame: Any, output: Output) -> Any:
     """Forecast a table; a way of training trains on it first, and prints the backtest."""
-    from ..predictors.forecaster_options import TRAIN
+    from ..predictors.forecasting.options import TRAIN
 
     if way not in TRAIN:
         return forecaster.predict(frame)

@@ -35,12 +35,12 @@ def train(
         json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
         overwrite: replace an existing JSON file.
     """
-    from ..predictors import own_training
+    from ..predictors.own_data import training
 
-    output, folder = Output(json, overwrite=overwrite), own_training.run_folder(data, out)
+    output, folder = Output(json, overwrite=overwrite), training.run_folder(data, out)
     how = {"initial": initial, "epochs": epochs, "resume": resume}
-    tunes = own_training.plan(data, folder, **how).fine_tunes  # other trainings have Lightning's progress bar
+    tunes = training.plan(data, folder, **how).fine_tunes  # other trainings have Lightning's progress bar
     with output.alone(), working("fine-tuning") if tunes else nullcontext():
-        trained = own_training.train(data, out=folder, minutes=minutes, seed=seed, **how)
+        trained = training.train(data, out=folder, minutes=minutes, seed=seed, **how)
     output.say(trained)
     output.end(trained.to_dict(), then=trained.next_command)

@@ -3,7 +3,6 @@
 import shlex
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,7 @@ def run_recipe(words: Sequence[str]) -> None:
     if done.config.subcommand != "fit":
         output.end({"task": task_of(done), "weights": done.weights, "metrics": metrics_of(done)})
     elif (best := Path(done.trainer.default_root_dir, "best.ckpt")).is_file():
-        output.end(training_result(done), wrote=[best], then=next_commands(done, best))
+        output.end(training_result(done), wrote=[best], then=next_commands(best))
     else:
         output.end(training_result(done))
 
@@ -66,11 +65,7 @@ def task_of(run: "TrainingCLI") -> str | None:
     return spec.name if spec else None
 
 
-def next_commands(run: "TrainingCLI", best: Path) -> str:
-    """What to do with the checkpoint of a training."""
-    from ..training.recipes import name_of
-
-    words = run.words
-    recipe = next(([word, name_of(after)] for word, after in pairwise(words) if word == "--config"), [])
-    test = ["metamixer", "test", *recipe, "--out", str(best.parent)]
+def next_commands(best: Path) -> str:
+    """What to do with the checkpoint of a training; its config.yaml has every setting of the run."""
+    test = ["metamixer", "test", "--config", str(best.with_name("config.yaml"))]
     return f"{shlex.join(test)}, or {shlex.join(['metamixer', 'draw', str(best)])}"

@@ -15,7 +15,7 @@ from ..data.series.day_order import DayOrder, days_first, iso_dates, slashed
 from ..data.series.frames import LONG
 from ..data.series.tables import SAMPLE, expect_text, separators_of
 from ..errors import InputError, first_line, naming
-from ..predictors.streaming import Failed, alike, forecast_columns_of, forecast_each
+from ..predictors.forecasting.streaming import Failed, alike, forecast_columns_of, forecast_each
 from .folder import open_url
 from .shard import Rows, Shard
 from .sources import absolute, opened_parquet
@@ -87,7 +87,7 @@ class Tables:
             yield table
 
     def prepare(self) -> Any:
-        from ..predictors.forecaster import Forecaster
+        from ..predictors.forecasting.forecaster import Forecaster
 
         return Forecaster(self.horizon, levels=self.levels, quantiles=self.quantiles, device=self.device)
 

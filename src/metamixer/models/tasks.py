@@ -176,7 +176,7 @@ RESTORATION = TaskSpec(
 )
 FORECASTING = TaskSpec(
     zoo.FORECASTING,
-    predictor="forecaster.Forecaster",
+    predictor="forecasting.forecaster.Forecaster",
     command="forecast",
     example=example_window,
     monitor="val/mse",
@@ -188,7 +188,7 @@ FORECASTING = TaskSpec(
 )
 ZERO_SHOT = TaskSpec(
     zoo.ZERO_SHOT,
-    predictor="forecaster.Forecaster",
+    predictor="forecasting.forecaster.Forecaster",
     command="forecast",
     example=example_series,
     monitor="val/quantile_loss",

@@ -21,6 +21,6 @@ def load(source: str | Path, *, model: str | None = None, **settings) -> Predict
 
     Raises InputError that names an unreadable or unsuitable source.
     """
-    module, name = task_row(task_of_source(source, model), source).predictor.split(".")
+    module, name = task_row(task_of_source(source, model), source).predictor.rsplit(".", 1)
     predictor = getattr(import_module(f".{module}", __package__), name)
     return predictor.load(source, model=model, **settings)

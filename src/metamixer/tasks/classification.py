@@ -1,6 +1,7 @@
 """Image classification: loss and metrics."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,16 +9,20 @@ from timm.data import Mixup
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from ..data.images.class_names import keep_classes, match_classes
 from ..data.preprocessing import LARGEST_SIDE
 from ..errors import InputError, at_least, expect_integer, from_zero_to_one
 from ..models.registry import expect_classifier
 from ..models.tasks import CLASSIFICATION
+from .confusion import write_confusion
 from .distillation import Distillation
 from .optimization.recipe import Optimization
 from .task import Compile, Task
+
+MOST_TOLD = 100
+"""Classes up to which the accuracy of each is logged."""
 
 
 def paired(batch: Tensor) -> Tensor:
@@ -87,6 +92,8 @@ class Classification(Task):
         self.measures = nn.ModuleDict(
             {split: MetricCollection(measures, prefix=f"{split}/") for split in ("val", "test")}
         )
+        told = {split: MulticlassConfusionMatrix(num_classes) for split in ("val", "test")}
+        self.confusions = nn.ModuleDict(told if num_classes <= MOST_TOLD else {})
         # Lightning's own mean over processes rounds the number of items down.
         self.losses = nn.ModuleDict({split: MeanMetric() for split in ("val", "test")})
         self.class_indices: list[int] | None = None
@@ -157,6 +164,24 @@ class Classification(Task):
         measures = self.measures[split]
         measures.update(logits, labels)
         self.log_dict(measures, on_epoch=True, prog_bar=True, batch_size=len(labels))
+        if split in self.confusions:
+            self.confusions[split].update(logits, labels)
+
+    def log_measures(self, split: str) -> None:
+        """Log the accuracy of each class that has images, and their mean; a test also writes test_confusion.csv."""
+        if split not in self.confusions:
+            return
+        counts = self.confusions[split].compute()
+        self.confusions[split].reset()
+        known = getattr(self.trainer.datamodule, "classes", None)
+        names = known if self.class_indices is None else self.loaded_info.get("classes")
+        names = list(map(str, names or range(self.num_classes)))
+        accuracies = counts.diagonal() / counts.sum(dim=1)
+        shown = {name: value for name, value in zip(names, accuracies, strict=True) if not value.isnan()}
+        self.log_dict({f"{split}/accuracy/{name}": value for name, value in shown.items()})
+        self.log(f"{split}/balanced_accuracy", accuracies.nanmean())
+        if split == "test" and self.trainer.is_global_zero:
+            write_confusion(Path(self.trainer.default_root_dir, "test_confusion.csv"), counts, names)
 
     def _resized(self, images: Tensor) -> Tensor:
         if not self.train_sizes:

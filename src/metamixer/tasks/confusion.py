@@ -1,4 +1,4 @@
-"""Metrics of points and pixels from a confusion matrix: rows are true classes, columns are predictions."""
+"""Metrics from a confusion matrix: rows are true classes, columns are predictions."""
 
 import csv
 from collections.abc import Mapping

@@ -66,6 +66,7 @@ class DistilledClassification(Classification):
             distillation=distillation,
             **settings,
         )
+        self.teacher_is_measured = False
         self.mix_strengths = (mixup, cutmix)
         self.cache = cache
         self.stages = list(stages)
@@ -109,6 +110,7 @@ class DistilledClassification(Classification):
 
     def on_test_start(self) -> None:
         super().on_test_start()
+        self.teacher_is_measured = True
         self.distillation.teacher.to(self.device)
 
     def extra_groups(self) -> list[dict[str, Any]]:
@@ -123,11 +125,24 @@ class DistilledClassification(Classification):
         return {**info, "classes": info["classes"] or self.distillation.teacher.chosen_names()}
 
     def evaluate(self, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """(images, labels) -> logits and labels; of images without labels the teacher's."""
+        """(images, labels) -> logits and labels; of images without labels the teacher's.
+
+        The first validation of a training logs `val/teacher_top1` too, which tells a teacher that can't teach.
+        """
         images, labels = batch
-        if not getattr(self.trainer.datamodule, "labelled", True):
-            labels = self.distillation.teacher(images, self.trainer.datamodule.preprocessing).argmax(dim=1)
-        return super().evaluate((images, labels))
+        labelled = getattr(self.trainer.datamodule, "labelled", True)
+        if labelled and (self.teacher_is_measured or self.trainer.sanity_checking or not self.distillation.alpha):
+            return super().evaluate(batch)
+        taught = self.distillation.teacher(images, self.trainer.datamodule.preprocessing).argmax(dim=1)
+        if not labelled:
+            return super().evaluate((images, taught))
+        about = {"on_step": False, "on_epoch": True, "batch_size": len(images), "sync_dist": True}
+        self.log("val/teacher_top1", (taught == labels).float().mean(), **about)
+        return super().evaluate(batch)
+
+    def on_validation_end(self) -> None:
+        """The teacher doesn't change: once is enough."""
+        self.teacher_is_measured = not self.trainer.sanity_checking
 
     def _match_teacher(self) -> None:
         """Select the teacher's outputs of the data's classes, if the logits are learned at all."""

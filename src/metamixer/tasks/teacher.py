@@ -61,7 +61,7 @@ class Teacher(nn.Module):
         self.model = network.eval().requires_grad_(False)
         own = info.get("preprocessing") or getattr(self.model, "pretrained_cfg", {})
         self.class_names = info.get("classes")
-        self.size = size or (info.get("preprocessing") or {}).get("size")
+        self.size = size or (info.get("preprocessing") or {}).get("size") or only_size(self.model)
         self.mean = tuple(mean or own.get("mean", Preprocessing.mean))
         self.std = tuple(std or own.get("std", Preprocessing.std))
         expect_statistics(self.mean, self.std, (1, 3))
@@ -170,6 +170,12 @@ class Teacher(nn.Module):
                 f"has {max(self.classes)}"
             )
         return logits[:, self.classes]
+
+
+def only_size(network: nn.Module) -> int | None:
+    """The side of the images of a timm network that takes no other."""
+    about = getattr(network, "pretrained_cfg", {})
+    return about["input_size"][-1] if about.get("fixed_input_size") else None
 
 
 def pooled(features: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from .last_checkpoint import LastCheckpoint
 from .logs import ADVICE, loggers
 from .messages import plain
 from .norms import SynchronizedNorms, expect_gpus
-from .open_settings import choose_monitor, start_bare, starts_from_weights
+from .open_settings import choose_monitor, start_bare, starts_from_weights, validate_once
 from .progress import RunProgress
 from .recipe_checks import built_from_settings, check_recipes, naming_recipes, recipes_in
 from .recipes import with_recipes
@@ -114,6 +114,7 @@ class TrainingCLI(LightningCLI):
             if config[option]:
                 expect_forecasting(model, f"{option} {config[option]}")
         choose_monitor(config.checkpoint, getattr(model, "spec", CLASSIFICATION))
+        validate_once(config.trainer)
         config.checkpoint.dirpath = config.last_checkpoint.dirpath = config.out
         config.trainer.default_root_dir = config.out
         self.is_new = not Path(config.out).exists()

@@ -1,4 +1,4 @@
-"""What a recipe leaves open: the monitored metric, and where the weights come from."""
+"""What a recipe leaves open: the monitored metric, validation, and where the weights come from."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +18,12 @@ def choose_monitor(checkpoint: Namespace, spec: TaskSpec) -> None:
         )
     checkpoint.monitor = checkpoint.monitor or spec.monitor
     checkpoint.mode = checkpoint.mode or spec.mode_of(checkpoint.monitor)
+
+
+def validate_once(trainer: Namespace) -> None:
+    """Validate after the last epoch at the latest, for without a validation there is no best checkpoint."""
+    if trainer.check_val_every_n_epoch and trainer.max_epochs and trainer.max_epochs > 0:
+        trainer.check_val_every_n_epoch = min(trainer.check_val_every_n_epoch, trainer.max_epochs)
 
 
 def starts_from_weights(init_args: Mapping[str, Any]) -> bool:

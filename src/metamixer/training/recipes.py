@@ -31,11 +31,6 @@ def find_recipe(name: str) -> str:
     return str(recipes[found[0]]) if found else name
 
 
-def name_of(file: str) -> str:
-    """The name of a packaged recipe's file; another file unchanged."""
-    return next((name for name, path in recipe_names().items() if str(path) == file), file)
-
-
 def nearest_recipe(name: str) -> str:
     """`; did you mean NAME?` if a recipe has a similar name, else nothing."""
     return did_you_mean(Path(name).stem, {key.rpartition("/")[2] for key in recipe_names()})

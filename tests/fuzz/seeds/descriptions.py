@@ -16,7 +16,7 @@ from metamixer.data.points.description import read_description
 from metamixer.data.segmentation.label_maps import read_classes
 from metamixer.deployment.fastest import read_trials
 from metamixer.ops.kernels.measured import gpu, read_sizes
-from metamixer.predictors.tuning_run import digest, read_tuning_run
+from metamixer.predictors.own_data.tuning_run import digest, read_tuning_run
 from metamixer.training.horizon import expand_horizon
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.recipe_checks import check_recipes

@@ -22,7 +22,7 @@ from metamixer.models.registry import task_of
 from metamixer.ops.fusion import fuse
 from metamixer.predictors.classifier import Classifier
 from metamixer.predictors.detector import Detector
-from metamixer.predictors.forecaster import Forecaster
+from metamixer.predictors.forecasting.forecaster import Forecaster
 from metamixer.predictors.point_segmenter import PointSegmenter
 from metamixer.predictors.segmenter import Segmenter
 from metamixer.predictors.upscaler import Upscaler

@@ -28,7 +28,7 @@ def find_fault(annotation: Mapping, size: tuple[int, int]) -> Fault | None:
     """Why an annotation of an image of `size` (height, width) is unusable, or None."""
     segmentation = annotation.get("segmentation")
     area, crowd = annotation.get("area", 1), annotation.get("iscrowd", 0)
-    fault = _box_fault(annotation["bbox"], size)
+    fault = box_fault(annotation["bbox"], size)
     if fault:
         return fault
     if not is_number(area) or area <= 0:
@@ -126,7 +126,8 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
 
 
-def _box_fault(box: Any, size: tuple[int, int]) -> Fault | None:
+def box_fault(box: Any, size: tuple[int, int]) -> Fault | None:
+    """Why a box (x, y, width, height) in an image of `size` (height, width) is unusable, or None."""
     height, width = size
     value = f"bbox {shown(box)}"
     if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):

@@ -1,7 +1,8 @@
 """COCO's JSON: reading, checking and mask decoding.
 
 An invalid file (missing parts, wrong types, unknown categories or images, missing image files) is an InputError.
-Unusable objects (`coco_faults.find_fault`) are dropped, with one warning that counts them.
+Unusable objects (`coco_faults.find_fault`) are dropped, with one warning that counts them. Most labeling tools write
+boxes alone: the box of an object without a mask is its mask.
 """
 
 import json
@@ -18,6 +19,7 @@ from ...errors import InputError, InputWarning, first_line, is_whole, naming, sh
 from .coco_faults import (
     LARGEST,
     Fault,
+    box_fault,
     describe,
     find_fault,
     find_lost_polygons,
@@ -88,11 +90,14 @@ def _judged(content: Mapping, path: Path, folder: Path) -> CocoFile:
     objects: dict[int, list[CocoObject]] = {number: [] for number in images}
     dropped: list[tuple[Any, Fault]] = []
     thinned: list[tuple[Any, Fault]] = []
+    outlined = 0
     for annotation in content["annotations"]:
         _refuse_unknown(annotation, path, images, labels)
         image = images[annotation["image_id"]]
         _refuse_malformed(annotation, path, folder / image["file_name"])
         size = (image["height"], image["width"])
+        if not annotation.get("segmentation") and not box_fault(annotation["bbox"], size):
+            annotation, outlined = {**annotation, "segmentation": [outline(*annotation["bbox"])]}, outlined + 1
         fault = find_fault(annotation, size)
         lost = None if fault else find_lost_polygons(annotation["segmentation"], size)
         if fault:
@@ -107,11 +112,19 @@ def _judged(content: Mapping, path: Path, folder: Path) -> CocoFile:
             f"{len(thinned)} without some of their polygons"
         )
         warnings.warn("\n  ".join([head, *describe(dropped), *describe(thinned)]), InputWarning, stacklevel=2)
+    if outlined:
+        known = f"{path}: {outlined} of {len(content['annotations'])} annotations have no mask"
+        warnings.warn(f"{known}: their boxes serve as masks, in the mask metrics too", InputWarning, stacklevel=2)
     return CocoFile(
         tuple(_image(image, path, folder, objects[number]) for number, image in images.items()),
         tuple(category["name"] for category in categories),
         tuple(category["id"] for category in categories),
     )
+
+
+def outline(x: float, y: float, width: float, height: float) -> list[float]:
+    """A box as a polygon."""
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
 
 
 def decode_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:

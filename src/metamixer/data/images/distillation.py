@@ -78,6 +78,7 @@ class DistillationData(ImageData):
             "files": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16],
             "image bytes": self.size_on_disk(),
             "views": self.views.as_dict(),
+            "crops": "not squashed",  # as they were where images aren't square, before a cache said so
             "preprocessing": self.preprocessing.as_dict(),
         }
 

@@ -1,5 +1,6 @@
 """Finding, decoding and labeling images from files and timm's data sets."""
 
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from PIL import Image
 from timm.data import create_dataset
 from torch.utils.data import Dataset, IterableDataset
 
-from ...errors import InputError, first_line
+from ...errors import InputError, InputWarning, first_line
 from ...system.files import files_below, refuse_special
 from ..preprocessing import Transform
 from .decoding import decoding, expect_whole
@@ -24,6 +25,8 @@ Picture = str | Path | Image.Image
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 """Pillow's modes of gray images; I;16 and its variants count as I."""
+
+MOST_IN_12_BITS = 4096
 
 READERS = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset"}
 """The library that each of timm's readers needs."""
@@ -82,9 +85,19 @@ def is_grey(mode: str) -> bool:
 
 
 def as_8_bits(image: Image.Image, name: str) -> Image.Image:
-    """Scale 16-bit gray to 8 bits, which Pillow would clip at 255; raises InputError for other deep gray modes."""
+    """Scale 16-bit gray to 8 bits, which Pillow would clip at 255; raises InputError for other deep gray modes.
+
+    Warns of an image that is nearly black because its values have 12 bits or fewer, as a microscope's.
+    """
     if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        pixels = np.asarray(image)
+        if 0 < (largest := pixels.max()) < MOST_IN_12_BITS:
+            warnings.warn(
+                f"{name}: 16 bits, but no value above {largest}: nearly black; multiply the values first",
+                InputWarning,
+                stacklevel=2,
+            )
+        return Image.fromarray((pixels >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise InputError(
             f"{name}: mode {image.mode}, whose white point is unknown, expected 8 or 16 bits: convert it first"

@@ -21,8 +21,8 @@ class Views(Kept):
 
     Args:
         count: crops of each image; an epoch shows one of them.
-        scale: area of a crop, as a fraction of the image's.
-        ratio: aspect of a crop, relative to the image's.
+        scale: area of a crop, as a fraction of the largest square in the image.
+        ratio: aspect of a crop in pixels.
         hflip: probability of a mirror image.
         seed: of the crops.
     """
@@ -43,7 +43,7 @@ class Views(Kept):
         from_zero_to_one("views.hflip", self.hflip)
 
     def draw(self, images: int) -> np.ndarray:
-        """(images * count, 5) float32: left, upper, right, lower as fractions of the image, and 1 for mirrored."""
+        """(images * count, 5) float32: left, upper, right, lower as fractions of a square image, and 1 for mirrored."""
         chance = np.random.default_rng(self.seed)
         number = images * self.count
         area = chance.uniform(*self.scale, number)
@@ -79,13 +79,24 @@ class ViewedImages(Dataset):
 
     def view(self, image: Image.Image, crop: np.ndarray) -> Tensor:
         """A crop of an image -> (C, size, size), normalised."""
-        *box, mirrored = crop.tolist()
-        sides = np.array([*image.size, *image.size])
         size = self.preprocessing.size
         resample = Image.Resampling[self.preprocessing.interpolation.upper()]
-        image = image.resize((size, size), resample, box=tuple(np.array(box) * sides))
-        if mirrored:
+        image = image.resize((size, size), resample, box=box_of(crop, image.size))
+        if crop[4]:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return F.normalize(
             F.to_dtype(F.pil_to_tensor(image), scale=True), list(self.preprocessing.mean), list(self.preprocessing.std)
         )
+
+
+def box_of(crop: np.ndarray, size: tuple[int, int]) -> tuple[float, ...]:
+    """A crop, as fractions of a square, in an image of another size: left, upper, right, lower in pixels.
+
+    Its sides are those in the largest square, so that nothing is squashed; its place is one in the whole image.
+    """
+    start, sides = crop[:2].astype(float), (crop[2:4] - crop[:2]).astype(float)
+    free = 1 - sides
+    place = np.where(free > 1e-6, np.clip(start / np.maximum(free, 1e-6), 0, 1), 0.5)
+    lengths = sides * min(size)
+    begin = place * (np.array(size) - lengths)
+    return (*begin, *np.minimum(begin + lengths, size))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..errors import InputWarning
+from ...errors import InputWarning
 
 
 def interval_margins(errors: Tensor, levels: Sequence[float], names: Sequence[str]) -> dict[float, list]:

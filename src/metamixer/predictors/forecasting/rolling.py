@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import at_least
-from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
+from ...errors import at_least
+from ...models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
 from .quantiles import equally_likely, from_deciles
 
 WINDOWS = {64: 32, 128: 64, 256: 128, 512: 512}

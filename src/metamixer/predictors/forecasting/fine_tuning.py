@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..inference.rolling import WINDOWS, cut
-from ..models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero, quantile_loss
-from .forecaster_options import expect_training
+from ...models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero, quantile_loss
+from .options import expect_training
+from .rolling import WINDOWS, cut
 
 CONTEXT = max(WINDOWS)
 """Steps of past in a window, as in the pretraining."""

@@ -8,11 +8,11 @@ from typing import Annotated
 import yaml
 from pydantic import Field
 
-from ..errors import MOST_EPOCHS, InputError
-from ..system.files import write_text
-from ..system.metadata import STRICT, Name, read_as
-from ..system.yaml_files import read_yaml
-from ..training.run_folder import TUNING
+from ...errors import MOST_EPOCHS, InputError
+from ...system.files import write_text
+from ...system.metadata import STRICT, Name, read_as
+from ...system.yaml_files import read_yaml
+from ...training.run_folder import TUNING
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..data.series.frames import from_polars, plain_rows
-from ..drawing.figures import save_figure, write_figure
-from ..errors import InputError
-from ..system.files import plain_table, write_text, written_whole
-from .results import Result
+from ...data.series.frames import from_polars, plain_rows
+from ...drawing.figures import save_figure, write_figure
+from ...errors import InputError
+from ...system.files import plain_table, write_text, written_whole
+from ..results import Result
 
 if TYPE_CHECKING:
     from .forecaster import Forecaster
@@ -48,7 +48,7 @@ class Forecast(Result):
         return Image.open(file)
 
     def _figure(self):
-        from .forecast_plot import forecast_figure
+        from .plot import forecast_figure
 
         return forecast_figure(self.table, self.pandas, self.forecaster)
 

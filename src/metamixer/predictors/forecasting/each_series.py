@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..data.series.frames import Layout
-from ..data.series.frequency import Frequency
-from ..data.series.splits import LOOKBACK
-from ..data.series.tables import Series
-from ..errors import InputError
+from ...data.series.frames import Layout
+from ...data.series.frequency import Frequency
+from ...data.series.splits import LOOKBACK
+from ...data.series.tables import Series
+from ...errors import InputError
+from ..predictor import Network
 from .backtest import Backtest
 from .fine_tuning import FineTuned
 from .fitted import Fitted, Tuned
-from .forecaster_backtest import backtest_tuned
-from .forecaster_options import Wanted
-from .kept_forecaster import write_alone
-from .known import history_of, known_values
-from .predictor import Network
+from .fitted_backtest import backtest_tuned
+from .known_columns import history_of, known_values
+from .options import Wanted
+from .saved import write_alone
 from .zero_shot import PACKAGED, forecast_series
 
 NOT_FITTED = "not fitted: call fit() or load() first, or pass a table to predict()"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..data.series.windows import Windows
+from ...data.series.windows import Windows
 from .intervals import share_held
 
 LOOK_BACK = 512

@@ -14,23 +14,23 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor, nn
 
-from ..checkpoints.ours import load_checkpoint
-from ..data.series.frames import Layout, refuse_constant
-from ..data.series.frequency import Frequency
-from ..data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
-from ..data.series.series_data import SeriesData
-from ..data.series.splits import split_windows
-from ..data.series.tables import Series
-from ..errors import InputError
-from ..models.tasks import FORECASTING
-from ..ops.fusion import fuse
-from ..tasks import Forecasting, Optimization
-from ..training.embedded import interrupts_kept, quiet_lightning, trainer_place
+from ...checkpoints.ours import load_checkpoint
+from ...data.series.frames import Layout, refuse_constant
+from ...data.series.frequency import Frequency
+from ...data.series.missing import fill_missing, refuse_unmeasured, warn_of_missing, warn_of_sentinels
+from ...data.series.series_data import SeriesData
+from ...data.series.splits import split_windows
+from ...data.series.tables import Series
+from ...errors import InputError
+from ...models.tasks import FORECASTING
+from ...ops.fusion import fuse
+from ...tasks import Forecasting, Optimization
+from ...training.embedded import interrupts_kept, quiet_lightning, trainer_place
+from .all_series import ForecastWindows
 from .fitted import Fitted, Table
-from .forecaster_options import Training
 from .intervals import interval_margins
 from .one_at_a_time import ONE_AT_A_TIME
-from .together import ForecastWindows
+from .options import Training
 
 
 def windows_of(measured: Series, training: Training, *, lookback: int, horizon: int, seed: int) -> SeriesData:

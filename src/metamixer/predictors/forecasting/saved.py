@@ -10,17 +10,17 @@ from pydantic import ConfigDict, Field, StringConstraints
 from torch import nn
 from typing_extensions import TypedDict
 
-from ..checkpoints.ours import network_info, save_network
-from ..data.series.dates import import_pandas
-from ..data.series.frames import Layout
-from ..data.series.frequency import Frequency
-from ..data.series.windows import Scaling
-from ..errors import InputError, first_line
-from ..models.tasks import FORECASTING, ZERO_SHOT
-from ..system.metadata import Finite, Label, Positive, read_as
+from ...checkpoints.ours import network_info, save_network
+from ...data.series.dates import import_pandas
+from ...data.series.frames import Layout
+from ...data.series.frequency import Frequency
+from ...data.series.windows import Scaling
+from ...errors import InputError, first_line
+from ...models.tasks import FORECASTING, ZERO_SHOT
+from ...system.metadata import Finite, Label, Positive, read_as
+from ..predictor import Network
 from .fitted import Fitted
-from .forecaster_options import LONGEST_WINDOW
-from .predictor import Network
+from .options import LONGEST_WINDOW
 
 Steps = Annotated[int, Field(ge=1, le=LONGEST_WINDOW)]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.series.dates import distinct, import_pandas
-from ..data.series.day_order import DayOrder, iso_dates, slashed
-from ..data.series.frames import LONG, bounds_of
-from ..data.series.large import LargeTable, whole_series
-from ..data.series.tally import WarningTally
-from ..errors import InputError, first_line, naming
-from ..models.ffnet_ts.zero import QUANTILES
+from ...data.series.dates import distinct, import_pandas
+from ...data.series.day_order import DayOrder, iso_dates, slashed
+from ...data.series.frames import LONG, bounds_of
+from ...data.series.large import LargeTable, whole_series
+from ...data.series.tally import WarningTally
+from ...errors import InputError, first_line, naming
+from ...models.ffnet_ts.zero import QUANTILES
 
 if TYPE_CHECKING:
     import pandas

@@ -9,20 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoints.ours import load_checkpoint
-from ..checkpoints.packaged import packaged_weights
-from ..data.series.dates import MOST_NAMED, some
-from ..data.series.frames import Layout, bounds_of, read_frame, refuse_names_of_bounds, write_frame
-from ..data.series.frequency import DAY, Frequency
-from ..data.series.missing import warn_of_ended, warn_of_sentinels
-from ..data.series.tables import Series
-from ..data.series.tally import SeriesWarning
-from ..errors import InputError, InputWarning, counted, expect_integer
-from ..inference.quantiles import NORMAL, SCORES, from_deciles
-from ..inference.rolling import ZeroShot
-from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
-from .forecaster_options import LONGEST_HORIZON
-from .known import forecast_with_known
+from ...checkpoints.ours import load_checkpoint
+from ...checkpoints.packaged import packaged_weights
+from ...data.series.dates import MOST_NAMED, some
+from ...data.series.frames import Layout, bounds_of, read_frame, refuse_names_of_bounds, write_frame
+from ...data.series.frequency import DAY, Frequency
+from ...data.series.missing import warn_of_ended, warn_of_sentinels
+from ...data.series.tables import Series
+from ...data.series.tally import SeriesWarning
+from ...errors import InputError, InputWarning, counted, expect_integer
+from ...models.ffnet_ts.zero import QUANTILES, FFNetTSZero
+from .known_columns import forecast_with_known
+from .options import LONGEST_HORIZON
+from .quantiles import NORMAL, SCORES, from_deciles
+from .rolling import ZeroShot
 
 PACKAGED = "ffnet_ts_zero"
 

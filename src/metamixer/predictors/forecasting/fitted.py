@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from ..data.series.frames import Layout, bounds_of
-from ..data.series.frequency import Frequency
-from ..data.series.tables import Series
-from ..data.series.windows import Scaling
-from ..errors import InputError
-from ..models.ffnet_ts.zero import FFNetTSZero
+from ...data.series.frames import Layout, bounds_of
+from ...data.series.frequency import Frequency
+from ...data.series.tables import Series
+from ...data.series.windows import Scaling
+from ...errors import InputError
+from ...models.ffnet_ts.zero import FFNetTSZero
 from .fine_tuning import FineTuned
 
 

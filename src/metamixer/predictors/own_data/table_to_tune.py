@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from ..data.series.splits import borders_of_any
-from ..data.series.tables import Series, read_table
-from ..errors import InputWarning, counted, naming
-from ..training.own_data.tables import horizon_for
-from ..training.own_data.understood import named
-from .fine_tuning import FineTuning, TableWindows, training_steps
-from .forecaster import Forecaster
-from .zero_shot import PACKAGED, packaged_network, refuse_unusable
+from ...data.series.splits import borders_of_any
+from ...data.series.tables import Series, read_table
+from ...errors import InputWarning, counted, naming
+from ...training.own_data.tables import horizon_for
+from ...training.own_data.understood import named
+from ..forecasting.fine_tuning import FineTuning, TableWindows, training_steps
+from ..forecasting.forecaster import Forecaster
+from ..forecasting.zero_shot import PACKAGED, packaged_network, refuse_unusable
 
 TRIAL_STEPS = 2
 """Steps to time before a training."""

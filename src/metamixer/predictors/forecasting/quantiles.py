@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ..models.ffnet_ts.zero import QUANTILES
+from ...models.ffnet_ts.zero import QUANTILES
 
 NORMAL = NormalDist()
 SCORES = np.array([NORMAL.inv_cdf(level) for level in QUANTILES])

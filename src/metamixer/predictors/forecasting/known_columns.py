@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data.series.frequency import Frequency
-from ..data.series.tables import LongSeries, Series
-from ..errors import InputError
-from ..inference.rolling import ZeroShot
-from ..models.ffnet_ts.zero import QUANTILES
+from ...data.series.frequency import Frequency
+from ...data.series.tables import LongSeries, Series
+from ...errors import InputError
+from ...models.ffnet_ts.zero import QUANTILES
+from .rolling import ZeroShot
 
 RIDGE = 1.0
 """Penalty on the squared coefficients of standardized columns, in rows."""

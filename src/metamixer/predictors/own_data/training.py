@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import InputError, counted
-from ..models.tasks import TASKS, TaskSpec
-from ..training.own_data.training import fit, go_on
-from ..training.run_folder import RECIPE, TUNING
-from .loading import load
-from .own_table import TunedOnTable, fine_tunes, tune_again, tune_on_table
-from .predictor import Predictor
+from ...errors import InputError, counted
+from ...models.tasks import TASKS, TaskSpec
+from ...training.own_data.training import fit, go_on
+from ...training.run_folder import RECIPE, TUNING
+from ..loading import load
+from ..predictor import Predictor
+from .table import TunedOnTable, fine_tunes, tune_again, tune_on_table
 
 
 @dataclass(frozen=True)

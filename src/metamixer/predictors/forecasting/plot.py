@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.series.frames import LONG, Layout
-from ..data.series.tables import Series
-from ..drawing.figures import new_figure, save_figure
-from ..errors import InputError
+from ...data.series.frames import LONG, Layout
+from ...data.series.tables import Series
+from ...drawing.figures import new_figure, save_figure
+from ...errors import InputError
 from .forecaster import Forecaster
 
 if TYPE_CHECKING:

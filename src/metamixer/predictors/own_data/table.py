@@ -8,23 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints.ours import read_checkpoint
-from ..checkpoints.reached import write_data
-from ..errors import InputError, counted, expect_seed, naming, printable
-from ..models.tasks import FORECASTING, ZERO_SHOT
-from ..system.files import write_text
-from ..system.json_files import standard
-from ..training.own_data.kinds import TABLE, kind_of
-from ..training.own_data.start import SCRATCH
-from ..training.own_data.tables import one_table
-from ..training.own_data.training import expect_length, removed_where_it_fails
-from ..training.run_folder import INITIAL, SPLIT, TUNING, keep_earlier_run, locked
-from .backtest import Backtest, in_digits
-from .fine_tuning import FineTuned
-from .forecaster import Forecaster
+from ...checkpoints.ours import read_checkpoint
+from ...checkpoints.reached import write_data
+from ...errors import InputError, counted, expect_seed, naming, printable
+from ...models.tasks import FORECASTING, ZERO_SHOT
+from ...system.files import write_text
+from ...system.json_files import standard
+from ...training.own_data.kinds import TABLE, kind_of
+from ...training.own_data.start import SCRATCH
+from ...training.own_data.tables import one_table
+from ...training.own_data.training import expect_length, removed_where_it_fails
+from ...training.run_folder import INITIAL, SPLIT, TUNING, keep_earlier_run, locked
+from ..forecasting.backtest import Backtest, in_digits
+from ..forecasting.fine_tuning import FineTuned
+from ..forecasting.forecaster import Forecaster
+from ..forecasting.zero_shot import PACKAGED
 from .table_to_tune import TableToTune, fitting_steps, read_to_tune
 from .tuning_run import TuningRun, digest, read_tuning_run
-from .zero_shot import PACKAGED
 
 FILE = "best.safetensors"
 

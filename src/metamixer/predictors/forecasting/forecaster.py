@@ -7,27 +7,27 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from ..data.series.frames import Layout, read_frame, refuse_names_of_bounds
-from ..data.series.frequency import Frequency
-from ..data.series.gaps import fill_gaps as add_missing_rows
-from ..data.series.given import NamedTable, tables_of
-from ..data.series.splits import LOOKBACK, lookback_for
-from ..data.series.tables import Series
-from ..errors import InputError, at_least
-from ..models.tasks import FORECASTING, ZERO_SHOT
-from ..system.device import find_device
-from .alone import NOT_FITTED, Alone
+from ...data.series.frames import Layout, read_frame, refuse_names_of_bounds
+from ...data.series.frequency import Frequency
+from ...data.series.gaps import fill_gaps as add_missing_rows
+from ...data.series.given import NamedTable, tables_of
+from ...data.series.splits import LOOKBACK, lookback_for
+from ...data.series.tables import Series
+from ...errors import InputError, at_least
+from ...models.tasks import FORECASTING, ZERO_SHOT
+from ...system.device import find_device
+from ..predictor import Network, Predictor
+from .all_series import Together
 from .backtest import Backtest
+from .each_series import NOT_FITTED, Alone
 from .fine_tuning import FineTuned, FineTuning
 from .fitted import Fitted
 from .forecast import Forecast
-from .forecaster_options import Training, Wanted, expect_levels, expect_names, expect_options, find_way
-from .kept_forecaster import read_alone, read_together
-from .known import history_of, horizon_of
-from .predictor import Network, Predictor
+from .known_columns import history_of, horizon_of
+from .options import Training, Wanted, expect_levels, expect_names, expect_options, find_way
+from .saved import read_alone, read_together
 from .streaming import stream_forecasts
 from .table_tuning import tune
-from .together import Together
 from .zero_shot import packaged_network
 
 
@@ -161,7 +161,7 @@ class Forecaster(Predictor):
 
     def _train(self, measured: Series, layout: Layout) -> None:
         """Train a network from scratch on all series together."""
-        from .scratch import train_on_table  # imports Lightning
+        from .from_scratch import train_on_table  # imports Lightning
 
         if self.follows_table:
             self.lookback = lookback_for(len(measured), self.horizon, Frequency.of(measured).season)

@@ -6,12 +6,12 @@ import warnings
 
 import torch
 
-from ..data.series.frames import Layout
-from ..data.series.frequency import Frequency
-from ..data.series.splits import borders_of_any
-from ..data.series.tables import Series
-from ..errors import InputWarning
-from ..models.ffnet_ts.zero import FFNetTSZero
+from ...data.series.frames import Layout
+from ...data.series.frequency import Frequency
+from ...data.series.splits import borders_of_any
+from ...data.series.tables import Series
+from ...errors import InputWarning
+from ...models.ffnet_ts.zero import FFNetTSZero
 from .fine_tuning import FineTuning, fine_tune, tune_on_all_rows
 from .fitted import Tuned
 from .one_at_a_time import ONE_AT_A_TIME

@@ -9,17 +9,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..data.series.frames import Layout, last_window, same_variables, write_frame
-from ..data.series.frequency import Frequency
-from ..data.series.missing import warn_of_sentinels
-from ..data.series.tables import Series
-from ..errors import InputError
+from ...data.series.frames import Layout, last_window, same_variables, write_frame
+from ...data.series.frequency import Frequency
+from ...data.series.missing import warn_of_sentinels
+from ...data.series.tables import Series
+from ...errors import InputError
+from ..predictor import Network
 from .backtest import Backtest
 from .fitted import Fitted
-from .forecaster_backtest import backtest_fitted
-from .forecaster_options import Wanted
-from .kept_forecaster import write_fitted
-from .predictor import Network
+from .fitted_backtest import backtest_fitted
+from .options import Wanted
+from .saved import write_fitted
 
 
 class ForecastWindows(Protocol):

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..data.series.frequency import Frequency
-from ..data.series.tables import Series
-from ..data.series.windows import Scaling
-from ..errors import InputError
-from ..models.ffnet_ts.zero import FFNetTSZero
+from ...data.series.frequency import Frequency
+from ...data.series.tables import Series
+from ...data.series.windows import Scaling
+from ...errors import InputError
+from ...models.ffnet_ts.zero import FFNetTSZero
 from .backtest import Backtest, backtest
 from .fine_tuning import CONTEXT
 from .fitted import Fitted, Tuned

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from ..data.series.frames import bounds_of
-from ..errors import InputError, expect_integer, expect_seed
+from ...data.series.frames import bounds_of
+from ...errors import InputError, expect_integer, expect_seed
 
 TRAIN = ("finetune", "scratch")
 

@@ -1,0 +1,1 @@
+"""`train`: from a folder or a table of the user to a trained predictor."""
