@@ -200,9 +200,12 @@ def test_images_without_labels_learn_the_teacher_s(folder, tmp_path, capsys):
 
 
 def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path, capsys):
-    assert distil(folder, tmp_path / "first") == 0
+    assert distil(folder / "train", tmp_path / "first", "--seed", "1") == 0
     assert capsys.readouterr().out.endswith(f"next: metamixer predict IMAGES --checkpoint {tmp_path}/first/best.ckpt\n")
-    assert distil(folder, tmp_path / "second", teacher=str(tmp_path / "first/last.ckpt")) == 0
+    assert distil(folder / "train", tmp_path / "second", teacher=str(tmp_path / "first/last.ckpt")) == 0
+    held, again = (json.loads((tmp_path / run / "split.json").read_text())["validation"] for run in ("first", "second"))
+    assert held == again == list(map(str, DistillationData(str(folder / "train"), seed=1).files()["validation"]))
+    assert held != list(map(str, DistillationData(str(folder / "train")).files()["validation"]))
     about = json.loads((tmp_path / "second/teacher/about.json").read_text())
     assert about["teacher.size"] == 32, "a file tells the size of its images"
     assert distil(folder, tmp_path / "third", "--unlabeled", teacher=str(tmp_path / "first")) == 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from metamixer.commands.distil import _split_of
 from metamixer.data.images.distillation import DistillationData
 from metamixer.data.images.folders import FolderReader, class_images, folders_of, has_classes
 from metamixer.data.images.labelled import ImageData
@@ -28,6 +29,26 @@ def test_train_and_distil_hold_out_the_same_images(tmp_path):
         held = {val.filename(index) for index in range(len(val))}
         assert held == set(split["validation"]) and {str(root / name) for name in data.names()} == set(split["train"])
     assert listed(folders_of(root, 0)) != listed(folders_of(root, 1))
+
+
+def test_a_student_is_validated_on_images_that_its_teacher_has_not_seen(tmp_path):
+    root = write_classes(tmp_path / "data", count=10, side=40)
+    understand(root, seed=3).prepare(run := tmp_path / "run")
+    (run / "best.ckpt").touch()
+    listed_before = json.loads((run / "split.json").read_text())
+    picture(40).save(root / "red/new.png")
+    for teacher in (run, run / "best.ckpt"):
+        split = _split_of(str(teacher), str(root))
+        files = DistillationData(str(root), split=split).files()
+        assert list(map(str, files["validation"])) == listed_before["validation"]
+        assert root / "red/new.png" in files["train"] and len(files["train"]) == 17
+    other = write_classes(tmp_path / "other", side=40)
+    assert _split_of(str(run), str(other)) is _split_of("resnet18", str(root)) is None
+    with pytest.raises(InputError, match="blue: 0 of 5 images are listed for validation, expected some, not all"):
+        DistillationData(str(other), split=split).files()
+    (run / "split.json").write_text("{}")
+    with pytest.raises(InputError, match=r"split\.json: no list of validation images \('validation'\), expected the"):
+        DistillationData(str(root), split=split).files()
 
 
 def test_a_student_of_before_keeps_its_images(tmp_path):

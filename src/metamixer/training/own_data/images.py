@@ -21,7 +21,8 @@ from ...data.images.folders import (
 from ...data.images.splits import has_splits, split_folders
 from ...errors import InputError, counted
 from ...models.tasks import CLASSIFICATION, SUPER_RESOLUTION
-from .understood import OwnData, list_split, named, place, write_split
+from ..run_folder import list_split
+from .understood import OwnData, named, place, write_split
 
 SIDES = (32, 64, 96, 128)
 """Image sizes in pixels for training a classifier without a GPU; 224 is added with one."""
