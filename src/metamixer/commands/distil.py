@@ -86,7 +86,10 @@ def distil(
     if not labelled and learn == "features":
         raise InputError(f"learn 'features', expected logits or both: {folder} is used without labels")
     split = _split_of(teacher, folder) if labelled else None
-    folders = DistillationData(folder, split=split, seed=seed).folders() if labelled else None
+    try:
+        folders = DistillationData(folder, split=split, seed=seed).folders() if labelled else None
+    except InputError as error:
+        raise InputError(f"{error}, or --unlabeled") from None
     start = _start(model, initial)
     learners, teachers = (stages, teacher_stages) if learn != "logits" else ((), ())
     student = {
@@ -119,12 +122,15 @@ def distil(
 
 
 def _images(folder: str, folders: dict | None) -> str:
-    """The images of a folder, in words."""
+    """The images of a folder, and what isn't used, in words."""
+    from ..data.images.folders import left_out
     from ..data.images.reading import images_below
+    from ..training.own_data.images import told
 
     if folders:
-        return f"images in {counted(len(folders['train']), 'class', 'classes')}"
-    return f"{counted(len(images_below(folder)), 'image')} without labels"
+        return told(Path(folder), folders)
+    images = images_below(folder)
+    return f"{counted(len(images), 'image')} without labels{left_out(Path(folder), images)}"
 
 
 def _split_of(teacher: str, folder: str) -> str | None:
