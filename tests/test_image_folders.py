@@ -1,6 +1,8 @@
 """Folders of images: one reading, and one split, for `fit`, `train` and `distil`."""
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,16 @@ def test_a_folder_of_no_kind_says_what_is_in_it(tmp_path):
     picture(8).save(tmp_path / "0.heic", format="JPEG")
     with pytest.raises(InputError, match=r"nothing to train on, expected one of: .*; found 1 \.heic$"):
         understand(tmp_path)
+
+
+def test_an_image_that_is_too_large_is_to_be_made_smaller(tmp_path):
+    """`train` has no --max_pixels."""
+    root = write_classes(tmp_path / "data", side=8)
+    claimed = b"IHDR" + struct.pack(">2I5B", 20000, 20000, 8, 0, 0, 0, 0)
+    written = (root / "red/0.png").read_bytes()
+    (root / "red/0.png").write_bytes(written[:12] + claimed + struct.pack(">I", zlib.crc32(claimed)) + written[33:])
+    with pytest.raises(InputError, match=r"0\.png: more than 178956970 pixels, expected fewer: make it smaller; 1 of"):
+        understand(root)
 
 
 def test_a_class_of_one_split_is_named(tmp_path):

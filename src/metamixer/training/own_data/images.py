@@ -46,7 +46,7 @@ def expect_readable(images: Sequence[Path]) -> list[tuple[int, int]]:
         except InputError as error:
             faults.append(str(error))
     if faults:
-        raise InputError(f"{faults[0]}; {len(faults)} of {len(images)} images are unreadable, remove them")
+        raise InputError(f"{faults[0]}; {len(faults)} of {len(images)} images can't be used, mend or remove them")
     return sizes
 
 
