@@ -266,6 +266,9 @@ def test_folders_that_teach_nothing(tmp_path, folder, capsys):
     assert re.search(r"images of class '2024': found 1, .*, or --unlabeled\n$", capsys.readouterr().err)
     assert distil(folder / "train/red", tmp_path / "run", "--learn", "features") == 2
     assert "learn 'features', expected logits or both" in capsys.readouterr().err
+    (folder / "train/red/0.png").write_bytes((folder / "train/red/0.png").read_bytes()[:900])
+    assert distil(folder / "train/red", tmp_path / "run") == 2
+    assert re.search(r"0\.png: not a readable image .*; 1 of 8 images can't be used", capsys.readouterr().err)
 
 
 def test_a_cache_of_another_teacher_or_split_is_refused(folder, tmp_path, capsys):

@@ -6,12 +6,14 @@ import zlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from metamixer.commands.distil import _split_of
 from metamixer.data.images.distillation import DistillationData
 from metamixer.data.images.folders import FolderReader, class_images, folders_of, has_classes
 from metamixer.data.images.labelled import ImageData
 from metamixer.errors import InputError
+from metamixer.training.own_data.images import expect_readable
 from metamixer.training.own_data.kinds import understand
 from own_folders import picture, write_classes
 
@@ -146,6 +148,28 @@ def test_an_image_that_is_too_large_is_to_be_made_smaller(tmp_path):
     written = (root / "red/0.png").read_bytes()
     (root / "red/0.png").write_bytes(written[:12] + claimed + struct.pack(">I", zlib.crc32(claimed)) + written[33:])
     with pytest.raises(InputError, match=r"0\.png: more than 178956970 pixels, expected fewer: make it smaller; 1 of"):
+        understand(root)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_truncated_image_is_named_before_training(suffix, part, tmp_path):
+    for each in ("train", "val"):
+        write_classes(tmp_path / each, count=2, side=40)
+    file = tmp_path / part / f"red/a.{suffix}"
+    picture(300).save(file)
+    understand(tmp_path)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    message = rf"a\.{suffix}: not a readable image .*; 1 of 9 images can't be used, mend or remove them"
+    with pytest.raises(InputError, match=message):
+        understand(tmp_path)
+    assert expect_readable([file], most=1000) == [(300, 300)]
+
+
+def test_an_image_without_a_white_point_is_named_before_training(tmp_path):
+    root = write_classes(tmp_path, side=8)
+    Image.new("I", (8, 8), 70000).save(root / "red/a.tif")
+    with pytest.raises(InputError, match=r"a\.tif: mode I, whose white point is unknown"):
         understand(root)
 
 

@@ -201,7 +201,7 @@ def test_gray_labels_of_few_bits_are_the_stored_numbers(root, bits):
     path = root / "val_labels" / "0.png"
     labels = np.minimum(np.asarray(Image.open(path)) % 9, 2**bits - 1)
     write_gray_png(path, labels, bits)
-    assert numbers_in(path) == set(np.unique(labels).tolist())
+    assert numbers_in(path, labels.shape[::-1]) == set(np.unique(labels).tolist())
     found = data(root).evaluation_dataset("val")[0][1]
     assert torch.equal(found, torch.from_numpy(labels.astype(np.int64)))
 

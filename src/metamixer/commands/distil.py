@@ -122,14 +122,15 @@ def distil(
 
 
 def _images(folder: str, folders: dict | None) -> str:
-    """The images of a folder, and what isn't used, in words."""
-    from ..data.images.folders import left_out
+    """The images of a folder, and what isn't used, in words; raises InputError for unreadable images."""
+    from ..data.images.folders import images_of, left_out
     from ..data.images.reading import images_below
-    from ..training.own_data.images import told
+    from ..training.own_data.images import expect_readable, told
 
+    images = images_of(folders["train"]) + images_of(folders["validation"]) if folders else images_below(folder)
+    expect_readable(images)
     if folders:
         return told(Path(folder), folders)
-    images = images_below(folder)
     return f"{counted(len(images), 'image')} without labels{left_out(Path(folder), images)}"
 
 

@@ -1,5 +1,6 @@
 """Images with masks: one class per pixel."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -11,7 +12,7 @@ import yaml
 from ...data.held_out import at_least_two
 from ...data.images.folders import IMAGES, MASKS, has_images, left_out
 from ...data.images.splits import folders_by_name, split_folders
-from ...data.segmentation.label_maps import IGNORED_PIXEL, read_classes, read_numbers
+from ...data.segmentation.label_maps import IGNORED_PIXEL, expect_size, read_classes, read_numbers
 from ...data.segmentation.pixels import pair_files
 from ...drawing.legend import distinct_colours
 from ...errors import InputError
@@ -50,9 +51,11 @@ def images_and_masks(folder: Path) -> tuple[Path, Path] | None:
     return (images, masks) if images and masks else None
 
 
-def numbers_in(mask: Path) -> set[int]:
-    """The values that occur in a mask."""
-    return set(np.unique(read_numbers(mask)[0]).tolist())
+def numbers_in(mask: Path, size: tuple[int, int]) -> set[int]:
+    """The values that occur in a mask; size: (width, height) of its image."""
+    numbers, _ = read_numbers(mask)
+    expect_size(mask, numbers, size[::-1])
+    return set(np.unique(numbers).tolist())
 
 
 def classes_in(masks: Sequence[Path], numbers: Sequence[set[int]]) -> list[int]:
@@ -121,9 +124,9 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
     pairs = list(chain(*parts))
     images, masks = zip(*pairs, strict=True)
     expect_own_masks(pairs)
-    sizes = expect_readable(images)
+    sizes = expect_readable(images, most=math.inf)  # as all masks are
     described = folder / "classes.yaml"
-    in_each = [numbers_in(mask) for mask in masks]
+    in_each = [numbers_in(mask, size) for mask, size in zip(masks, sizes, strict=True)]
     numbers, names = classes_of(folder, masks, in_each)
     if len(names) < 2:
         raise InputError(f"{folders['train'][1]}: one class ({named(names)}), expected at least two")
