@@ -14,6 +14,7 @@ import metamixer
 from metamixer.cli import main
 from metamixer.commands import COMMANDS, TRAINING
 from metamixer.commands.help import options_of
+from metamixer.commands.shared_options import SHARED_OPTIONS
 from metamixer.models.tasks import TASKS
 from metamixer.system.files import free_name
 from metamixer.training.messages import plain
@@ -60,6 +61,11 @@ def test_every_option_is_told_and_every_usual_one_is_there():
         options = {option.name: option for option in options_of(name)}
         assert set(COMMANDS[name].options) <= set(options), name
         assert [key for key, option in options.items() if not option.about] == [], name
+
+
+def test_shared_help_is_of_several_commands():
+    told = [(option.name, option.about) for name in set(COMMANDS) - set(TRAINING) for option in options_of(name)]
+    assert min(map(told.count, SHARED_OPTIONS.items())) > 1
 
 
 def test_every_task_has_its_command():

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from metamixer.cli import main
+from metamixer.commands.picture_files import ImageJob
 from metamixer.commands.picture_files import process_file as upscale_file
 from metamixer.data.images.deep_png import PNG_SIGNATURE
 from metamixer.data.images.lossless import PictureFile, metadata_of, read_picture, write_picture_file
@@ -62,7 +63,7 @@ class TestFiles:
         paths = files(folder)
         assert len(paths) == 11
         for path in paths:
-            upscale_file(upscaler, path, tmp_path / "out" / path.name)
+            upscale_file(upscaler, ImageJob(path, tmp_path / "out" / path.name))
             before, after = read_picture(path), read_picture(tmp_path / "out" / path.name)
             assert after.colour.shape == (40, 60, before.colour.shape[2]), path
             assert after.colour.dtype == before.colour.dtype
@@ -85,7 +86,7 @@ class TestFiles:
     def test_a_palette_becomes_colours(self, folder, tmp_path, upscaler, transparency, expected):
         about = {} if transparency is None else {"transparency": transparency}
         picture("RGB").convert("P").save(folder / "palette.png", **about)
-        upscale_file(upscaler, folder / "palette.png", tmp_path / "palette.png")
+        upscale_file(upscaler, ImageJob(folder / "palette.png", tmp_path / "palette.png"))
         with Image.open(tmp_path / "palette.png") as image:
             assert (image.mode, image.size) == (expected, (60, 40))
 
@@ -105,7 +106,7 @@ class TestFiles:
         xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>'
         form = Image.registered_extensions()[f".{name.split('.')[1]}"]
         write_picture_file(PictureFile(pixels, None, form, xmp=xmp, dpi=(300, 200)), folder / name)
-        upscale_file(upscaler, folder / name, tmp_path / name)
+        upscale_file(upscaler, ImageJob(folder / name, tmp_path / name))
         after = read_picture(tmp_path / name)
         if form != "WEBP":  # which has no resolution
             assert tuple(map(round, after.dpi)) == (300, 200)
@@ -133,7 +134,7 @@ class TestFiles:
         start = content.index(b"eXIf") - 4
         end = start + 12 + struct.unpack(">I", content[start : start + 4])[0]
         (folder / "a.png").write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
-        upscale_file(upscaler, folder / "a.png", tmp_path / "a.png")
+        upscale_file(upscaler, ImageJob(folder / "a.png", tmp_path / "a.png"))
         with Image.open(tmp_path / "a.png") as enlarged:
             assert enlarged.getexif()[0x0112] == 6
 
@@ -168,7 +169,7 @@ def bad_files(folder):
 
 def test_uses_the_first_of_a_cameras_two_images(folder, tmp_path, upscaler):
     picture("RGB").save(folder / "camera.jpg", format="MPO", save_all=True, append_images=[picture("RGB")])
-    upscale_file(upscaler, folder / "camera.jpg", tmp_path / "camera.jpg")
+    upscale_file(upscaler, ImageJob(folder / "camera.jpg", tmp_path / "camera.jpg"))
     with Image.open(tmp_path / "camera.jpg") as image:
         assert (image.format, image.size) == ("JPEG", (60, 40))
 
@@ -177,7 +178,7 @@ def test_names_a_result_too_large_for_its_format_before_the_work(folder, tmp_pat
     Image.new("RGB", (8192, 2)).save(folder / "wide.webp")
     monkeypatch.setattr(upscaler, "enlarge", None)
     with pytest.raises(InputError, match="would be 16384x4 pixels, expected at most 16383 a side, the limit of WEBP"):
-        upscale_file(upscaler, folder / "wide.webp", tmp_path / "wide.webp")
+        upscale_file(upscaler, ImageJob(folder / "wide.webp", tmp_path / "wide.webp"))
 
 
 def test_the_demo_s_photograph_comes_out_better_than_bicubic(tmp_path, monkeypatch, capsys):

@@ -16,24 +16,6 @@ from .commands.help import completing_parser, full_help, function_of, options_of
 from .errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, InputWarning, did_you_mean, printable
 from .system.version import package_version
 
-POSITIONAL = {"images": {"nargs": "+"}, "clouds": {"nargs": "+"}, "networks": {"nargs": "+"}}
-"""Positional arguments that take several words; the others take one."""
-LISTS = {
-    "vs": str,
-    "batch": int,
-    "sizes": int,
-    "backends": str,
-    "precisions": str,
-    "shape": int,
-    "quantiles": float,
-    "known": str,
-    "levels": float,
-    "stages": int,
-    "teacher_stages": int,
-    "missing_values": float,
-}
-"""Options that take several values, with the type of the values: --levels 80 95, or in brackets --levels "[80, 95]"."""
-
 HELP = ("-h", "--help")
 SHELLS = ("bash", "zsh", "fish")
 
@@ -136,12 +118,12 @@ def _call(command: str, words: list[str]) -> None:
     words = _without_negations(_underscored(words), {option.name for option in options if option.default is True})
     _refuse_unknown(command, words, {f"--{option.name}" for option in options if not option.positional})
     parser = ArgumentParser(prog=f"metamixer {command}", exit_on_error=False)
-    lists = {option.name for option in options if option.name in LISTS}
+    lists = {option.name: option.item for option in options if option.item}
     for option in options:
         if option.positional:
-            parser.add_argument(option.name, **POSITIONAL.get(option.name, {}))
-        elif option.name in lists:
-            parser.add_argument(f"--{option.name}", default=list(option.default or ()), type=list[LISTS[option.name]])
+            parser.add_argument(option.name, **({"nargs": "+"} if option.item else {}))
+        elif option.item:
+            parser.add_argument(f"--{option.name}", default=list(option.default or ()), type=list[option.item])
         else:
             required = option.default is Parameter.empty
             default = {"required": True} if required else {"default": option.default}
@@ -203,10 +185,11 @@ def _without_negations(words: Sequence[str], flags: Collection[str]) -> list[str
     return [negations.get(word, word) for word in words]
 
 
-def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
+def _in_one_word(arguments: Sequence[str], lists: Mapping[str, type]) -> list[str]:
     """Join list options: `--levels 80 95`, `--levels=80` and `--levels "[80, 95]"` become `--levels=[80, 95]`.
 
-    Values end at the next option; numbers also end at the first word that isn't a number, such as the table.
+    lists: the type of each option's values. Values end at the next option; numbers also end at the first word that
+    isn't a number, such as the table.
     """
     result, rest = [], list(arguments)
     while rest:
@@ -226,7 +209,7 @@ def _in_one_word(arguments: Sequence[str], lists: Container[str]) -> list[str]:
         if values[0].startswith("["):
             result.append(f"{name}={values[0]}")
             continue
-        text = LISTS[name[2:]] is str
+        text = lists[name[2:]] is str
         while (
             not assigned
             and rest

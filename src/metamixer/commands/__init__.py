@@ -1,4 +1,7 @@
-"""The commands, one file and one function each: the function's keywords are the options, its docstring is the help."""
+"""The commands, one file and one function each: the function's keywords are the options, its docstring is the help.
+
+`shared_options.py` has the help of options that several commands have.
+"""
 
 from dataclasses import dataclass
 

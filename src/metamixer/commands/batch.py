@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import InputError, first_line, printable
 from ..system.files import check_targets, unique_stems
@@ -51,8 +51,11 @@ def plan(
     return jobs, Output(json, sources=inputs, results=results, overwrite=overwrite)
 
 
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
 def run_jobs(
-    jobs: Sequence[Job], out: str | Path, work: Callable[[Job], Any], finish: Callable[[list[Any]], object]
+    jobs: Sequence[AnyJob], out: str | Path, work: Callable[[AnyJob], Any], finish: Callable[[list[Any]], object]
 ) -> None:
     """Do the work of each job, then finish with the results of those that succeeded; raises as `Batch` does."""
     done = []

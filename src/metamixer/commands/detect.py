@@ -9,7 +9,7 @@ from ..system.files import each_once, free_name
 from ..system.json_files import write_json
 from .batch import Job, plan, run_jobs
 from .downloads import origin
-from .engine import predict_files, refuse_with_engine, refuse_without_engine
+from .engine import done_by_engine
 from .output import OWN_CLASSES
 
 TABLE = "detections.json"
@@ -34,21 +34,14 @@ def detect(
     """Detect objects in images and folders; write images with the objects drawn in, and COCO results.
 
     Args:
-        images: image files, folders and https URLs.
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         out: folder for a picture of each image and for detections.json; default: detected, or detected_2 if that
             exists.
         model: a name from `metamixer models`; default: the smallest published network, which is downloaded (339 MB).
         score_threshold: minimum score of an object; the network returns none below 0.05.
-        json: file for the result as JSON; "-" for standard output, without other lines.
-        overwrite: replace existing results.
-        max_pixels: maximum number of pixels; larger images are refused before decoding.
         backend: eager or auto; both mean PyTorch, because no other backend supports this network.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
-        device: the device to compute on, such as cpu or cuda.
-        engine: local, ray or ray:ACTORS, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; the same command continues a stopped job.
-        pictures: with an engine, draw each result too.
+        all others: see shared_options.py.
     """
     from ..data.images.reading import find_images
     from ..predictors.detector import Detector, image_ids
@@ -57,13 +50,10 @@ def detect(
     if not 0 <= score_threshold <= 1:
         raise InputError(f"score_threshold {score_threshold}, expected a number from 0 to 1")
     load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
-    if engine:
-        refuse_with_engine(engine, json=json)
-        options = {"score_threshold": score_threshold}
-        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
-        predict_files(engine, Detector.task, images, out, load=load, options=options, **how)
+    options = {"score_threshold": score_threshold}
+    how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite, "refused": {"json": json}}
+    if done_by_engine(engine, Detector.task, images, out, load=load, options=options, **how):
         return
-    refuse_without_engine(pictures=pictures)
     paths = each_once(find_images(images))
     out = out or free_name("detected", overwrite=overwrite)
     jobs, output = plan(paths, out, endings=lambda path: (".jpg",), tables=(TABLE,), json=json, overwrite=overwrite)
@@ -72,7 +62,7 @@ def detect(
     numbers = dict(zip(paths, image_ids(paths), strict=True))
 
     def find(job: Job) -> dict:
-        found = detector(job.source, score_threshold=score_threshold)
+        found = detector(job.source, **options)
         picture = found.save(job.named(".jpg"))
         output.say(f"{printable(job.source)}: {found}")
         about = {"image_id": numbers[job.source], "picture": picture.name, "folder": str(out)}

@@ -12,25 +12,38 @@ from ..errors import InputError, printable, shown
 PACKAGES = {"local": ("pyarrow", "fsspec"), "ray": ("ray", "pyarrow", "fsspec")}
 """What the engines need, all in the extra `ray`."""
 
+NOTHING: Mapping[str, Any] = {}
 
-def predict_files(
-    engine: str,
+
+def done_by_engine(
+    engine: str | None,
     task: str,
     inputs: Sequence[str],
     out: str | None,
     *,
     load: Mapping[str, Any],
-    options: Mapping[str, Any],
+    options: Mapping[str, Any] = NOTHING,
+    refused: Mapping[str, Any] = NOTHING,
+    pictures: bool,
     overwrite: bool,
     **how: Any,
-) -> None:
-    """Predict images or clouds; load: the predictor's, options: of each prediction, how: of `engine.files.Files`."""
+) -> bool:
+    """Whether --engine is given, which then predicts the images or clouds; without it, the command does.
+
+    load: the predictor's, options: of each prediction, refused: options of the command that an engine doesn't have,
+    how: of `engine.files.Files`.
+    """
+    if not engine:
+        refuse_without_engine(pictures=pictures)
+        return False
+    refuse_with_engine(engine, **refused)
     expect_engine(engine, out)
     from ..engine.files import Files
 
     source = load.get("source")
     load = {**load, "source": os.path.abspath(source) if source and os.path.exists(source) else source}
-    _run(engine, Files(task, inputs, load, options, **how), out, overwrite=overwrite)
+    _run(engine, Files(task, inputs, load, options, pictures=pictures, **how), out, overwrite=overwrite)
+    return True
 
 
 def forecast_tables(

@@ -66,19 +66,17 @@ def forecast(
         levels: coverage in percent of prediction intervals, such as 80 95.
         quantiles: quantiles to add, such as 0.1 0.9; not with scratch.
         positive: clip the forecast and its intervals at zero.
-        json: file for the result as JSON; "-" for standard output, without other lines.
         time: the date column of a wide table, if it isn't named date, ds, time, timestamp or datetime.
         missing_values: numbers that mark a missing value, such as -9999.
         steps: training steps.
         seed: random seed.
         backend: openvino, onnxruntime, compile, eager, or auto for the fastest; for a checkpoint; default: PyTorch.
-        device: the device to compute on, such as cpu or cuda.
-        overwrite: replace existing results.
         engine: local, ray or ray:ACTORS, for a long table of very many series, a URL too: each is forecast
             alone, with results as Parquet in the folder `out`; the same command continues a stopped job.
         fill_gaps: add missing rows to the table, with a warning; --no_fill_gaps refuses such a table.
         known: columns of a wide table that are known in the future; its last rows hold only them. Used for a series
             where they lower the loss on its last rows; only without training.
+        all others: see shared_options.py.
     """
     from ..data.series.frames import plain_rows
     from ..data.series.tables import find_table, read_table

@@ -3,13 +3,14 @@
 import argparse
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import Parameter, signature
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from . import COMMANDS, TRAINING
+from .shared_options import SHARED_OPTIONS
 
 WIDTH = 100
 
@@ -58,6 +59,12 @@ class Option:
         return self.default is False
 
     @property
+    def item(self) -> type | None:
+        """The type of each value where there may be several, such as float in `Sequence[float]`; else None."""
+        kinds = [kind for kind in (self.kind, *get_args(self.kind)) if get_origin(kind) is Sequence]
+        return get_args(kinds[0])[0] if kinds else None
+
+    @property
     def words(self) -> list[str]:
         """The words that it takes as a value, such as auto in `bool | Literal["auto"]`."""
         return [word for part in get_args(self.kind) for word in get_args(part)]
@@ -95,7 +102,7 @@ def function_of(command: str) -> Callable[..., object]:
 def options_of(command: str) -> list[Option]:
     """The options of a command's function; its first parameter is positional."""
     function = function_of(command)
-    told = described(function.__doc__ or "")
+    told = {**SHARED_OPTIONS, **described(function.__doc__ or "")}
     parameters = signature(function).parameters.values()
     return [
         Option(

@@ -1,38 +1,54 @@
-"""What the commands from images to images do with files: where each result goes, and one file's way."""
+"""What the commands from images to images, upscale and restore, do with files."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..data.images.decoding import bomb_guard
+from ..errors import InputError, counted
+from .batch import Job, run_jobs
+from .downloads import origin
+from .output import Output
+from .progress import progress_bar, shown
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from ..data.images.lossless import PictureFile
-    from ..predictors.image_to_image import ImageToImage
+    from ..predictors.image_to_image import ImageToImage, OnTile
 
 
-Job = tuple[Path, Path, Path | None]
-"""An image, the file of its result, and the file of their comparison if one is wanted."""
+@dataclass(frozen=True)
+class ImageJob(Job):
+    """An image and the file of its result; comparison: the file that shows both, if one is wanted."""
+
+    comparison: Path | None = None
 
 
-def plan(images: Sequence[str], out: Path, *, compare: bool, overwrite: bool) -> list[Job]:
-    """The files of each image; raises InputError if two are the same, or one exists or is an input."""
+def plan_images(
+    images: Sequence[str], out: Path, *, compare: bool, json: str | None, overwrite: bool
+) -> tuple[list[ImageJob], Output]:
+    """A job for each image, and the command's output.
+
+    Raises InputError if a result is an input or another result, or exists.
+    """
     from ..data.images.lossless import SUFFIXES
     from ..system.files import check_targets
 
     if is_file_name(out, images):
-        jobs = {out: Path(images[0])}
-        check_suffix(jobs[out], out)
+        sources = {out: Path(images[0])}
+        check_suffix(sources[out], out)
     elif out.suffix.lower() in SUFFIXES and not out.is_dir():
         raise InputError(f"out {str(out)!r}, expected a folder for the results of several images")
     else:
-        jobs = _in_folder(images, out)
-    comparisons = comparisons_of(jobs) if compare else {}
-    check_targets([*jobs, *comparisons.values()], sources=jobs.values(), overwrite=overwrite)
-    return [(source, target, comparisons.get(target)) for target, source in jobs.items()]
+        sources = _in_folder(images, out)
+    comparisons = comparisons_of(sources) if compare else {}
+    results = [*sources, *comparisons.values()]
+    check_targets(results, sources=sources.values(), overwrite=overwrite)
+    jobs = [ImageJob(source, target, comparisons.get(target)) for target, source in sources.items()]
+    return jobs, Output(json, sources=sources.values(), results=results, overwrite=overwrite)
 
 
 def default_out(images: Sequence[str], ending: str, *, overwrite: bool) -> str:
@@ -66,16 +82,16 @@ def _in_folder(images: Sequence[str], out: Path) -> dict[Path, Path]:
     for given in map(Path, images):
         for source in find_images([given]) if given.is_dir() else [given]:
             targets.setdefault(source, out / (source.relative_to(given) if given.is_dir() else source.name))
-    jobs: dict[Path, Path] = {}
+    sources: dict[Path, Path] = {}
     for source in each_once(targets):
         target = targets[source]
-        if target in jobs:
+        if target in sources:
             raise InputError(
-                f"{source}: its result would be {target}, like that of {jobs[target]}, expected images with "
+                f"{source}: its result would be {target}, like that of {sources[target]}, expected images with "
                 "different names"
             )
-        jobs[target] = source
-    return jobs
+        sources[target] = source
+    return sources
 
 
 def comparisons_of(targets: Collection[Path]) -> dict[Path, Path]:
@@ -87,14 +103,36 @@ def comparisons_of(targets: Collection[Path]) -> dict[Path, Path]:
     }
 
 
-def process_file(
-    predictor: "ImageToImage",
-    source: Path,
-    target: Path,
+def process_files(
+    jobs: Sequence[ImageJob],
+    out: str,
+    output: Output,
+    work: Callable[[ImageJob, "OnTile"], dict[str, Any]],
+    next_command: Callable[[list[dict[str, Any]]], str],
     *,
-    comparison: Path | None = None,
-    on_tile: Callable[[int, int], object] | None = None,
-) -> dict[str, Any]:
+    max_pixels: int,
+) -> None:
+    """Do the work of each job, with a progress bar, and end the output with the results; raises as `Batch` does.
+
+    work: from a job and what to call after each tile to the fields of its result; next_command: to suggest, by the
+    results.
+    """
+
+    def process(job: ImageJob) -> dict[str, Any]:
+        with shown(progress, job.source.name) as on_tile:
+            about = work(job, on_tile)
+        return {"image": origin(job.source), "result": str(job.target), **about}
+
+    def finish(done: list[dict[str, Any]]) -> None:
+        files = filter(None, (jobs[0].target, jobs[0].comparison))
+        wrote = files if len(jobs) == 1 else [f"{counted(len(done), 'image')} in {out}"]
+        output.end(done, wrote=wrote, then=next_command(done))
+
+    with bomb_guard(max_pixels), progress_bar() as progress:
+        run_jobs(jobs, out, process, finish)
+
+
+def process_file(predictor: "ImageToImage", job: ImageJob, *, on_tile: "OnTile | None" = None) -> dict[str, Any]:
     """Read an image, process it and write the result in the format of its name.
 
     Returns the result's fields besides its pixels. Raises InputError that names the faulty file.
@@ -103,15 +141,15 @@ def process_file(
     from ..predictors.image_types import changed_file
     from ..system.files import write_picture
 
-    picture = read_picture(source)
-    if target.suffix.lower() != source.suffix.lower():
-        picture = in_format_of(picture, target)
-    check_side(picture, target, scale=predictor.scale)
+    picture = read_picture(job.source)
+    if job.target.suffix.lower() != job.source.suffix.lower():
+        picture = in_format_of(picture, job.target)
+    check_side(picture, job.target, scale=predictor.scale)
     treatment = predictor.treatment(picture, on_tile=on_tile)
     result = changed_file(picture, treatment.change, scale=predictor.scale)
-    write_picture_file(result, target)
-    if comparison:
-        write_picture(comparison, side_by_side(picture, result))
+    write_picture_file(result, job.target)
+    if job.comparison:
+        write_picture(job.comparison, side_by_side(picture, result))
     return treatment.about
 
 

@@ -7,7 +7,7 @@ from ..errors import counted, printable
 from ..system.files import each_once, free_name, write_csv
 from .batch import Job, plan, run_jobs
 from .downloads import origin
-from .engine import predict_files, refuse_with_engine, refuse_without_engine
+from .engine import done_by_engine
 from .output import MORE_VOTES, OWN_CLASSES
 
 
@@ -38,13 +38,8 @@ def points(
             intensity of a lidar.
         votes: number of rotated and scaled views of a cloud that vote, 1 to 13.
         fragments: predict every point instead of one per voxel; slower.
-        json: file for the result as JSON; "-" for standard output, without other lines.
-        overwrite: replace existing results.
         backend: eager or auto; both mean PyTorch, because no other backend supports this network.
-        device: the device to compute on, such as cpu or cuda.
-        engine: local, ray or ray:ACTORS, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; the same command continues a stopped job.
-        pictures: with an engine, draw each result too.
+        all others: see shared_options.py.
     """
     from ..data.points.clouds import find_clouds, read_cloud, source_files
     from ..inference.voting import voting
@@ -53,12 +48,9 @@ def points(
     voting(votes)  # raises InputError for a wrong number
     load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
     options = {"votes": votes, "fragments": fragments}
-    if engine:
-        refuse_with_engine(engine, json=json)
-        how = {"pictures": pictures, "overwrite": overwrite}
-        predict_files(engine, PointSegmenter.task, clouds, out, load=load, options=options, **how)
+    how = {"pictures": pictures, "overwrite": overwrite, "refused": {"json": json}}
+    if done_by_engine(engine, PointSegmenter.task, clouds, out, load=load, options=options, **how):
         return
-    refuse_without_engine(pictures=pictures)
     paths = each_once(find_clouds(clouds))
     out = out or free_name("labeled", overwrite=overwrite)
     how = {"tables": (COUNTS,), "files": source_files, "json": json, "overwrite": overwrite}

@@ -9,7 +9,7 @@ from ..errors import InputError, at_least, printable
 from ..system.files import each_once
 from .batch import Batch
 from .downloads import origin
-from .engine import predict_files, refuse_with_engine, refuse_without_engine
+from .engine import done_by_engine
 from .output import FASTER, OWN_CLASSES, Output
 
 if TYPE_CHECKING:
@@ -38,21 +38,14 @@ def predict(
     """Classify images and folders of images.
 
     Args:
-        images: image files, folders and https URLs.
         model: a name from `metamixer models`, such as ffnet_1 for ImageNet's 1000 classes (downloads 55 MB); default:
             the packaged network, which knows 100 of them.
         checkpoint: a checkpoint of a training run, an exported file, or a published checkpoint, which needs --model.
         top: number of classes per image.
-        json: file for the result as JSON; "-" for standard output, without other lines.
         overwrite: replace an existing file.
         batch_size: images per batch; with an engine always 16.
-        max_pixels: maximum number of pixels; larger images are refused before decoding.
-        device: the device to compute on, such as cpu or cuda.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         out: with an engine, the folder of its results.
-        engine: local, ray or ray:ACTORS, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; the same command continues a stopped job.
-        pictures: with an engine, draw each result too.
+        all others: see shared_options.py.
     """
     from ..data.images.reading import find_images
     from ..predictors.classifier import Classifier
@@ -60,15 +53,12 @@ def predict(
 
     at_least("top", top, 1)
     at_least("batch_size", batch_size, 1)
-    if engine:
-        refuse_with_engine(engine, json=json)
-        load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
-        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
-        predict_files(engine, Classifier.task, images, out, load=load, options={"top": top}, **how)
-        return
-    if out:
+    if out and not engine:
         raise InputError(f"out {out!r} without --engine, expected --json FILE for the result")
-    refuse_without_engine(pictures=pictures)
+    load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
+    how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite, "refused": {"json": json}}
+    if done_by_engine(engine, Classifier.task, images, out, load=load, options={"top": top}, **how):
+        return
     keep_freed_memory()
     paths = each_once(find_images(images))
     output = Output(json, sources=[*paths, *([Path(checkpoint)] if checkpoint else [])], overwrite=overwrite)

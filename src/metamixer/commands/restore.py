@@ -1,17 +1,16 @@
 """metamixer restore"""
 
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import counted, printable
-from .batch import Batch
-from .downloads import origin
-from .engine import predict_files, refuse_with_engine, refuse_without_engine
-from .output import Output
-from .picture_files import default_out, plan, process_file
-from .progress import progress_bar, shown
+from ..data.images.decoding import MAX_PIXELS
+from ..errors import printable
+from .engine import done_by_engine
+from .picture_files import ImageJob, default_out, plan_images, process_file, process_files
+
+if TYPE_CHECKING:
+    from ..predictors.image_to_image import OnTile
 
 
 def restore(
@@ -37,7 +36,6 @@ def restore(
     """Remove noise and JPEG artifacts from images and folders of images, keeping format, bit depth, alpha and profile.
 
     Args:
-        images: image files, folders and https URLs.
         strength: 0 (unchanged) to 1 (fully restored); default: by an estimate of noise and JPEG quality, 0 for a
             clean image.
         scale: 2, 3 or 4: restore and enlarge in one network, which is in the package; default: the checkpoint's, or 1.
@@ -46,46 +44,30 @@ def restore(
         model: a name from `metamixer models`; default: ffnet_restore, which is in the package.
         checkpoint: a checkpoint of a training run, or an exported file.
         compare: also write an image with before and after side by side, named like the result with _compare.jpg.
-        overwrite: replace existing results.
         ensemble: 1, 2, 4 or 8: the mean over as many mirrored and turned images: better, and as many times slower.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
-        max_pixels: maximum number of pixels; larger images are refused before decoding.
-        json: file for the result as JSON; "-" for standard output, without other lines.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         precision: fp32, bf16 or, with a backend, auto for the fastest.
-        device: the device to compute on, such as cpu or cuda.
-        engine: local, ray or ray:ACTORS, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; the same command continues a stopped job.
-        pictures: with an engine, draw each result too.
+        all others: see shared_options.py.
     """
     from ..predictors.restorer import Restorer
 
-    place = {"device": device, "backend": backend, "precision": precision}
-    load = {"model": model, "scale": scale, "strength": strength, "memory": memory, "ensemble": ensemble, **place}
-    if engine:
-        refuse_with_engine(engine, compare=compare, json=json)
-        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
-        predict_files(engine, Restorer.task, images, out, load={"source": checkpoint, **load}, options={}, **how)
+    load = {"source": checkpoint, "model": model, "scale": scale, "strength": strength, "memory": memory}
+    load |= {"ensemble": ensemble, "device": device, "backend": backend, "precision": precision}
+    refused = {"compare": compare, "json": json}
+    how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite, "refused": refused}
+    if done_by_engine(engine, Restorer.task, images, out, load=load, **how):
         return
-    refuse_without_engine(pictures=pictures)
     out = out or default_out(images, "restored", overwrite=overwrite)
-    jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
-    sources, *targets = zip(*jobs, strict=True)
-    results = filter(None, chain(*targets))
-    output = Output(json, sources=sources, results=results, overwrite=overwrite)
-    restorer = Restorer.load(checkpoint, **load)
-    done, written = [], []
-    with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
-        for source, target, comparison in jobs:
-            with batch.file(source), shown(progress, source.name) as show:
-                found = process_file(restorer, source, target, comparison=comparison, on_tile=show)
-                written += [target, comparison] if comparison else [target]
-                estimate, strength = found["estimate"], found["strength"]
-                output.say(f"{printable(source)}: {estimate}, strength {strength:.2f}")
-                about = {"noise": round(estimate.noise, 2), "jpeg_quality": estimate.quality, "strength": strength}
-                done.append({"image": origin(source), "result": str(target), "scale": restorer.scale, **about})
-        if done:
-            then = "--strength 0 to 1 changes the strength" if compare else "add --compare to see before and after"
-            output.end(
-                done, wrote=written if len(jobs) == 1 else [f"{counted(len(done), 'image')} in {out}"], then=then
-            )
+    jobs, output = plan_images(images, Path(out), compare=compare, json=json, overwrite=overwrite)
+    restorer = Restorer.load(**load)
+
+    def restore_file(job: ImageJob, on_tile: "OnTile") -> dict:
+        found = process_file(restorer, job, on_tile=on_tile)
+        noise, quality, used = found["estimate"].noise, found["estimate"].quality, found["strength"]
+        output.say(f"{printable(job.source)}: {found['estimate']}, strength {used:.2f}")
+        return {"scale": restorer.scale, "noise": round(noise, 2), "jpeg_quality": quality, "strength": used}
+
+    def next_command(done: list[dict]) -> str:
+        return "--strength 0 to 1 changes the strength" if compare else "add --compare to see before and after"
+
+    process_files(jobs, out, output, restore_file, next_command, max_pixels=max_pixels)

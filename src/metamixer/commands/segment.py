@@ -9,7 +9,7 @@ from ..system.files import each_once, free_name, write_csv, write_png
 from ..system.json_files import write_json
 from .batch import Job, plan, run_jobs
 from .downloads import origin
-from .engine import predict_files, refuse_with_engine, refuse_without_engine
+from .engine import done_by_engine
 from .output import FASTER, OWN_CLASSES
 
 TABLES = ("areas.json", "areas.csv")
@@ -37,7 +37,6 @@ def segment(
     """Segment images and folders of images; write label PNGs, colored overlays and the areas of classes.
 
     Args:
-        images: image files, folders and https URLs.
         checkpoint: a checkpoint of a training run, or a published one, which needs --model.
         out: folder for NAME_labels.png, NAME_overlay.png, areas.csv and areas.json; default: segmented, or
             segmented_2 if that exists.
@@ -46,32 +45,22 @@ def segment(
         stride: stride of the window in pixels; default: the checkpoint's, else three quarters of the window.
         overlays: also write the colored overlays.
         grey_images: accept gray images as three equal channels instead of refusing them.
-        json: file for the result as JSON; "-" for standard output, without other lines.
-        overwrite: replace existing results.
-        max_pixels: maximum number of pixels; larger images are refused before decoding.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
-        device: the device to compute on, such as cpu or cuda.
-        engine: local, ray or ray:ACTORS, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; the same command continues a stopped job.
-        pictures: with an engine, draw each result too.
+        all others: see shared_options.py.
     """
     from ..data.images.reading import find_images
     from ..predictors.segmenter import Segmenter
     from ..system.allocator import keep_freed_memory
 
     expect_sides(window=window, stride=stride)
-    endings = ("_labels.png", "_overlay.png")[: 1 + overlays]
-    if engine:
-        refuse_with_engine(engine, json=json)
-        load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
-        options = {"window": window, "stride": stride, "grey_images": grey_images}
-        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
-        predict_files(engine, Segmenter.task, images, out, load=load, options=options, **how)
+    load = {"source": checkpoint, "model": model, "device": device, "backend": backend, "precision": precision}
+    options = {"window": window, "stride": stride, "grey_images": grey_images}
+    how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite, "refused": {"json": json}}
+    if done_by_engine(engine, Segmenter.task, images, out, load=load, options=options, **how):
         return
-    refuse_without_engine(pictures=pictures)
     paths = each_once(find_images(images))
     out = out or free_name("segmented", overwrite=overwrite)
+    endings = ("_labels.png", "_overlay.png")[: 1 + overlays]
     jobs, output = plan(paths, out, endings=lambda path: endings, tables=TABLES, json=json, overwrite=overwrite)
     keep_freed_memory()
     segmenter = Segmenter.load(checkpoint, model=model, device=device)

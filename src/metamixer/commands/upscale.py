@@ -2,21 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.images.decoding import MAX_PIXELS, bomb_guard
-from ..errors import InputError, counted, printable
-from .batch import Batch
-from .downloads import origin
-from .engine import predict_files, refuse_with_engine, refuse_without_engine
-from .output import Output
-from .picture_files import default_out, plan, process_file
-from .progress import progress_bar, shown
+from ..data.images.decoding import MAX_PIXELS
+from ..errors import InputError, printable
+from .engine import done_by_engine
+from .picture_files import ImageJob, default_out, plan_images, process_file, process_files
 
 if TYPE_CHECKING:
-    from ..predictors.image_to_image import ImageToImage
+    from ..predictors.image_to_image import ImageToImage, OnTile
 
 KINDS = ("clean", "photo")
 """Kinds of weights: for clean images, and for photographs, whose noise and JPEG blocks they don't enlarge."""
@@ -45,7 +40,6 @@ def upscale(
     """Upscale images and folders of images, keeping format, bit depth, alpha, orientation and color profile.
 
     Args:
-        images: image files, folders and https URLs.
         scale: 2, 3 or 4; default: the checkpoint's, or 2.
         out: file for one image, in the format of its name, or folder for several; default: NAME_upscaled.SUFFIX for
             one image, the folder upscaled for several, with _2 added if that exists.
@@ -54,93 +48,72 @@ def upscale(
         weights: clean or photo, which enlarges neither noise nor JPEG blocks; default: photo for JPEG and lossy WebP
             files and where noise or traces of JPEG are found, clean for others.
         compare: also write an image with bicubic and the network side by side, named like the result with _compare.jpg.
-        overwrite: replace existing results.
         ensemble: 1, 2, 4 or 8: the mean over as many mirrored and turned images: better, and as many times slower.
         memory: limit in MiB of the network's largest tensors; image, result and PyTorch's cache are not included.
-        max_pixels: maximum number of pixels; larger images are refused before decoding.
-        json: file for the result as JSON; "-" for standard output, without other lines.
-        backend: openvino, onnxruntime, compile, eager, or auto for the fastest; default: eager PyTorch.
         precision: fp32, bf16 or, with a backend, auto for the fastest.
-        device: the device to compute on, such as cpu or cuda.
-        engine: local, ray or ray:ACTORS, for very many inputs: also lists (.txt), Parquet files and URLs, with
-            results as Parquet in `out`; the same command continues a stopped job.
-        pictures: with an engine, draw each result too.
+        all others: see shared_options.py.
     """
-    place = {"device": device, "backend": backend, "precision": precision}
-    if engine:
-        from ..models.tasks import SUPER_RESOLUTION
+    from ..predictors.upscaler import Upscaler
 
-        refuse_with_engine(engine, compare=compare, json=json, weights=weights)
-        load = {"source": checkpoint, "model": model, "scale": scale, "memory": memory, "ensemble": ensemble, **place}
-        how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite}
-        predict_files(engine, SUPER_RESOLUTION.name, images, out, load=load, options={}, **how)
+    load = {"source": checkpoint, "model": model, "scale": scale, "memory": memory, "ensemble": ensemble}
+    load |= {"device": device, "backend": backend, "precision": precision}
+    refused = {"compare": compare, "json": json, "weights": weights}
+    how = {"pictures": pictures, "max_pixels": max_pixels, "overwrite": overwrite, "refused": refused}
+    if done_by_engine(engine, Upscaler.task, images, out, load=load, **how):
         return
-    refuse_without_engine(pictures=pictures)
     out = out or default_out(images, "upscaled", overwrite=overwrite)
-    jobs = plan(images, Path(out), compare=compare, overwrite=overwrite)
-    sources, *targets = zip(*jobs, strict=True)
-    results = filter(None, chain(*targets))
-    output = Output(json, sources=sources, results=results, overwrite=overwrite)
-    upscalers = Upscalers.of(weights, checkpoint, model, scale, {"memory": memory, "ensemble": ensemble, **place})
-    upscalers.load(upscalers.kind_by_format(jobs[0][0]))  # so that a wrong option is named before the work
-    done, written = [], []
-    with bomb_guard(max_pixels), progress_bar() as progress, Batch(len(jobs), out) as batch:
-        for source, target, comparison in jobs:
-            with batch.file(source), shown(progress, source.name) as show:
-                kind, why = upscalers.choose(source)
-                upscaler = upscalers.load(kind)
-                about = process_file(upscaler, source, target, comparison=comparison, on_tile=show)
-                written += [target, comparison] if comparison else [target]
-                if "strength" in about and why:
-                    why += f", strength {about['strength']:.2f}"
-                if len(jobs) > 1 or why:
-                    output.say(f"{printable(source)}: {why}" if why else printable(source))
-                told = {"weights": kind} if why else {}
-                done.append({"image": origin(source), "result": str(target), "scale": upscaler.scale, **told})
-        if done:
-            clean = any(each.get("weights") == "clean" for each in done) and weights is None
-            hints = ["add --compare to see it next to bicubic"] * (not compare)
-            hints += ["--weights photo removes noise first"] * clean
-            then = "; ".join(hints)
-            output.end(
-                done, wrote=written if len(jobs) == 1 else [f"{counted(len(done), 'image')} in {out}"], then=then
-            )
+    jobs, output = plan_images(images, Path(out), compare=compare, json=json, overwrite=overwrite)
+    upscalers = Upscalers(weights, load)
+    upscalers.load(upscalers.kind_by_format(jobs[0].source))  # so that a wrong option is named before the work
+
+    def upscale_file(job: ImageJob, on_tile: "OnTile") -> dict:
+        kind, why = upscalers.choose(job.source)
+        upscaler = upscalers.load(kind)
+        about = process_file(upscaler, job, on_tile=on_tile)
+        if "strength" in about and why:
+            why += f", strength {about['strength']:.2f}"
+        if len(jobs) > 1 or why:
+            output.say(f"{printable(job.source)}: {why}" if why else printable(job.source))
+        return {"scale": upscaler.scale, **({"weights": kind} if why else {})}
+
+    def next_command(done: list[dict]) -> str:
+        clean = any(each.get("weights") == "clean" for each in done) and weights is None
+        hints = ["add --compare to see it next to bicubic"] * (not compare)
+        hints += ["--weights photo removes noise first"] * clean
+        return "; ".join(hints)
+
+    process_files(jobs, out, output, upscale_file, next_command, max_pixels=max_pixels)
 
 
 @dataclass
 class Upscalers:
     """The network for each kind of file: a given one for all, or one of each of `KINDS`.
 
-    wanted: the kind that the user asks for; given: whether a network is given instead.
+    wanted: the kind that the user asks for; load_arguments: of the predictors. Raises InputError for an unknown kind
+    of weights or scale.
     """
 
     wanted: str | None
-    given: bool
-    scale: int
     load_arguments: dict[str, Any]
     loaded: dict[str, "ImageToImage"] = field(default_factory=dict)
 
-    @classmethod
-    def of(
-        cls,
-        wanted: str | None,
-        checkpoint: str | None,
-        model: str | None,
-        scale: int | None,
-        settings: dict[str, Any],
-    ) -> "Upscalers":
-        """From the options; raises InputError for an unknown kind of weights or scale."""
+    def __post_init__(self):
         from ..models.ffnet_sr import SCALES
 
-        if wanted not in (None, *KINDS):
-            raise InputError(f"weights {wanted!r}, expected one of {', '.join(KINDS)}")
+        if self.wanted not in (None, *KINDS):
+            raise InputError(f"weights {self.wanted!r}, expected one of {', '.join(KINDS)}")
+        scale = self.load_arguments["scale"]
         if scale not in (None, *SCALES):
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
-        given = checkpoint is not None or model is not None
-        if given and wanted:
-            raise InputError(f"weights {wanted!r} with --model or --checkpoint, expected only one of these options")
-        arguments = {"source": checkpoint, "model": model, "scale": scale, **settings}
-        return cls(wanted, given, 2 if scale is None else scale, arguments)
+        if self.given and self.wanted:
+            raise InputError(
+                f"weights {self.wanted!r} with --model or --checkpoint, expected only one of these options"
+            )
+
+    @property
+    def given(self) -> bool:
+        """Whether the user names a network instead of a kind."""
+        return any(self.load_arguments[name] is not None for name in ("source", "model"))
 
     def kind_by_format(self, source: Path) -> str:
         """The kind of weights for a file, without looking at its pixels."""
@@ -167,8 +140,11 @@ class Upscalers:
         from ..predictors.upscaler import Upscaler
 
         if kind not in self.loaded:
-            arguments = {**self.load_arguments, "scale": self.scale} if kind == "photo" else self.load_arguments
-            self.loaded[kind] = (Restorer if kind == "photo" else Upscaler).load(**arguments)
+            if kind == "photo":
+                scale = self.load_arguments["scale"] or 2
+                self.loaded[kind] = Restorer.load(**{**self.load_arguments, "scale": scale})
+            else:
+                self.loaded[kind] = Upscaler.load(**self.load_arguments)
         return self.loaded[kind]
 
 
