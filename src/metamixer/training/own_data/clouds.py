@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ...data.held_out import at_least_two, split
 from ...data.points.clouds import find_clouds, read_cloud
 from ...data.points.description import read_labels
 from ...errors import InputError
 from ...models.tasks import POINTS
 from ...system.files import write_text
-from .understood import OwnData, at_least_two, named, split, write_split
+from .understood import OwnData, named, write_split
 
 SUFFIXES = (".ply", ".las", ".laz", ".npz")
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ...data.detection.coco_json import load_coco, read_coco
+from ...data.held_out import at_least_two
 from ...errors import InputError, InputWarning, counted, first_line
 from ...models.tasks import DETECTION
 from ...system.files import write_text
+from ..run_folder import list_split
 from .images import expect_readable
 from .stratified import stratified_split
-from .understood import OwnData, at_least_two, list_split, named, write_split
+from .understood import OwnData, named, write_split
 
 
 def coco_files(folder: Path) -> list[Path]:

@@ -1,25 +1,18 @@
 """The description of a folder of data, and its split into training and validation."""
 
 import filecmp
-import json
 import os
-import random
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ...errors import InputError
 from ...models.tasks import TaskSpec
-from ...system.files import write_text
-from ..run_folder import SPLIT
+from ..run_folder import SPLIT, list_split
 
-HELD_BACK = 0.2
-"""Fraction of each class that is held out for validation."""
-
-Item = TypeVar("Item")
 Arguments = dict[str, Any]
 
 
@@ -51,25 +44,6 @@ class OwnData:
     trainer: Arguments = field(default_factory=dict)
     most_epochs: int = 100
     for_epochs: Callable[[int], Arguments] = lambda epochs: {}
-
-
-def held_back(count: int) -> int:
-    """The number of items held out for validation; both splits get at least one."""
-    return min(max(round(count * HELD_BACK), 1), count - 1)
-
-
-def split(items: Sequence[Item], seed: int) -> tuple[list[Item], list[Item]]:
-    """Items for training and items for validation, determined by the seed."""
-    shuffled = list(items)
-    random.Random(seed).shuffle(shuffled)
-    count = held_back(len(shuffled))
-    return sorted(shuffled[count:]), sorted(shuffled[:count])
-
-
-def list_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> None:
-    """Write the files of each split to split.json, by paths that are the same from every working directory."""
-    files = {name: [str(file.parent.resolve() / file.name) for file in part] for name, part in parts.items()}
-    write_text(out / SPLIT, json.dumps(files, indent=1))
 
 
 def write_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> Path:
@@ -115,9 +89,3 @@ def place(file: Path, target: Path) -> None:
 def named(names: Sequence[str], most: int = 5) -> str:
     """The first names, separated by commas."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-
-
-def at_least_two(count: int, what: str) -> None:
-    """Raise InputError for too few items to split into training and validation."""
-    if count < 2:
-        raise InputError(f"{what}: found {count}, expected at least 2: one for training, one for validation")
