@@ -1,6 +1,7 @@
 """Labeled point clouds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,18 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ...data.images.splits import SPLITS
 from ...data.points.clouds import find_clouds, read_cloud
-from ...data.points.description import read_labels
-from ...errors import InputError
+from ...data.points.description import CloudDescription, read_description
+from ...errors import InputError, counted
 from ...models.tasks import POINTS
 from ...system.files import write_text
-from .understood import OwnData, at_least_two, named, split, write_split
+from .understood import LEFT_OUT, OwnData, at_least_two, named, split, write_split
 
 SUFFIXES = (".ply", ".las", ".laz", ".npz")
+
+FOLDERS = {"train": SPLITS[0], "val": SPLITS[1], "test": ("test", "testing")}
+"""Names of the folders of each split."""
 
 
 def has_clouds(folder: Path) -> bool:
@@ -23,38 +28,108 @@ def has_clouds(folder: Path) -> bool:
     return any(file.suffix.lower() in SUFFIXES or file.name == "coord.npy" for file in folder.rglob("*"))
 
 
-def named_labels(file: Path, labels: set[int]) -> tuple[dict[int, str], list[int]]:
-    """The names of the labels and the ignored ones, as a YAML file in the folder says, else the numbers as names."""
-    if not file.exists():
+def described(folder: Path) -> CloudDescription | None:
+    """What clouds.yaml in the folder says of labels and splits, if there is one."""
+    file = folder / "clouds.yaml"
+    return read_description(file, needed=("classes",)) if file.exists() else None
+
+
+def given_splits(folder: Path, description: CloudDescription | None) -> tuple[dict[str, list[Path]], str]:
+    """The clouds of the splits that clouds.yaml lists, else of folders such as train and val, and which of both."""
+    listed, source = dict(description.splits) if description else {}, "clouds.yaml"
+    if not listed:
+        there = {
+            name: next((each for each in names if (folder / each).is_dir()), "") for name, names in FOLDERS.items()
+        }
+        listed = {name: [each] for name, each in there.items() if each}
+        source = f"folders {', '.join(filter(None, there.values()))}"
+    splits = {name: find_clouds([str(folder / file) for file in files]) for name, files in listed.items()}
+    place: dict[Path, str] = {}
+    for name, paths in splits.items():
+        for path in paths:
+            if (other := place.setdefault(path.resolve(), name)) != name:
+                raise InputError(f"{path}: in {other} and {name} by {source}, expected it in one of them")
+    return splits, source
+
+
+@dataclass(frozen=True)
+class Division:
+    """The clouds of each split.
+
+    left_out: the folder's clouds that are neither in train nor in val; given: by the user; how: in words.
+    """
+
+    train: list[Path]
+    val: list[Path]
+    test: list[Path]
+    left_out: list[Path]
+    given: bool
+    how: str
+
+    @property
+    def used(self) -> list[Path]:
+        return [*self.train, *self.val]
+
+
+def divide(folder: Path, description: CloudDescription | None, seed: int) -> Division:
+    """The user's splits; without `train`, it is all other clouds; without `val`, it is a random fifth of `train`."""
+    splits, source = given_splits(folder, description)
+    test, val = splits.get("test", []), splits.get("val", [])
+    clouds = find_clouds([str(folder)])
+    train = splits.get("train") or without(clouds, [*test, *val])
+    if not train:
+        raise InputError(f"{folder}: no clouds to train on but those for validation and test ({source})")
+    how = f"{len(val)} of them for validation"
+    if not val:
+        at_least_two(len(train), f"{folder}: clouds")
+        train, val = split(train, seed)
+        how = f"{len(val)} held out for validation at random"
+    left_out = without(clouds, [*train, *val])
+    how += f", {len(left_out)} left out" if left_out else ""
+    how += f" ({source})" if splits else ""
+    return Division(train, val, test, left_out, given=bool(splits), how=how)
+
+
+def without(paths: Sequence[Path], others: Sequence[Path]) -> list[Path]:
+    """The paths that aren't among the others."""
+    elsewhere = {path.resolve() for path in others}
+    return [path for path in paths if path.resolve() not in elsewhere]
+
+
+def named_labels(
+    file: Path, labels: set[int], description: CloudDescription | None
+) -> tuple[dict[int, str], list[int]]:
+    """The names of the labels and the ignored ones, as the YAML file says, else the numbers as names."""
+    if description is None:
         return {label: str(label) for label in sorted(labels)}, []
-    names, ignored = read_labels(file)
+    names, ignored = description.classes, description.ignored
     unknown = sorted(labels - {*names, *ignored})
     if unknown:
         raise InputError(f"{file}: no name of label {unknown[0]}, expected one for each label in the clouds")
-    return names, [label for label in ignored if label >= 0]
+    return dict(names), [label for label in ignored if label >= 0]
 
 
-def prepare_clouds(
-    out: Path, *, parts: Mapping[str, Sequence[Path]], about: Mapping[str, Any], features: Sequence[str]
-) -> dict:
+def prepare_clouds(out: Path, *, division: Division, about: Mapping[str, Any], features: Sequence[str]) -> dict:
     """Write the clouds.yaml of a split, with what is known `about` its labels, and return the data's options."""
-    paths = {kind: [str(path.resolve()) for path in part] for kind, part in parts.items()}
-    root = write_split(out, parts)
+    parts = {"train": division.train, "val": division.val}
+    root = write_split(out, {**parts, LEFT_OUT: division.left_out} if division.given else parts)
+    listed = {**parts, "test": division.test} if division.test else parts
+    paths = {name: [str(path.resolve()) for path in part] for name, part in listed.items()}
     write_text(root / "clouds.yaml", yaml.safe_dump({**about, **paths}))
     return {
         "description": str(root / "clouds.yaml"),
         "preprocessing": {"grid_size": 0.1, "features": list(features)},
         "augmentation": {"mix": 0.0, "crop": 20000},
-        "batch_size": min(2, len(parts["train"])),
+        "batch_size": min(2, len(division.train)),
     }
 
 
 def understand_clouds(folder: Path, seed: int) -> OwnData:
-    paths = find_clouds([str(folder)])
-    at_least_two(len(paths), f"{folder}: clouds")
+    description = described(folder)
+    division = divide(folder, description, seed)
     labels: set[int] = set()
-    coloured, points = True, []
-    for path in paths:
+    coloured, points = True, 0
+    for path in division.used:
         cloud = read_cloud(path)
         if cloud.labels is None:
             raise InputError(
@@ -62,21 +137,18 @@ def understand_clouds(folder: Path, seed: int) -> OwnData:
             )
         labels |= set(np.unique(cloud.labels[cloud.labels >= 0]).tolist())
         coloured &= cloud.colours is not None
-        points.append(len(cloud))
-    names, ignored = named_labels(folder / "clouds.yaml", labels)
+        points += len(cloud)
+    names, ignored = named_labels(folder / "clouds.yaml", labels, description)
     if len(names) < 2:
         raise InputError(f"{folder}: one class in all clouds ({named([*names.values()])}), expected at least two")
     features = ["position", "colour"] if coloured else ["position"]
-    train, val = split(paths, seed)
-
     about = {"classes": names, "ignored": ignored}
-    prepare = partial(prepare_clouds, parts={"train": train, "val": val}, about=about, features=features)
     return OwnData(
         task=POINTS,
-        understood=f"{len(paths)} clouds with {sum(points):,} points of {len(names)} classes, {len(val)} held out for "
-        "validation; trains a point segmenter",
-        items=len(train),
-        val_items=len(val),
+        understood=f"{counted(len(division.used), 'cloud')} with {points:,} points of {len(names)} classes, "
+        f"{division.how}; trains a point segmenter",
+        items=len(division.train),
+        val_items=len(division.val),
         network="ffnet_3d_nano",
         model_class="PointSegmentation",
         model={
@@ -85,6 +157,6 @@ def understand_clouds(folder: Path, seed: int) -> OwnData:
             "optimization": {"lr": 4e-3, "block_lr": 4e-3, "weight_decay": 0.02, "warmup": 0.1},
         },
         data_class="CloudData",
-        prepare=prepare,
+        prepare=partial(prepare_clouds, division=division, about=about, features=features),
         trainer={"gradient_clip_val": 10.0},
     )

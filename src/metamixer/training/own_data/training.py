@@ -29,7 +29,7 @@ from ..recipe_checks import unnamed
 from ..run_folder import CHECKPOINTS, RECIPE, SPLIT, TUNING, keep_earlier_run, locked
 from .kinds import understand
 from .start import Start, find_start
-from .understood import OwnData, expect_split_of
+from .understood import OwnData, as_in_run
 
 MOST_MINUTES = 60 * 24 * 365
 
@@ -125,7 +125,7 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     data = understand(path, seed)
     if kind != data.data_class:
         raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
-    expect_split_of(data, path, Path(out))
+    data = as_in_run(data, path, Path(out))
     if epochs is not None and epochs < (done := read_torch_file(last).get("epoch", 0) + 1):
         raise InputError(f"epochs {epochs}, expected at least {done}, which the run in {out} has already")
     changes = options_for(data, epochs) if epochs else []

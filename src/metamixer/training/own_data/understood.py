@@ -1,23 +1,26 @@
 """The description of a folder of data, and its split into training and validation."""
 
-import filecmp
 import json
 import os
 import random
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...errors import InputError
+from ...errors import InputError, InputWarning, counted
 from ...models.tasks import TaskSpec
 from ...system.files import write_text
 from ..run_folder import SPLIT
 
 HELD_BACK = 0.2
 """Fraction of each class that is held out for validation."""
+
+LEFT_OUT = "left_out"
+"""Key of split.json for files in neither part of a split that the user gave, such as those for a test."""
 
 Item = TypeVar("Item")
 Arguments = dict[str, Any]
@@ -80,22 +83,44 @@ def write_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> Path:
     return folder
 
 
-def expect_split_of(data: OwnData, path: str | Path, out: Path) -> None:
-    """Raise InputError unless the data has the files of the run in `out`, in the same splits.
+def as_in_run(data: OwnData, path: str | Path, out: Path) -> OwnData:
+    """The data in the split of the run in `out`; raises InputError unless the run started with these files.
 
-    Runs of earlier versions, which have no folder `data_N`, listed their files in another way: they aren't compared.
+    Runs of earlier versions split clouds at random where the user gave a split, and keep theirs. Those without a folder
+    `data_N` listed their files in another way: they aren't compared.
     """
     if next(out.glob("data_*"), None) is None:
-        return
-    file = out / SPLIT
+        return data
     with tempfile.TemporaryDirectory() as folder:
         data.prepare(Path(folder))
-        same = file.is_file() and filecmp.cmp(Path(folder, SPLIT), file, shallow=False)
-    if not same:
+        now = read_split(Path(folder, SPLIT))
+    started = read_split(file := out / SPLIT)
+    if all(started.get(name) == part for name, part in now.items() if name != LEFT_OUT):
+        return data
+    earlier = LEFT_OUT in now and LEFT_OUT not in started
+    if not (earlier and files_of(now) == files_of(started)):
         raise InputError(
             f"{path}: not the data that the run in {out} started with (its files are in {file}), expected it unchanged "
             "to resume; train without --resume"
         )
+    warnings.warn(f"{out}: the run keeps its split ({file}), which {path} differs from", InputWarning, stacklevel=3)
+    train, val = len(started["train"]), len(started["val"])
+    how = f"{counted(train + val, 'file')}, {val} of them for validation by {file}"
+    return replace(data, understood=how, items=train, val_items=val)
+
+
+def read_split(file: Path) -> dict[str, Any]:
+    """The content of a split.json; nothing if it can't be read."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def files_of(content: Mapping[str, Any]) -> set[str]:
+    """The files of all parts, and those left out."""
+    return {str(file) for files in content.values() if isinstance(files, list) for file in files}
 
 
 def place(file: Path, target: Path) -> None:
