@@ -11,20 +11,21 @@ import torch
 import yaml
 
 import metamixer
-from metamixer.checkpoints.ours import load_checkpoint, load_initial
+from metamixer.checkpoints.ours import load_checkpoint, load_initial, network_info, save_network
 from metamixer.checkpoints.reached import reached
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.models.tasks import TASKS
 from metamixer.predictors.own_data import training as own_training
 from metamixer.predictors.own_data.training import Trained, run_folder
+from metamixer.tasks.classification import Classification
 from metamixer.tasks.detection import Detection
 from metamixer.training.command_line import TrainingCLI
 from metamixer.training.own_data import training
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.start import find_start
 from metamixer.training.own_data.training import recipe_of
-from own_folders import write_classes, write_coco, write_large
+from own_folders import write_classes, write_clouds, write_coco, write_large, write_masks
 
 
 def test_training_ends_with_the_figure_the_path_and_the_next_command(tmp_path, capfd):
@@ -34,8 +35,10 @@ def test_training_ends_with_the_figure_the_path_and_the_next_command(tmp_path, c
     lines = capfd.readouterr().out.splitlines()
     best = tmp_path / "run" / "best.ckpt"
     assert any("10 images in 2 classes (blue, red)" in line for line in lines)
-    start = "training ffnet_nano from ffnet_nano_mini_imagenet.safetensors: 1 epoch(, in bfloat16)?; the run is in"
-    assert any(re.search(start, line) for line in lines)
+    start = (
+        "training ffnet_nano from ffnet_nano_mini_imagenet.safetensors with a new class layer: 1 epoch(, in bf.*)?; "
+    )
+    assert any(re.search(f"{start}the run is in", line) for line in lines)
     assert f"weights in {best}" in lines[-2] and re.match(r"top-1 accuracy \d+\.\d % on the validation", lines[-2])
     assert lines[-1] == f"next: metamixer predict IMAGES --checkpoint {best}"
     assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["model"]["init_args"]["num_classes"] == 2
@@ -127,6 +130,32 @@ def test_a_detector_starts_on_the_packaged_backbone(tmp_path):
     ours = detector.network.pyramid.backbone.model.state_dict()
     stem = [name for name in packaged if name.startswith("stem.")]
     assert stem and all(torch.equal(ours[name], packaged[name]) for name in stem)
+
+
+@pytest.mark.parametrize(
+    ("write", "names"),
+    [(write_classes, ["blue", "red"]), (write_masks, ["0", "3"]), (write_coco, ["tile"]), (write_clouds, ["0", "1"])],
+)
+def test_the_class_layer_is_kept_for_the_same_classes_alone(write, names, tmp_path):
+    data = understand(write(tmp_path / "data"))
+    model_args = {"in_chans": 3} if write is write_clouds else {}
+    for number, (known, new) in enumerate([(names, None), ([*names, "x"], True), (None, True)]):
+        info = network_info(data.network, model_args, task=data.task.name, classes=known)
+        file = tmp_path / f"{number}.safetensors"
+        save_network(torch.nn.Linear(1, 1), info, file)
+        recipe = recipe_of(data, find_start(data, str(file)), tmp_path / "run", tmp_path / f"data_{number}", seed=1)
+        assert recipe["model"]["init_args"].get("new_classifier") is new
+        assert training.class_layer(recipe) == (" with a new class layer" if new else " with its class layer")
+
+
+def test_a_training_on_the_same_classes_starts_with_their_layer(tmp_path):
+    data, file = understand(write_classes(tmp_path / "data", count=2, side=40)), tmp_path / "mine.safetensors"
+    network = metamixer.create_model("ffnet_nano", num_classes=2)
+    info = network_info("ffnet_nano", {"num_classes": 2}, task="classification", classes=["blue", "red"])
+    save_network(network, info, file)
+    recipe = recipe_of(data, find_start(data, str(file)), tmp_path / "run", tmp_path / "data_1", seed=1)
+    task = Classification(**{**recipe["model"]["init_args"], "optimization": None})
+    assert torch.equal(task.network.get_classifier().weight, network.get_classifier().weight)
 
 
 def test_scratch_is_a_random_initialization(tmp_path):

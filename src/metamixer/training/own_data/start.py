@@ -1,13 +1,15 @@
 """The network that one's own data is trained on, and the weights it starts from."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ... import data as data_modules
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
-from ...errors import InputError
+from ...errors import InputError, InputWarning
 from .understood import OwnData
 
 SCRATCH = "scratch"
@@ -19,11 +21,16 @@ DATAS_OWN = ("num_classes", "in_chans", "variables", "lookback", "horizon", "sca
 
 @dataclass(frozen=True)
 class Start:
-    """A network and its initial weights; file: None for a random initialization, except of a pretrained backbone."""
+    """A network and its initial weights.
+
+    file: None for a random initialization, except of a pretrained backbone; classes: names of the classes that the
+    weights in the file know.
+    """
 
     model: str
     model_args: Mapping[str, Any]
     file: Path | None = None
+    classes: Sequence[str] | None = None
     pretrained_backbone: bool = False
 
     def __str__(self) -> str:
@@ -59,4 +66,13 @@ def start_of(file: Path, data: OwnData) -> Start | None:
     fixed = ("in_chans", "variables", "lookback", "horizon", "scale")
     if any(own[key] != info["model_args"][key] for key in fixed if key in own and key in info["model_args"]):
         return None
-    return Start(info["model"], {k: v for k, v in info["model_args"].items() if k not in DATAS_OWN}, file)
+    model_args = {key: value for key, value in info["model_args"].items() if key not in DATAS_OWN}
+    return Start(info["model"], model_args, file, info["classes"])
+
+
+def class_names(data: OwnData, arguments: Mapping[str, Any]) -> list[str] | None:
+    """The classes of the data module with these keywords, in the order of the network's."""
+    plain = {key: value for key, value in arguments.items() if not isinstance(value, Mapping)}  # not its dataclasses
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # of what is left out: training warns of it
+        return getattr(data_modules, data.data_class)(**plain).classes

@@ -28,7 +28,7 @@ from ..command_line import TrainingCLI, run
 from ..recipe_checks import unnamed
 from ..run_folder import CHECKPOINTS, RECIPE, SPLIT, TUNING, keep_earlier_run, locked
 from .kinds import understand
-from .start import Start, find_start
+from .start import Start, class_names, find_start
 from .understood import OwnData, as_in_run
 
 MOST_MINUTES = 60 * 24 * 365
@@ -88,8 +88,8 @@ def fit(
         with removed_where_it_fails(folder):
             recipe = recipe_of(data, start_kept(start, out, folder), out, folder, seed=seed)
             epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
-        begun = f"training {start}: {counted(epochs, 'epoch')}{length}{precision_named(recipe)}; the run is in {out}"
-        print(printable(begun), flush=True)
+        begun = f"training {start}{class_layer(recipe)}: {counted(epochs, 'epoch')}{length}{precision_named(recipe)}"
+        print(printable(f"{begun}; the run is in {out}"), flush=True)
         steps = epochs * steps_per_epoch(data, recipe)
         if steps < FEW_STEPS:
             more = f"only {counted(steps, 'training step')}, expected a weak network; increase --minutes or --epochs"
@@ -192,7 +192,7 @@ def recipe_of(data: OwnData, start: Start, out: Path, folder: Path, *, seed: int
         model["pretrained_backbone"] = True
     if start.file is not None:
         model["initial"] = str(start.file.resolve())
-        if "num_classes" in data.model:
+        if "num_classes" in data.model and class_names(data, arguments) != start.classes:
             model["new_classifier"] = True
     return {
         "seed_everything": seed,
@@ -208,6 +208,14 @@ def fastest_precision(task: str) -> dict[str, str]:
     cuda = torch.cuda.is_available()
     here = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else computes_bfloat16()
     return {"precision": "bf16-mixed"} if here and TASKS[task].faster_in_bfloat16 else {}
+
+
+def class_layer(recipe: Mapping[str, Any]) -> str:
+    """Which class layer a training from weights starts with, for the line that announces it."""
+    model = recipe["model"]["init_args"]
+    if "initial" not in model or "num_classes" not in model:
+        return ""
+    return " with a new class layer" if model.get("new_classifier") else " with its class layer"
 
 
 def precision_named(recipe: Mapping[str, Any]) -> str:
