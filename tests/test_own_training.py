@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import yaml
 
 import metamixer
 from metamixer.checkpoints.ours import load_checkpoint, load_initial, network_info, save_network
+from metamixer.checkpoints.packaged import packaged_weights
 from metamixer.checkpoints.reached import reached
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
@@ -156,6 +158,29 @@ def test_a_training_on_the_same_classes_starts_with_their_layer(tmp_path):
     recipe = recipe_of(data, find_start(data, str(file)), tmp_path / "run", tmp_path / "data_1", seed=1)
     task = Classification(**{**recipe["model"]["init_args"], "optimization": None})
     assert torch.equal(task.network.get_classifier().weight, network.get_classifier().weight)
+
+
+def test_a_training_starts_from_a_run_folder_or_packaged_weights(tmp_path):
+    data = understand(write_classes(tmp_path / "data"))
+    packaged = packaged_weights("ffnet_nano.mini_imagenet")
+    assert find_start(data, "ffnet_nano") == find_start(data, "ffnet_nano.mini_imagenet") == find_start(data, None)
+    (tmp_path / "run").mkdir()
+    shutil.copy(packaged, tmp_path / "run" / "best.safetensors")
+    assert find_start(data, str(tmp_path / "run")).file == tmp_path / "run" / "best.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("initial", "message"),
+    [
+        ("ffnet_1", "initial ffnet_1, expected scratch, a checkpoint, the folder of a run, or the name of packaged"),
+        ("ffnet_nono", "initial ffnet_nono, expected scratch, a checkpoint, the folder of a run, or the name of"),
+        ("ffnet_sr_nano", "initial ffnet_sr_nano, expected scratch or an unfused checkpoint for classification"),
+        ("missing.ckpt", "missing.ckpt: no such file"),
+    ],
+)
+def test_a_wrong_start_is_one_line(initial, message, tmp_path):
+    with pytest.raises(InputError, match=f"^{message}"):
+        find_start(understand(write_classes(tmp_path / "data")), initial)
 
 
 def test_scratch_is_a_random_initialization(tmp_path):

@@ -9,7 +9,10 @@ from typing import Any
 from ... import data as data_modules
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
+from ...checkpoints.source import found_weights, is_name
 from ...errors import InputError, InputWarning
+from ...zoo.files import source_of
+from ...zoo.weights import find_weights
 from .understood import OwnData
 
 SCRATCH = "scratch"
@@ -44,7 +47,7 @@ def find_start(data: OwnData, initial: str | None) -> Start:
     if initial == SCRATCH:
         return Start(data.network, data.network_args)
     if initial is not None:
-        start = start_of(Path(initial), data)
+        start = start_of(checkpoint_at(initial), data)
         if start is None:
             raise InputError(
                 f"initial {initial}, expected {SCRATCH} or an unfused checkpoint for {data.task.name} with the inputs "
@@ -55,6 +58,20 @@ def find_start(data: OwnData, initial: str | None) -> Start:
     fitting = (start_of(file, data) for file in files)
     scratch = Start(data.network, data.network_args, pretrained_backbone=data.on_backbone)
     return next((start for start in fitting if start), scratch)
+
+
+def checkpoint_at(initial: str | Path) -> Path:
+    """The file of `initial`: a checkpoint, the best one of a run folder, or packaged weights by name."""
+    source = found_weights(initial)
+    if not is_name(source):
+        return Path(source)
+    weights = find_weights(str(source))
+    if weights is None or not weights.packaged:
+        raise InputError(
+            f"initial {initial}, expected {SCRATCH}, a checkpoint, the folder of a run, or the name of packaged "
+            "weights, which metamixer models lists"
+        )
+    return Path(source_of(weights))
 
 
 def start_of(file: Path, data: OwnData) -> Start | None:
