@@ -108,7 +108,7 @@ def test_a_run_on_clouds_that_ignored_their_split_is_resumed_in_its_own(tmp_path
     (tmp_path / "run" / "split.json").write_text(json.dumps(earlier))
     with pytest.warns(InputWarning, match=r"run: the run keeps its split \(.*split\.json\), which .*farm differs from"):
         assert metamixer.train(root, out=tmp_path / "run", resume=True).val_items == 2
-    assert "9 files, 2 of them for validation by" in capsys.readouterr().out
+    assert "9 files, 2 of them for validation (split.json)" in capsys.readouterr().out
     write_clouds(root / "more")
     with pytest.raises(InputError, match="farm: not the data that the run in"):
         metamixer.train(root, out=tmp_path / "run", resume=True)

@@ -140,9 +140,9 @@ def test_a_detector_starts_on_the_packaged_backbone(tmp_path):
 )
 def test_the_class_layer_is_kept_for_the_same_classes_alone(write, names, tmp_path):
     data = understand(write(tmp_path / "data"))
-    model_args = {"in_chans": 3} if write is write_clouds else {}
+    seen = {"preprocessing": {"features": ["position"]}} if write is write_clouds else {}
     for number, (known, new) in enumerate([(names, None), ([*names, "x"], True), (None, True)]):
-        info = network_info(data.network, model_args, task=data.task.name, classes=known)
+        info = network_info(data.network, {}, task=data.task.name, classes=known, **seen)
         file = tmp_path / f"{number}.safetensors"
         save_network(torch.nn.Linear(1, 1), info, file)
         recipe = recipe_of(data, find_start(data, str(file)), tmp_path / "run", tmp_path / f"data_{number}", seed=1)
@@ -181,6 +181,41 @@ def test_a_training_starts_from_a_run_folder_or_packaged_weights(tmp_path):
 def test_a_wrong_start_is_one_line(initial, message, tmp_path):
     with pytest.raises(InputError, match=f"^{message}"):
         find_start(understand(write_classes(tmp_path / "data")), initial)
+
+
+SEEN = ("position", "colour", "normal")
+LIDAR = "ffnet_3d_nano_semantickitti"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "initial", "started", "features", "in_chans"),
+    [
+        ({}, None, "scratch", ["position"], 3),
+        ({"intensity": 0.5}, None, f"{LIDAR}.safetensors", ["height", "intensity"], 2),
+        ({"intensity": 0.5}, "scratch", "scratch", ["position", "intensity"], 4),
+        ({"intensity": 0.0}, None, "scratch", ["position"], 3),
+        ({"normal": [0, 0, 1], "intensity": 0.5, "color": [9, 9, 9]}, None, "scratch", [*SEEN, "intensity"], 10),
+        ({"normal": [0, 0, 1], "color": [9, 9, 9]}, None, "scratch", [*SEEN], 9),
+        ({"intensity": 0.5, "color": [9, 9, 9]}, LIDAR, f"{LIDAR}.safetensors", ["height", "intensity"], 2),
+    ],
+)
+def test_clouds_train_on_what_all_of_them_have(attributes, initial, started, features, in_chans, tmp_path):
+    data = understand(write_clouds(tmp_path / "data", **attributes))
+    start = find_start(data, initial)
+    assert str(start) == f"ffnet_3d_nano from {started}"
+    recipe = recipe_of(data, start, tmp_path / "run", tmp_path / "data_1", seed=0)
+    assert recipe["data"]["init_args"]["preprocessing"]["features"] == features
+    assert recipe["data"]["init_args"]["preprocessing"].get("centred", True) == ("position" in features)
+    assert training.features_named(recipe) == f" on {', '.join(features)}"
+    assert recipe["model"]["init_args"]["model_args"]["in_chans"] == in_chans
+
+
+def test_a_start_that_needs_more_than_the_clouds_have_is_refused(tmp_path):
+    data = understand(write_clouds(tmp_path / "data"))
+    with pytest.raises(
+        InputError, match="initial of a network that uses height, intensity, expected one without inten"
+    ):
+        find_start(data, LIDAR)
 
 
 def test_scratch_is_a_random_initialization(tmp_path):

@@ -10,8 +10,9 @@ import numpy as np
 import yaml
 
 from ...data.images.splits import SPLITS
-from ...data.points.clouds import find_clouds, read_cloud
+from ...data.points.clouds import Cloud, find_clouds, read_cloud
 from ...data.points.description import CloudDescription, read_description
+from ...data.points.voxelization import FEATURES, PointPreprocessing
 from ...errors import InputError, counted
 from ...models.tasks import POINTS
 from ...system.files import write_text
@@ -109,6 +110,28 @@ def named_labels(
     return dict(names), [label for label in ignored if label >= 0]
 
 
+def attributes(cloud: Cloud) -> set[str]:
+    """What a cloud has; zeros alone are none: LAS files always have an intensity, and often have empty colors."""
+    return {"coordinates", *(kind for kind, values in cloud.arrays().items() if values.any())}
+
+
+def inputs_for(info: Mapping[str, Any], requested: bool, *, known: set[str]) -> dict | None:
+    """The preprocessing of a checkpoint, whose network sees `known`, the attributes of all clouds.
+
+    None if it sees less, unless the checkpoint is `requested`. Raises InputError if a requested one needs more.
+    """
+    if not info["preprocessing"]:
+        return None
+    preprocessing = PointPreprocessing.from_dict(info["preprocessing"])
+    needed = {FEATURES[name][0] for name in preprocessing.features}
+    if requested and not needed <= known:
+        raise InputError(
+            f"initial of a network that uses {', '.join(preprocessing.features)}, expected one without "
+            f"{min(needed - known)}, which not all clouds have"
+        )
+    return {"preprocessing": preprocessing.as_dict()} if requested or needed == known else None
+
+
 def prepare_clouds(out: Path, *, division: Division, about: Mapping[str, Any], features: Sequence[str]) -> dict:
     """Write the clouds.yaml of a split, with what is known `about` its labels, and return the data's options."""
     parts = {"train": division.train, "val": division.val}
@@ -128,7 +151,7 @@ def understand_clouds(folder: Path, seed: int) -> OwnData:
     description = described(folder)
     division = divide(folder, description, seed)
     labels: set[int] = set()
-    coloured, points = True, 0
+    known, points = {kind for kind, *_ in FEATURES.values()}, 0
     for path in division.used:
         cloud = read_cloud(path)
         if cloud.labels is None:
@@ -136,12 +159,12 @@ def understand_clouds(folder: Path, seed: int) -> OwnData:
                 f"{path}: has no labels, expected one per point in a field label, segment or classification"
             )
         labels |= set(np.unique(cloud.labels[cloud.labels >= 0]).tolist())
-        coloured &= cloud.colours is not None
+        known &= attributes(cloud)
         points += len(cloud)
     names, ignored = named_labels(folder / "clouds.yaml", labels, description)
     if len(names) < 2:
         raise InputError(f"{folder}: one class in all clouds ({named([*names.values()])}), expected at least two")
-    features = ["position", "colour"] if coloured else ["position"]
+    features = [name for name in ("position", "colour", "normal", "intensity") if FEATURES[name][0] in known]
     about = {"classes": names, "ignored": ignored}
     return OwnData(
         task=POINTS,
@@ -150,10 +173,11 @@ def understand_clouds(folder: Path, seed: int) -> OwnData:
         items=len(division.train),
         val_items=len(division.val),
         network="ffnet_3d_nano",
+        network_args={"in_chans": sum(FEATURES[name][1] for name in features)},
+        inputs_for=partial(inputs_for, known=known),
         model_class="PointSegmentation",
         model={
             "num_classes": len(names),
-            "model_args": {"in_chans": 3 * len(features)},
             "optimization": {"lr": 4e-3, "block_lr": 4e-3, "weight_decay": 0.02, "warmup": 0.1},
         },
         data_class="CloudData",

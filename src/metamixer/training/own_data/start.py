@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from .understood import OwnData
 SCRATCH = "scratch"
 """Value of `initial` for a random initialization."""
 
-DATAS_OWN = ("num_classes", "in_chans", "variables", "lookback", "horizon", "scale")
+FIXED = ("variables", "lookback", "horizon", "scale")
+"""Keywords of networks that must be the data's."""
+
+DATAS_OWN = ("num_classes", "in_chans", *FIXED)
 """Keywords of networks that follow from the data."""
 
 
@@ -27,13 +30,14 @@ class Start:
     """A network and its initial weights.
 
     file: None for a random initialization, except of a pretrained backbone; classes: names of the classes that the
-    weights in the file know.
+    weights in the file know; inputs: keywords of the data module by which the network gets the inputs it knows.
     """
 
     model: str
     model_args: Mapping[str, Any]
     file: Path | None = None
     classes: Sequence[str] | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     pretrained_backbone: bool = False
 
     def __str__(self) -> str:
@@ -47,7 +51,7 @@ def find_start(data: OwnData, initial: str | None) -> Start:
     if initial == SCRATCH:
         return Start(data.network, data.network_args)
     if initial is not None:
-        start = start_of(checkpoint_at(initial), data)
+        start = start_of(checkpoint_at(initial), data, requested=True)
         if start is None:
             raise InputError(
                 f"initial {initial}, expected {SCRATCH} or an unfused checkpoint for {data.task.name} with the inputs "
@@ -55,7 +59,7 @@ def find_start(data: OwnData, initial: str | None) -> Start:
             )
         return start
     files = [packaged_weights(name) for name in packaged_names()]
-    fitting = (start_of(file, data) for file in files)
+    fitting = (start_of(file, data, requested=False) for file in files)
     scratch = Start(data.network, data.network_args, pretrained_backbone=data.on_backbone)
     return next((start for start in fitting if start), scratch)
 
@@ -74,17 +78,20 @@ def checkpoint_at(initial: str | Path) -> Path:
     return Path(source_of(weights))
 
 
-def start_of(file: Path, data: OwnData) -> Start | None:
+def start_of(file: Path, data: OwnData, *, requested: bool) -> Start | None:
     """One of our checkpoints as the start of a training; None if fused, or for another task or other inputs."""
     state, info = read_checkpoint(file)
     if info.get("task") != data.task.name or not is_trainable(state, info):
         return None
     own = {**data.model, **data.model.get("model_args", {})}
-    fixed = ("in_chans", "variables", "lookback", "horizon", "scale")
-    if any(own[key] != info["model_args"][key] for key in fixed if key in own and key in info["model_args"]):
+    if any(own[key] != info["model_args"][key] for key in FIXED if key in own and key in info["model_args"]):
         return None
-    model_args = {key: value for key, value in info["model_args"].items() if key not in DATAS_OWN}
-    return Start(info["model"], model_args, file, info["classes"])
+    inputs = data.inputs_for(info, requested)
+    if inputs is None:
+        return None
+    dropped = {*DATAS_OWN} - {*data.network_args}
+    model_args = {key: value for key, value in info["model_args"].items() if key not in dropped}
+    return Start(info["model"], model_args, file, info["classes"], inputs)
 
 
 def class_names(data: OwnData, arguments: Mapping[str, Any]) -> list[str] | None:

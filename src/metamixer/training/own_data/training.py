@@ -88,7 +88,8 @@ def fit(
         with removed_where_it_fails(folder):
             recipe = recipe_of(data, start_kept(start, out, folder), out, folder, seed=seed)
             epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
-        begun = f"training {start}{class_layer(recipe)}: {counted(epochs, 'epoch')}{length}{precision_named(recipe)}"
+        network = f"{start}{class_layer(recipe)}{features_named(recipe)}"
+        begun = f"training {network}: {counted(epochs, 'epoch')}{length}{precision_named(recipe)}"
         print(printable(f"{begun}; the run is in {out}"), flush=True)
         steps = epochs * steps_per_epoch(data, recipe)
         if steps < FEW_STEPS:
@@ -180,7 +181,7 @@ def recipe_of(data: OwnData, start: Start, out: Path, folder: Path, *, seed: int
 
     One process trains: several would each prepare the data and time their own steps.
     """
-    arguments = data.prepare(folder)
+    arguments = {**data.prepare(folder), **start.inputs}
     if "num_workers" not in arguments:
         arguments["num_workers"] = 0 if data.items < SMALL else max(min((os.cpu_count() or 1) - 1, 4), 0)
     model = {
@@ -216,6 +217,12 @@ def class_layer(recipe: Mapping[str, Any]) -> str:
     if "initial" not in model or "num_classes" not in model:
         return ""
     return " with a new class layer" if model.get("new_classifier") else " with its class layer"
+
+
+def features_named(recipe: Mapping[str, Any]) -> str:
+    """What the network sees of point clouds, for the line that announces a training."""
+    features = recipe["data"]["init_args"].get("preprocessing", {}).get("features", [])
+    return f" on {', '.join(features)}" if features else ""
 
 
 def precision_named(recipe: Mapping[str, Any]) -> str:

@@ -32,6 +32,8 @@ class OwnData:
 
     task: the task; understood: a one-line description; items, val_items: numbers of training and validation items.
     network, network_args: the network and its keywords, unless training starts from weights.
+    inputs_for: the info of a checkpoint, and whether the user asked for it -> keywords of the data module by which its
+    network gets its inputs; None if it isn't made for this data.
     on_backbone: the network has a backbone with packaged weights, from which it starts if it has none of its own.
     model_class, model: the task's class and keywords; data_class: the data module; trainer: Lightning's keywords.
     prepare: a new folder -> keywords of the data module; it lists the files of each split in split.json there, and
@@ -46,6 +48,7 @@ class OwnData:
     val_items: int
     network: str
     network_args: Arguments = field(default_factory=dict)
+    inputs_for: Callable[[Mapping[str, Any], bool], Arguments | None] = lambda info, requested: {}
     on_backbone: bool = False
     model_class: str
     model: Arguments
@@ -105,7 +108,7 @@ def as_in_run(data: OwnData, path: str | Path, out: Path) -> OwnData:
         )
     warnings.warn(f"{out}: the run keeps its split ({file}), which {path} differs from", InputWarning, stacklevel=3)
     train, val = len(started["train"]), len(started["val"])
-    how = f"{counted(train + val, 'file')}, {val} of them for validation by {file}"
+    how = f"{counted(train + val, 'file')}, {val} of them for validation ({SPLIT})"
     return replace(data, understood=how, items=train, val_items=val)
 
 
