@@ -69,7 +69,8 @@ class Division:
 
     @property
     def used(self) -> list[Path]:
-        return [*self.train, *self.val]
+        """Those of train and val."""
+        return sorted([*self.train, *self.val])
 
 
 def divide(folder: Path, description: CloudDescription | None, seed: int) -> Division:
