@@ -162,6 +162,17 @@ def test_arrays_and_folders(tmp_path):
         np.testing.assert_array_equal(written["file"], LABELS)
 
 
+@pytest.mark.parametrize("columns", [[], [[0.0, 0.5, 1.0]], [[0, 9, 255], [7, 8, 9], [255, 1, 2]]])
+def test_a_labeled_scan_is_read_again(tmp_path, columns):
+    np.save(tmp_path / "a.npy", np.column_stack([POINTS, *columns]))
+    for source, labeled in (("a.npy", "b.npz"), ("b.npz", "c.npz")):
+        write_labelled(tmp_path / source, tmp_path / labeled, LABELS)
+        before, after = (read_cloud(tmp_path / name).arrays() for name in (source, labeled))
+        assert before.keys() == after.keys()
+        for name, values in before.items():
+            np.testing.assert_array_equal(after[name], values)
+
+
 def npz(**arrays):
     return lambda path: np.savez(path, **arrays)
 

@@ -16,8 +16,11 @@ from .units import LIMITS, as_colours, as_share, outside
 PREDICTION = "prediction"
 """Name of the predicted labels in output files."""
 
+ROWS = "points"
+"""Name of an array that may have the columns of a scan: 3 coordinates and an intensity or a color."""
+
 ARRAYS: dict[str, tuple[str, ...]] = {
-    "coordinates": ("coord", "xyz", "points", "coordinates"),
+    "coordinates": ("coord", "xyz", ROWS, "coordinates"),
     "colours": ("color", "colour", "rgb"),
     "normals": ("normal", "normals"),
     "intensity": ("intensity", "strength"),
@@ -159,9 +162,14 @@ def cloud_of_rows(array: np.ndarray, path: str | Path) -> Cloud:
             f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) "
             "with color"
         )
-    name = {4: "intensity", 6: "colours"}.get(array.shape[1])
-    more = {name: array[:, 3] if name == "intensity" else array[:, 3:]} if name else {}
-    return _cloud(path, coordinates=array[:, :3], **more)
+    return _cloud(path, **_columns(array))
+
+
+def _columns(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The attributes in rows of 3, 4 or 6 numbers; other arrays stay coordinates."""
+    names = {4: "intensity", 6: "colours"}
+    name = names.get(rows.shape[1]) if rows.ndim == 2 else None
+    return {"coordinates": rows[:, :3], name: rows[:, 3:]} if name else {"coordinates": rows}
 
 
 def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> Cloud:
@@ -179,6 +187,8 @@ def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> Cloud
         found["coordinates"] = found["coordinates"] / 100
     if "intensity" in found and found["intensity"].dtype.kind in "iu":
         found["intensity"] = found["intensity"] / 100
+    if names["coordinates"] == ROWS:
+        found = {**_columns(found.pop("coordinates")), **found}
     return _cloud(path, **found)
 
 
@@ -252,10 +262,10 @@ def _folder_arrays(source: Path) -> dict[str, np.ndarray]:
 
 
 def _unnamed_arrays(source: Path) -> dict[str, np.ndarray]:
-    """The arrays of a folder, or the rows of a file by the name `points`."""
+    """The arrays of a folder, or the rows of a file by the name `ROWS`."""
     if source.is_dir():
         return _folder_arrays(source)
-    return {"points": read_scan(source) if kind_of(source) == ".bin" else read_array(source)}
+    return {ROWS: read_scan(source) if kind_of(source) == ".bin" else read_array(source)}
 
 
 def find_clouds(inputs: Sequence[str]) -> list[Path]:
