@@ -4,6 +4,8 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +26,7 @@ from metamixer.tasks.classification import Classification
 from metamixer.tasks.detection import Detection
 from metamixer.training.command_line import TrainingCLI
 from metamixer.training.own_data import training
+from metamixer.training.own_data.clouds import full_intensity
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.start import find_start
 from metamixer.training.own_data.training import recipe_of
@@ -208,6 +211,19 @@ def test_clouds_train_on_what_all_of_them_have(attributes, initial, started, fea
     assert recipe["data"]["init_args"]["preprocessing"].get("centred", True) == ("position" in features)
     assert training.features_named(recipe) == f" on {', '.join(features)}"
     assert recipe["model"]["init_args"]["model_args"]["in_chans"] == in_chans
+
+
+@pytest.mark.parametrize(
+    ("suffix", "largest", "full"),
+    [("las", 255, 255), ("LAZ", 200, 255), ("las", 300, 511), ("las", 60000, None), ("las", 0, None), ("ply", 9, None)],
+)
+def test_the_intensity_of_few_bits_fills_the_scale(suffix, largest, full, tmp_path):
+    assert full_intensity([Path(f"a.{suffix}")], largest / 65535) == full
+    data = understand(write_clouds(tmp_path / "data", intensity=0.5))
+    data = replace(data, inputs_for=partial(data.inputs_for, intensity_max=full))
+    recipe = recipe_of(data, find_start(data, None), tmp_path / "run", tmp_path / "data_1", seed=0)
+    assert recipe["data"]["init_args"]["preprocessing"]["intensity_max"] == full
+    assert training.features_named(recipe) == " on height, intensity" + (f" (0 to {full})" if full else "")
 
 
 def test_a_start_that_needs_more_than_the_clouds_have_is_refused(tmp_path):

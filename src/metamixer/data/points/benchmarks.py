@@ -32,7 +32,7 @@ class _RoomData(PointData):
         return found
 
     def read(self, path: Path) -> Cloud:
-        cloud = read_cloud(path)
+        cloud = read_cloud(path, self.preprocessing.intensity_max)
         labels = read_point_labels(path / self.label_file)
         cloud = check_cloud(replace(cloud, labels=labels), str(path))
         self.preprocessing.check(cloud, str(path))

@@ -82,8 +82,11 @@ def check_cloud(cloud: Cloud, name: str) -> Cloud:
     return cloud
 
 
-def read_cloud(path: str | Path) -> Cloud:
-    """Read a file of a type in `READERS` or a folder with coord.npy; raises InputError that names it on failure."""
+def read_cloud(path: str | Path, intensity_max: float | None = None) -> Cloud:
+    """Read a file of a type in `READERS` or a folder with coord.npy; raises InputError that names it on failure.
+
+    intensity_max: see `PointPreprocessing`.
+    """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
@@ -91,7 +94,7 @@ def read_cloud(path: str | Path) -> Cloud:
     kind = kind_of(path)
     if kind not in READERS:
         raise InputError(f"{path}: kind {kind!r}, expected one of {', '.join(READERS)}")
-    return check_cloud(READERS[kind](path), str(path))
+    return check_cloud(READERS[kind](path, intensity_max), str(path))
 
 
 def kind_of(path: Path) -> str:
@@ -99,7 +102,7 @@ def kind_of(path: Path) -> str:
     return "folder" if path.is_dir() else path.suffix.lower()
 
 
-def _from_ply(path: Path) -> Cloud:
+def _from_ply(path: Path, full: float | None) -> Cloud:
     ply = read_ply(path)
     if not {"x", "y", "z"} <= set(ply.names()):
         raise InputError(f"{path}: vertices with {', '.join(ply.names())}, expected x, y and z")
@@ -115,22 +118,22 @@ def _from_ply(path: Path) -> Cloud:
         coordinates=columns("x", "y", "z"),
         colours=columns("red", "green", "blue"),
         normals=columns("nx", "ny", "nz"),
-        intensity=None if (intensity := column("intensity")) is None else as_share(intensity),
+        intensity=None if (intensity := column("intensity")) is None else as_share(intensity, full),
         labels=column("labels"),
     )
 
 
-def _from_las(path: Path) -> Cloud:
+def _from_las(path: Path, full: float | None) -> Cloud:
     arrays = read_las(path)
-    return _cloud(path, **{**arrays, "intensity": as_share(arrays["intensity"])})
+    return _cloud(path, **{**arrays, "intensity": as_share(arrays["intensity"], full)})
 
 
-def _from_npz(path: Path) -> Cloud:
-    return cloud_of_arrays(read_arrays(path), path)
+def _from_npz(path: Path, full: float | None) -> Cloud:
+    return cloud_of_arrays(read_arrays(path), path, full)
 
 
-def _from_folder(path: Path) -> Cloud:
-    return cloud_of_arrays(_folder_arrays(path), path)
+def _from_folder(path: Path, full: float | None) -> Cloud:
+    return cloud_of_arrays(_folder_arrays(path), path, full)
 
 
 def source_files(path: Path) -> list[Path]:
@@ -138,12 +141,12 @@ def source_files(path: Path) -> list[Path]:
     return sorted(path.glob("*.npy")) if path.is_dir() else [path]
 
 
-def _from_npy(path: Path) -> Cloud:
-    return cloud_of_rows(read_array(path), path)
+def _from_npy(path: Path, full: float | None) -> Cloud:
+    return cloud_of_rows(read_array(path), path, full)
 
 
-def _from_scan(path: Path) -> Cloud:
-    return cloud_of_rows(read_scan(path), path)
+def _from_scan(path: Path, full: float | None) -> Cloud:
+    return cloud_of_rows(read_scan(path), path, full)
 
 
 def read_scan(path: Path) -> np.ndarray:
@@ -154,26 +157,32 @@ def read_scan(path: Path) -> np.ndarray:
     return values.reshape(-1, 4)
 
 
-def cloud_of_rows(array: np.ndarray, path: str | Path) -> Cloud:
-    """A cloud from an array (points, 3), (points, 4) with intensity or (points, 6) with color; path: for messages."""
+def cloud_of_rows(array: np.ndarray, path: str | Path, full: float | None = None) -> Cloud:
+    """A cloud from an array (points, 3), (points, 4) with intensity or (points, 6) with color.
+
+    path: for messages; full: the intensity that stands for 1.
+    """
     array = _numeric(array, str(path))
     if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
         raise InputError(
             f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) "
             "with color"
         )
-    return _cloud(path, **_columns(array))
+    return _cloud(path, **_columns(array, full))
 
 
-def _columns(rows: np.ndarray) -> dict[str, np.ndarray]:
+def _columns(rows: np.ndarray, full: float | None) -> dict[str, np.ndarray]:
     """The attributes in rows of 3, 4 or 6 numbers; other arrays stay coordinates."""
-    names = {4: "intensity", 6: "colours"}
-    name = names.get(rows.shape[1]) if rows.ndim == 2 else None
-    return {"coordinates": rows[:, :3], name: rows[:, 3:]} if name else {"coordinates": rows}
+    if rows.ndim != 2 or rows.shape[1] not in (4, 6):
+        return {"coordinates": rows}
+    coordinates, more = rows[:, :3], rows[:, 3:]
+    if rows.shape[1] == 6:
+        return {"coordinates": coordinates, "colours": more}
+    return {"coordinates": coordinates, "intensity": more if full is None else as_share(more, full)}
 
 
-def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> Cloud:
-    """A cloud from arrays with names in `ARRAYS`; path: for messages."""
+def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path, full: float | None = None) -> Cloud:
+    """A cloud from arrays with names in `ARRAYS`; path: for messages; full: the intensity that stands for 1."""
     names = {kind: next((name for name in known if name in arrays), "") for kind, known in ARRAYS.items()}
     if "xyz_cm" in arrays:
         names["coordinates"] = "xyz_cm"
@@ -185,10 +194,12 @@ def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> Cloud
     found = {kind: _numeric(arrays[name], f"{path}: array {name}") for kind, name in names.items() if name}
     if "xyz_cm" in arrays:
         found["coordinates"] = found["coordinates"] / 100
-    if "intensity" in found and found["intensity"].dtype.kind in "iu":
+    if "intensity" in found and full is not None:
+        found["intensity"] = as_share(found["intensity"], full)
+    elif "intensity" in found and found["intensity"].dtype.kind in "iu":
         found["intensity"] = found["intensity"] / 100
     if names["coordinates"] == ROWS:
-        found = {**_columns(found.pop("coordinates")), **found}
+        found = {**_columns(found.pop("coordinates"), full), **found}
     return _cloud(path, **found)
 
 
@@ -228,7 +239,7 @@ def _cloud(
     return Cloud(coordinates.astype(np.float64), labels=None if labels is None else whole_labels(labels, path), **more)
 
 
-READERS: dict[str, Callable[[Path], Cloud]] = {
+READERS: dict[str, Callable[[Path, float | None], Cloud]] = {
     ".ply": _from_ply,
     ".las": _from_las,
     ".laz": _from_las,

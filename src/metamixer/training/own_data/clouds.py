@@ -1,7 +1,7 @@
 """Labeled point clouds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ import numpy as np
 import yaml
 
 from ...data.images.splits import SPLITS
-from ...data.points.clouds import Cloud, find_clouds, read_cloud
+from ...data.points.clouds import find_clouds, read_cloud
 from ...data.points.description import CloudDescription, read_description
-from ...data.points.voxelization import FEATURES, PointPreprocessing
+from ...data.points.voxelization import DARK, FEATURES, PointPreprocessing
 from ...errors import InputError, counted
 from ...models.tasks import POINTS
 from ...system.files import write_text
@@ -22,6 +22,9 @@ SUFFIXES = (".ply", ".las", ".laz", ".npz")
 
 FOLDERS = {"train": SPLITS[0], "val": SPLITS[1], "test": ("test", "testing")}
 """Names of the folders of each split."""
+
+OWN_FEATURES = ("position", "colour", "normal", "intensity")
+"""What a network sees of clouds that have it."""
 
 
 def has_clouds(folder: Path) -> bool:
@@ -111,12 +114,49 @@ def named_labels(
     return dict(names), [label for label in ignored if label >= 0]
 
 
-def attributes(cloud: Cloud) -> set[str]:
-    """What a cloud has; zeros alone are none: LAS files always have an intensity, and often have empty colors."""
-    return {"coordinates", *(kind for kind, values in cloud.arrays().items() if values.any())}
+@dataclass(frozen=True)
+class Contents:
+    """What clouds contain.
+
+    points: their number; labels: those that occur; attributes: what all clouds have; brightest: largest intensity.
+    """
+
+    points: int
+    labels: set[int]
+    attributes: set[str]
+    brightest: float
+
+    @property
+    def features(self) -> list[str]:
+        return [name for name in OWN_FEATURES if FEATURES[name][0] in self.attributes]
 
 
-def inputs_for(info: Mapping[str, Any], requested: bool, *, known: set[str]) -> dict | None:
+def read_contents(paths: Sequence[Path]) -> Contents:
+    """Read labeled clouds; raises InputError that names one without labels."""
+    points, labels, brightest = 0, set(), 0.0
+    attributes = {FEATURES[name][0] for name in OWN_FEATURES}
+    for path in paths:
+        cloud = read_cloud(path)
+        if cloud.labels is None:
+            raise InputError(
+                f"{path}: has no labels, expected one per point in a field label, segment or classification"
+            )
+        points += len(cloud)
+        labels |= set(np.unique(cloud.labels[cloud.labels >= 0]).tolist())
+        # Zeros alone are none: LAS files always have an intensity, and often empty colors.
+        attributes &= {"coordinates", *(kind for kind, values in cloud.arrays().items() if values.any())}
+        brightest = max(brightest, 0.0 if cloud.intensity is None else float(cloud.intensity.max()))
+    return Contents(points, labels, attributes, brightest)
+
+
+def full_intensity(paths: Sequence[Path], brightest: float) -> int | None:
+    """The intensity that stands for 1 in LAS files that fill few of its 16 bits, such as 255; else None."""
+    if not 0 < brightest < DARK or any(path.suffix.lower() not in (".las", ".laz") for path in paths):
+        return None
+    return 2 ** round(brightest * 65535).bit_length() - 1
+
+
+def inputs_for(info: Mapping[str, Any], requested: bool, *, known: set[str], intensity_max: int | None) -> dict | None:
     """The preprocessing of a checkpoint, whose network sees `known`, the attributes of all clouds.
 
     None if it sees less, unless the checkpoint is `requested`. Raises InputError if a requested one needs more.
@@ -130,10 +170,14 @@ def inputs_for(info: Mapping[str, Any], requested: bool, *, known: set[str]) -> 
             f"initial of a network that uses {', '.join(preprocessing.features)}, expected one without "
             f"{min(needed - known)}, which not all clouds have"
         )
+    if preprocessing.intensity_max is None:
+        preprocessing = replace(preprocessing, intensity_max=intensity_max)
     return {"preprocessing": preprocessing.as_dict()} if requested or needed == known else None
 
 
-def prepare_clouds(out: Path, *, division: Division, about: Mapping[str, Any], features: Sequence[str]) -> dict:
+def prepare_clouds(
+    out: Path, *, division: Division, about: Mapping[str, Any], preprocessing: Mapping[str, Any]
+) -> dict:
     """Write the clouds.yaml of a split, with what is known `about` its labels, and return the data's options."""
     parts = {"train": division.train, "val": division.val}
     root = write_split(out, {**parts, LEFT_OUT: division.left_out} if division.given else parts)
@@ -142,7 +186,7 @@ def prepare_clouds(out: Path, *, division: Division, about: Mapping[str, Any], f
     write_text(root / "clouds.yaml", yaml.safe_dump({**about, **paths}))
     return {
         "description": str(root / "clouds.yaml"),
-        "preprocessing": {"grid_size": 0.1, "features": list(features)},
+        "preprocessing": dict(preprocessing),
         "augmentation": {"mix": 0.0, "crop": 20000},
         "batch_size": min(2, len(division.train)),
     }
@@ -151,37 +195,28 @@ def prepare_clouds(out: Path, *, division: Division, about: Mapping[str, Any], f
 def understand_clouds(folder: Path, seed: int) -> OwnData:
     description = described(folder)
     division = divide(folder, description, seed)
-    labels: set[int] = set()
-    known, points = {kind for kind, *_ in FEATURES.values()}, 0
-    for path in division.used:
-        cloud = read_cloud(path)
-        if cloud.labels is None:
-            raise InputError(
-                f"{path}: has no labels, expected one per point in a field label, segment or classification"
-            )
-        labels |= set(np.unique(cloud.labels[cloud.labels >= 0]).tolist())
-        known &= attributes(cloud)
-        points += len(cloud)
-    names, ignored = named_labels(folder / "clouds.yaml", labels, description)
+    contents = read_contents(division.used)
+    names, ignored = named_labels(folder / "clouds.yaml", contents.labels, description)
     if len(names) < 2:
         raise InputError(f"{folder}: one class in all clouds ({named([*names.values()])}), expected at least two")
-    features = [name for name in ("position", "colour", "normal", "intensity") if FEATURES[name][0] in known]
+    intensity_max = full_intensity(division.used, contents.brightest)
+    preprocessing = PointPreprocessing(0.1, tuple(contents.features), intensity_max=intensity_max)
     about = {"classes": names, "ignored": ignored}
     return OwnData(
         task=POINTS,
-        understood=f"{counted(len(division.used), 'cloud')} with {points:,} points of {len(names)} classes, "
+        understood=f"{counted(len(division.used), 'cloud')} with {contents.points:,} points of {len(names)} classes, "
         f"{division.how}; trains a point segmenter",
         items=len(division.train),
         val_items=len(division.val),
         network="ffnet_3d_nano",
-        network_args={"in_chans": sum(FEATURES[name][1] for name in features)},
-        inputs_for=partial(inputs_for, known=known),
+        network_args={"in_chans": preprocessing.in_chans},
+        inputs_for=partial(inputs_for, known=contents.attributes, intensity_max=intensity_max),
         model_class="PointSegmentation",
         model={
             "num_classes": len(names),
             "optimization": {"lr": 4e-3, "block_lr": 4e-3, "weight_decay": 0.02, "warmup": 0.1},
         },
         data_class="CloudData",
-        prepare=partial(prepare_clouds, division=division, about=about, features=features),
+        prepare=partial(prepare_clouds, division=division, about=about, preprocessing=preprocessing.as_dict()),
         trainer={"gradient_clip_val": 10.0},
     )

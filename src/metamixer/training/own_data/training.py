@@ -221,8 +221,11 @@ def class_layer(recipe: Mapping[str, Any]) -> str:
 
 def features_named(recipe: Mapping[str, Any]) -> str:
     """What the network sees of point clouds, for the line that announces a training."""
-    features = recipe["data"]["init_args"].get("preprocessing", {}).get("features", [])
-    return f" on {', '.join(features)}" if features else ""
+    preprocessing = recipe["data"]["init_args"].get("preprocessing", {})
+    if "features" not in preprocessing:
+        return ""
+    named = " on " + ", ".join(preprocessing["features"])
+    return f"{named} (0 to {preprocessing['intensity_max']})" if preprocessing.get("intensity_max") else named
 
 
 def precision_named(recipe: Mapping[str, Any]) -> str:
