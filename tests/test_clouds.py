@@ -189,6 +189,16 @@ def test_another_maximum_of_the_intensity(tmp_path, name, write):
     np.testing.assert_allclose(read_cloud(tmp_path / name, 17).intensity, [1] * 3)
 
 
+def test_cloudcompares_intensity_is_used_if_its_scale_is_known(tmp_path):
+    head = "".join(f"property float {name}\n" for name in ("x", "y", "z", "scalar_Intensity"))
+    for name, largest in (("a.ply", 0.5), ("b.ply", 51)):
+        (tmp_path / name).write_text(f"ply\nformat ascii 1.0\nelement vertex 1\n{head}end_header\n0 0 0 {largest}\n")
+    assert read_cloud(tmp_path / "a.ply").intensity == [0.5]
+    with pytest.warns(InputWarning, match=r"b\.ply: scalar_Intensity up to 51, left out; expected 0 to 1, or its max"):
+        assert read_cloud(tmp_path / "b.ply").intensity is None
+    np.testing.assert_allclose(read_cloud(tmp_path / "b.ply", 255).intensity, [0.2], rtol=1e-6)
+
+
 def test_dark_clouds_are_warned_of(tmp_path):
     cloud = read_cloud(write_las(tmp_path / "a.las", intensity=255))
     with pytest.warns(InputWarning, match=r"^a: intensities only up to 0\.0039 of 1, .* expected --intensity_max 255"):

@@ -19,6 +19,7 @@ from metamixer.ops.kernels.measured import gpu, read_sizes
 from metamixer.predictors.own_data.tuning_run import digest, read_tuning_run
 from metamixer.training.horizon import expand_horizon
 from metamixer.training.own_data.kinds import understand
+from metamixer.training.own_data.understood import files_of, read_split
 from metamixer.training.recipe_checks import check_recipes
 from metamixer.training.run_sheet import load_data
 
@@ -76,6 +77,8 @@ KERNELS = {
 }
 DATA = {"data": "flowers", "about": "10 images in 2 classes (blue, red), 2 held out for validation"}
 
+SPLIT = {"train": ["/data/a.ply", "/data/b.ply"], "val": ["/data/c.ply"], "left_out": []}
+
 
 def make(folder: Path) -> list[Kind]:
     pictures = folder / "pictures"
@@ -83,7 +86,7 @@ def make(folder: Path) -> list[Kind]:
     for image in IMAGES:
         Image.new("RGB", (image["width"], image["height"])).save(pictures / image["file_name"])
     coco = {"info": {}, "images": IMAGES, "annotations": ANNOTATIONS, "categories": CATEGORIES}
-    for name, content in {"coco": coco, "trials": TRIALS, "data": DATA, "kernels": KERNELS}.items():
+    for name, content in {"coco": coco, "trials": TRIALS, "data": DATA, "kernels": KERNELS, "split": SPLIT}.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     described = {"classes": CLASSES, "clouds": CLOUDS, "recipe": RECIPE, "config": CONFIG, "tuning": TUNING}
     for name, content in described.items():
@@ -97,6 +100,7 @@ def make(folder: Path) -> list[Kind]:
         Kind("tuning.yaml", each_of(digest, read_tuning_run)),
         Kind("trials.json", read_kept_trials),
         Kind("data.json", data_of),
+        Kind("split.json", lambda path: files_of(read_split(path))),
         Kind("kernels.json", read_sizes),
     ]
 

@@ -1,12 +1,13 @@
 """Point clouds in files: PLY, LAS and LAZ, NPZ, NumPy arrays, KITTI's scans, and Pointcept's folders of arrays."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import InputError
+from ...errors import InputError, InputWarning
 from ...system.files import refuse_special, written_whole
 from ..arrays import read_array, read_arrays, write_arrays
 from .las import read_las, write_las
@@ -19,11 +20,17 @@ PREDICTION = "prediction"
 ROWS = "points"
 """Name of an array that may have the columns of a scan: 3 coordinates and an intensity or a color."""
 
+SCANS = "velodyne"
+"""Name of the folder of scans in KITTI's layout, beside which their labels may be."""
+
+CLOUDCOMPARES = "scalar_Intensity"
+"""CloudCompare's name of the intensity in PLY files, where it may have any scale."""
+
 ARRAYS: dict[str, tuple[str, ...]] = {
     "coordinates": ("coord", "xyz", ROWS, "coordinates"),
     "colours": ("color", "colour", "rgb"),
     "normals": ("normal", "normals"),
-    "intensity": ("intensity", "strength"),
+    "intensity": ("intensity", "strength", CLOUDCOMPARES),
     "labels": ("label", "segment", "labels", "classification"),
 }
 """Names of arrays in NPZ files and folders; `xyz_cm` are coordinates in centimeters, integer intensities are percent.
@@ -113,12 +120,17 @@ def _from_ply(path: Path, full: float | None) -> Cloud:
     def column(kind: str) -> np.ndarray | None:
         return next((ply.vertices[name] for name in ARRAYS[kind] if name in ply.names()), None)
 
+    intensity = column("intensity")
+    if CLOUDCOMPARES in ply.names() and full is None and not ((intensity >= 0) & (intensity <= 1)).all():
+        more = f"up to {intensity.max():g}, left out; expected 0 to 1, or its maximum in --intensity_max"
+        warnings.warn(f"{path}: {CLOUDCOMPARES} {more}", InputWarning, stacklevel=2)
+        intensity = None
     return _cloud(
         path,
         coordinates=columns("x", "y", "z"),
         colours=columns("red", "green", "blue"),
         normals=columns("nx", "ny", "nz"),
-        intensity=None if (intensity := column("intensity")) is None else as_share(intensity, full),
+        intensity=None if intensity is None else as_share(intensity, full),
         labels=column("labels"),
     )
 
@@ -146,7 +158,19 @@ def _from_npy(path: Path, full: float | None) -> Cloud:
 
 
 def _from_scan(path: Path, full: float | None) -> Cloud:
-    return cloud_of_rows(read_scan(path), path, full)
+    cloud, labels = cloud_of_rows(read_scan(path), path, full), scan_labels_file(path)
+    labeled = path.parent.name == SCANS and labels.is_file()
+    return replace(cloud, labels=read_scan_labels(labels)) if labeled else cloud
+
+
+def scan_labels_file(path: Path) -> Path:
+    """The file of the labels of KITTI's velodyne/N.bin: labels/N.label."""
+    return path.parent.parent / "labels" / f"{path.stem}.label"
+
+
+def read_scan_labels(path: Path) -> np.ndarray:
+    """Labels (N,) of a file of SemanticKITTI, without the instance ids in the upper 16 bits."""
+    return (np.fromfile(path, dtype="<u4") & 0xFFFF).astype(np.int64)
 
 
 def read_scan(path: Path) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 
 LIMITS = {
     "colours": (255, "0 to 255, or 0 to 1 in floating point"),
-    "intensity": (1, "0 to 1, or whole percent in arrays"),
+    "intensity": (1, "0 to 1, or whole percent in arrays, or up to --intensity_max"),
 }
 """The maximum, and the valid range in words."""
 SIXTEEN_BITS = 65535 / 255

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from ...data.images.splits import SPLITS
-from ...data.points.clouds import find_clouds, read_cloud
+from ...data.points.clouds import SCANS, find_clouds, read_cloud
 from ...data.points.description import CloudDescription, read_description
 from ...data.points.voxelization import DARK, FEATURES, PointPreprocessing
 from ...errors import InputError, counted
@@ -29,7 +29,13 @@ OWN_FEATURES = ("position", "colour", "normal", "intensity")
 
 def has_clouds(folder: Path) -> bool:
     """Whether a folder contains point clouds, at any depth."""
-    return any(file.suffix.lower() in SUFFIXES or file.name == "coord.npy" for file in folder.rglob("*"))
+    return any(is_cloud(file) for file in folder.rglob("*"))
+
+
+def is_cloud(file: Path) -> bool:
+    """Whether a file, by its name, is of a point cloud; many other files are .npy or .bin, too."""
+    scan = file.suffix == ".bin" and file.parent.name == SCANS
+    return scan or file.suffix.lower() in SUFFIXES or file.name == "coord.npy"
 
 
 def described(folder: Path) -> CloudDescription | None:
@@ -139,7 +145,8 @@ def read_contents(paths: Sequence[Path]) -> Contents:
         cloud = read_cloud(path)
         if cloud.labels is None:
             raise InputError(
-                f"{path}: has no labels, expected one per point in a field label, segment or classification"
+                f"{path}: has no labels, expected one per point in a field label, segment or classification, or beside "
+                "velodyne/NAME.bin in labels/NAME.label"
             )
         points += len(cloud)
         labels |= set(np.unique(cloud.labels[cloud.labels >= 0]).tolist())

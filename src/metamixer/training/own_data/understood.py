@@ -100,14 +100,14 @@ def as_in_run(data: OwnData, path: str | Path, out: Path) -> OwnData:
     started = read_split(file := out / SPLIT)
     if all(started.get(name) == part for name, part in now.items() if name != LEFT_OUT):
         return data
-    earlier = LEFT_OUT in now and LEFT_OUT not in started
+    earlier = LEFT_OUT in now and [*started] == ["train", "val"]
     if not (earlier and files_of(now) == files_of(started)):
         raise InputError(
             f"{path}: not the data that the run in {out} started with (its files are in {file}), expected it unchanged "
             "to resume; train without --resume"
         )
     warnings.warn(f"{out}: the run keeps its split ({file}), which {path} differs from", InputWarning, stacklevel=3)
-    train, val = len(started["train"]), len(started["val"])
+    train, val = (len(files_of({name: files})) for name, files in started.items())
     how = f"{counted(train + val, 'file')}, {val} of them for validation ({SPLIT})"
     return replace(data, understood=how, items=train, val_items=val)
 
