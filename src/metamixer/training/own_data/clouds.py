@@ -134,6 +134,7 @@ class Contents:
 
     @property
     def features(self) -> list[str]:
+        """What a network from scratch sees."""
         return [name for name in OWN_FEATURES if FEATURES[name][0] in self.attributes]
 
 
