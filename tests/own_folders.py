@@ -59,10 +59,11 @@ def write_large(root, count=4):
     return root
 
 
-def write_clouds(root, count=3):
-    """Clouds of 50 points in two classes."""
+def write_clouds(root, count=3, **attributes):
+    """Clouds of 50 points in two classes; attributes: of every point, by name."""
     root.mkdir()
     for i in range(count):
         points = RANDOM.rand(50, 3)
-        np.savez(root / f"{i}.npz", coord=points, segment=(points[:, 2] > 0.5).astype(int))
+        more = {name: np.array([value] * 50, np.float32) for name, value in attributes.items()}
+        np.savez(root / f"{i}.npz", coord=points, segment=(points[:, 2] > 0.5).astype(int), **more)
     return root

@@ -1,6 +1,7 @@
 """Reading and writing point clouds: no data is lost, bad files are named in one line, no file is half written."""
 
 import tracemalloc
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from metamixer.data.points.clouds import Cloud, find_clouds, read_cloud, write_l
 from metamixer.data.points.ply import read_ply
 from metamixer.data.points.voxelization import PointPreprocessing
 from metamixer.drawing.clouds import project
-from metamixer.errors import InputError
+from metamixer.errors import InputError, InputWarning
 
 POINTS = np.array([[0.0, 0, 0], [1.25, -2, 3], [0.5, 7, 100.125]])
 LABELS = np.array([2, 0, 1])
@@ -44,13 +45,13 @@ def write_ply(path, form):
     return path
 
 
-def write_las(path, count=3):
+def write_las(path, count=3, intensity=65535):
     laspy = pytest.importorskip("laspy", reason="the extra `points` is not installed")
     file = laspy.create(point_format=3, file_version="1.4")
     file.header.scales = [0.001] * 3
     file.x, file.y, file.z = np.resize(POINTS, (count, 3)).T
     file.red = np.full(count, 65535)
-    file.intensity = np.full(count, 65535)
+    file.intensity = np.full(count, intensity)
     file.classification = np.resize(LABELS, count)
     file.write(path)
     return path
@@ -160,6 +161,52 @@ def test_arrays_and_folders(tmp_path):
     with np.load(tmp_path / "d.npz") as written:
         assert set(written) == {"coord", "color", "normal", "segment", "file", "prediction"}
         np.testing.assert_array_equal(written["file"], LABELS)
+
+
+@pytest.mark.parametrize("columns", [[], [[0.0, 0.5, 1.0]], [[0, 9, 255], [7, 8, 9], [255, 1, 2]]])
+def test_a_labeled_scan_is_read_again(tmp_path, columns):
+    np.save(tmp_path / "a.npy", np.column_stack([POINTS, *columns]))
+    for source, labeled in (("a.npy", "b.npz"), ("b.npz", "c.npz")):
+        write_labelled(tmp_path / source, tmp_path / labeled, LABELS)
+        before, after = (read_cloud(tmp_path / name).arrays() for name in (source, labeled))
+        assert before.keys() == after.keys()
+        for name, values in before.items():
+            np.testing.assert_array_equal(after[name], values)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.las", lambda path: write_las(path, intensity=51)),
+        ("a.npz", lambda path: np.savez(path, points=POINTS, intensity=np.full(3, 51, np.uint8))),
+        ("a.npy", lambda path: np.save(path, np.c_[POINTS, np.full(3, 51)])),
+        ("a.bin", lambda path: np.c_[POINTS, np.full(3, 51)].astype("<f4").tofile(path)),
+    ],
+)
+def test_another_maximum_of_the_intensity(tmp_path, name, write):
+    write(tmp_path / name)
+    np.testing.assert_allclose(read_cloud(tmp_path / name, 255).intensity, [0.2] * 3, rtol=1e-6)
+    np.testing.assert_allclose(read_cloud(tmp_path / name, 17).intensity, [1] * 3)
+
+
+def test_cloudcompares_intensity_is_used_if_its_scale_is_known(tmp_path):
+    head = "".join(f"property float {name}\n" for name in ("x", "y", "z", "scalar_Intensity"))
+    for name, largest in (("a.ply", 0.5), ("b.ply", 51)):
+        (tmp_path / name).write_text(f"ply\nformat ascii 1.0\nelement vertex 1\n{head}end_header\n0 0 0 {largest}\n")
+    assert read_cloud(tmp_path / "a.ply").intensity == [0.5]
+    with pytest.warns(InputWarning, match=r"b\.ply: scalar_Intensity up to 51, left out; expected 0 to 1, or its max"):
+        assert read_cloud(tmp_path / "b.ply").intensity is None
+    np.testing.assert_allclose(read_cloud(tmp_path / "b.ply", 255).intensity, [0.2], rtol=1e-6)
+
+
+def test_dark_clouds_are_warned_of(tmp_path):
+    cloud = read_cloud(write_las(tmp_path / "a.las", intensity=255))
+    with pytest.warns(InputWarning, match=r"^a: intensities only up to 0\.0039 of 1, .* expected --intensity_max 255"):
+        PointPreprocessing(features=("intensity",)).warn_if_dark(cloud, "a")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        PointPreprocessing(features=("intensity",), intensity_max=255).warn_if_dark(cloud, "a")
+        PointPreprocessing(features=("position",)).warn_if_dark(cloud, "a")
 
 
 def npz(**arrays):

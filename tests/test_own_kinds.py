@@ -56,6 +56,20 @@ def test_clouds_get_the_names_of_their_yaml_file(told, names, ignored, tmp_path)
     assert (written["classes"], written["ignored"]) == (names, ignored)
 
 
+def test_scans_with_labels_in_kittis_layout_are_clouds(tmp_path):
+    raw = np.array([10, 252, 10, 40, 40], dtype="<u4")
+    for folder in ("velodyne", "labels"):
+        (tmp_path / "00" / folder).mkdir(parents=True)
+    for i in range(3):
+        np.random.default_rng(i).random((5, 4)).astype("<f4").tofile(tmp_path / "00" / "velodyne" / f"{i}.bin")
+        (raw | 5 << 16).tofile(tmp_path / "00" / "labels" / f"{i}.label")
+    (tmp_path / "clouds.yaml").write_text("classes: {10: car, 40: road}\nignored: [252]")
+    assert "3 clouds with 15 points of 2 classes, 1 held out" in understand(tmp_path).understood
+    (tmp_path / "00" / "labels" / "1.label").unlink()
+    with pytest.raises(InputError, match=r"1\.bin: has no labels, expected one per .* in labels/NAME\.label"):
+        understand(tmp_path)
+
+
 def empty(root):
     root.mkdir()
 

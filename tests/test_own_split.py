@@ -17,7 +17,7 @@ import metamixer
 from metamixer.checkpoints.packaged import packaged_weights
 from metamixer.cli import main
 from metamixer.data.held_out import split
-from metamixer.errors import InputError
+from metamixer.errors import InputError, InputWarning
 from metamixer.training.own_data import training
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.training import naming_originals
@@ -59,6 +59,68 @@ def test_a_split_that_is_there_is_kept(tmp_path):
     data = understand(tmp_path / "data")
     assert "8 images in 2 classes (blue, red), 4 more for validation" in data.understood
     assert data.prepare(tmp_path / "run")["root"] == str(tmp_path / "data")
+
+
+def write_farm(root, told="", folders=("train", "val", "test")):
+    """A folder of three clouds for each of `folders`, and a clouds.yaml."""
+    root.mkdir()
+    for name in folders:
+        write_clouds(root / name)
+    if told:
+        (root / "clouds.yaml").write_text("classes: [low, high]\n" + told)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("told", "folders", "said", "parts"),
+    [
+        ("train: [a]\nval: b\ntest: c", "abc", "3 of them for validation, 3 left out (clouds.yaml)", ["a", "b", "c"]),
+        ("test: [c]", "abc", "1 held out for validation at random, 3 left out (clouds.yaml)", ["ab", "ab", "c"]),
+        ("val: b/0.npz", "ab", "1 of them for validation (clouds.yaml)", ["ab", "b", ""]),
+        ("ignored: [7]", ["train", "val"], "3 of them for validation (folders train, val)", ["train", "val", ""]),
+        ("", ["training", "test"], "at random, 3 left out (folders training, test)", ["training", "training", "test"]),
+    ],
+)
+def test_the_split_of_clouds_is_kept_and_test_clouds_are_left_out(told, folders, said, parts, tmp_path):
+    root = write_farm(tmp_path / "farm", told, folders)
+    data = understand(root)
+    assert said in data.understood
+    prepared = data.prepare(tmp_path / "run")
+    listed = json.loads((tmp_path / "run" / "split.json").read_text())
+    written = yaml.safe_load(Path(prepared["description"]).read_text())
+    for name, part, among in zip(("train", "val", "test"), ("train", "val", "left_out"), parts, strict=True):
+        assert {Path(file).parent.name for file in listed[part]} <= {*among, among}
+        assert written.get(name, []) == listed[part] and bool(among) == bool(listed[part])
+    assert len(listed["train"]) == data.items and len(listed["val"]) == data.val_items
+
+
+def test_a_cloud_in_two_splits_is_refused(tmp_path):
+    root = write_farm(tmp_path / "farm", "train: [a]\nval: [b, a/1.npz]", "ab")
+    with pytest.raises(InputError, match=r"a/1\.npz: in train and val by clouds\.yaml, expected it in one of them"):
+        understand(root)
+
+
+def test_a_run_on_clouds_that_ignored_their_split_is_resumed_in_its_own(tmp_path, trainings, capsys):
+    """Earlier versions divided all clouds at random."""
+    root = write_farm(tmp_path / "farm")
+    files = [str(path) for path in sorted(root.rglob("*.npz"))]
+    metamixer.train(root, out=tmp_path / "run", epochs=100)
+    earlier = {"train": files[:7], "val": files[7:]}
+    (tmp_path / "run" / "split.json").write_text(json.dumps(earlier))
+    with pytest.warns(InputWarning, match=r"run: the run keeps its split \(.*split\.json\), which .*farm differs from"):
+        assert metamixer.train(root, out=tmp_path / "run", resume=True).val_items == 2
+    assert "9 files, 2 of them for validation (split.json)" in capsys.readouterr().out
+    write_clouds(root / "more")
+    with pytest.raises(InputError, match="farm: not the data that the run in"):
+        metamixer.train(root, out=tmp_path / "run", resume=True)
+
+
+def test_more_clouds_for_a_test_do_not_stop_a_run(tmp_path, trainings):
+    root = write_farm(tmp_path / "farm")
+    metamixer.train(root, out=tmp_path / "run", epochs=100)
+    write_clouds(root / "test" / "more")
+    metamixer.train(root, out=tmp_path / "run", resume=True)
+    assert len(trainings) == 2
 
 
 def test_masks_of_one_name_in_several_folders_stay_as_they_are(tmp_path):

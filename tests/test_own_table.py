@@ -53,7 +53,7 @@ def test_a_fine_tuned_run_keeps_the_earlier_one_and_can_be_the_start(tmp_path, m
     table, out = write_table(tmp_path / "data") / "sales.csv", tmp_path / "run"
     first = metamixer.train(table, out=out)
     kept = (out / "best.safetensors").read_bytes()
-    again = metamixer.train(table, out=out, initial=str(out / "best.safetensors"))
+    again = metamixer.train(table, out=out, initial=str(out))
     assert (out / "earlier_run_1" / "best.safetensors").read_bytes() == kept
     assert first.predictor.horizon == again.predictor.horizon == 15
     assert json.loads((out / "split.json").read_text()) == {"rows": 120, "train": 90, "validation": 15, "test": 15}
@@ -116,7 +116,7 @@ def test_options_of_a_table_are_refused_for_other_data(tmp_path):
 
 def test_scratch_trains_a_table_from_a_random_initialization(tmp_path):
     data = write_table(tmp_path / "data")
-    assert not fine_tunes(data, "scratch") and fine_tunes(data, None)
+    assert not fine_tunes(data, "scratch") and fine_tunes(data, None) and fine_tunes(data, "ffnet_ts_zero")
     assert str(find_start(understand(data), "scratch")) == "ffnet_ts from scratch"
     trained = metamixer.train(data, out=tmp_path / "run", epochs=1)
     assert trained.checkpoint == tmp_path / "run" / "best.ckpt" and trained.predictor.horizon == 15

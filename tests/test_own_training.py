@@ -3,6 +3,9 @@
 import json
 import re
 import shlex
+import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,20 +14,23 @@ import torch
 import yaml
 
 import metamixer
-from metamixer.checkpoints.ours import load_checkpoint, load_initial
+from metamixer.checkpoints.ours import load_checkpoint, load_initial, network_info, save_network
+from metamixer.checkpoints.packaged import packaged_weights
 from metamixer.checkpoints.reached import reached
 from metamixer.cli import main
 from metamixer.errors import InputError, InputWarning
 from metamixer.models.tasks import TASKS
 from metamixer.predictors.own_data import training as own_training
 from metamixer.predictors.own_data.training import Trained, run_folder
+from metamixer.tasks.classification import Classification
 from metamixer.tasks.detection import Detection
 from metamixer.training.command_line import TrainingCLI
 from metamixer.training.own_data import training
+from metamixer.training.own_data.clouds import full_intensity
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.start import find_start
 from metamixer.training.own_data.training import recipe_of
-from own_folders import write_classes, write_coco, write_large
+from own_folders import write_classes, write_clouds, write_coco, write_large, write_masks
 
 
 def test_training_ends_with_the_figure_the_path_and_the_next_command(tmp_path, capfd):
@@ -34,8 +40,10 @@ def test_training_ends_with_the_figure_the_path_and_the_next_command(tmp_path, c
     lines = capfd.readouterr().out.splitlines()
     best = tmp_path / "run" / "best.ckpt"
     assert any("10 images in 2 classes (blue, red)" in line for line in lines)
-    start = "training ffnet_nano from ffnet_nano_mini_imagenet.safetensors: 1 epoch(, in bfloat16)?; the run is in"
-    assert any(re.search(start, line) for line in lines)
+    start = (
+        "training ffnet_nano from ffnet_nano_mini_imagenet.safetensors with a new class layer: 1 epoch(, in bf.*)?; "
+    )
+    assert any(re.search(f"{start}the run is in", line) for line in lines)
     assert f"weights in {best}" in lines[-2] and re.match(r"top-1 accuracy \d+\.\d % on the validation", lines[-2])
     assert lines[-1] == f"next: metamixer predict IMAGES --checkpoint {best}"
     assert yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["model"]["init_args"]["num_classes"] == 2
@@ -127,6 +135,103 @@ def test_a_detector_starts_on_the_packaged_backbone(tmp_path):
     ours = detector.network.pyramid.backbone.model.state_dict()
     stem = [name for name in packaged if name.startswith("stem.")]
     assert stem and all(torch.equal(ours[name], packaged[name]) for name in stem)
+
+
+@pytest.mark.parametrize(
+    ("write", "names"),
+    [(write_classes, ["blue", "red"]), (write_masks, ["0", "3"]), (write_coco, ["tile"]), (write_clouds, ["0", "1"])],
+)
+def test_the_class_layer_is_kept_for_the_same_classes_alone(write, names, tmp_path):
+    data = understand(write(tmp_path / "data"))
+    seen = {"preprocessing": {"features": ["position"]}} if write is write_clouds else {}
+    for number, (known, new) in enumerate([(names, None), ([*names, "x"], True), (None, True)]):
+        info = network_info(data.network, {}, task=data.task.name, classes=known, **seen)
+        file = tmp_path / f"{number}.safetensors"
+        save_network(torch.nn.Linear(1, 1), info, file)
+        recipe = recipe_of(data, find_start(data, str(file)), tmp_path / "run", tmp_path / f"data_{number}", seed=1)
+        assert recipe["model"]["init_args"].get("new_classifier") is new
+        assert training.class_layer(recipe) == (" with a new class layer" if new else " with its class layer")
+
+
+def test_a_training_on_the_same_classes_starts_with_their_layer(tmp_path):
+    data, file = understand(write_classes(tmp_path / "data", count=2, side=40)), tmp_path / "mine.safetensors"
+    network = metamixer.create_model("ffnet_nano", num_classes=2)
+    info = network_info("ffnet_nano", {"num_classes": 2}, task="classification", classes=["blue", "red"])
+    save_network(network, info, file)
+    recipe = recipe_of(data, find_start(data, str(file)), tmp_path / "run", tmp_path / "data_1", seed=1)
+    task = Classification(**{**recipe["model"]["init_args"], "optimization": None})
+    assert torch.equal(task.network.get_classifier().weight, network.get_classifier().weight)
+
+
+def test_a_training_starts_from_a_run_folder_or_packaged_weights(tmp_path):
+    data = understand(write_classes(tmp_path / "data"))
+    packaged = packaged_weights("ffnet_nano.mini_imagenet")
+    assert find_start(data, "ffnet_nano") == find_start(data, "ffnet_nano.mini_imagenet") == find_start(data, None)
+    (tmp_path / "run").mkdir()
+    shutil.copy(packaged, tmp_path / "run" / "best.safetensors")
+    assert find_start(data, str(tmp_path / "run")).file == tmp_path / "run" / "best.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("initial", "message"),
+    [
+        ("ffnet_1", "initial ffnet_1, expected scratch, a checkpoint, the folder of a run, or the name of packaged"),
+        ("ffnet_nono", "initial ffnet_nono, expected scratch, a checkpoint, the folder of a run, or the name of"),
+        ("ffnet_sr_nano", "initial ffnet_sr_nano, expected scratch or an unfused checkpoint for classification"),
+        ("missing.ckpt", "missing.ckpt: no such file"),
+    ],
+)
+def test_a_wrong_start_is_one_line(initial, message, tmp_path):
+    with pytest.raises(InputError, match=f"^{message}"):
+        find_start(understand(write_classes(tmp_path / "data")), initial)
+
+
+SEEN = ("position", "colour", "normal")
+LIDAR = "ffnet_3d_nano_semantickitti"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "initial", "started", "features", "in_chans"),
+    [
+        ({}, None, "scratch", ["position"], 3),
+        ({"intensity": 0.5}, None, f"{LIDAR}.safetensors", ["height", "intensity"], 2),
+        ({"intensity": 0.5}, "scratch", "scratch", ["position", "intensity"], 4),
+        ({"intensity": 0.0}, None, "scratch", ["position"], 3),
+        ({"normal": [0, 0, 1], "intensity": 0.5, "color": [9, 9, 9]}, None, "scratch", [*SEEN, "intensity"], 10),
+        ({"normal": [0, 0, 1], "color": [9, 9, 9]}, None, "scratch", [*SEEN], 9),
+        ({"intensity": 0.5, "color": [9, 9, 9]}, LIDAR, f"{LIDAR}.safetensors", ["height", "intensity"], 2),
+    ],
+)
+def test_clouds_train_on_what_all_of_them_have(attributes, initial, started, features, in_chans, tmp_path):
+    data = understand(write_clouds(tmp_path / "data", **attributes))
+    start = find_start(data, initial)
+    assert str(start) == f"ffnet_3d_nano from {started}"
+    recipe = recipe_of(data, start, tmp_path / "run", tmp_path / "data_1", seed=0)
+    assert recipe["data"]["init_args"]["preprocessing"]["features"] == features
+    assert recipe["data"]["init_args"]["preprocessing"].get("centred", True) == ("position" in features)
+    assert training.features_named(recipe) == f" on {', '.join(features)}"
+    assert recipe["model"]["init_args"]["model_args"]["in_chans"] == in_chans
+
+
+@pytest.mark.parametrize(
+    ("suffix", "largest", "full"),
+    [("las", 255, 255), ("LAZ", 200, 255), ("las", 300, 511), ("las", 60000, None), ("las", 0, None), ("ply", 9, None)],
+)
+def test_the_intensity_of_few_bits_fills_the_scale(suffix, largest, full, tmp_path):
+    assert full_intensity([Path(f"a.{suffix}")], largest / 65535) == full
+    data = understand(write_clouds(tmp_path / "data", intensity=0.5))
+    data = replace(data, inputs_for=partial(data.inputs_for, intensity_max=full))
+    recipe = recipe_of(data, find_start(data, None), tmp_path / "run", tmp_path / "data_1", seed=0)
+    assert recipe["data"]["init_args"]["preprocessing"]["intensity_max"] == full
+    assert training.features_named(recipe) == " on height, intensity" + (f" (0 to {full})" if full else "")
+
+
+def test_a_start_that_needs_more_than_the_clouds_have_is_refused(tmp_path):
+    data = understand(write_clouds(tmp_path / "data"))
+    with pytest.raises(
+        InputError, match="initial of a network that uses height, intensity, expected one without inten"
+    ):
+        find_start(data, LIDAR)
 
 
 def test_scratch_is_a_random_initialization(tmp_path):

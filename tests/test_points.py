@@ -99,7 +99,7 @@ def test_a_failed_cloud_does_not_stop_the_others(clouds, capsys, monkeypatch):
 def test_one_cloud_is_in_memory_at_a_time(clouds, capsys, monkeypatch):
     read: list[weakref.ref] = []
 
-    def read_alone(path):
+    def read_alone(path, intensity_max=None):
         assert all(each() is None for each in read), f"another cloud is still there when {path} is read"
         cloud = read_cloud(path)
         read.append(weakref.ref(cloud))
@@ -164,6 +164,18 @@ def test_a_single_point_and_votes(tmp_path):
     torch.testing.assert_close(scores.sum(dim=1), torch.ones(2 * ROOM))
     with pytest.raises(InputError, match="no colours"):
         segmenter(Cloud(np.zeros((5, 3))))
+
+
+def test_another_maximum_of_the_intensity(tmp_path, capsys):
+    rows = np.c_[np.random.default_rng(0).random((9, 3)), np.full(9, 51)]
+    np.save(tmp_path / "a.npy", rows)
+    segmenter = PointSegmenter.load(intensity_max=255)
+    scores = segmenter.scores(Cloud(rows[:, :3], intensity=np.full(9, 0.2, np.float32)))
+    for given in (tmp_path / "a.npy", rows, {"points": rows}):
+        np.testing.assert_array_equal(segmenter(given), scores.argmax(dim=1))
+    torch.testing.assert_close(segmenter.scores(tmp_path / "a.npy"), scores)
+    assert cli.main(["points", str(tmp_path / "a.npy"), "--intensity_max", "0", "--out", str(tmp_path / "out")]) == 2
+    assert "intensity_max 0.0, expected a number above 0" in capsys.readouterr().err
 
 
 def test_fragments_predict_every_point(tmp_path):

@@ -18,6 +18,7 @@ def points(
     out: str | None = None,
     model: str | None = None,
     votes: int = 1,
+    intensity_max: float | None = None,
     fragments: bool = False,
     json: str | None = None,
     overwrite: bool = False,
@@ -37,16 +38,19 @@ def points(
         model: a name from `metamixer models`; default: the packaged network, for street scans with the
             intensity of a lidar.
         votes: number of rotated and scaled views of a cloud that vote, 1 to 13.
+        intensity_max: the intensity in the files that stands for 1, such as 255; default: as in the training, mostly
+            the maximum of their type.
         fragments: predict every point instead of one per voxel; slower.
         backend: eager or auto; both mean PyTorch, because no other backend supports this network.
         all others: see shared_options.py.
     """
-    from ..data.points.clouds import find_clouds, read_cloud, source_files
+    from ..data.points.clouds import find_clouds, source_files
     from ..inference.voting import voting
     from ..predictors.point_segmenter import PointSegmenter
 
     voting(votes)  # raises InputError for a wrong number
     load = {"source": checkpoint, "model": model, "device": device, "backend": backend}
+    load |= {} if intensity_max is None else {"intensity_max": intensity_max}
     options = {"votes": votes, "fragments": fragments}
     how = {"pictures": pictures, "overwrite": overwrite, "refused": {"json": json}}
     if done_by_engine(engine, PointSegmenter.task, clouds, out, load=load, options=options, **how):
@@ -59,7 +63,7 @@ def points(
     if not checkpoint:
         output.introduce(model, segmenter.task, segmenter.classes)
     for path in paths:  # read again later: together they may not fit in memory
-        segmenter.check(read_cloud(path), str(path), votes=votes)
+        segmenter.check(segmenter.read(path), str(path), votes=votes)
 
     def label(job: Job) -> dict:
         found = segmenter(job.source, **options)

@@ -31,8 +31,8 @@ def train(
         out: the run folder; default: runs/NAME.
         minutes: approximate time limit in minutes.
         epochs: number of epochs; default: as many as fit into --minutes. A table is then trained on from scratch.
-        initial: a checkpoint of metamixer to start from, or scratch for a random initialization; default: the packaged
-            weights for the task, if there are any.
+        initial: what to start from: a checkpoint of metamixer, a run folder, the name of packaged weights, or scratch
+            for a random initialization; default: the packaged weights for the task, if there are any.
         seed: random seed, also of the split.
         resume: continue the run in --out with its own settings; --epochs may extend it. --resume auto: if there is one,
             else start. The fine-tuning on a table takes less than a minute; it is repeated, with the same result.

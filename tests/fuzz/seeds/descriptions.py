@@ -20,6 +20,7 @@ from metamixer.predictors.own_data.tuning_run import digest, read_tuning_run
 from metamixer.training.horizon import expand_horizon
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.tables import reading_of
+from metamixer.training.own_data.understood import files_of, read_split
 from metamixer.training.recipe_checks import check_recipes
 from metamixer.training.run_sheet import load_data
 
@@ -79,6 +80,8 @@ KERNELS = {
 }
 DATA = {"data": "flowers", "about": "10 images in 2 classes (blue, red), 2 held out for validation"}
 
+SPLIT = {"train": ["/data/a.ply", "/data/b.ply"], "val": ["/data/c.ply"], "left_out": []}
+
 
 def make(folder: Path) -> list[Kind]:
     pictures = folder / "pictures"
@@ -100,6 +103,7 @@ def make(folder: Path) -> list[Kind]:
         Kind("tuning.yaml", each_of(digest, read_tuning_run)),
         Kind("trials.json", read_kept_trials),
         Kind("data.json", data_of),
+        Kind("split.json", lambda path: files_of(read_split(path))),
         Kind("kernels.json", read_sizes),
         Kind("split.json", reading_of),
     ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...errors import InputError
 from .class_names import KITTI_CLASSES, S3DIS_CLASSES, SCANNET200_CLASSES, SCANNET_CLASSES
-from .clouds import Cloud, check_cloud, read_cloud, read_point_labels, read_scan
+from .clouds import Cloud, check_cloud, read_cloud, read_point_labels, scan_labels_file
 from .scenes import IGNORED_POINT, PointData, number_labels
 from .voxelization import PointPreprocessing
 
@@ -32,7 +32,7 @@ class _RoomData(PointData):
         return found
 
     def read(self, path: Path) -> Cloud:
-        cloud = read_cloud(path)
+        cloud = read_cloud(path, self.preprocessing.intensity_max)
         labels = read_point_labels(path / self.label_file)
         cloud = check_cloud(replace(cloud, labels=labels), str(path))
         self.preprocessing.check(cloud, str(path))
@@ -112,25 +112,11 @@ class SemanticKITTIData(PointData):
         return files
 
     def read(self, path: Path) -> Cloud:
-        return super().read(path) if path.suffix == ".npz" else self._labelled(read_labelled_scan(path), path)
-
-    def _labelled(self, cloud: Cloud, path: Path) -> Cloud:
-        self.preprocessing.check(cloud, str(path))
-        return replace(cloud, labels=self.numbered(cloud.labels, path))
+        if path.suffix == ".bin" and not (labels := scan_labels_file(path)).is_file():
+            raise InputError(f"{labels}: no such file, expected the labels of {path}")
+        return super().read(path)
 
     def numbered(self, labels: np.ndarray, path: Path) -> np.ndarray:
         numbers = dict.fromkeys(KITTI_IGNORED, IGNORED_POINT)
         numbers |= {raw: i for i, raws in enumerate(KITTI_CLASSES.values()) for raw in raws}
         return number_labels(labels, numbers, path)
-
-
-def read_labelled_scan(path: Path) -> Cloud:
-    """Read velodyne/N.bin and labels/N.label; the upper 16 bits of a label, the instance id, are dropped."""
-    label_path = path.parents[1] / "labels" / f"{path.stem}.label"
-    if not label_path.is_file():
-        raise InputError(f"{label_path}: no such file, expected the labels of {path}")
-    points = read_scan(path)
-    labels = np.fromfile(label_path, dtype="<u4") & 0xFFFF
-    return check_cloud(
-        Cloud(points[:, :3].astype(np.float64), intensity=points[:, 3], labels=labels.astype(np.int64)), str(path)
-    )

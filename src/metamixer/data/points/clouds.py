@@ -1,12 +1,13 @@
 """Point clouds in files: PLY, LAS and LAZ, NPZ, NumPy arrays, KITTI's scans, and Pointcept's folders of arrays."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import InputError
+from ...errors import InputError, InputWarning
 from ...system.files import refuse_special, written_whole
 from ..arrays import read_array, read_arrays, write_arrays
 from .las import read_las, write_las
@@ -16,11 +17,20 @@ from .units import LIMITS, as_colours, as_share, outside
 PREDICTION = "prediction"
 """Name of the predicted labels in output files."""
 
+ROWS = "points"
+"""Name of an array that may have the columns of a scan: 3 coordinates and an intensity or a color."""
+
+SCANS = "velodyne"
+"""Name of the folder of scans in KITTI's layout, beside which their labels may be."""
+
+CLOUDCOMPARES = "scalar_Intensity"
+"""CloudCompare's name of the intensity in PLY files, where it may have any scale."""
+
 ARRAYS: dict[str, tuple[str, ...]] = {
-    "coordinates": ("coord", "xyz", "points", "coordinates"),
+    "coordinates": ("coord", "xyz", ROWS, "coordinates"),
     "colours": ("color", "colour", "rgb"),
     "normals": ("normal", "normals"),
-    "intensity": ("intensity", "strength"),
+    "intensity": ("intensity", "strength", CLOUDCOMPARES),
     "labels": ("label", "segment", "labels", "classification"),
 }
 """Names of arrays in NPZ files and folders; `xyz_cm` are coordinates in centimeters, integer intensities are percent.
@@ -79,8 +89,11 @@ def check_cloud(cloud: Cloud, name: str) -> Cloud:
     return cloud
 
 
-def read_cloud(path: str | Path) -> Cloud:
-    """Read a file of a type in `READERS` or a folder with coord.npy; raises InputError that names it on failure."""
+def read_cloud(path: str | Path, intensity_max: float | None = None) -> Cloud:
+    """Read a file of a type in `READERS` or a folder with coord.npy; raises InputError that names it on failure.
+
+    intensity_max: see `PointPreprocessing`.
+    """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
@@ -88,7 +101,7 @@ def read_cloud(path: str | Path) -> Cloud:
     kind = kind_of(path)
     if kind not in READERS:
         raise InputError(f"{path}: kind {kind!r}, expected one of {', '.join(READERS)}")
-    return check_cloud(READERS[kind](path), str(path))
+    return check_cloud(READERS[kind](path, intensity_max), str(path))
 
 
 def kind_of(path: Path) -> str:
@@ -96,7 +109,7 @@ def kind_of(path: Path) -> str:
     return "folder" if path.is_dir() else path.suffix.lower()
 
 
-def _from_ply(path: Path) -> Cloud:
+def _from_ply(path: Path, full: float | None) -> Cloud:
     ply = read_ply(path)
     if not {"x", "y", "z"} <= set(ply.names()):
         raise InputError(f"{path}: vertices with {', '.join(ply.names())}, expected x, y and z")
@@ -107,27 +120,32 @@ def _from_ply(path: Path) -> Cloud:
     def column(kind: str) -> np.ndarray | None:
         return next((ply.vertices[name] for name in ARRAYS[kind] if name in ply.names()), None)
 
+    intensity = column("intensity")
+    if CLOUDCOMPARES in ply.names() and full is None and not ((intensity >= 0) & (intensity <= 1)).all():
+        more = f"up to {intensity.max():g}, left out; expected 0 to 1, or its maximum in --intensity_max"
+        warnings.warn(f"{path}: {CLOUDCOMPARES} {more}", InputWarning, stacklevel=2)
+        intensity = None
     return _cloud(
         path,
         coordinates=columns("x", "y", "z"),
         colours=columns("red", "green", "blue"),
         normals=columns("nx", "ny", "nz"),
-        intensity=None if (intensity := column("intensity")) is None else as_share(intensity),
+        intensity=None if intensity is None else as_share(intensity, full),
         labels=column("labels"),
     )
 
 
-def _from_las(path: Path) -> Cloud:
+def _from_las(path: Path, full: float | None) -> Cloud:
     arrays = read_las(path)
-    return _cloud(path, **{**arrays, "intensity": as_share(arrays["intensity"])})
+    return _cloud(path, **{**arrays, "intensity": as_share(arrays["intensity"], full)})
 
 
-def _from_npz(path: Path) -> Cloud:
-    return cloud_of_arrays(read_arrays(path), path)
+def _from_npz(path: Path, full: float | None) -> Cloud:
+    return cloud_of_arrays(read_arrays(path), path, full)
 
 
-def _from_folder(path: Path) -> Cloud:
-    return cloud_of_arrays(_folder_arrays(path), path)
+def _from_folder(path: Path, full: float | None) -> Cloud:
+    return cloud_of_arrays(_folder_arrays(path), path, full)
 
 
 def source_files(path: Path) -> list[Path]:
@@ -135,12 +153,24 @@ def source_files(path: Path) -> list[Path]:
     return sorted(path.glob("*.npy")) if path.is_dir() else [path]
 
 
-def _from_npy(path: Path) -> Cloud:
-    return cloud_of_rows(read_array(path), path)
+def _from_npy(path: Path, full: float | None) -> Cloud:
+    return cloud_of_rows(read_array(path), path, full)
 
 
-def _from_scan(path: Path) -> Cloud:
-    return cloud_of_rows(read_scan(path), path)
+def _from_scan(path: Path, full: float | None) -> Cloud:
+    cloud, labels = cloud_of_rows(read_scan(path), path, full), scan_labels_file(path)
+    labeled = path.parent.name == SCANS and labels.is_file()
+    return replace(cloud, labels=read_scan_labels(labels)) if labeled else cloud
+
+
+def scan_labels_file(path: Path) -> Path:
+    """The file of the labels of KITTI's velodyne/N.bin: labels/N.label."""
+    return path.parent.parent / "labels" / f"{path.stem}.label"
+
+
+def read_scan_labels(path: Path) -> np.ndarray:
+    """Labels (N,) of a file of SemanticKITTI, without the instance ids in the upper 16 bits."""
+    return (np.fromfile(path, dtype="<u4") & 0xFFFF).astype(np.int64)
 
 
 def read_scan(path: Path) -> np.ndarray:
@@ -151,21 +181,32 @@ def read_scan(path: Path) -> np.ndarray:
     return values.reshape(-1, 4)
 
 
-def cloud_of_rows(array: np.ndarray, path: str | Path) -> Cloud:
-    """A cloud from an array (points, 3), (points, 4) with intensity or (points, 6) with color; path: for messages."""
+def cloud_of_rows(array: np.ndarray, path: str | Path, full: float | None = None) -> Cloud:
+    """A cloud from an array (points, 3), (points, 4) with intensity or (points, 6) with color.
+
+    path: for messages; full: the intensity that stands for 1.
+    """
     array = _numeric(array, str(path))
     if array.ndim != 2 or array.shape[1] not in (3, 4, 6):
         raise InputError(
             f"{path}: shape {list(array.shape)}, expected (points, 3), (points, 4) with intensity or (points, 6) "
             "with color"
         )
-    name = {4: "intensity", 6: "colours"}.get(array.shape[1])
-    more = {name: array[:, 3] if name == "intensity" else array[:, 3:]} if name else {}
-    return _cloud(path, coordinates=array[:, :3], **more)
+    return _cloud(path, **_columns(array, full))
 
 
-def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> Cloud:
-    """A cloud from arrays with names in `ARRAYS`; path: for messages."""
+def _columns(rows: np.ndarray, full: float | None) -> dict[str, np.ndarray]:
+    """The attributes in rows of 3, 4 or 6 numbers; other arrays stay coordinates."""
+    if rows.ndim != 2 or rows.shape[1] not in (4, 6):
+        return {"coordinates": rows}
+    coordinates, more = rows[:, :3], rows[:, 3:]
+    if rows.shape[1] == 6:
+        return {"coordinates": coordinates, "colours": more}
+    return {"coordinates": coordinates, "intensity": more if full is None else as_share(more, full)}
+
+
+def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path, full: float | None = None) -> Cloud:
+    """A cloud from arrays with names in `ARRAYS`; path: for messages; full: the intensity that stands for 1."""
     names = {kind: next((name for name in known if name in arrays), "") for kind, known in ARRAYS.items()}
     if "xyz_cm" in arrays:
         names["coordinates"] = "xyz_cm"
@@ -177,8 +218,12 @@ def cloud_of_arrays(arrays: Mapping[str, np.ndarray], path: str | Path) -> Cloud
     found = {kind: _numeric(arrays[name], f"{path}: array {name}") for kind, name in names.items() if name}
     if "xyz_cm" in arrays:
         found["coordinates"] = found["coordinates"] / 100
-    if "intensity" in found and found["intensity"].dtype.kind in "iu":
+    if "intensity" in found and full is not None:
+        found["intensity"] = as_share(found["intensity"], full)
+    elif "intensity" in found and found["intensity"].dtype.kind in "iu":
         found["intensity"] = found["intensity"] / 100
+    if names["coordinates"] == ROWS:
+        found = {**_columns(found.pop("coordinates"), full), **found}
     return _cloud(path, **found)
 
 
@@ -218,7 +263,7 @@ def _cloud(
     return Cloud(coordinates.astype(np.float64), labels=None if labels is None else whole_labels(labels, path), **more)
 
 
-READERS: dict[str, Callable[[Path], Cloud]] = {
+READERS: dict[str, Callable[[Path, float | None], Cloud]] = {
     ".ply": _from_ply,
     ".las": _from_las,
     ".laz": _from_las,
@@ -252,10 +297,10 @@ def _folder_arrays(source: Path) -> dict[str, np.ndarray]:
 
 
 def _unnamed_arrays(source: Path) -> dict[str, np.ndarray]:
-    """The arrays of a folder, or the rows of a file by the name `points`."""
+    """The arrays of a folder, or the rows of a file by the name `ROWS`."""
     if source.is_dir():
         return _folder_arrays(source)
-    return {"points": read_scan(source) if kind_of(source) == ".bin" else read_array(source)}
+    return {ROWS: read_scan(source) if kind_of(source) == ".bin" else read_array(source)}
 
 
 def find_clouds(inputs: Sequence[str]) -> list[Path]:

@@ -1,6 +1,6 @@
 """The YAML file that describes a folder of clouds: its classes and splits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,19 @@ class CloudDescription:
     splits: Mapping[str, list[str]]
 
 
-def read_description(path: Path) -> CloudDescription:
-    """Read the YAML file; raises InputError that names the file, the key and the value if one is invalid."""
+def read_description(path: Path, needed: Sequence[str] = ("classes", "train", "val")) -> CloudDescription:
+    """Read the YAML file; needed: the keys that it must have.
+
+    Raises InputError that names the file, the key and the value if one is invalid.
+    """
     content = _read(path)
     unknown = [key for key in content if key not in KEYS]
     if unknown:
         raise InputError(f"{path}: unknown key {unknown[0]!r}, expected some of {', '.join(KEYS)}")
     content = {key: value for key, value in content.items() if value is not None}
-    missing = [key for key in ("classes", "train", "val") if content.get(key, []) in ([], {}, "")]
+    missing = [key for key in needed if content.get(key, []) in ([], {}, "")]
     if missing:
-        raise InputError(f"{path}: no {', '.join(missing)}, expected classes, train and val")
+        raise InputError(f"{path}: no {', '.join(missing)}, expected at least {', '.join(needed)}")
     classes, ignored = labels_of(content, path)
     splits = {key: _files(content[key], key, path=path) for key in SPLITS if content.get(key)}
     return CloudDescription(classes, ignored, splits)
@@ -50,14 +53,6 @@ def labels_of(content: Mapping[str, Any], path: Path) -> tuple[dict[int, str], t
             f"{path}: label {both[0]} in classes and ignored, expected it in one ({IGNORED_POINT} is always ignored)"
         )
     return classes, (IGNORED_POINT, *ignored)
-
-
-def read_labels(path: Path) -> tuple[dict[int, str], tuple[int, ...]]:
-    """The same of a YAML file that may lack `train` and `val`; raises InputError if `classes` is missing or invalid."""
-    content = _read(path)
-    if not content.get("classes"):
-        raise InputError(f"{path}: no classes, expected a list of names, or a mapping from labels to names")
-    return labels_of(content, path)
 
 
 def _read(path: Path) -> dict[Any, Any]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +16,29 @@ from .clouds import Cloud, check_cloud, cloud_of_arrays, cloud_of_rows, find_clo
 EXPECTED = "a path, a URL, a Cloud, or an array or tensor (points, 3), (points, 4) or (points, 6)"
 
 
-def clouds_of(given: Any) -> Cloud | Path | list[Cloud | Path]:
+def clouds_of(given: Any, intensity_max: float | None = None) -> Cloud | Path | list[Cloud | Path]:
     """A path or cloud; a list of them for a folder of clouds or several inputs.
 
     The columns of an array are x, y, z and, optionally, intensity or red, green, blue. A dictionary has the keys of NPZ
-    files. Raises InputError for other types and for no clouds.
+    files; intensity_max: see `PointPreprocessing`. Raises InputError for other types and for no clouds.
     """
     if isinstance(given, Cloud):
         return check_cloud(given, "cloud")
     if isinstance(given, Tensor | np.ndarray):
         rows = given.detach().cpu().numpy() if isinstance(given, Tensor) else given
-        return check_cloud(cloud_of_rows(rows, "cloud"), "cloud")
+        return check_cloud(cloud_of_rows(rows, "cloud", intensity_max), "cloud")
     if isinstance(given, Mapping):
-        return check_cloud(cloud_of_arrays({key: np.asarray(value) for key, value in given.items()}, "cloud"), "cloud")
+        arrays = {key: np.asarray(value) for key, value in given.items()}
+        return check_cloud(cloud_of_arrays(arrays, "cloud", intensity_max), "cloud")
     if isinstance(given, str | os.PathLike):
-        return _named(str(given))
-    return each_of(given, clouds_of, what="cloud", expected=EXPECTED)
+        return _named(str(given), intensity_max)
+    return each_of(given, partial(clouds_of, intensity_max=intensity_max), what="cloud", expected=EXPECTED)
 
 
-def _named(given: str) -> Cloud | Path | list[Cloud | Path]:
+def _named(given: str, intensity_max: float | None) -> Cloud | Path | list[Cloud | Path]:
     if is_url(given):
         with fetched(given) as path:
-            return read_cloud(path)
+            return read_cloud(path, intensity_max)
     path = Path(given)
     if kind_of(path) == "folder" and not (path / "coord.npy").is_file():
         return list(find_clouds([given]))

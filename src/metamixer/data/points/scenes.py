@@ -123,7 +123,7 @@ class PointData(DataModule):
 
     def read(self, path: Path) -> Cloud:
         """Read a scene with labels as indices of `classes`, `IGNORED_POINT` for ignored points."""
-        cloud = read_cloud(path)
+        cloud = read_cloud(path, self.preprocessing.intensity_max)
         if cloud.labels is None:
             raise InputError(f"{path}: no labels, expected one per point")
         self.preprocessing.check(cloud, str(path))

@@ -4,7 +4,7 @@ import numpy as np
 
 LIMITS = {
     "colours": (255, "0 to 255, or 0 to 1 in floating point"),
-    "intensity": (1, "0 to 1, or whole percent in arrays"),
+    "intensity": (1, "0 to 1, or whole percent in arrays, or up to --intensity_max"),
 }
 """The maximum, and the valid range in words."""
 SIXTEEN_BITS = 65535 / 255
@@ -22,8 +22,13 @@ def as_colours(values: np.ndarray) -> np.ndarray:
     return values / SIXTEEN_BITS if values.dtype.itemsize == 2 and largest > 255 else values
 
 
-def as_share(values: np.ndarray) -> np.ndarray:
-    """Scale intensities to 0 to 1: unsigned 8-bit and 16-bit integers are divided by their type's maximum."""
+def as_share(values: np.ndarray, full: float | None = None) -> np.ndarray:
+    """Scale intensities to 0 to 1; full: the value that stands for 1, as larger ones do.
+
+    None: unsigned 8-bit and 16-bit integers are divided by their type's maximum, others stay as they are.
+    """
+    if full is not None:
+        return np.minimum(values / full, 1)
     return values / np.iinfo(values.dtype).max if values.dtype.kind == "u" and values.dtype.itemsize <= 2 else values
 
 

@@ -1,5 +1,6 @@
 """From points to voxels and back: the one description that training, evaluation, prediction and checkpoints share."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import InputError
+from ...errors import InputError, InputWarning, above_zero
 from ...ops.sparse import LARGEST_COORDINATE
 from ..preprocessing import Kept
 from .clouds import Cloud
@@ -25,18 +26,24 @@ FEATURES: dict[str, tuple[str, int, Callable[[Cloud], np.ndarray | None]]] = {
 Height is relative to the 1st percentile, because scanners report some points below the ground.
 """
 
+DARK = 0.05
+"""Below this, the largest intensity of a cloud is hardly on the scale of its file."""
+
 
 @dataclass(frozen=True)
 class PointPreprocessing(Kept):
     """The input format of a point network.
 
     grid_size: side of a voxel in meters; features: names of `FEATURES`, in channel order; centred: positions are
-    relative to the center of the cloud and its lowest point, else to the origin of the file, such as the scanner.
+    relative to the center of the cloud and its lowest point, else to the origin of the file, such as the scanner;
+    intensity_max: the intensity in files and arrays that stands for 1, as larger ones do; None: the maximum of the
+    file's type (LAS, PLY), 100 for integers in arrays, else 1.
     """
 
     grid_size: float = 0.02
     features: tuple[str, ...] = ("colour", "normal")
     centred: bool = True
+    intensity_max: float | None = None
 
     def __post_init__(self):
         unknown = [name for name in self.features if name not in FEATURES]
@@ -44,6 +51,8 @@ class PointPreprocessing(Kept):
             raise InputError(f"features {list(self.features)}, expected some of {', '.join(FEATURES)}")
         if not 0 < self.grid_size < np.inf:
             raise InputError(f"grid_size {self.grid_size}, expected a length in meters")
+        if self.intensity_max is not None:
+            above_zero("intensity_max", self.intensity_max)
 
     @property
     def in_chans(self) -> int:
@@ -63,6 +72,18 @@ class PointPreprocessing(Kept):
             raise InputError(
                 f"{name}: {size:g} m from end to end, expected at most {largest:g} m with voxels of "
                 f"{self.grid_size:g} m{enlarged}"
+            )
+
+    def warn_if_dark(self, cloud: Cloud, name: str) -> None:
+        """Warn of intensities that are used and far below 1: many scanners fill only 8 or 12 of LAS's 16 bits."""
+        if "intensity" not in self.features or self.intensity_max is not None:
+            return
+        if (largest := cloud.intensity.max()) < DARK:
+            warnings.warn(
+                f"{name}: intensities only up to {largest:.2g} of 1, labels may be wrong; if the scanner's maximum is "
+                "255, and not that of the file's type, expected --intensity_max 255",
+                InputWarning,
+                stacklevel=3,
             )
 
     @classmethod

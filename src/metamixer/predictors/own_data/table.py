@@ -16,7 +16,7 @@ from ...system.files import write_text
 from ...system.json_files import standard
 from ...training.own_data.kinds import TABLE, kind_of
 from ...training.own_data.reading import Reading
-from ...training.own_data.start import SCRATCH
+from ...training.own_data.start import SCRATCH, checkpoint_at
 from ...training.own_data.tables import one_table
 from ...training.own_data.training import expect_length, removed_where_it_fails
 from ...training.run_folder import INITIAL, SPLIT, TUNING, keep_earlier_run, locked
@@ -85,7 +85,7 @@ def fine_tunes(path: str | Path, initial: str | None, *, epochs: int | None = No
     """Whether `train` fine-tunes a forecaster of each series alone: a table without another network to start from."""
     if epochs is not None or initial == SCRATCH or kind_of(path) is not TABLE:
         return False
-    return initial is None or read_checkpoint(initial)[1].get("task") == ZERO_SHOT.name
+    return initial is None or read_checkpoint(checkpoint_at(initial))[1].get("task") == ZERO_SHOT.name
 
 
 def tune_on_table(

@@ -87,8 +87,8 @@ def train(
         out: the run folder; None: runs/NAME.
         minutes: approximate time limit in minutes.
         epochs: number of epochs; None: as many as fit into `minutes`. For a table, it implies `initial="scratch"`.
-        initial: a checkpoint of metamixer to start from, or "scratch" for a random initialization; None: the packaged
-            weights for the task, if there are any.
+        initial: what to start from: a checkpoint of metamixer, a run folder, the name of packaged weights, or "scratch"
+            for a random initialization; None: the packaged weights for the task, if there are any.
         seed: random seed, also of the split.
         resume: continue the run in `out` with its own settings; `epochs` may extend it. "auto": if there is one, else
             start. The fine-tuning on a table takes less than a minute; it is repeated, with the same result.

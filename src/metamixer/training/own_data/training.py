@@ -29,9 +29,9 @@ from ..recipe_checks import unnamed
 from ..run_folder import CHECKPOINTS, RECIPE, SPLIT, TUNING, keep_earlier_run, locked
 from .kinds import TABLE, kind_of, understand
 from .reading import Reading
-from .start import Start, find_start
+from .start import Start, class_names, find_start
 from .tables import reading_of
-from .understood import OwnData, expect_split_of
+from .understood import OwnData, as_in_run
 
 MOST_MINUTES = 60 * 24 * 365
 
@@ -97,8 +97,9 @@ def fit(
         with removed_where_it_fails(folder):
             recipe = recipe_of(data, start_kept(start, out, folder), out, folder, seed=seed)
             epochs = epochs or fitting_epochs(data, recipe, seconds=60 * minutes)
-        begun = f"training {start}: {counted(epochs, 'epoch')}{length}{precision_named(recipe)}; the run is in {out}"
-        print(printable(begun), flush=True)
+        network = f"{start}{class_layer(recipe)}{features_named(recipe)}"
+        begun = f"training {network}: {counted(epochs, 'epoch')}{length}{precision_named(recipe)}"
+        print(printable(f"{begun}; the run is in {out}"), flush=True)
         steps = epochs * steps_per_epoch(data, recipe)
         if steps < FEW_STEPS:
             more = f"only {counted(steps, 'training step')}, expected a weak network; increase --minutes or --epochs"
@@ -134,7 +135,7 @@ def go_on(path: str | Path, out: str | Path, *, epochs: int | None, initial: str
     data = understand(path, seed, reading_of(Path(out, SPLIT)) if kind_of(path) is TABLE else Reading())
     if kind != data.data_class:
         raise InputError(f"{out}: a run on {kind}, expected one on {data.data_class}, which {path} is")
-    expect_split_of(data, path, Path(out))
+    data = as_in_run(data, path, Path(out))
     if epochs is not None and epochs < (done := read_torch_file(last).get("epoch", 0) + 1):
         raise InputError(f"epochs {epochs}, expected at least {done}, which the run in {out} has already")
     changes = options_for(data, epochs) if epochs else []
@@ -189,7 +190,7 @@ def recipe_of(data: OwnData, start: Start, out: Path, folder: Path, *, seed: int
 
     One process trains: several would each prepare the data and time their own steps.
     """
-    arguments = data.prepare(folder)
+    arguments = {**data.prepare(folder), **start.inputs}
     if "num_workers" not in arguments:
         arguments["num_workers"] = 0 if data.items < SMALL else max(min((os.cpu_count() or 1) - 1, 4), 0)
     model = {
@@ -201,7 +202,7 @@ def recipe_of(data: OwnData, start: Start, out: Path, folder: Path, *, seed: int
         model["pretrained_backbone"] = True
     if start.file is not None:
         model["initial"] = str(start.file.resolve())
-        if "num_classes" in data.model:
+        if "num_classes" in data.model and class_names(data, arguments) != start.classes:
             model["new_classifier"] = True
     return {
         "seed_everything": seed,
@@ -217,6 +218,23 @@ def fastest_precision(task: str) -> dict[str, str]:
     cuda = torch.cuda.is_available()
     here = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else computes_bfloat16()
     return {"precision": "bf16-mixed"} if here and TASKS[task].faster_in_bfloat16 else {}
+
+
+def class_layer(recipe: Mapping[str, Any]) -> str:
+    """Which class layer a training from weights starts with, for the line that announces it."""
+    model = recipe["model"]["init_args"]
+    if "initial" not in model or "num_classes" not in model:
+        return ""
+    return " with a new class layer" if model.get("new_classifier") else " with its class layer"
+
+
+def features_named(recipe: Mapping[str, Any]) -> str:
+    """What the network sees of point clouds, for the line that announces a training."""
+    preprocessing = recipe["data"]["init_args"].get("preprocessing", {})
+    if "features" not in preprocessing:
+        return ""
+    named = " on " + ", ".join(preprocessing["features"])
+    return f"{named} (0 to {preprocessing['intensity_max']})" if preprocessing.get("intensity_max") else named
 
 
 def precision_named(recipe: Mapping[str, Any]) -> str:
