@@ -188,18 +188,19 @@ def test_a_wrong_start_is_one_line(initial, message, tmp_path):
 
 SEEN = ("position", "colour", "normal")
 LIDAR = "ffnet_3d_nano_semantickitti"
+STARTED_ON_LIDAR = f"{LIDAR}.safetensors (license CC BY-NC-SA 4.0)"
 
 
 @pytest.mark.parametrize(
     ("attributes", "initial", "started", "features", "in_chans"),
     [
         ({}, None, "scratch", ["position"], 3),
-        ({"intensity": 0.5}, None, f"{LIDAR}.safetensors", ["height", "intensity"], 2),
+        ({"intensity": 0.5}, None, STARTED_ON_LIDAR, ["height", "intensity"], 2),
         ({"intensity": 0.5}, "scratch", "scratch", ["position", "intensity"], 4),
         ({"intensity": 0.0}, None, "scratch", ["position"], 3),
         ({"normal": [0, 0, 1], "intensity": 0.5, "color": [9, 9, 9]}, None, "scratch", [*SEEN, "intensity"], 10),
         ({"normal": [0, 0, 1], "color": [9, 9, 9]}, None, "scratch", [*SEEN], 9),
-        ({"intensity": 0.5, "color": [9, 9, 9]}, LIDAR, f"{LIDAR}.safetensors", ["height", "intensity"], 2),
+        ({"intensity": 0.5, "color": [9, 9, 9]}, LIDAR, STARTED_ON_LIDAR, ["height", "intensity"], 2),
     ],
 )
 def test_clouds_train_on_what_all_of_them_have(attributes, initial, started, features, in_chans, tmp_path):

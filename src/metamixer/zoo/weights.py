@@ -31,6 +31,9 @@ DATA: dict[str, str] = {
 
 PAPER = "paper, arXiv 2406.02021"
 
+OURS = "Apache-2.0"
+"""The license of this package, and of all weights but those whose data have terms that go further."""
+
 SHA256: dict[str, str] = {
     "ffnet_nano.mini_imagenet": "8bcfa4f7c1145fe9b295ae537ee14a86c7382129fcd57fcd6244b5419720b71e",
     "ffnet_head_ffnet_nano_camvid": "485cf2cefe8142e4efe196b4dedc277f3817c141bf93db1b38583cbb8876796c",
@@ -78,7 +81,7 @@ class Weights:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     packaged: bool = False
     sha256: str | None = None
-    licence: str = "Apache-2.0"
+    licence: str = OURS
 
     @property
     def size(self) -> Network:

@@ -12,7 +12,7 @@ from ...checkpoints.packaged import packaged_names, packaged_weights
 from ...checkpoints.source import found_weights, is_name
 from ...errors import InputError, InputWarning
 from ...zoo.files import source_of
-from ...zoo.weights import find_weights
+from ...zoo.weights import OURS, WEIGHTS, find_weights
 from .understood import OwnData
 
 SCRATCH = "scratch"
@@ -43,7 +43,11 @@ class Start:
     def __str__(self) -> str:
         if self.pretrained_backbone:
             return f"{self.model} on a pretrained backbone"
-        return f"{self.model} from {self.file.name}" if self.file else f"{self.model} from scratch"
+        if self.file is None:
+            return f"{self.model} from scratch"
+        terms = [each.licence for each in WEIGHTS if each.packaged and each.file == self.file.name]
+        limits = f" (license {terms[0]})" if terms and terms[0] != OURS else ""  # it holds for the trained network, too
+        return f"{self.model} from {self.file.name}{limits}"
 
 
 def find_start(data: OwnData, initial: str | None) -> Start:
