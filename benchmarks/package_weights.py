@@ -8,10 +8,12 @@ recipe, cost and figures in src/metamixer/weights/README.md.
 
 import argparse
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+from timm.data import ImageNetInfo
+
 from metamixer.checkpoints.ours import load_checkpoint, save_network
-from metamixer.data.images.class_names import as_descriptions
 
 FOLDER = Path(__file__).parent.parent / "src/metamixer/weights"
 
@@ -28,6 +30,13 @@ def main() -> None:
     save_network(network.half(), info, file)
     content = file.read_bytes()
     print(f"{file}: megabytes {len(content) / 1e6:.1f}, sha256 {hashlib.sha256(content).hexdigest()}")
+
+
+def as_descriptions(names: Sequence[str]) -> list[str]:
+    """Replace ImageNet's synsets, such as n01440764, by their descriptions; other names stay as they are."""
+    info = ImageNetInfo("imagenet-1k")
+    known = set(info.label_names())
+    return [info.label_name_to_description(name) if name in known else name for name in names]
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ from zero_shot_m3 import Competition, read_m3, scores
 
 from metamixer.data.series.synthetic import synthetic_batch
 from metamixer.models.ffnet_ts.seasons import Scaled
-from metamixer.models.ffnet_ts.zero import NAIVE_PERIOD, FFNetTSZero
+from metamixer.models.ffnet_ts.zero import NAIVE_PERIOD, FFNetTSZero, quantile_loss
 from metamixer.predictors.forecasting.rolling import ZeroShot
 from metamixer.system.files import write_text
 from metamixer.system.machine import describe_machine
-from metamixer.training.zero_shot import Recipe, ZeroShotTraining, quantile_loss
+from metamixer.training.zero_shot import Recipe, ZeroShotTraining
 
 RESULTS = Path(__file__).parent / "results/zero_shot_ablation"
 NETWORK = {"dim": 64, "depth": 4}

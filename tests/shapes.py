@@ -25,7 +25,8 @@ INFO = network_info(
 )
 needs = {
     name: pytest.mark.skipif(
-        any(find_spec(p) is None for p in f.packages), reason=f"{name}: {f.packages} not installed"
+        any(find_spec(p) is None for p in f.packages_for("int8")),
+        reason=f"{name}: {f.packages_for('int8')} not installed",
     )
     for name, f in FORMATS.items()
 }

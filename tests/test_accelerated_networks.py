@@ -49,7 +49,7 @@ def test_a_network_trains_as_before(pair):
     network, fast = pair
     assert list(network.state_dict()) == list(fast.state_dict())
     names = {type(module).__name__ for module in fast.modules()}
-    assert {"DepthwiseConv2d", "PointwiseConv2d", "ParallelDepthwiseNorm", "FusedFFNifiedAttention"} <= names
+    assert {"DepthwiseConv2d", "PointwiseConv2d", "ParallelDepthwiseNorm", "AcceleratedFFNifiedAttention"} <= names
     expect_same_training(fast, network, torch.randn(2, 3, 48, 32, dtype=torch.float64))
     for ours, theirs in zip(fast.buffers(), network.buffers(), strict=True):
         torch.testing.assert_close(ours, theirs)

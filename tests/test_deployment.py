@@ -20,10 +20,10 @@ import metamixer
 from metamixer.checkpoints.source import info_of
 from metamixer.data import Preprocessing
 from metamixer.deployment import exporting
-from metamixer.deployment.backends import BACKENDS
+from metamixer.deployment.backends import installed_backends
 from metamixer.deployment.description import Description
 from metamixer.deployment.exporting import export, with_preprocessing
-from metamixer.deployment.formats import FORMATS, missing_packages
+from metamixer.deployment.formats import FORMATS
 from metamixer.deployment.program import Normalize
 from metamixer.deployment.quantization import Quantization
 from metamixer.deployment.runtime import Runtime, in_batches
@@ -347,7 +347,7 @@ class OneByOne(nn.Module):
 
 def test_a_network_with_a_fixed_batch_is_captured_with_the_examples(tmp_path):
     network, example = OneByOne().eval(), torch.rand(1, 8)
-    for backend in (name for name in ("openvino", "onnxruntime") if not missing_packages(BACKENDS[name].packages)):
+    for backend in {"openvino", "onnxruntime"} & set(installed_backends()):
         runtime = metamixer.deploy(network, example, "fp32", backend=backend, cache=False)
         assert torch.allclose(runtime(example), network(example), atol=1e-5)
     with pytest.raises(InputError, match="fixes the batch size: nothing written; --dynamic false"):

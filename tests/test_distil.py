@@ -14,7 +14,8 @@ from torch import nn
 from metamixer import load_checkpoint
 from metamixer.cli import _call, main
 from metamixer.commands.distil import _start
-from metamixer.data.images.distillation import DistillationData, UnlabelledDistillationData, has_classes
+from metamixer.data.images.distillation import DistillationData, UnlabelledDistillationData
+from metamixer.data.images.folders import has_classes
 from metamixer.data.images.outputs import OutputCache
 from metamixer.data.images.views import Views
 from metamixer.data.preprocessing import Preprocessing
@@ -290,16 +291,16 @@ def test_a_cache_of_other_weights_or_pixels_by_the_same_names_is_refused(folder,
 
 def test_folders_of_classes_without_a_split_are_divided(folder):
     data = DistillationData(str(folder / "train"))
-    train, val = data.names(), [data.evaluation_dataset("val").filename(index) for index in range(2)]
+    train, val = data.names(), [data.evaluation_dataset("val").filename(index) for index in range(4)]
     assert data.classes == ["blue", "red"]
-    assert (len(train), len(data.evaluation_dataset("val"))) == (14, 2)
+    assert (len(train), len(data.evaluation_dataset("val"))) == (12, 4)
     assert {name.rsplit("/")[-2] for name in train} == {name.rsplit("/")[-2] for name in val} == {"blue", "red"}
     assert not set(train) & set(val)
     assert has_classes(folder) and has_classes(folder / "train") and not has_classes(folder / "train/red")
     for image in (folder / "train/red").iterdir():
         image.unlink()
     Image.new("RGB", (8, 8)).save(folder / "train/red/0.png")
-    with pytest.raises(InputError, match="red: 1 image, expected at least 2"):
+    with pytest.raises(InputError, match="red: images of class 'red': found 1, expected at least 2"):
         data.names()
 
 

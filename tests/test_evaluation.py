@@ -177,7 +177,7 @@ def test_mean_corruption_error_is_relative_to_alexnet():
     [
         ([], "no folders in it, expected CORRUPTION/SEVERITY/CLASS/IMAGE"),
         (["fog"], "no folders in it, expected SEVERITY/CLASS/IMAGE"),
-        (["fog/1"], "no labeled images"),
+        (["fog/1"], "no class folders for split"),
     ],
 )
 def test_an_incomplete_folder_of_corruptions_is_an_error(folders, message, recipe, tmp_path, capsys):

@@ -16,11 +16,12 @@ from PIL import Image
 import metamixer
 from metamixer.checkpoints.packaged import packaged_weights
 from metamixer.cli import main
+from metamixer.data.held_out import split
 from metamixer.errors import InputError
 from metamixer.training.own_data import training
 from metamixer.training.own_data.kinds import understand
 from metamixer.training.own_data.training import naming_originals
-from metamixer.training.own_data.understood import place, split
+from metamixer.training.own_data.understood import place
 from own_folders import picture, write_classes, write_clouds, write_coco, write_large, write_masks
 
 

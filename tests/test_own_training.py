@@ -149,8 +149,8 @@ def test_fitting_epochs_are_validated_about_ten_times(fitting, monkeypatch):
     clock.times = [0.0, 1.0]
     trial = SimpleNamespace(trainer=SimpleNamespace(callbacks=[clock], num_training_batches=1))
     monkeypatch.setattr(training, "run_recipe", lambda *_: trial)
-    data = SimpleNamespace(items=8, val_items=0, most_epochs=100, task=TASKS["classification"])
-    recipe = {"model": {}, "data": {"init_args": {}}, "trainer": {}}
+    data = SimpleNamespace(items=8, val_items=0, most_epochs=100, for_epochs=lambda epochs: {})
+    recipe = {"model": {"init_args": {"optimization": {}}}, "data": {"init_args": {}}, "trainer": {}}
     epochs = training.fitting_epochs(data, recipe, seconds=fitting + 0.5)
     assert 0.9 * fitting <= epochs <= fitting
     every = training.with_epochs(data, recipe, epochs)["trainer"]["check_val_every_n_epoch"]

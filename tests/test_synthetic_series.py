@@ -8,9 +8,10 @@ import torch
 from metamixer.data.series.synthetic import FAMILIES, Chance, mixture, synthetic_batch
 from metamixer.errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError
 from metamixer.models import create_model
+from metamixer.models.ffnet_ts.zero import quantile_loss
 from metamixer.training import zero_shot
 from metamixer.training.muon import orthogonal
-from metamixer.training.zero_shot import Recipe, ZeroShotTraining, main, quantile_loss, read_recipe
+from metamixer.training.zero_shot import Recipe, ZeroShotTraining, main, read_recipe
 
 TINY = Recipe(network={"depth": 1, "dim": 16}, windows=((64, 16, 8), (64, 32, 4)), warmup=1, drawn=2)
 

@@ -51,6 +51,11 @@ def expect_room(name: str, shape: Sequence[int]) -> None:
         raise InputError(f"{name} for an input of {'x'.join(map(str, shape))}, expected at most {MOST_VALUES:,} values")
 
 
+def is_whole(value: object) -> bool:
+    """Whether a value of a JSON or YAML file is an integer."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def expect_seed(name: str, seed: object) -> None:
     """Raise InputError unless it is a seed that Python, NumPy and PyTorch take."""
     expect_integer(name, seed, 0, 2**32 - 1)

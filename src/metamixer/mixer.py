@@ -52,7 +52,7 @@ class FFNifiedAttention(MetaMixer):
 
 
 @form_of(FFNifiedAttention, lambda mixer: type(mixer.act) is nn.GELU and mixer.act.approximate == "none")
-class FusedFFNifiedAttention(FFNifiedAttention):
+class AcceleratedFFNifiedAttention(FFNifiedAttention):
     """The same mixer in the kernels of a GPU (`metamixer.ops.accelerate`), which compute GELU with the key."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError, first_line, shown
 from ..models import create_model
+from ..models.published_names import key_problems
+from ..models.registry import with_own_classifier
 from ..models.tasks import same_predictor
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
@@ -139,10 +141,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
         load_published(reference, path)
         state = reference.state_dict()
     if new_classifier:
-        named = network.pretrained_cfg["classifier"]
-        classifiers = tuple(f"{name}." for name in ([named] if isinstance(named, str) else named))
-        own = network.state_dict()
-        state = {key: own[key] if key.startswith(classifiers) else value for key, value in state.items()}
+        state = with_own_classifier(network, state)
     expect_finite(state, path)
     _load_exactly(network, state, path)
     return {**info, "classes": None} if new_classifier else info
@@ -230,15 +229,6 @@ def _load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: str | P
 
 
 def _compare_keys(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    own = network.state_dict()
-    missing = [key for key in own if key not in state]
-    extra = [key for key in state if key not in own]
-    shapes = [
-        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    for what, keys in (("missing", missing), ("unexpected", extra), ("of another shape", shapes)):
-        if keys:
-            listed = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
-            raise InputError(f"{path}: a checkpoint of another network: {len(keys)} keys {what}: {listed}")
+    for what, keys in key_problems(state, network.state_dict()).items():
+        listed = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
+        raise InputError(f"{path}: a checkpoint of another network: {len(keys)} keys {what}: {listed}")

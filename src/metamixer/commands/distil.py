@@ -69,7 +69,8 @@ def distil(
         json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
         overwrite: replace an existing JSON file.
     """
-    from ..data.images.distillation import DistillationData, has_classes
+    from ..data.images.distillation import DistillationData
+    from ..data.images.folders import has_classes
     from ..training.own_data.training import precision_named
 
     if learn not in LEARN:

@@ -117,22 +117,17 @@ class EpochSampler(DistributedSampler):
             yield SeededIndex(index, seed_of(self.seed, self.epoch, number * self.num_replicas + self.rank))
 
 
-class EvaluationSampler(DistributedSampler):
+def evaluation_sampler(dataset: Dataset, trainer: "L.Trainer") -> DistributedSampler:
     """Every item once over all processes. `DistributedSampler` repeats some to give each process equally many."""
+    from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler  # predicting needs no Lightning
 
-    def __init__(self, dataset: Dataset, *, processes: int, rank: int):
-        super().__init__(dataset, num_replicas=processes, rank=rank, shuffle=False)
-        if len(dataset) < processes:
-            raise InputError(
-                f"{len(dataset)} items to evaluate on {processes} processes, expected at least one for each: "
-                f"--trainer.devices {len(dataset)}"
-            )
-
-    def __len__(self) -> int:
-        return len(range(self.rank, len(self.dataset), self.num_replicas))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.rank, len(self.dataset), self.num_replicas))
+    processes = trainer.world_size
+    if len(dataset) < processes:
+        raise InputError(
+            f"{len(dataset)} items to evaluate on {processes} processes, expected at least one for each: "
+            f"--trainer.devices {len(dataset)}"
+        )
+    return UnrepeatedDistributedSampler(dataset, num_replicas=processes, rank=trainer.global_rank, shuffle=False)
 
 
 class SeededItems(Dataset):
@@ -235,7 +230,7 @@ def evaluation_loader(
     if trainer is not None and trainer.world_size > 1:
         if isinstance(dataset, IterableDataset):
             expect_one_process(trainer)
-        sampler = EvaluationSampler(dataset, processes=trainer.world_size, rank=trainer.global_rank)
+        sampler = evaluation_sampler(dataset, trainer)
     return DataLoader(
         dataset,
         batch_size=loading.evaluation_batch_size or loading.batch_size,

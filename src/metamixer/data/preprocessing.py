@@ -6,7 +6,7 @@ from typing import Self
 
 import torch
 from PIL import Image
-from timm.data import create_transform
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transform
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
@@ -52,8 +52,8 @@ def expect_statistics(mean: Sequence[float], std: Sequence[float], channels: Seq
 class Normalisation(Kept):
     """mean, std: per channel, of values in [0, 1]."""
 
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
+    std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
 
     def __post_init__(self):
         expect_statistics(self.mean, self.std, (3,))
@@ -78,8 +78,8 @@ class Preprocessing(Kept):
     size: int = 256
     crop_pct: float = 0.9
     interpolation: str = "bicubic"
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = IMAGENET_DEFAULT_MEAN
+    std: tuple[float, ...] = IMAGENET_DEFAULT_STD
 
     def __post_init__(self):
         names = [kind.name.lower() for kind in Image.Resampling]

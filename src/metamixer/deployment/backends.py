@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from ..errors import InputError
 from ..ops.fusion import fuse
 from ..system import machine
 from .description import Description
-from .formats import import_form, missing_packages
+from .formats import FORMATS, import_form, missing_packages
 from .program import Program, twice
 from .runtime import Runtime
 
@@ -20,22 +21,24 @@ from .runtime import Runtime
 class Backend:
     """A backend that runs a network.
 
-    module: file in `runtimes` with `build(program)`; packages: required packages; extra: the extra that installs them;
-    precisions: supported precisions; for_int8: further packages required for int8.
+    module: file in `runtimes` with `build(program)`; format: the file format that requires the same packages;
+    precisions: supported precisions.
     """
 
     module: str
-    packages: tuple[str, ...]
-    extra: str
+    format: str
     precisions: tuple[str, ...]
-    for_int8: tuple[str, ...] = ()
+
+    def import_module(self, precision: str = "fp32") -> ModuleType:
+        """Import its module; raises InputError with the install command if packages are missing."""
+        return import_form(self.format, self.module, FORMATS[self.format].packages_for(precision))
 
 
 BACKENDS: dict[str, Backend] = {
-    "openvino": Backend("openvino", ("openvino",), "openvino", ("fp32", "bf16", "int8"), for_int8=("nncf",)),
-    "onnxruntime": Backend("onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", ("fp32", "int8")),
-    "eager": Backend("eager", (), "", ("fp32", "bf16", "fp16")),
-    "compile": Backend("compiled", (), "", ("fp32", "bf16", "fp16")),
+    "openvino": Backend("openvino", "openvino", ("fp32", "bf16", "int8")),
+    "onnxruntime": Backend("onnx", "onnx", ("fp32", "int8")),
+    "eager": Backend("eager", "torch", ("fp32", "bf16", "fp16")),
+    "compile": Backend("compiled", "torch", ("fp32", "bf16", "fp16")),
 }
 
 
@@ -48,7 +51,7 @@ def find_backend(name: str) -> Backend:
 
 def installed_backends() -> list[str]:
     """The backends whose packages are installed."""
-    return [name for name, backend in BACKENDS.items() if not missing_packages(backend.packages)]
+    return [name for name, backend in BACKENDS.items() if not missing_packages(FORMATS[backend.format].packages)]
 
 
 def computes_bfloat16(backend: str, device: torch.device) -> bool:
@@ -57,8 +60,7 @@ def computes_bfloat16(backend: str, device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return True
-    way = find_backend(backend)
-    own = import_form(way.extra, way.module, way.packages)
+    own = find_backend(backend).import_module()
     return getattr(own, "computes_bfloat16", machine.computes_bfloat16)()
 
 
@@ -80,8 +82,7 @@ def build(
         raise InputError(f"precision {precision!r}, expected one of {', '.join(way.precisions)} for backend {backend}")
     if precision == "int8" and calibration is None:
         raise InputError("precision 'int8' needs calibration inputs: calibration=images")
-    packages = (*way.packages, *way.for_int8) if precision == "int8" else way.packages
-    make: Callable[[Program], Runtime] = import_form(way.extra, way.module, packages).build
+    make: Callable[[Program], Runtime] = way.import_module(precision).build
     program = Program(
         fuse(network).requires_grad_(False), twice(example), Description(precision), calibration=calibration
     )

@@ -110,7 +110,7 @@ def export(
     """
     kind, out = find_format(format), Path(out)
     precision = _precision(format, kind, precision, quantization)
-    form = import_form(format, kind.module, kind.packages)
+    form = import_form(format, kind.module, kind.packages_for(precision))
     check_out(out, kind, overwrite=overwrite)
     info = {**(info or {}), "fused": True}
     example = example_of(network, info) if example is None else example

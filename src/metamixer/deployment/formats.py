@@ -16,23 +16,30 @@ class Format:
     """A file format.
 
     suffix: of its files; module: file in `runtimes` with `write(program, path)` and `read(path)`; packages: required
-    packages, installed by the extra of the format's name; precisions: supported ones, the default first; runs_on: the
-    only `sys.platform` that can run it, None for all; sides: suffixes of additional files; package: whether it is a
-    folder that looks like a file.
+    packages, installed by the extra of the format's name; for_int8: further ones that quantization requires;
+    precisions: supported ones, the default first; runs_on: the only `sys.platform` that can run it, None for all;
+    sides: suffixes of additional files; package: whether it is a folder that looks like a file.
     """
 
     suffix: str
     module: str
     packages: tuple[str, ...]
     precisions: tuple[str, ...]
+    for_int8: tuple[str, ...] = ()
     runs_on: str | None = None
     sides: tuple[str, ...] = ()
     package: bool = False
 
+    def packages_for(self, precision: str) -> tuple[str, ...]:
+        """The packages that building a network in this precision requires."""
+        return (*self.packages, *self.for_int8) if precision == "int8" else self.packages
+
 
 FORMATS: dict[str, Format] = {
     "onnx": Format(".onnx", "onnx", ("onnx", "onnxscript", "onnxruntime"), ("fp32", "fp16", "int8")),
-    "openvino": Format(".xml", "openvino", ("openvino", "nncf"), ("fp32", "bf16", "fp16", "int8"), sides=(".bin",)),
+    "openvino": Format(
+        ".xml", "openvino", ("openvino",), ("fp32", "bf16", "fp16", "int8"), for_int8=("nncf",), sides=(".bin",)
+    ),
     "coreml": Format(".mlpackage", "coreml", ("coremltools",), ("fp16", "fp32"), runs_on="darwin", package=True),
     "executorch": Format(".pte", "executorch", ("executorch",), ("fp32", "fp16")),
     "litert": Format(".tflite", "litert", ("litert_torch", "ai_edge_litert"), ("fp32",)),

@@ -4,8 +4,9 @@ A U-Net of submanifold convolutions with the package's blocks and mixers.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -17,7 +18,7 @@ from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer
 from ..ops import ConvNorm, Operators
 from ..ops.sparse import SparseVoxels
 from ..ops.voxels import ACTIVATIONS, VOXELS, MaxPool, Unpool
-from .published_names import rename_published
+from .published_names import Names, rename_published, renamed
 
 
 class Merge(nn.Module):
@@ -131,7 +132,7 @@ class FFNet3D(nn.Module):
     def convert_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A published state dict under our names (`metamixer.load_published`): a backbone's or a whole segmenter's."""
         plain = {re.sub(r"^(module\.)?(backbone\.)?", "", key): value for key, value in state.items()}
-        return rename_published(plain, self.state_dict(), name_of=published_name)
+        return rename_published(plain, self.state_dict(), name_of=partial(renamed, names=NAMES))
 
 
 def _downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
@@ -139,7 +140,7 @@ def _downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
     return nn.Sequential(operators.conv(dim, out_dim, 1), MaxPool(), operators.norm(out_dim), operators.act())
 
 
-NAMES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
+NAMES: Names = (
     (r"^stem\.0\.", "embedding.stem."),
     (r"^head\.", "seg_head."),
     (r"^encoder\.(\d+)\.(\d+)\.", r"enc.enc\1.block\2."),
@@ -163,13 +164,6 @@ NAMES: tuple[tuple[str, str | Callable[[re.Match], str]], ...] = (
     (r"channel_mixer\.mixer\.value\.", "channel_mixer.2.fc2."),
 )
 """Our name -> the published one, as regular expressions applied in this order."""
-
-
-def published_name(name: str) -> str:
-    """The published key of one of our parameters or buffers."""
-    for pattern, replacement in NAMES:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 _NANO = {

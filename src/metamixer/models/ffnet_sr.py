@@ -4,7 +4,6 @@ The body works at the size of the small image. Its result is enlarged by a pixel
 image. The restoration networks are the same with scale 1 and a body at half the image's size.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 from ..errors import InputError
 from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, Residual, SelfAttention, mixer_of_each, token_mixer
 from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, same_padding
-from .published_names import rename_published
+from .published_names import Names, rename_published, renamed
 
 SCALES = (2, 3, 4)
 RESTORATION_SCALES = (1, *SCALES)
@@ -129,14 +128,12 @@ class FFNetSR(nn.Module):
 
     def published_name(self, name: str) -> str:
         """The published key of one of our parameters or buffers."""
-        for pattern, replacement in PUBLISHED_NAMES[self.norm]:
-            name = re.sub(pattern, replacement, name)
-        return name
+        return renamed(name, PUBLISHED_NAMES[self.norm])
 
 
 _AROUND_THE_BODY = ((r"^stem\.", "proj."), (r"^head\.", "conv_bef_up."), (r"^blocks\.", "body."), (r"\.mixer\.", "."))
 
-PUBLISHED_NAMES: dict[type[nn.Module] | None, tuple[tuple[str, str], ...]] = {
+PUBLISHED_NAMES: dict[type[nn.Module] | None, Names] = {
     None: (*_AROUND_THE_BODY, (r"\.query\.", ".0."), (r"\.key\.", ".1."), (r"\.value\.", ".3.")),
     LayerNorm2d: (
         *_AROUND_THE_BODY,

@@ -8,7 +8,10 @@ from torch import Tensor
 
 from ..errors import InputError
 
-FFNET_NAMES: tuple[tuple[str, str], ...] = (
+Names = tuple[tuple[str, str | Callable[[re.Match], str]], ...]
+"""Our name -> the published one, as regular expressions applied in this order."""
+
+FFNET_NAMES: Names = (
     (r"^stem\.", "patch_embed."),
     (r"^head\.norm\.", "norm."),
     (r"^head\.fc\.", "head."),
@@ -29,9 +32,8 @@ FFNET_NAMES: tuple[tuple[str, str], ...] = (
     (r"(proj\.1\.conv)\.conv\.", r"\1.c."),
     (r"\.norm\.", ".bn."),
 )
-"""Our name -> the published one, as regular expressions applied in this order."""
 
-FFNET_SEG_NAMES: tuple[tuple[str, str], ...] = (
+FFNET_SEG_NAMES: Names = (
     (r"^head\.expand\.0\.", "head1.0."),
     (r"^head\.hidden\.", "head2."),
     (r"^head\.fc\.", "head2.3."),
@@ -42,26 +44,31 @@ FFNET_SEG_NAMES: tuple[tuple[str, str], ...] = (
     (r"\.branches\.3\.", ".conv2."),
     *FFNET_NAMES,
 )
-"""The same for the segmentation backbone and its head's blocks."""
+"""Of the segmentation backbone and its head's blocks."""
 
 
-def published_name(name: str, names: tuple[tuple[str, str], ...] = FFNET_NAMES) -> str:
-    """The published key of one of our parameters or buffers: `stages.1.blocks.0...` is `stages.1.1...`, and so on."""
+def renamed(name: str, names: Names) -> str:
+    """The published key of one of our parameters or buffers."""
+    for pattern, replacement in names:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def published_name(name: str, names: Names = FFNET_NAMES) -> str:
+    """The same for an image network: `stages.1.blocks.0...` is `stages.1.1...`, and so on."""
     name = re.sub(
         r"^stages\.(\d+)\.blocks\.(\d+)\.",
         lambda match: f"stages.{match[1]}.{int(match[2]) + (match[1] != '0')}.",
         name,
     )
-    for pattern, replacement in names:
-        name = re.sub(pattern, replacement, name)
-    return name
+    return renamed(name, names)
 
 
 def convert_published(
     state: Mapping[str, Tensor],
     expected: Mapping[str, Tensor],
     *,
-    names: tuple[tuple[str, str], ...] = FFNET_NAMES,
+    names: Names = FFNET_NAMES,
     optional: tuple[str, ...] = (),
 ) -> dict[str, Tensor]:
     """The published state dict under our names, which it may have already; complete in both directions.
@@ -93,21 +100,28 @@ def rename(state: Mapping[str, Tensor], names: Mapping[str, str], expected: Mapp
 
     Raises InputError that lists the state's missing keys, unexpected keys and wrong shapes.
     """
-    missing = [key for key in names.values() if key not in state]
-    extra = sorted(set(state) - set(names.values()))
-    shapes = [
-        f"{key} {list(state[key].shape)} instead of {list(expected[name].shape)}"
-        for name, key in names.items()
-        if key in state and state[key].shape != expected[name].shape
-    ]
+    found = key_problems(dict(sorted(state.items())), {key: expected[name] for name, key in names.items()})
     problems = [
-        f"{len(keys)} {what}: {', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}"
-        for what, keys in (("missing", missing), ("unexpected", extra), ("of another shape", shapes))
-        if keys
+        f"{len(keys)} {what}: {', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}" for what, keys in found.items()
     ]
     if problems:
         raise InputError("not a published checkpoint of this network: keys " + "; ".join(problems))
     return {name: state[key] for name, key in names.items()}
+
+
+def key_problems(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """The missing keys of a state dict, the unexpected ones and those of another shape, by these words."""
+    shapes = [
+        f"{key} {list(state[key].shape)} instead of {list(tensor.shape)}"
+        for key, tensor in expected.items()
+        if key in state and state[key].shape != tensor.shape
+    ]
+    problems = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": shapes,
+    }
+    return {what: keys for what, keys in problems.items() if keys}
 
 
 def _backbone(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

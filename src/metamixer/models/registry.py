@@ -94,11 +94,15 @@ def _with_weights(builder: Callable[..., nn.Module], weights: Weights, kwargs: M
     trained = network if same else builder(**{**kwargs, **known})
     load_state(trained, read_published(source_of(weights)))
     if trained is not network:
-        named = network.pretrained_cfg["classifier"]
-        layers = tuple(f"{layer}." for layer in ([named] if isinstance(named, str) else named))
-        own = {key: value for key, value in network.state_dict().items() if key.startswith(layers)}
-        network.load_state_dict({**trained.state_dict(), **own})
+        network.load_state_dict(with_own_classifier(network, trained.state_dict()))
     return network
+
+
+def with_own_classifier(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with the network's own last layers in place of those that it holds."""
+    named, own = network.pretrained_cfg["classifier"], network.state_dict()
+    layers = tuple(f"{layer}." for layer in ([named] if isinstance(named, str) else named))
+    return {key: own[key] if key.startswith(layers) else value for key, value in state.items()}
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -28,6 +28,7 @@ class TaskSpec:
     exportable: the network has one input and one output tensor, as every export format requires.
     images: the input tensor is a batch of images (B, C, H, W).
     inputs: the name of its inputs in messages.
+    faster_in_bfloat16: it trains faster with autocast to bfloat16 where the processor has instructions for it.
     outputs: (network, input) -> one tensor, smooth in the weights, for comparing two forms of a network.
     """
 
@@ -42,6 +43,7 @@ class TaskSpec:
     exportable: bool = True
     images: bool = True
     inputs: str = "images"
+    faster_in_bfloat16: bool = False
     outputs: Callable[[nn.Module, Any], Tensor] = field(default=lambda network, x: network(x))
 
     def in_units(self, value: float) -> str:
@@ -130,6 +132,7 @@ CLASSIFICATION = TaskSpec(
     example=example_image(None),
     monitor="val/top1",
     metric="top-1 accuracy",
+    faster_in_bfloat16=True,
 )
 DETECTION = TaskSpec(
     zoo.DETECTION,
@@ -140,6 +143,7 @@ DETECTION = TaskSpec(
     metric="box AP",
     exportable=False,
     images=False,
+    faster_in_bfloat16=True,
     outputs=detector_outputs,
 )
 SEGMENTATION = TaskSpec(
@@ -149,6 +153,7 @@ SEGMENTATION = TaskSpec(
     example=example_image(256),
     monitor="val/miou",
     metric="mIoU",
+    faster_in_bfloat16=True,
 )
 SUPER_RESOLUTION = TaskSpec(
     zoo.SUPER_RESOLUTION,
@@ -158,6 +163,7 @@ SUPER_RESOLUTION = TaskSpec(
     monitor="val/psnr",
     metric="PSNR",
     unit="dB",
+    faster_in_bfloat16=True,
 )
 RESTORATION = TaskSpec(
     zoo.RESTORATION,

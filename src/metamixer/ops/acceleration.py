@@ -204,7 +204,7 @@ def update_statistics(norms: list[nn.BatchNorm2d], means: Tensor, variances: Ten
 
 def key_gelu_value(key: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
     """value(gelu(key(x))): one kernel without gradients, else GELU is part of the key's kernel."""
-    if not (isinstance(key, FUSING) and isinstance(value, FUSING)):
+    if not (isinstance(key, WITH_GELU) and isinstance(value, WITH_GELU)):
         return value(F.gelu(key(x)))
     images = as_images(x)
     alone = not torch.is_grad_enabled() and not key.training
@@ -219,5 +219,5 @@ def key_gelu_value(key: nn.Module, value: nn.Module, x: Tensor) -> Tensor:
     return value(key(x, gelu=True))
 
 
-FUSING = (Depthwise, DepthwiseConvNorm, ParallelDepthwiseNorm)
+WITH_GELU = (Depthwise, DepthwiseConvNorm, ParallelDepthwiseNorm)
 """Modules that compute GELU in their own kernel."""

@@ -54,7 +54,7 @@ class Classification(TensorResult):
             "classes": [{"name": name, "probability": share} for name, share in self.top(k)],
         }
 
-    def __str__(self) -> str:
+    def line(self) -> str:
         return "; ".join(f"{name} {share:.1%}" for name, share in self.top(MOST_SHOWN))
 
 
@@ -84,5 +84,5 @@ class Classifications(TensorResult):
     def to_dict(self, k: int = 5) -> dict[str, Any]:
         return {"images": [each.to_dict(k) for each in self]}
 
-    def __str__(self) -> str:
+    def line(self) -> str:
         return "; ".join(f"{each.source}: {each.label} {each.probability:.1%}" for each in self)

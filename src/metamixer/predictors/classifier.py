@@ -5,9 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..checkpoints.published_info import classifier_info
 from ..data.images.class_names import imagenet_names
 from ..data.images.given import name_of, pictures_of
 from ..data.images.reading import Picture, read_image
@@ -45,11 +44,6 @@ class Classifier(Predictor):
         if not classes:
             raise InputError("has no class names, expected a classifier")
         return cls(network, preprocessing, classes)
-
-    @classmethod
-    def of_imagenet(cls, network: nn.Module) -> Self:
-        """Wrap a timm network with ImageNet's classes and its own preprocessing."""
-        return cls.of(network, classifier_info(network))
 
     def settings(self) -> dict[str, Any]:
         return {"classes": len(self.classes)}

@@ -69,7 +69,7 @@ class Detections(Result, dict[str, Tensor]):
     def to_dict(self) -> dict[str, Any]:
         return {"image": self.source, "objects": self.entries()}
 
-    def __str__(self) -> str:
+    def line(self) -> str:
         named = zip(self.names, self.scores.tolist(), strict=True)
         shown = [f"{name} {score:.2f}" for name, score in named]
         more = [f"{len(shown) - MOST_SHOWN} more"] if len(shown) > MOST_SHOWN else []

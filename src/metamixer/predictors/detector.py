@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..data.detection.transforms import DetectionPreprocessing
@@ -63,19 +62,7 @@ class Detector(Predictor):
             found = self.run([image])[0]
         sure = found["scores"] >= score_threshold
         found = to_file({key: value[sure] for key, value in found.items()}, image, pixels.shape[1:])
-        return self.named(picture, found)
-
-    def named(self, picture: Picture, found: Mapping[str, Tensor]) -> Detections:
-        """Objects in pixels with the names of their classes."""
         return Detections(found, classes=self.classes, category_ids=self.category_ids, picture=picture)
-
-    def results(self, found: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-        """Detections as entries of a COCO results file, without the image id."""
-        return self.named("", found).entries()
-
-    def draw(self, picture: Picture, found: Mapping[str, Tensor]) -> Image.Image:
-        """The image with its objects drawn in."""
-        return self.named(picture, found).draw()
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:

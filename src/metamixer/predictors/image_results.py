@@ -52,9 +52,6 @@ class ImageResult(Result):
 class ImageArray(ImageResult, ArrayResult):
     """An image as an array."""
 
-    __str__ = ArrayResult.__str__
-    __repr__ = ArrayResult.__repr__
-
 
 class ImageTensor(ImageResult, TensorResult):
     """An image as a tensor."""

@@ -67,6 +67,17 @@ class ImageToImage(Predictor):
     tensor: ClassVar[type[ImageTensor]]
     picture: ClassVar[type[PillowImage]]
 
+    def __init__(self, network: Network, info: Mapping[str, Any], *, memory: int = 256, ensemble: int | None = None):
+        keep_freed_memory()
+        super().__init__(network)
+        self.info = info
+        module = self.network if isinstance(self.network, nn.Module) else layers_of(info)
+        self.scale, self.channels, self.patch = module.scale, module.in_chans, module.patch
+        self.ensemble = 1 if ensemble is None else ensemble
+        self.margin = receptive_field(module)
+        self.tile = tile_side(channels_per_pixel(module), memory, margin=self.margin)
+        self.fixed = fixed_size(network, self.ensemble)
+
     @classmethod
     def of(
         cls,
@@ -80,16 +91,7 @@ class ImageToImage(Predictor):
         found = network.scale if isinstance(network, nn.Module) else info["model_args"].get("scale")
         if scale not in (None, found):
             raise InputError(f"a checkpoint of scale {found}, expected {scale}")
-        keep_freed_memory()
-        predictor = cls.__new__(cls)  # __init__ may load a network
-        predictor.hold(network)
-        module = predictor.network if isinstance(network, nn.Module) else layers_of(info)
-        predictor.scale, predictor.channels, predictor.patch = module.scale, module.in_chans, module.patch
-        predictor.ensemble = 1 if ensemble is None else ensemble
-        predictor.margin = receptive_field(module)
-        predictor.tile = tile_side(channels_per_pixel(module), memory, margin=predictor.margin)
-        predictor.fixed = fixed_size(network, predictor.ensemble)
-        return predictor
+        return cls(network, info=info, memory=memory, ensemble=ensemble)
 
     def settings(self) -> dict[str, Any]:
         return {"scale": self.scale, **({"ensemble": self.ensemble} if self.ensemble > 1 else {})}

@@ -16,18 +16,12 @@ class Restored(ImageResult):
         found = {"noise": round(self.estimate.noise, 2), "jpeg_quality": self.estimate.quality}
         return {**super().to_dict(), **found, "strength": round(self.strength, 3)}
 
-    def __str__(self) -> str:
+    def line(self) -> str:
         return f"{self.estimate}, strength {self.strength:.2f}"
 
 
 class RestoredArray(Restored, ImageArray):
     """A restored array."""
-
-    def line(self) -> str:
-        return Restored.__str__(self)
-
-    def __str__(self) -> str:
-        return ImageArray.__str__(self)
 
 
 class RestoredTensor(Restored, ImageTensor):

@@ -22,10 +22,14 @@ MOST_SHOWN = 5
 class Result:
     """A prediction for one input.
 
-    source: the path or URL of the input, else its kind. `str(result)` is a one-line summary.
+    source: the path or URL of the input, else its kind.
     """
 
     source: str = ""
+
+    def line(self) -> str:
+        """A one-line summary, which is also `str(result)`."""
+        raise NotImplementedError
 
     def draw(self) -> Image.Image:
         """A picture of the result."""
@@ -60,6 +64,9 @@ class Result:
         file = io.BytesIO()
         self.draw().save(file, format="PNG")
         return file.getvalue()
+
+    def __str__(self) -> str:
+        return self.line()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.source}: {self})"
@@ -106,10 +113,6 @@ class ArrayResult(Result, np.ndarray):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self.holding(self.view(np.ndarray).copy(), **copy.deepcopy(vars(self), memo))
-
-    def line(self) -> str:
-        """A one-line summary."""
-        raise NotImplementedError
 
     def __str__(self) -> str:
         return self.line() if self.source else str(self.view(np.ndarray))

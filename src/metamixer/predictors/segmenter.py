@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
@@ -19,7 +17,7 @@ from ..errors import InputError, expect_room
 from ..inference.sliding import check_window, label_map
 from ..models.tasks import SEGMENTATION
 from .predictor import Network, Predictor, class_names, preprocessing_of
-from .segmentation import Segmentation, count_labels
+from .segmentation import Segmentation
 
 WINDOW = 1024
 """Default side in pixels of the sliding window, unless the checkpoint defines it."""
@@ -85,16 +83,4 @@ class Segmenter(Predictor):
         pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images))
         with self.computing():
             labels = label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
-        return self.named(picture, labels)
-
-    def named(self, picture: Picture, labels: np.ndarray) -> Segmentation:
-        """Labels with the names and colors of their classes."""
         return Segmentation.of(labels, classes=self.classes, colours=self.colours, picture=picture)
-
-    def areas(self, labels: np.ndarray) -> dict[str, int]:
-        """The number of pixels of each class that occurs, largest first."""
-        return count_labels(labels, self.classes)
-
-    def draw(self, picture: Picture, labels: np.ndarray) -> Image.Image:
-        """The image overlaid with the class colors, with a legend of the classes that occur to its right."""
-        return self.named(picture, labels).draw()

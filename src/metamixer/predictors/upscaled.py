@@ -6,19 +6,13 @@ from .image_results import ImageArray, ImageResult, ImageTensor, PillowImage
 class Upscaled(ImageResult):
     """An enlarged image; scale: the factor."""
 
-    def __str__(self) -> str:
+    def line(self) -> str:
         width, height = self.image.size
         return f"{width}x{height}, {self.scale} times larger"
 
 
 class UpscaledArray(Upscaled, ImageArray):
     """An enlarged array."""
-
-    def line(self) -> str:
-        return Upscaled.__str__(self)
-
-    def __str__(self) -> str:
-        return ImageArray.__str__(self)
 
 
 class UpscaledTensor(Upscaled, ImageTensor):

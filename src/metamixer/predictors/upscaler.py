@@ -1,20 +1,20 @@
 """Super-resolution: images in, images of 2 to 4 times the size out, tile by tile in bounded memory."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from PIL import Image
 
 from ..checkpoints.source import expect_name, weights_name
-from ..data.images.lossless import PictureFile
 from ..errors import InputError
 from ..inference.ensemble import check_ensemble
 from ..models import list_models
 from ..models.ffnet_sr import SCALES
 from ..models.tasks import SUPER_RESOLUTION
 from .image_to_image import ImageToImage, OnTile, Treatment
-from .image_types import changed_file, changed_picture, check_pixels
+from .image_types import check_pixels
+from .predictor import Network
 from .upscaled import UpscaledArray, UpscaledImage, UpscaledTensor
 
 FARTHEST = 2
@@ -25,7 +25,7 @@ class Upscaler(ImageToImage):
     """An upscaling network: `Upscaler("ffnet_sr_nano", scale=2)(image)` or `Upscaler.load("best.ckpt")(image)`.
 
     Args:
-        model: a network's name; its own weights are used unless `checkpoint` is given.
+        model: a network's name; its own weights are used unless `checkpoint` is given. Or a network, with its `info`.
         scale: upscaling factor; None: the checkpoint's, or 2.
         checkpoint: a checkpoint of a training run, an exported file or a published checkpoint.
         memory: limit in MiB of the network's largest tensors, which determines the tile size.
@@ -38,9 +38,10 @@ class Upscaler(ImageToImage):
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | Network | None = None,
         scale: int | None = None,
         *,
+        info: Mapping[str, Any] | None = None,
         checkpoint: str | Path | None = None,
         memory: int = 256,
         ensemble: int | None = None,
@@ -48,14 +49,14 @@ class Upscaler(ImageToImage):
         precision: str = "fp32",
         device: str = "cpu",
     ):
-        settings = {
-            "memory": memory,
-            "ensemble": ensemble,
-            "device": device,
-            "backend": backend,
-            "precision": precision,
-        }
-        vars(self).update(vars(self.load(checkpoint, model=model, scale=scale, **settings)))
+        settings: dict[str, Any] = {"memory": memory, "ensemble": ensemble}
+        if info is not None:
+            super().__init__(model, info, **settings)
+            return
+        how = {"device": device, "backend": backend, "precision": precision}
+        loaded = self.load(checkpoint, model=model, scale=scale, **settings, **how)
+        super().__init__(loaded.network, loaded.info, **settings)
+        self.source, self.precision, self.run = loaded.source, loaded.precision, loaded.run
 
     @classmethod
     def load(
@@ -89,11 +90,3 @@ class Upscaler(ImageToImage):
         """
         check_pixels(pixels, limit=FARTHEST)
         return self.in_tiles(pixels, self.predicted, on_tile)
-
-    def enlarge_file(self, file: PictureFile, *, on_tile: OnTile | None = None) -> PictureFile:
-        """Upscale a file's pixels and transparency; everything else is unchanged. on_tile: as in `enlarge`."""
-        return changed_file(file, self.treatment(file, on_tile=on_tile).change, scale=self.scale)
-
-    def enlarge_picture(self, image: Image.Image, *, on_tile: OnTile | None = None) -> Image.Image:
-        """Upscale a Pillow image, its alpha by bicubic. on_tile: as in `enlarge`."""
-        return changed_picture(image, self.treatment(image, on_tile=on_tile).change, scale=self.scale)

@@ -1,6 +1,7 @@
-"""Files of weights: read without running code."""
+"""Files of weights: read without running code, written whole."""
 
 import argparse
+import io
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ..errors import InputError, first_line
 from .downloads import download, forget
-from .files import expect_file
+from .files import expect_file, written_whole
 from .web import is_url
 
 Source = str | Path | Mapping[str, Tensor]
@@ -92,6 +93,14 @@ def read_torch_file(path: Path) -> Mapping:
     if problem:
         raise InputError(f"{path}: contains {problem}: not loaded")
     return content
+
+
+def write_torch_file(content: object, path: str | Path) -> None:
+    """Write what `torch.save` takes; the file is replaced atomically."""
+    file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
+    torch.save(content, file)
+    with written_whole(path) as part:
+        part.write_bytes(file.getbuffer())
 
 
 def _tensors_in(content: object) -> Iterator[Tensor]:

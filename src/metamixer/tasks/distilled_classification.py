@@ -13,8 +13,6 @@ from ..data.images.outputs import OutputCache
 from ..errors import InputError, at_least
 from .classification import Classification, paired
 from .distillation import Distillation, FeatureMatching, mixed, mixed_logits
-from .optimization.recipe import Optimization
-from .task import Compile
 from .teacher import pooled
 
 
@@ -53,15 +51,9 @@ class DistilledClassification(Classification):
         cache: str,
         stages: Sequence[int] = (),
         feature_weight: float = 1.0,
-        model_args: dict[str, Any] | None = None,
-        initial: str | None = None,
-        new_classifier: bool = False,
-        optimization: Optimization = Optimization(),
-        label_smoothing: float = 0.1,
         mixup: float = 0.0,
         cutmix: float = 0.0,
-        train_sizes: Sequence[int] = (),
-        compile: Compile = False,
+        **settings,
     ):
         at_least("model.mixup", mixup, 0)
         at_least("model.cutmix", cutmix, 0)
@@ -69,16 +61,10 @@ class DistilledClassification(Classification):
         super().__init__(
             model,
             num_classes or widths[0],
-            model_args=model_args,
-            initial=initial,
-            new_classifier=new_classifier,
-            optimization=optimization,
-            label_smoothing=label_smoothing,
             mixup=0.0,
             cutmix=0.0,
             distillation=distillation,
-            train_sizes=train_sizes,
-            compile=compile,
+            **settings,
         )
         self.teacher_is_measured = False
         self.mix_strengths = (mixup, cutmix)

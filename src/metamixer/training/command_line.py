@@ -1,6 +1,7 @@
 """Training and evaluation from YAML recipes, based on LightningCLI."""
 
 import copy
+import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -21,11 +22,11 @@ from ..models.tasks import CLASSIFICATION
 from ..system.allocator import keep_freed_memory
 from ..system.machine import computes_bfloat16, warn_of_emulation
 from ..tasks.task import Task
-from .embedded import interrupts_kept, settings_kept
+from .embedded import interrupts_kept, products_kept, quiet_lightning
 from .end_together import EndTogether
 from .horizon import expand_horizon, expect_forecasting, model_class
 from .last_checkpoint import LastCheckpoint
-from .logs import loggers, quieten_lightning
+from .logs import ADVICE, loggers
 from .messages import plain
 from .norms import SynchronizedNorms, expect_gpus
 from .open_settings import choose_monitor, start_bare, starts_from_weights, validate_once
@@ -239,7 +240,7 @@ def run(arguments: list[str]) -> TrainingCLI:
     """Run `fit`, `validate` or `test` with their arguments."""
     arguments = list(with_recipes(arguments))
     check_recipes(arguments)
-    with naming_recipes(arguments), settings_kept():
+    with naming_recipes(arguments), products_kept(), quiet_lightning(logging.WARNING, messages=ADVICE, module=""):
         return _run(arguments)
 
 
@@ -247,7 +248,6 @@ def _run(arguments: list[str]) -> TrainingCLI:
     import_all()
     use_fast_settings()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    quieten_lightning()
     try:
         return TrainingCLI(
             LightningModule,

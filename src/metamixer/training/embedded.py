@@ -3,7 +3,7 @@
 import logging
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -19,33 +19,28 @@ def trainer_place(device: torch.device) -> dict[str, Any]:
 
 
 @contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's hints on devices, loaders and folders."""
-    loggers = [
-        logging.getLogger(name)
-        for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
-    ]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+def quiet_lightning(
+    level: int = logging.ERROR, *, messages: Sequence[str] = ("",), module: str = "lightning"
+) -> Iterator[None]:
+    """Log Lightning's messages from this level on, and ignore warnings by their message (regex) and module."""
+    levels = {"lightning.pytorch": level, "lightning.fabric": level}
+    levels["lightning.pytorch.profilers"] = logging.INFO  # what --trainer.profiler asks for
+    with ExitStack() as stack, warnings.catch_warnings():
+        for name, new in levels.items():
+            logger = logging.getLogger(name)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(new)
+        for message in messages:
+            warnings.filterwarnings("ignore", message=message, module=module)
+        yield
 
 
 @contextmanager
-def settings_kept() -> Iterator[None]:
-    """Restore PyTorch's precision of matrix products, Lightning's log levels and the filters of warnings."""
-    with ExitStack() as stack, warnings.catch_warnings():
+def products_kept() -> Iterator[None]:
+    """Restore PyTorch's precision of matrix products."""
+    with ExitStack() as stack:
         with suppress(RuntimeError):  # set by PyTorch's newer options, which have no such name
             stack.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
-        for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.profilers"):
-            logger = logging.getLogger(name)
-            stack.callback(logger.setLevel, logger.level)
         yield
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 
 from ..errors import did_you_mean
 
@@ -44,4 +44,6 @@ def _one_of(literal: re.Match[str]) -> str:
 
 def _keywords(path: str) -> list[str]:
     module, _, name = path.rpartition(".")
-    return list(signature(getattr(import_module(module), name)).parameters)
+    bases = getattr(import_module(module), name).__mro__  # constructors pass `**settings` on to their parent's
+    found = (parameter for base in bases for parameter in signature(base).parameters.values())
+    return [each.name for each in found if each.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]

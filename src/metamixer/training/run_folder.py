@@ -1,6 +1,5 @@
 """The folder of a training run: checkpoints and configuration, written atomically; earlier runs are kept."""
 
-import io
 import shutil
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -8,7 +7,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -18,6 +16,7 @@ from ..data.images.outputs import KNOWN, map_array
 from ..errors import printable
 from ..system.files import written_whole
 from ..system.locks import held
+from ..system.weight_files import write_torch_file
 
 CHECKPOINTS = ("best.ckpt", "best.safetensors", "last.ckpt")
 """Files of weights in the folder of a run; best.safetensors is a fine-tuned forecaster."""
@@ -42,10 +41,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
     """Write checkpoints atomically; Lightning's plugin writes to the folder for temporary files first."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
-        torch.save(checkpoint, file)
-        with written_whole(path) as part:
-            part.write_bytes(file.getbuffer())
+        write_torch_file(checkpoint, path)
 
 
 class SaveConfigInRun(SaveConfigCallback):

@@ -8,7 +8,6 @@ follows the time: a cosine that ends at zero after `--minutes` of training in to
 """
 
 import argparse
-import io
 import json
 import signal
 import sys
@@ -26,16 +25,13 @@ from torch import Tensor, nn
 from ..checkpoints.ours import load_checkpoint, network_info, save_network
 from ..data.series.synthetic import SeriesBatch, synthetic_batch
 from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, above_zero, at_least, naming, printable
-from ..models.ffnet_ts.zero import QUANTILES, FFNetTSZero
+from ..models.ffnet_ts.zero import FFNetTSZero, quantile_loss
 from ..models.tasks import ZERO_SHOT
 from ..system.device import find_device
-from ..system.files import written_whole
 from ..system.metadata import STRICT, Keywords, Positive, read_as
+from ..system.weight_files import write_torch_file
 from ..system.yaml_files import read_yaml
 from .muon import Muon
-
-FAR = 30.0
-"""Distance from the forecast, in units of the naive error, at which the loss of a series saturates."""
 
 MOST_SKIPPED = 100
 """Steps in a row without a finite gradient, after which a training ends."""
@@ -65,18 +61,6 @@ class Recipe:
     precision: Literal["float32", "bfloat16"] = "float32"
     drawn: PositiveInt = 1
     seed: int = 0
-
-
-def quantile_loss(forecast: Tensor, future: Tensor, unit: Tensor) -> Tensor:
-    """The mean pinball loss in units of the naive error; forecast: (B, quantiles, H), future: (B, H), unit: (B, 1).
-
-    A series whose future is further than `FAR` units, such as a constant that jumps, counts as one at that distance.
-    """
-    levels = torch.tensor(QUANTILES, device=forecast.device)[:, None]
-    distance = (future - forecast[:, len(QUANTILES) // 2].detach()).abs().mean(1, keepdim=True)
-    unit = torch.maximum(unit, distance / FAR).clamp_min(1e-9)
-    error = (future[:, None] - forecast) / unit[:, :, None]
-    return 2 * torch.maximum(levels * error, (levels - 1) * error).mean()
 
 
 class ZeroShotTraining:
@@ -179,10 +163,7 @@ class ZeroShotTraining:
             "step": self.step,
             "seconds": self.seconds,
         }
-        file = io.BytesIO()  # a full disk would end the process in PyTorch's own writer
-        torch.save(state, file)
-        with written_whole(self.checkpoint) as part:
-            part.write_bytes(file.getbuffer())
+        write_torch_file(state, self.checkpoint)
         network = FFNetTSZero(**self.recipe.network)
         network.load_state_dict(self.averaged)
         seen = {

@@ -31,6 +31,22 @@ DATA: dict[str, str] = {
 
 PAPER = "paper, arXiv 2406.02021"
 
+SHA256: dict[str, str] = {
+    "ffnet_nano.mini_imagenet": "8bcfa4f7c1145fe9b295ae537ee14a86c7382129fcd57fcd6244b5419720b71e",
+    "ffnet_head_ffnet_nano_camvid": "485cf2cefe8142e4efe196b4dedc277f3817c141bf93db1b38583cbb8876796c",
+    "ffnet_sr_nano_x2": "b516cdb8bdbbaf596c86caa69555a6ce2ca02ab157e8fdcbad50de58f9197f66",
+    "ffnet_sr_nano_x3": "1d4ca03027450f23d8bfc9ed779d9a912eb8357abe43e4d3ec75c630111c7183",
+    "ffnet_sr_nano_x4": "66882b1b1577182d1881c5637503a671727f644811b63f117bfd46715cb7ba9c",
+    "ffnet_restore": "2f7acf1b2e91f8f3705ac8228a78611350d44cf2fca04f6dbb724e881f64d85e",
+    "ffnet_restore_gray": "104b26f0f0e7acecff0bf77db1d39ceb4a0cce83ee04f98d816c9d9fd97ab852",
+    "ffnet_photograph_x2": "5e73dd5f35ff274dd0e72c243d6df736fd61d62729cee2aa32a1d03b6aeb2cf3",
+    "ffnet_photograph_x3": "d47ac6969cb8e735c4124f580c2ec08d03cac11f4631f19b2c233b682f5bdd73",
+    "ffnet_photograph_x4": "5c940332e59c057ffa84d81e24754cc169561ea6552386ecd2e0c3a5c8c553a6",
+    "ffnet_ts_zero": "ffff48f0d31b5d9376396565bcaf30afac672dad73731d7afb9e05e7223dd79d",
+    "ffnet_3d_nano_semantickitti": "1d0bcd7023e4c0135339f967e4ca736014c8885cbd84f71e8924d17b0fa9c94b",
+}
+"""Name of packaged weights -> the hash of their file."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -100,68 +116,50 @@ def _upscaler(name: str, file: str, megabytes: int, data: str, psnr: float) -> W
     return Weights(name, name, file, megabytes, data, figures=(psnr,), arguments={"scale": 2})
 
 
-def _nano_upscaler(scale: int, megabytes: float, psnr: float, sha256: str) -> Weights:
-    name = f"ffnet_sr_nano_x{scale}"
+def _packaged(
+    name: str, network: str, megabytes: float, data: str, *figures: float, measured: str, **more: Any
+) -> Weights:
     return Weights(
         name,
+        network,
+        f"{name.replace('.', '_')}.safetensors",
+        megabytes,
+        data,
+        figures=figures,
+        measured=f"benchmarks/{measured}.py",
+        packaged=True,
+        sha256=SHA256[name],
+        **more,
+    )
+
+
+def _nano_upscaler(scale: int, megabytes: float, psnr: float) -> Weights:
+    return _packaged(
+        f"ffnet_sr_nano_x{scale}",
         "ffnet_sr_nano",
-        f"{name}.safetensors",
         megabytes,
         "491 images",
-        figures=(psnr,),
-        measured="benchmarks/super_resolution.py",
+        psnr,
+        measured="super_resolution",
         arguments={"scale": scale},
-        packaged=True,
-        sha256=sha256,
     )
 
 
-def _restorer(name: str, in_chans: int, sha256: str, *psnr: float, tests: tuple[str, ...], data: str) -> Weights:
-    return Weights(
-        name,
-        "ffnet_restore",
-        f"{name}.safetensors",
-        0.6,
-        data,
-        figures=psnr,
-        measured="benchmarks/restoration.py",
-        tests=tests,
-        arguments={"in_chans": in_chans, "scale": 1},
-        packaged=True,
-        sha256=sha256,
-    )
-
-
-def _photograph(scale: int, psnr: float, sha256: str) -> Weights:
-    name = f"ffnet_photograph_x{scale}"
-    return Weights(
-        name,
+def _photograph(scale: int, psnr: float) -> Weights:
+    return _packaged(
+        f"ffnet_photograph_x{scale}",
         "ffnet_photograph",
-        f"{name}.safetensors",
         0.95,
         "491 images",
-        figures=(psnr,),
-        measured="benchmarks/photograph_enlarging.py",
+        psnr,
+        measured="photograph_enlarging",
         tests=("Set5, JPEG of quality 75",),
         arguments={"in_chans": 3, "scale": scale},
-        packaged=True,
-        sha256=sha256,
     )
 
 
 WEIGHTS: tuple[Weights, ...] = (
-    Weights(
-        "ffnet_nano.mini_imagenet",
-        "ffnet_nano",
-        "ffnet_nano_mini_imagenet.safetensors",
-        2.6,
-        "mini-ImageNet",
-        classes=100,
-        figures=(58.6,),
-        measured="benchmarks/backbone.py",
-        packaged=True,
-        sha256="8bcfa4f7c1145fe9b295ae537ee14a86c7382129fcd57fcd6244b5419720b71e",
-    ),
+    _packaged("ffnet_nano.mini_imagenet", "ffnet_nano", 2.6, "mini-ImageNet", 58.6, measured="backbone", classes=100),
     _imagenet("ffnet_1.in1k", "ffnet_1.pth.tar", 55, 81.3),
     _imagenet("ffnet_1.distilled_in1k", "ffnet_1_distillation.pth.tar", 55, 82.1),
     _imagenet("ffnet_2.in1k", "ffnet_2.pth.tar", 109, 82.9),
@@ -174,73 +172,62 @@ WEIGHTS: tuple[Weights, ...] = (
     _coco(2, ".pth", 339, 51.8, 44.9),
     _coco(3, ".pth", 425, 52.8, 45.6),
     _coco(4, ".zip", 549, 53.4, 45.9),
-    Weights(
-        "ffnet_head_ffnet_nano_camvid",
-        "ffnet_head_ffnet_nano",
-        "ffnet_head_ffnet_nano_camvid.safetensors",
-        3.4,
-        "CamVid",
-        classes=11,
-        figures=(71.2,),
-        measured="benchmarks/camvid.py",
-        packaged=True,
-        sha256="485cf2cefe8142e4efe196b4dedc277f3817c141bf93db1b38583cbb8876796c",
+    _packaged(
+        "ffnet_head_ffnet_nano_camvid", "ffnet_head_ffnet_nano", 3.4, "CamVid", 71.2, measured="camvid", classes=11
     ),
     _segmenter("upernet_ffnet_2", "upernet_ffnet_2_512_160k_ade20k.pth", 234, 47.1),
     _segmenter("upernet_ffnet_3", "upernet_ffnet_3_512_160k_ade20k.pth", 323, 49.6),
     _segmenter("upernet_ffnet_4", "upernet_ffnet_4_512_160k_ade20k.pth", 455, 50.7),
     _segmenter("ffnet_seg_ade20k", "ffnet_seg_sys_512_160k_ade20k.pth", 275, 50.1),
     _segmenter("ffnet_seg_cityscapes", "ffnet_seg_sys_1024_160k_cityscapes.pth", 272, 83.2),
-    _nano_upscaler(2, 0.7, 37.54, "b516cdb8bdbbaf596c86caa69555a6ce2ca02ab157e8fdcbad50de58f9197f66"),
-    _nano_upscaler(3, 0.7, 33.67, "1d4ca03027450f23d8bfc9ed779d9a912eb8357abe43e4d3ec75c630111c7183"),
-    _nano_upscaler(4, 0.8, 31.45, "66882b1b1577182d1881c5637503a671727f644811b63f117bfd46715cb7ba9c"),
+    _nano_upscaler(2, 0.7, 37.54),
+    _nano_upscaler(3, 0.7, 33.67),
+    _nano_upscaler(4, 0.8, 31.45),
     _upscaler("ffnet_sr_light", "FFNetSR_light_DIV2K_2.pth", 7, "DIV2K", 38.23),
     _upscaler("ffnet_sr", "FFNetSR_DF2K_2.pth", 10, "DF2K", 38.32),
-    _restorer(
+    _packaged(
         "ffnet_restore",
-        3,
-        "2f7acf1b2e91f8f3705ac8228a78611350d44cf2fca04f6dbb724e881f64d85e",
+        "ffnet_restore",
+        0.6,
+        "491 images",
         33.80,
         33.74,
+        measured="restoration",
         tests=("val_color, noise of 25", "val_color, JPEG of quality 20"),
-        data="491 images",
+        arguments={"in_chans": 3, "scale": 1},
     ),
-    _restorer(
+    _packaged(
         "ffnet_restore_gray",
-        1,
-        "104b26f0f0e7acecff0bf77db1d39ceb4a0cce83ee04f98d816c9d9fd97ab852",
+        "ffnet_restore",
+        0.6,
+        "891 images",
         30.29,
         31.65,
+        measured="restoration",
         tests=("Set12, noise of 25", "Classic5, JPEG of quality 20"),
-        data="891 images",
+        arguments={"in_chans": 1, "scale": 1},
     ),
-    _photograph(2, 33.31, "5e73dd5f35ff274dd0e72c243d6df736fd61d62729cee2aa32a1d03b6aeb2cf3"),
-    _photograph(3, 30.56, "d47ac6969cb8e735c4124f580c2ec08d03cac11f4631f19b2c233b682f5bdd73"),
-    _photograph(4, 28.77, "5c940332e59c057ffa84d81e24754cc169561ea6552386ecd2e0c3a5c8c553a6"),
-    Weights(
+    _photograph(2, 33.31),
+    _photograph(3, 30.56),
+    _photograph(4, 28.77),
+    _packaged(
         "ffnet_ts_zero",
         "ffnet_ts_zero",
-        "ffnet_ts_zero.safetensors",
         2.5,
         "synthetic series",
-        figures=(0.873,),
-        measured="benchmarks/zero_shot.py",
+        0.873,
+        measured="zero_shot",
         arguments={"depth": 7, "dim": 144},
-        packaged=True,
-        sha256="ffff48f0d31b5d9376396565bcaf30afac672dad73731d7afb9e05e7223dd79d",
     ),
-    Weights(
+    _packaged(
         "ffnet_3d_nano_semantickitti",
         "ffnet_3d_nano",
-        "ffnet_3d_nano_semantickitti.safetensors",
         3.5,
         "SemanticKITTI",
+        37.5,
+        measured="semantickitti",
         classes=19,
-        figures=(37.5,),
-        measured="benchmarks/semantickitti.py",
         arguments={"in_chans": 2},
-        packaged=True,
-        sha256="1d0bcd7023e4c0135339f967e4ca736014c8885cbd84f71e8924d17b0fa9c94b",
         licence="CC BY-NC-SA 4.0",
     ),
 )

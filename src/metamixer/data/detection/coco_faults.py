@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import shown
+from ...errors import is_whole, shown
 
 MIN_SIDE = 1.0
 """Minimum width and height of an object in pixels of the file; smaller ones are dropped, as published."""
@@ -124,11 +124,6 @@ def describe(faults: Sequence[tuple[Any, Fault]]) -> list[str]:
 def is_number(value: Any) -> bool:
     """Whether a JSON value is a plausible pixel coordinate."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a JSON value is an integer."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def box_fault(box: Any, size: tuple[int, int]) -> Fault | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError, InputWarning, first_line, naming, shown
+from ...errors import InputError, InputWarning, first_line, is_whole, naming, shown
 from .coco_faults import (
     LARGEST,
     Fault,
@@ -23,7 +23,6 @@ from .coco_faults import (
     describe,
     find_fault,
     find_lost_polygons,
-    is_whole,
     packed_counts,
     usable_polygons,
 )

@@ -49,13 +49,6 @@ def as_synsets(names: Sequence[str]) -> list[str]:
     return [synsets.get(name, name) for name in names]
 
 
-def as_descriptions(names: Sequence[str]) -> list[str]:
-    """Replace ImageNet's synsets, such as n01440764, by their descriptions; other names stay as they are."""
-    info = ImageNetInfo("imagenet-1k")
-    known = set(info.label_names())
-    return [info.label_name_to_description(name) if name in known else name for name in names]
-
-
 def imagenet_names(num_classes: int) -> list[str]:
     """ImageNet-1K's class descriptions; the indices for another number of classes."""
     if num_classes != 1000:

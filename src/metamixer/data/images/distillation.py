@@ -3,18 +3,21 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from timm.utils.misc import natural_key
 from torch.utils.data import Dataset
 
 from ...errors import InputError
 from ..preprocessing import Preprocessing, Transform
+from .folders import FolderReader, folders_of
 from .labelled import ImageData
-from .reading import IMAGE_SUFFIXES, images_below, read_image
-from .splits import split_folder
+from .reading import LabelledImages, images_below, read_image
+from .splits import split_folders
 from .views import ViewedImages, Views
 
 
@@ -24,7 +27,9 @@ class DistillationData(ImageData):
     Args:
         root: folder of the data set, with CLASS/IMAGE, or train/CLASS/IMAGE and val/CLASS/IMAGE.
         views: the crops.
-        holdout: without folders of splits, the validation split is one of every so many images of each class.
+        holdout: without a folder for validation, one of every so many images of each class is validated; None: a random
+            fifth by the seed.
+        seed: of shuffling, and of the images held out.
     """
 
     labelled = True
@@ -34,14 +39,14 @@ class DistillationData(ImageData):
         root: str = ".",
         *,
         views: Views = Views(),
-        holdout: int = 5,
+        holdout: int | None = None,
         batch_size: int = 128,
         num_workers: int = 2,
         preprocessing: Preprocessing = Preprocessing(),
         seed: int = 0,
     ):
         super().__init__(root, batch_size=batch_size, num_workers=num_workers, preprocessing=preprocessing, seed=seed)
-        if holdout < 2:
+        if holdout is not None and holdout < 2:
             raise InputError(f"data.holdout {holdout}, expected at least 2: the rest is trained on")
         self.holdout = holdout
         self.views = views
@@ -53,14 +58,13 @@ class DistillationData(ImageData):
 
     def names(self) -> list[str]:
         """The training images' file names below the root."""
-        images = self.training_images()
-        return [str(images.reader.filename(index)) for index in range(len(images))]
+        images, folder = self.training_images(), split_folders(self.root)["train"]
+        return [os.path.relpath(images.filename(index), folder) for index in range(len(images))]
 
     def size_on_disk(self) -> int:
-        """The size of the training images' files; 0 of a data set without files."""
+        """The size of the training images' files."""
         images = self.training_images()
-        files = (images.filename(index) for index in range(len(images)))
-        return sum(os.path.getsize(file) for file in files if os.path.isfile(file))
+        return sum(os.path.getsize(images.filename(index)) for index in range(len(images)))
 
     def draw_crops(self) -> np.ndarray:
         """The crops of all views, by the seed."""
@@ -83,11 +87,10 @@ class DistillationData(ImageData):
         return ViewedImages(self.training_images(), crops, count=self.views.count, preprocessing=self.preprocessing)
 
     def _read(self, split: str, transform: Transform) -> Dataset:
-        if split_folder(self.root, "train") != Path(self.root):
-            return super()._read(split, transform)
-        images = super()._read("val", transform)  # without folders of splits, all
-        images.reader.samples = divided(images.reader.samples, self.holdout, train=split == "train")
-        return images
+        divide = None if self.holdout is None else partial(divide_evenly, holdout=self.holdout)
+        folders = folders_of(self.root, self.loading.seed, divide=divide)
+        reader = FolderReader(folders["train" if split == "train" else "validation"])
+        return LabelledImages(reader, mode=self.preprocessing.mode, transform=transform)
 
 
 class UnlabelledDistillationData(DistillationData):
@@ -100,26 +103,8 @@ class UnlabelledDistillationData(DistillationData):
 
     labelled = False
 
-    def __init__(
-        self,
-        root: str = ".",
-        *,
-        holdout: int = 20,
-        views: Views = Views(),
-        batch_size: int = 128,
-        num_workers: int = 2,
-        preprocessing: Preprocessing = Preprocessing(),
-        seed: int = 0,
-    ):
-        super().__init__(
-            root,
-            views=views,
-            holdout=holdout,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            preprocessing=preprocessing,
-            seed=seed,
-        )
+    def __init__(self, root: str = ".", *, holdout: int = 20, **settings):
+        super().__init__(root, holdout=holdout, **settings)
 
     @property
     def classes(self) -> None:
@@ -158,25 +143,11 @@ class ImageFiles(Dataset):
         return self.transform(read_image(path, mode=self.mode, name=str(path))), 0
 
 
-def has_classes(folder: str | Path) -> bool:
-    """Whether the images in a folder, or in its training split, are in one folder per class, at least two."""
-    root = split_folder(folder, "train")
-    inside = [path for path in root.iterdir() if not path.name.startswith(".")]
-    loose = any(path.suffix.lower() in IMAGE_SUFFIXES for path in inside)
-    folders = sum(path.is_dir() for path in inside)
-    return not loose and folders >= (1 if root != Path(folder) else 2)
-
-
-def divided(samples: Sequence[tuple[str, int]], holdout: int, *, train: bool) -> list[tuple[str, int]]:
-    """The training or the validation samples (path, class): of each class, one of every `holdout` is validated."""
-    of_class: dict[int, list[tuple[str, int]]] = {}
-    for sample in samples:
-        of_class.setdefault(sample[1], []).append(sample)
-    for each in of_class.values():
-        if len(each) < 2:
-            raise InputError(f"{Path(each[0][0]).parent}: 1 image, expected at least 2, one of them for validation")
-    held = {path for each in of_class.values() for path, _ in each[min(holdout, len(each)) - 1 :: holdout]}
-    return [sample for sample in samples if (sample[0] in held) != train]
+def divide_evenly(images: Sequence[Path], holdout: int) -> tuple[list[Path], list[Path]]:
+    """The images to train with, and one of every `holdout` in natural order to validate with."""
+    ordered = sorted(images, key=lambda image: natural_key(str(image)))
+    held = ordered[min(holdout, len(ordered)) - 1 :: holdout]
+    return [image for image in ordered if image not in held], held
 
 
 def unchanged(image: Image.Image) -> Image.Image:

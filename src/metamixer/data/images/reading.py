@@ -16,14 +16,12 @@ from ...errors import InputError, InputWarning, first_line
 from ...system.files import files_below, refuse_special
 from ..preprocessing import Transform
 from .decoding import decoding, expect_whole
+from .folders import IMAGE_SUFFIXES, FolderReader, class_images
 from .orientation import find_turn
 from .shards import ShardReader
 from .splits import split_folder
 
 Picture = str | Path | Image.Image
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""Suffixes of the image files in a folder."""
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 """Pillow's modes of gray images; I;16 and its variants count as I."""
@@ -118,11 +116,17 @@ def read_dataset(
     mode: str,
     transform: Transform,
 ) -> Dataset:
-    """Read a split of a data set with timm's readers; raises InputError if there is nothing to read."""
-    # The suffixes for timm's folder reader, whose default has only three.
-    reader_options = {} if dataset else {"input_key": ";".join(IMAGE_SUFFIXES)}
+    """Read a split of folders of classes, or of a data set with timm's readers; raises InputError if there is nothing
+    to read.
+    """
     if not dataset:
-        split_folder(root, split)
+        reader = FolderReader(class_images(split_folder(root, split)))
+        if len(reader.class_to_idx) < 2:
+            raise InputError(
+                f"{Path(root)}: no class folders for split {split!r}, expected {split}/CLASS/IMAGE with at least two "
+                "classes"
+            )
+        return LabelledImages(reader, mode=mode, transform=transform)
     expect_reader(dataset)
     try:
         images = create_dataset(
@@ -133,7 +137,6 @@ def read_dataset(
             batch_size=batch_size,
             seed=seed,
             input_img_mode=mode,
-            **reader_options,
         )
     except ConnectionError as error:
         raise InputError(
@@ -145,11 +148,6 @@ def read_dataset(
     if isinstance(images, IterableDataset):
         reader = shard_reader(root, images.reader)
         return LabelledImages(reader, mode=mode, transform=transform) if reader else images
-    if not dataset and len(class_names(images.reader) or []) < 2:
-        raise InputError(
-            f"{Path(root)}: no class folders for split {split!r}, expected {split}/CLASS/IMAGE with at least two "
-            "classes"
-        )
     return LabelledImages(images.reader, mode=mode, transform=transform)
 
 

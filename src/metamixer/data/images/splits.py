@@ -1,7 +1,8 @@
 """The splits of an image folder, and whether their classes match."""
 
+import os
 from collections.abc import Mapping, Sequence
-from itertools import permutations
+from itertools import chain, permutations
 from pathlib import Path
 
 from ...errors import InputError
@@ -9,23 +10,53 @@ from ...errors import InputError
 SPLITS = (("train", "training"), ("val", "valid", "validation", "eval", "evaluation"))
 """Synonymous folder names of a split, as in timm."""
 
+NAMES = (*chain(*SPLITS), "test")
+
 
 def split_folder(root: str | Path, split: str) -> Path:
-    """The folder in which timm's reader finds a split: its name or a synonym, or the root if it isn't split.
+    """The folder of a split: its name or a synonym, in capitals or not, or the root if it isn't split.
 
     Raises InputError if the root is missing or has other splits only.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder, expected one with a folder for each class")
+    root, folders = Path(root), folders_by_name(root)
     names = [split, *next((synonyms for synonyms in SPLITS if split in synonyms), ())]
-    found = [root / name for name in names if (root / name).is_dir()]
-    others = [name for synonyms in (*SPLITS, ("test",)) for name in synonyms if (root / name).is_dir()]
+    found = [place for name in names if (place := folders.get(name.lower(), root / name)).is_dir()]
+    others = [folders[name].name for name in NAMES if name in folders]
     if not found and others:
         raise InputError(
             f"{root}: no folder for split {split!r}, expected {root / split}; there are {', '.join(others)}"
         )
     return found[0] if found else root
+
+
+def split_folders(root: str | Path) -> dict[str, Path]:
+    """The folders of "train" and, if there is one, "validation"; the root is that of "train" if it isn't split.
+
+    It is split if it has both, or "train" and nothing but folders of splits.
+    """
+    folders = folders_by_name(root)
+    train, val = (next((folders[name] for name in names if name in folders), None) for names in SPLITS)
+    if train and val:
+        return {"train": train, "validation": val}
+    return {"train": train if train and folders.keys() <= set(NAMES) else Path(root)}
+
+
+def has_splits(root: str | Path) -> bool:
+    """Whether there are folders of training and of validation images."""
+    return "validation" in split_folders(root)
+
+
+def folders_by_name(root: str | Path) -> dict[str, Path]:
+    """The visible folders directly in a folder, by their names in small letters."""
+    return {each.name.lower(): each for each in visible_folders(Path(root))}  # of two, small letters are the last
+
+
+def visible_folders(folder: Path) -> list[Path]:
+    """The folders directly in a folder, sorted, without hidden ones; raises InputError if there is no such folder."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected one with a folder for each class")
+    with os.scandir(folder) as entries:
+        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def expect_two_splits(root: str, train: str, val: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
+from ...errors import InputError, is_whole
 from ...system.yaml_files import read_yaml
 
 IGNORED_POINT = -1
@@ -42,7 +42,7 @@ def labels_of(content: Mapping[str, Any], path: Path) -> tuple[dict[int, str], t
     """The names of the labels and the ignored labels in the YAML file's content."""
     classes = _classes(content["classes"], path)
     ignored = content.get("ignored") or []
-    if not isinstance(ignored, list) or not all(map(_is_label, ignored)):
+    if not isinstance(ignored, list) or not all(map(is_whole, ignored)):
         raise InputError(f"{path}: ignored: {ignored!r}, expected a list of whole numbers such as [0, 1]")
     both = [label for label in (IGNORED_POINT, *ignored) if label in classes]
     if both:
@@ -72,7 +72,7 @@ def _classes(classes: Any, path: Path) -> dict[int, str]:
     if not isinstance(named, dict):
         raise InputError(f"{path}: classes: {classes!r}, expected a list of names, or a mapping from labels to names")
     for label, name in named.items():
-        if not _is_label(label):
+        if not is_whole(label):
             raise InputError(
                 f"{path}: classes: label {label!r}, expected a whole number before the name, as in 2: ground"
             )
@@ -87,7 +87,3 @@ def _files(files: Any, split: str, *, path: Path) -> list[str]:
     if not isinstance(listed, list) or not all(isinstance(file, str) for file in listed):
         raise InputError(f"{path}: {split}: {files!r}, expected a list of files and folders")
     return listed
-
-
-def _is_label(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

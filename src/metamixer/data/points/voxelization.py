@@ -1,7 +1,8 @@
 """From points to voxels and back: the one description that training, evaluation, prediction and checkpoints share."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...ops.sparse import LARGEST_COORDINATE
-from ...system.metadata import STRICT, read_as
+from ..preprocessing import Kept
 from .clouds import Cloud
 
 FEATURES: dict[str, tuple[str, int, Callable[[Cloud], np.ndarray | None]]] = {
@@ -26,14 +27,12 @@ Height is relative to the 1st percentile, because scanners report some points be
 
 
 @dataclass(frozen=True)
-class PointPreprocessing:
+class PointPreprocessing(Kept):
     """The input format of a point network.
 
     grid_size: side of a voxel in meters; features: names of `FEATURES`, in channel order; centred: positions are
     relative to the center of the cloud and its lowest point, else to the origin of the file, such as the scanner.
     """
-
-    __pydantic_config__ = STRICT
 
     grid_size: float = 0.02
     features: tuple[str, ...] = ("colour", "normal")
@@ -66,15 +65,10 @@ class PointPreprocessing:
                 f"{self.grid_size:g} m{enlarged}"
             )
 
-    def as_dict(self) -> dict:
-        """Plain values, as a checkpoint stores them."""
-        return {**asdict(self), "features": list(self.features)}
-
     @classmethod
-    def from_dict(cls, values: dict) -> "PointPreprocessing":
-        """The inverse of `as_dict`."""
+    def from_dict(cls, values: dict) -> Self:
         # Checkpoints without this key are of networks trained on uncentered positions.
-        return read_as(cls, {"centred": False, **values}, "preprocessing")
+        return super().from_dict({"centred": False, **values})
 
     def placed(self, cloud: Cloud) -> Cloud:
         """Center the cloud if positions are features relative to its center; applied before rotation and scaling."""

@@ -4,7 +4,6 @@ Equal to the published detectors, which use mmdet 2.28; this folder has its own 
 differently.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -14,13 +13,13 @@ from torch.nn import functional as F
 from ...errors import InputError, at_least
 from ...mixer import Mixers
 from ..ffnet.backbones import build_backbone
-from ..published_names import published_name, rename_published
+from ..published_names import Names, published_name, rename_published, renamed
 from .boxes import ANCHOR_SCALE, DIVISOR, Size, check_targets
 from .cascade import STAGES, Cascade, Detections, Target
 from .proposals import ProposalNetwork
 from .pyramid import Pyramid
 
-PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
+PUBLISHED_NAMES: Names = (
     (r"^pyramid\.fpn\.inner_blocks\.(\d)\.0\.", r"neck.lateral_convs.\1.conv."),
     (r"^pyramid\.fpn\.layer_blocks\.(\d)\.0\.", r"neck.fpn_convs.\1.conv."),
     (r"^proposals\.head\.conv\.0\.0\.", "rpn_head.rpn_conv."),
@@ -127,9 +126,7 @@ def published_detector_name(name: str) -> str:
     prefix = "pyramid.backbone.model."
     if name.startswith(prefix):
         return "backbone." + published_name(name.removeprefix(prefix))
-    for pattern, replacement in PUBLISHED_NAMES:
-        name = re.sub(pattern, replacement, name)
-    return name
+    return renamed(name, PUBLISHED_NAMES)
 
 
 def pad_images(images: Sequence[Tensor]) -> tuple[Tensor, list[Size]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import LayerNorm2d, calculate_drop_path_rates
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
@@ -221,8 +222,8 @@ def _cfg(*, size: int = 256, crop_pct: float = 0.95) -> dict:
         "pool_size": (size // STRIDE, size // STRIDE),
         "crop_pct": crop_pct,
         "interpolation": "bicubic",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
         "first_conv": "stem.0.conv",
         "classifier": "head.fc",
         "license": "apache-2.0",

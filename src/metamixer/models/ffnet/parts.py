@@ -19,7 +19,7 @@ from ...ops import (
     with_children,
     with_kernel,
 )
-from ..published_names import FFNET_NAMES, FFNET_SEG_NAMES
+from ..published_names import FFNET_NAMES, FFNET_SEG_NAMES, Names
 
 STRIDE = 32
 """Stride of the last stage, and the smallest image side."""
@@ -169,7 +169,7 @@ class Parts:
     downsample: Callable[[int, int, Operators], nn.Module] = make_downsample
     head: Callable[..., nn.Module] = Head
     token_operators: Operators = IMAGE
-    names: tuple[tuple[str, str], ...] = FFNET_NAMES
+    names: Names = FFNET_NAMES
 
 
 PLAIN_PARTS = Parts()

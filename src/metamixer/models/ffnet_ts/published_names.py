@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ...errors import InputWarning
-from ..published_names import rename
+from ..published_names import Names, rename, renamed
 
-NAMES: tuple[tuple[str, str], ...] = (
+NAMES: Names = (
     (r"^(?!residual|trend)", "model."),
     (r"^residual\.", "model_res."),
     (r"^trend\.", "model_trend."),
@@ -45,7 +45,7 @@ def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor
     The published stem adds a bias right before a norm; ours subtracts it from the norm's mean. Raises InputError that
     lists missing keys, unexpected keys and keys of another shape.
     """
-    names = {name: published_name(name) for name in expected}
+    names = {name: renamed(name, NAMES) for name in expected}
     wanted = set(names.values())
     left_out = {key: match[0] for key in state if key not in wanted and (match := UNUSED.match(key))}
     used = {key: value for key, value in state.items() if key not in left_out}
@@ -60,10 +60,3 @@ def convert_published(state: Mapping[str, Tensor], expected: Mapping[str, Tensor
             stacklevel=4,
         )
     return rename(used, names, expected)
-
-
-def published_name(name: str) -> str:
-    """The published key of one of our parameters or buffers."""
-    for pattern, replacement in NAMES:
-        name = re.sub(pattern, replacement, name)
-    return name

@@ -32,6 +32,9 @@ PERIODS = 1 + KNOWN_SEASONS + 2
 FLOOR = 0.04
 """The smallest unit of a forecast, in scales of the series."""
 
+FAR = 30.0
+"""Distance from the forecast, in units of the naive error, at which the loss of a series saturates."""
+
 
 class TokenConv(Conv1d):
     """A convolution over few tokens: matrix products on every device, and in a graph for all runtimes.
@@ -216,3 +219,15 @@ class FFNetTSZero(nn.Module):
 def ffnet_ts_zero(**network) -> FFNetTSZero:
     """FFNet-TS Zero with the keywords of `FFNetTSZero`."""
     return FFNetTSZero(**network)
+
+
+def quantile_loss(forecast: Tensor, future: Tensor, unit: Tensor) -> Tensor:
+    """The mean pinball loss in units of the naive error; forecast: (B, quantiles, H), future: (B, H), unit: (B, 1).
+
+    A series whose future is further than `FAR` units, such as a constant that jumps, counts as one at that distance.
+    """
+    levels = torch.tensor(QUANTILES, device=forecast.device)[:, None]
+    distance = (future - forecast[:, len(QUANTILES) // 2].detach()).abs().mean(1, keepdim=True)
+    unit = torch.maximum(unit, distance / FAR).clamp_min(1e-9)
+    error = (future[:, None] - forecast) / unit[:, :, None]
+    return 2 * torch.maximum(levels * error, (levels - 1) * error).mean()

@@ -16,10 +16,10 @@ from ...mixer import Mixers
 from ...ops import fused, with_children
 from ..ffnet.backbones import build_backbone
 from ..ffnet.parts import STRIDE
-from ..published_names import FFNET_NAMES, FFNET_SEG_NAMES, published_name, rename_published
+from ..published_names import FFNET_NAMES, FFNET_SEG_NAMES, Names, published_name, rename_published, renamed
 from .heads import FFNET_HEAD_STRIDES, UPERNET_STRIDES, AuxiliaryHead, FFNetHead, UPerNetHead, segmentation_models
 
-PUBLISHED_NAMES: tuple[tuple[str, str], ...] = (
+PUBLISHED_NAMES: Names = (
     (r"\.classifier\.", ".conv_seg."),
     (r"^auxiliary_head\.conv\.0\.conv\.", "auxiliary_head.convs.0.conv."),
     (r"^auxiliary_head\.conv\.0\.norm\.", "auxiliary_head.convs.0.bn."),
@@ -82,7 +82,7 @@ class SegmentationNetwork(nn.Module):
         )
 
 
-def published_segmenter_name(name: str, backbone_names: tuple[tuple[str, str], ...] = FFNET_NAMES) -> str:
+def published_segmenter_name(name: str, backbone_names: Names = FFNET_NAMES) -> str:
     """The published key of one of our segmenter's parameters or buffers."""
     prefix = "backbone.model."
     if name.startswith(prefix):
@@ -90,9 +90,7 @@ def published_segmenter_name(name: str, backbone_names: tuple[tuple[str, str], .
     if name.startswith(("head.squeeze.", "head.blocks.", "head.align.")):
         part = published_name(name.removeprefix("head."), FFNET_SEG_NAMES).replace("token_mixer.0.", "token_mixer.")
         return "decode_head." + re.sub(r"^blocks\.", "head_blocks.", part)
-    for pattern, replacement in PUBLISHED_NAMES:
-        name = re.sub(pattern, replacement, name)
-    return name
+    return renamed(name, PUBLISHED_NAMES)
 
 
 class UNet(nn.Module):

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero
-from ...training.zero_shot import quantile_loss
+from ...models.ffnet_ts.zero import KNOWN_SEASONS, QUANTILES, FFNetTSZero, quantile_loss
 from .options import expect_training
 from .rolling import WINDOWS, cut
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ...data.held_out import at_least_two, split
 from ...data.points.clouds import find_clouds, read_cloud
 from ...data.points.description import read_labels
 from ...errors import InputError
 from ...models.tasks import POINTS
 from ...system.files import write_text
-from .understood import OwnData, at_least_two, named, split, write_split
+from .understood import OwnData, named, write_split
 
 SUFFIXES = (".ply", ".las", ".laz", ".npz")
 
@@ -72,18 +73,19 @@ def understand_clouds(folder: Path, seed: int) -> OwnData:
     about = {"classes": names, "ignored": ignored}
     prepare = partial(prepare_clouds, parts={"train": train, "val": val}, about=about, features=features)
     return OwnData(
-        POINTS,
-        f"{len(paths)} clouds with {sum(points):,} points of {len(names)} classes, {len(val)} held out for "
+        task=POINTS,
+        understood=f"{len(paths)} clouds with {sum(points):,} points of {len(names)} classes, {len(val)} held out for "
         "validation; trains a point segmenter",
-        len(train),
-        len(val),
-        "PointSegmentation",
-        {
+        items=len(train),
+        val_items=len(val),
+        network="ffnet_3d_nano",
+        model_class="PointSegmentation",
+        model={
             "num_classes": len(names),
             "model_args": {"in_chans": 3 * len(features)},
             "optimization": {"lr": 4e-3, "block_lr": 4e-3, "weight_decay": 0.02, "warmup": 0.1},
         },
-        "CloudData",
-        prepare,
-        {"gradient_clip_val": 10.0},
+        data_class="CloudData",
+        prepare=prepare,
+        trainer={"gradient_clip_val": 10.0},
     )

@@ -7,12 +7,21 @@ from statistics import median
 import torch
 from PIL import Image
 
+from ...data.held_out import at_least_two, split
 from ...data.images.decoding import decoding
-from ...data.images.reading import IMAGE_SUFFIXES
-from ...data.images.splits import SPLITS
+from ...data.images.folders import (
+    ClassImages,
+    folders_of,
+    has_classes,
+    has_images,
+    images_of,
+    is_image,
+    left_out,
+)
+from ...data.images.splits import has_splits, split_folders
 from ...errors import InputError, counted
 from ...models.tasks import CLASSIFICATION, SUPER_RESOLUTION
-from .understood import OwnData, at_least_two, list_split, named, place, split, write_split
+from .understood import OwnData, list_split, named, place, write_split
 
 SIDES = (32, 64, 96, 128)
 """Image sizes in pixels for training a classifier without a GPU; 224 is added with one."""
@@ -23,19 +32,7 @@ LEAST_LARGE = 96
 
 def images_in(folder: Path) -> list[Path]:
     """The images directly in a folder, sorted."""
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-
-
-def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """Images by class folder, without hidden folders."""
-    folders = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    return {each.name: images_in(each) for each in folders}
-
-
-def split_folders(folder: Path) -> tuple[Path, Path] | None:
-    """The folders of the training and validation splits, if both exist."""
-    train, val = (next((folder / name for name in names if (folder / name).is_dir()), None) for names in SPLITS)
-    return (train, val) if train and val else None
+    return sorted(file for file in folder.iterdir() if is_image(file) and file.is_file())
 
 
 def expect_readable(images: Sequence[Path]) -> list[tuple[int, int]]:
@@ -53,38 +50,15 @@ def expect_readable(images: Sequence[Path]) -> list[tuple[int, int]]:
 
 
 def has_class_folders(folder: Path) -> bool:
-    """Whether images are in one folder per class, with or without folders of splits above."""
-    parts = split_folders(folder)
-    classes = class_folders(parts[0] if parts else folder)
-    return any(classes.values()) and not (parts and images_in(parts[0]))
-
-
-def expect_classes(folder: Path, classes: Mapping[str, Sequence[Path]], *, divided: bool) -> None:
-    """Raise InputError for a single class, or one with too few images; divided: there are folders of splits."""
-    if len(classes) < 2:
-        raise InputError(f"{folder}: one class ({next(iter(classes))!r}), expected a folder for each of at least two")
-    for name, images in classes.items():
-        if not images:
-            raise InputError(
-                f"{folder}: no images in class {name!r}, expected some; remove the folder if the class isn't used"
-            )
-        if not divided:
-            at_least_two(len(images), f"{folder / name}: images of class {name!r}")
+    """Whether images are in one folder per class, with or without folders of splits above; or all in one folder."""
+    return has_classes(folder) or (not images_in(folder) and has_images(folder))
 
 
 def understand_class_folders(folder: Path, seed: int) -> OwnData:
-    parts = split_folders(folder)
-    classes = class_folders(parts[0]) if parts else class_folders(folder)
-    expect_classes(folder, classes, divided=parts is not None)
-    names = list(classes)
-    images = [image for each in classes.values() for image in each]
-    val_images = [image for each in class_folders(parts[1]).values() for image in each] if parts else []
-    sizes = expect_readable(images)
-    held = sum(len(split(each, seed)[1]) for each in classes.values())
-    what = f"{counted(len(images), 'image')} in {counted(len(names), 'class', 'classes')} ({named(names)})"
-    how = f"{len(val_images)} more for validation" if parts else f"{held} held out for validation"
-    side = fitting_side(sizes)
-    train_count = len(images) if parts else len(images) - held
+    folders = folders_of(folder, seed)
+    parts = {part: images_of(classes) for part, classes in folders.items()}
+    train_count, val_count = map(len, parts.values())
+    side = fitting_side(expect_readable([*parts["train"], *parts["validation"]]))
     about = {
         "batch_size": min(32, train_count),
         "preprocessing": {"size": side, "crop_pct": 1.0},
@@ -97,36 +71,43 @@ def understand_class_folders(folder: Path, seed: int) -> OwnData:
     }
 
     def prepare(out: Path) -> dict:
-        if parts:
-            list_split(out, {"train": images, "validation": val_images})
-        return {**about, "root": str(folder.resolve() if parts else divide(classes, out, seed))}
+        if not has_splits(folder):
+            return {**about, "root": str(divide(split_folders(folder)["train"], parts, out))}
+        list_split(out, parts)
+        return {**about, "root": str(folder.resolve())}
 
     return OwnData(
-        CLASSIFICATION,
-        f"{what}, {how}; trains a classifier on {side}x{side} pixels",
-        train_count,
-        len(val_images) or held,
-        "Classification",
-        {"num_classes": len(names), "mixup": 0.0, "cutmix": 0.0, "optimization": {"lr": 2e-3, "warmup_epochs": 1}},
-        "ImageData",
-        prepare,
-    )
-
-
-def divide(classes: dict[str, list[Path]], out: Path, seed: int) -> Path:
-    """Split each class and write both splits into a folder in `out`; returns the folder."""
-    parts = {name: split(images, seed) for name, images in classes.items()}
-    folder = write_split(
-        out,
-        {
-            kind: [image for both in parts.values() for image in both[number]]
-            for number, kind in enumerate(("train", "validation"))
+        task=CLASSIFICATION,
+        understood=f"{told(folder, folders)}; trains a classifier on {side}x{side} pixels",
+        items=train_count,
+        val_items=val_count,
+        network="ffnet_nano",
+        model_class="Classification",
+        model={
+            "num_classes": len(folders["train"]),
+            "mixup": 0.0,
+            "cutmix": 0.0,
+            "optimization": {"lr": 2e-3, "warmup_epochs": 1},
         },
+        data_class="ImageData",
+        prepare=prepare,
     )
-    for name, both in parts.items():
-        for kind, images in zip(("train", "validation"), both, strict=True):
-            for image in images:
-                place(image, folder / kind / name / image.name)
+
+
+def told(root: Path, folders: Mapping[str, ClassImages]) -> str:
+    """The images and classes that `folders_of` found, and what isn't used, in words."""
+    train, val = map(images_of, folders.values())
+    count, how = (len(train), "more") if has_splits(root) else (len(train + val), "held out")
+    classes = f"{counted(len(folders['train']), 'class', 'classes')} ({named(list(folders['train']))})"
+    return f"{counted(count, 'image')} in {classes}, {len(val)} {how} for validation{left_out(root, train + val)}"
+
+
+def divide(root: Path, parts: Mapping[str, Sequence[Path]], out: Path) -> Path:
+    """Link the images of each split, by their paths below `root`, in a new folder in `out`, which is returned."""
+    folder = write_split(out, parts)
+    for part, images in parts.items():
+        for image in images:
+            place(image, folder / part / image.relative_to(root))
     return folder
 
 
@@ -155,12 +136,8 @@ def understand_large_images(folder: Path, seed: int) -> OwnData:
     patches = max(256, min(8000, 16 * len(train)))
 
     def prepare(out: Path) -> dict:
-        root = write_split(out, {"train": train, "validation": val})
-        for kind, files in (("train", train), ("validation", val)):
-            for file in files:
-                place(file, root / kind / file.name)
         return {
-            "root": str(root),
+            "root": str(divide(folder, {"train": train, "validation": val}, out)),
             "scale": 2,
             "train": ["train"],
             "val": ["validation"],
@@ -170,12 +147,14 @@ def understand_large_images(folder: Path, seed: int) -> OwnData:
         }
 
     return OwnData(
-        SUPER_RESOLUTION,
-        f"{len(images)} large images, {len(val)} held out for validation; trains an upscaler, x2",
-        patches,
-        len(val),
-        "SuperResolution",
-        {"scale": 2, "optimization": {"name": "adam", "lr": 5e-4, "weight_decay": 0.0, "warmup_epochs": 0.5}},
-        "SuperResolutionData",
-        prepare,
+        task=SUPER_RESOLUTION,
+        understood=f"{len(images)} large images, {len(val)} held out for validation"
+        f"{left_out(folder, images)}; trains an upscaler, x2",
+        items=patches,
+        val_items=len(val),
+        network="ffnet_sr_nano",
+        model_class="SuperResolution",
+        model={"scale": 2, "optimization": {"name": "adam", "lr": 5e-4, "weight_decay": 0.0, "warmup_epochs": 0.5}},
+        data_class="SuperResolutionData",
+        prepare=prepare,
     )

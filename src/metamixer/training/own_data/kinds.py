@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...data.images.folders import contents
 from ...errors import InputError
 from .clouds import has_clouds, understand_clouds
 from .images import has_class_folders, has_large_images, understand_class_folders, understand_large_images
 from .objects import coco_files, understand_objects
-from .pixels import has_masks, understand_masks
+from .pixels import mask_folders, understand_masks
 from .tables import has_tables, understand_table
 from .understood import OwnData
 
@@ -31,7 +32,7 @@ class Kind:
 TABLE = Kind("a table of time series", has_tables, understand_table, sure=False)
 KINDS = (
     Kind("images with a COCO JSON file", coco_files, understand_objects),
-    Kind("images with masks (folders images and masks)", has_masks, understand_masks),
+    Kind("images with masks (folders images and masks)", mask_folders, understand_masks),
     Kind("labeled point clouds", has_clouds, understand_clouds),
     Kind("a folder of images for each class", has_class_folders, understand_class_folders, sure=False),
     Kind("large images", has_large_images, understand_large_images, sure=False),
@@ -55,7 +56,8 @@ def kind_of(path: str | Path) -> Kind:
         kinds = [TABLE] if has_tables(path) else []
     if not kinds:
         expected = "; ".join(kind.what for kind in KINDS)
-        raise InputError(f"{path}: nothing to train on, expected one of: {expected}")
+        found = f"; found {contents(path) or 'no files'}" if path.is_dir() else ""
+        raise InputError(f"{path}: nothing to train on, expected one of: {expected}{found}")
     sure = [kind for kind in kinds if kind.sure]
     if len(sure) > 1:
         raise InputError(f"{path}: {' and '.join(kind.what for kind in sure)}, expected only one of them")

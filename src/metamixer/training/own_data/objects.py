@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ...data.detection.coco_json import load_coco, read_coco
+from ...data.held_out import at_least_two
 from ...errors import InputError, InputWarning, counted, first_line
 from ...models.tasks import DETECTION
 from ...system.files import write_text
 from .images import expect_readable
 from .stratified import stratified_split
-from .understood import OwnData, at_least_two, list_split, named, write_split
+from .understood import OwnData, list_split, named, write_split
 
 
 def coco_files(folder: Path) -> list[Path]:
@@ -113,18 +114,27 @@ def understand_objects(folder: Path, seed: int) -> OwnData:
     )
     how = f"{val_count} more for validation" if other else f"{len(val)} held out for validation"
     return OwnData(
-        DETECTION,
-        f"{len(content['images'])} images with {counted(len(content['annotations']), 'object')} of "
+        task=DETECTION,
+        understood=f"{len(content['images'])} images with {counted(len(content['annotations']), 'object')} of "
         f"{counted(len(names), 'class', 'classes')} "
         f"({named(names)}), {how}; trains a detector",
-        len(content["images"]) if other else len(train),
-        val_count,
-        "Detection",
-        {"num_classes": len(names), "optimization": {"lr": 1e-3, "layer_decay": None, "warmup_steps": 20}},
-        "CocoData",
-        prepare,
-        {"gradient_clip_val": 10.0},
+        items=len(content["images"]) if other else len(train),
+        val_items=val_count,
+        network="cascade_mask_rcnn_ffnet_nano",
+        network_args={"proposal_count": 200, "region_samples": 32, "anchor_scale": 4},
+        on_backbone=True,
+        model_class="Detection",
+        model={"num_classes": len(names), "optimization": {"lr": 1e-3, "layer_decay": None, "warmup_steps": 20}},
+        data_class="CocoData",
+        prepare=prepare,
+        trainer={"gradient_clip_val": 10.0},
+        for_epochs=milestones,
     )
+
+
+def milestones(epochs: int) -> dict[str, list[float]]:
+    """The epochs at which the learning rate falls."""
+    return {"milestones": [round(0.75 * epochs, 2), round(0.92 * epochs, 2)]}
 
 
 def judge(path: Path, images: Path) -> None:

@@ -2,41 +2,52 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import yaml
 
+from ...data.held_out import at_least_two
+from ...data.images.folders import IMAGES, MASKS, has_images, left_out
+from ...data.images.splits import folders_by_name, split_folders
 from ...data.segmentation.label_maps import IGNORED_PIXEL, read_classes, read_numbers
 from ...data.segmentation.pixels import pair_files
 from ...drawing.legend import distinct_colours
 from ...errors import InputError
 from ...models.tasks import SEGMENTATION
 from ...system.files import write_text
-from .images import expect_readable, images_in
+from .images import expect_readable
 from .stratified import stratified_split
-from .understood import OwnData, at_least_two, named, place, write_split
-
-IMAGES = ("images", "image", "img", "imgs")
-MASKS = ("masks", "mask", "labels", "annotations", "segmentation")
-"""Accepted names of the folders of images and masks."""
+from .understood import OwnData, named, place, write_split
 
 MOST_CLASSES = 64
 """Maximum number of distinct values in masks; more suggest that they are photographs."""
 
 
-def mask_folders(folder: Path) -> tuple[Path, Path] | None:
-    """The folders of images and masks, if both exist."""
-    images, masks = (
-        next((folder / name for name in names if (folder / name).is_dir() and images_in(folder / name)), None)
-        for names in (IMAGES, MASKS)
-    )
+Pairs = Sequence[tuple[Path, Path]]
+
+
+def mask_folders(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """The folders of images and of masks, of "train" and, if there is a split, "validation"; empty without masks.
+
+    The folders of the splits are in those of images and masks, or above them.
+    """
+    parts = split_folders(folder)
+    found = {part: both for part, place in parts.items() if (both := images_and_masks(place))}
+    if len(found) < len(parts):
+        return {}
+    if len(found) > 1:
+        return found
+    images, masks = map(split_folders, found["train"])
+    return {part: (images[part], masks[part]) for part in images if part in masks}
+
+
+def images_and_masks(folder: Path) -> tuple[Path, Path] | None:
+    """The folders of images and masks directly in a folder, if there are both."""
+    folders = {name: each for name, each in folders_by_name(folder).items() if has_images(each)}
+    images, masks = (next((folders[name] for name in names if name in folders), None) for names in (IMAGES, MASKS))
     return (images, masks) if images and masks else None
-
-
-def has_masks(folder: Path) -> bool:
-    """Whether a folder contains a folder of images and one of masks."""
-    return mask_folders(folder) is not None
 
 
 def numbers_in(mask: Path) -> set[int]:
@@ -59,20 +70,20 @@ def classes_in(masks: Sequence[Path], numbers: Sequence[set[int]]) -> list[int]:
 def prepare_masks(
     out: Path,
     *,
-    folders: tuple[Path, Path],
-    parts: Mapping[str, Sequence[tuple[Path, Path]]],
+    folders: Mapping[str, tuple[Path, Path]],
+    parts: Mapping[str, Pairs],
     described: Path | None,
     numbers: Sequence[int],
     augmentation: Mapping[str, list[int]],
 ) -> dict:
     """Write links to each split's images and masks, and classes.yaml: `described`, or by the masks' values.
 
-    folders: of images and masks, below which their paths stay the same. Returns the data's options.
+    folders: of each split's images and masks, below which their paths stay the same. Returns the data's options.
     """
     root = write_split(out, {kind: [image for image, _ in part] for kind, part in parts.items()})
     for kind, part in parts.items():
         for image, mask in part:
-            for file, folder, split in zip((image, mask), folders, (kind, f"{kind}_labels"), strict=True):
+            for file, folder, split in zip((image, mask), folders[kind], (kind, f"{kind}_labels"), strict=True):
                 place(file, root / split / file.relative_to(folder))
     if described:
         place(described, root / "classes.yaml")
@@ -87,7 +98,7 @@ def prepare_masks(
     return {"root": str(root), "batch_size": batch_size, "grey_images": True, "augmentation": dict(augmentation)}
 
 
-def expect_own_masks(pairs: Sequence[tuple[Path, Path]]) -> None:
+def expect_own_masks(pairs: Pairs) -> None:
     """Raise InputError for images of one name, such as a.jpg and a.png, which have one mask."""
     of_mask: dict[Path, Path] = {}
     for image, mask in pairs:
@@ -105,40 +116,47 @@ def classes_of(folder: Path, masks: Sequence[Path], numbers: Sequence[set[int]])
 
 
 def understand_masks(folder: Path, seed: int) -> OwnData:
-    images, masks = mask_folders(folder)
-    pairs = pair_files(images, masks)
+    folders = mask_folders(folder)
+    parts = [pair_files(*both) for both in folders.values()]
+    pairs = list(chain(*parts))
+    images, masks = zip(*pairs, strict=True)
     expect_own_masks(pairs)
-    at_least_two(len(pairs), f"{folder}: images with masks")
-    sizes = expect_readable([image for image, _ in pairs])
+    sizes = expect_readable(images)
     described = folder / "classes.yaml"
-    in_each = [numbers_in(mask) for _, mask in pairs]
-    numbers, names = classes_of(folder, [mask for _, mask in pairs], in_each)
+    in_each = [numbers_in(mask) for mask in masks]
+    numbers, names = classes_of(folder, masks, in_each)
     if len(names) < 2:
-        raise InputError(f"{masks}: one class ({named(names)}), expected at least two")
-    split = stratified_split([values & set(numbers) for values in in_each], seed)
-    train, val = ([pairs[i] for i in part] for part in split)
+        raise InputError(f"{folders['train'][1]}: one class ({named(names)}), expected at least two")
+    if divided := len(parts) < 2:
+        at_least_two(len(pairs), f"{folder}: images with masks")
+        split = stratified_split([values & set(numbers) for values in in_each], seed)
+        parts = [[pairs[i] for i in part] for part in split]
+    train, val = parts
     side = max(32, min(256, min(min(size) for size in sizes)) // 32 * 32)
     prepare = partial(
         prepare_masks,
-        folders=(images, masks),
+        folders={"train": folders["train"], "val": folders.get("validation", folders["train"])},
         parts={"train": train, "val": val},
         described=described if described.is_file() else None,
         numbers=numbers,
         augmentation={"crop": [side, side]},
     )
     return OwnData(
-        SEGMENTATION,
-        f"{len(pairs)} images with masks of {len(names)} classes ({named(names)}), {len(val)} held out for "
-        "validation; trains a segmenter",
-        len(train),
-        len(val),
-        "Segmentation",
-        {
+        task=SEGMENTATION,
+        understood=f"{len(pairs if divided else train)} images with masks of {len(names)} classes ({named(names)}), "
+        f"{len(val)} {'held out' if divided else 'more'} for validation"
+        f"{left_out(folder, [*images, *masks, described])}; trains a segmenter",
+        items=len(train),
+        val_items=len(val),
+        network="ffnet_head_ffnet_nano",
+        on_backbone=True,
+        model_class="Segmentation",
+        model={
             "num_classes": len(names),
             "lovasz_weight": 1.0,
             "optimization": {"lr": 2e-3, "warmup_steps": 20, "power": 0.9},
         },
-        "SegmentationData",
-        prepare,
-        {"gradient_clip_val": 5.0},
+        data_class="SegmentationData",
+        prepare=prepare,
+        trainer={"gradient_clip_val": 5.0},
     )

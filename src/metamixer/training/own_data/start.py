@@ -8,21 +8,7 @@ from typing import Any
 from ...checkpoints.ours import is_trainable, read_checkpoint
 from ...checkpoints.packaged import packaged_names, packaged_weights
 from ...errors import InputError
-from ...models.tasks import CLASSIFICATION, DETECTION, FORECASTING, POINTS, SEGMENTATION, SUPER_RESOLUTION
 from .understood import OwnData
-
-NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
-    CLASSIFICATION.name: ("ffnet_nano", {}),
-    DETECTION.name: ("cascade_mask_rcnn_ffnet_nano", {"proposal_count": 200, "region_samples": 32, "anchor_scale": 4}),
-    SEGMENTATION.name: ("ffnet_head_ffnet_nano", {}),
-    SUPER_RESOLUTION.name: ("ffnet_sr_nano", {}),
-    FORECASTING.name: ("ffnet_ts", {}),
-    POINTS.name: ("ffnet_3d_nano", {}),
-}
-"""A task's network and its keywords, unless training starts from weights."""
-
-ON_BACKBONE = (DETECTION.name, SEGMENTATION.name)
-"""Tasks whose network has a backbone with weights in the package, from which it starts if it has none of its own."""
 
 SCRATCH = "scratch"
 """Value of `initial` for a random initialization."""
@@ -48,9 +34,8 @@ class Start:
 
 def find_start(data: OwnData, initial: str | None) -> Start:
     """The requested weights, else the packaged weights for the task or its backbone, else an initialization."""
-    network, arguments = NETWORKS[data.task.name]
     if initial == SCRATCH:
-        return Start(network, arguments)
+        return Start(data.network, data.network_args)
     if initial is not None:
         start = start_of(Path(initial), data)
         if start is None:
@@ -61,7 +46,7 @@ def find_start(data: OwnData, initial: str | None) -> Start:
         return start
     files = [packaged_weights(name) for name in packaged_names()]
     fitting = (start_of(file, data) for file in files)
-    scratch = Start(network, arguments, pretrained_backbone=data.task.name in ON_BACKBONE)
+    scratch = Start(data.network, data.network_args, pretrained_backbone=data.on_backbone)
     return next((start for start in fitting if start), scratch)
 
 

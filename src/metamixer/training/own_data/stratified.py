@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Collection, Hashable, Sequence
 
-from .understood import held_back
+from ...data.held_out import held_back
 
 
 def stratified_split(labels: Sequence[Collection[Hashable]], seed: int) -> tuple[list[int], list[int]]:

@@ -61,22 +61,23 @@ def understand_table(path: Path, seed: int) -> OwnData:
         return {"path": path, **windows, "batch_size": 64, "max_val_windows": 1024}
 
     return OwnData(
-        FORECASTING,
-        f"{len(series)} dates of {counted(len(series.names), 'series', 'series')} ({named(series.names)}), "
+        task=FORECASTING,
+        understood=f"{len(series)} dates of {counted(len(series.names), 'series', 'series')} ({named(series.names)}), "
         f"{split[1]} held out for validation and the last {split[2]} for metamixer test; trains a forecaster of "
         f"{horizon} steps from {lookback}",
-        split[0],
-        split[1],
-        "Forecasting",
-        {
+        items=split[0],
+        val_items=split[1],
+        network="ffnet_ts",
+        model_class="Forecasting",
+        model={
             "variables": len(series.names),
             "lookback": lookback,
             "horizon": horizon,
             "model_args": {"drop_rate": 0.3},
             "optimization": {"name": "adam", "lr": 1e-3, "min_lr": 0.0, "weight_decay": 0.0, "warmup_epochs": 0},
         },
-        "SeriesData",
-        prepare,
+        data_class="SeriesData",
+        prepare=prepare,
         most_epochs=20,
     )
 

@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback
 
 from ...checkpoints.reached import write_data
 from ...errors import MOST_EPOCHS, InputError, InputWarning, counted, expect_integer, expect_seed, printable
-from ...models.tasks import CLASSIFICATION, DETECTION, SEGMENTATION, SUPER_RESOLUTION
+from ...models.tasks import TASKS
 from ...system.files import write_text
 from ...system.machine import computes_bfloat16
 from ...system.weight_files import read_torch_file
@@ -30,9 +30,6 @@ from ..run_folder import CHECKPOINTS, RECIPE, SPLIT, TUNING, keep_earlier_run, l
 from .kinds import understand
 from .start import Start, find_start
 from .understood import OwnData, expect_split_of
-
-FASTER_IN_BFLOAT16 = (CLASSIFICATION.name, DETECTION.name, SEGMENTATION.name, SUPER_RESOLUTION.name)
-"""Tasks that train faster with autocast to bfloat16 where the processor has instructions for it."""
 
 MOST_MINUTES = 60 * 24 * 365
 
@@ -210,7 +207,7 @@ def fastest_precision(task: str) -> dict[str, str]:
     """Lightning's keyword for the precision in which a task trains fastest here."""
     cuda = torch.cuda.is_available()
     here = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else computes_bfloat16()
-    return {"precision": "bf16-mixed"} if here and task in FASTER_IN_BFLOAT16 else {}
+    return {"precision": "bf16-mixed"} if here and TASKS[task].faster_in_bfloat16 else {}
 
 
 def precision_named(recipe: Mapping[str, Any]) -> str:
@@ -261,29 +258,21 @@ def interval(epochs: int) -> int:
     return next(step for step in range(a_tenth(epochs), 0, -1) if epochs % step == 0)
 
 
-def milestones(epochs: int) -> list[float]:
-    """Epochs at which a detector's learning rate falls."""
-    return [round(0.75 * epochs, 2), round(0.92 * epochs, 2)]
-
-
 def with_epochs(data: OwnData, recipe: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """The recipe with the number of epochs, and what follows from it."""
     lengths = {"max_epochs": epochs, "check_val_every_n_epoch": interval(epochs)}
     trainer = {**recipe["trainer"], **lengths, "enable_model_summary": False}
     if epochs * steps_per_epoch(data, recipe) >= MANY_STEPS:
         trainer["callbacks"] = [{"class_path": "MovingAverage", "init_args": {"decay": 0.99}}]
-    model = recipe["model"]
-    if data.task is DETECTION:
-        arguments = model["init_args"]
-        optimization = {**arguments["optimization"], "milestones": milestones(epochs)}
-        model = {**model, "init_args": {**arguments, "optimization": optimization}}
-    return {**recipe, "model": model, "trainer": trainer}
+    arguments = recipe["model"]["init_args"]
+    arguments = {**arguments, "optimization": {**arguments["optimization"], **data.for_epochs(epochs)}}
+    return {**recipe, "model": {**recipe["model"], "init_args": arguments}, "trainer": trainer}
 
 
 def options_for(data: OwnData, epochs: int) -> list[str]:
     """The options of `metamixer fit` that give a run another number of epochs."""
-    words = [f"--trainer.max_epochs={epochs}", f"--trainer.check_val_every_n_epoch={interval(epochs)}"]
-    return [*words, f"--model.optimization.milestones={milestones(epochs)}"] if data.task is DETECTION else words
+    following = [f"--model.optimization.{name}={value}" for name, value in data.for_epochs(epochs).items()]
+    return [f"--trainer.max_epochs={epochs}", f"--trainer.check_val_every_n_epoch={interval(epochs)}", *following]
 
 
 def finished(data: OwnData, cli: TrainingCLI, out: Path, epochs: int) -> Run:

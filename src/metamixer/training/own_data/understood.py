@@ -3,60 +3,49 @@
 import filecmp
 import json
 import os
-import random
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ...errors import InputError
 from ...models.tasks import TaskSpec
 from ...system.files import write_text
 from ..run_folder import SPLIT
 
-HELD_BACK = 0.2
-"""Fraction of each class that is held out for validation."""
-
-Item = TypeVar("Item")
 Arguments = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OwnData:
     """Data and how to train a network on it.
 
     task: the task; understood: a one-line description; items, val_items: numbers of training and validation items.
+    network, network_args: the network and its keywords, unless training starts from weights.
+    on_backbone: the network has a backbone with packaged weights, from which it starts if it has none of its own.
     model_class, model: the task's class and keywords; data_class: the data module; trainer: Lightning's keywords.
     prepare: a new folder -> keywords of the data module; it lists the files of each split in split.json there, and
     writes only into that folder.
     most_epochs: maximum number of epochs.
+    for_epochs: number of epochs -> keywords of the optimization that follow from it.
     """
 
     task: TaskSpec
     understood: str
     items: int
     val_items: int
+    network: str
+    network_args: Arguments = field(default_factory=dict)
+    on_backbone: bool = False
     model_class: str
     model: Arguments
     data_class: str
     prepare: Callable[[Path], Arguments]
     trainer: Arguments = field(default_factory=dict)
     most_epochs: int = 100
-
-
-def held_back(count: int) -> int:
-    """The number of items held out for validation; both splits get at least one."""
-    return min(max(round(count * HELD_BACK), 1), count - 1)
-
-
-def split(items: Sequence[Item], seed: int) -> tuple[list[Item], list[Item]]:
-    """Items for training and items for validation, determined by the seed."""
-    shuffled = list(items)
-    random.Random(seed).shuffle(shuffled)
-    count = held_back(len(shuffled))
-    return sorted(shuffled[count:]), sorted(shuffled[:count])
+    for_epochs: Callable[[int], Arguments] = lambda epochs: {}
 
 
 def list_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> None:
@@ -108,9 +97,3 @@ def place(file: Path, target: Path) -> None:
 def named(names: Sequence[str], most: int = 5) -> str:
     """The first names, separated by commas."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-
-
-def at_least_two(count: int, what: str) -> None:
-    """Raise InputError for too few items to split into training and validation."""
-    if count < 2:
-        raise InputError(f"{what}: found {count}, expected at least 2: one for training, one for validation")

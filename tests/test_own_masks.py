@@ -1,0 +1,47 @@
+"""`metamixer train` on images with masks: where the folders may be."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from metamixer.errors import InputError
+from metamixer.training.own_data.kinds import understand
+from own_folders import picture, write_masks
+
+
+@pytest.mark.parametrize("outer", ["splits", "kinds"])
+def test_a_split_of_masks_is_kept(outer, tmp_path):
+    """It was read as a classifier's classes `images` and `masks`."""
+    root = tmp_path / "data"
+    for part, count in (("train", 4), ("val", 2)):
+        written = write_masks(root / part if outer == "splits" else tmp_path / part, count=count)
+        for kind in ("images", "masks") if outer == "kinds" else ():
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            (written / kind).rename(root / kind / part)
+    data = understand(root)
+    assert data.task.name == "segmentation" and (data.items, data.val_items) == (4, 2)
+    assert "4 images with masks of 2 classes (0, 3), 2 more for validation; trains" in data.understood
+    written = Path(data.prepare(tmp_path / "run")["root"])
+    assert sorted(path.name for path in (written / "val_labels").iterdir()) == ["0.png", "1.png"]
+    listed = json.loads((tmp_path / "run/split.json").read_text())
+    assert len(listed["train"]) == 4 and all("val" in Path(name).parts for name in listed["val"])
+
+
+def test_masks_beside_a_test_split_are_divided(tmp_path):
+    for part, count in (("train", 5), ("test", 2)):
+        write_masks(tmp_path / part, count=count)
+    data = understand(tmp_path)
+    assert "5 images with masks of 2 classes (0, 3), 1 held out for validation; not used: 4 images in test" in (
+        data.understood
+    )
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_images_and_masks_are_no_classes(split, tmp_path):
+    """Masks that can't be read are no reason to train a classifier."""
+    for kind in ("images", "labels", "masks"):
+        (tmp_path / split / kind).mkdir(parents=True)
+    picture(8).save(tmp_path / split / "images/0.png")
+    with pytest.raises(InputError, match="folders images, labels, masks, expected one for each class"):
+        understand(tmp_path)
