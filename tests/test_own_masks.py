@@ -1,9 +1,12 @@
-"""`metamixer train` on images with masks: where the folders may be."""
+"""`metamixer train` on images with masks: where the folders may be, and what the masks say."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
 from metamixer.errors import InputError
 from metamixer.training.own_data.kinds import understand
@@ -45,3 +48,30 @@ def test_images_and_masks_are_no_classes(split, tmp_path):
     picture(8).save(tmp_path / split / "images/0.png")
     with pytest.raises(InputError, match="folders images, labels, masks, expected one for each class"):
         understand(tmp_path)
+
+
+def write_values(root, values):
+    """Masks of as many pixels of each value."""
+    write_masks(root)
+    for file in (root / "masks").iterdir():
+        Image.fromarray(np.resize(np.array(values, np.uint8), (64, 64))).save(file)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("values", "described", "message"),
+    [
+        ([0, 1, 2, 255], None, "3 classes (0, 1, 2), 255 ignored (25.0% of the pixels), 1 held out"),
+        ([0, 255], None, "2 classes (0, 255), 1 held out"),
+        ([0, 1], None, "2 classes (0, 1), 1 held out"),
+        ([0, 128, 255, 7], [0, 128, 255], "3 classes (c0, c128, c255), 7 ignored (25.0% of the pixels), 1 held out"),
+    ],
+)
+def test_what_is_ignored_is_said(values, described, message, tmp_path):
+    root = write_values(tmp_path / "data", values)
+    if described:
+        classes = [{"name": f"c{value}", "colour": [value, 0, 9], "value": value} for value in described]
+        (root / "classes.yaml").write_text(yaml.safe_dump({"classes": classes, "ignore_index": 7}))
+    data = understand(root)
+    assert f"5 images with masks of {message} for validation" in data.understood
+    assert data.model["num_classes"] == len(described or set(values) - {255 if len(values) > 2 else None})

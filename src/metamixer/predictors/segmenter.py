@@ -29,7 +29,7 @@ MOST_CLASSES = 256
 class Segmenter(Predictor):
     """A network with its preprocessing, classes and colors: `Segmenter.load("best.ckpt")("street.jpg")`.
 
-    precision: fp32 or bf16.
+    values: of the classes in label files; None: their indices. precision: fp32 or bf16.
     """
 
     task = SEGMENTATION.name
@@ -42,6 +42,7 @@ class Segmenter(Predictor):
         classes: Sequence[str],
         colours: Sequence[Sequence[int]],
         *,
+        values: Sequence[int] | None = None,
         precision: str = "fp32",
     ):
         if len(classes) > MOST_CLASSES:
@@ -49,6 +50,12 @@ class Segmenter(Predictor):
         super().__init__(network, precision=precision)
         self.classes = list(classes)
         self.colours = [tuple(colour) for colour in colours]
+        self.values = list(range(len(classes)) if values is None else values)
+        if not len(self.classes) == len(self.colours) == len(self.values):
+            raise InputError(
+                f"{len(self.colours)} colors and {len(self.values)} values of {len(self.classes)} classes, expected "
+                "one for each"
+            )
         self.preprocessing = preprocessing
         self.use_windows(preprocessing.window, preprocessing.stride)
 
@@ -56,7 +63,8 @@ class Segmenter(Predictor):
     def of(cls, network: Network, info: Mapping[str, Any]) -> Self:
         names = class_names(info, info["model_args"].get("num_classes", 0))
         colours = info.get("colours") or distinct_colours(len(names))
-        return cls(network, preprocessing_of(SegmentationPreprocessing, info), names, colours)
+        preprocessing = preprocessing_of(SegmentationPreprocessing, info)
+        return cls(network, preprocessing, names, colours, values=info.get("values"))
 
     def settings(self) -> dict[str, Any]:
         return {"classes": len(self.classes)}
@@ -83,4 +91,5 @@ class Segmenter(Predictor):
         pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images))
         with self.computing():
             labels = label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
-        return Segmentation.of(labels, classes=self.classes, colours=self.colours, picture=picture)
+        about = {"classes": self.classes, "colours": self.colours, "values": self.values}
+        return Segmentation.of(labels, **about, picture=picture)

@@ -1,5 +1,6 @@
 """Images with masks: one class per pixel."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -11,7 +12,7 @@ import yaml
 from ...data.held_out import at_least_two
 from ...data.images.folders import IMAGES, MASKS, has_images, left_out
 from ...data.images.splits import folders_by_name, split_folders
-from ...data.segmentation.label_maps import IGNORED_PIXEL, read_classes, read_numbers
+from ...data.segmentation.label_maps import IGNORED_PIXEL, PixelClasses, read_classes, read_numbers
 from ...data.segmentation.pixels import pair_files
 from ...drawing.legend import distinct_colours
 from ...errors import InputError
@@ -50,21 +51,24 @@ def images_and_masks(folder: Path) -> tuple[Path, Path] | None:
     return (images, masks) if images and masks else None
 
 
-def numbers_in(mask: Path) -> set[int]:
-    """The values that occur in a mask."""
-    return set(np.unique(read_numbers(mask)[0]).tolist())
+def counts_in(mask: Path) -> Counter[int]:
+    """The number of pixels of each value in a mask."""
+    values, counts = np.unique(read_numbers(mask)[0], return_counts=True)
+    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
 
-def classes_in(masks: Sequence[Path], numbers: Sequence[set[int]]) -> list[int]:
-    """The values of all masks that are classes, without the ignored one."""
+def classes_in(masks: Sequence[Path], counts: Sequence[Counter[int]]) -> PixelClasses:
+    """The values of all masks as classes; 255 is one only if it is one of two, as in masks of black and white."""
     found: set[int] = set()
-    for mask, values in zip(masks, numbers, strict=True):
-        found |= values
+    for mask, values in zip(masks, counts, strict=True):
+        found.update(values)
         if len(found) > MOST_CLASSES:
             raise InputError(
                 f"{mask}: masks have more than {MOST_CLASSES} different values, expected at most that many classes"
             )
-    return sorted(found - {IGNORED_PIXEL} if len(found) > 2 else found)
+    ignored = (IGNORED_PIXEL,) if len(found) > 2 or IGNORED_PIXEL not in found else ()
+    values = sorted(found.difference(ignored))
+    return PixelClasses(tuple(map(str, values)), tuple(distinct_colours(len(values))), tuple(values), ignored)
 
 
 def prepare_masks(
@@ -73,10 +77,10 @@ def prepare_masks(
     folders: Mapping[str, tuple[Path, Path]],
     parts: Mapping[str, Pairs],
     described: Path | None,
-    numbers: Sequence[int],
+    classes: PixelClasses,
     augmentation: Mapping[str, list[int]],
 ) -> dict:
-    """Write links to each split's images and masks, and classes.yaml: `described`, or by the masks' values.
+    """Write links to each split's images and masks, and classes.yaml: `described`, or of `classes`.
 
     folders: of each split's images and masks, below which their paths stay the same. Returns the data's options.
     """
@@ -89,11 +93,11 @@ def prepare_masks(
         place(described, root / "classes.yaml")
     else:
         entries = [
-            {"name": str(number), "colour": list(distinct_colours(i + 1)[i]), "value": number}
-            for i, number in enumerate(numbers)
+            {"name": name, "colour": list(colour), "value": value}
+            for name, colour, value in zip(classes.names, classes.colours, classes.values, strict=True)
         ]
-        ignored = [] if IGNORED_PIXEL in numbers else [IGNORED_PIXEL]
-        write_text(root / "classes.yaml", yaml.safe_dump({"classes": entries, "ignore_index": ignored}))
+        listed = {"classes": entries, "ignore_index": list(classes.ignored)}
+        write_text(root / "classes.yaml", yaml.safe_dump(listed))
     batch_size = min(8, len(parts["train"]))
     return {"root": str(root), "batch_size": batch_size, "grey_images": True, "augmentation": dict(augmentation)}
 
@@ -106,13 +110,12 @@ def expect_own_masks(pairs: Pairs) -> None:
             raise InputError(f"{image}: has the mask of {other}, expected a mask of its own")
 
 
-def classes_of(folder: Path, masks: Sequence[Path], numbers: Sequence[set[int]]) -> tuple[list[int], list[str]]:
-    """The values and names of the classes: of the folder's classes.yaml, else of the masks, with `numbers` in each."""
-    if (folder / "classes.yaml").is_file():
-        classes = read_classes("classes.yaml", folder)
-        return list(classes.values), list(classes.names)
-    values = classes_in(masks, numbers)
-    return values, list(map(str, values))
+def ignored_in(counts: Sequence[Counter[int]], classes: PixelClasses) -> str:
+    """The ignored values in masks and their fraction of the pixels, in words; empty if there are none."""
+    total = sum(counts, Counter())
+    found = [value for value in classes.ignored if total[value]]
+    share = sum(total[value] for value in found) / total.total()
+    return f", {named(list(map(str, found)))} ignored ({share:.1%} of the pixels)" if found else ""
 
 
 def understand_masks(folder: Path, seed: int) -> OwnData:
@@ -123,13 +126,14 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
     expect_own_masks(pairs)
     sizes = expect_readable(images)
     described = folder / "classes.yaml"
-    in_each = [numbers_in(mask) for mask in masks]
-    numbers, names = classes_of(folder, masks, in_each)
+    counts = [counts_in(mask) for mask in masks]
+    classes = read_classes("classes.yaml", folder) if described.is_file() else classes_in(masks, counts)
+    names = classes.names
     if len(names) < 2:
         raise InputError(f"{folders['train'][1]}: one class ({named(names)}), expected at least two")
     if divided := len(parts) < 2:
         at_least_two(len(pairs), f"{folder}: images with masks")
-        split = stratified_split([values & set(numbers) for values in in_each], seed)
+        split = stratified_split([each.keys() & set(classes.values) for each in counts], seed)
         parts = [[pairs[i] for i in part] for part in split]
     train, val = parts
     side = max(32, min(256, min(min(size) for size in sizes)) // 32 * 32)
@@ -138,13 +142,13 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
         folders={"train": folders["train"], "val": folders.get("validation", folders["train"])},
         parts={"train": train, "val": val},
         described=described if described.is_file() else None,
-        numbers=numbers,
+        classes=classes,
         augmentation={"crop": [side, side]},
     )
     return OwnData(
         task=SEGMENTATION,
-        understood=f"{len(pairs if divided else train)} images with masks of {len(names)} classes ({named(names)}), "
-        f"{len(val)} {'held out' if divided else 'more'} for validation"
+        understood=f"{len(pairs if divided else train)} images with masks of {len(names)} classes ({named(names)})"
+        f"{ignored_in(counts, classes)}, {len(val)} {'held out' if divided else 'more'} for validation"
         f"{left_out(folder, [*images, *masks, described])}; trains a segmenter",
         items=len(train),
         val_items=len(val),
