@@ -8,6 +8,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from metamixer.data import SegmentationData
+from metamixer.data.segmentation.label_maps import paint
+from metamixer.drawing.legend import distinct_colours
 from metamixer.errors import InputError
 from metamixer.training.own_data.kinds import understand
 from own_folders import picture, write_masks
@@ -75,3 +78,29 @@ def test_what_is_ignored_is_said(values, described, message, tmp_path):
     data = understand(root)
     assert f"5 images with masks of {message} for validation" in data.understood
     assert data.model["num_classes"] == len(described or set(values) - {255 if len(values) > 2 else None})
+
+
+DISTINCT = distinct_colours(5)
+
+
+@pytest.mark.parametrize(
+    ("palette", "colours"),
+    [
+        (DISTINCT[:4], [DISTINCT[0], DISTINCT[2], DISTINCT[3], DISTINCT[1]]),
+        ([(0, 0, 0), (9, 9, 9), (200, 0, 0), (0, 0, 200)], [(0, 0, 0), (200, 0, 0), (0, 0, 200), DISTINCT[0]]),
+        ([(0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 3, 3)], DISTINCT[:4]),
+        ([(0, 0, 0)] * 4, DISTINCT[:4]),
+    ],
+    ids=["of-segment", "own", "gray-ramp", "one-color"],
+)
+def test_classes_have_the_colors_of_the_masks_palette(palette, colours, tmp_path):
+    """Palettes were compared with colors by rank, and so those of `segment` refused. One mask is gray."""
+    root = write_masks(tmp_path / "data")
+    for i, file in enumerate(sorted((root / "masks").iterdir())):
+        labels = np.resize(np.array([0, 2, 3] if i else [0, 2, 3, 9], np.uint8), (64, 64))
+        (paint(labels, palette) if i else Image.fromarray(labels)).save(file)
+    data = SegmentationData(understand(root).prepare(tmp_path)["root"])
+    assert data.pixel_classes.values == (0, 2, 3, 9)
+    assert data.pixel_classes.colours == tuple(colours)
+    for labels in (*data.training_dataset(), *data.evaluation_dataset("val")):
+        assert labels[1].max() >= 2

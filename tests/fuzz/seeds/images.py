@@ -20,7 +20,7 @@ from metamixer.data.segmentation.label_maps import read_classes, read_label_map
 from metamixer.data.super_resolution.pairs import read_pixels
 from metamixer.errors import naming
 from metamixer.training.own_data.images import expect_readable
-from metamixer.training.own_data.pixels import counts_in
+from metamixer.training.own_data.pixels import read_mask
 
 from ..kinds import Kind, each_of
 
@@ -42,7 +42,7 @@ def make(folder: Path) -> list[Kind]:
         is_lossy,
         upscale,
     )
-    read_labels = each_of(counts_in, lambda path: read_label_map(path, read_classes("camvid"), size=SIZE))
+    read_labels = each_of(read_mask, lambda path: read_label_map(path, read_classes("camvid"), size=SIZE))
     return [*(Kind(name, read) for name in names), Kind("labels.png", read_labels), *archives(folder)]
 
 

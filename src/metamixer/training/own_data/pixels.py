@@ -1,7 +1,8 @@
 """Images with masks: one class per pixel."""
 
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,7 @@ from ...data.images.folders import IMAGES, MASKS, has_images, left_out
 from ...data.images.splits import folders_by_name, split_folders
 from ...data.segmentation.label_maps import IGNORED_PIXEL, PixelClasses, read_classes, read_numbers
 from ...data.segmentation.pixels import pair_files
-from ...drawing.legend import distinct_colours
+from ...drawing.legend import Colour, distinct_colours
 from ...errors import InputError
 from ...models.tasks import SEGMENTATION
 from ...system.files import write_text
@@ -51,24 +52,48 @@ def images_and_masks(folder: Path) -> tuple[Path, Path] | None:
     return (images, masks) if images and masks else None
 
 
-def counts_in(mask: Path) -> Counter[int]:
-    """The number of pixels of each value in a mask."""
-    values, counts = np.unique(read_numbers(mask)[0], return_counts=True)
-    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+@dataclass(frozen=True)
+class Mask:
+    """counts: the number of pixels of each value; colours: of the values in the palette, if there is one."""
+
+    file: Path
+    counts: Counter[int]
+    colours: dict[int, Colour]
 
 
-def classes_in(masks: Sequence[Path], counts: Sequence[Counter[int]]) -> PixelClasses:
+def read_mask(file: Path) -> Mask:
+    """Count the values of a mask, and look up their colors; a palette that is a gray ramp gives none."""
+    numbers, palette = read_numbers(file)
+    values, counts = (array.tolist() for array in np.unique(numbers, return_counts=True))
+    palette = palette or []
+    entries = dict(enumerate(zip(palette[::3], palette[1::3], palette[2::3], strict=True)))
+    colours = {value: entries[value] for value in values if value in entries}
+    if all(colour == (value,) * 3 for value, colour in colours.items()):
+        colours = {}
+    return Mask(file, Counter(dict(zip(values, counts, strict=True))), colours)
+
+
+def classes_in(masks: Sequence[Mask]) -> PixelClasses:
     """The values of all masks as classes; 255 is one only if it is one of two, as in masks of black and white."""
     found: set[int] = set()
-    for mask, values in zip(masks, counts, strict=True):
-        found.update(values)
+    for mask in masks:
+        found.update(mask.counts)
         if len(found) > MOST_CLASSES:
             raise InputError(
-                f"{mask}: masks have more than {MOST_CLASSES} different values, expected at most that many classes"
+                f"{mask.file}: masks have more than {MOST_CLASSES} different values, expected at most that many classes"
             )
     ignored = (IGNORED_PIXEL,) if len(found) > 2 or IGNORED_PIXEL not in found else ()
-    values = sorted(found.difference(ignored))
-    return PixelClasses(tuple(map(str, values)), tuple(distinct_colours(len(values))), tuple(values), ignored)
+    values = tuple(sorted(found.difference(ignored)))
+    return PixelClasses(tuple(map(str, values)), colours_of(values, masks), values, ignored)
+
+
+def colours_of(values: Sequence[int], masks: Sequence[Mask]) -> tuple[Colour, ...]:
+    """The colors that the masks' palettes give to one value only, and distinct ones for the other values."""
+    found = dict(ChainMap(*(mask.colours for mask in masks)))
+    times = Counter(found.values())
+    own = {value: colour for value, colour in found.items() if times[colour] == 1}
+    free = (colour for colour in distinct_colours(len(found) + len(values)) if colour not in times)
+    return tuple(own.get(value) or next(free) for value in values)
 
 
 def prepare_masks(
@@ -110,9 +135,9 @@ def expect_own_masks(pairs: Pairs) -> None:
             raise InputError(f"{image}: has the mask of {other}, expected a mask of its own")
 
 
-def ignored_in(counts: Sequence[Counter[int]], classes: PixelClasses) -> str:
+def ignored_in(masks: Sequence[Mask], classes: PixelClasses) -> str:
     """The ignored values in masks and their fraction of the pixels, in words; empty if there are none."""
-    total = sum(counts, Counter())
+    total = sum((mask.counts for mask in masks), Counter())
     found = [value for value in classes.ignored if total[value]]
     share = sum(total[value] for value in found) / total.total()
     return f", {named(list(map(str, found)))} ignored ({share:.1%} of the pixels)" if found else ""
@@ -122,18 +147,18 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
     folders = mask_folders(folder)
     parts = [pair_files(*both) for both in folders.values()]
     pairs = list(chain(*parts))
-    images, masks = zip(*pairs, strict=True)
+    images = [image for image, _ in pairs]
     expect_own_masks(pairs)
     sizes = expect_readable(images)
     described = folder / "classes.yaml"
-    counts = [counts_in(mask) for mask in masks]
-    classes = read_classes("classes.yaml", folder) if described.is_file() else classes_in(masks, counts)
+    masks = [read_mask(mask) for _, mask in pairs]
+    classes = read_classes("classes.yaml", folder) if described.is_file() else classes_in(masks)
     names = classes.names
     if len(names) < 2:
         raise InputError(f"{folders['train'][1]}: one class ({named(names)}), expected at least two")
     if divided := len(parts) < 2:
         at_least_two(len(pairs), f"{folder}: images with masks")
-        split = stratified_split([each.keys() & set(classes.values) for each in counts], seed)
+        split = stratified_split([mask.counts.keys() & set(classes.values) for mask in masks], seed)
         parts = [[pairs[i] for i in part] for part in split]
     train, val = parts
     side = max(32, min(256, min(min(size) for size in sizes)) // 32 * 32)
@@ -148,8 +173,8 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
     return OwnData(
         task=SEGMENTATION,
         understood=f"{len(pairs if divided else train)} images with masks of {len(names)} classes ({named(names)})"
-        f"{ignored_in(counts, classes)}, {len(val)} {'held out' if divided else 'more'} for validation"
-        f"{left_out(folder, [*images, *masks, described])}; trains a segmenter",
+        f"{ignored_in(masks, classes)}, {len(val)} {'held out' if divided else 'more'} for validation"
+        f"{left_out(folder, [*chain(*pairs), described])}; trains a segmenter",
         items=len(train),
         val_items=len(val),
         network="ffnet_head_ffnet_nano",
