@@ -104,3 +104,11 @@ def test_classes_have_the_colors_of_the_masks_palette(palette, colours, tmp_path
     assert data.pixel_classes.colours == tuple(colours)
     for labels in (*data.training_dataset(), *data.evaluation_dataset("val")):
         assert labels[1].max() >= 2
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_gray_images_are_accepted_if_there_are_some(gray, tmp_path):
+    root = write_masks(tmp_path / "data")
+    if gray:
+        Image.new("L", (64, 64)).save(root / "images" / "3.jpg")
+    assert understand(root).prepare(tmp_path)["grey_images"] == gray

@@ -208,7 +208,7 @@ def test_runs_exported_files(task, cls, case, checkpoint, network, info, tmp_pat
     if case.exportable is None:
         pytest.skip("several tensors in or out: no format holds it")
     path = tmp_path / "net.pt2"
-    kept = {"values": [0, 9, 255]} if task == "segmentation" else {}
+    kept = {"values": [0, 9, 255], "grey_images": True} if task == "segmentation" else {}
     export(network, path, format="torch", info={**info, **kept}, example=torch.rand(case.exportable))
     predictor = cls.load(path)
     assert {name: getattr(predictor, name) for name in kept} == kept

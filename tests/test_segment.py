@@ -255,3 +255,16 @@ def test_a_grayscale_image_can_be_accepted(checkpoint, root):
     ]
     assert main(command) == 0
     assert (root / "out" / "grey_labels.png").is_file()
+
+
+def test_gray_images_need_no_option_if_the_training_had_some(checkpoint, root, tmp_path):
+    network, info = load_checkpoint(checkpoint)
+    save_network(network, {**info, "grey_images": True}, tmp_path / "gray.safetensors")
+    Image.new("L", (64, 48), 90).save(root / "grey.png")
+    source, image = str(tmp_path / "gray.safetensors"), str(root / "grey.png")
+    assert main(["segment", image, "--checkpoint", source, "--out", str(root / "out")]) == 0
+    work = Files("segmentation", [image], {"source": source}, {"window": None, "stride": None, "grey_images": False})
+    (prediction,) = segmented(work.prepare(), [image], **work.options)
+    assert np.array_equal(prediction.result, Segmenter.load(source)(Image.open(image)))
+    with pytest.raises(InputError, match="a gray image"):
+        Segmenter.load(checkpoint)(image)

@@ -29,7 +29,8 @@ MOST_CLASSES = 256
 class Segmenter(Predictor):
     """A network with its preprocessing, classes and colors: `Segmenter.load("best.ckpt")("street.jpg")`.
 
-    values: of the classes in label files; None: their indices. precision: fp32 or bf16.
+    values: of the classes in label files; None: their indices. grey_images: accept gray images, because the network
+    was trained on some. precision: fp32 or bf16.
     """
 
     task = SEGMENTATION.name
@@ -43,6 +44,7 @@ class Segmenter(Predictor):
         colours: Sequence[Sequence[int]],
         *,
         values: Sequence[int] | None = None,
+        grey_images: bool = False,
         precision: str = "fp32",
     ):
         if len(classes) > MOST_CLASSES:
@@ -56,6 +58,7 @@ class Segmenter(Predictor):
                 f"{len(self.colours)} colors and {len(self.values)} values of {len(self.classes)} classes, expected "
                 "one for each"
             )
+        self.grey_images = grey_images
         self.preprocessing = preprocessing
         self.use_windows(preprocessing.window, preprocessing.stride)
 
@@ -64,7 +67,8 @@ class Segmenter(Predictor):
         names = class_names(info, info["model_args"].get("num_classes", 0))
         colours = info.get("colours") or distinct_colours(len(names))
         preprocessing = preprocessing_of(SegmentationPreprocessing, info)
-        return cls(network, preprocessing, names, colours, values=info.get("values"))
+        about = {"values": info.get("values"), "grey_images": info.get("grey_images", False)}
+        return cls(network, preprocessing, names, colours, **about)
 
     def settings(self) -> dict[str, Any]:
         return {"classes": len(self.classes)}
@@ -87,8 +91,8 @@ class Segmenter(Predictor):
 
     @torch.inference_mode()
     def result(self, picture: Picture, *, grey_images: bool = False) -> Segmentation:
-        """The label of each pixel of an image; grey_images: accept gray images instead of raising InputError."""
-        pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images))
+        """The label of each pixel of an image; grey_images: accept gray images, as if the training had some."""
+        pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images or self.grey_images))
         with self.computing():
             labels = label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
         about = {"classes": self.classes, "colours": self.colours, "values": self.values}

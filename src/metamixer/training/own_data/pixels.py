@@ -11,7 +11,9 @@ import numpy as np
 import yaml
 
 from ...data.held_out import at_least_two
+from ...data.images.colour import mode_of
 from ...data.images.folders import IMAGES, MASKS, has_images, left_out
+from ...data.images.reading import is_grey
 from ...data.images.splits import folders_by_name, split_folders
 from ...data.segmentation.label_maps import IGNORED_PIXEL, PixelClasses, read_classes, read_numbers
 from ...data.segmentation.pixels import pair_files
@@ -103,6 +105,7 @@ def prepare_masks(
     parts: Mapping[str, Pairs],
     described: Path | None,
     classes: PixelClasses,
+    grey_images: bool,
     augmentation: Mapping[str, list[int]],
 ) -> dict:
     """Write links to each split's images and masks, and classes.yaml: `described`, or of `classes`.
@@ -124,7 +127,7 @@ def prepare_masks(
         listed = {"classes": entries, "ignore_index": list(classes.ignored)}
         write_text(root / "classes.yaml", yaml.safe_dump(listed))
     batch_size = min(8, len(parts["train"]))
-    return {"root": str(root), "batch_size": batch_size, "grey_images": True, "augmentation": dict(augmentation)}
+    return {"root": str(root), "batch_size": batch_size, "grey_images": grey_images, "augmentation": dict(augmentation)}
 
 
 def expect_own_masks(pairs: Pairs) -> None:
@@ -168,6 +171,7 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
         parts={"train": train, "val": val},
         described=described if described.is_file() else None,
         classes=classes,
+        grey_images=any(is_grey(mode_of(image)) for image in images),
         augmentation={"crop": [side, side]},
     )
     return OwnData(
