@@ -1,6 +1,7 @@
 """`metamixer distil`: a student learns a teacher's outputs, which are computed once and belong to their crops."""
 
 import json
+import re
 import shlex
 from types import SimpleNamespace
 
@@ -200,9 +201,14 @@ def test_images_without_labels_learn_the_teacher_s(folder, tmp_path, capsys):
 
 
 def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path, capsys):
-    assert distil(folder, tmp_path / "first") == 0
-    assert capsys.readouterr().out.endswith(f"next: metamixer predict IMAGES --checkpoint {tmp_path}/first/best.ckpt\n")
-    assert distil(folder, tmp_path / "second", teacher=str(tmp_path / "first/last.ckpt")) == 0
+    assert distil(folder / "train", tmp_path / "first", "--seed", "1") == 0
+    printed = capsys.readouterr().out
+    assert f"{folder}/train: 16 images in 2 classes (blue, red), 4 held out for validation; test_dist" in printed
+    assert printed.endswith(f"next: metamixer predict IMAGES --checkpoint {tmp_path}/first/best.ckpt\n")
+    assert distil(folder / "train", tmp_path / "second", teacher=str(tmp_path / "first/last.ckpt")) == 0
+    held, again = (json.loads((tmp_path / run / "split.json").read_text())["validation"] for run in ("first", "second"))
+    assert held == again == list(map(str, DistillationData(str(folder / "train"), seed=1).files()["validation"]))
+    assert held != list(map(str, DistillationData(str(folder / "train")).files()["validation"]))
     about = json.loads((tmp_path / "second/teacher/about.json").read_text())
     assert about["teacher.size"] == 32, "a file tells the size of its images"
     assert distil(folder, tmp_path / "third", "--unlabeled", teacher=str(tmp_path / "first")) == 0
@@ -213,7 +219,7 @@ def test_a_checkpoint_teaches_by_the_names_of_its_classes(folder, tmp_path, caps
 @pytest.mark.parametrize(
     ("teacher", "options", "message"),
     [
-        ("test_distil:three_classes", [], "teacher test_distil:three_classes: data of 2 classes, expected 3"),
+        ("test_distil:three_classes", [], "three_classes: data of 2 classes, expected 3, .*, or distil --unlabeled"),
         ("test_distil:no_features", ["--learn", "both"], "teacher test_distil:no_features: gives no features"),
         ("test_distil:gray", [], r"gray: fails on an image of 3 channels and 64 px \(.*\), expected logits$"),
         ("test_distil:no_module", [], "'test_distil:no_module': returns int, expected a PyTorch module"),
@@ -253,8 +259,16 @@ def test_folders_that_teach_nothing(tmp_path, folder, capsys):
     )
     assert distil(tmp_path / "absent", tmp_path / "run") == 2
     assert "absent: no such folder" in capsys.readouterr().err
+    (tmp_path / "years/2024").mkdir(parents=True)
+    (tmp_path / "years/2025").symlink_to(folder / "train/red")
+    Image.new("RGB", (8, 8)).save(tmp_path / "years/2024/0.png")
+    assert distil(tmp_path / "years", tmp_path / "run") == 2
+    assert re.search(r"images of class '2024': found 1, .*, or --unlabeled\n$", capsys.readouterr().err)
     assert distil(folder / "train/red", tmp_path / "run", "--learn", "features") == 2
     assert "learn 'features', expected logits or both" in capsys.readouterr().err
+    (folder / "train/red/0.png").write_bytes((folder / "train/red/0.png").read_bytes()[:900])
+    assert distil(folder / "train/red", tmp_path / "run") == 2
+    assert re.search(r"0\.png: not a readable image .*; 1 of 8 images can't be used", capsys.readouterr().err)
 
 
 def test_a_cache_of_another_teacher_or_split_is_refused(folder, tmp_path, capsys):

@@ -1,14 +1,19 @@
 """Folders of images: one reading, and one split, for `fit`, `train` and `distil`."""
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from metamixer.commands.distil import _split_of
 from metamixer.data.images.distillation import DistillationData
 from metamixer.data.images.folders import FolderReader, class_images, folders_of, has_classes
 from metamixer.data.images.labelled import ImageData
 from metamixer.errors import InputError
+from metamixer.training.own_data.images import expect_readable
 from metamixer.training.own_data.kinds import understand
 from own_folders import picture, write_classes
 
@@ -28,6 +33,26 @@ def test_train_and_distil_hold_out_the_same_images(tmp_path):
         held = {val.filename(index) for index in range(len(val))}
         assert held == set(split["validation"]) and {str(root / name) for name in data.names()} == set(split["train"])
     assert listed(folders_of(root, 0)) != listed(folders_of(root, 1))
+
+
+def test_a_student_is_validated_on_images_that_its_teacher_has_not_seen(tmp_path):
+    root = write_classes(tmp_path / "data", count=10, side=40)
+    understand(root, seed=3).prepare(run := tmp_path / "run")
+    (run / "best.ckpt").touch()
+    listed_before = json.loads((run / "split.json").read_text())
+    picture(40).save(root / "red/new.png")
+    for teacher in (run, run / "best.ckpt"):
+        split = _split_of(str(teacher), str(root))
+        files = DistillationData(str(root), split=split).files()
+        assert list(map(str, files["validation"])) == listed_before["validation"]
+        assert root / "red/new.png" in files["train"] and len(files["train"]) == 17
+    other = write_classes(tmp_path / "other", side=40)
+    assert _split_of(str(run), str(other)) is _split_of("resnet18", str(root)) is None
+    with pytest.raises(InputError, match="blue: 0 of 5 images are listed for validation, expected some, not all"):
+        DistillationData(str(other), split=split).files()
+    (run / "split.json").write_text("{}")
+    with pytest.raises(InputError, match=r"split\.json: no list of validation images \('validation'\), expected the"):
+        DistillationData(str(root), split=split).files()
 
 
 def test_a_student_of_before_keeps_its_images(tmp_path):
@@ -60,7 +85,7 @@ def test_no_image_is_left_out_without_a_word(tmp_path):
     data = understand(root)
     found, _, ignored = data.understood.partition("; not used: ")
     assert found == "20 images in 2 classes (blue, red), 4 held out for validation"
-    assert ignored.startswith("2 .heic, ") and "1 images in data" in ignored and "1 a4" in ignored
+    assert ignored.startswith("2 .heic, ") and f"1 image in {root}" in ignored and "1 a4" in ignored
     data.prepare(tmp_path / "run")
     written = tmp_path / "run/split"
     assert len([image for image in written.rglob("*.*") if image.resolve().is_file()]) == 20
@@ -97,9 +122,12 @@ def test_a_class_may_be_called_train(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (["val/a", "test/a"], "folders test, val, expected one for each class, or train and val of them"),
+        (
+            ["val/a", "test/a"],
+            "folders test, val, expected one for each class, or train and val, .*; found 1 image in ",
+        ),
         (["images/train/a", "images/train/b", "images/test/a"], "one class .* each of at least two, or .*data/images"),
-        (["train", "val"], "train: no folders of classes; not used: 1 images in train, expected a folder for each"),
+        (["train", "val"], "train: no folders of classes; not used: 1 image in .*train, expected a folder for each"),
     ],
 )
 def test_a_layout_that_is_nearly_right_says_what_was_found(folders, message, tmp_path):
@@ -114,6 +142,38 @@ def test_a_folder_of_no_kind_says_what_is_in_it(tmp_path):
     picture(8).save(tmp_path / "0.heic", format="JPEG")
     with pytest.raises(InputError, match=r"nothing to train on, expected one of: .*; found 1 \.heic$"):
         understand(tmp_path)
+
+
+def test_an_image_that_is_too_large_is_to_be_made_smaller(tmp_path):
+    """`train` has no --max_pixels."""
+    root = write_classes(tmp_path / "data", side=8)
+    claimed = b"IHDR" + struct.pack(">2I5B", 20000, 20000, 8, 0, 0, 0, 0)
+    written = (root / "red/0.png").read_bytes()
+    (root / "red/0.png").write_bytes(written[:12] + claimed + struct.pack(">I", zlib.crc32(claimed)) + written[33:])
+    with pytest.raises(InputError, match=r"0\.png: more than 178956970 pixels, expected fewer: make it smaller; 1 of"):
+        understand(root)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_truncated_image_is_named_before_training(suffix, part, tmp_path):
+    for each in ("train", "val"):
+        write_classes(tmp_path / each, count=2, side=40)
+    file = tmp_path / part / f"red/a.{suffix}"
+    picture(300).save(file)
+    understand(tmp_path)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    message = rf"a\.{suffix}: not a readable image .*; 1 of 9 images can't be used, mend or remove them"
+    with pytest.raises(InputError, match=message):
+        understand(tmp_path)
+    assert expect_readable([file], most=1000) == [(300, 300)]
+
+
+def test_an_image_without_a_white_point_is_named_before_training(tmp_path):
+    root = write_classes(tmp_path, side=8)
+    Image.new("I", (8, 8), 70000).save(root / "red/a.tif")
+    with pytest.raises(InputError, match=r"a\.tif: mode I, whose white point is unknown"):
+        understand(root)
 
 
 def test_a_class_of_one_split_is_named(tmp_path):

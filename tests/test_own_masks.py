@@ -49,7 +49,8 @@ def test_images_and_masks_are_no_classes(split, tmp_path):
     for kind in ("images", "labels", "masks"):
         (tmp_path / split / kind).mkdir(parents=True)
     picture(8).save(tmp_path / split / "images/0.png")
-    with pytest.raises(InputError, match="folders images, labels, masks, expected one for each class"):
+    message = r"folders images, labels, masks, expected one for each class, .* masks; found 1 image in images$"
+    with pytest.raises(InputError, match=message):
         understand(tmp_path)
 
 
@@ -112,3 +113,17 @@ def test_gray_images_are_accepted_if_there_are_some(gray, tmp_path):
     if gray:
         Image.new("L", (64, 64)).save(root / "images" / "3.jpg")
     assert understand(root).prepare(tmp_path)["grey_images"] == gray
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_mask_of_another_size_is_named_before_training(orientation, tmp_path):
+    root = write_masks(tmp_path / "data")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture(64).crop((0, 0, 64, 40)).save(root / "images/1.jpg", exif=exif)
+    upright = (64, 40) if orientation == 1 else (40, 64)
+    Image.new("L", upright).save(root / "masks/1.png")
+    understand(root)
+    Image.new("L", upright[::-1]).save(root / "masks/1.png")
+    with pytest.raises(InputError, match=rf"masks/1\.png: .* pixels, expected {upright[0]}x{upright[1]}, the size of"):
+        understand(root)

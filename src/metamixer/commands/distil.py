@@ -35,6 +35,7 @@ def distil(
     batch_size: int = 64,
     lr: float = 2e-3,
     num_workers: int = 1,
+    seed: int = 0,
     resume: bool | Literal["auto"] = False,
     json: str | None = None,
     overwrite: bool = False,
@@ -65,6 +66,8 @@ def distil(
         batch_size: images per batch.
         lr: the maximum learning rate.
         num_workers: processes that load images.
+        seed: random seed, also of the images held out for validation; those of the teacher's run are held out again if
+            it is a run on these images.
         resume: continue from the last checkpoint in OUT. --resume auto: if there is one, else start.
         json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
         overwrite: replace an existing JSON file.
@@ -82,12 +85,16 @@ def distil(
     labelled = has_classes(folder) and not unlabeled
     if not labelled and learn == "features":
         raise InputError(f"learn 'features', expected logits or both: {folder} is used without labels")
-    classes = DistillationData(folder).classes if labelled else None
+    split = _split_of(teacher, folder) if labelled else None
+    try:
+        folders = DistillationData(folder, split=split, seed=seed).folders() if labelled else None
+    except InputError as error:
+        raise InputError(f"{error}, or --unlabeled") from None
     start = _start(model, initial)
     learners, teachers = (stages, teacher_stages) if learn != "logits" else ((), ())
     student = {
         "model": model,
-        "num_classes": classes and len(classes),
+        "num_classes": folders and len(folders["train"]),
         "initial": start,
         "new_classifier": start is not None,
         "cutmix": cutmix,
@@ -96,14 +103,15 @@ def distil(
         "optimization": {"lr": lr, "warmup_epochs": min(2.0, epochs / 10)},
         "distillation": _distillation(teacher, teacher_size, teachers, learn=learn, labelled=labelled),
     }
-    data = _data(folder, labelled=labelled, views=views, size=size, batch_size=batch_size, num_workers=num_workers)
+    loading = {"batch_size": batch_size, "num_workers": num_workers, "seed": seed}
+    data = _data(folder, labelled=labelled, views=views, size=size, split=split, **loading)
     recipe = _recipe(out, student, data, epochs)
     goes_on = resume and Path(out, "last.ckpt").is_file()
     if goes_on:
         _expect_same_run(recipe, Path(out, "config.yaml"))
     begin = "its last checkpoint" if goes_on else start or "a random initialization"
     begun = f"{teacher} teaches {model} from {begin}{precision_named(recipe)}"
-    output.say(f"{folder}: {_images(folder, classes)}; {begun}; the run is in {out}")
+    output.say(f"{folder}: {_images(folder, folders)}; {begun}; the run is in {out}")
     trained = _fit(recipe, output, resume=resume)
     best = Path(out, "best.ckpt")
     if trained.trainer.is_global_zero and best.is_file():
@@ -113,13 +121,33 @@ def distil(
         output.end(result, wrote=[best], then=_next_command(best))
 
 
-def _images(folder: str, classes: Sequence[str] | None) -> str:
-    """The images of a folder, in words."""
+def _images(folder: str, folders: dict | None) -> str:
+    """The images of a folder, and what isn't used, in words; raises InputError for unreadable images."""
+    from ..data.images.folders import images_of, left_out
     from ..data.images.reading import images_below
+    from ..training.own_data.images import expect_readable, told
 
-    if classes:
-        return f"images in {counted(len(classes), 'class', 'classes')}"
-    return f"{counted(len(images_below(folder)), 'image')} without labels"
+    images = images_of(folders["train"]) + images_of(folders["validation"]) if folders else images_below(folder)
+    expect_readable(images)
+    if folders:
+        return told(Path(folder), folders)
+    return f"{counted(len(images), 'image')} without labels{left_out(Path(folder), images)}"
+
+
+def _split_of(teacher: str, folder: str) -> str | None:
+    """The split.json of the teacher's run if it divides these images: the teacher was trained on the others."""
+    from ..data.images.distillation import DistillationData
+    from ..data.images.splits import has_splits
+    from ..training.run_folder import SPLIT
+
+    file = Path(teacher, SPLIT) if Path(teacher).is_dir() else Path(teacher).with_name(SPLIT)
+    if has_splits(folder) or not Path(teacher).exists() or not file.is_file():
+        return None
+    try:
+        DistillationData(folder, split=str(file)).folders()
+    except InputError:  # of other images, or of another task
+        return None
+    return str(file.resolve())
 
 
 def _next_command(best: Path) -> str:
@@ -185,6 +213,7 @@ def _recipe(out: str, student: dict, data: dict, epochs: int) -> dict:
     from ..training.own_data.training import fastest_precision
 
     return {
+        "seed_everything": data["init_args"]["seed"],
         "out": out,
         "model": {"class_path": "DistilledClassification", "init_args": student},
         "data": data,
@@ -210,15 +239,14 @@ def _distillation(teacher: str, size: int | None, stages: Sequence[int], *, lear
     }
 
 
-def _data(folder: str, *, labelled: bool, views: int, size: int, batch_size: int, num_workers: int) -> dict:
+def _data(folder: str, *, labelled: bool, views: int, size: int, **settings) -> dict:
     """The recipe's data."""
     return {
         "class_path": "DistillationData" if labelled else "UnlabelledDistillationData",
         "init_args": {
             "root": folder,
             "views": {"count": views},
-            "batch_size": batch_size,
-            "num_workers": num_workers,
+            **settings,
             "preprocessing": {"size": size, "crop_pct": 1.0},
         },
     }

@@ -131,10 +131,11 @@ class Teacher(nn.Module):
                 "student's have"
             )
         if self.classes is None and classes is not None:
+            width = self.widths()[0]
             try:
-                self.classes = match_classes(classes, self.class_names, self.widths()[0])
+                self.classes = match_classes(classes, self.class_names, width)
             except InputError as error:
-                raise InputError(f"teacher {self.name}: {error}") from None
+                raise InputError(f"teacher {self.name}: {error}, or distil --unlabeled") from None
 
     def chosen_names(self) -> list[str] | None:
         """The names of the classes of its logits; None if it has none."""

@@ -1,7 +1,8 @@
 """The folder of a training run: checkpoints and configuration, written atomically; earlier runs are kept."""
 
+import json
 import shutil
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -12,9 +13,11 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from ..checkpoints.reached import DATA
+from ..data.held_out import listed
+from ..data.images.distillation import DistillationData
 from ..data.images.outputs import KNOWN, map_array
 from ..errors import printable
-from ..system.files import written_whole
+from ..system.files import write_text, written_whole
 from ..system.locks import held
 from ..system.weight_files import write_torch_file
 
@@ -60,6 +63,8 @@ class SaveConfigInRun(SaveConfigCallback):
                 logs = {Path(logger.log_dir).resolve() for logger in trainer.loggers if logger.log_dir}
                 keep_earlier_run(out, logs=logs)
             self.save_config(trainer, pl_module, "fit")
+            if isinstance(trainer.datamodule, DistillationData):
+                list_split(out, trainer.datamodule.files())
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         # A run with this file starts anew, even if this run was resumed.
@@ -67,6 +72,11 @@ class SaveConfigInRun(SaveConfigCallback):
         config.resume, config.ckpt_path = False, None
         with written_whole(Path(trainer.default_root_dir, self.config_filename)) as part:
             self.parser.save(config, part, skip_unset=False, overwrite=True, multifile=self.multifile)
+
+
+def list_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> None:
+    """Write the files of each split to split.json."""
+    write_text(out / SPLIT, json.dumps({name: [*map(listed, part)] for name, part in parts.items()}, indent=1))
 
 
 def keep_earlier_run(out: Path, *, logs: Container[Path] = ()) -> None:

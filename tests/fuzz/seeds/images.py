@@ -42,7 +42,10 @@ def make(folder: Path) -> list[Kind]:
         is_lossy,
         upscale,
     )
-    read_labels = each_of(read_mask, lambda path: read_label_map(path, read_classes("camvid"), size=SIZE))
+    read_labels = each_of(
+        lambda path: read_mask(path, SIZE[::-1]),
+        lambda path: read_label_map(path, read_classes("camvid"), size=SIZE),
+    )
     return [*(Kind(name, read) for name in names), Kind("labels.png", read_labels), *archives(folder)]
 
 

@@ -12,12 +12,15 @@ from PIL import Image
 from ...errors import InputError, at_least, first_line
 
 MAX_PIXELS = 178_956_970
-"""Default limit of an image's pixels: Pillow's own."""
+"""Default limit of an image's pixels: Pillow's own, which is twice the number from which it warns."""
+
+UNGUARDED = Image.MAX_IMAGE_PIXELS
+"""The number from which Pillow warns outside of a `bomb_guard`."""
 
 
 @contextmanager
 def bomb_guard(max_pixels: int) -> Iterator[None]:
-    """Make Pillow refuse larger images before decoding them."""
+    """Make Pillow refuse larger images before decoding them, for a command with the option --max_pixels."""
     at_least("max_pixels", max_pixels, 1)
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
@@ -39,9 +42,10 @@ def decoding(name: object) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InputError(
-            f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, expected fewer, or a larger --max_pixels"
-        ) from None
+        limit, more = Image.MAX_IMAGE_PIXELS, ", or a larger --max_pixels"
+        if limit == UNGUARDED:
+            limit, more = MAX_PIXELS, ": make it smaller"
+        raise InputError(f"{name}: more than {limit} pixels, expected fewer{more}") from None
     except Exception as error:  # Pillow's decoders trip over files in any way
         raise InputError(f"{name}: not a readable image ({first_line(error)})") from None
 

@@ -13,8 +13,9 @@ from timm.utils.misc import natural_key
 from torch.utils.data import Dataset
 
 from ...errors import InputError
+from ..held_out import read_held_out, split_as_listed
 from ..preprocessing import Preprocessing, Transform
-from .folders import FolderReader, folders_of
+from .folders import ClassImages, FolderReader, folders_of, images_of
 from .labelled import ImageData
 from .reading import LabelledImages, images_below, read_image
 from .splits import split_folders
@@ -27,8 +28,9 @@ class DistillationData(ImageData):
     Args:
         root: folder of the data set, with CLASS/IMAGE, or train/CLASS/IMAGE and val/CLASS/IMAGE.
         views: the crops.
-        holdout: without a folder for validation, one of every so many images of each class is validated; None: a random
+        holdout: without a folder for validation, one of every so many images of each class is held out; None: a random
             fifth by the seed.
+        split: the split.json of a run, whose validation images are held out instead.
         seed: of shuffling, and of the images held out.
     """
 
@@ -40,6 +42,7 @@ class DistillationData(ImageData):
         *,
         views: Views = Views(),
         holdout: int | None = None,
+        split: str | None = None,
         batch_size: int = 128,
         num_workers: int = 2,
         preprocessing: Preprocessing = Preprocessing(),
@@ -49,12 +52,24 @@ class DistillationData(ImageData):
         if holdout is not None and holdout < 2:
             raise InputError(f"data.holdout {holdout}, expected at least 2: the rest is trained on")
         self.holdout = holdout
+        self.split = split
         self.views = views
         self.crops: np.ndarray | None = None
 
     def training_images(self) -> Dataset:
         """The training split as Pillow images; raises InputError if its classes differ from the validation split's."""
         return self._training_split(unchanged)
+
+    def folders(self) -> dict[str, ClassImages]:
+        """The images of "train" and "validation" by class."""
+        divide = None if self.holdout is None else partial(divide_evenly, holdout=self.holdout)
+        if self.split is not None:
+            divide = partial(split_as_listed, held=read_held_out(self.split))
+        return folders_of(self.root, self.loading.seed, divide=divide)
+
+    def files(self) -> dict[str, list[Path]]:
+        """The images of "train" and "validation"."""
+        return {part: images_of(classes) for part, classes in self.folders().items()}
 
     def names(self) -> list[str]:
         """The training images' file names below the root."""
@@ -87,9 +102,7 @@ class DistillationData(ImageData):
         return ViewedImages(self.training_images(), crops, count=self.views.count, preprocessing=self.preprocessing)
 
     def _read(self, split: str, transform: Transform) -> Dataset:
-        divide = None if self.holdout is None else partial(divide_evenly, holdout=self.holdout)
-        folders = folders_of(self.root, self.loading.seed, divide=divide)
-        reader = FolderReader(folders["train" if split == "train" else "validation"])
+        reader = FolderReader(self.folders()["train" if split == "train" else "validation"])
         return LabelledImages(reader, mode=self.preprocessing.mode, transform=transform)
 
 
@@ -110,6 +123,9 @@ class UnlabelledDistillationData(DistillationData):
     def classes(self) -> None:
         """None: there are no labels."""
         return None
+
+    def files(self) -> dict[str, list[Path]]:
+        return {"train": self._paths("train"), "validation": self._paths("val")}
 
     def names(self) -> list[str]:
         return [str(path.relative_to(self.root)) for path in self._paths("train")]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from timm.utils.misc import natural_key
 
-from ...errors import InputError
+from ...errors import InputError, counted
 from ..held_out import at_least_two, split
 from .splits import NAMES, expect_same_classes, split_folders, visible_folders
 
@@ -56,7 +56,8 @@ def expect_classes(folder: Path, classes: Mapping[str, Sequence[Path]]) -> None:
         raise InputError(f"{folder}: {found}, expected a folder for each of at least two{inner}")
     if {name.lower() for name in classes} <= NO_CLASSES:
         raise InputError(
-            f"{folder}: folders {', '.join(classes)}, expected one for each class, or train and val of them"
+            f"{folder}: folders {', '.join(classes)}, expected one for each class, or train and val, or images and "
+            f"masks; found {contents(folder) or 'no files'}"
         )
     empty = next((name for name, images in classes.items() if not images), None)
     if empty is not None:
@@ -109,9 +110,10 @@ def contents(folder: Path, used: Iterable[Path] = ()) -> str:
     """The visible files in a folder, but for `used` ones, in words: "27 .heic, 3 images in test"."""
     kinds: Counter[str] = Counter()
     for file in set(visible_files(folder)).difference(used):
-        place = file.relative_to(folder).parts[:-1] or [folder.name]
-        kinds[f"images in {place[0]}" if is_image(file) else file.suffix or file.name] += 1
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        place, *inside = file.relative_to(folder).parts
+        kinds[f" in {place if inside else folder}" if is_image(file) else f" {file.suffix or file.name}"] += 1
+    found = kinds.most_common()
+    return ", ".join(f"{counted(n, 'image') if kind.startswith(' in ') else n}{kind}" for kind, n in found)
 
 
 class FolderReader:

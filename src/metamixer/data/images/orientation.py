@@ -14,6 +14,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> the transposition that makes the image upright."""
+SIDEWAYS = [TURNS[orientation] for orientation in (5, 6, 7, 8)]
+"""Transpositions that exchange width and height."""
 
 
 def find_turn(source: Image.Image | bytes) -> Image.Transpose | None:

@@ -111,9 +111,7 @@ def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) 
     another size, has an unknown value, or a palette in which a value has the color of another class.
     """
     numbers, palette = read_numbers(path)
-    if numbers.shape != size:
-        found, wanted = (f"{width}x{height}" for height, width in (numbers.shape, size))
-        raise InputError(f"{path}: {found} pixels, expected {wanted}, the size of its image after EXIF rotation")
+    expect_size(path, numbers, size)
     used = np.unique(numbers)
     if palette:
         check_palette(path, palette, used.tolist(), classes)
@@ -126,6 +124,13 @@ def read_label_map(path: Path, classes: PixelClasses, *, size: tuple[int, int]) 
             f"{_listed(classes.ignored)}"
         )
     return classes.table()[numbers].astype(np.uint8)
+
+
+def expect_size(path: Path, numbers: np.ndarray, size: tuple[int, int]) -> None:
+    """Raise InputError unless a label map has the (height, width) of its image."""
+    if numbers.shape != size:
+        found, wanted = (f"{width}x{height}" for height, width in (numbers.shape, size))
+        raise InputError(f"{path}: {found} pixels, expected {wanted}, the size of its image after EXIF rotation")
 
 
 def check_palette(path: Path, palette: Sequence[int], used: Sequence[int], classes: PixelClasses) -> None:

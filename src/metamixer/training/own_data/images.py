@@ -1,6 +1,9 @@
 """Folders of images: one folder per class, or large images only."""
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -18,10 +21,14 @@ from ...data.images.folders import (
     is_image,
     left_out,
 )
+from ...data.images.orientation import SIDEWAYS, find_turn
+from ...data.images.reading import read_image
 from ...data.images.splits import has_splits, split_folders
 from ...errors import InputError, counted
 from ...models.tasks import CLASSIFICATION, SUPER_RESOLUTION
-from .understood import OwnData, list_split, named, place, write_split
+from ...system.files import refuse_special
+from ..run_folder import list_split
+from .understood import OwnData, named, place, write_split
 
 SIDES = (32, 64, 96, 128)
 """Image sizes in pixels for training a classifier without a GPU; 224 is added with one."""
@@ -30,23 +37,42 @@ LEAST_LARGE = 96
 """Minimum length in pixels of an image's shorter side for training super-resolution."""
 
 
+MOST_DECODED = 2**30
+"""Bytes of images that are decoded before a training begins; it names an unreadable one of more when it reads it."""
+
+
 def images_in(folder: Path) -> list[Path]:
     """The images directly in a folder, sorted."""
     return sorted(file for file in folder.iterdir() if is_image(file) and file.is_file())
 
 
-def expect_readable(images: Sequence[Path]) -> list[tuple[int, int]]:
-    """The sizes of images; raises InputError that names the first unreadable one."""
-    sizes, faults = [], []
-    for image in images:
-        try:
-            with decoding(image), Image.open(image) as opened:
-                sizes.append(opened.size)
-        except InputError as error:
-            faults.append(str(error))
+def expect_readable(images: Sequence[Path], *, most: float = MOST_DECODED) -> list[tuple[int, int]]:
+    """The sizes of images; raises InputError that names the first unreadable one.
+
+    Images of up to `most` bytes in all are decoded, and their sizes are upright; of more, only the headers are read.
+    """
+    whole = sum(image.stat().st_size for image in images if image.exists()) <= most
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        found = list(threads.map(partial(size_of, whole=whole), images))
+    faults = [fault for fault in found if isinstance(fault, InputError)]
     if faults:
-        raise InputError(f"{faults[0]}; {len(faults)} of {len(images)} images are unreadable, remove them")
-    return sizes
+        raise InputError(f"{faults[0]}; {len(faults)} of {len(images)} images can't be used, mend or remove them")
+    return [size for size in found if not isinstance(size, InputError)]
+
+
+def size_of(image: Path, *, whole: bool) -> tuple[int, int] | InputError:
+    """The size of an image, or what is wrong with it; whole: decode it, a JPEG at an eighth of its size."""
+    try:
+        refuse_special(image)
+        with decoding(image), Image.open(image) as opened:
+            width, height = opened.size
+            if not whole:
+                return width, height
+            opened.draft(None, (1, 1))
+            read_image(opened, name=str(image))
+            return (height, width) if find_turn(opened) in SIDEWAYS else (width, height)
+    except InputError as error:
+        return error
 
 
 def has_class_folders(folder: Path) -> bool:

@@ -12,9 +12,10 @@ from ...data.held_out import at_least_two
 from ...errors import InputError, InputWarning, counted, first_line
 from ...models.tasks import DETECTION
 from ...system.files import write_text
+from ..run_folder import list_split
 from .images import expect_readable
 from .stratified import stratified_split
-from .understood import OwnData, list_split, named, write_split
+from .understood import OwnData, named, write_split
 
 
 def coco_files(folder: Path) -> list[Path]:

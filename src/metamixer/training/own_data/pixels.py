@@ -1,5 +1,6 @@
 """Images with masks: one class per pixel."""
 
+import math
 from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ...data.images.colour import mode_of
 from ...data.images.folders import IMAGES, MASKS, has_images, left_out
 from ...data.images.reading import is_grey
 from ...data.images.splits import folders_by_name, split_folders
-from ...data.segmentation.label_maps import IGNORED_PIXEL, PixelClasses, read_classes, read_numbers
+from ...data.segmentation.label_maps import IGNORED_PIXEL, PixelClasses, expect_size, read_classes, read_numbers
 from ...data.segmentation.pixels import pair_files
 from ...drawing.legend import Colour, distinct_colours
 from ...errors import InputError
@@ -63,9 +64,13 @@ class Mask:
     colours: dict[int, Colour]
 
 
-def read_mask(file: Path) -> Mask:
-    """Count the values of a mask, and look up their colors; a palette that is a gray ramp gives none."""
+def read_mask(file: Path, size: tuple[int, int]) -> Mask:
+    """Count the values of a mask, and look up their colors; a palette that is a gray ramp gives none.
+
+    size: (width, height) of its image.
+    """
     numbers, palette = read_numbers(file)
+    expect_size(file, numbers, size[::-1])
     values, counts = (array.tolist() for array in np.unique(numbers, return_counts=True))
     palette = palette or []
     entries = dict(enumerate(zip(palette[::3], palette[1::3], palette[2::3], strict=True)))
@@ -152,9 +157,9 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
     pairs = list(chain(*parts))
     images = [image for image, _ in pairs]
     expect_own_masks(pairs)
-    sizes = expect_readable(images)
+    sizes = expect_readable(images, most=math.inf)  # as all masks are
     described = folder / "classes.yaml"
-    masks = [read_mask(mask) for _, mask in pairs]
+    masks = [read_mask(mask, size) for (_, mask), size in zip(pairs, sizes, strict=True)]
     classes = read_classes("classes.yaml", folder) if described.is_file() else classes_in(masks)
     names = classes.names
     if len(names) < 2:

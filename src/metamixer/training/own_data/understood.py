@@ -1,7 +1,6 @@
 """The description of a folder of data, and its split into training and validation."""
 
 import filecmp
-import json
 import os
 import shutil
 import tempfile
@@ -12,8 +11,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...models.tasks import TaskSpec
-from ...system.files import write_text
-from ..run_folder import SPLIT
+from ..run_folder import SPLIT, list_split
 
 Arguments = dict[str, Any]
 
@@ -46,12 +44,6 @@ class OwnData:
     trainer: Arguments = field(default_factory=dict)
     most_epochs: int = 100
     for_epochs: Callable[[int], Arguments] = lambda epochs: {}
-
-
-def list_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> None:
-    """Write the files of each split to split.json, by paths that are the same from every working directory."""
-    files = {name: [str(file.parent.resolve() / file.name) for file in part] for name, part in parts.items()}
-    write_text(out / SPLIT, json.dumps(files, indent=1))
 
 
 def write_split(out: Path, parts: Mapping[str, Sequence[Path]]) -> Path:
