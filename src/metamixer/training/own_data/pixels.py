@@ -108,12 +108,11 @@ def prepare_masks(
     *,
     folders: Mapping[str, tuple[Path, Path]],
     parts: Mapping[str, Pairs],
-    described: Path | None,
     classes: PixelClasses,
     grey_images: bool,
     augmentation: Mapping[str, list[int]],
 ) -> dict:
-    """Write links to each split's images and masks, and classes.yaml: `described`, or of `classes`.
+    """Write links to each split's images and masks, and classes.yaml.
 
     folders: of each split's images and masks, below which their paths stay the same. Returns the data's options.
     """
@@ -122,15 +121,12 @@ def prepare_masks(
         for image, mask in part:
             for file, folder, split in zip((image, mask), folders[kind], (kind, f"{kind}_labels"), strict=True):
                 place(file, root / split / file.relative_to(folder))
-    if described:
-        place(described, root / "classes.yaml")
-    else:
-        entries = [
-            {"name": name, "colour": list(colour), "value": value}
-            for name, colour, value in zip(classes.names, classes.colours, classes.values, strict=True)
-        ]
-        listed = {"classes": entries, "ignore_index": list(classes.ignored)}
-        write_text(root / "classes.yaml", yaml.safe_dump(listed))
+    entries = [
+        {"name": name, "colour": list(colour), "value": value}
+        for name, colour, value in zip(classes.names, classes.colours, classes.values, strict=True)
+    ]
+    listed = {"classes": entries, "ignore_index": list(classes.ignored)}
+    write_text(root / "classes.yaml", yaml.safe_dump(listed))
     batch_size = min(8, len(parts["train"]))
     return {"root": str(root), "batch_size": batch_size, "grey_images": grey_images, "augmentation": dict(augmentation)}
 
@@ -174,7 +170,6 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
         prepare_masks,
         folders={"train": folders["train"], "val": folders.get("validation", folders["train"])},
         parts={"train": train, "val": val},
-        described=described if described.is_file() else None,
         classes=classes,
         grey_images=any(is_grey(mode_of(image)) for image in images),
         augmentation={"crop": [side, side]},
