@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from report import write_results
 from shared_class import SHARED, of_run, run_through, top1, without_shared
 from torch import Tensor, nn
 from torch.nn import functional as F
-from trainings import train, write_results
+from trainings import train
 
 from metamixer import create_model, fuse, load_checkpoint
 from metamixer.checkpoints.packaged import packaged_weights

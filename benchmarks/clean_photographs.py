@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from noise_estimate import PHOTOGRAPHS
+from report import write_results
 from skimage.metrics import peak_signal_noise_ratio
-from trainings import write_results
 
 from metamixer import Restorer
 from metamixer.system.machine import describe_machine

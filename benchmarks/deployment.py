@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from trainings import write_results
+from report import write_results
 
 import metamixer
 from metamixer.bench.accuracy import PUBLISHED

@@ -12,8 +12,9 @@ import json
 import random
 from pathlib import Path
 
+from report import write_results
 from shared_class import NOTE, SHARED, of_run
-from trainings import train, write_results
+from trainings import train
 
 from metamixer.system.machine import describe_machine
 

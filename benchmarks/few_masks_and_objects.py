@@ -14,7 +14,8 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from trainings import last_validation, train, write_results
+from report import write_results
+from trainings import last_validation, train
 
 from metamixer.system.files import write_text
 from metamixer.system.machine import describe_machine

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 from forecasting_speed import BATCH, published_network
+from report import write_results
 from torch import Tensor, nn
-from trainings import write_results
 
 from metamixer import create_model, load_published
 from metamixer.data.series.series_data import SeriesData

@@ -19,9 +19,9 @@ from unittest.mock import patch
 
 import timm
 import torch
+from report import write_results
 from sparse_convolution import VOXELS, surface
 from torch import Tensor, nn
-from trainings import write_results
 
 from metamixer import create_model, deploy, fuse, list_models
 from metamixer.ops import accelerate, submanifold

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 
 import torch
+from report import write_results
 from torch import Tensor, nn
-from trainings import FOLDER, write_results
+from trainings import FOLDER
 
 from metamixer import create_model
 from metamixer.mixer import Residual

@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from report import write_results
 from torch import nn
-from trainings import write_results
 
 import metamixer
 from metamixer.bench.protocol import own_sizes

@@ -22,9 +22,10 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from report import write_results
 from skimage import data
 from sklearn.datasets import load_sample_image
-from trainings import FOLDER, write_results
+from trainings import FOLDER
 
 from metamixer import Restorer, Upscaler
 from metamixer.data.restoration import estimate

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from report import write_results
 from shared_class import SHARED
-from trainings import write_results
 
 RESULTS = Path(__file__).parent / "results/overlap"
 SIDE = 16

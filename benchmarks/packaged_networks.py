@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from trainings import write_results
+from report import write_results
 
 from metamixer.bench.protocol import Entry, Result, run_bench
 from metamixer.system.machine import computes_bfloat16, describe_machine

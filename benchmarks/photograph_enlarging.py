@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-from trainings import write_results
+from report import write_results
 
 from metamixer import Restorer, Upscaler
 from metamixer.data.images.reading import images_below

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from report import write_results
 from skimage import data
 from sklearn.datasets import load_sample_image
-from trainings import write_results
 
 from metamixer import Restorer, Upscaler
 from metamixer.data.images.lossless import read_picture

@@ -24,7 +24,7 @@ import pyarrow
 import pyarrow.parquet as parquet
 import torch
 from PIL import Image
-from trainings import write_results
+from report import write_results
 
 import metamixer
 from metamixer.checkpoints.ours import network_info, save_network

@@ -17,7 +17,7 @@ from statistics import mean
 
 import numpy as np
 from dncnn import FILES, DnCNN
-from trainings import write_results
+from report import write_results
 
 from metamixer import Restorer
 from metamixer.data.images.reading import images_below

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from forms import serve, take_turns
-from trainings import write_results
+from report import write_results
 
 from metamixer import Restorer
 from metamixer.system.machine import describe_machine

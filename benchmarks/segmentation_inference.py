@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from forms import serve, take_turns
-from trainings import write_results
+from report import write_results
 
 import metamixer
 from metamixer.system.allocator import keep_freed_memory

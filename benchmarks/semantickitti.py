@@ -13,7 +13,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from trainings import command, train, write_results
+from report import write_results
+from trainings import command, train
 
 from metamixer import create_model
 from metamixer.checkpoints.packaged import packaged_weights

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from report import write_results
 from torch import nn
 from torch.nn import functional as F
-from trainings import write_results
 
 from metamixer import create_model
 from metamixer.ops.small_maps import use_matrices

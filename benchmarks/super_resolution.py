@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-from trainings import write_results
+from report import write_results
 
 from metamixer import Upscaler
 from metamixer.data.super_resolution.pairs import ImagePairs

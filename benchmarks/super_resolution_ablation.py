@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-from trainings import cost, last_validation, train, write_results
+from report import write_results
+from trainings import cost, last_validation, train
 
 from metamixer import create_model
 from metamixer.bench.complexity import measure

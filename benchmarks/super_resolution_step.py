@@ -17,9 +17,9 @@ from statistics import median
 
 import lightning as L
 import torch
+from report import write_results
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from trainings import write_results
 
 from metamixer.mixer import ConvNeXtFFN, FFNifiedAttention
 from metamixer.models.ffnet_sr import FFNetSR

@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
+from report import write_results
 from training_step_contenders import CONTENDERS, contend
-from trainings import write_results
 
 from metamixer.system.machine import computes_bfloat16, describe_accelerator, describe_machine
 

@@ -1,4 +1,4 @@
-"""Shared code of the benchmarks that train: resumable runs with their cost, and their results."""
+"""Shared code of the benchmarks that train: resumable runs with their cost."""
 
 import csv
 import json
@@ -7,11 +7,10 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from metamixer.system.files import write_text
-from metamixer.system.machine import describe_machine
 
 FOLDER = Path(__file__).parent
 
@@ -71,11 +70,3 @@ def last_validation(run: Path, metric: str) -> dict[str, str]:
 def cost(out: Path) -> dict[str, float]:
     """Total minutes of all starts of a run."""
     return {name: round(minutes, 1) for name, minutes in json.loads((out / "cost.json").read_text()).items()}
-
-
-def write_results(path: Path, lines: Sequence[str], content: Mapping[str, object]) -> None:
-    """Write and print the table as Markdown, and write everything as JSON with the name of the machine."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path.with_suffix(".json"), json.dumps({"machine": describe_machine(), **content}, indent=1))
-    write_text(path.with_suffix(".md"), "\n".join(lines))
-    print("\n".join(lines))

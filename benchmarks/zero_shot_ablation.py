@@ -18,9 +18,9 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from report import write_results
 from super_resolution_ablation import with_interval
 from torch import Tensor, nn
-from trainings import write_results
 from zero_shot_m3 import Competition, read_m3, scores
 
 from metamixer.data.series.synthetic import synthetic_batch
@@ -75,7 +75,7 @@ def without_seasons(network: FFNetTSZero) -> None:
 
 def train(variant: Variant, folder: Path, *, steps: int, seed: int) -> FFNetTSZero:
     """Train one variant and return it with its averaged weights."""
-    network = {**NETWORK, "mixer": variant.mixer, "expansion_ratio": variant.ratio}
+    network = {**NETWORK, "mixers": variant.mixer, "expansion_ratio": variant.ratio}
     training = ZeroShotTraining(Recipe(network=network, windows=WINDOWS, seed=seed), folder)
     if not variant.seasons:
         without_seasons(training.network)

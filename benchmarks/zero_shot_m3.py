@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from trainings import FOLDER, write_results
+from report import write_results
+from trainings import FOLDER
 
 from metamixer.checkpoints.ours import load_checkpoint
 from metamixer.checkpoints.packaged import packaged_weights

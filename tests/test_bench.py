@@ -4,14 +4,19 @@ import json
 import multiprocessing
 
 import pytest
+import torch
 from PIL import Image
 
+import metamixer
 from metamixer.bench.accuracy import PUBLISHED
+from metamixer.bench.complexity import Complexity, measure
 from metamixer.bench.processes import Worker
 from metamixer.bench.protocol import PUBLISHED_FORM, Entry, Result, own_sizes
 from metamixer.bench.report import draw_pareto, fastest_forms, table
 from metamixer.cli import main
 from metamixer.errors import InputError
+from metamixer.ops.sparse import SparseVoxels
+from metamixer.ops.voxels import SubmanifoldConv3d
 
 
 def result(network, backend, seconds, *, size=256, batch=1):
@@ -153,3 +158,31 @@ def test_the_plot_has_the_networks_with_a_published_accuracy(tmp_path):
 @pytest.mark.parametrize(("network", "size", "top1"), [("ffnet_1", 256, 81.3), ("ffnet_4", 384, 85.3)])
 def test_accuracies_of_ours_are_the_paper_s(network, size, top1):
     assert PUBLISHED[network, size].top1 == top1
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+def test_macs_of_voxels_are_those_of_the_neighbors_that_there_are(groups):
+    x = SparseVoxels.of(torch.rand(3, 8), torch.tensor([[0, 0, 0], [0, 0, 1], [5, 5, 5]]))
+    layer = SubmanifoldConv3d(8, 16, 3, groups=groups)
+    assert measure(layer, x) == Complexity(16 * 8 // groups * 27 + 16, 16 * 8 // groups * (2 + 2 + 1))
+
+
+@pytest.mark.parametrize("name", ["ffnet_ts", "ffnet_ts_zero"])
+def test_macs_of_series_are_those_of_its_convolutions_on_every_device(name):
+    network = metamixer.create_model(name)
+    x = torch.rand(2, 96, 7) if name == "ffnet_ts" else torch.rand(2, 64)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    network.head.eval()  # as a frozen part of a network in training is
+    found = measure(network, x)
+    assert network.training and not network.head.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    convolutions = [(layer, []) for layer in network.modules() if isinstance(layer, torch.nn.Conv1d)]
+    for layer, lengths in convolutions:
+        layer.register_forward_hook(lambda layer, x, y, lengths=lengths: lengths.append(y.shape[0] * y.shape[2]))
+    network(x)
+    expected = sum(layer.weight.numel() * sum(lengths) for layer, lengths in convolutions)
+    if name == "ffnet_ts":
+        assert found.macs == expected + 2 * 7 * network.head.linear.weight.numel()
+        assert measure(metamixer.create_model(name, device="meta"), x.to("meta")) == found
+    else:
+        assert expected < found.macs < 1.01 * expected, "and the matrix product that finds periods"

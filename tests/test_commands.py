@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
+import metamixer
 from command_inputs import save_classifier, save_pictures
-from metamixer.checkpoints.ours import load_checkpoint
+from metamixer.checkpoints.ours import load_checkpoint, network_info, save_network
 from metamixer.cli import main
 from metamixer.commands.batch import Batch
 from metamixer.commands.forecast import forecast
 from metamixer.commands.models import models
 from metamixer.commands.picture_files import plan_images
-from metamixer.errors import first_line
+from metamixer.data.images.labelled import DigitsData
+from metamixer.errors import InputError, InputWarning, first_line
 from metamixer.predictors.classifier import Classifier
+from metamixer.training.run_sheet import mixer_kernels
 from metamixer.zoo.networks import METRICS
 
 
@@ -57,6 +61,15 @@ def test_fuse_writes_a_deploy_form_that_predicts_the_same(checkpoint, pictures, 
     assert main(["fuse", str(out), "--out", str(tmp_path / "again.safetensors"), "--overwrite"]) == 0
 
 
+def test_fuse_writes_no_deploy_form_that_predicts_otherwise(checkpoint, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.nn.GELU, "fuse", lambda layer: torch.nn.ReLU(), raising=False)
+    assert main(["fuse", str(checkpoint), "--out", str(tmp_path / "fused.safetensors")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"metamixer: error: {checkpoint}: its deploy form differs from the network by ")
+    assert "expected at most 1e-04 in fp32: nothing written" in error and error.count("\n") == 1
+    assert not (tmp_path / "fused.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -80,6 +93,27 @@ def test_draw_reports_a_broken_configuration(content, message, checkpoint, tmp_p
         config.unlink()
     error = capsys.readouterr().err
     assert error.startswith(f"metamixer: error: {config}: ") and message in error and error.count("\n") == 1
+
+
+def test_draw_leaves_out_kernels_that_a_mixer_does_not_have(tmp_path):
+    kernels = {}
+    for mixer in ("ffnified", "convolution", "depthwise", "attention", "identity", "pooling"):
+        args = {"depths": (1, 1, 1, 1), "dims": (32,) * 4, "stem_dim": 8, "num_classes": 10}
+        network = metamixer.create_model("ffnet_nano", mixers=mixer, **args).eval()
+        kernels[mixer] = [*mixer_kernels(network, "stages.2.blocks.0")]
+    assert kernels["ffnified"] == ["key", "value"]
+    assert (kernels["convolution"], kernels["depthwise"]) == (["key"], ["query"])
+    assert kernels["attention"] == kernels["identity"] == kernels["pooling"] == []
+    with pytest.raises(InputError, match=r"block 'stages\.7': no such block"):
+        mixer_kernels(network, "stages.7")
+    (tmp_path / "config.yaml").write_text("data: {class_path: DigitsData}")
+    about = {"classes": [str(i) for i in range(10)], "preprocessing": DigitsData().preprocessing.as_dict()}
+    info = network_info("ffnet_nano", {**args, "mixers": "pooling"}, task="classification", **about)
+    save_network(network, info, tmp_path / "digits.safetensors")
+    with pytest.warns(InputWarning, match=r"'stages\.2\.blocks\.0' has no depthwise convolutions"):
+        assert main(["draw", str(tmp_path / "digits.safetensors"), "--out", str(tmp_path / "sheet.png")]) == 0
+    width, height = Image.open(tmp_path / "sheet.png").size
+    assert height < 0.9 * width, "two of three parts"
 
 
 @pytest.mark.parametrize(("command", "name"), [("fuse", "mine.safetensors"), ("draw", "mine.png")])

@@ -203,6 +203,14 @@ def test_a_file_restores_the_network(case, fused, tmp_path):
     assert torch.equal(outputs(other, case, example(case)), outputs(network, case, example(case)))
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if task_of(CASES[name][0]) not in (DETECTION, SEGMENTATION)])
+def test_is_created_on_its_device_as_its_type(name):
+    name, settings = CASES[name]
+    args = {**SMALL[task_of(name)], **settings}
+    network = metamixer.create_model(name, **args, device="meta", dtype=torch.bfloat16)
+    assert {(value.device.type, value.dtype) for value in network.parameters()} == {("meta", torch.bfloat16)}
+
+
 @torch.no_grad()
 def test_copies_and_pickles(case):
     network, _ = network_of(case)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from metamixer import TOKEN_MIXERS, cli
+from metamixer.models import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -26,6 +27,8 @@ def blocks(page: Path, *languages: str) -> list[tuple[str, bool]]:
 
 @pages
 @patch.dict(TOKEN_MIXERS)
+@patch.dict(registry._BUILDERS)
+@patch.dict(registry._TASKS)
 def test_python_runs(page, shallow, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace: dict = {}

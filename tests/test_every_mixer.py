@@ -1,13 +1,24 @@
 """Every mixer in every family of networks: it runs, all parameters get gradients, and the fused form is equal."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 import metamixer
 from metamixer.errors import InputError
-from metamixer.mixer import TOKEN_MIXERS, ConvNeXtFFN, MetaMixer, MixerBlock, SelfAttention, token_mixer
+from metamixer.mixer import (
+    TOKEN_MIXERS,
+    ConvNeXtFFN,
+    FFNifiedAttention,
+    MetaMixer,
+    MixerBlock,
+    SelfAttention,
+    token_mixer,
+)
 from metamixer.models.ffnet_ts.mixers import variable_operators
+from metamixer.models.ffnet_ts.zero import TokenNorm
 from metamixer.ops import IMAGE, IMAGE_WITH_STRIPS, SERIES, ConvNorm, NormConv, ParallelConv, fused
 from metamixer.ops.sparse import SparseVoxels
 from metamixer.ops.voxels import ATTENTION_WINDOW, VOXELS
@@ -60,6 +71,7 @@ FAMILIES = {
     "super-resolution": ("ffnet_sr_nano", {"dim": 32, "depth": 1, "token_kernel": 7}),
     "super-resolution, norms": ("ffnet_sr_nano", {"dim": 32, "depth": 1, "norm": "batchnorm2d"}),
     "forecasting": ("ffnet_ts", SERIES_NETWORK),
+    "forecasting, zero-shot": ("ffnet_ts_zero", {"dim": 32, "depth": 1, "context": 64, "horizon": 32}),
     "points": ("ffnet_3d_nano", {**POINTS, "num_classes": 3}),
 }
 
@@ -68,6 +80,8 @@ def outputs(network: nn.Module, family: str) -> torch.Tensor:
     """All outputs of a network as one vector, before any selection such as NMS."""
     if family == "points":
         return network(cloud()).flatten()
+    if family == "forecasting, zero-shot":
+        return network(image("series", (2, 64))).flatten()
     if family == "forecasting":
         return network(image("window", (2, 24, 3))).flatten()
     if family.startswith("super-resolution"):
@@ -94,7 +108,8 @@ def test_runs_trains_and_fuses(family, mixer):
     idle = [key for key, value in parts.named_parameters() if value.grad is None or not value.grad.abs().sum() > 0]
     assert not idle
     deployed = metamixer.fuse(network)
-    assert not [module for module in deployed.modules() if isinstance(module, ConvNorm | NormConv | ParallelConv)]
+    if family != "forecasting, zero-shot":  # its norms have no statistics
+        assert not [module for module in deployed.modules() if isinstance(module, ConvNorm | NormConv | ParallelConv)]
     with torch.inference_mode():
         if getattr(deployed, "auxiliary_head", False) is None:
             expected = expected[: deployed.head(deployed.backbone(image("image", (2, 3, 64, 64)))).numel()]
@@ -113,6 +128,42 @@ def test_a_list_names_the_mixer_of_each_stage(family):
         metamixer.create_model(name, mixers=["ffnified"] * 5, **settings)
 
 
+THREE_STAGES = {"depths": (1,) * 3, "dims": (8,) * 3, "token_kernels": (3,) * 3, "channel_kernels": (3,) * 3}
+
+
+@torch.no_grad()
+def test_the_number_of_stages_and_the_expansion_may_be_chosen():
+    backbone = metamixer.create_model("ffnet_nano", features_only=True, **THREE_STAGES)
+    assert [feature.shape[2] for feature in backbone(image("image", (1, 3, 64, 64)))] == [16, 8, 4]
+    one = {"depths": (1,), "dims": (16,), "decoder_depths": (), "decoder_dims": ()}
+    assert metamixer.create_model("ffnet_3d_nano", num_classes=3, **one)(cloud()).shape == (len(cloud()), 3)
+    forecaster = metamixer.create_model("ffnet_ts", **SERIES_NETWORK, expansion_ratio=3.0)
+    assert forecaster.stages[0].blocks[0].channel_mixer.mixer.key.out_channels == 3 * 96
+    assert forecaster(image("window", (2, 24, 3))).shape == (2, 8, 3)
+
+
+class ZeroStart(FFNifiedAttention):
+    """A user's mixer that initializes its values."""
+
+    def __init__(self, dim, kernel_size, operators):
+        super().__init__(dim, kernel_size, operators)
+        self.init_weights()
+
+    @torch.no_grad()
+    def init_weights(self):
+        for parameter in self.value.parameters():
+            parameter.zero_()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_mixer_may_initialize_its_own_weights(family):
+    name, settings = FAMILIES[family]
+    network = metamixer.create_model(name, mixers=ZeroStart, **settings)
+    mixers = [module for module in network.modules() if isinstance(module, ZeroStart)]
+    assert mixers and not any(parameter.any() for mixer in mixers for parameter in mixer.value.parameters())
+    assert all(parameter.any() for name, parameter in mixers[0].query.named_parameters() if name.endswith("weight"))
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
@@ -126,6 +177,20 @@ def test_a_list_names_the_mixer_of_each_stage(family):
         ("upernet_ffnet_1", {"backbone": "resnet18", "mixers": "pooling"}, "expected none for backbone 'resnet18'"),
         ("cascade_mask_rcnn_ffnet_2", {"backbone": "resnet18", "mixers": "pooling"}, "expected none for backbone"),
         ("ffnet_3d_nano", {"kernel_size": 4, "mixers": "pooling"}, "kernel_size 4, expected an odd number"),
+        ("ffnet_nano", {"token_kernels": (4, 3, 7, 7), "mixers": "pooling"}, "token_kernels 4, 3, 7, 7, expected odd"),
+        ("ffnet_nano", {"channel_kernels": (3, 3, 3, (1, 6))}, r"channel_kernels 3, 3, 3, \(1, 6\), expected odd"),
+        ("ffnet_sr_nano", {"token_kernel": 4}, "token_kernel 4, expected odd sizes"),
+        ("ffnet_restore", {"channel_kernel": 2}, "channel_kernel 2, expected odd sizes"),
+        ("ffnet_head_ffnet_nano", {"head_args": {"kernel_size": 8}}, "kernel_size 8, expected odd sizes"),
+        ("ffnet_ts", {"parallel_kernel_sizes": (4,)}, "parallel_kernel_sizes 4, expected odd sizes"),
+        ("ffnet_ts_zero", {"kernel_size": 32}, "kernel_size 32, expected odd sizes"),
+        ("ffnet_ts_zero", {"channel_kernel_size": 4}, "channel_kernel_size 4, expected odd sizes"),
+        ("ffnet_nano", {"dims": (32, 48, 96, 192)}, "dims with 48 after 32, expected a multiple of 32"),
+        ("ffnet_nano", {"expansion_ratio": 0.01}, "expansion_ratio 0.01, expected at least 1 / 32"),
+        ("ffnet_ts", {"expansion_ratio": 1.5}, "expansion_ratio 1.5, expected a whole number"),
+        ("ffnet_nano", dict.fromkeys(THREE_STAGES, ()), "expected one entry per stage in each"),
+        ("ffnet_ts", dict.fromkeys(("depths", "dims", "kernel_sizes"), ()), "expected one entry per stage in each"),
+        ("ffnet_head_ffnet_nano", {"backbone_args": THREE_STAGES}, r"no features at strides \(8, 16, 32\)"),
     ],
 )
 def test_refuses_combinations_that_make_no_sense(name, settings, message):
@@ -133,10 +198,12 @@ def test_refuses_combinations_that_make_no_sense(name, settings, message):
         metamixer.create_model(name, **settings)
 
 
-@pytest.mark.parametrize("name", ["ffnet_sr_nano", "ffnet_3d_nano"])
-def test_the_keyword_of_version_0_1_0_still_builds_the_network(name):
+@pytest.mark.parametrize("name", ["ffnet_sr_nano", "ffnet_3d_nano", "ffnet_ts_zero"])
+def test_the_keyword_of_earlier_versions_still_builds_the_network(name):
     mixers = {type(module) for module in metamixer.create_model(name, mixer="pooling").modules()}
     assert mixers == {type(module) for module in metamixer.create_model(name, mixers="pooling").modules()}
+    with pytest.raises(InputError, match="mixer 'pooling', mixers 'identity': expected only mixers"):
+        metamixer.create_model(name, mixer="pooling", mixers="identity")
 
 
 DATA = {
@@ -166,6 +233,12 @@ LAYERS = {
     "projection": lambda operators: operators.projection(DIM),
     "spatial": lambda operators: operators.spatial(DIM, 9),
     "spatial_norm": lambda operators: operators.spatial_norm(DIM, 9),
+    "a smaller branch first": lambda operators: ParallelConv(
+        operators.conv(DIM, DIM, 3, 1, 1), operators.conv_norm(DIM, DIM, 5)
+    ),
+    "depthwise beside full": lambda operators: ParallelConv(
+        operators.conv(DIM, DIM, 5, 1, 2), operators.depthwise(DIM, 3)
+    ),
     "identity in parallel": lambda operators: ParallelConv(operators.norm_conv(DIM, DIM), nn.Identity()),
 }
 
@@ -182,6 +255,22 @@ def test_every_operator_works_and_fuses_on_every_kind_of_data(kind, layer):
     assert torch.equal(features(module(x)), expected), "the original is untouched"
     made = LAYERS[layer](operators.on("meta", torch.bfloat16))
     assert {(value.device.type, value.dtype) for value in made.parameters()} <= {("meta", torch.bfloat16)}
+
+
+def test_series_of_variables_keep_their_replaced_layers_elsewhere():
+    mine = replace(variable_operators(3, parallel_kernels=lambda _: (5,)), norm=TokenNorm, pool=nn.MaxPool1d)
+    moved = mine.on("meta", torch.bfloat16)
+    assert isinstance(moved.norm(DIM), TokenNorm) and isinstance(moved.pool(3), nn.MaxPool1d)
+    x = image("x", (2, 3 * DIM, 25))
+    smaller = randomize(mine.on().depthwise(DIM, 3))
+    assert len(smaller.branches) == 2
+    torch.testing.assert_close(fused(smaller)(x), smaller(x), rtol=1e-4, atol=1e-4)
+
+
+def test_norms_that_stay_beside_large_kernels():
+    settings = {"dim": 8, "depth": 1, "token_kernel": 7, "norm": "layernorm2d"}
+    network, x = randomize(metamixer.create_model("ffnet_sr_nano", **settings)), image("small", (1, 3, 12, 10))
+    torch.testing.assert_close(metamixer.fuse(network)(x), network(x), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("mixer", MIXERS)

@@ -177,7 +177,7 @@ def permute_variables(network, order, dim=16):
         ({"head": "own"}, "head 'own', expected one of shared, individual"),
         ({"lookback": 3}, "lookback 3, patch_size 4, patch_stride 2: expected them in descending order"),
         ({"patch_stride": 0}, "patch_stride 0: expected them in descending order, at least 1"),
-        ({"kernel_sizes": (50,)}, "expected at least one stage, and odd kernels"),
+        ({"kernel_sizes": (50,)}, "kernel_sizes 50, expected odd sizes"),
         ({"horizon": 0}, "horizon 0, expected at least 1"),
         ({"decomposition": 24}, "decomposition 24, expected an odd number"),
         ({"decomposition": -1}, "decomposition -1, expected an odd number"),

@@ -13,6 +13,8 @@ from metamixer.mixer import (
     FFNifiedAttention,
     MetaMixer,
     MixerBlock,
+    NoTokenMixing,
+    Pooling,
     Residual,
     SelfAttention,
     token_mixer,
@@ -153,6 +155,19 @@ def test_refuses_an_unknown_mixer():
         metamixer.create_model("ffnet_nano", mixers="atention")
     with pytest.raises(InputError, match="expected one entry per stage"):
         metamixer.create_model("ffnet_nano", mixers=("ffnified", "attention"))
+
+
+@pytest.mark.parametrize("kind", [SelfAttention, NoTokenMixing, Pooling])
+def test_a_mixers_class_works_like_its_name(kind, data):
+    operators, x = data
+    assert token_mixer(kind, DIM, kernel_size=3, operators=operators)(x).shape == x.shape
+
+
+def test_refuses_what_builds_no_mixer():
+    with pytest.raises(InputError, match=r"^mixer Pooling\(\), expected one of ffnified"):
+        token_mixer(Pooling(DIM), DIM, kernel_size=3)
+    with pytest.raises(InputError, match=r"returned None, expected an nn\.Module"):
+        token_mixer(lambda dim, kernel_size, operators: None, DIM, kernel_size=3)
 
 
 def test_layer_scale_and_stochastic_depth_of_a_block():

@@ -140,15 +140,15 @@ class TestSmallNetworks:
         assert_same(network(x), expected)
         assert network.forward_features(x).is_contiguous(memory_format=torch.channels_last)
 
-    def test_gradient_checkpointing_changes_no_gradient(self, small):
-        gradients = []
+    def test_gradient_checkpointing_changes_neither_gradients_nor_statistics(self, small):
+        results = []
         for enable in (False, True):
             network = copy.deepcopy(small).train()
             network.set_grad_checkpointing(enable)
             torch.manual_seed(0)
             network(pixels(64, 64, batch=4)).square().sum().backward()
-            gradients.append([parameter.grad for parameter in network.parameters()])
-        for plain, checkpointed in zip(*gradients, strict=True):
+            results.append([*(parameter.grad for parameter in network.parameters()), *network.buffers()])
+        for plain, checkpointed in zip(*results, strict=True):
             torch.testing.assert_close(checkpointed, plain)
 
     def test_another_classifier_for_transfer(self, small):

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from metamixer.ops import series
+import metamixer
+from metamixer.mixer import TOKEN_MIXERS, token_mixer
+from metamixer.ops import SERIES, series
 from metamixer.ops.series import (
     BatchNorm1d,
     Conv1d,
@@ -181,3 +183,26 @@ class TestSomeWindowsAtATime:
         y.sum().backward()
         assert torch.equal(x.grad, y)
         assert 0.4 < (y != 0).float().mean() < 0.6
+
+
+@pytest.mark.parametrize("p", [2**-20, 1 - 2**-20])
+def test_dropout_of_nearly_nothing_or_everything(p):
+    x = torch.ones(4, 4096)
+    torch.manual_seed(0)
+    assert abs(float(Dropout(p).train()(x).count_nonzero() / x.numel()) - (1 - p)) < 0.01
+
+
+def test_forecaster_trains_in_half_precision():
+    network = metamixer.create_model("ffnet_ts", dims=(8,), kernel_sizes=(9,)).bfloat16().train()
+    forecast = network(torch.rand(4, 96, 7, dtype=torch.bfloat16))
+    forecast.sum().backward()
+    assert forecast.dtype == torch.bfloat16
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@torch.no_grad()
+def test_an_empty_batch_has_an_empty_result():
+    network = metamixer.create_model("ffnet_ts", dims=(8,), kernel_sizes=(9,)).eval()
+    assert network(torch.rand(0, 96, 7)).shape == (0, 96, 7)
+    for mixer in TOKEN_MIXERS:
+        assert token_mixer(mixer, 32, kernel_size=9, operators=SERIES).eval()(torch.rand(0, 32, 5)).shape == (0, 32, 5)

@@ -212,3 +212,27 @@ def test_voxels_at_the_edges_of_the_keys():
         (0, 2),
         (2, 0),
     ]
+
+
+def test_another_type_or_device_is_that_of_the_features_alone(voxels):
+    half = voxels.to(torch.bfloat16)
+    assert half.features.dtype == torch.bfloat16 and half.grid is voxels.grid
+    assert torch.equal((voxels.to("cpu") + voxels).features, 2 * voxels.features)
+    assert voxels.to("meta", torch.float16).grid.coordinates.dtype == voxels.grid.coordinates.dtype
+    with pytest.raises(TypeError):
+        voxels.grid.to(torch.bfloat16)
+
+
+def test_arithmetic_with_numbers_and_one_value_for_each_channel(voxels):
+    x = voxels.features
+    gate = torch.rand(x.shape[1])
+    for result, expected in (
+        (0.5 * voxels * gate, 0.5 * x * gate),
+        (1 - voxels, 1 - x),
+        (voxels - voxels * 2 + 1, x - x * 2 + 1),
+        (3 + voxels, 3 + x),
+    ):
+        assert result.grid is voxels.grid and torch.equal(result.features, expected)
+    other = SparseVoxels.of(x, voxels.grid.coordinates, voxels.grid.batch)
+    with pytest.raises(InputError, match=r"a difference of .* voxels of different grids"):
+        voxels - other

@@ -5,9 +5,11 @@ import pytest
 import torch
 from timm.layers import LayerNorm2d
 from torch import nn
+from torch.nn import functional as F
 
 import metamixer
 from metamixer.errors import InputError
+from metamixer.mixer import FFNifiedAttention, MetaMixer
 from metamixer.models.ffnet_sr import receptive_field
 from metamixer.tasks.super_resolution import frequency_loss
 from published_weights import GOLDEN, image, state_dict
@@ -94,6 +96,64 @@ def test_the_receptive_field_is_correct(network):
 def test_attention_has_no_receptive_field():
     with pytest.raises(InputError, match="mixer 'attention': every pixel depends on the whole image"):
         receptive_field(metamixer.create_model("ffnet_sr_nano", dim=32, depth=1, mixer="attention", norm="batchnorm2d"))
+
+
+class Dilated(FFNifiedAttention):
+    def __init__(self, dim, kernel_size, operators):
+        super().__init__(dim, kernel_size, operators)
+        self.key = nn.Conv2d(dim, dim, 3, padding=4, dilation=4, groups=dim)
+
+
+class Functional(FFNifiedAttention):
+    """Its 7x7 kernel, which looks 5 pixels to the left and 1 to the right, is a parameter and no layer."""
+
+    def __init__(self, dim, kernel_size, operators):
+        super().__init__(dim, kernel_size, operators)
+        self.kernel = nn.Parameter(torch.randn(dim, 1, 7, 7))
+
+    def forward(self, x):
+        return super().forward(F.conv2d(F.pad(x, (5, 1, 5, 1)), self.kernel, groups=len(self.kernel)))
+
+
+class Squeezed(FFNifiedAttention):
+    def forward(self, x):
+        return super().forward(x) * x.mean((2, 3), keepdim=True).sigmoid()
+
+
+class Coarse(FFNifiedAttention):
+    def forward(self, x):
+        return F.interpolate(super().forward(F.max_pool2d(x, 2)), scale_factor=2)
+
+
+def layers(dim, kernel_size, operators):
+    """A mixer without a class of its own."""
+    return MetaMixer(nn.MaxPool2d(5, 1, 2), nn.Identity(), nn.ReLU(), nn.Identity())
+
+
+@pytest.mark.parametrize(("mixer", "reach"), [(Dilated, 5), (Functional, 5 + 2), (layers, 2)])
+def test_the_receptive_field_of_an_own_mixer_is_measured(mixer, reach):
+    network = metamixer.create_model("ffnet_restore", dim=8, depth=2, mixers=mixer)
+    rest = receptive_field(metamixer.create_model("ffnet_restore", dim=8, depth=2, mixers="identity"))
+    assert receptive_field(network) == rest + 2 * 2 * reach, "two blocks at half the size"
+    assert receptive_field(metamixer.fuse(network)) == receptive_field(network)
+
+
+def test_of_an_own_mixer_the_output_layer_starts_small():
+    def backwards(dim, kernel_size, operators):
+        mixer = FFNifiedAttention(dim, kernel_size, operators)
+        mixer._modules = dict(reversed(mixer._modules.items()))
+        return mixer
+
+    torch.manual_seed(0)
+    mixer = metamixer.create_model("ffnet_sr_nano", dim=64, depth=1, mixers=backwards).blocks[0].token_mixer.mixer
+    torch.testing.assert_close(mixer.value.weight.std(), torch.tensor(0.17 / 3), rtol=0.1, atol=0)
+    torch.testing.assert_close(mixer.query.weight.std(), torch.tensor(1 / 8), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("mixer", [Squeezed, Coarse])
+def test_an_own_mixer_without_a_receptive_field_is_refused(mixer):
+    with pytest.raises(InputError, match=f"mixer {mixer.__name__}: a pixel depends on pixels more than 61 away, or on"):
+        receptive_field(metamixer.create_model("ffnet_sr_nano", dim=8, depth=1, mixers=mixer))
 
 
 @pytest.mark.parametrize(

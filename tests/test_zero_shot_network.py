@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from metamixer.errors import InputError
 from metamixer.models import create_model
 from metamixer.models.ffnet_ts.seasons import Periods, RobustScale, SeasonalMemory
-from metamixer.models.ffnet_ts.zero import QUANTILES
+from metamixer.models.ffnet_ts.zero import QUANTILES, TokenConv
 from metamixer.predictors.forecasting.rolling import ZeroShot
 
 MEDIAN = len(QUANTILES) // 2
@@ -128,3 +130,20 @@ def test_the_batch_does_not_matter(network):
 def test_a_large_series_does_not_affect_a_small_one(network):
     forecast = ZeroShot(network).forecast([np.array([1e30, 1e-30] * 20)], 4)
     assert np.isfinite(forecast).all()
+
+
+@torch.no_grad()
+def test_half_precision_stays_near_float(network):
+    expected = network(series(rows=2))
+    half = copy.deepcopy(network).to(torch.bfloat16)(series(rows=2))
+    assert (half - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [((6, 6, 3, 1, 1), {}), ((6, 6, 4, 2), {"groups": 3}), ((6, 6, 3, 1, 1), {"groups": 6}), ((6, 6, 1, 2), {})],
+)
+def test_a_convolution_of_tokens_is_pytorchs(sizes, options):
+    layer, x = TokenConv(*sizes, **options), torch.randn(2, 6, 9)
+    torch.testing.assert_close(layer(x), torch.nn.Conv1d.forward(layer, x))

@@ -10,6 +10,7 @@ from .moved import MovedModules as _MovedModules
 
 if _typing.TYPE_CHECKING:  # for type checkers and editors; a test compares it with the table below
     from .checkpoints.ours import load_checkpoint as load_checkpoint
+    from .checkpoints.ours import save_checkpoint as save_checkpoint
     from .checkpoints.published import load_published as load_published
     from .deployment.fastest import deploy as deploy
     from .deployment.formats import load_exported as load_exported
@@ -17,6 +18,7 @@ if _typing.TYPE_CHECKING:  # for type checkers and editors; a test compares it w
     from .mixer import MetaMixer as MetaMixer
     from .models import create_model as create_model
     from .models import list_models as list_models
+    from .models import register as register
     from .ops.fusion import fuse as fuse
     from .predictors.classifier import Classifier as Classifier
     from .predictors.detector import Detector as Detector
@@ -42,11 +44,13 @@ _WHERE = {
     "Forecaster": "predictors.forecasting.forecaster",
     "create_model": "models",
     "list_models": "models",
+    "register": "models",
     "MetaMixer": "mixer",
     "TOKEN_MIXERS": "mixer",
     "fuse": "ops.fusion",
     "deploy": "deployment.fastest",
     "load_checkpoint": "checkpoints.ours",
+    "save_checkpoint": "checkpoints.ours",
     "load_exported": "deployment.formats",
     "load_published": "checkpoints.published",
 }

@@ -45,6 +45,13 @@ def expect_integer(name: str, value: object, least: int, most: int) -> None:
         raise InputError(f"{name} {value!r}, expected an integer from {least} to {most}")
 
 
+def expect_odd(name: str, *sizes: int | Sequence[int]) -> None:
+    """Raise InputError if one of an option's kernel sizes, or one of its sides, is even: it wouldn't keep the size."""
+    sides = (side for size in sizes for side in (size if isinstance(size, Sequence) else [size]))
+    if any(side % 2 == 0 for side in sides):
+        raise InputError(f"{name} {', '.join(map(str, sizes))}, expected odd sizes of kernels")
+
+
 def expect_room(name: str, shape: Sequence[int]) -> None:
     """Raise InputError for an input of more values than a network takes at once."""
     if math.prod(shape) > MOST_VALUES:

@@ -10,15 +10,15 @@ Every mixer takes its layers from `operators`, so the same class runs on images 
 sparse voxels. "Spatial" below is the operators' spatial convolution: depthwise on images and series, full on voxels.
 """
 
-import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .errors import InputError
-from .ops import IMAGE, LayerScale, Operators, form_of, fused, key_gelu_value, output_layer, scale_output, with_children
+from .ops import IMAGE, Operators, fold_scale, form_of, fused, key_gelu_value, output_layer, with_children
 
 
 class MetaMixer(nn.Module):
@@ -60,11 +60,18 @@ class AcceleratedFFNifiedAttention(FFNifiedAttention):
         return key_gelu_value(self.key, self.value, self.query(x))
 
 
+def hidden_width(dim: int, expansion_ratio: float) -> int:
+    """The width of a channel mixer's hidden layer; raises InputError for none."""
+    if dim * expansion_ratio < 1:
+        raise InputError(f"expansion_ratio {expansion_ratio}, expected at least 1 / {dim}, one channel")
+    return int(dim * expansion_ratio)
+
+
 class ConvNeXtFFN(MetaMixer):
     """Channel mixer: the query is a spatial convolution, keys and values are pointwise ones (paper, section 3.2)."""
 
     def __init__(self, dim: int, kernel_size: int = 7, operators: Operators = IMAGE, *, expansion_ratio: float = 3):
-        hidden_dim = int(dim * expansion_ratio)
+        hidden_dim = hidden_width(dim, expansion_ratio)
         super().__init__(
             query=operators.spatial_norm(dim, kernel_size),
             key=operators.conv(dim, hidden_dim, 1),
@@ -109,7 +116,7 @@ class DepthwiseMixing(MetaMixer):
 class NoTokenMixing(MetaMixer):
     """Token mixer of the ablation that mixes no tokens: a projection and an activation."""
 
-    def __init__(self, dim: int, operators: Operators = IMAGE):
+    def __init__(self, dim: int, kernel_size: int | None = None, operators: Operators = IMAGE):
         super().__init__(query=operators.projection(dim), key=nn.Identity(), act=operators.act(), value=nn.Identity())
 
 
@@ -122,9 +129,14 @@ class SelfAttention(MetaMixer):
 
     On images and series, attention is global. On voxels it is within windows of
     `metamixer.ops.voxels.ATTENTION_WINDOW` voxels a side, and never across the scenes of a batch.
+
+    head_dim: channels of a head; None: 32, or all if there are fewer. kernel_size: of no effect, as in `NoTokenMixing`.
     """
 
-    def __init__(self, dim: int, *, head_dim: int = 32, operators: Operators = IMAGE):
+    def __init__(
+        self, dim: int, kernel_size: int | None = None, operators: Operators = IMAGE, *, head_dim: int | None = None
+    ):
+        head_dim = head_dim or min(dim, 32)
         if dim % head_dim:
             raise InputError(f"SelfAttention: dim {dim}, expected a multiple of head_dim {head_dim}")
         super().__init__(
@@ -203,33 +215,31 @@ Mixers = str | TokenMixer | Sequence[str | TokenMixer]
 """The argument `mixers` of networks: a name of `TOKEN_MIXERS` or a function, for all stages or one for each."""
 
 
-def _self_attention(dim: int, kernel_size: int, operators: Operators) -> SelfAttention:
-    """Attention with heads of 32 channels, or one head of fewer channels."""
-    return SelfAttention(dim, head_dim=min(dim, 32), operators=operators)
-
-
 TOKEN_MIXERS: dict[str, TokenMixer] = {
     "ffnified": FFNifiedAttention,
-    "attention": _self_attention,
+    "attention": SelfAttention,
     "depthwise": DepthwiseMixing,
     "convolution": Convolution,
     "pooling": Pooling,
-    "identity": lambda dim, kernel_size, operators: NoTokenMixing(dim, operators),
+    "identity": NoTokenMixing,
 }
 """The token mixers of every network by name. Add yours to use it by name, or pass the function itself."""
 
 
 def token_mixer(mixer: str | TokenMixer, dim: int, *, kernel_size: int, operators: Operators = IMAGE) -> nn.Module:
     """Build a token mixer from its name in `TOKEN_MIXERS` or from a function of (dim, kernel_size, operators)."""
-    if callable(mixer):
-        return mixer(dim, kernel_size, operators)
-    if not isinstance(mixer, str) or mixer not in TOKEN_MIXERS:
+    build = TOKEN_MIXERS.get(mixer) if isinstance(mixer, str) else mixer
+    if not callable(build) or isinstance(build, nn.Module):
         names = ", ".join(TOKEN_MIXERS)
+        given = f"{type(mixer).__name__}()" if isinstance(mixer, nn.Module) else repr(mixer)
         raise InputError(
-            f"mixer {mixer!r}, expected one of {names}, a function (dim, kernel_size, operators), or one of your own, "
-            "added to metamixer.TOKEN_MIXERS before"
+            f"mixer {given}, expected one of {names}, a function (dim, kernel_size, operators), or one of "
+            "your own, added to metamixer.TOKEN_MIXERS before"
         )
-    return TOKEN_MIXERS[mixer](dim, kernel_size, operators)
+    module = build(dim, kernel_size, operators)
+    if not isinstance(module, nn.Module):
+        raise InputError(f"mixer {mixer!r} returned {module!r}, expected an nn.Module")
+    return module
 
 
 def mixer_of_each(mixers: Mixers, stages: int) -> tuple[str | TokenMixer, ...]:
@@ -239,6 +249,13 @@ def mixer_of_each(mixers: Mixers, stages: int) -> tuple[str | TokenMixer, ...]:
     if len(mixers) != stages:
         raise InputError(f"mixers {list(mixers)}, expected one entry per stage, {stages} in all, or a single mixer")
     return tuple(mixers)
+
+
+def with_mixers(keywords: dict[str, Any]) -> dict[str, Any]:
+    """A network's keywords with `mixers` for its name in earlier versions, `mixer`; raises InputError for both."""
+    if {"mixer", "mixers"} <= keywords.keys():
+        raise InputError(f"mixer {keywords['mixer']!r}, mixers {keywords['mixers']!r}: expected only mixers")
+    return {"mixers" if name == "mixer" else name: value for name, value in keywords.items()}
 
 
 class Residual(nn.Module):
@@ -258,11 +275,7 @@ class Residual(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> nn.Module:
-        mixer, scale = fused(self.mixer), fused(self.scale)
-        if isinstance(scale, LayerScale) and output_layer(mixer) is not None:
-            mixer = copy.deepcopy(mixer)  # its parameters may be shared with the unfused mixer
-            scale_output(output_layer(mixer), scale.gamma)
-            scale = nn.Identity()
+        mixer, scale = fold_scale(fused(self.mixer), fused(self.scale))
         return with_children(self, mixer=mixer, scale=scale, drop_path=nn.Identity())
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -12,10 +14,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import InputError, first_line, shown
+from ..mixer import TOKEN_MIXERS
 from ..models import create_model
 from ..models.published_names import key_problems
 from ..models.registry import with_own_classifier
-from ..models.tasks import same_predictor
+from ..models.tasks import CLASSIFICATION, same_predictor, task_row
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
 from ..system.metadata import blocks, read_info, read_json
@@ -32,13 +35,16 @@ START = ("pretrained", "pretrained_strict", "checkpoint_path", "cache_dir")
 LARGER, SMALL = 8, 1_000_000
 """A network has more weights than its deploy form, and tables of its own, but no more than so many times and so many.
 """
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 CHECKPOINT_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 """Keys of the state of Lightning's `ModelCheckpoint`."""
+LOOKS_AT_VALUES = re.compile(r"Tensor\.item\(\) cannot be called on meta|can't convert meta device type tensor")
+"""How PyTorch's errors begin if a network looks at the values of its weights on the meta device."""
 
 
 def network_info(
     model: str,
-    model_args: dict[str, Any],
+    model_args: Mapping[str, Any],
     *,
     task: str,
     classes: list[str] | None = None,
@@ -47,7 +53,7 @@ def network_info(
     """The description of a network that a checkpoint stores besides the weights; plain values only."""
     return {
         "model": model,
-        "model_args": without_start(model_args),
+        "model_args": without_code("model_args", without_start(model_args)),
         "task": task,
         "classes": classes,
         "preprocessing": preprocessing,
@@ -60,6 +66,22 @@ def without_start(model_args: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords of a network and its backbone, except those that select initial weights."""
     kept = {key: value for key, value in model_args.items() if key not in START}
     return {key: without_start(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+
+
+def without_code(name: str, value: Any) -> Any:
+    """A network's keywords with the names of mixers for their functions; raises InputError for other functions."""
+    if isinstance(value, Mapping):
+        return {key: without_code(f"{name}.{key}", item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(without_code(name, item) for item in value)
+    if not callable(value):
+        return value
+    known = [mixer for mixer, function in TOKEN_MIXERS.items() if function is value]
+    if not known:
+        raise InputError(
+            f"{name} {value!r}, expected a name, such as one of metamixer.TOKEN_MIXERS: a checkpoint contains no code"
+        )
+    return known[0]
 
 
 def load_checkpoint(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -101,14 +123,23 @@ def _expect_size(model: str, arguments: Mapping[str, Any], state: Mapping[str, T
     elements = sum(tensor.numel() for tensor in state.values())
     if blocks(arguments) > len(state):
         raise InputError(f"{model} of {blocks(arguments)} blocks, expected at most {len(state)}, the file's tensors")
-    try:
-        with torch.device("meta"):
-            network = create_model(model, **arguments)
-    except NotImplementedError:  # a network of somebody's own that looks at its values while it is built
+    network = _without_values(model, arguments)
+    if network is None:
         return
     needed = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
     if needed > LARGER * elements + SMALL:
         raise InputError(f"{model} of {needed} weights by its keywords, expected about {elements}, as the file holds")
+
+
+def _without_values(model: str, arguments: Mapping[str, Any]) -> nn.Module | None:
+    """The network on the meta device; None if one of its mixers looks at its own values while it is built."""
+    try:
+        with torch.device("meta"):
+            return create_model(model, **arguments)
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        if not isinstance(error, NotImplementedError) and not LOOKS_AT_VALUES.match(str(error)):
+            raise
+        return None
 
 
 def expect_task(info: Mapping[str, Any], task: str, path: str | Path) -> None:
@@ -124,6 +155,28 @@ def save_network(network: nn.Module, info: dict[str, Any], path: str | Path) -> 
         part.write_bytes(
             save(state, metadata={"metamixer": json.dumps(info)})
         )  # save_file would make it readable by its owner only
+
+
+def save_checkpoint(
+    network: nn.Module,
+    path: str | Path,
+    *,
+    model: str,
+    model_args: Mapping[str, Any] = NOTHING,
+    task: str = CLASSIFICATION.name,
+    classes: list[str] | None = None,
+    preprocessing: dict | None = None,
+) -> None:
+    """Write a network, fused or not, to a .safetensors file, which `load_checkpoint` and the commands read.
+
+    model, model_args: name and keywords for `create_model`; task: of `models.tasks.TASKS`; classes: their names;
+    preprocessing: of images, as `Preprocessing.as_dict()` describes it.
+    """
+    if Path(path).suffix != ".safetensors":
+        raise InputError(f"path {str(path)!r}, expected a name that ends in .safetensors")
+    task = task_row(task, path).name
+    info = network_info(model, model_args, task=task, classes=classes, preprocessing=preprocessing)
+    save_network(network, {**info, "fused": getattr(network, "is_fused", False)}, path)
 
 
 def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> dict[str, Any]:
@@ -151,9 +204,8 @@ def is_trainable(state: Mapping[str, Tensor], info: Mapping[str, Any]) -> bool:
     """Whether the weights are those of the training form: fused ones are if there was nothing to fold."""
     if not info.get("fused"):
         return True
-    with torch.device("meta"):
-        network = create_model(info["model"], **without_start(info["model_args"]))
-    return _shapes(network.state_dict()) == _shapes(state)
+    network = _without_values(info["model"], without_start(info["model_args"]))
+    return network is not None and _shapes(network.state_dict()) == _shapes(state)
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:

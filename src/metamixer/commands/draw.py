@@ -19,7 +19,7 @@ def draw(
     Args:
         checkpoint: a checkpoint in its run folder, which also contains config.yaml and logs.
         out: the image file to write; default: sheet.png, or sheet_2.png if that exists.
-        block: the mixer block whose key and value kernels are drawn.
+        block: the mixer block whose depthwise kernels, such as keys and values, are drawn.
         json: file for the names of the checkpoint and the sheet as JSON; "-" for standard output, without other lines.
         overwrite: replace existing files.
     """

@@ -22,9 +22,10 @@ from .ffnet_ts import FFNetTS as FFNetTS
 from .ffnet_ts import FFNetTSZero as FFNetTSZero
 from .ffnet_ts import ffnet_ts as _ffnet_ts
 from .ffnet_ts import ffnet_ts_zero as _ffnet_ts_zero
+from .registry import add as _add
 from .registry import create_model as create_model
 from .registry import list_models as list_models
-from .registry import register as _register
+from .registry import register as register
 from .registry import register_timm as _register_timm
 from .segmentation import VARIANTS as _SEGMENTERS
 from .segmentation import SegmentationNetwork as SegmentationNetwork
@@ -40,16 +41,16 @@ from .tasks import ZERO_SHOT as _ZERO_SHOT
 for _name in _IMAGE_VARIANTS:
     _register_timm(_name)
 for _name in _DETECTORS:
-    _register(_name, _partial(_build_detector, _name), task=_DETECTION)
+    _add(_name, _partial(_build_detector, _name), task=_DETECTION)
 for _name in _SEGMENTERS:
-    _register(_name, _partial(_build_segmenter, _name), task=_SEGMENTATION)
+    _add(_name, _partial(_build_segmenter, _name), task=_SEGMENTATION)
 for _name in _SR_VARIANTS:
-    _register(_name, _partial(_build_ffnet_sr, _name), task=_SUPER_RESOLUTION)
+    _add(_name, _partial(_build_ffnet_sr, _name), task=_SUPER_RESOLUTION)
 for _name in _RESTORATION_VARIANTS:
-    _register(_name, _partial(_build_ffnet_restore, _name), task=_RESTORATION)
+    _add(_name, _partial(_build_ffnet_restore, _name), task=_RESTORATION)
 for _name in _PHOTOGRAPH_VARIANTS:
-    _register(_name, _partial(_build_ffnet_photograph, _name), task=_RESTORATION)
-_register("ffnet_ts", _ffnet_ts, task=_FORECASTING)
-_register("ffnet_ts_zero", _ffnet_ts_zero, task=_ZERO_SHOT)
+    _add(_name, _partial(_build_ffnet_photograph, _name), task=_RESTORATION)
+_add("ffnet_ts", _ffnet_ts, task=_FORECASTING)
+_add("ffnet_ts_zero", _ffnet_ts_zero, task=_ZERO_SHOT)
 for _name in _POINT_VARIANTS:
-    _register(_name, _partial(_build_ffnet_3d, _name), task=_POINTS)
+    _add(_name, _partial(_build_ffnet_3d, _name), task=_POINTS)

@@ -14,7 +14,7 @@ from timm.layers import calculate_drop_path_rates
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer
+from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer, with_mixers
 from ..ops import ConvNorm, Operators
 from ..ops.sparse import SparseVoxels
 from ..ops.voxels import ACTIVATIONS, VOXELS, MaxPool, Unpool
@@ -46,7 +46,7 @@ class FFNet3D(nn.Module):
         in_chans: features per voxel, such as color and normal.
         num_classes: 0 for the features alone.
         depths, dims: blocks and width of each encoder stage; each stage doubles the size of the voxels.
-        decoder_depths, decoder_dims: the same for the decoder, finest first; it has one stage less.
+        decoder_depths, decoder_dims: the same for the decoder, finest first; it has one stage less, or none.
         kernel_size: of the mixers' convolutions; stem_kernel_size: of the first.
         act: of the mixers, "gelu" (published for ScanNet) or "relu" (for S3DIS); the rest of the network has GELU.
         mixers: token mixer of each encoder stage and of the decoder stage of the same resolution, or one for all: a
@@ -72,14 +72,14 @@ class FFNet3D(nn.Module):
         dtype=None,
     ):
         super().__init__()
-        if not len(depths) == len(dims) == len(decoder_depths) + 1 == len(decoder_dims) + 1:
+        if not depths or not len(depths) == len(dims) == len(decoder_depths) + 1 == len(decoder_dims) + 1:
             raise InputError(
                 f"depths {depths}, dims {dims}, decoder_depths {decoder_depths}, decoder_dims {decoder_dims}: "
                 "expected one entry per stage in each, and one stage less in the decoder"
             )
         if act not in ACTIVATIONS:
             raise InputError(f"act {act!r}, expected one of {', '.join(ACTIVATIONS)}")
-        self.in_chans, self.num_classes, self.num_features = in_chans, num_classes, decoder_dims[0]
+        self.in_chans, self.num_classes, self.num_features = in_chans, num_classes, (*decoder_dims, *dims)[0]
         operators = VOXELS.on(device, dtype)
         in_mixers = replace(operators, act=ACTIVATIONS[act])
         mixers = mixer_of_each(mixers, len(depths))
@@ -103,16 +103,16 @@ class FFNet3D(nn.Module):
         self.downsamples = nn.ModuleList(_downsample(dim, wider, operators) for dim, wider in pairwise(dims))
         self.encoder = nn.ModuleList(blocks(i, dim, rates[i]) for i, dim in enumerate(dims))
         rates = calculate_drop_path_rates(drop_path_rate, list(decoder_depths), stagewise=True)
-        coarser = (*decoder_dims[1:], dims[-1])
+        coarser = (*decoder_dims, dims[-1])[1:]
         self.merges = nn.ModuleList(
             Merge(dim, skip, out_dim, operators)
             for dim, skip, out_dim in zip(coarser, dims[:-1], decoder_dims, strict=True)
         )
         self.decoder = nn.ModuleList(blocks(i, dim, rates[i][::-1]) for i, dim in enumerate(decoder_dims))
-        self.head = operators.conv(decoder_dims[0], num_classes, 1) if num_classes else nn.Identity()
+        self.head = operators.conv(self.num_features, num_classes, 1) if num_classes else nn.Identity()
 
     def forward_features(self, x: SparseVoxels) -> SparseVoxels:
-        """x: features (N, in_chans) -> (N, decoder_dims[0]) of the same voxels in the same order."""
+        """x: features (N, in_chans) -> (N, num_features) of the same voxels in the same order."""
         if x.features.shape[1] != self.in_chans:
             raise InputError(f"voxels of {x.features.shape[1]} features, expected {self.in_chans}, the network's")
         with torch.autocast(x.features.device.type, enabled=False):  # bfloat16 is too coarse for positions in meters
@@ -184,9 +184,7 @@ VARIANTS: dict[str, dict] = {
 
 
 def build_ffnet_3d(variant: str, **network) -> FFNet3D:
-    """A variant's keywords, overridden by the caller's. Files of version 0.1.0 have `mixer` for `mixers`."""
-    if "mixer" in network:
-        network["mixers"] = network.pop("mixer")
-    built = FFNet3D(**{**VARIANTS[variant], **network})
+    """A variant's keywords, overridden by the caller's. Earlier files have `mixer` for `mixers`."""
+    built = FFNet3D(**{**VARIANTS[variant], **with_mixers(network)})
     built.pretrained_cfg = {"architecture": variant, "classifier": "head"}
     return built

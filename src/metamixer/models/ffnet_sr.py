@@ -4,6 +4,7 @@ The body works at the size of the small image. Its result is enlarged by a pixel
 image. The restoration networks are the same with scale 1 and a body at half the image's size.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,13 +13,26 @@ from timm.layers import LayerNorm2d, get_norm_layer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
-from ..mixer import ConvNeXtFFN, MixerBlock, Mixers, Residual, SelfAttention, mixer_of_each, token_mixer
-from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, same_padding
+from ..errors import InputError, expect_odd
+from ..mixer import (
+    ConvNeXtFFN,
+    MetaMixer,
+    MixerBlock,
+    Mixers,
+    Residual,
+    SelfAttention,
+    mixer_of_each,
+    token_mixer,
+    with_mixers,
+)
+from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, output_layer, same_padding
+from .ffnet.parts import own_weights
 from .published_names import Names, rename_published, renamed
 
 SCALES = (2, 3, 4)
 RESTORATION_SCALES = (1, *SCALES)
+FARTHEST = 61
+"""Pixels, on each side, that a mixer of somebody's own may depend on: as many as those of a 123x123 kernel."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,8 @@ class FFNetSR(nn.Module):
         super().__init__()
         if scale not in RESTORATION_SCALES:
             raise InputError(f"scale {scale}, expected one of {', '.join(map(str, RESTORATION_SCALES))}")
+        expect_odd("token_kernel", token_kernel)
+        expect_odd("channel_kernel", channel_kernel)
         operators = operators_with(norm).on(device=device, dtype=dtype)
         (mixer,) = mixer_of_each(mixers, 1)
         self.scale = scale
@@ -182,11 +198,14 @@ def initialize_with_unit_variance(network: FFNetSR) -> None:
                 nn.init.zeros_(layer.bias)
     for branch in network.blocks.modules():
         if isinstance(branch, Residual):
-            [*_, last] = (layer for layer in branch.modules() if isinstance(layer, nn.Conv2d))
-            last.weight *= 0.17  # 1.7 for the activation before it, times a tenth
+            layers = [layer for layer in branch.modules() if isinstance(layer, nn.Conv2d)]
+            last = output_layer(branch.mixer) or next(reversed(layers), None)
+            if last is not None:
+                last.weight *= 0.17  # 1.7 for the activation before it, times a tenth
     network.stem.weight *= 4  # pixels in [0, 1] become 4 * (pixel - 0.5)
     network.stem.bias -= network.stem.weight.sum(dim=(1, 2, 3)) / 2
     network.head.weight *= 0.1
+    network.blocks.apply(own_weights)
 
 
 def check_small_image(x: Tensor, channels: int = 3, patch: int = 1) -> None:
@@ -199,21 +218,53 @@ def check_small_image(x: Tensor, channels: int = 3, patch: int = 1) -> None:
         raise InputError(f"image batch of shape {list(x.shape)}, expected height and width to be multiples of {patch}")
 
 
-def receptive_field(network: nn.Module) -> int:
+def receptive_field(network: nn.Module, dim: int | None = None) -> int:
     """Half the receptive field: how many pixels away, on each side, the small image still changes the result.
 
-    Raises InputError for a network that attends to the whole image.
+    It follows from the sizes of the layers, and is measured for a mixer of somebody's own; dim: its channels. Raises
+    InputError for a network that attends to the whole image.
     """
     if isinstance(network, FFNetSR):
-        return network.patch * sum(map(receptive_field, network.children())) + network.patch - 1
+        parts = (receptive_field(part, network.stem.out_channels) for part in network.children())
+        return network.patch * sum(parts) + network.patch - 1
     if isinstance(network, SelfAttention):
         raise InputError("mixer 'attention': every pixel depends on the whole image, expected convolutions")
+    if isinstance(network, Residual) and dim is not None and not is_packaged(network.mixer):
+        return measured_reach(network.mixer, dim)
     if isinstance(network, nn.Conv2d | nn.AvgPool2d):
         size = network.kernel_size
         return (size if isinstance(size, int) else max(size)) // 2
     reach = max if isinstance(network, ParallelConv) else sum
     parts = network.branches if isinstance(network, ParallelConv) else network.children()
-    return reach([receptive_field(part) for part in parts])
+    return reach([receptive_field(part, dim) for part in parts])
+
+
+def is_packaged(mixer: nn.Module) -> bool:
+    """Whether its layers follow one another and keep the size, as in every mixer of this package."""
+    return type(mixer).__module__ == MetaMixer.__module__ and type(mixer) is not MetaMixer
+
+
+@torch.no_grad()
+def measured_reach(mixer: nn.Module, dim: int) -> int:
+    """How many pixels away a pixel changes the result of a mixer: as far as a NaN spreads from a corner.
+
+    In float64, which has no fast convolutions that spread it farther. Raises InputError if that is more than FARTHEST,
+    or other for the next pixel, as on a coarser grid, which the tiles of an image don't share.
+    """
+    mixer, side = copy.deepcopy(mixer).cpu().double().eval(), FARTHEST + 3
+    spread = []
+    for place in (0, 1, side - 2, side - 1):
+        x = torch.zeros(1, dim, side, side, dtype=torch.float64)
+        x[:, :, place, place] = torch.nan
+        places = (mixer(x) + x).isnan().any(1).nonzero()[:, 1:]
+        spread.append(int((places.max() if place < 2 else places.min()) - place))
+    reach = max(map(abs, spread))
+    if reach > FARTHEST or spread[0] != spread[1] or spread[2] != spread[3]:
+        raise InputError(
+            f"mixer {type(mixer).__name__}: a pixel depends on pixels more than {FARTHEST} away, or on its place in "
+            "the image; expected convolutions of stride 1, so that an image can be cut into tiles"
+        )
+    return reach
 
 
 def channels_per_pixel(network: nn.Module) -> float:
@@ -239,12 +290,10 @@ RESTORATION_VARIANTS: dict[str, dict] = {"ffnet_restore": {"dim": 64, "depth": 1
 
 
 def build_ffnet_sr(variant: str, *, scale: int = 2, **network) -> FFNetSR:
-    """A variant by name; other keywords are those of `FFNetSR`. Files of version 0.1.0 have `mixer` for `mixers`."""
+    """A variant by name; other keywords are those of `FFNetSR`. Earlier files have `mixer` for `mixers`."""
     if scale not in SCALES:
         raise InputError(f"scale {scale}, expected one of {', '.join(map(str, SCALES))}")
-    if "mixer" in network:
-        network["mixers"] = network.pop("mixer")
-    model = FFNetSR(scale, **{**VARIANTS[variant], **network})
+    model = FFNetSR(scale, **{**VARIANTS[variant], **with_mixers(network)})
     model.pretrained_cfg = {"architecture": variant, "classifier": "head"}
     return model
 

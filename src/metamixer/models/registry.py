@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from ..errors import InputError, did_you_mean, first_line
 from ..system.weight_files import read_published
 from ..zoo.files import source_of
+from ..zoo.networks import NETWORKS
 from ..zoo.weights import WEIGHTS, Weights, find_weights
-from .tasks import CLASSIFICATION, TaskSpec
+from .tasks import CLASSIFICATION, TaskSpec, task_row
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 _TASKS: dict[str, TaskSpec] = {}
@@ -19,15 +20,26 @@ _TASKS: dict[str, TaskSpec] = {}
 EXPECTED_WEIGHTS = "expected one of `metamixer models` that has some, or pretrained false"
 
 
-def register(name: str, builder: Callable[..., nn.Module], *, task: TaskSpec) -> None:
-    """Register a network; `builder` takes its keywords."""
+def add(name: str, builder: Callable[..., nn.Module], *, task: TaskSpec) -> None:
+    """Add a network of this package; `builder` takes its keywords."""
     _BUILDERS[name] = builder
     _TASKS[name] = task
 
 
+def register(name: str, builder: Callable[..., nn.Module], *, task: TaskSpec | str = CLASSIFICATION) -> None:
+    """Register a network, so that `create_model`, trainings and checkpoints know its name.
+
+    builder: takes the network's keywords; task: a row of `models.tasks.TASKS` or its name. Raises InputError for a name
+    that timm or this package has; your own can be registered again.
+    """
+    if name in NETWORKS or timm.is_model(name) or "." in name:
+        raise InputError(f"name {name!r}, expected one without a dot that neither timm nor metamixer has")
+    add(name, builder, task=task_row(task, f"network {name!r}") if isinstance(task, str) else task)
+
+
 def register_timm(name: str) -> None:
-    """Register an image network that timm already knows."""
-    register(name, partial(timm.create_model, name), task=CLASSIFICATION)
+    """Add an image network of this package that timm already knows."""
+    add(name, partial(timm.create_model, name), task=CLASSIFICATION)
 
 
 def list_models(task: str | None = None) -> list[str]:
@@ -36,7 +48,7 @@ def list_models(task: str | None = None) -> list[str]:
 
 
 def task_of(name: str) -> TaskSpec:
-    """The task of a network of this package; raises KeyError for other names."""
+    """The task of a network of this package, or a registered one; raises KeyError for other names."""
     return _TASKS[name]
 
 

@@ -72,6 +72,14 @@ def is_depthwise_norm(module: nn.Module) -> bool:
     return plain and is_depthwise(module.conv) and module.conv.bias is None and keeps_statistics(module.norm)
 
 
+def is_parallel_depthwise_norm(module: ParallelConv) -> bool:
+    """Whether its branches are depthwise convolutions with norms, and the first has the largest kernel."""
+    if not all(map(is_depthwise_norm, module.branches)):
+        return False
+    first, *others = (branch.conv.kernel_size for branch in module.branches)
+    return all(small <= large for size in others for small, large in zip(size, first, strict=True))
+
+
 def as_images(x: Tensor) -> Tensor:
     """Series or weights (B, C, N) as images of one row (B, C, 1, N); images as they are."""
     return x.unsqueeze(2) if x.ndim == 3 else x
@@ -155,7 +163,7 @@ class DepthwiseConvNorm(ConvNorm):
         return merge_branches([self], x)
 
 
-@form_of(ParallelConv, lambda module: all(map(is_depthwise_norm, module.branches)))
+@form_of(ParallelConv, is_parallel_depthwise_norm)
 class ParallelDepthwiseNorm(ParallelConv):
     """Parallel depthwise convolutions with norms, as one convolution."""
 

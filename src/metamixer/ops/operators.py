@@ -9,6 +9,7 @@ with fewer operators. The module itself never changes; parts without anything to
 whose `reparameterize_model` calls `fuse()` wherever a module has one.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,18 +19,33 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from .folding import bias_of, centered, fused, identity_kernel, kernel_of, norm_as_affine, per_output, with_kernel
+from .folding import (
+    absorbs,
+    bias_of,
+    folds,
+    fused,
+    is_known,
+    kernel_of,
+    merged,
+    norm_as_affine,
+    output_layer,
+    per_output,
+    with_children,
+    with_kernel,
+)
 
 KernelSize = int | tuple[int, ...]
 
 
-def _half(kernel_size: int) -> tuple[KernelSize, ...]:
+def _half(kernel_size: KernelSize) -> tuple[KernelSize, ...]:
     """A 3x3 branch for a 7x7 (paper, section 3.3), an odd one of about half the size for larger kernels."""
-    return (kernel_size // 2 | 1,) if kernel_size >= 7 else ()
+    return (kernel_size // 2 | 1,) if isinstance(kernel_size, int) and kernel_size >= 7 else ()
 
 
-def _strips(kernel_size: int) -> tuple[KernelSize, ...]:
+def _strips(kernel_size: KernelSize) -> tuple[KernelSize, ...]:
     """1x9, 9x1 and 5x5 branches for a 9x9 (paper, semantic segmentation)."""
+    if not isinstance(kernel_size, int):
+        return ()
     strips = ((1, kernel_size), (kernel_size, 1))
     return (*strips, kernel_size - 4) if kernel_size > 3 else strips
 
@@ -44,6 +60,22 @@ class LayerScale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, ...) -> the same shape."""
         return x * self.gamma
+
+
+@torch.no_grad()
+def fold_scale(module: nn.Module, scale: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """(module, scale) of scale(module(x)), with a layer scale folded into the module's output layer if it has one.
+
+    A layer that the module uses twice, such as one convolution as key and as value, can't take up the scale.
+    """
+    layer = output_layer(module)
+    uses = sum(part is layer for _, part in module.named_modules(remove_duplicate=False))
+    if not isinstance(scale, LayerScale) or not is_known(scale) or uses != 1:
+        return module, scale
+    kernel, gamma = kernel_of(layer), scale.gamma.double().flatten()
+    bias = None if layer.bias is None else gamma * layer.bias.double()
+    scaled = with_kernel(layer, per_output(gamma, kernel) * kernel, bias)
+    return copy.deepcopy(module, {id(layer): scaled}), nn.Identity()  # a copy with the scaled layer in its place
 
 
 class Positions(nn.Module):
@@ -71,15 +103,17 @@ class Operators:
 
     Attributes:
         conv: `(in, out, kernel_size, stride, padding, groups=, bias=)`.
-        norm: `(channels)`.
+        norm: `(channels)`; data is (B, channels, ...), `SparseVoxels`, or (B, variables * channels, N) in FFNet-TS.
         pool: average pooling `(kernel_size, stride, padding, count_include_pad=)`.
         act: `()`, the activation.
         drop_path: `(probability)`, stochastic depth.
-        layer_scale: `(channels, init_value)`.
+        scale: `(channels, init_value, spatial_dims=)`, a layer scale.
         tokens: `()`, a layer that turns data into the tokens of attention, and its method `restore` back.
         elementwise: `(layer)`, a PyTorch layer that treats each value alone, such as nn.SiLU(), for this data.
-        spatial_dims: dimensions after the channels.
+        spatial_dims: dimensions after the channels; 0 for voxels, whose features are (N, C).
         parallel_kernels: the kernel sizes of the branches that train in parallel with a k-wide depthwise convolution.
+
+    For `on`, conv, norm and scale also take `device=` and `dtype=`.
     """
 
     conv: Callable[..., nn.Module]
@@ -87,19 +121,23 @@ class Operators:
     pool: Callable[..., nn.Module]
     act: Callable[[], nn.Module] = nn.GELU
     drop_path: Callable[[float], nn.Module] = DropPath
-    layer_scale: Callable[..., nn.Module] = LayerScale
+    scale: Callable[..., nn.Module] = LayerScale
     tokens: Callable[[], nn.Module] = Positions
     elementwise: Callable[[nn.Module], nn.Module] = lambda layer: layer
     spatial_dims: int = 2
-    parallel_kernels: Callable[[int], tuple[KernelSize, ...]] = _half
+    parallel_kernels: Callable[[KernelSize], tuple[KernelSize, ...]] = _half
 
-    parametrized: ClassVar[tuple[str, ...]] = ("conv", "norm", "layer_scale")
+    parametrized: ClassVar[tuple[str, ...]] = ("conv", "norm", "scale")
     """The layers with parameters, which have a device and a dtype."""
 
     def on(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Operators":
         """The same layers, created on `device` as `dtype`."""
         factory = {"device": device, "dtype": dtype}
         return replace(self, **{name: partial(getattr(self, name), **factory) for name in self.parametrized})
+
+    def layer_scale(self, dim: int, init_value: float) -> nn.Module:
+        """A learnable factor for each channel."""
+        return self.scale(dim, init_value, spatial_dims=self.spatial_dims)
 
     def conv_norm(
         self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1, groups: int = 1
@@ -112,13 +150,13 @@ class Operators:
         """A norm followed by a pointwise convolution."""
         return NormConv(self.norm(dim), self.conv(dim, out_dim, 1, bias=False))
 
-    def depthwise(self, dim: int, kernel_size: int) -> nn.Module:
+    def depthwise(self, dim: int, kernel_size: KernelSize) -> nn.Module:
         """One filter per channel: parallel branches with norms for a large kernel, else one convolution with bias."""
         if self.parallel_kernels(kernel_size):
             return self.depthwise_norm(dim, dim, kernel_size)
         return self.conv(dim, dim, kernel_size, 1, same_padding(kernel_size), groups=dim)
 
-    def depthwise_norm(self, dim: int, out_dim: int, kernel_size: int, *, stride: int = 1) -> nn.Module:
+    def depthwise_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1) -> nn.Module:
         """One filter per channel (or `out_dim / dim`), then a norm; with parallel branches for a large kernel."""
         sizes = (kernel_size, *self.parallel_kernels(kernel_size))
         branches = [self.conv_norm(dim, out_dim, size, stride=stride, groups=dim) for size in sizes]
@@ -128,11 +166,11 @@ class Operators:
         """The pointwise query of a token mixer."""
         return self.conv_norm(dim, dim, 1)
 
-    def spatial(self, dim: int, kernel_size: int) -> nn.Module:
+    def spatial(self, dim: int, kernel_size: KernelSize) -> nn.Module:
         """The spatial convolution of this data, a token mixer's keys or values; depthwise by default."""
         return self.depthwise(dim, kernel_size)
 
-    def spatial_norm(self, dim: int, kernel_size: int) -> nn.Module:
+    def spatial_norm(self, dim: int, kernel_size: KernelSize) -> nn.Module:
         """The spatial convolution with its norm, a channel mixer's query."""
         return self.depthwise_norm(dim, dim, kernel_size)
 
@@ -146,7 +184,7 @@ IMAGE_WITH_STRIPS = replace(IMAGE, parallel_kernels=_strips)
 class ConvNorm(nn.Module):
     """norm(drop(conv(x))), where conv may have parallel branches; fuses into one convolution with bias.
 
-    A norm without running statistics, such as a root-mean-square norm, stays as it is.
+    A norm that isn't a plain batch norm with running statistics stays as it is.
     """
 
     def __init__(self, conv: nn.Module, norm: nn.Module, *, drop: nn.Module | None = None):
@@ -162,8 +200,8 @@ class ConvNorm(nn.Module):
     @torch.no_grad()
     def fuse(self) -> nn.Module:
         conv = fused(self.conv)
-        if not hasattr(self.norm, "running_mean"):
-            return ConvNorm(conv, self.norm)
+        if not (folds(self.norm) and absorbs(conv)):
+            return with_children(self, conv=conv, drop=nn.Identity(), norm=fused(self.norm))
         scale, shift = norm_as_affine(self.norm)
         kernel = kernel_of(conv)
         return with_kernel(conv, per_output(scale, kernel) * kernel, shift + scale * bias_of(conv))
@@ -172,7 +210,7 @@ class ConvNorm(nn.Module):
 class NormConv(nn.Module):
     """conv(norm(x)) with a convolution without padding, the only kind into which a preceding norm folds exactly.
 
-    A norm without running statistics, such as LayerNorm, stays as it is.
+    A norm that isn't a plain batch norm with running statistics, such as LayerNorm, stays as it is.
     """
 
     def __init__(self, norm: nn.Module, conv: nn.Module):
@@ -192,7 +230,7 @@ class NormConv(nn.Module):
     def fuse(self) -> nn.Module:
         if isinstance(self.norm, nn.Identity):
             return self.conv
-        if not hasattr(self.norm, "running_mean"):
+        if not (folds(self.norm) and absorbs(self.conv)):
             return self
         scale, shift = (vector.unflatten(0, (self.conv.groups, 1, -1)) for vector in norm_as_affine(self.norm))
         kernel = kernel_of(self.conv)
@@ -204,8 +242,8 @@ class NormConv(nn.Module):
 class ParallelConv(nn.Module):
     """The sum of branches over the same input; fuses into one convolution.
 
-    Branches are convolutions, ConvNorms, NormConvs or an identity. Their kernels may differ in size and shape (7x7 and
-    3x3; 9x9, 1x9 and 9x1); the first is the largest.
+    Branches are convolutions, ConvNorms, NormConvs or an identity. Their kernels may differ in size, shape and dilation
+    (7x7 and 3x3; 9x9, 1x9 and 9x1), and have more groups than the largest. Any other branch stays beside it.
     """
 
     def __init__(self, *branches: nn.Module):
@@ -222,15 +260,8 @@ class ParallelConv(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> nn.Module:
-        first, *others = [fused(branch) for branch in self.branches]
-        kernel, bias = kernel_of(first), bias_of(first)
-        for conv in others:
-            if isinstance(conv, nn.Identity):
-                kernel = kernel + identity_kernel(kernel, groups=first.groups)
-            else:
-                kernel = kernel + centered(kernel_of(conv), kernel.shape[2:])
-                bias = bias + bias_of(conv)
-        return with_kernel(first, kernel, bias)
+        first, *others = merged([fused(branch) for branch in self.branches])
+        return ParallelConv(first, *others) if others else first
 
 
 def same_padding(kernel_size: KernelSize) -> KernelSize:

@@ -8,7 +8,6 @@ few windows at a time.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .operators import LayerScale, Operators
+from .operators import Operators
 
 TOEPLITZ_GAIN = 512
 """Use a Toeplitz product if N * N is at most this times k; measured on two AVX-512 cores, N 24 to 384, k 5 to 51."""
@@ -57,7 +56,7 @@ class BatchNorm1d(nn.BatchNorm1d):
         return from_channels(super().forward(by_channels(x)[None])[0], x)
 
 
-SERIES = Operators(Conv1d, BatchNorm1d, nn.AvgPool1d, layer_scale=partial(LayerScale, spatial_dims=1), spatial_dims=1)
+SERIES = Operators(Conv1d, BatchNorm1d, nn.AvgPool1d, spatial_dims=1)
 
 
 class SharedNorm(nn.BatchNorm1d):
@@ -78,9 +77,10 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: any shape -> the same shape."""
-        if not (self.training and 0 < self.p < 1 and runs_eagerly_on_cpu(x)):
+        keep = 1 - self.p
+        if not (self.training and 0 < round(keep * 2**16) < 2**16 and runs_eagerly_on_cpu(x)):
             return super().forward(x)
-        return x * (random_mask(x, keep=1 - self.p) * (1 / (1 - self.p)))
+        return x * (random_mask(x, keep=keep).to(x.dtype) * (1 / keep))
 
 
 class SwapAxes(nn.Module):
@@ -123,8 +123,8 @@ def by_channels(x: Tensor) -> Tensor:
 
 
 def from_channels(rows: Tensor, like: Tensor) -> Tensor:
-    """(C, B * N) -> (B, C, N), with B from `like`."""
-    return rows.unflatten(1, (like.shape[0], -1)).transpose(0, 1)
+    """(C, B * N) -> (B, C, N), with N from `like`."""
+    return rows.unflatten(1, (-1, like.shape[2])).transpose(0, 1)
 
 
 def grouped_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -155,7 +155,10 @@ def toeplitz(kernels: Tensor, length: int) -> Tensor:
 
 
 def random_mask(x: Tensor, *, keep: float) -> Tensor:
-    """True with probability `keep`, in the layout of x, from 16 random bits each, seeded by PyTorch's generator."""
+    """True with probability `keep`, in the layout of x, from 16 random bits each, seeded by PyTorch's generator.
+
+    keep: rounded to a multiple of 2**-16, which is neither 0 nor 1.
+    """
     generator = np.random.Generator(np.random.SFC64(torch.randint(2**62, ()).item()))
     numbers = generator.integers(0, 2**64, (x.numel() + 3) // 4, dtype=np.uint64).view(np.int16)
     mask = torch.from_numpy(numbers)[: x.numel()] < round(keep * 2**16) - 2**15

@@ -148,8 +148,9 @@ class VoxelGrid:
         return self._windows[side]
 
     def to(self, device: torch.device | str) -> "VoxelGrid":
-        """The same voxels on another device."""
-        return VoxelGrid(self.coordinates.to(device), self.batch.to(device))
+        """The same voxels on a device; itself, with what is cached, if they are there."""
+        coordinates = self.coordinates.to(device=device)
+        return self if coordinates is self.coordinates else VoxelGrid(coordinates, self.batch.to(device=device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,22 +183,34 @@ class SparseVoxels:
     def __len__(self) -> int:
         return len(self.features)
 
-    def __add__(self, other: "SparseVoxels") -> "SparseVoxels":
-        return self.with_features(self.features + self._same_grid(other, "sum"))
+    def __add__(self, other: "SparseVoxels | Tensor | float") -> "SparseVoxels":
+        return self.with_features(self.features + self._features_of(other, "sum"))
 
-    def __mul__(self, other: "SparseVoxels") -> "SparseVoxels":
-        return self.with_features(self.features * self._same_grid(other, "product"))
+    def __sub__(self, other: "SparseVoxels | Tensor | float") -> "SparseVoxels":
+        return self.with_features(self.features - self._features_of(other, "difference"))
 
-    def _same_grid(self, other: "SparseVoxels", name: str) -> Tensor:
+    def __mul__(self, other: "SparseVoxels | Tensor | float") -> "SparseVoxels":
+        return self.with_features(self.features * self._features_of(other, "product"))
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __rsub__(self, other: Tensor | float) -> "SparseVoxels":
+        return self.with_features(other - self.features)
+
+    def _features_of(self, other: "SparseVoxels | Tensor | float", name: str) -> Tensor | float:
+        """The features of voxels of the same grid; a number, or a tensor of one for each channel, is itself."""
+        if not isinstance(other, SparseVoxels):
+            return other
         if other.grid is not self.grid:
             raise InputError(
                 f"a {name} of {len(self)} and {len(other)} voxels of different grids, expected the same grid"
             )
         return other.features
 
-    def to(self, device: torch.device | str) -> "SparseVoxels":
-        """The same on another device."""
-        return SparseVoxels(self.features.to(device), self.grid.to(device))
+    def to(self, *args, **kwargs) -> "SparseVoxels":
+        """The features as `Tensor.to` makes them, such as `to("cuda")` or `to(torch.bfloat16)`, with their voxels."""
+        features = self.features.to(*args, **kwargs)
+        return SparseVoxels(features, self.grid.to(features.device))
 
 
 def check_voxels(coordinates: Tensor, batch: Tensor) -> None:

@@ -25,6 +25,8 @@ class SubmanifoldConv3d(nn.Module):
     of PyTorch's convolutions, but the size is always kept: stride is 1 and padding is half the kernel.
     """
 
+    stride, dilation, padding_mode = (1, 1, 1), (1, 1, 1), "zeros"
+
     def __init__(
         self,
         in_channels: int,
@@ -75,9 +77,6 @@ class SubmanifoldConv3d(nn.Module):
     def stored(self, kernel: Tensor) -> Tensor:
         """(out, in / groups, k, k, k) -> the layout of the weight."""
         return kernel.movedim(1, -1).reshape(self.weight.shape)
-
-    def output_layer(self) -> nn.Module:
-        return self
 
     def extra_repr(self) -> str:
         sizes = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
@@ -137,9 +136,6 @@ class DropPath(_OnFeatures, operators.DropPath):
 
 class VoxelScale(_OnFeatures, LayerScale):
     """A learnable factor for each channel."""
-
-    def __init__(self, dim: int, init_value: float, *, device=None, dtype=None):
-        super().__init__(dim, init_value, spatial_dims=0, device=device, dtype=dtype)
 
 
 class AveragePool(nn.Module):
@@ -228,9 +224,9 @@ VOXELS = VoxelOperators(
     AveragePool,
     act=GELU,
     drop_path=DropPath,
-    layer_scale=VoxelScale,
+    scale=VoxelScale,
     tokens=WindowTokens,
     elementwise=OnFeatures,
-    spatial_dims=3,
+    spatial_dims=0,
 )
 """Sparse voxels as the data of a network; the batch norms are the published ones."""

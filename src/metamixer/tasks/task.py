@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..checkpoints.ours import keep_paths_within, load_initial, network_info
+from ..checkpoints.ours import keep_paths_within, load_initial, network_info, without_code
 from ..data.loading import seed_generators, seed_of
 from ..errors import DivergenceError, InputError
 from ..models import create_model
@@ -86,7 +86,7 @@ class Task(L.LightningModule, ABC):
     ):
         super().__init__()
         self.model_name = model
-        self.model_args = dict(model_args)
+        self.model_args = without_code("model_args", model_args)
         self.optimization = optimization
         self.network = use_matrices(create_model(model, **{**self.model_args, **start}))
         self.network.to(memory_format=self.layout)

@@ -1,6 +1,7 @@
 """Plots of a training run: predictions, training curve, kernels."""
 
 import csv
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ..checkpoints.ours import expect_task, load_checkpoint
 from ..data import import_all
 from ..data.preprocessing import Preprocessing
 from ..drawing.figures import check_figure_name, new_figure, save_figure
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from ..models.tasks import CLASSIFICATION
 from ..ops.fusion import fuse
 from ..system.yaml_files import read_yaml
@@ -28,7 +29,10 @@ KERNELS = 24
 
 
 def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0") -> None:
-    """Draw a training run: predictions on test images, training curve, key and value kernels of a mixer."""
+    """Draw a training run: predictions on test images, training curve, depthwise kernels of a block's token mixer.
+
+    Warns of a mixer without such kernels, and leaves out their part.
+    """
     check_figure_name(out)
     network, info = load_checkpoint(checkpoint)
     expect_task(info, CLASSIFICATION.name, checkpoint)
@@ -37,13 +41,18 @@ def draw_sheet(checkpoint: Path, out: Path, *, block: str = "stages.2.blocks.0")
     probabilities = predict_probabilities(network, images)
     kernels = mixer_kernels(network, block)
 
-    figure = new_figure(figsize=(12, 14), layout="constrained")
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=(4.2, 3.4, 3.6))
+    heights = (4.2, 3.4, 3.6)[: 3 if kernels else 2]
+    figure = new_figure(figsize=(12, 1.25 * sum(heights)), layout="constrained")
+    top, middle, *bottom = figure.subfigures(len(heights), 1, height_ratios=heights)
     names = info["classes"] or [str(index) for index in range(probabilities.shape[1])]
     preprocessing = Preprocessing.from_dict(info["preprocessing"])
     draw_predictions(top, denormalise(images, preprocessing), labels, probabilities, names)
     draw_curve(middle, read_metrics(checkpoint.parent))
-    draw_kernels(bottom, kernels, title=f"{info['model']}: keys and values of {block}, fused")
+    if kernels:
+        draw_kernels(bottom[0], kernels, title=f"{info['model']}: kernels of {block}, fused")
+    else:
+        message = f"block {block!r} has no depthwise convolutions, which are drawn as kernels: left out"
+        warnings.warn(message, InputWarning, stacklevel=2)
     save_figure(figure, out)
 
 
@@ -88,14 +97,17 @@ def predict_probabilities(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def mixer_kernels(network: nn.Module, block: str) -> dict[str, Tensor]:
-    """Key and value kernels (C, k, k) of a block's token mixer, fused."""
+    """Kernels (C, k, k) of the depthwise convolutions of a block's token mixer by their names, fused."""
     try:
         mixer = fuse(network).get_submodule(block).token_mixer.mixer
-        return {"key": mixer.key.weight[:, 0].detach(), "value": mixer.value.weight[:, 0].detach()}
     except AttributeError:
-        raise InputError(
-            f"block {block!r} has no convolutions as keys and values, expected one such as stages.2.blocks.0"
-        ) from None
+        raise InputError(f"block {block!r}: no such block, expected one such as stages.2.blocks.0") from None
+    layers = {name: layer for name, layer in mixer.named_modules() if isinstance(layer, nn.Conv2d)}
+    return {
+        name: layer.weight[:, 0].detach()
+        for name, layer in layers.items()
+        if layer.groups == layer.in_channels > 1 and max(layer.kernel_size) > 1
+    }
 
 
 def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:

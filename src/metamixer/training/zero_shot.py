@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ..checkpoints.ours import load_checkpoint, network_info, save_network
 from ..data.series.synthetic import SeriesBatch, synthetic_batch
 from ..errors import DIVERGED, USAGE_ERROR, DivergenceError, InputError, above_zero, at_least, naming, printable
-from ..models.ffnet_ts.zero import FFNetTSZero, quantile_loss
+from ..models.ffnet_ts.zero import ffnet_ts_zero, quantile_loss
 from ..models.tasks import ZERO_SHOT
 from ..system.device import find_device
 from ..system.metadata import STRICT, Keywords, Positive, read_as
@@ -69,7 +69,7 @@ class ZeroShotTraining:
     def __init__(self, recipe: Recipe, folder: Path, *, device: str = "cpu", start: Path | None = None):
         self.recipe, self.folder, self.device = recipe, folder, find_device(device)
         torch.manual_seed(recipe.seed)
-        self.network = FFNetTSZero(**recipe.network).to(self.device)
+        self.network = ffnet_ts_zero(**recipe.network).to(self.device)
         if start:
             with naming(start):
                 self.network.load_state_dict(load_checkpoint(start)[0].state_dict())
@@ -164,7 +164,7 @@ class ZeroShotTraining:
             "seconds": self.seconds,
         }
         write_torch_file(state, self.checkpoint)
-        network = FFNetTSZero(**self.recipe.network)
+        network = ffnet_ts_zero(**self.recipe.network)
         network.load_state_dict(self.averaged)
         seen = {
             "recipe": asdict(self.recipe),
@@ -172,9 +172,7 @@ class ZeroShotTraining:
             "minutes": round(self.seconds / 60, 1),
             "device": self.device.type,
         }
-        info = network_info(
-            "ffnet_ts_zero", dict(self.recipe.network), task=ZERO_SHOT.name, preprocessing={"training": seen}
-        )
+        info = network_info("ffnet_ts_zero", network.settings, task=ZERO_SHOT.name, preprocessing={"training": seen})
         save_network(network.half(), info, self.folder / "weights.safetensors")
 
     def _resume(self) -> None:
@@ -218,7 +216,7 @@ def read_recipe(path: Path) -> Recipe:
     """A recipe from a file; raises InputError that names the file and the setting."""
     recipe = read_as(Recipe, read_yaml(path, expected="a recipe"), f"{path}: recipe")
     with naming(f"{path}: recipe.network"), torch.device("meta"):
-        FFNetTSZero(**recipe.network)
+        ffnet_ts_zero(**recipe.network)
     return recipe
 
 

@@ -13,7 +13,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
-from ...errors import InputError
+from ...errors import InputError, expect_odd
 from ...mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer
 from ...ops import IMAGE
 from ...zoo.files import source_of
@@ -31,7 +31,7 @@ class FFNet(nn.Module):
     """The image network.
 
     Args:
-        depths, dims: blocks and width of each stage.
+        depths, dims: blocks and width of each stage; except in `ffnet_seg`, a width is a multiple of the one before.
         token_kernels, channel_kernels: kernel size of the token and the channel mixer in each stage; kernels of 7 and
             more train with a parallel branch of half the size.
         mixers: token mixer of each stage, or one for all: a name of `metamixer.TOKEN_MIXERS` or a function
@@ -67,11 +67,13 @@ class FFNet(nn.Module):
         factory = {"device": device, "dtype": dtype}
         operators, token_operators = IMAGE.on(**factory), parts.token_operators.on(**factory)
         mixers = mixer_of_each(mixers, len(depths))
-        if not len(depths) == len(dims) == len(token_kernels) == len(channel_kernels):
+        if not depths or not len(depths) == len(dims) == len(token_kernels) == len(channel_kernels):
             raise InputError(
                 f"depths {depths}, dims {dims}, token_kernels {token_kernels}, channel_kernels {channel_kernels}: "
                 "expected one entry per stage in each"
             )
+        expect_odd("token_kernels", *token_kernels)
+        expect_odd("channel_kernels", *channel_kernels)
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
@@ -263,6 +265,7 @@ def build_ffnet(
         if pretrained_cfg is None and (known := weights_of(variant)):
             pretrained_cfg = known[0].name.partition(".")[2]
         pretrained_cfg_overlay = overlay_with_weights(variant, pretrained_cfg, pretrained_cfg_overlay)
+    settings = {**VARIANTS[variant], **kwargs}
     network = build_model_with_cfg(
         FFNet,
         variant,
@@ -270,8 +273,8 @@ def build_ffnet(
         pretrained_cfg=pretrained_cfg,
         pretrained_cfg_overlay=pretrained_cfg_overlay,
         pretrained_filter_fn=checkpoint_filter_fn,
-        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
-        **{**VARIANTS[variant], **kwargs},
+        feature_cfg={"out_indices": tuple(range(len(settings["depths"]))), "feature_cls": "getter"},
+        **settings,
     )
     return forget_weights(network)
 

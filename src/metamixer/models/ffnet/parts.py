@@ -1,12 +1,14 @@
 """The parts of an image network: stage, stems, downsampling, heads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from timm.layers import SelectAdaptivePool2d, trunc_normal_
-from timm.models import checkpoint_seq
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ...errors import InputError
 from ...ops import (
@@ -14,6 +16,7 @@ from ...ops import (
     IMAGE_WITH_STRIPS,
     Operators,
     ParallelConv,
+    folds,
     kernel_of,
     norm_as_affine,
     with_children,
@@ -52,8 +55,34 @@ class Stage(nn.Module):
         """x: (B, C, H, W) -> (B, C', H', W')."""
         x = self.downsample(x)
         if self.grad_checkpointing and not torch.jit.is_scripting():
-            return checkpoint_seq(self.blocks, x)
+            return checkpointed(self.blocks, x)
         return self.blocks(x)
+
+
+def checkpointed(blocks: nn.Sequential, x: Tensor) -> Tensor:
+    """The result of blocks that are computed again in the backward pass, which updates no statistics of norms."""
+    for block in blocks:
+        contexts = {} if torch.compiler.is_compiling() else {"context_fn": partial(_once_and_again, block)}
+        x = checkpoint(block, x, use_reentrant=False, **contexts)
+    return x
+
+
+def _once_and_again(block: nn.Module) -> tuple:
+    """What surrounds the first computation of a block, and the second."""
+    return nullcontext(), buffers_copied(block)
+
+
+@contextmanager
+def buffers_copied(module: nn.Module) -> Iterator[None]:
+    """A module changes copies of its buffers, such as the running statistics of norms."""
+    parts = [(part, part._buffers) for part in module.modules()]
+    for part, buffers in parts:
+        part._buffers = {name: None if value is None else value.clone() for name, value in buffers.items()}
+    try:
+        yield
+    finally:
+        for part, buffers in parts:
+            part._buffers = buffers
 
 
 class Head(nn.Module):
@@ -81,7 +110,7 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> nn.Module:
-        if not (isinstance(self.norm, nn.BatchNorm2d) and isinstance(self.fc, nn.Linear)):
+        if not (folds(self.norm) and isinstance(self.fc, nn.Linear)):
             return self
         scale, shift = norm_as_affine(self.norm)
         weight = kernel_of(self.fc)
@@ -142,6 +171,8 @@ def make_deep_stem(in_chans: int, stem_dim: int, dim: int, operators: Operators)
 
 def make_downsample(dim: int, out_dim: int, operators: Operators) -> nn.Module:
     """Halve the size: a 7x7 depthwise convolution to the new width, then x + conv(norm(x))."""
+    if out_dim % dim:
+        raise InputError(f"dims with {out_dim} after {dim}, expected a multiple of {dim}")
     return nn.Sequential(
         operators.depthwise_norm(dim, out_dim, 7, stride=2),
         ParallelConv(operators.norm_conv(out_dim, out_dim), nn.Identity()),
@@ -184,8 +215,18 @@ def make_pool(global_pool: str) -> nn.Module:
 
 
 def init_weights(module: nn.Module) -> None:
-    """Initialize weights from a normal distribution of std 0.02 and biases with zero, as published."""
+    """Initialize weights from a normal distribution of std 0.02 and biases with zero, as published.
+
+    A layer or mixer of somebody's own is then initialized by its method `init_weights()`, if it has one.
+    """
     if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:  # drawing takes long and has no effect
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+    own_weights(module)
+
+
+def own_weights(module: nn.Module) -> None:
+    """Call a module's own initialization, if it has one."""
+    if hasattr(module, "init_weights"):
+        module.init_weights()

@@ -11,8 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ...errors import InputError
 from ...mixer import MetaMixer
-from ...ops import SERIES, ConvNorm, KernelSize, LayerScale, Operators, Positions
+from ...ops import SERIES, ConvNorm, KernelSize, Operators, Positions
 from ...ops.series import Dropout, SharedNorm, SwapAxes, by_windows
 
 
@@ -35,29 +36,26 @@ class VariableOperators(Operators):
 
     def on(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Operators:
         """The same layers, created on `device` as `dtype`."""
-        made = variable_operators(
-            self.variables,
-            drop_rates=self.drop_rates,
-            parallel_kernels=self.parallel_kernels,
-            device=device,
-            dtype=dtype,
-        )
-        return replace(made, act=self.act, drop_path=self.drop_path)
+        return replace(super().on(device, dtype), channels=self.channels.on(device, dtype))
+
+    def layer_scale(self, dim: int, init_value: float) -> nn.Module:
+        """A learnable factor for each channel of each variable."""
+        return super().layer_scale(self.variables * dim, init_value)
 
     def projection(self, dim: int) -> nn.Module:
         """A feed-forward network over variables, then dims."""
         return VariableFFN(dim, self)
 
-    def depthwise(self, dim: int, kernel_size: int) -> nn.Module:
+    def depthwise(self, dim: int, kernel_size: KernelSize) -> nn.Module:
         """One filter per channel of each variable."""
         return self.channels.depthwise(self.variables * dim, kernel_size)
 
-    def depthwise_norm(self, dim: int, out_dim: int, kernel_size: int, *, stride: int = 1) -> nn.Module:
+    def depthwise_norm(self, dim: int, out_dim: int, kernel_size: KernelSize, *, stride: int = 1) -> nn.Module:
         """One filter per channel of each variable, with its own norm, unlike the other norms."""
         dims = (self.variables * dim, self.variables * out_dim)
         return self.channels.depthwise_norm(*dims, kernel_size, stride=stride)
 
-    def spatial_norm(self, dim: int, kernel_size: int) -> nn.Module:
+    def spatial_norm(self, dim: int, kernel_size: KernelSize) -> nn.Module:
         """A depthwise convolution with its norms, then a norm that the variables share."""
         return ConvNorm(self.depthwise_norm(dim, dim, kernel_size), self.norm(dim))
 
@@ -66,25 +64,22 @@ def variable_operators(
     variables: int,
     *,
     drop_rates: Sequence[float] = (0.0, 0.0),
-    parallel_kernels: Callable[[int], tuple[KernelSize, ...]] = lambda _: (),
+    parallel_kernels: Callable[[KernelSize], tuple[KernelSize, ...]] = lambda _: (),
     device=None,
     dtype=None,
 ) -> VariableOperators:
     """The layers of `variables` series, created on `device` as `dtype`."""
     channels = replace(SERIES, parallel_kernels=parallel_kernels).on(device, dtype)
 
-    def conv(dim, out_dim, kernel_size, stride=1, padding=0, *, groups=1, bias=True) -> nn.Module:
+    def conv(dim, out_dim, kernel_size, stride=1, padding=0, *, groups=1, bias=True, **factory) -> nn.Module:
         dims = (variables * dim, variables * out_dim)
-        return channels.conv(*dims, kernel_size, stride, padding, groups=variables * groups, bias=bias)
-
-    def layer_scale(dim: int, init_value: float) -> LayerScale:
-        return channels.layer_scale(variables * dim, init_value)
+        return channels.conv(*dims, kernel_size, stride, padding, groups=variables * groups, bias=bias, **factory)
 
     return VariableOperators(
         conv,
         partial(SharedNorm, variables=variables, device=device, dtype=dtype),
         channels.pool,
-        layer_scale=layer_scale,
+        scale=channels.scale,
         tokens=partial(PatchesOfVariables, variables),
         spatial_dims=1,
         parallel_kernels=parallel_kernels,
@@ -126,9 +121,13 @@ class VariableFFN(MetaMixer):
 class SeriesFFN(MetaMixer):
     """Channel mixer: the query is a long convolution, keys go across dims, values across variables."""
 
-    def __init__(self, dim: int, kernel_size: int, operators: VariableOperators, *, expansion_ratio: int):
+    def __init__(self, dim: int, kernel_size: int, operators: VariableOperators, *, expansion_ratio: float):
         variables, (drop_hidden, drop_output) = operators.variables, operators.drop_rates
-        channels, hidden_dim = variables * dim, dim * expansion_ratio
+        if expansion_ratio < 1 or expansion_ratio % 1:
+            raise InputError(
+                f"expansion_ratio {expansion_ratio}, expected a whole number: a group of values has one dim"
+            )
+        channels, hidden_dim = variables * dim, dim * int(expansion_ratio)
         super().__init__(
             query=operators.spatial_norm(dim, kernel_size),
             key=operators.conv(dim, hidden_dim, 1),

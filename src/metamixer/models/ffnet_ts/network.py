@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from ...errors import InputError, at_least
+from ...errors import InputError, at_least, expect_odd
 from ...mixer import MixerBlock, Mixers, mixer_of_each, token_mixer
 from ...ops import SERIES, ConvNorm
 from ..ffnet.parts import Stage
@@ -65,7 +65,7 @@ class FFNetTS(nn.Module):
         kernel_sizes: Sequence[int] = (51,),
         parallel_kernel_sizes: Sequence[int] = (5,),
         mixers: Mixers = "ffnified",
-        expansion_ratio: int = 2,
+        expansion_ratio: float = 2,
         patch_size: int = 4,
         patch_stride: int = 2,
         centre: str | None = "mean",
@@ -136,10 +136,10 @@ def _expect_stages(
 ) -> None:
     """Raise InputError unless the stages have one entry in each, and odd kernels."""
     kernels = f"kernel_sizes {kernel_sizes}, parallel_kernel_sizes {parallel_kernel_sizes}"
-    if not len(depths) == len(dims) == len(kernel_sizes) == len(parallel_kernel_sizes):
+    if not depths or not len(depths) == len(dims) == len(kernel_sizes) == len(parallel_kernel_sizes):
         raise InputError(f"depths {depths}, dims {dims}, {kernels}: expected one entry per stage in each")
-    if not depths or any(size % 2 == 0 for size in (*kernel_sizes, *parallel_kernel_sizes)):
-        raise InputError(f"depths {depths}, {kernels}: expected at least one stage, and odd kernels")
+    expect_odd("kernel_sizes", *kernel_sizes)
+    expect_odd("parallel_kernel_sizes", *parallel_kernel_sizes)
 
 
 def _expect_steps(lookback: int, patch_size: int, patch_stride: int) -> None:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import InputError
-from ...mixer import ConvNeXtFFN, MixerBlock, TokenMixer, token_mixer
+from ...errors import InputError, expect_odd
+from ...mixer import ConvNeXtFFN, MixerBlock, Mixers, mixer_of_each, token_mixer, with_mixers
 from ...ops import Operators
 from ...ops.series import SERIES, Conv1d, grouped_product, toeplitz_product
 from .seasons import Periods, RobustScale, Scaled, SeasonalMemory, last_observed
@@ -37,7 +37,8 @@ FAR = 30.0
 
 
 class TokenConv(Conv1d):
-    """A convolution over few tokens: matrix products on every device, and in a graph for all runtimes.
+    """A convolution over few tokens: pointwise or depthwise, matrix products on every device, and in a graph for all
+    runtimes.
 
     ONNX Runtime computes a depthwise convolution window by window and channel by channel, which takes nine tenths of
     its time here (`benchmarks/zero_shot_speed.py`).
@@ -45,8 +46,11 @@ class TokenConv(Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, N) -> (B, C', N)."""
-        product = toeplitz_product if self.is_depthwise() and self.kernel_size != (1,) else grouped_product
-        return product(x, self.weight, self.bias)
+        if self.kernel_size == self.stride == (1,) and self.padding == (0,):
+            return grouped_product(x, self.weight, self.bias)
+        if self.is_depthwise() and self.stride == (1,):
+            return toeplitz_product(x, self.weight, self.bias)
+        return super().forward(x)
 
 
 class TokenNorm(nn.Module):
@@ -75,11 +79,11 @@ class PatchStem(nn.Module):
         super().__init__()
         self.patch_size = patch_size
         self.linear = operators.conv(channels * patch_size, dim, 1)
-        self.future = nn.Parameter(torch.zeros(dim, future))
+        self.future = nn.Parameter(self.linear.weight.new_zeros(dim, future))
 
     def forward(self, x: Tensor, future: int) -> Tensor:
         """x: (B, channels, steps), the last `future` patches unknown -> (B, dim, steps / patch_size)."""
-        patches = x.unflatten(2, (-1, self.patch_size)).permute(0, 1, 3, 2).flatten(1, 2)
+        patches = x.to(self.future.dtype).unflatten(2, (-1, self.patch_size)).permute(0, 1, 3, 2).flatten(1, 2)
         past = patches.shape[2] - future
         return self.linear(patches) + F.pad(self.future[:, :future], (past, 0))
 
@@ -107,7 +111,7 @@ class QuantileHead(nn.Module):
 
 
 class FFNetTSZero(nn.Module):
-    """The zero-shot forecaster; the defaults are the packaged network.
+    """The zero-shot forecaster; the packaged network, which `create_model` builds, has depth 7 and dim 144.
 
     Args:
         context: maximum steps of input, a multiple of the patch size.
@@ -115,7 +119,7 @@ class FFNetTSZero(nn.Module):
         patch_size: steps in a token.
         depth, dim, expansion_ratio: number of blocks, width, and expansion of the channel mixer.
         kernel_size, channel_kernel_size: kernel sizes, in tokens, of the token mixer and the channel mixer's query.
-        mixer: the token mixer, by name in `metamixer.mixer.TOKEN_MIXERS` or a function.
+        mixers: a name of `metamixer.TOKEN_MIXERS` or a function (dim, kernel_size, operators), for the only stage.
     """
 
     def __init__(
@@ -129,13 +133,15 @@ class FFNetTSZero(nn.Module):
         expansion_ratio: float = 3,
         kernel_size: int = 33,
         channel_kernel_size: int = 7,
-        mixer: str | TokenMixer = "ffnified",
+        mixers: Mixers = "ffnified",
         device=None,
         dtype=None,
     ):
         super().__init__()
         if context < patch_size or context % patch_size or horizon < patch_size or horizon % patch_size:
             raise InputError(f"context {context}, horizon {horizon}, expected multiples of patch_size {patch_size}")
+        expect_odd("kernel_size", kernel_size)
+        expect_odd("channel_kernel_size", channel_kernel_size)
         self.context, self.horizon, self.patch_size = context, horizon, patch_size
         self.settings = {
             "context": context,
@@ -146,8 +152,9 @@ class FFNetTSZero(nn.Module):
             "expansion_ratio": expansion_ratio,
             "kernel_size": kernel_size,
             "channel_kernel_size": channel_kernel_size,
-            "mixer": mixer,
+            "mixers": mixers,
         }
+        (mixer,) = mixer_of_each(mixers, 1)
         operators = TOKENS.on(device, dtype)
         bases = SeasonalMemory.answers * PERIODS
         self.scale, self.periods, self.memory = RobustScale(), Periods(), SeasonalMemory()
@@ -217,8 +224,8 @@ class FFNetTSZero(nn.Module):
 
 
 def ffnet_ts_zero(**network) -> FFNetTSZero:
-    """FFNet-TS Zero with the keywords of `FFNetTSZero`."""
-    return FFNetTSZero(**network)
+    """FFNet-TS Zero with the keywords of `FFNetTSZero`. Earlier files have `mixer` for `mixers`."""
+    return FFNetTSZero(**with_mixers(network))
 
 
 def quantile_loss(forecast: Tensor, future: Tensor, unit: Tensor) -> Tensor:

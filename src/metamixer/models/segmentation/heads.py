@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import InputError
+from ...errors import InputError, expect_odd
 from ...mixer import ConvNeXtFFN, Mixers, Residual, mixer_of_each, token_mixer
 from ...ops import IMAGE, IMAGE_WITH_STRIPS, ConvNorm
 from ..ffnet.parts import init_weights
@@ -41,6 +41,7 @@ class FFNetHead(nn.Module):
         drop_path_rate: float = 0.0,
     ):
         super().__init__()
+        expect_odd("kernel_size", kernel_size)
         total = sum(feature_dims)
         self.squeeze = nn.Sequential(IMAGE.conv_norm(total, total, 1), IMAGE.act(), IMAGE.conv_norm(total, dim, 1))
         (mixer,) = mixer_of_each(mixers, 1)

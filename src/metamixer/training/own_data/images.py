@@ -36,7 +36,6 @@ SIDES = (32, 64, 96, 128)
 LEAST_LARGE = 96
 """Minimum length in pixels of an image's shorter side for training super-resolution."""
 
-
 MOST_DECODED = 2**30
 """Bytes of images that are decoded before a training begins; it names an unreadable one of more when it reads it."""
 
