@@ -204,12 +204,14 @@ def test_loads_a_deploy_form_and_a_training_checkpoint(cls, case, checkpoint, ne
         torch.testing.assert_close(case.answer(cls.load(str(tmp_path / name))(case.input())), expected, **SMOOTH)
 
 
-def test_runs_exported_files(cls, case, checkpoint, network, info, tmp_path):
+def test_runs_exported_files(task, cls, case, checkpoint, network, info, tmp_path):
     if case.exportable is None:
         pytest.skip("several tensors in or out: no format holds it")
     path = tmp_path / "net.pt2"
-    export(network, path, format="torch", info=info, example=torch.rand(case.exportable))
+    kept = {"values": [0, 9, 255], "grey_images": True} if task == "segmentation" else {}
+    export(network, path, format="torch", info={**info, **kept}, example=torch.rand(case.exportable))
     predictor = cls.load(path)
+    assert {name: getattr(predictor, name) for name in kept} == kept
     assert isinstance(predictor.network, Runtime)
     expected = case.answer(cls.load(checkpoint)(case.input()))
     torch.testing.assert_close(case.answer(predictor(case.input())), expected, **SMOOTH)

@@ -1,6 +1,7 @@
 """`Segmenter` and `metamixer segment`: what they write and refuse."""
 
 import csv
+import io
 import json
 from contextlib import nullcontext
 from functools import partial
@@ -12,10 +13,12 @@ from PIL import Image
 
 import metamixer
 from house_scene import COLOURS, MODEL, NARROW, write_scene
-from metamixer.checkpoints.ours import network_info, save_network
+from metamixer.checkpoints.ours import load_checkpoint, network_info, save_network
 from metamixer.cli import main
 from metamixer.data import SegmentationPreprocessing
 from metamixer.drawing.legend import distinct_colours
+from metamixer.engine.files import Files
+from metamixer.engine.outputs import segmented
 from metamixer.errors import InputError
 from metamixer.predictors.segmenter import Segmenter
 from random_statistics import randomize
@@ -75,6 +78,34 @@ def test_segment_writes_labels_overlays_and_areas(checkpoint, root, capsys):
     assert record == {**found.to_dict(), "labels": "large_labels.png", "folder": str(out)}
     segmenter.use_windows(256)
     assert (segmenter(root / "val" / "large.png") != numbers).mean() < 0.5
+
+
+@pytest.mark.parametrize(("values", "mode"), [([0, 255, 7], "P"), ([0, 1000, 7], "I;16")])
+def test_label_files_have_the_values_of_the_training(values, mode, checkpoint, root, tmp_path):
+    """By the command and by an engine; the array keeps the indices of the classes."""
+    network, info = load_checkpoint(checkpoint)
+    source, image = tmp_path / "values.safetensors", str(root / "val" / "0.png")
+    save_network(network, {**info, "values": values}, source)
+    assert main(["segment", image, "--checkpoint", str(source), "--out", str(root / "out")]) == 0
+    labels = Image.open(root / "out" / "0_labels.png")
+    indices = np.asarray(Segmenter.load(source)(image))
+    assert labels.mode == mode and len(np.unique(indices)) > 1
+    assert np.array_equal(labels, np.array(values)[indices])
+    if mode == "P":
+        assert np.array_equal(labels.convert("RGB"), np.array(COLOURS)[indices])
+    else:
+        Segmenter.load(source)(image).draw()
+    work = Files("segmentation", [image], {"source": str(source)}, {"window": None, "stride": None})
+    (prediction,) = segmented(work.prepare(), [image], window=None, stride=None)
+    assert np.array_equal(Image.open(io.BytesIO(prediction.values["labels"])), labels)
+
+
+@pytest.mark.parametrize("wrong", [{"values": [0, 1]}, {"colours": COLOURS[:2]}])
+def test_a_checkpoint_needs_a_value_and_a_color_for_each_class(wrong, checkpoint, tmp_path):
+    network, info = load_checkpoint(checkpoint)
+    save_network(network, {**info, **wrong}, tmp_path / "wrong.safetensors")
+    with pytest.raises(InputError, match=r"wrong.safetensors: . colors and . values of 3 classes, expected one for"):
+        Segmenter.load(tmp_path / "wrong.safetensors")
 
 
 def test_two_images_with_one_name_are_refused(checkpoint, root):
@@ -224,3 +255,16 @@ def test_a_grayscale_image_can_be_accepted(checkpoint, root):
     ]
     assert main(command) == 0
     assert (root / "out" / "grey_labels.png").is_file()
+
+
+def test_gray_images_need_no_option_if_the_training_had_some(checkpoint, root, tmp_path):
+    network, info = load_checkpoint(checkpoint)
+    save_network(network, {**info, "grey_images": True}, tmp_path / "gray.safetensors")
+    Image.new("L", (64, 48), 90).save(root / "grey.png")
+    source, image = str(tmp_path / "gray.safetensors"), str(root / "grey.png")
+    assert main(["segment", image, "--checkpoint", source, "--out", str(root / "out")]) == 0
+    work = Files("segmentation", [image], {"source": source}, {"window": None, "stride": None, "grey_images": False})
+    (prediction,) = segmented(work.prepare(), [image], **work.options)
+    assert np.array_equal(prediction.result, Segmenter.load(source)(Image.open(image)))
+    with pytest.raises(InputError, match="a gray image"):
+        Segmenter.load(checkpoint)(image)

@@ -45,6 +45,22 @@ def test_learns_a_scene_and_writes_a_checkpoint_with_its_info(root):
     assert result["test/miou"] > 0.6
 
 
+def test_a_checkpoint_keeps_the_values_of_the_label_files_and_whether_images_may_be_gray(root):
+    listed = yaml.safe_load((root / "classes.yaml").read_text())
+    listed["classes"] = [{**entry, "value": 100 * i} for i, entry in enumerate(listed["classes"])]
+    (root / "classes.yaml").write_text(yaml.safe_dump(listed))
+    for file in root.glob("*_labels/*.png"):
+        labels = np.asarray(Image.open(file))
+        Image.fromarray(np.where(labels == 9, 9, 100 * labels).astype(np.uint8)).save(file)
+    run = trainer(root, max_epochs=1, limit_val_batches=0)
+    Image.open(root / "val" / "1.png").convert("L").save(root / "val" / "1.png")
+    run.fit(task(), data(root, grey_images=True))
+    run.save_checkpoint(root / "last.ckpt")
+    segmenter = Segmenter.load(root / "last.ckpt")
+    assert segmenter.values == [0, 100, 200]
+    assert np.isin(segmenter(root / "val" / "1.png").label_image(), segmenter.values).all()
+
+
 def test_weights_are_evaluated_on_the_classes_of_their_training(root):
     learner = task()
     run = trainer(root, max_epochs=1, limit_val_batches=0)

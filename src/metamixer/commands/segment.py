@@ -44,7 +44,7 @@ def segment(
         window: side in pixels of the sliding window; default: the checkpoint's, else 1024.
         stride: stride of the window in pixels; default: the checkpoint's, else three quarters of the window.
         overlays: also write the colored overlays.
-        grey_images: accept gray images as three equal channels instead of refusing them.
+        grey_images: accept gray images as three equal channels, also if there were none in training.
         precision: fp32, or bf16, which is less accurate and faster on processors that support it.
         all others: see shared_options.py.
     """

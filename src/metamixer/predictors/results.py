@@ -78,7 +78,7 @@ class TensorResult(Result, Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def holding(cls, values: Tensor, **fields: Any) -> Self:
+    def holding(cls, values: Tensor, /, **fields: Any) -> Self:
         """A result with these values and attributes."""
         result = values.as_subclass(cls)
         vars(result).update(fields)
@@ -96,7 +96,7 @@ class ArrayResult(Result, np.ndarray):
     """A result that is an array; operations on it return arrays without the attributes."""
 
     @classmethod
-    def holding(cls, values: np.ndarray, **fields: Any) -> Self:
+    def holding(cls, values: np.ndarray, /, **fields: Any) -> Self:
         """A result with these values and attributes."""
         result = np.asarray(values).view(cls)
         vars(result).update(fields)

@@ -20,21 +20,29 @@ OPACITY = 0.55
 class Segmentation(ArrayResult):
     """The label map (H, W) uint8 of one image, in the size of the image.
 
-    classes, colours: names and colors by label; picture: the input image. `save("labels.png")` writes the labels,
-    `.jpg` the overlay, `.json` the areas.
+    classes, colours, values: names, colors and values in label files by label; picture: the input image.
+    `save("labels.png")` writes the values, `.jpg` the overlay, `.json` the areas.
     """
 
     classes: list[str]
     colours: list[tuple[int, int, int]]
+    values: list[int]
     picture: Picture
 
     @classmethod
     def of(
-        cls, labels: np.ndarray, *, classes: Sequence[str], colours: Sequence[Sequence[int]], picture: Picture
+        cls,
+        labels: np.ndarray,
+        *,
+        classes: Sequence[str],
+        colours: Sequence[Sequence[int]],
+        values: Sequence[int] | None = None,
+        picture: Picture,
     ) -> "Segmentation":
-        return cls.holding(
-            labels, classes=list(classes), colours=list(colours), picture=picture, source=name_of(picture)
-        )
+        """values: None: the labels."""
+        values = range(len(classes)) if values is None else values
+        about = {"classes": list(classes), "colours": list(colours), "values": list(values)}
+        return cls.holding(labels, **about, picture=picture, source=name_of(picture))
 
     def areas(self) -> dict[str, int]:
         """The number of pixels of each class that occurs, largest first."""
@@ -45,13 +53,13 @@ class Segmentation(ArrayResult):
         return {name: count / self.size for name, count in self.areas().items()}
 
     def label_image(self) -> Image.Image:
-        """A palette image with the labels as values and the class colors as palette."""
-        return paint(self.view(np.ndarray), self.colours)
+        """A palette image of the values in the colors of the classes; 16-bit grayscale if a value is above 255."""
+        return paint(self.view(np.ndarray), self.colours, self.values)
 
     def draw(self) -> Image.Image:
         """The image overlaid with the class colors, with a legend of the classes that occur to its right."""
         image = read_image(self.picture, name=self.source)
-        overlay = Image.blend(image, self.label_image().convert("RGB"), OPACITY)
+        overlay = Image.blend(image, paint(self.view(np.ndarray), self.colours).convert("RGB"), OPACITY)
         entries = [
             (f"{name} {share:.1%}", self.colours[self.classes.index(name)]) for name, share in self.shares().items()
         ]

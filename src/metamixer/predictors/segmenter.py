@@ -29,7 +29,8 @@ MOST_CLASSES = 256
 class Segmenter(Predictor):
     """A network with its preprocessing, classes and colors: `Segmenter.load("best.ckpt")("street.jpg")`.
 
-    precision: fp32 or bf16.
+    values: of the classes in label files; None: their indices. grey_images: accept gray images, because the network
+    was trained on some. precision: fp32 or bf16.
     """
 
     task = SEGMENTATION.name
@@ -42,6 +43,8 @@ class Segmenter(Predictor):
         classes: Sequence[str],
         colours: Sequence[Sequence[int]],
         *,
+        values: Sequence[int] | None = None,
+        grey_images: bool = False,
         precision: str = "fp32",
     ):
         if len(classes) > MOST_CLASSES:
@@ -49,6 +52,13 @@ class Segmenter(Predictor):
         super().__init__(network, precision=precision)
         self.classes = list(classes)
         self.colours = [tuple(colour) for colour in colours]
+        self.values = list(range(len(classes)) if values is None else values)
+        if not len(self.classes) == len(self.colours) == len(self.values):
+            raise InputError(
+                f"{len(self.colours)} colors and {len(self.values)} values of {len(self.classes)} classes, expected "
+                "one for each"
+            )
+        self.grey_images = grey_images
         self.preprocessing = preprocessing
         self.use_windows(preprocessing.window, preprocessing.stride)
 
@@ -56,7 +66,9 @@ class Segmenter(Predictor):
     def of(cls, network: Network, info: Mapping[str, Any]) -> Self:
         names = class_names(info, info["model_args"].get("num_classes", 0))
         colours = info.get("colours") or distinct_colours(len(names))
-        return cls(network, preprocessing_of(SegmentationPreprocessing, info), names, colours)
+        preprocessing = preprocessing_of(SegmentationPreprocessing, info)
+        about = {"values": info.get("values"), "grey_images": info.get("grey_images", False)}
+        return cls(network, preprocessing, names, colours, **about)
 
     def settings(self) -> dict[str, Any]:
         return {"classes": len(self.classes)}
@@ -79,8 +91,9 @@ class Segmenter(Predictor):
 
     @torch.inference_mode()
     def result(self, picture: Picture, *, grey_images: bool = False) -> Segmentation:
-        """The label of each pixel of an image; grey_images: accept gray images instead of raising InputError."""
-        pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images))
+        """The label of each pixel of an image; grey_images: accept gray images, as if the training had some."""
+        pixels = pil_to_tensor(read_colour_image(picture, grey_images=grey_images or self.grey_images))
         with self.computing():
             labels = label_map(self.run, pixels.to(self.device), self.preprocessing).cpu().numpy()
-        return Segmentation.of(labels, classes=self.classes, colours=self.colours, picture=picture)
+        about = {"classes": self.classes, "colours": self.colours, "values": self.values}
+        return Segmentation.of(labels, **about, picture=picture)

@@ -102,6 +102,8 @@ class NetworkInfo(TypedDict):
     version: NotRequired[str]
     category_ids: NotRequired[list[int] | None]
     colours: NotRequired[list[Annotated[list[Byte], Field(min_length=3, max_length=3)]] | None]
+    values: NotRequired[list[Annotated[int, Field(ge=0, lt=2**16)]] | None]
+    grey_images: NotRequired[bool]
 
 
 def read_info(values: Any, source: object) -> dict[str, Any]:

@@ -97,8 +97,11 @@ class Segmentation(Task):
         return pixels / (weight if weight > 0 else 1)
 
     def data_info(self) -> dict[str, Any]:
-        classes = getattr(self.trainer.datamodule, "pixel_classes", None)
-        return {**super().data_info(), "colours": [list(colour) for colour in classes.colours] if classes else None}
+        data = self.trainer.datamodule
+        info = {**super().data_info(), "grey_images": getattr(data, "grey_images", False)}
+        if classes := getattr(data, "pixel_classes", None):
+            info |= {"colours": [list(colour) for colour in classes.colours], "values": list(classes.values)}
+        return info
 
     def measure(self, split: str, batch: Batch) -> None:
         preprocessing = self.trainer.datamodule.preprocessing

@@ -20,7 +20,7 @@ from metamixer.data.segmentation.label_maps import read_classes, read_label_map
 from metamixer.data.super_resolution.pairs import read_pixels
 from metamixer.errors import naming
 from metamixer.training.own_data.images import expect_readable
-from metamixer.training.own_data.pixels import numbers_in
+from metamixer.training.own_data.pixels import read_mask
 
 from ..kinds import Kind, each_of
 
@@ -43,7 +43,8 @@ def make(folder: Path) -> list[Kind]:
         upscale,
     )
     read_labels = each_of(
-        lambda path: numbers_in(path, SIZE), lambda path: read_label_map(path, read_classes("camvid"), size=SIZE)
+        lambda path: read_mask(path, SIZE[::-1]),
+        lambda path: read_label_map(path, read_classes("camvid"), size=SIZE),
     )
     return [*(Kind(name, read) for name in names), Kind("labels.png", read_labels), *archives(folder)]
 

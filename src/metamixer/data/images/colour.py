@@ -21,9 +21,13 @@ def read_colour_image(picture: Picture, *, grey_images: bool = False) -> Image.I
 
 def check_colour(picture: Path) -> None:
     """Raise InputError for a gray or unreadable image, without decoding it."""
+    expect_colour(mode_of(picture), name=str(picture))
+
+
+def mode_of(picture: Path) -> str:
+    """The Pillow mode of an image file, without decoding it; raises InputError for an unreadable one."""
     with decoding(picture), Image.open(picture) as image:
-        mode = image.mode
-    expect_colour(mode, name=str(picture))
+        return image.mode
 
 
 def expect_colour(mode: str, *, name: str) -> None:

@@ -149,8 +149,16 @@ def _listed(values: Sequence[int]) -> str:
     return f"{values[0]} (ignored)" if len(values) == 1 else f"{len(values)} values to ignore"
 
 
-def paint(labels: np.ndarray, colours: Sequence[Sequence[int]]) -> Image.Image:
-    """A palette image of labels (H, W) uint8 in the colors of the classes."""
-    image = Image.fromarray(labels)
-    image.putpalette([part for colour in colours for part in colour], "RGB")
+def paint(labels: np.ndarray, colours: Sequence[Sequence[int]], values: Sequence[int] | None = None) -> Image.Image:
+    """A palette image of labels (H, W) uint8 in the colors of the classes; 16-bit grayscale if a value needs it.
+
+    values: the value of each label in the image; None: the labels.
+    """
+    values = list(range(len(colours)) if values is None else values)
+    if max(values) > 255:
+        return Image.fromarray(np.array(values, np.uint16)[labels])
+    palette = np.zeros((max(values) + 1, 3), np.uint8)
+    palette[values] = colours
+    image = Image.fromarray(np.array(values, np.uint8)[labels])
+    image.putpalette(palette.tobytes(), "RGB")
     return image

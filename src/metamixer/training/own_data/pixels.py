@@ -1,7 +1,9 @@
 """Images with masks: one class per pixel."""
 
 import math
+from collections import ChainMap, Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -10,11 +12,13 @@ import numpy as np
 import yaml
 
 from ...data.held_out import at_least_two
+from ...data.images.colour import mode_of
 from ...data.images.folders import IMAGES, MASKS, has_images, left_out
+from ...data.images.reading import is_grey
 from ...data.images.splits import folders_by_name, split_folders
-from ...data.segmentation.label_maps import IGNORED_PIXEL, expect_size, read_classes, read_numbers
+from ...data.segmentation.label_maps import IGNORED_PIXEL, PixelClasses, expect_size, read_classes, read_numbers
 from ...data.segmentation.pixels import pair_files
-from ...drawing.legend import distinct_colours
+from ...drawing.legend import Colour, distinct_colours
 from ...errors import InputError
 from ...models.tasks import SEGMENTATION
 from ...system.files import write_text
@@ -51,23 +55,52 @@ def images_and_masks(folder: Path) -> tuple[Path, Path] | None:
     return (images, masks) if images and masks else None
 
 
-def numbers_in(mask: Path, size: tuple[int, int]) -> set[int]:
-    """The values that occur in a mask; size: (width, height) of its image."""
-    numbers, _ = read_numbers(mask)
-    expect_size(mask, numbers, size[::-1])
-    return set(np.unique(numbers).tolist())
+@dataclass(frozen=True)
+class Mask:
+    """counts: the number of pixels of each value; colours: of the values in the palette, if there is one."""
+
+    file: Path
+    counts: Counter[int]
+    colours: dict[int, Colour]
 
 
-def classes_in(masks: Sequence[Path], numbers: Sequence[set[int]]) -> list[int]:
-    """The values of all masks that are classes, without the ignored one."""
+def read_mask(file: Path, size: tuple[int, int]) -> Mask:
+    """Count the values of a mask, and look up their colors; a palette that is a gray ramp gives none.
+
+    size: (width, height) of its image.
+    """
+    numbers, palette = read_numbers(file)
+    expect_size(file, numbers, size[::-1])
+    values, counts = (array.tolist() for array in np.unique(numbers, return_counts=True))
+    palette = palette or []
+    entries = dict(enumerate(zip(palette[::3], palette[1::3], palette[2::3], strict=True)))
+    colours = {value: entries[value] for value in values if value in entries}
+    if all(colour == (value,) * 3 for value, colour in colours.items()):
+        colours = {}
+    return Mask(file, Counter(dict(zip(values, counts, strict=True))), colours)
+
+
+def classes_in(masks: Sequence[Mask]) -> PixelClasses:
+    """The values of all masks as classes; 255 is one only if it is one of two, as in masks of black and white."""
     found: set[int] = set()
-    for mask, values in zip(masks, numbers, strict=True):
-        found |= values
+    for mask in masks:
+        found.update(mask.counts)
         if len(found) > MOST_CLASSES:
             raise InputError(
-                f"{mask}: masks have more than {MOST_CLASSES} different values, expected at most that many classes"
+                f"{mask.file}: masks have more than {MOST_CLASSES} different values, expected at most that many classes"
             )
-    return sorted(found - {IGNORED_PIXEL} if len(found) > 2 else found)
+    ignored = (IGNORED_PIXEL,) if len(found) > 2 or IGNORED_PIXEL not in found else ()
+    values = tuple(sorted(found.difference(ignored)))
+    return PixelClasses(tuple(map(str, values)), colours_of(values, masks), values, ignored)
+
+
+def colours_of(values: Sequence[int], masks: Sequence[Mask]) -> tuple[Colour, ...]:
+    """The colors that the masks' palettes give to one value only, and distinct ones for the other values."""
+    found = dict(ChainMap(*(mask.colours for mask in masks)))
+    times = Counter(found.values())
+    own = {value: colour for value, colour in found.items() if times[colour] == 1}
+    free = (colour for colour in distinct_colours(len(found) + len(values)) if colour not in times)
+    return tuple(own.get(value) or next(free) for value in values)
 
 
 def prepare_masks(
@@ -75,11 +108,11 @@ def prepare_masks(
     *,
     folders: Mapping[str, tuple[Path, Path]],
     parts: Mapping[str, Pairs],
-    described: Path | None,
-    numbers: Sequence[int],
+    classes: PixelClasses,
+    grey_images: bool,
     augmentation: Mapping[str, list[int]],
 ) -> dict:
-    """Write links to each split's images and masks, and classes.yaml: `described`, or by the masks' values.
+    """Write links to each split's images and masks, and classes.yaml.
 
     folders: of each split's images and masks, below which their paths stay the same. Returns the data's options.
     """
@@ -88,17 +121,14 @@ def prepare_masks(
         for image, mask in part:
             for file, folder, split in zip((image, mask), folders[kind], (kind, f"{kind}_labels"), strict=True):
                 place(file, root / split / file.relative_to(folder))
-    if described:
-        place(described, root / "classes.yaml")
-    else:
-        entries = [
-            {"name": str(number), "colour": list(distinct_colours(i + 1)[i]), "value": number}
-            for i, number in enumerate(numbers)
-        ]
-        ignored = [] if IGNORED_PIXEL in numbers else [IGNORED_PIXEL]
-        write_text(root / "classes.yaml", yaml.safe_dump({"classes": entries, "ignore_index": ignored}))
+    entries = [
+        {"name": name, "colour": list(colour), "value": value}
+        for name, colour, value in zip(classes.names, classes.colours, classes.values, strict=True)
+    ]
+    listed = {"classes": entries, "ignore_index": list(classes.ignored)}
+    write_text(root / "classes.yaml", yaml.safe_dump(listed))
     batch_size = min(8, len(parts["train"]))
-    return {"root": str(root), "batch_size": batch_size, "grey_images": True, "augmentation": dict(augmentation)}
+    return {"root": str(root), "batch_size": batch_size, "grey_images": grey_images, "augmentation": dict(augmentation)}
 
 
 def expect_own_masks(pairs: Pairs) -> None:
@@ -109,30 +139,30 @@ def expect_own_masks(pairs: Pairs) -> None:
             raise InputError(f"{image}: has the mask of {other}, expected a mask of its own")
 
 
-def classes_of(folder: Path, masks: Sequence[Path], numbers: Sequence[set[int]]) -> tuple[list[int], list[str]]:
-    """The values and names of the classes: of the folder's classes.yaml, else of the masks, with `numbers` in each."""
-    if (folder / "classes.yaml").is_file():
-        classes = read_classes("classes.yaml", folder)
-        return list(classes.values), list(classes.names)
-    values = classes_in(masks, numbers)
-    return values, list(map(str, values))
+def ignored_in(masks: Sequence[Mask], classes: PixelClasses) -> str:
+    """The ignored values in masks and their fraction of the pixels, in words; empty if there are none."""
+    total = sum((mask.counts for mask in masks), Counter())
+    found = [value for value in classes.ignored if total[value]]
+    share = sum(total[value] for value in found) / total.total()
+    return f", {named(list(map(str, found)))} ignored ({share:.1%} of the pixels)" if found else ""
 
 
 def understand_masks(folder: Path, seed: int) -> OwnData:
     folders = mask_folders(folder)
     parts = [pair_files(*both) for both in folders.values()]
     pairs = list(chain(*parts))
-    images, masks = zip(*pairs, strict=True)
+    images = [image for image, _ in pairs]
     expect_own_masks(pairs)
     sizes = expect_readable(images, most=math.inf)  # as all masks are
     described = folder / "classes.yaml"
-    in_each = [numbers_in(mask, size) for mask, size in zip(masks, sizes, strict=True)]
-    numbers, names = classes_of(folder, masks, in_each)
+    masks = [read_mask(mask, size) for (_, mask), size in zip(pairs, sizes, strict=True)]
+    classes = read_classes("classes.yaml", folder) if described.is_file() else classes_in(masks)
+    names = classes.names
     if len(names) < 2:
         raise InputError(f"{folders['train'][1]}: one class ({named(names)}), expected at least two")
     if divided := len(parts) < 2:
         at_least_two(len(pairs), f"{folder}: images with masks")
-        split = stratified_split([values & set(numbers) for values in in_each], seed)
+        split = stratified_split([mask.counts.keys() & set(classes.values) for mask in masks], seed)
         parts = [[pairs[i] for i in part] for part in split]
     train, val = parts
     side = max(32, min(256, min(min(size) for size in sizes)) // 32 * 32)
@@ -140,15 +170,15 @@ def understand_masks(folder: Path, seed: int) -> OwnData:
         prepare_masks,
         folders={"train": folders["train"], "val": folders.get("validation", folders["train"])},
         parts={"train": train, "val": val},
-        described=described if described.is_file() else None,
-        numbers=numbers,
+        classes=classes,
+        grey_images=any(is_grey(mode_of(image)) for image in images),
         augmentation={"crop": [side, side]},
     )
     return OwnData(
         task=SEGMENTATION,
-        understood=f"{len(pairs if divided else train)} images with masks of {len(names)} classes ({named(names)}), "
-        f"{len(val)} {'held out' if divided else 'more'} for validation"
-        f"{left_out(folder, [*images, *masks, described])}; trains a segmenter",
+        understood=f"{len(pairs if divided else train)} images with masks of {len(names)} classes ({named(names)})"
+        f"{ignored_in(masks, classes)}, {len(val)} {'held out' if divided else 'more'} for validation"
+        f"{left_out(folder, [*chain(*pairs), described])}; trains a segmenter",
         items=len(train),
         val_items=len(val),
         network="ffnet_head_ffnet_nano",
