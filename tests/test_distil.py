@@ -171,7 +171,8 @@ def test_a_run_is_not_resumed_with_other_settings(folder, tmp_path, capsys):
     assert distil(folder, tmp_path / "run", *cache, "--resume", teacher="test_distil:two_classes") == 2
     asked = "'test_distil:two_classes' with resume, expected 'test_distil:Counting', which the run in"
     assert f"error: distillation.teacher.model {asked}" in capsys.readouterr().err
-    assert distil(folder, tmp_path / "run", *cache, "--resume", "--epochs", "3") == 0
+    others = ["--epochs", "3", "--num_workers", "1"]
+    assert distil(folder.parent / "." / "images", tmp_path / "run", *cache, "--resume", *others) == 0
 
 
 def test_the_teachers_own_accuracy_is_told(folder, tmp_path, capsys):
@@ -183,6 +184,9 @@ def test_the_teachers_own_accuracy_is_told(folder, tmp_path, capsys):
     right = Teacher(Counting())(images, data.preprocessing).argmax(dim=1) == labels
     assert taught == pytest.approx(right.float().mean().item())
     assert f"test_distil:Counting: {100 * taught:.1f} % of the same images\n" in capsys.readouterr().out
+    Counting.seen = 0
+    assert main(["validate", "--config", str(tmp_path / "run/config.yaml")]) == 0
+    assert Counting.seen == 1, "but for the blank image, the teacher is asked in training only"
 
 
 def test_images_without_labels_learn_the_teacher_s(folder, tmp_path, capsys):

@@ -16,6 +16,7 @@ from PIL import Image
 from torch.utils.data import IterableDataset
 
 from metamixer.data import Augmentation, ImageData, Preprocessing
+from metamixer.data.images import reading
 from metamixer.data.images.reading import LabelledImages, is_grey, read_image
 from metamixer.data.images.shards import ShardReader
 from metamixer.errors import InputError, InputWarning
@@ -265,9 +266,11 @@ def test_grey_modes_are_one_list(mode):
     assert not any(map(is_grey, ("RGB", "RGBA", "P", "CMYK", "YCbCr")))
 
 
-def test_a_16_bit_image_of_12_bits_is_nearly_black_and_says_so():
+def test_a_16_bit_image_of_12_bits_is_nearly_black_and_says_so_once(monkeypatch):
+    monkeypatch.setattr(reading, "nearly_black", [])
     with pytest.warns(InputWarning, match="x.png: 16 bits, but no value above 4095: nearly black; multiply"):
         read_image(Image.fromarray(np.full((4, 4), 4095, np.uint16)), name="x.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        read_image(Image.fromarray(np.full((4, 4), 4095, np.uint16)), name="y.png")
         assert read_image(Image.fromarray(np.full((4, 4), 65535, np.uint16)), mode="L").getpixel((0, 0)) == 255

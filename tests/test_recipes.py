@@ -18,7 +18,7 @@ from metamixer.errors import InputError
 from metamixer.models.tasks import TASKS
 from metamixer.training import command_line
 from metamixer.training.horizon import expand_horizon
-from metamixer.training.recipes import find_recipe, name_of, nearest_recipe, recipe_names, with_recipes
+from metamixer.training.recipes import find_recipe, nearest_recipe, recipe_names, with_recipes
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 BENCHMARKS = RECIPES.parent / "benchmarks"
@@ -65,7 +65,6 @@ def test_recipes_are_found_by_name():
         f"--config={find_recipe('imagenette')}",
     ]
     assert find_recipe("nowhere.yaml") == "nowhere.yaml" and len(recipe_names()) > 40
-    assert name_of(find_recipe("digits")) == "classification/digits" and name_of("nowhere.yaml") == "nowhere.yaml"
     assert nearest_recipe("digit") == "; did you mean digits?" and nearest_recipe("wxyz") == ""
     with pytest.raises(InputError, match="config 'own_data', expected one of detection/own_data, points/own_data"):
         find_recipe("own_data")

@@ -14,6 +14,12 @@ from .training import training_result
 
 LEARN = ("logits", "features", "both")
 
+FREE = ("optimization.", "cache", "num_workers")
+"""Beginnings of settings that may differ when a run is resumed."""
+
+PLACES = ("root", "split")
+"""Settings that are paths, of which one place has several."""
+
 
 def distil(
     folder: str,
@@ -182,7 +188,9 @@ def _expect_same_run(recipe: dict, config: Path) -> None:
     for part in ("model", "data"):
         for name, value in _settings(recipe[part]).items():
             found = _settings(kept[part]).get(name)
-            if found != value and not name.startswith("optimization."):
+            if name in PLACES and found:
+                value, found = os.path.realpath(value), os.path.realpath(found)
+            if found != value and not name.startswith(FREE):
                 raise InputError(
                     f"{name} {value!r} with resume, expected {found!r}, which the run in {config.parent} has"
                 )

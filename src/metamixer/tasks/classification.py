@@ -24,6 +24,14 @@ from .task import Compile, Task
 MOST_TOLD = 100
 """Classes up to which the accuracy of each is logged."""
 
+SPLITS = ("val", "test")
+
+
+def accuracies(num_classes: int, prefix: str) -> MetricCollection:
+    """Top-1 accuracy, and top-5 of more than five classes."""
+    kinds = {f"top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro") for k in (1, 5) if k < num_classes}
+    return MetricCollection(kinds, prefix=prefix)
+
 
 def paired(batch: Tensor) -> Tensor:
     """The batch, without the last image if their number is odd; raises InputError for a single image."""
@@ -86,16 +94,11 @@ class Classification(Task):
             if mixup > 0 or cutmix > 0
             else None
         )
-        measures = {
-            f"top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro") for k in (1, 5) if k < num_classes
-        }
-        self.measures = nn.ModuleDict(
-            {split: MetricCollection(measures, prefix=f"{split}/") for split in ("val", "test")}
-        )
-        told = {split: MulticlassConfusionMatrix(num_classes) for split in ("val", "test")}
+        self.measures = nn.ModuleDict({split: accuracies(num_classes, f"{split}/") for split in SPLITS})
+        told = {split: MulticlassConfusionMatrix(num_classes) for split in SPLITS}
         self.confusions = nn.ModuleDict(told if num_classes <= MOST_TOLD else {})
         # Lightning's own mean over processes rounds the number of items down.
-        self.losses = nn.ModuleDict({split: MeanMetric() for split in ("val", "test")})
+        self.losses = nn.ModuleDict({split: MeanMetric() for split in SPLITS})
         self.class_indices: list[int] | None = None
 
     def forward(self, images: Tensor) -> Tensor:

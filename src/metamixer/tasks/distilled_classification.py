@@ -66,7 +66,7 @@ class DistilledClassification(Classification):
             distillation=distillation,
             **settings,
         )
-        self.teacher_is_measured = False
+        self.measures_teacher = False
         self.mix_strengths = (mixup, cutmix)
         self.cache = cache
         self.stages = list(stages)
@@ -110,7 +110,6 @@ class DistilledClassification(Classification):
 
     def on_test_start(self) -> None:
         super().on_test_start()
-        self.teacher_is_measured = True
         self.distillation.teacher.to(self.device)
 
     def extra_groups(self) -> list[dict[str, Any]]:
@@ -131,7 +130,7 @@ class DistilledClassification(Classification):
         """
         images, labels = batch
         labelled = getattr(self.trainer.datamodule, "labelled", True)
-        if labelled and (self.teacher_is_measured or self.trainer.sanity_checking or not self.distillation.alpha):
+        if labelled and not self.measures_teacher:
             return super().evaluate(batch)
         taught = self.distillation.teacher(images, self.trainer.datamodule.preprocessing).argmax(dim=1)
         if not labelled:
@@ -140,9 +139,13 @@ class DistilledClassification(Classification):
         self.log("val/teacher_top1", (taught == labels).float().mean(), **about)
         return super().evaluate(batch)
 
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        self.measures_teacher = bool(self.distillation.alpha)
+
     def on_validation_end(self) -> None:
         """The teacher doesn't change: once is enough."""
-        self.teacher_is_measured = not self.trainer.sanity_checking
+        self.measures_teacher = False
 
     def _match_teacher(self) -> None:
         """Select the teacher's outputs of the data's classes, if the logits are learned at all."""

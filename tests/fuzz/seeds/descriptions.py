@@ -103,9 +103,8 @@ def make(folder: Path) -> list[Kind]:
         Kind("tuning.yaml", each_of(digest, read_tuning_run)),
         Kind("trials.json", read_kept_trials),
         Kind("data.json", data_of),
-        Kind("split.json", lambda path: files_of(read_split(path))),
         Kind("kernels.json", read_sizes),
-        Kind("split.json", reading_of),
+        Kind("split.json", each_of(reading_of, lambda path: files_of(read_split(path)))),
     ]
 
 

@@ -97,7 +97,8 @@ def _judged(content: Mapping, path: Path, folder: Path) -> CocoFile:
         _refuse_malformed(annotation, path, folder / image["file_name"])
         size = (image["height"], image["width"])
         if not annotation.get("segmentation") and not box_fault(annotation["bbox"], size):
-            annotation, outlined = {**annotation, "segmentation": [outline(*annotation["bbox"])]}, outlined + 1
+            annotation = {**annotation, "segmentation": [outline(*annotation["bbox"])]}
+            outlined += 1
         fault = find_fault(annotation, size)
         lost = None if fault else find_lost_polygons(annotation["segmentation"], size)
         if fault:
@@ -106,15 +107,13 @@ def _judged(content: Mapping, path: Path, folder: Path) -> CocoFile:
             objects[image["id"]].append(_object(annotation, labels[annotation["category_id"]], size))
         if lost:
             thinned.append((annotation["id"], lost))
+    of_all = f"of {len(content['annotations'])} annotations"
     if dropped or thinned:
-        head = (
-            f"{path}: {len(dropped)} of {len(content['annotations'])} annotations dropped, "
-            f"{len(thinned)} without some of their polygons"
-        )
+        head = f"{path}: {len(dropped)} {of_all} dropped, {len(thinned)} without some of their polygons"
         warnings.warn("\n  ".join([head, *describe(dropped), *describe(thinned)]), InputWarning, stacklevel=2)
     if outlined:
-        known = f"{path}: {outlined} of {len(content['annotations'])} annotations have no mask"
-        warnings.warn(f"{known}: their boxes serve as masks, in the mask metrics too", InputWarning, stacklevel=2)
+        told = f"{path}: {outlined} {of_all} have no mask: their boxes serve as masks, in the mask metrics too"
+        warnings.warn(told, InputWarning, stacklevel=2)
     return CocoFile(
         tuple(_image(image, path, folder, objects[number]) for number, image in images.items()),
         tuple(category["name"] for category in categories),

@@ -28,6 +28,9 @@ GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 
 MOST_IN_12_BITS = 4096
 
+nearly_black: list[str] = []
+"""The image of 12 bits that this process has warned of: a data set of them is told once."""
+
 READERS = {"hfds": "datasets", "hfids": "datasets", "wds": "webdataset"}
 """The library that each of timm's readers needs."""
 
@@ -87,16 +90,14 @@ def is_grey(mode: str) -> bool:
 def as_8_bits(image: Image.Image, name: str) -> Image.Image:
     """Scale 16-bit gray to 8 bits, which Pillow would clip at 255; raises InputError for other deep gray modes.
 
-    Warns of an image that is nearly black because its values have 12 bits or fewer, as a microscope's.
+    Warns of the first image that is nearly black because its values have 12 bits or fewer, as a microscope's.
     """
     if image.mode.startswith("I;16"):
         pixels = np.asarray(image)
-        if 0 < (largest := pixels.max()) < MOST_IN_12_BITS:
-            warnings.warn(
-                f"{name}: 16 bits, but no value above {largest}: nearly black; multiply the values first",
-                InputWarning,
-                stacklevel=2,
-            )
+        if 0 < (largest := pixels.max()) < MOST_IN_12_BITS and not nearly_black:
+            nearly_black.append(name)
+            told = f"{name}: 16 bits, but no value above {largest}: nearly black; multiply the values first"
+            warnings.warn(told, InputWarning, stacklevel=2)
         return Image.fromarray((pixels >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise InputError(
