@@ -12,6 +12,7 @@ from PIL import Image
 from metamixer.checkpoints.reached import data_of
 from metamixer.data.detection.coco import objects_target, whole_target
 from metamixer.data.detection.coco_json import encode_mask, read_coco
+from metamixer.data.held_out import read_held_out
 from metamixer.data.points.description import read_description
 from metamixer.data.segmentation.label_maps import read_classes
 from metamixer.deployment.fastest import read_trials
@@ -80,6 +81,8 @@ KERNELS = {
 }
 DATA = {"data": "flowers", "about": "10 images in 2 classes (blue, red), 2 held out for validation"}
 
+HELD_OUT = {"training": ["/data/a.png"], "validation": ["/data/b.png"]}
+
 SPLIT = {"train": ["/data/a.ply", "/data/b.ply"], "val": ["/data/c.ply"], "left_out": []}
 
 
@@ -89,7 +92,8 @@ def make(folder: Path) -> list[Kind]:
     for image in IMAGES:
         Image.new("RGB", (image["width"], image["height"])).save(pictures / image["file_name"])
     coco = {"info": {}, "images": IMAGES, "annotations": ANNOTATIONS, "categories": CATEGORIES}
-    for name, content in {"coco": coco, "trials": TRIALS, "data": DATA, "kernels": KERNELS, "split": SPLIT}.items():
+    plain = {"coco": coco, "trials": TRIALS, "data": DATA, "kernels": KERNELS, "split": SPLIT, "held_out": HELD_OUT}
+    for name, content in plain.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     described = {"classes": CLASSES, "clouds": CLOUDS, "recipe": RECIPE, "config": CONFIG, "tuning": TUNING}
     for name, content in described.items():
@@ -104,6 +108,7 @@ def make(folder: Path) -> list[Kind]:
         Kind("trials.json", read_kept_trials),
         Kind("data.json", data_of),
         Kind("kernels.json", read_sizes),
+        Kind("held_out.json", read_held_out),
         Kind("split.json", each_of(reading_of, lambda path: files_of(read_split(path)))),
     ]
 

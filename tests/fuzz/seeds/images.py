@@ -19,7 +19,7 @@ from metamixer.data.images.shards import ShardReader
 from metamixer.data.segmentation.label_maps import read_classes, read_label_map
 from metamixer.data.super_resolution.pairs import read_pixels
 from metamixer.errors import naming
-from metamixer.training.own_data.images import expect_readable
+from metamixer.training.own_data.images import expect_readable, size_of
 from metamixer.training.own_data.pixels import read_mask
 
 from ..kinds import Kind, each_of
@@ -36,6 +36,7 @@ def make(folder: Path) -> list[Kind]:
     Image.fromarray(pixels[:, :, 0] % 11).save(folder / "labels.png")
     read = each_of(
         lambda path: expect_readable([path]),
+        lambda path: size_of(path, whole=True),  # which it calls in a thread
         lambda path: read_colour_image(path),
         lambda path: read_image(path, name=str(path)),
         read_pixels,
