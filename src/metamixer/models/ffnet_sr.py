@@ -275,7 +275,7 @@ def measured_reach(mixer: nn.Module, dim: int) -> int:
     In float64, which has no fast convolutions that spread it farther. Raises InputError if that is more than FARTHEST,
     or other for the next pixel, as on a coarser grid, which the tiles of an image don't share.
     """
-    mixer, side = copy.deepcopy(mixer).cpu().double().eval(), FARTHEST + 3
+    mixer, side = with_values(mixer).double().eval(), FARTHEST + 3
     spread = []
     for place in (0, 1, side - 2, side - 1):
         x = torch.zeros(1, dim, side, side, dtype=torch.float64)
@@ -289,6 +289,17 @@ def measured_reach(mixer: nn.Module, dim: int) -> int:
             "the image; expected convolutions of stride 1, so that an image can be cut into tiles"
         )
     return reach
+
+
+def with_values(module: nn.Module) -> nn.Module:
+    """A copy on the CPU, with ones for the weights that an exported network's layers on the meta device don't have."""
+    module = copy.deepcopy(module)
+    if not any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        return module.cpu()
+    module.to_empty(device="cpu")
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.fill_(1)
+    return module
 
 
 def channels_per_pixel(network: nn.Module) -> float:
