@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import metamixer
 from metamixer.mixer import ConvNeXtFFN, FFNifiedAttention, MetaMixer, Residual
+from metamixer.models.ffnet.parts import Head
 from metamixer.ops import (
     IMAGE,
     IMAGE_WITH_STRIPS,
@@ -150,6 +151,28 @@ class Activated(ConvNorm):
 
     def forward(self, x):
         return super().forward(x).relu()
+
+
+class LowRank(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) + x.mean(1, keepdim=True)
+
+
+CLASSIFIERS = {
+    "plain": (True, lambda: nn.Linear(DIM, 5)),
+    "without bias": (True, lambda: nn.Linear(DIM, 5, bias=False)),
+    "computed weights": (False, lambda: weight_norm(nn.Linear(DIM, 5))),
+    "another forward": (False, lambda: LowRank(DIM, 5)),
+}
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_only_a_plain_classifier_takes_up_its_norm(name):
+    folds, make = CLASSIFIERS[name]
+    head = Head(DIM, 5)
+    head.fc = make()
+    deployed = assert_fuses_to_the_same(randomize(head), batch(IMAGE))
+    assert isinstance(deployed.norm, nn.Identity) == folds
 
 
 OTHER_LAYERS = {
