@@ -153,6 +153,13 @@ class Activated(ConvNorm):
         return super().forward(x).relu()
 
 
+class Standardized(nn.Conv2d):
+    """A user's convolution that changes what PyTorch's `forward` calls."""
+
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, weight - weight.mean((1, 2, 3), keepdim=True), bias)
+
+
 class LowRank(nn.Linear):
     def forward(self, x):
         return super().forward(x) + x.mean(1, keepdim=True)
@@ -180,6 +187,7 @@ OTHER_LAYERS = {
     "computed weights": lambda: ConvNorm(weight_norm(filters(3, 3)), nn.BatchNorm2d(DIM)),
     "standardized weights": lambda: ConvNorm(StdConv2d(DIM, DIM, 3, padding=1), nn.BatchNorm2d(DIM)),
     "another forward": lambda: Activated(filters(3, 3), nn.BatchNorm2d(DIM)),
+    "another _conv_forward": lambda: ConvNorm(Standardized(DIM, DIM, 3, padding=1), nn.BatchNorm2d(DIM)),
 }
 
 
