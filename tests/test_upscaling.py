@@ -154,6 +154,10 @@ class TestWeights:
         with pytest.raises(InputError, match=message):
             Upscaler(**arguments)
 
+    def test_a_network_needs_its_info(self, upscaler):
+        with pytest.raises(InputError, match="^info None, expected the network's, as"):
+            Upscaler(upscaler.network)
+
     def test_a_checkpoint_must_match_the_arguments(self, checkpoint):
         with pytest.raises(InputError, match="a checkpoint of scale 2, expected 3"):
             Upscaler(scale=3, checkpoint=checkpoint)
