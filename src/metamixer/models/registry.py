@@ -111,10 +111,11 @@ def _with_weights(builder: Callable[..., nn.Module], weights: Weights, kwargs: M
 
 
 def with_own_classifier(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with the network's own last layers in place of those that it holds."""
+    """A state dict with the network's own last layers, if it has any, in place of those that it holds."""
     named, own = network.pretrained_cfg["classifier"], network.state_dict()
     layers = tuple(f"{layer}." for layer in ([named] if isinstance(named, str) else named))
-    return {key: own[key] if key.startswith(layers) else value for key, value in state.items()}
+    body = {key: value for key, value in state.items() if not key.startswith(layers)}
+    return {**body, **{key: value for key, value in own.items() if key.startswith(layers)}}
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
