@@ -127,6 +127,15 @@ class OwnNetwork(nn.Linear):
         super().__init__(width, 2)
 
 
+def test_only_a_network_that_names_its_classifier_gets_a_new_one(tmp_path):
+    info = network_info("own", {}, task="classification")
+    save_network(OwnNetwork(), info, tmp_path / "own.safetensors")
+    torch.save(OwnNetwork().state_dict(), tmp_path / "own.pth")
+    for name in ("own.safetensors", "own.pth"):
+        with pytest.raises(InputError, match="new_classifier True: OwnNetwork doesn't say which layer that is, exp"):
+            load_initial(OwnNetwork(), tmp_path / name, new_classifier=True)
+
+
 @patch.dict(registry._BUILDERS)
 @patch.dict(registry._TASKS)
 def test_an_own_network_is_registered_and_saved(tmp_path):

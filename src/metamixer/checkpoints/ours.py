@@ -17,7 +17,7 @@ from ..errors import InputError, first_line, shown
 from ..mixer import TOKEN_MIXERS
 from ..models import create_model
 from ..models.published_names import key_problems
-from ..models.registry import with_own_classifier
+from ..models.registry import expect_classifier_named, with_own_classifier
 from ..models.tasks import CLASSIFICATION, same_predictor, task_row
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
@@ -190,7 +190,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
     if not is_trainable(state, info):
         raise InputError(f"{path}: a deploy form, expected the checkpoint it was fused from")
     if not info:
-        reference = create_model(network.pretrained_cfg["architecture"]) if new_classifier else network
+        reference = create_model(expect_classifier_named(network)["architecture"]) if new_classifier else network
         load_published(reference, path)
         state = reference.state_dict()
     if new_classifier:
