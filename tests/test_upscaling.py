@@ -155,7 +155,7 @@ class TestWeights:
             Upscaler(**arguments)
 
     def test_a_network_needs_its_info(self, upscaler):
-        with pytest.raises(InputError, match="^info None, expected the network's, as"):
+        with pytest.raises(InputError, match=r"^info None, expected the network's, as"):
             Upscaler(upscaler.network)
 
     def test_a_checkpoint_must_match_the_arguments(self, checkpoint):
