@@ -127,6 +127,15 @@ class OwnNetwork(nn.Linear):
         super().__init__(width, 2)
 
 
+def test_only_a_network_that_names_its_classifier_gets_a_new_one(tmp_path):
+    info = network_info("own", {}, task="classification")
+    save_network(OwnNetwork(), info, tmp_path / "own.safetensors")
+    torch.save(OwnNetwork().state_dict(), tmp_path / "own.pth")
+    for name in ("own.safetensors", "own.pth"):
+        with pytest.raises(InputError, match="new_classifier True: OwnNetwork doesn't say which layer that is, exp"):
+            load_initial(OwnNetwork(), tmp_path / name, new_classifier=True)
+
+
 @patch.dict(registry._BUILDERS)
 @patch.dict(registry._TASKS)
 def test_an_own_network_is_registered_and_saved(tmp_path):
@@ -148,3 +157,20 @@ def test_an_own_network_is_registered_and_saved(tmp_path):
     assert metamixer.load_checkpoint(path)[1]["fused"]
     with pytest.raises(InputError, match=r"own\.ckpt', expected a name that ends in \.safetensors"):
         metamixer.save_checkpoint(network, tmp_path / "own.ckpt", model="own")
+
+
+@patch.dict(registry._BUILDERS)
+@patch.dict(registry._TASKS)
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    metamixer.register("own", OwnNetwork)
+    path, small = tmp_path / "other.safetensors", metamixer.create_model("ffnet_nano", **SMALL)
+    for network, how, message in (
+        (OwnNetwork(4), {"model": "own"}, r"{}: expected those of .* of another shape: weight \[2, 4\] instead"),
+        (OwnNetwork(), {"model": "ffnet_nano", "model_args": SMALL}, "model 'ffnet_nano', .* has keys missing: stem"),
+        (OwnNetwork(), {"model": "owm"}, "model 'owm': no such model"),
+        (metamixer.fuse(small), {"model": "ffnet_nano"}, "of the given network, which has keys missing: "),
+        (small, {"model": "ffnet_nano", "model_args": SMALL, "classes": ["a"]}, "1 names of classes, expected"),
+    ):
+        with pytest.raises(InputError, match=message):
+            metamixer.save_checkpoint(network, path, **how)
+    assert not path.exists()

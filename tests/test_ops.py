@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import metamixer
 from metamixer.mixer import ConvNeXtFFN, FFNifiedAttention, MetaMixer, Residual
+from metamixer.models.ffnet.parts import Head
 from metamixer.ops import (
     IMAGE,
     IMAGE_WITH_STRIPS,
@@ -152,11 +153,41 @@ class Activated(ConvNorm):
         return super().forward(x).relu()
 
 
+class Standardized(nn.Conv2d):
+    """A user's convolution that changes what PyTorch's `forward` calls."""
+
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, weight - weight.mean((1, 2, 3), keepdim=True), bias)
+
+
+class LowRank(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) + x.mean(1, keepdim=True)
+
+
+CLASSIFIERS = {
+    "plain": (True, lambda: nn.Linear(DIM, 5)),
+    "without bias": (True, lambda: nn.Linear(DIM, 5, bias=False)),
+    "computed weights": (False, lambda: weight_norm(nn.Linear(DIM, 5))),
+    "another forward": (False, lambda: LowRank(DIM, 5)),
+}
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_only_a_plain_classifier_takes_up_its_norm(name):
+    folds, make = CLASSIFIERS[name]
+    head = Head(DIM, 5)
+    head.fc = make()
+    deployed = assert_fuses_to_the_same(randomize(head), batch(IMAGE))
+    assert isinstance(deployed.norm, nn.Identity) == folds
+
+
 OTHER_LAYERS = {
     "transposed": lambda: ConvNorm(nn.ConvTranspose2d(DIM, DIM, 2, 2, bias=False), nn.BatchNorm2d(DIM)),
     "computed weights": lambda: ConvNorm(weight_norm(filters(3, 3)), nn.BatchNorm2d(DIM)),
     "standardized weights": lambda: ConvNorm(StdConv2d(DIM, DIM, 3, padding=1), nn.BatchNorm2d(DIM)),
     "another forward": lambda: Activated(filters(3, 3), nn.BatchNorm2d(DIM)),
+    "another _conv_forward": lambda: ConvNorm(Standardized(DIM, DIM, 3, padding=1), nn.BatchNorm2d(DIM)),
 }
 
 

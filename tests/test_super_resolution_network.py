@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 import metamixer
 from metamixer.errors import InputError
-from metamixer.mixer import FFNifiedAttention, MetaMixer
-from metamixer.models.ffnet_sr import receptive_field
+from metamixer.mixer import FFNifiedAttention, MetaMixer, Residual
+from metamixer.models.ffnet_sr import NormAfter, has_known_reach, receptive_field
 from metamixer.tasks.super_resolution import frequency_loss
 from published_weights import GOLDEN, image, state_dict
 from random_statistics import randomize
@@ -130,12 +130,36 @@ def layers(dim, kernel_size, operators):
     return MetaMixer(nn.MaxPool2d(5, 1, 2), nn.Identity(), nn.ReLU(), nn.Identity())
 
 
-@pytest.mark.parametrize(("mixer", "reach"), [(Dilated, 5), (Functional, 5 + 2), (layers, 2)])
+def dilated(dim, kernel_size, operators):
+    """A mixer of the package with a layer of another kind."""
+    mixer = FFNifiedAttention(dim, kernel_size, operators)
+    mixer.key = nn.Conv2d(dim, dim, 3, padding=4, dilation=4, groups=dim)
+    return mixer
+
+
+def shared(dim, kernel_size, operators):
+    """One layer as key and as value."""
+    mixer = FFNifiedAttention(dim, kernel_size, operators)
+    mixer.value = mixer.key
+    return mixer
+
+
+@pytest.mark.parametrize(
+    ("mixer", "reach"), [(Dilated, 5), (dilated, 5), (shared, 2), (Functional, 5 + 2), (layers, 2)]
+)
 def test_the_receptive_field_of_an_own_mixer_is_measured(mixer, reach):
     network = metamixer.create_model("ffnet_restore", dim=8, depth=2, mixers=mixer)
     rest = receptive_field(metamixer.create_model("ffnet_restore", dim=8, depth=2, mixers="identity"))
     assert receptive_field(network) == rest + 2 * 2 * reach, "two blocks at half the size"
     assert receptive_field(metamixer.fuse(network)) == receptive_field(network)
+
+
+@pytest.mark.parametrize("norm", [None, "layernorm2d", "batchnorm2d"])
+@pytest.mark.parametrize("mixer", metamixer.TOKEN_MIXERS)
+def test_the_reach_of_packaged_mixers_is_known(mixer, norm):
+    network = metamixer.create_model("ffnet_sr_nano", dim=8, depth=1, token_kernel=7, mixers=mixer, norm=norm)
+    for form in (network, metamixer.fuse(network)):
+        assert all(has_known_reach(part.mixer) for part in form.blocks.modules() if isinstance(part, Residual))
 
 
 def test_of_an_own_mixer_the_output_layer_starts_small():
@@ -150,9 +174,16 @@ def test_of_an_own_mixer_the_output_layer_starts_small():
     torch.testing.assert_close(mixer.query.weight.std(), torch.tensor(1 / 8), rtol=0.1, atol=0)
 
 
-@pytest.mark.parametrize("mixer", [Squeezed, Coarse])
-def test_an_own_mixer_without_a_receptive_field_is_refused(mixer):
-    with pytest.raises(InputError, match=f"mixer {mixer.__name__}: a pixel depends on pixels more than 61 away, or on"):
+def normalized(dim, kernel_size, operators):
+    """A mixer of the package with a norm over the whole image."""
+    return FFNifiedAttention(dim, kernel_size, NormAfter(nn.Conv2d, lambda dim: nn.GroupNorm(1, dim), nn.AvgPool2d))
+
+
+@pytest.mark.parametrize(
+    ("mixer", "name"), [(Squeezed, "Squeezed"), (Coarse, "Coarse"), (normalized, "FFNifiedAttention")]
+)
+def test_an_own_mixer_without_a_receptive_field_is_refused(mixer, name):
+    with pytest.raises(InputError, match=f"mixer {name}: a pixel depends on pixels more than 61 away, or on"):
         receptive_field(metamixer.create_model("ffnet_sr_nano", dim=8, depth=1, mixers=mixer))
 
 

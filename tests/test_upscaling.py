@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import metamixer
+from metamixer.checkpoints.ours import network_info
+from metamixer.deployment.exporting import export
 from metamixer.errors import InputError
 from metamixer.inference.tiles import split
+from metamixer.mixer import FFNifiedAttention
 from metamixer.predictors.upscaler import Upscaler
 from metamixer.zoo import files
 from pictures import noise, picture, save_small_upscaler
@@ -46,6 +50,19 @@ class TestUpscaler:
         tiled.tile, tiled.margin = 16, tiled.margin - 1
         image = np.random.RandomState(0).rand(70, 50, 3).astype(np.float32)
         assert np.abs(tiled(image) - upscaler(image)).max() > 1e-5
+
+    def test_an_exported_network_with_an_own_mixer_keeps_its_margin(self, tmp_path, monkeypatch):
+        def dilated(dim, kernel_size, operators):
+            mixer = FFNifiedAttention(dim, kernel_size, operators)
+            mixer.key = nn.Conv2d(dim, dim, 3, padding=4, dilation=4, groups=dim)
+            return mixer
+
+        monkeypatch.setitem(metamixer.TOKEN_MIXERS, "dilated", dilated)
+        args = {"dim": 8, "depth": 1, "mixers": "dilated", "norm": "batchnorm2d"}
+        network = metamixer.create_model("ffnet_sr_nano", **args).eval()
+        info = network_info("ffnet_sr_nano", args, task="super_resolution")
+        export(network, tmp_path / "own.pt2", format="torch", info=info)
+        assert Upscaler.load(tmp_path / "own.pt2").margin == Upscaler(network, info=info).margin
 
     def test_memory_decides_the_size_of_the_tiles(self, checkpoint):
         sides = [Upscaler(checkpoint=checkpoint, memory=memory).tile for memory in (8, 32, 128)]
@@ -136,6 +153,10 @@ class TestWeights:
     def test_names_missing_weights(self, arguments, message):
         with pytest.raises(InputError, match=message):
             Upscaler(**arguments)
+
+    def test_a_network_needs_its_info(self, upscaler):
+        with pytest.raises(InputError, match=r"^info None, expected the network's, as"):
+            Upscaler(upscaler.network)
 
     def test_a_checkpoint_must_match_the_arguments(self, checkpoint):
         with pytest.raises(InputError, match="a checkpoint of scale 2, expected 3"):

@@ -158,6 +158,13 @@ def test_other_classes_get_last_layers_of_their_own(name, small, release):
     assert trained and all(torch.equal(state[key], expected[key]) for key in trained)
 
 
+def test_without_classes_the_trained_features_are_left():
+    expected = metamixer.create_model("ffnet_3d_nano", pretrained=True).state_dict()
+    state = metamixer.create_model("ffnet_3d_nano", pretrained=True, num_classes=0).state_dict()
+    assert expected.keys() - state.keys() == {"head.weight", "head.bias"}
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in state.items())
+
+
 @pytest.mark.parametrize("name", ["ffnet_1_hybrid", "ffnet_3d", "cascade_mask_rcnn_ffnet_nano", "ffnet_ts"])
 def test_a_network_without_weights_says_so(name):
     for load in (partial(metamixer.create_model, pretrained=True), load_network):

@@ -17,7 +17,7 @@ from ..errors import InputError, first_line, shown
 from ..mixer import TOKEN_MIXERS
 from ..models import create_model
 from ..models.published_names import key_problems
-from ..models.registry import with_own_classifier
+from ..models.registry import expect_classifier_named, with_own_classifier
 from ..models.tasks import CLASSIFICATION, same_predictor, task_row
 from ..ops.fusion import fuse
 from ..system.files import expect_file, written_whole
@@ -112,10 +112,14 @@ def build_network(state: Mapping[str, Tensor], info: Mapping[str, Any], path: st
             "checkpoint that metamixer wrote"
         ) from None
     _load_exactly(network, state, path)
+    _expect_names(network, info, path)
+    return network.eval()
+
+
+def _expect_names(network: nn.Module, info: Mapping[str, Any], path: str | Path) -> None:
     number = getattr(network, "num_classes", None)
     if info["classes"] and number and len(info["classes"]) != number:
         raise InputError(f"{path}: {len(info['classes'])} names of classes, expected {number}, as the network has")
-    return network.eval()
 
 
 def _expect_size(model: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
@@ -170,13 +174,30 @@ def save_checkpoint(
     """Write a network, fused or not, to a .safetensors file, which `load_checkpoint` and the commands read.
 
     model, model_args: name and keywords for `create_model`; task: of `models.tasks.TASKS`; classes: their names;
-    preprocessing: of images, as `Preprocessing.as_dict()` describes it.
+    preprocessing: of images, as `Preprocessing.as_dict()` describes it. Raises InputError if the name and keywords
+    don't build this network.
     """
     if Path(path).suffix != ".safetensors":
         raise InputError(f"path {str(path)!r}, expected a name that ends in .safetensors")
     task = task_row(task, path).name
     info = network_info(model, model_args, task=task, classes=classes, preprocessing=preprocessing)
-    save_network(network, {**info, "fused": getattr(network, "is_fused", False)}, path)
+    info["fused"] = getattr(network, "is_fused", False)
+    _expect_rebuilt(network, info)
+    _expect_names(network, info, path)
+    save_network(network, info, path)
+
+
+def _expect_rebuilt(network: nn.Module, info: Mapping[str, Any]) -> None:
+    """Raise InputError if a network's info builds another one, so that nobody could load it."""
+    built = _without_values(info["model"], info["model_args"])
+    if built is None:
+        return
+    expected = (fuse(built) if info["fused"] else built).state_dict()
+    for what, keys in key_problems(network.state_dict(), expected).items():
+        raise InputError(
+            f"model {info['model']!r}, model_args {shown(info['model_args'])}: expected those of the given network, "
+            f"which has keys {what}: {_listed(keys)}"
+        )
 
 
 def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool = False) -> dict[str, Any]:
@@ -190,7 +211,7 @@ def load_initial(network: nn.Module, path: str | Path, *, new_classifier: bool =
     if not is_trainable(state, info):
         raise InputError(f"{path}: a deploy form, expected the checkpoint it was fused from")
     if not info:
-        reference = create_model(network.pretrained_cfg["architecture"]) if new_classifier else network
+        reference = create_model(expect_classifier_named(network)["architecture"]) if new_classifier else network
         load_published(reference, path)
         state = reference.state_dict()
     if new_classifier:
@@ -282,5 +303,8 @@ def _load_exactly(network: nn.Module, state: Mapping[str, Tensor], path: str | P
 
 def _compare_keys(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
     for what, keys in key_problems(state, network.state_dict()).items():
-        listed = ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")
-        raise InputError(f"{path}: a checkpoint of another network: {len(keys)} keys {what}: {listed}")
+        raise InputError(f"{path}: a checkpoint of another network: {len(keys)} keys {what}: {_listed(keys)}")
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(keys[:4]) + (", ..." if len(keys) > 4 else "")

@@ -25,7 +25,17 @@ from ..mixer import (
     token_mixer,
     with_mixers,
 )
-from ..ops import ConvNorm, KernelSize, Operators, ParallelConv, output_layer, same_padding
+from ..ops import (
+    ConvNorm,
+    KernelSize,
+    NormConv,
+    Operators,
+    ParallelConv,
+    folds,
+    is_known,
+    output_layer,
+    same_padding,
+)
 from .ffnet.parts import own_weights
 from .published_names import Names, rename_published, renamed
 
@@ -229,7 +239,7 @@ def receptive_field(network: nn.Module, dim: int | None = None) -> int:
         return network.patch * sum(parts) + network.patch - 1
     if isinstance(network, SelfAttention):
         raise InputError("mixer 'attention': every pixel depends on the whole image, expected convolutions")
-    if isinstance(network, Residual) and dim is not None and not is_packaged(network.mixer):
+    if isinstance(network, Residual) and dim is not None and not has_known_reach(network.mixer):
         return measured_reach(network.mixer, dim)
     if isinstance(network, nn.Conv2d | nn.AvgPool2d):
         size = network.kernel_size
@@ -239,9 +249,23 @@ def receptive_field(network: nn.Module, dim: int | None = None) -> int:
     return reach([receptive_field(part, dim) for part in parts])
 
 
-def is_packaged(mixer: nn.Module) -> bool:
-    """Whether its layers follow one another and keep the size, as in every mixer of this package."""
-    return type(mixer).__module__ == MetaMixer.__module__ and type(mixer) is not MetaMixer
+KNOWN = (MetaMixer, nn.Sequential, ParallelConv, nn.ModuleList, ConvNorm, NormConv, nn.GELU, nn.Identity)
+"""What the mixers of this package consist of, besides norms and layers with a kernel."""
+
+
+def has_known_reach(mixer: nn.Module) -> bool:
+    """Whether `receptive_field` follows from the layers' sizes, as for the mixers of this package: all are plain."""
+    layers = [layer for _, layer in mixer.named_modules(remove_duplicate=False)]
+    used_once = len(layers) == len(set(layers))
+    return type(mixer) is SelfAttention or (used_once and all(map(is_plain, layers)))
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether a layer is a container of layers, looks at each pixel alone, or at a window of neighbors."""
+    if isinstance(layer, nn.Conv2d | nn.AvgPool2d):
+        steps = {layer.stride, getattr(layer, "dilation", 1)}
+        return is_known(layer) and steps <= {1, (1, 1)} and getattr(layer, "padding_mode", "zeros") == "zeros"
+    return folds(layer) or type(layer) is LayerNorm2d or (isinstance(layer, KNOWN) and is_known(layer))
 
 
 @torch.no_grad()
@@ -251,7 +275,7 @@ def measured_reach(mixer: nn.Module, dim: int) -> int:
     In float64, which has no fast convolutions that spread it farther. Raises InputError if that is more than FARTHEST,
     or other for the next pixel, as on a coarser grid, which the tiles of an image don't share.
     """
-    mixer, side = copy.deepcopy(mixer).cpu().double().eval(), FARTHEST + 3
+    mixer, side = with_values(mixer).double().eval(), FARTHEST + 3
     spread = []
     for place in (0, 1, side - 2, side - 1):
         x = torch.zeros(1, dim, side, side, dtype=torch.float64)
@@ -265,6 +289,17 @@ def measured_reach(mixer: nn.Module, dim: int) -> int:
             "the image; expected convolutions of stride 1, so that an image can be cut into tiles"
         )
     return reach
+
+
+def with_values(module: nn.Module) -> nn.Module:
+    """A copy on the CPU, with ones for the weights that an exported network's layers on the meta device don't have."""
+    module = copy.deepcopy(module)
+    if not any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        return module.cpu()
+    module.to_empty(device="cpu")
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.fill_(1)
+    return module
 
 
 def channels_per_pixel(network: nn.Module) -> float:

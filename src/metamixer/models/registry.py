@@ -111,10 +111,25 @@ def _with_weights(builder: Callable[..., nn.Module], weights: Weights, kwargs: M
 
 
 def with_own_classifier(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with the network's own last layers in place of those that it holds."""
-    named, own = network.pretrained_cfg["classifier"], network.state_dict()
+    """A state dict with the network's own last layers, if it has any, in place of those that it holds.
+
+    Raises InputError for a network that doesn't say which they are.
+    """
+    named, own = expect_classifier_named(network)["classifier"], network.state_dict()
     layers = tuple(f"{layer}." for layer in ([named] if isinstance(named, str) else named))
-    return {key: own[key] if key.startswith(layers) else value for key, value in state.items()}
+    body = {key: value for key, value in state.items() if not key.startswith(layers)}
+    return {**body, **{key: value for key, value in own.items() if key.startswith(layers)}}
+
+
+def expect_classifier_named(network: nn.Module) -> dict[str, Any]:
+    """The `pretrained_cfg` of a network; raises InputError unless it names the network and its last layers."""
+    described = getattr(network, "pretrained_cfg", None) or {}
+    if not all(described.get(key) for key in ("architecture", "classifier")):
+        raise InputError(
+            f"new_classifier True: {type(network).__name__} doesn't say which layer that is, expected a "
+            'pretrained_cfg {"architecture": its name, "classifier": its last layer}'
+        )
+    return described
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:

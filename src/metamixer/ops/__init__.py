@@ -5,6 +5,7 @@ from .acceleration import form_of as form_of
 from .acceleration import key_gelu_value as key_gelu_value
 from .folding import folds as folds
 from .folding import fused as fused
+from .folding import is_known as is_known
 from .folding import kernel_of as kernel_of
 from .folding import norm_as_affine as norm_as_affine
 from .folding import output_layer as output_layer

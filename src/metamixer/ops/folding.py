@@ -31,8 +31,9 @@ def with_children(module: nn.Module, **children: nn.Module | None) -> nn.Module:
 
 def is_known(module: nn.Module) -> bool:
     """Whether PyTorch or this package defines what the module computes, and not, for example, a user's subclass."""
-    package = str(type(module).forward.__module__).partition(".")[0]
-    return package in ("torch", __name__.partition(".")[0])
+    methods = [getattr(type(module), name, None) for name in ("forward", "_conv_forward")]
+    packages = {str(method.__module__).partition(".")[0] for method in methods if method}
+    return packages <= {"torch", __name__.partition(".")[0]}
 
 
 def method_of(module: nn.Module, name: str) -> Callable | None:

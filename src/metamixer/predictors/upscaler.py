@@ -53,6 +53,8 @@ class Upscaler(ImageToImage):
         if info is not None:
             super().__init__(model, info, **settings)
             return
+        if model is not None and not isinstance(model, str):
+            raise InputError("info None, expected the network's, as metamixer.load_checkpoint returns both")
         how = {"device": device, "backend": backend, "precision": precision}
         loaded = self.load(checkpoint, model=model, scale=scale, **settings, **how)
         super().__init__(loaded.network, loaded.info, **settings)

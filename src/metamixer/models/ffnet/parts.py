@@ -17,6 +17,7 @@ from ...ops import (
     Operators,
     ParallelConv,
     folds,
+    is_known,
     kernel_of,
     norm_as_affine,
     with_children,
@@ -110,11 +111,13 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def fuse(self) -> nn.Module:
-        if not (folds(self.norm) and isinstance(self.fc, nn.Linear)):
+        linear = isinstance(self.fc, nn.Linear) and is_known(self.fc) and "weight" in self.fc._parameters
+        if not (folds(self.norm) and linear):
             return self
         scale, shift = norm_as_affine(self.norm)
         weight = kernel_of(self.fc)
-        fc = with_kernel(self.fc, weight * scale, weight @ shift + self.fc.bias.double())
+        bias = 0 if self.fc.bias is None else self.fc.bias.double()
+        fc = with_kernel(self.fc, weight * scale, weight @ shift + bias)
         return with_children(self, norm=nn.Identity(), fc=fc)
 
 
