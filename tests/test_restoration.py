@@ -25,7 +25,7 @@ from metamixer.data.restoration.degradation import (
 from metamixer.data.restoration.pairs import DegradedImages, DegradedPatches
 from metamixer.data.super_resolution.quality import ssim, to_pixels
 from metamixer.errors import InputError
-from metamixer.models.ffnet_sr import receptive_field
+from metamixer.models.receptive_field import receptive_field
 from metamixer.tasks import Restoration
 from metamixer.tasks.super_resolution import psnr_loss
 from metamixer.training import command_line

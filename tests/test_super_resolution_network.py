@@ -10,7 +10,8 @@ from torch.nn import functional as F
 import metamixer
 from metamixer.errors import InputError
 from metamixer.mixer import FFNifiedAttention, MetaMixer, Residual
-from metamixer.models.ffnet_sr import NormAfter, has_known_reach, receptive_field
+from metamixer.models.ffnet_sr import NormAfter
+from metamixer.models.receptive_field import has_known_reach, receptive_field
 from metamixer.tasks.super_resolution import frequency_loss
 from published_weights import GOLDEN, image, state_dict
 from random_statistics import randomize

@@ -78,7 +78,6 @@ def distil(
         json: file for the result as JSON; "-" for standard output, with all other lines on standard error.
         overwrite: replace an existing JSON file.
     """
-    from ..data.images.distillation import DistillationData
     from ..data.images.folders import has_classes
     from ..training.own_data.training import precision_named
 
@@ -92,10 +91,7 @@ def distil(
     if not labelled and learn == "features":
         raise InputError(f"learn 'features', expected logits or both: {folder} is used without labels")
     split = _split_of(teacher, folder) if labelled else None
-    try:
-        folders = DistillationData(folder, split=split, seed=seed).folders() if labelled else None
-    except InputError as error:
-        raise InputError(f"{error}, or --unlabeled") from None
+    folders = _folders(folder, split, seed) if labelled else None
     start = _start(model, initial)
     learners, teachers = (stages, teacher_stages) if learn != "logits" else ((), ())
     student = {
@@ -119,12 +115,25 @@ def distil(
     begun = f"{teacher} teaches {model} from {begin}{precision_named(recipe)}"
     output.say(f"{folder}: {_images(folder, folders)}; {begun}; the run is in {out}")
     trained = _fit(recipe, output, resume=resume)
-    best = Path(out, "best.ckpt")
-    if trained.trainer.is_global_zero and best.is_file():
-        result = {**training_result(trained), "teacher": teacher}
-        if (taught := result["metrics"].get("val/teacher_top1")) is not None:
-            output.say(f"{teacher}: {100 * taught:.1f} % of the same images")
-        output.end(result, wrote=[best], then=_next_command(best))
+    if trained.trainer.is_global_zero and Path(out, "best.ckpt").is_file():
+        _end(training_result(trained), Path(out, "best.ckpt"), teacher, output)
+
+
+def _end(result: dict[str, Any], best: Path, teacher: str, output: Output) -> None:
+    """Print the teacher's own accuracy, if it was measured, and the result."""
+    if (taught := result["metrics"].get("val/teacher_top1")) is not None:
+        output.say(f"{teacher}: {100 * taught:.1f} % of the same images")
+    output.end({**result, "teacher": teacher}, wrote=[best], then=_next_command(best))
+
+
+def _folders(folder: str, split: str | None, seed: int) -> dict:
+    """The images of each class in each split."""
+    from ..data.images.distillation import DistillationData
+
+    try:
+        return DistillationData(folder, split=split, seed=seed).folders()
+    except InputError as error:
+        raise InputError(f"{error}, or --unlabeled") from None
 
 
 def _images(folder: str, folders: dict | None) -> str:

@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..inference.ensemble import ENSEMBLES, mean_over_symmetries
 from ..inference.tiles import Tile, split, split_fixed, tile_side
 from ..models import create_model
-from ..models.ffnet_sr import channels_per_pixel, receptive_field
+from ..models.receptive_field import channels_per_pixel, receptive_field
 from ..ops.fusion import fuse
 from ..system.allocator import keep_freed_memory
 from .image_results import ImageArray, ImageTensor, PillowImage
