@@ -34,10 +34,10 @@ from .zero_shot import packaged_network
 class Forecaster(Predictor):
     """Forecasts tables, zero-shot by `Forecaster(horizon=12).predict(table)` or fitted by `.fit(table).predict()`.
 
-    Without `fit`, the packaged network forecasts each series alone (`zero_shot_forecast`), with any length, horizon and
-    missing values. `fit` fine-tunes that network, and keeps the result if validation improves. With `train="scratch"`
-    it trains a new network, which forecasts the series together from `lookback` steps: missing values are then filled
-    in `fit`, with a warning (`fill_missing`), and refused in `predict`.
+    Without `fit`, the packaged network forecasts each series alone, with any length, horizon and missing values. `fit`
+    fine-tunes that network, and keeps the result if validation improves. With `train="scratch"` it trains a new
+    network, which forecasts the series together from `lookback` steps: missing values are then filled in `fit`, with a
+    warning (`fill_missing`), and refused in `predict`.
 
     A table is a pandas or polars DataFrame, wide (a date column and one column per series) or long (`unique_id`, `ds`,
     `y`).

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...checkpoints.ours import load_checkpoint
 from ...checkpoints.packaged import packaged_weights
 from ...data.series.dates import MOST_NAMED, some
-from ...data.series.frames import Layout, bounds_of, read_frame, refuse_names_of_bounds, write_frame
+from ...data.series.frames import Layout, bounds_of, refuse_names_of_bounds, write_frame
 from ...data.series.frequency import DAY, Frequency
 from ...data.series.missing import warn_of_ended, warn_of_sentinels
 from ...data.series.tables import Series
@@ -40,28 +40,6 @@ FEW = 8
 def packaged_network() -> FFNetTSZero:
     """The packaged network, trained on synthetic series only."""
     return load_checkpoint(packaged_weights(PACKAGED))[0]
-
-
-def zero_shot_forecast(
-    table: Any,
-    horizon: int,
-    *,
-    levels: Sequence[float] = (),
-    quantiles: Sequence[float] = (),
-    time: str | None = None,
-    positive: bool = False,
-    device: str = "cpu",
-    network: FFNetTSZero | None = None,
-) -> Any:
-    """Forecast the next `horizon` steps after a pandas or polars table, as a table of the same layout.
-
-    levels: coverage of intervals in percent, columns that end in -lo-80 and -hi-80; quantiles: such as 0.1, columns
-    that end in -q-10; positive: clip at zero. Values may be missing. Raises InputError that names invalid input.
-    """
-    series, layout = read_frame(table, time=time)
-    return forecast_series(
-        series, layout, horizon, levels=levels, quantiles=quantiles, positive=positive, device=device, network=network
-    )
 
 
 def forecast_series(
